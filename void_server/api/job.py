@@ -1,0 +1,84 @@
+"""A job: one request on one shot, its state and its progress."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from dataclasses import dataclass
+from typing import Any, Callable, Mapping, Optional  # noqa: UP035  -- Python 3.9 is Nuke 14's
+
+from .errors import VoidError, from_dict
+from .shot import Shot
+
+
+class JobState(str, enum.Enum):
+    """Where a job stands. ``queued`` and ``running`` jobs are alive, the others have ended."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen to the job unless it is resumed."""
+        return self not in (JobState.QUEUED, JobState.RUNNING)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a job is: the stage in words, the frame in work, the done fraction of the whole job, seconds to go."""
+
+    stage: str = ""
+    frame: Optional[int] = None
+    fraction: float = 0.0
+    seconds_left: Optional[float] = None
+
+
+#: Called by whatever does the work, often; raises :class:`~void_server.api.errors.JobCancelled` to stop it.
+Report = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the server knows of a job. ``folder`` is its version folder; times are seconds since the epoch."""
+
+    id: str
+    state: JobState
+    shot: Shot
+    folder: str
+    created: float
+    updated: float
+    progress: Progress = dataclasses.field(default_factory=Progress)
+    error: Optional[VoidError] = None
+    warnings: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The job as plain data."""
+        return {
+            "id": self.id,
+            "state": self.state.value,
+            "shot": self.shot.to_dict(),
+            "folder": self.folder,
+            "created": self.created,
+            "updated": self.updated,
+            "progress": dataclasses.asdict(self.progress),
+            "error": self.error.to_dict() if self.error else None,
+            "warnings": list(self.warnings),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Job:
+        """Rebuild a job that :meth:`to_dict` made."""
+        return cls(
+            id=data["id"],
+            state=JobState(data["state"]),
+            shot=Shot.from_dict(data["shot"]),
+            folder=data["folder"],
+            created=data["created"],
+            updated=data["updated"],
+            progress=Progress(**data["progress"]),
+            error=from_dict(data["error"]) if data["error"] else None,
+            warnings=tuple(data["warnings"]),
+        )
