@@ -1,0 +1,1 @@
+"""Frames: finding, reading and writing them, their colour and their grain."""

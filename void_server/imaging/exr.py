@@ -1,0 +1,295 @@
+"""Reading and writing EXR frames with OpenImageIO.
+
+Pixels are asked for by :class:`~void_server.imaging.window.Window`, in the file's own coordinates: where a frame's data
+window does not reach, they are 0. What is written over a plate keeps every bit of the plate that was not meant.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import OpenImageIO as oiio  # noqa: N813 -- as its own documentation writes it
+from numpy.typing import NDArray
+
+from ..api.errors import ImageError
+from .window import Window
+
+FloatImage = NDArray[np.float32]
+
+HALF_MAX = 65504.0
+RGB = ("R", "G", "B")
+
+# Encoding a frame again with one of these would change pixels that nobody touched.
+_LOSSY = ("b44", "dwaa", "dwab", "pxr24")
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a plate's file says of itself. ``part`` is the number of the part that holds R, G and B."""
+
+    data_window: Window
+    display_window: Window
+    pixel_aspect: float
+    channels: tuple[str, ...]
+    part: int = 0
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[oiio.ImageInput]:
+    image = oiio.ImageInput.open(str(path))
+    if image is None:
+        reason = oiio.geterror() or "unknown format"
+        if not path.is_file():
+            raise ImageError(f"{path} does not exist.")
+        raise ImageError(f"{path} cannot be read as an image; write the frame again.", reason)
+    with closing(image):
+        yield image
+
+
+def _parts(image: oiio.ImageInput) -> Iterator[tuple[int, oiio.ImageSpec]]:
+    part = 0
+    while image.seek_subimage(part, 0):
+        yield part, image.spec()
+        part += 1
+    image.geterror()
+
+
+def _data_window(spec: oiio.ImageSpec) -> Window:
+    return Window(spec.x, spec.y, spec.width, spec.height)
+
+
+def _refuse_stereo(path: Path, specs: Sequence[oiio.ImageSpec]) -> None:
+    views = {v for spec in specs if (v := spec.getattribute("view"))}
+    views.update(v for spec in specs for v in spec.getattribute("multiView") or ())
+    if len(views) > 1:
+        names = ", ".join(sorted(views))
+        raise ImageError(f"{path} holds several views ({names}); write one view per sequence and use one of them.")
+
+
+def read_header(path: Path) -> Header:
+    """Read what a plate's file says of itself, without its pixels.
+
+    Raises :class:`ImageError` where it is no EXR, holds several views or deep pixels, or lacks R, G or B.
+    """
+    with _opened(path) as image:
+        if image.format_name() != "openexr":
+            raise ImageError(f"{path} is no EXR; write the plate as an EXR sequence.")
+        parts = list(_parts(image))
+    _refuse_stereo(path, [spec for _, spec in parts])
+    for part, spec in parts:
+        if all(c in spec.channelnames for c in RGB):
+            if spec.deep:
+                raise ImageError(f"{path} holds deep pixels; flatten it with a DeepToImage before writing.")
+            return Header(
+                data_window=_data_window(spec),
+                display_window=Window(spec.full_x, spec.full_y, spec.full_width, spec.full_height),
+                pixel_aspect=float(spec.getattribute("PixelAspectRatio") or 1.0),
+                channels=tuple(spec.channelnames),
+                part=part,
+            )
+    names = ", ".join(dict.fromkeys(c for _, spec in parts for c in spec.channelnames))
+    raise ImageError(f"{path} has no channels R, G and B, only {names}; write the plate with its rgb layer.")
+
+
+def _read_rows(
+    path: Path, image: oiio.ImageInput, part: int, rows: tuple[int, int], channels: tuple[int, int], kind: str
+) -> NDArray[Any]:
+    """Rows [begin, end) of channels [begin, end) across the data window, as (rows, width, channels)."""
+    image.seek_subimage(part, 0)
+    spec = image.spec()
+    whole = rows == (spec.y, spec.y + spec.height)
+    if whole or spec.tile_width:
+        pixels = image.read_image(part, 0, *channels, kind)
+        if pixels is not None and not whole:
+            pixels = pixels[rows[0] - spec.y : rows[1] - spec.y]
+    else:
+        pixels = image.read_scanlines(part, 0, *rows, 0, *channels, kind)
+    # A file that ends early may still yield pixels, made up ones: the error it leaves counts, not the result.
+    reason = image.geterror()
+    if pixels is None or reason:
+        raise ImageError(f"{path} is damaged or cut short; write the frame again.", reason)
+    return np.asarray(pixels)
+
+
+def _read_window(path: Path, image: oiio.ImageInput, part: int, indices: Sequence[int], window: Window) -> FloatImage:
+    image.seek_subimage(part, 0)
+    data = _data_window(image.spec())
+    inner = window.intersection(data)
+    result = np.zeros((window.height, window.width, len(indices)), np.float32)
+    if not inner.empty:
+        first, last = min(indices), max(indices) + 1
+        rows = _read_rows(path, image, part, (inner.y, inner.bottom), (first, last), "float")
+        columns = slice(inner.x - data.x, inner.right - data.x)
+        result[window.slices(inner)] = rows[:, columns, [i - first for i in indices]]
+    return result
+
+
+def read_rgb(path: Path, window: Window | None = None) -> FloatImage:
+    """Read R, G and B of a plate as (height, width, 3), in the plate's own colour space.
+
+    ``window`` is what to read, the data window where it is None. Raises :class:`ImageError` as :func:`read_header` does
+    and for a file that is cut short.
+    """
+    header = read_header(path)
+    with _opened(path) as image:
+        indices = [header.channels.index(c) for c in RGB]
+        return _read_window(path, image, header.part, indices, window or header.data_window)
+
+
+def matte_channel(path: Path, names: Sequence[str]) -> int:
+    """The index of the channel to take a matte from: A, else the only one, else R, else the first alpha of a layer."""
+    if "A" in names:
+        return list(names).index("A")
+    if len(names) == 1:
+        return 0
+    if "R" in names:
+        return list(names).index("R")
+    for index, name in enumerate(names):
+        if name.lower().endswith((".a", ".alpha")):
+            return index
+    raise ImageError(f"{path} has no alpha, only {', '.join(names)}; write the roto into the alpha.")
+
+
+def matte_windows(path: Path) -> tuple[Window, Window]:
+    """The data window and the display window of a matte's file (EXR, PNG, TIFF, ...)."""
+    with _opened(path) as image:
+        specs = [spec for _, spec in _parts(image)]
+        _refuse_stereo(path, specs)
+        matte_channel(path, specs[0].channelnames)
+        spec = specs[0]
+        return _data_window(spec), Window(spec.full_x, spec.full_y, spec.full_width, spec.full_height)
+
+
+def read_matte(path: Path, window: Window) -> FloatImage:
+    """Read a matte in ``window`` as (height, width), from the channel of :func:`matte_channel`; whole numbers as 0..1."""
+    with _opened(path) as image:
+        index = matte_channel(path, image.spec().channelnames)
+        return _read_window(path, image, 0, [index], window)[..., 0]
+
+
+def _lossless(spec: oiio.ImageSpec) -> oiio.ImageSpec:
+    copy = oiio.ImageSpec(spec)
+    copy.erase_attribute("openexr:chunkCount")
+    if str(spec.getattribute("compression")).split(":")[0] in _LOSSY:
+        copy.attribute("compression", "zip")
+        copy.erase_attribute("openexr:dwaCompressionLevel")
+    return copy
+
+
+@contextmanager
+def _renamed_when_done(path: Path) -> Iterator[Path]:
+    """A temporary name beside ``path``, which takes its place when the block ends well, and vanishes when not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _write_failed(path: Path, output: oiio.ImageOutput | None) -> OSError:
+    reason = output.geterror() if output else oiio.geterror()
+    return OSError(f"{path} could not be written: {reason or 'no reason given'}")
+
+
+def _check_disk(path: Path, size: int) -> None:
+    # OpenEXR reports a full disk late, or not at all when only the last bytes were lost.
+    free = os.statvfs(path.parent) if hasattr(os, "statvfs") else None
+    if free is not None and free.f_bavail * free.f_frsize < size:
+        raise OSError(28, "No space left on device", str(path))
+
+
+def _write_parts(path: Path, parts: Sequence[tuple[oiio.ImageSpec, Any]]) -> None:
+    """Write (spec, pixels or an ImageInput set to the part to copy) for each part."""
+    _check_disk(path, sum(spec.image_bytes() for spec, _ in parts) // 2)
+    output = oiio.ImageOutput.create(str(path))
+    if output is None:
+        raise _write_failed(path, None)
+    specs = tuple(spec for spec, _ in parts)
+    with closing(output):
+        for number, (spec, pixels) in enumerate(parts):
+            if number:
+                good = output.open(str(path), spec, "AppendSubimage")
+            else:
+                good = output.open(str(path), specs) if len(specs) > 1 else output.open(str(path), spec)
+            if not good:
+                raise _write_failed(path, output)
+            if isinstance(pixels, np.ndarray):
+                good = output.write_image(np.ascontiguousarray(pixels))
+            else:
+                pixels.seek_subimage(number, 0)
+                good = output.copy_image(pixels)
+            if not good:
+                raise _write_failed(path, output)
+        if not output.close():
+            raise _write_failed(path, output)
+
+
+def rewrite(source: Path, target: Path, window: Window, rgb: FloatImage, where: NDArray[np.bool_]) -> None:
+    """Copy the EXR ``source`` to ``target`` with new RGB inside ``window`` at the pixels ``where``.
+
+    ``rgb`` is (height, width, 3) and ``where`` (height, width), of the window's size. Every other pixel, channel, part
+    and attribute stays as it was, bit for bit; only lossy compression becomes zip. Pixels beyond the data window are
+    dropped. Raises :class:`ImageError` for a source that cannot be read, OSError for a target that cannot be written.
+    """
+    header = read_header(source)
+    inner = window.intersection(header.data_window)
+    with _opened(source) as image, _renamed_when_done(target) as temporary:
+        parts: list[tuple[oiio.ImageSpec, Any]] = []
+        for part, spec in list(_parts(image)):
+            if part == header.part:
+                formats = {str(f) for f in spec.channelformats} or {str(spec.format)}
+                if not formats <= {"half", "float"}:
+                    raise ImageError(
+                        f"{source} mixes R, G, B with channels of whole numbers; write those into a part of their own."
+                    )
+                kind = "half" if formats == {"half"} else "float"
+                data = header.data_window
+                pixels = _read_rows(source, image, part, (data.y, data.bottom), (0, spec.nchannels), kind)
+                new = rgb[window.slices(inner)]
+                if spec.channelformat(spec.channelnames.index("R")) == oiio.HALF:
+                    new = np.clip(new, -HALF_MAX, HALF_MAX)
+                mask = where[window.slices(inner)]
+                for channel, name in enumerate(RGB):
+                    region = pixels[..., spec.channelnames.index(name)][data.slices(inner)]
+                    region[mask] = new[..., channel][mask].astype(pixels.dtype)
+                parts.append((_lossless(spec), pixels))
+            else:
+                parts.append((_lossless(spec), image))
+        _write_parts(temporary, parts)
+
+
+def write(
+    path: Path,
+    pixels: NDArray[Any],
+    channels: Sequence[str],
+    *,
+    data_window: Window | None = None,
+    display_window: Window | None = None,
+    pixel_aspect: float = 1.0,
+    metadata: Mapping[str, str | int | float] | None = None,
+) -> None:
+    """Write (height, width, channels) as a zip-compressed EXR: half from float16, float from float32.
+
+    The windows default to the array's size at 0, 0. Written under a temporary name and renamed. Raises OSError.
+    """
+    height, width = pixels.shape[:2]
+    data = data_window or Window(0, 0, width, height)
+    display = display_window or data
+    spec = oiio.ImageSpec(width, height, len(channels), "half" if pixels.dtype == np.float16 else "float")
+    spec.channelnames = tuple(channels)
+    spec.x, spec.y = data.x, data.y
+    spec.full_x, spec.full_y, spec.full_width, spec.full_height = display
+    spec.attribute("compression", "zip")
+    spec.attribute("PixelAspectRatio", float(pixel_aspect))
+    for name, value in (metadata or {}).items():
+        spec.attribute(name, value)
+    with _renamed_when_done(path) as temporary:
+        _write_parts(temporary, [(spec, pixels.reshape(height, width, len(channels)))])
