@@ -167,7 +167,7 @@ def matte_windows(path: Path) -> tuple[Window, Window]:
 
 
 def read_matte(path: Path, window: Window) -> FloatImage:
-    """Read a matte in ``window`` as (height, width), from the channel of :func:`matte_channel`; whole numbers as 0..1."""
+    """Read a matte in ``window`` as (height, width), by :func:`matte_channel`; whole numbers become 0..1."""
     with _opened(path) as image:
         index = matte_channel(path, image.spec().channelnames)
         return _read_window(path, image, 0, [index], window)[..., 0]

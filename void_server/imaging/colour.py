@@ -1,0 +1,136 @@
+"""From a plate's own colour space to what models and analysis see, and back without loss.
+
+Models see display-referred values of 0..1. The way there has two steps, both invertible: the plate's colour space to
+scene-linear Rec.709 (OpenColorIO, through OpenImageIO), and a :class:`Curve` that is sRGB for all that a display can
+show and keeps highlights above it apart.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import OpenImageIO as oiio  # noqa: N813 -- as its own documentation writes it
+
+from ..api.errors import ColourError
+from ..api.shot import SCENE_LINEAR_REC709
+from .exr import FloatImage
+
+
+def _srgb(linear: FloatImage) -> FloatImage:
+    # IEC 61966-2-1
+    return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * np.maximum(linear, 1e-9) ** (1 / 2.4) - 0.055)
+
+
+def _srgb_inverse(encoded: FloatImage) -> FloatImage:
+    return np.where(encoded <= 0.04045, encoded / 12.92, ((np.maximum(encoded, 0) + 0.055) / 1.055) ** 2.4)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Scene-linear to display-referred: sRGB up to ``knee``, logarithmic from there up to ``maximum``, which becomes 1.
+
+    The two pieces meet with equal slope. Negative values mirror positive ones, so that colours outside the gamut
+    survive; values beyond the maximum go beyond 1 along the same logarithm. A maximum of 1 or less leaves plain sRGB.
+    """
+
+    maximum: float
+    knee: float = 0.6
+
+    @cached_property
+    def _shoulder(self) -> tuple[float, float, float] | None:
+        """Height of the knee, and the two constants of ``height + scale * log1p(rate * (x - knee))``."""
+        if self.maximum <= 1:
+            return None
+        height = float(_srgb(np.float32(self.knee)))
+        slope: float = 1.055 / 2.4 * self.knee ** (1 / 2.4 - 1)
+        reach = self.maximum - self.knee
+
+        def excess(rate: float) -> float:
+            return (1 - height) * rate / math.log1p(rate * reach) - slope
+
+        # excess() grows with the rate, from (1 - height) / reach - slope < 0: sRGB is concave and meets 1 at 1
+        low, high = 1e-9, 1.0
+        while excess(high) < 0:
+            high *= 2
+        for _ in range(200):
+            middle = (low + high) / 2
+            low, high = (middle, high) if excess(middle) < 0 else (low, middle)
+        return height, (1 - height) / math.log1p(high * reach), high
+
+    def to_display(self, linear: FloatImage) -> FloatImage:
+        """Display-referred values, 0..1 for scene-linear 0..maximum; any shape."""
+        size = np.abs(linear)
+        encoded = _srgb(size)
+        if self._shoulder is not None:
+            height, scale, rate = self._shoulder
+            above = size > self.knee
+            encoded[above] = height + scale * np.log1p(rate * (size[above] - self.knee))
+        return np.copysign(encoded, linear).astype(np.float32)
+
+    def to_linear(self, display: FloatImage) -> FloatImage:
+        """The inverse of :meth:`to_display`."""
+        size = np.abs(display)
+        linear = _srgb_inverse(size)
+        if self._shoulder is not None:
+            height, scale, rate = self._shoulder
+            above = size > height
+            # in float64: the exponential magnifies what float32 would round off
+            exponent = (size[above].astype(np.float64) - height) / scale
+            linear[above] = self.knee + np.expm1(np.minimum(exponent, 80)) / rate
+        return np.copysign(linear, display).astype(np.float32)
+
+
+# Under one of these names a configuration knows scene-linear Rec.709; without any, its scene-linear role serves.
+_LINEAR_NAMES = (SCENE_LINEAR_REC709, "Linear Rec.709 (sRGB)", "Utility - Linear - sRGB", "lin_srgb", "scene_linear")
+
+
+class ColourSpace:
+    """A plate's colour space and the way to scene-linear Rec.709 and back.
+
+    ``name`` is a colour space, role or alias of the OCIO configuration ``config`` (a path; None takes ``$OCIO`` where
+    it is set, else the configuration built into OpenImageIO). Where that configuration does not name Rec.709, its role
+    ``scene_linear`` takes the place. Raises :class:`ColourError` where the space or the configuration is not known.
+    """
+
+    def __init__(self, name: str, config: str | None = None) -> None:
+        self.name = name
+        self._config = config or ""
+        self._linear = name
+        if name != SCENE_LINEAR_REC709 or config:
+            self._linear = self._known()
+
+    def _known(self) -> str:
+        """The configuration's name for scene-linear, after a check that the way there exists."""
+        colours = oiio.ColorConfig(self._config)
+        if reason := colours.geterror():
+            where = self._config or "The OCIO configuration in $OCIO"
+            raise ColourError(f"{where} is no OCIO configuration; give the path of a config.ocio.", reason)
+        probe = np.full((1, 1, 3), 0.18, np.float32)
+        for linear in _LINEAR_NAMES:
+            if not self._converted(probe, linear, linear).has_error:
+                break
+        if self._converted(probe, self.name, linear).has_error or self._converted(probe, linear, self.name).has_error:
+            names = list(colours.getColorSpaceNames())
+            listed = ", ".join(names[:40]) + (", ..." if len(names) > 40 else "")
+            raise ColourError(f"Colour space {self.name!r} is not in the OCIO configuration; it has {listed}.")
+        return linear
+
+    def _converted(self, pixels: FloatImage, source: str, target: str) -> oiio.ImageBuf:
+        image = oiio.ImageBuf(np.ascontiguousarray(pixels))
+        return oiio.ImageBufAlgo.colorconvert(image, source, target, unpremult=False, colorconfig=self._config)
+
+    def _convert(self, pixels: FloatImage, source: str, target: str) -> FloatImage:
+        if source == target:
+            return pixels
+        return np.asarray(self._converted(pixels, source, target).get_pixels(oiio.FLOAT), np.float32)
+
+    def to_linear(self, pixels: FloatImage) -> FloatImage:
+        """The plate's RGB (height, width, 3) as scene-linear Rec.709."""
+        return self._convert(pixels, self.name, self._linear)
+
+    def from_linear(self, pixels: FloatImage) -> FloatImage:
+        """Scene-linear Rec.709 RGB (height, width, 3) as the plate's own."""
+        return self._convert(pixels, self._linear, self.name)
