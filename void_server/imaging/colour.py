@@ -110,9 +110,9 @@ class ColourSpace:
             raise ColourError(f"{where} is no OCIO configuration; give the path of a config.ocio.", reason)
         probe = np.full((1, 1, 3), 0.18, np.float32)
         for linear in _LINEAR_NAMES:
-            if not self._converted(probe, linear, linear).has_error:
+            if not self._converted(probe, linear, linear).geterror():
                 break
-        if self._converted(probe, self.name, linear).has_error or self._converted(probe, linear, self.name).has_error:
+        if self._converted(probe, self.name, linear).geterror() or self._converted(probe, linear, self.name).geterror():
             names = list(colours.getColorSpaceNames())
             listed = ", ".join(names[:40]) + (", ..." if len(names) > 40 else "")
             raise ColourError(f"Colour space {self.name!r} is not in the OCIO configuration; it has {listed}.")

@@ -64,6 +64,10 @@ def _data_window(spec: oiio.ImageSpec) -> Window:
     return Window(spec.x, spec.y, spec.width, spec.height)
 
 
+def _display_window(spec: oiio.ImageSpec) -> Window:
+    return Window(spec.full_x, spec.full_y, spec.full_width, spec.full_height)
+
+
 def _refuse_stereo(path: Path, specs: Sequence[oiio.ImageSpec]) -> None:
     views = {v for spec in specs if (v := spec.getattribute("view"))}
     views.update(v for spec in specs for v in spec.getattribute("multiView") or ())
@@ -88,7 +92,7 @@ def read_header(path: Path) -> Header:
                 raise ImageError(f"{path} holds deep pixels; flatten it with a DeepToImage before writing.")
             return Header(
                 data_window=_data_window(spec),
-                display_window=Window(spec.full_x, spec.full_y, spec.full_width, spec.full_height),
+                display_window=_display_window(spec),
                 pixel_aspect=float(spec.getattribute("PixelAspectRatio") or 1.0),
                 channels=tuple(spec.channelnames),
                 part=part,
@@ -156,21 +160,32 @@ def matte_channel(path: Path, names: Sequence[str]) -> int:
     raise ImageError(f"{path} has no alpha, only {', '.join(names)}; write the roto into the alpha.")
 
 
+def channel_names(path: Path) -> tuple[str, ...]:
+    """The names of the channels in the first part of an image."""
+    with _opened(path) as image:
+        return tuple(image.spec().channelnames)
+
+
 def matte_windows(path: Path) -> tuple[Window, Window]:
     """The data window and the display window of a matte's file (EXR, PNG, TIFF, ...)."""
     with _opened(path) as image:
         specs = [spec for _, spec in _parts(image)]
         _refuse_stereo(path, specs)
         matte_channel(path, specs[0].channelnames)
-        spec = specs[0]
-        return _data_window(spec), Window(spec.full_x, spec.full_y, spec.full_width, spec.full_height)
+        return _data_window(specs[0]), _display_window(specs[0])
+
+
+def read_channels(path: Path, names: Sequence[str], window: Window) -> FloatImage:
+    """Read the named channels of an image's first part in ``window`` as (height, width, channels)."""
+    with _opened(path) as image:
+        known = image.spec().channelnames
+        return _read_window(path, image, 0, [known.index(name) for name in names], window)
 
 
 def read_matte(path: Path, window: Window) -> FloatImage:
     """Read a matte in ``window`` as (height, width), by :func:`matte_channel`; whole numbers become 0..1."""
-    with _opened(path) as image:
-        index = matte_channel(path, image.spec().channelnames)
-        return _read_window(path, image, 0, [index], window)[..., 0]
+    names = channel_names(path)
+    return read_channels(path, [names[matte_channel(path, names)]], window)[..., 0]
 
 
 def _lossless(spec: oiio.ImageSpec) -> oiio.ImageSpec:

@@ -1,0 +1,140 @@
+"""The frames of a shot, in the two sizes in which they are needed: full, and small enough to look at all of them."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from . import exr
+from .colour import ColourSpace, Curve
+from .exr import FloatImage
+from .parallel import in_order
+from .sequence import Sequence
+from .window import Window
+
+#: Frames are analysed at this width at most.
+ANALYSIS_WIDTH = 640
+
+# A lone firefly at half's limit would push everything else of the shot into the curve's darkest corner.
+_DISPLAYED_MAXIMUM = 4096.0
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What one look at every frame found: the brightest finite value of the scene, and where pixels were not finite."""
+
+    maximum: float
+    broken: dict[int, int]
+    broken_roto: dict[int, int]
+    removed: dict[int, float]
+
+
+class Footage:
+    """Plate and roto of a shot over ``frames``, on one canvas that holds every frame's data window.
+
+    Plates are read display-referred; NaN and Inf become 0 there. Pixels outside a frame's data window are 0.
+    """
+
+    def __init__(
+        self, plate: Sequence, roto: Sequence, frames: tuple[int, ...], colour: ColourSpace, canvas: Window, work: Path
+    ) -> None:
+        self.plate, self.roto, self.frames, self.colour, self.canvas = plate, roto, frames, colour, canvas
+        self._work = work
+        self.scale = min(1.0, ANALYSIS_WIDTH / canvas.width)
+
+    @property
+    def small_size(self) -> tuple[int, int]:
+        """Height and width of the analysed frames."""
+        return max(1, round(self.canvas.height * self.scale)), max(1, round(self.canvas.width * self.scale))
+
+    def read_plate(self, frame: int, window: Window) -> FloatImage:
+        """RGB of ``window``, (height, width, 3), display-referred: 0..1 up to the shot's maximum."""
+        return self.curve.to_display(self._read_linear(frame, window)[0])
+
+    def read_roto(self, frame: int, window: Window) -> FloatImage:
+        """The roto in ``window``, (height, width), 0..1."""
+        values = exr.read_matte(self.roto.path(frame), window)
+        return np.clip(np.nan_to_num(values, nan=0.0, posinf=1.0, neginf=0.0), 0, 1)
+
+    def _read_linear(self, frame: int, window: Window) -> tuple[FloatImage, int]:
+        pixels = exr.read_rgb(self.plate.path(frame), window)
+        finite = np.isfinite(pixels)
+        broken = pixels.size - int(np.count_nonzero(finite))
+        if broken:
+            broken = int(np.count_nonzero(~finite.all(axis=-1)))
+            pixels = np.where(finite, pixels, np.float32(0))
+        return self.colour.to_linear(pixels), broken
+
+    @cached_property
+    def curve(self) -> Curve:
+        """The way from scene-linear to display for this shot; needs :meth:`look`."""
+        return Curve(min(self.survey.maximum, _DISPLAYED_MAXIMUM))
+
+    @cached_property
+    def survey(self) -> Survey:
+        """What :meth:`look` found."""
+        data = json.loads((self._work / "survey.json").read_text())
+        return Survey(
+            data["maximum"],
+            *({int(k): v for k, v in data[n].items()} for n in Survey.__annotations__ if n != "maximum"),
+        )
+
+    def look(self, report: Callable[[int], None]) -> None:
+        """Read every frame once: survey the shot and keep the small frames. Done once per job, whoever resumes it."""
+        done = self._work / "survey.json"
+        if done.is_file():
+            return
+        self._work.mkdir(parents=True, exist_ok=True)
+        survey = Survey(0.0, {}, {}, {})
+        maximum = 0.0
+        with open(self._work / "plates.raw", "wb") as plates, open(self._work / "rotos.raw", "wb") as rotos:
+            for frame, (plate, roto, brightest, broken, broken_roto) in in_order(self._look_at, self.frames):
+                plates.write(plate.tobytes())
+                rotos.write(roto.tobytes())
+                maximum = max(maximum, brightest)
+                survey.removed[frame] = float(np.mean(roto >= 128))
+                if broken:
+                    survey.broken[frame] = broken
+                if broken_roto:
+                    survey.broken_roto[frame] = broken_roto
+                report(frame)
+        temporary = done.with_suffix(".part")
+        temporary.write_text(json.dumps({**survey.__dict__, "maximum": maximum}))
+        os.replace(temporary, done)
+
+    def _look_at(self, frame: int) -> tuple[NDArray[np.float16], NDArray[np.uint8], float, int, int]:
+        linear, broken = self._read_linear(frame, self.canvas)
+        height, width = self.small_size
+        # the mean of linear light is what a smaller sensor would have seen
+        small = cv2.resize(linear, (width, height), interpolation=cv2.INTER_AREA)
+        values = exr.read_matte(self.roto.path(frame), self.canvas)
+        broken_roto = values.size - int(np.count_nonzero(np.isfinite(values)))
+        roto = np.clip(np.nan_to_num(values, nan=0.0, posinf=1.0, neginf=0.0), 0, 1)
+        # the largest value of each block: an edge that is soft at full size must not get lost
+        block = max(1, math.ceil(1 / self.scale))
+        roto = cv2.dilate(roto, np.ones((block, block), np.uint8)) if block > 1 else roto
+        roto = cv2.resize(roto, (width, height), interpolation=cv2.INTER_AREA)
+        half = np.clip(small, -exr.HALF_MAX, exr.HALF_MAX).astype(np.float16)
+        return half, np.round(roto * 255).astype(np.uint8), float(linear.max(initial=0)), broken, broken_roto
+
+    def small_plate(self, index: int) -> FloatImage:
+        """The small frame number ``index`` of the shot, (height, width, 3), display-referred."""
+        shape = (*self.small_size, 3)
+        count = math.prod(shape)
+        raw = np.fromfile(self._work / "plates.raw", np.float16, count, offset=index * count * 2)
+        return self.curve.to_display(raw.reshape(shape).astype(np.float32))
+
+    def small_roto(self, index: int) -> FloatImage:
+        """The roto of small frame number ``index``, (height, width), 0..1."""
+        count = math.prod(self.small_size)
+        raw = np.fromfile(self._work / "rotos.raw", np.uint8, count, offset=index * count)
+        return raw.reshape(self.small_size).astype(np.float32) / 255

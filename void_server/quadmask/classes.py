@@ -1,0 +1,90 @@
+"""The four classes of a quadmask, as numbers, as mattes, and as files.
+
+A quadmask is a (height, width) array of 8-bit codes. Nothing in here ever makes a value between two classes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..api.errors import ImageError
+from ..imaging import exr
+from ..imaging.window import Window
+
+Quadmask = NDArray[np.uint8]
+
+REMOVE, OVERLAP, AFFECTED, KEEP = 0, 63, 127, 255
+NAMES = {REMOVE: "remove", OVERLAP: "overlap", AFFECTED: "affected", KEEP: "keep"}
+CHANNELS = tuple(f"quadmask.{name}" for name in NAMES.values())
+
+# Halfway between the codes; those that VOID's own loader uses.
+_THRESHOLDS = (31, 95, 191)
+# Lossy or limited-range codecs move codes by a few steps; a picture that is no quadmask has far more in between.
+_DRIFT = 14
+_DRIFTING_SHARE = 0.01
+
+
+def assemble(roto: NDArray[np.floating], affected: NDArray[np.bool_]) -> Quadmask:
+    """The quadmask of a roto (0..1, from 0.5 it is object) and of what the removal affects."""
+    removed = roto >= 0.5
+    codes = np.full(roto.shape, KEEP, np.uint8)
+    codes[affected] = AFFECTED
+    codes[removed] = REMOVE
+    codes[removed & affected] = OVERLAP
+    return codes
+
+
+def quantise(values: NDArray[np.floating], source: str = "quadmask") -> Quadmask:
+    """Codes from values on the scale 0..255 that may have drifted a little on their way through a codec.
+
+    Raises :class:`ImageError` naming ``source`` where more than a few pixels lie far from every code.
+    """
+    codes = np.array(list(NAMES), np.uint8)[np.digitize(values, _THRESHOLDS)]
+    far = float(np.mean(~(np.abs(values - codes) <= _DRIFT))) if values.size else 0.0
+    if far > _DRIFTING_SHARE:
+        raise ImageError(
+            f"{source} is no quadmask: {far:.0%} of its pixels are far from 0, 63, 127 and 255; "
+            "write it without compression loss and without a colour transform."
+        )
+    return codes
+
+
+def read(path: Path, window: Window) -> Quadmask:
+    """Read the quadmask in ``window`` from an image of codes (as code/255) or from an EXR with the four mattes.
+
+    Pixels beyond the file's data window are kept. Raises :class:`ImageError` where the file holds neither.
+    """
+    names = exr.channel_names(path)
+    inside = exr.matte_windows(path)[0].intersection(window)
+    codes = np.full((window.height, window.width), KEEP, np.uint8)
+    if inside.empty:
+        return codes
+    if set(CHANNELS) <= set(names):
+        mattes = exr.read_channels(path, CHANNELS, inside)
+        # painted mattes need not sum to 1; where no class is set at all, nothing was asked to change
+        found = np.array(list(NAMES), np.uint8)[np.argmax(mattes, axis=-1)]
+        found[mattes.max(axis=-1) <= 0] = KEEP
+    else:
+        values = np.nan_to_num(exr.read_matte(path, inside), nan=-1.0, posinf=-1.0, neginf=-1.0)
+        found = quantise(values * 255, path.name)
+    codes[window.slices(inside)] = found
+    return codes
+
+
+def mattes(codes: Quadmask) -> NDArray[np.float16]:
+    """The classes as (height, width, 4) mattes of 0 and 1, in the order of :data:`CHANNELS`; they sum to 1."""
+    return np.stack([codes == code for code in NAMES], axis=-1).astype(np.float16)
+
+
+def resize(codes: Quadmask, width: int, height: int) -> Quadmask:
+    """The quadmask at another size: each pixel takes the class of the nearest one."""
+    return cv2.resize(codes, (width, height), interpolation=cv2.INTER_NEAREST_EXACT).astype(np.uint8)
+
+
+def shares(codes: Quadmask) -> dict[str, float]:
+    """The share of the frame that each class covers, by name."""
+    return {name: float(np.mean(codes == code)) for code, name in NAMES.items()}
