@@ -1,13 +1,14 @@
 """The camera's motion over a shot, as homographies that follow the background.
 
-Corners of the background are tracked from frame to frame (Lucas-Kanade with a backward check), a homography is fitted
-to them robustly (MAGSAC), and the homographies are chained. A pair of frames between which nothing moves gets the
-identity, so that a locked-off shot is never resampled.
+Corners of the background are tracked from an anchor frame (Lucas-Kanade with a backward check) and a homography is fitted
+to them robustly (MAGSAC). The anchor stays as long as the camera rests, so that one that creeps is noticed; each frame
+that moves becomes the next anchor. At rest means the identity, exactly: nothing is resampled then.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -17,63 +18,99 @@ from .exr import FloatImage
 
 Homography = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+Grey = NDArray[np.uint8]
 
-#: Motion below this many pixels of the analysed size counts as a camera at rest.
-_AT_REST = 0.06
+# Motion of no corner of the frame by more than this many analysed pixels since the anchor counts as a camera at rest.
+_AT_REST = 0.25
+_FEWEST = 24
 
 
-def _tracks(before: NDArray[np.uint8], after: NDArray[np.uint8], excluded: Mask) -> tuple[FloatImage, FloatImage]:
-    """Corners of ``before`` outside ``excluded`` and where they are in ``after``, each (n, 2)."""
+class _Anchor(NamedTuple):
+    image: Grey
+    corners: FloatImage  # (n, 1, 2)
+    from_first: Homography
+
+
+def grey(rgb: FloatImage) -> Grey:
+    """Display-referred RGB as 8-bit luma."""
+    return np.clip(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY) * 255 + 0.5, 0, 255).astype(np.uint8)
+
+
+def _anchor(image: Grey, excluded: Mask, from_first: Homography) -> _Anchor:
     free = np.where(excluded, 0, 255).astype(np.uint8)
-    corners = cv2.goodFeaturesToTrack(before, 1200, 0.003, 5, mask=free)
-    if corners is None:
-        return np.zeros((0, 2), np.float32), np.zeros((0, 2), np.float32)
+    corners = cv2.goodFeaturesToTrack(image, 1200, 0.003, 5, mask=free)
+    return _Anchor(image, corners if corners is not None else np.zeros((0, 1, 2), np.float32), from_first)
+
+
+def _follow(anchor: _Anchor, image: Grey, excluded: Mask) -> tuple[FloatImage, FloatImage]:
+    """Where the anchor's corners are in ``image``: pairs of (n, 2) positions, there and here."""
+    if not len(anchor.corners):
+        return anchor.corners.reshape(-1, 2), anchor.corners.reshape(-1, 2)
     criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 40, 0.003)
-    options = {"winSize": (17, 17), "maxLevel": 4, "criteria": criteria}
-    there, found, _ = cv2.calcOpticalFlowPyrLK(before, after, corners, None, **options)
-    back, found_back, _ = cv2.calcOpticalFlowPyrLK(after, before, there, None, **options)
-    distance = np.linalg.norm((back - corners).reshape(-1, 2), axis=1)
-    good = (found.ravel() > 0) & (found_back.ravel() > 0) & (distance < 0.4)
-    return corners.reshape(-1, 2)[good], there.reshape(-1, 2)[good]
+    there, found, _ = cv2.calcOpticalFlowPyrLK(
+        anchor.image, image, anchor.corners, None, winSize=(17, 17), maxLevel=4, criteria=criteria
+    )
+    back, found_back, _ = cv2.calcOpticalFlowPyrLK(
+        image, anchor.image, there, None, winSize=(17, 17), maxLevel=4, criteria=criteria
+    )
+    good = (found.ravel() > 0) & (found_back.ravel() > 0)
+    good &= np.linalg.norm((back - anchor.corners).reshape(-1, 2), axis=1) < 0.4
+    there = there.reshape(-1, 2)
+    height, width = image.shape
+    x, y = np.round(there).astype(int).T
+    inside = (x >= 0) & (y >= 0) & (x < width) & (y < height)
+    good &= inside
+    good[inside] &= ~excluded[y[inside], x[inside]]
+    return anchor.corners.reshape(-1, 2)[good], there[good]
 
 
-def _fit(source: FloatImage, target: FloatImage) -> Homography:
-    """The homography that takes ``source`` points to ``target`` points; simpler motion where there are too few."""
-    if len(source) < 4:
-        return np.eye(3)
-    if np.median(np.linalg.norm(target - source, axis=1)) < _AT_REST:
-        return np.eye(3)
-    if len(source) >= 16:
-        matrix, inliers = cv2.findHomography(source, target, cv2.USAC_MAGSAC, 0.8, maxIters=5000, confidence=0.999)
-        if matrix is not None and inliers.sum() >= 12:
-            return np.asarray(matrix, np.float64)
-    matrix = np.eye(3)
-    matrix[:2, 2] = np.median(target - source, axis=0)
-    return matrix
+def _fit(source: FloatImage, target: FloatImage) -> Homography | None:
+    """The homography that takes ``source`` points to ``target`` points, None where too few agree on one."""
+    if len(source) < _FEWEST:
+        return None
+    matrix, inliers = cv2.findHomography(source, target, cv2.USAC_MAGSAC, 0.8, maxIters=5000, confidence=0.999)
+    if matrix is None or inliers.sum() < _FEWEST / 2:
+        return None
+    return np.asarray(matrix, np.float64)
+
+
+def _rests(matrix: Homography, shape: tuple[int, ...]) -> bool:
+    height, width = shape
+    corners = np.array([[[0, 0]], [[width, 0]], [[0, height]], [[width, height]]], np.float64)
+    moved = cv2.perspectiveTransform(corners, matrix) - corners
+    return bool(np.linalg.norm(moved, axis=-1).max() < _AT_REST)
 
 
 class Camera:
     """Homographies between any two frames of a shot, in pixels of the size that was analysed.
 
-    ``steps`` holds, for each frame but the first, the homography from the frame before to it.
+    ``from_first`` holds, for each frame, the homography from the first frame to it.
     """
 
-    def __init__(self, steps: Iterable[Homography]) -> None:
-        self._from_first = [np.eye(3)]
-        for step in steps:
-            self._from_first.append(step @ self._from_first[-1])
+    def __init__(self, from_first: Iterable[Homography]) -> None:
+        self._from_first = list(from_first)
 
     @classmethod
     def track(cls, frames: Iterable[tuple[FloatImage, Mask]]) -> Camera:
-        """Follow the background through ``frames``, pairs of display-referred RGB and what to leave out of account."""
-        steps = []
-        previous: tuple[NDArray[np.uint8], Mask] | None = None
+        """Follow the background through ``frames``, pairs of display-referred RGB and what to leave out of account.
+
+        A frame in which nothing can be followed (black, or all excluded) is taken to lie where the one before it lay.
+        """
+        found: list[Homography] = []
+        anchor: _Anchor | None = None
         for rgb, excluded in frames:
-            grey = np.clip(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY) * 255, 0, 255).astype(np.uint8)
-            if previous is not None:
-                steps.append(_fit(*_tracks(previous[0], grey, previous[1] | excluded)))
-            previous = grey, excluded
-        return cls(steps)
+            image = grey(rgb)
+            if anchor is None:
+                anchor = _anchor(image, excluded, np.eye(3))
+            else:
+                source, target = _follow(anchor, image, excluded)
+                step = _fit(source, target)
+                rests = step is None or _rests(step, image.shape)
+                now = anchor.from_first if step is None or rests else step @ anchor.from_first
+                if not rests or len(source) < 0.35 * len(anchor.corners):
+                    anchor = _anchor(image, excluded, now)
+            found.append(anchor.from_first)
+        return cls(found)
 
     @property
     def at_rest(self) -> bool:
