@@ -1,0 +1,32 @@
+"""The engine without weights: rewrites pixels with what the rest of the shot shows of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import reduce
+
+from ...imaging.camera import Camera
+from ...imaging.exr import FloatImage
+from ...imaging.window import Window
+from ..clip import Clip
+from . import moving, still
+
+
+class CleanPlate:
+    """Clean plates from the shot itself; runs anywhere."""
+
+    def check(self) -> None:
+        """Nothing is needed beyond the installation itself."""
+
+    def synthesise(
+        self, clip: Clip, wanted: Sequence[int], report: Callable[[float], None]
+    ) -> Iterator[tuple[int, Window, FloatImage]]:
+        """See :class:`void_server.engines.Engine`."""
+        region = reduce(Window.union, (clip.region(index) for index in range(len(clip))))
+        if region.empty:
+            return
+        camera = Camera.track((clip.footage.small_plate(i), clip.small_rewritten(i)) for i in range(len(clip)))
+        if camera.at_rest:
+            yield from still.synthesise(clip, region, wanted, report)
+        else:
+            yield from moving.synthesise(clip, camera, wanted, report)

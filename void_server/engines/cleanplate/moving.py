@@ -1,0 +1,149 @@
+"""New pixels for a moving camera: each is looked up in the frames before and after that see what lies behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ...imaging.camera import Camera
+from ...imaging.exr import FloatImage
+from ...imaging.parallel import in_order
+from ...imaging.window import Window
+from ..clip import Clip
+from .inpaint import inpaint
+from .paths import Paths
+from .still import median
+
+#: So many frames on either side are asked for each pixel.
+_SIDE = 3
+#: Rows of a frame that are worked on at once.
+_BAND = 256
+#: Farther frames than this are not asked: steps add up.
+_REACH = 150
+
+Sources = dict[int, tuple[FloatImage, NDArray[np.bool_]]]
+
+
+def _sources(paths: Paths, index: int, window: Window) -> Sources:
+    """For each frame to ask: where the small ``window`` of frame ``index`` lies in it, and which pixels to take there."""
+    found: Sources = {}
+    for direction in (-1, 1):
+        count = np.zeros((window.height, window.width), np.int32)
+        for steps, (source, positions, seen) in enumerate(paths.walk(index, window, direction)):
+            take = seen & (count < _SIDE)
+            if take.any():
+                found[source] = positions, take
+                count += take
+            if steps >= _REACH or (count >= _SIDE).all():
+                break
+    return found
+
+
+class _Background:
+    """The background of a shot, frame by frame."""
+
+    def __init__(self, clip: Clip, camera: Camera) -> None:
+        self._clip = clip
+        self._scale = clip.footage.scale
+        self._paths = Paths(clip, camera, clip.scratch / "paths.raw")
+
+    def _small(self, window: Window) -> Window:
+        """The window of the analysed size that holds ``window`` of the plate, with a pixel to spare."""
+        canvas, (height, width) = self._clip.footage.canvas, self._clip.footage.small_size
+        x, y = (window.x - canvas.x) * self._scale, (window.y - canvas.y) * self._scale
+        left, top = int(np.floor(x)) - 1, int(np.floor(y)) - 1
+        right = int(np.ceil(x + window.width * self._scale)) + 1
+        bottom = int(np.ceil(y + window.height * self._scale)) + 1
+        return Window(left, top, right - left, bottom - top).intersection(Window(0, 0, width, height))
+
+    def _positions(self, window: Window) -> FloatImage:
+        """The positions of the plate's pixels ``window`` at the analysed size, (height, width, 2)."""
+        canvas = self._clip.footage.canvas
+        x = (np.arange(window.x, window.right, dtype=np.float32) - canvas.x + 0.5) * self._scale - 0.5
+        y = (np.arange(window.y, window.bottom, dtype=np.float32) - canvas.y + 0.5) * self._scale - 0.5
+        return np.stack(np.meshgrid(x, y), axis=-1)
+
+    def frame(self, index: int) -> tuple[Window, FloatImage]:
+        """The region of frame ``index`` to rewrite, and what lies behind it."""
+        window = self._clip.region(index)
+        if window.empty:
+            return window, np.zeros((0, 0, 3), np.float32)
+        small = self._small(window)
+        sources = _sources(self._paths, index, small)
+        result = np.zeros((window.height, window.width, 3), np.float32)
+        missing = np.zeros((window.height, window.width), bool)
+        for top in range(0, window.height, _BAND):
+            band = Window(window.x, window.y + top, window.width, min(_BAND, window.height - top))
+            rows = slice(top, top + band.height)
+            result[rows], missing[rows] = self._band(index, window, band, small, sources)
+        return window, inpaint(result, missing, ~missing)
+
+    def _band(
+        self, index: int, window: Window, band: Window, small: Window, sources: Sources
+    ) -> tuple[FloatImage, NDArray[np.bool_]]:
+        needed = self._clip.blend(index, window)[window.slices(band)] > 0
+        plate = self._clip.plate(index, band)
+        rows, columns = np.nonzero(needed)
+        at = self._positions(band)[rows, columns] - np.float32([small.x, small.y])
+        samples, seen = [], []
+        for source, (positions, take) in sorted(sources.items()):
+            asked = _lookup(take.astype(np.float32), at) > 0
+            if not asked.any():
+                continue
+            # the motion from the pixel, not the position, is what may be interpolated
+            there = _lookup(positions, at)
+            values, visible = self._sample(source, there, asked)
+            samples.append(values)
+            seen.append(visible)
+        if not samples:
+            return plate, needed
+        values = median(np.stack(samples), np.stack(seen))
+        found = np.any(seen, axis=0)
+        plate[rows[found], columns[found]] = values[found]
+        missing = np.zeros(needed.shape, bool)
+        missing[rows[~found], columns[~found]] = True
+        return plate, missing
+
+    def _sample(
+        self, source: int, there: FloatImage, asked: NDArray[np.bool_]
+    ) -> tuple[FloatImage, NDArray[np.bool_]]:
+        """The plate of frame ``source`` at small positions (n, 2), where asked: (n, 3), and whether it is seen there."""
+        canvas = self._clip.footage.canvas
+        full = (there + 0.5) / self._scale - 0.5 + np.float32([canvas.x, canvas.y])
+        low, high = np.floor(full[asked].min(axis=0)) - 4, np.ceil(full[asked].max(axis=0)) + 5
+        window = Window(int(low[0]), int(low[1]), int(high[0] - low[0]), int(high[1] - low[1])).intersection(canvas)
+        values = np.zeros((len(there), 3), np.float32)
+        visible = np.zeros(len(there), bool)
+        if window.empty:
+            return values, visible
+        at = full[asked] - np.float32([window.x, window.y])
+        values[asked] = _lookup(self._clip.plate(source, window), at, cv2.INTER_CUBIC)
+        free = ~self._clip.rewritten(source, window)
+        inside = (at >= 0).all(axis=1) & (at <= [window.width - 1, window.height - 1]).all(axis=1)
+        visible[asked] = (_lookup(free.astype(np.float32), at) > 0.99) & inside
+        return values, visible
+
+
+def _lookup(image: FloatImage, at: FloatImage, interpolation: int = cv2.INTER_LINEAR) -> FloatImage:
+    """``image`` at (n, 2) positions: (n,) or (n, channels)."""
+    # remap wants a picture of positions, no side longer than 32767
+    columns = 4096
+    rows = -(-len(at) // columns)
+    grid = np.zeros((rows * columns, 2), np.float32)
+    grid[: len(at)] = at
+    found = cv2.remap(image, grid.reshape(rows, columns, 2), None, interpolation, borderMode=cv2.BORDER_REPLICATE)
+    return found.reshape(rows * columns, *image.shape[2:])[: len(at)]
+
+
+def synthesise(
+    clip: Clip, camera: Camera, wanted: Sequence[int], report: Callable[[float], None]
+) -> Iterator[tuple[int, Window, FloatImage]]:
+    """Yield (index, window, RGB) for each wanted frame that has pixels to rewrite; see the engine."""
+    background = _Background(clip, camera)
+    report(1.0)
+    for index, (window, rgb) in in_order(background.frame, wanted):
+        if not window.empty:
+            yield index, window, rgb

@@ -1,0 +1,75 @@
+"""What an engine sees of a shot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..imaging.exr import FloatImage
+from ..imaging.footage import Footage
+from ..imaging.window import Window
+from ..quadmask import classes, coverage
+
+
+class QuadmaskFiles(Protocol):
+    """The quadmask sequence on disk."""
+
+    def __call__(self, frame: int) -> Path:
+        """The file that holds the quadmask of ``frame``."""
+
+
+class Clip:
+    """A shot with its quadmask, by frame index; all pixels display-referred, all windows in the plate's coordinates."""
+
+    def __init__(self, footage: Footage, quadmask: QuadmaskFiles, feather: float, seed: int, scratch: Path) -> None:
+        self.footage = footage
+        self.scratch = scratch
+        self.seed = seed
+        self._quadmask = quadmask
+        self.feather = feather
+        self._regions: dict[int, Window] = {}
+
+    def __len__(self) -> int:
+        return len(self.footage.frames)
+
+    @property
+    def margin(self) -> int:
+        """How many pixels around a rewritten one new pixels can reach."""
+        return int(np.ceil(self.feather)) + 2
+
+    def plate(self, index: int, window: Window) -> FloatImage:
+        """RGB of the plate in ``window``, (height, width, 3)."""
+        return self.footage.read_plate(self.footage.frames[index], window)
+
+    def codes(self, index: int, window: Window) -> classes.Quadmask:
+        """The quadmask in ``window``."""
+        return classes.read(self._quadmask(self.footage.frames[index]), window)
+
+    def rewritten(self, index: int, window: Window) -> NDArray[np.bool_]:
+        """The pixels in ``window`` that are to be replaced wholly, and that show nothing true."""
+        roto = self.footage.read_roto(self.footage.frames[index], window)
+        return coverage.rewritten(self.codes(index, window), roto)
+
+    def blend(self, index: int, window: Window) -> FloatImage:
+        """The matte with which new pixels are laid over the plate."""
+        return coverage.blend(self.rewritten(index, window), self.feather)
+
+    def region(self, index: int) -> Window:
+        """The smallest window that holds all pixels of the frame whose blend is above 0; empty where there are none."""
+        if index not in self._regions:
+            canvas = self.footage.canvas
+            given_up = self.rewritten(index, canvas)
+            x, y, width, height = cv2.boundingRect(given_up.astype(np.uint8))
+            found = Window(canvas.x + x, canvas.y + y, width, height)
+            self._regions[index] = found.grown(self.margin).intersection(canvas) if width else Window(0, 0, 0, 0)
+        return self._regions[index]
+
+    def small_rewritten(self, index: int) -> NDArray[np.bool_]:
+        """The rewritten pixels at the analysed size, each that holds any."""
+        given_up = self.rewritten(index, self.footage.canvas).astype(np.float32)
+        height, width = self.footage.small_size
+        return cv2.resize(given_up, (width, height), interpolation=cv2.INTER_AREA) > 0
