@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from ...imaging.camera import Camera
 from ...imaging.exr import FloatImage
 from ...imaging.parallel import in_order
+from ...imaging.paths import Paths
 from ...imaging.window import Window
 from ..clip import Clip
 from .inpaint import inpaint
-from .paths import Paths
 from .still import median
 
 #: So many frames on either side are asked for each pixel.
@@ -48,7 +48,8 @@ class _Background:
     def __init__(self, clip: Clip, camera: Camera) -> None:
         self._clip = clip
         self._scale = clip.footage.scale
-        self._paths = Paths(clip, camera, clip.scratch / "paths.raw")
+        hidden = [clip.small_rewritten(index) for index in range(len(clip))]
+        self._paths = Paths(clip.footage, hidden, camera, clip.scratch / "paths.raw")
 
     def _small(self, window: Window) -> Window:
         """The window of the analysed size that holds ``window`` of the plate, with a pixel to spare."""

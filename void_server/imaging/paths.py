@@ -8,7 +8,7 @@ rewritten, and chained: a distant frame is reached by many small steps, not by o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,38 +16,43 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ...imaging.camera import Camera, grey
-from ...imaging.exr import FloatImage
-from ...imaging.fill import smooth_fill
-from ...imaging.parallel import in_order
-from ...imaging.window import Window
-from ..clip import Clip
+from .camera import Camera, Mask, grey
+from .exr import FloatImage
+from .fill import smooth_fill
+from .footage import Footage
+from .parallel import in_order
+from .window import Window
 
 # Around rewritten pixels, the flow's window has seen what is to go.
 _CONTAMINATED = 9
 
 
 class Paths:
-    """Where the background seen at a pixel of one frame lies in others; in pixels of the analysed size."""
+    """Where the background seen at a pixel of one frame lies in others; in pixels of the analysed size.
 
-    def __init__(self, clip: Clip, camera: Camera, scratch: Path) -> None:
-        self._clip, self._camera, self._file = clip, camera, scratch
-        self._height, self._width = clip.footage.small_size
-        self.hidden = [clip.small_rewritten(index) for index in range(len(clip))]
-        pairs = [(i, i + step) for i in range(len(clip) - 1) for step in (1,)]
-        with open(scratch, "wb") as file:
+    ``hidden`` says, frame by frame, where no background is seen. The motion is kept in the file ``scratch``.
+    """
+
+    def __init__(self, footage: Footage, hidden: Sequence[Mask], camera: Camera, scratch: Path) -> None:
+        self._footage, self.hidden, self.camera, self._file = footage, hidden, camera, scratch
+        self._height, self._width = footage.small_size
+        if not camera.at_rest:
+            self._measure()
+        self._step = lru_cache(maxsize=64)(self._read)
+
+    def _measure(self) -> None:
+        pairs = [(i, i + 1) for i in range(len(self.hidden) - 1)]
+        with open(self._file, "wb") as file:
             for _, (forth, back) in in_order(lambda pair: (self._residual(*pair), self._residual(*pair[::-1])), pairs):
                 file.write(forth.tobytes())
                 file.write(back.tobytes())
-        self._step = lru_cache(maxsize=64)(self._read)
 
     def _residual(self, source: int, target: int) -> NDArray[np.float16]:
         """What the homography leaves of the motion from frame ``source`` to its neighbour ``target``."""
-        footage = self._clip.footage
         size = (self._width, self._height)
-        here = grey(footage.small_plate(source))
-        back = self._camera.between(target, source)
-        there = cv2.warpPerspective(grey(footage.small_plate(target)), back, size, flags=cv2.INTER_CUBIC)
+        here = grey(self._footage.small_plate(source))
+        back = self.camera.between(target, source)
+        there = cv2.warpPerspective(grey(self._footage.small_plate(target)), back, size, flags=cv2.INTER_CUBIC)
         hidden = self.hidden[target].astype(np.uint8)
         # beyond the other frame's border nothing is known either
         hidden = cv2.warpPerspective(hidden, back, size, flags=cv2.INTER_NEAREST, borderValue=1).astype(bool)
@@ -60,12 +65,14 @@ class Paths:
         return np.where(known[..., None], flow, filled).astype(np.float16)
 
     def _read(self, source: int, target: int) -> FloatImage:
+        if self.camera.at_rest:
+            return np.zeros((self._height, self._width, 2), np.float32)
         count = self._height * self._width * 2
         number = 2 * min(source, target) + (target < source)
         raw = np.fromfile(self._file, np.float16, count, offset=number * count * 2)
         return raw.reshape(self._height, self._width, 2).astype(np.float32)
 
-    def walk(self, index: int, window: Window, direction: int) -> Iterator[tuple[int, FloatImage, NDArray[np.bool_]]]:
+    def walk(self, index: int, window: Window, direction: int) -> Iterator[tuple[int, FloatImage, Mask]]:
         """Follow what lies behind ``window`` of frame ``index`` through the frames after it (1) or before it (-1).
 
         Yields, nearest first, (frame index, positions, seen): positions as (height, width, 2) x and y, and whether the
@@ -75,14 +82,18 @@ class Paths:
             np.arange(window.x, window.right, dtype=np.float32), np.arange(window.y, window.bottom, dtype=np.float32)
         )
         here = np.stack([columns, rows], axis=-1)
-        while 0 <= index + direction < len(self._clip):
-            residual = self._step(index, index + direction)
-            here += cv2.remap(residual, here, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-            here = cv2.perspectiveTransform(here, self._camera.between(index, index + direction))
+        while 0 <= index + direction < len(self.hidden):
+            here = self.step(index, index + direction, here)
             index += direction
-            yield index, here.copy(), self.seen(index, here)
+            yield index, here, self.seen(index, here)
 
-    def seen(self, index: int, positions: FloatImage) -> NDArray[np.bool_]:
+    def step(self, source: int, target: int, positions: FloatImage) -> FloatImage:
+        """Where ``positions``, (height, width, 2), of frame ``source`` lie in its neighbour ``target``."""
+        residual = self._step(source, target)
+        moved = positions + cv2.remap(residual, positions, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        return cv2.perspectiveTransform(moved, self.camera.between(source, target))
+
+    def seen(self, index: int, positions: FloatImage) -> Mask:
         """Whether the background is seen at ``positions`` of frame ``index``."""
         visible = (~self.hidden[index]).astype(np.uint8)
         return cv2.remap(visible, positions, None, cv2.INTER_NEAREST, borderValue=0).astype(bool)

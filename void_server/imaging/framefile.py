@@ -1,0 +1,29 @@
+"""Arrays of one shape and type, frame after frame in one file: what is too much for memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+
+class FrameFile:
+    """A file of equally shaped arrays. Read with plain reads, so that memory holds no more than what is asked for."""
+
+    def __init__(self, path: Path, shape: tuple[int, ...], dtype: DTypeLike) -> None:
+        self._path, self._shape, self._dtype = path, shape, np.dtype(dtype)
+        self._count = math.prod(shape)
+
+    def write(self, arrays: Iterable[NDArray[Any]]) -> None:
+        """Write ``arrays`` in order, in place of whatever the file held."""
+        with open(self._path, "wb") as file:
+            for array in arrays:
+                file.write(np.ascontiguousarray(array, self._dtype).tobytes())
+
+    def __getitem__(self, index: int) -> NDArray[Any]:
+        offset = index * self._count * self._dtype.itemsize
+        return np.fromfile(self._path, self._dtype, self._count, offset=offset).reshape(self._shape)
