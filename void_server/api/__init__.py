@@ -1,1 +1,1 @@
-"""What clients and the server share: shots, jobs, errors, messages. Needs Python 3.9, pyzmq and msgpack, nothing else."""
+"""What clients and the server share: shots, jobs, errors, messages. Python 3.9, pyzmq, msgpack."""

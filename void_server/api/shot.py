@@ -17,9 +17,9 @@ SCENE_LINEAR_REC709 = "lin_rec709"
 class Settings:
     """How a shot is worked on.
 
-    ``reasoner`` finds what the removal affects, ``engine`` makes the new pixels. ``feather`` is the width in pixels over
-    which new pixels fade into the plate, outside the rewritten region. ``grain`` matches the plate's grain in the new
-    pixels. ``seed`` decides all randomness. With ``only_quadmask`` the job stops after the reasoning.
+    ``reasoner`` finds what the removal affects, ``engine`` makes the new pixels. ``feather`` is the width in pixels
+    over which new pixels fade into the plate, outside the rewritten region. ``grain`` matches the plate's grain in the
+    new pixels. ``seed`` decides all randomness. With ``only_quadmask`` the job stops after the reasoning.
     """
 
     engine: str = "cleanplate"
@@ -42,7 +42,7 @@ class Shot:
 
     ``plate``, ``roto`` and ``quadmask`` name sequences (``name.%04d.exr``, ``name.####.exr``, ``name.1001-1100#.exr``),
     folders with one sequence, or movie files. ``frames`` is a range such as ``1001-1032``; without it the job takes all
-    frames of the plate. ``prompt`` describes the scene after the removal. ``colorspace`` is the plate's, a name from the
+    frames of the plate. ``prompt`` describes the scene after the removal. ``colorspace`` is the plate's, a name of the
     OCIO configuration ``ocio`` (a path, or OpenImageIO's own configuration where it is None).
     """
 

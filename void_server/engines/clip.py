@@ -31,6 +31,8 @@ class Clip:
         self.seed = seed
         self._quadmask = quadmask
         self.feather = feather
+        #: What the artist should know of the result; engines add to it.
+        self.warnings: list[str] = []
         self._regions: dict[int, Window] = {}
 
     def __len__(self) -> int:

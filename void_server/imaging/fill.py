@@ -23,7 +23,9 @@ def _pull(sums: FloatImage, weight: FloatImage) -> tuple[FloatImage, FloatImage]
     height, width = weight.shape
     if min(height, width) > 1:
         size = (width + 1) // 2, (height + 1) // 2
-        coarse, _ = _pull(*(_channels(cv2.resize(a, size, interpolation=cv2.INTER_AREA), a.ndim) for a in (sums, weight)))
+        coarse, _ = _pull(
+            *(_channels(cv2.resize(a, size, interpolation=cv2.INTER_AREA), a.ndim) for a in (sums, weight))
+        )
         below = _channels(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR), 3)
     else:
         total = float(weight.sum())

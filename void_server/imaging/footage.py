@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from . import exr
 from .colour import ColourSpace, Curve
 from .exr import FloatImage
+from .framefile import FrameFile
 from .parallel import in_order
 from .sequence import Sequence
 from .window import Window
@@ -28,14 +29,18 @@ ANALYSIS_WIDTH = 640
 _DISPLAYED_MAXIMUM = 4096.0
 
 
-@dataclass(frozen=True)
+@dataclass
 class Survey:
-    """What one look at every frame found: the brightest finite value of the scene, and where pixels were not finite."""
+    """What one look at every frame found.
 
-    maximum: float
-    broken: dict[int, int]
-    broken_roto: dict[int, int]
-    removed: dict[int, float]
+    The brightest finite value of the scene, how many pixels of plate and roto are not finite, by frame, and the share of
+    each frame that the roto covers.
+    """
+
+    maximum: float = 0.0
+    broken: dict[int, int] = field(default_factory=dict)
+    broken_roto: dict[int, int] = field(default_factory=dict)
+    removed: dict[int, float] = field(default_factory=dict)
 
 
 class Footage:
@@ -48,8 +53,10 @@ class Footage:
         self, plate: Sequence, roto: Sequence, frames: tuple[int, ...], colour: ColourSpace, canvas: Window, work: Path
     ) -> None:
         self.plate, self.roto, self.frames, self.colour, self.canvas = plate, roto, frames, colour, canvas
-        self._work = work
         self.scale = min(1.0, ANALYSIS_WIDTH / canvas.width)
+        self._work = work
+        self._plates = FrameFile(work / "plates.raw", (*self.small_size, 3), np.float16)
+        self._rotos = FrameFile(work / "rotos.raw", self.small_size, np.uint8)
 
     @property
     def small_size(self) -> tuple[int, int]:
@@ -83,32 +90,32 @@ class Footage:
     def survey(self) -> Survey:
         """What :meth:`look` found."""
         data = json.loads((self._work / "survey.json").read_text())
-        return Survey(
-            data["maximum"],
-            *({int(k): v for k, v in data[n].items()} for n in Survey.__annotations__ if n != "maximum"),
-        )
+        by_frame = {name: {int(f): n for f, n in data[name].items()} for name in ("broken", "broken_roto", "removed")}
+        return Survey(data["maximum"], **by_frame)
 
     def look(self, report: Callable[[int], None]) -> None:
         """Read every frame once: survey the shot and keep the small frames. Done once per job, whoever resumes it."""
         done = self._work / "survey.json"
         if done.is_file():
             return
-        self._work.mkdir(parents=True, exist_ok=True)
-        survey = Survey(0.0, {}, {}, {})
-        maximum = 0.0
-        with open(self._work / "plates.raw", "wb") as plates, open(self._work / "rotos.raw", "wb") as rotos:
+        survey = Survey()
+
+        def small_plates() -> Iterator[NDArray[np.float16]]:
             for frame, (plate, roto, brightest, broken, broken_roto) in in_order(self._look_at, self.frames):
-                plates.write(plate.tobytes())
-                rotos.write(roto.tobytes())
-                maximum = max(maximum, brightest)
+                rotos(roto)
+                survey.maximum = max(survey.maximum, brightest)
                 survey.removed[frame] = float(np.mean(roto >= 128))
                 if broken:
                     survey.broken[frame] = broken
                 if broken_roto:
                     survey.broken_roto[frame] = broken_roto
                 report(frame)
+                yield plate
+
+        with self._rotos.writing() as rotos:
+            self._plates.write(small_plates())
         temporary = done.with_suffix(".part")
-        temporary.write_text(json.dumps({**survey.__dict__, "maximum": maximum}))
+        temporary.write_text(json.dumps(asdict(survey)))
         os.replace(temporary, done)
 
     def _look_at(self, frame: int) -> tuple[NDArray[np.float16], NDArray[np.uint8], float, int, int]:
@@ -128,13 +135,14 @@ class Footage:
 
     def small_plate(self, index: int) -> FloatImage:
         """The small frame number ``index`` of the shot, (height, width, 3), display-referred."""
-        shape = (*self.small_size, 3)
-        count = math.prod(shape)
-        raw = np.fromfile(self._work / "plates.raw", np.float16, count, offset=index * count * 2)
-        return self.curve.to_display(raw.reshape(shape).astype(np.float32))
+        return self.curve.to_display(self._plates[index].astype(np.float32))
 
     def small_roto(self, index: int) -> FloatImage:
         """The roto of small frame number ``index``, (height, width), 0..1."""
-        count = math.prod(self.small_size)
-        raw = np.fromfile(self._work / "rotos.raw", np.uint8, count, offset=index * count)
-        return raw.reshape(self.small_size).astype(np.float32) / 255
+        return self._rotos[index].astype(np.float32) / np.float32(255)
+
+    def enlarged(self, small: NDArray[np.bool_], window: Window) -> NDArray[np.bool_]:
+        """A mask of the analysed size at full size, in ``window``, its edges smooth."""
+        size = self.canvas.width, self.canvas.height
+        full = cv2.resize(small.astype(np.float32), size, interpolation=cv2.INTER_LINEAR) >= 0.5
+        return full[self.canvas.slices(window)]

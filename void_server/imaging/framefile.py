@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,22 @@ class FrameFile:
         self._path, self._shape, self._dtype = path, shape, np.dtype(dtype)
         self._count = math.prod(shape)
 
+    @contextmanager
+    def writing(self) -> Iterator[Callable[[NDArray[Any]], None]]:
+        """A function that appends an array, to a file that begins empty."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with open(self._path, "wb") as file:
+
+            def append(array: NDArray[Any]) -> None:
+                file.write(np.ascontiguousarray(array, self._dtype).tobytes())
+
+            yield append
+
     def write(self, arrays: Iterable[NDArray[Any]]) -> None:
         """Write ``arrays`` in order, in place of whatever the file held."""
-        with open(self._path, "wb") as file:
+        with self.writing() as append:
             for array in arrays:
-                file.write(np.ascontiguousarray(array, self._dtype).tobytes())
+                append(array)
 
     def __getitem__(self, index: int) -> NDArray[Any]:
         offset = index * self._count * self._dtype.itemsize

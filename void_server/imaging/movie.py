@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -12,16 +13,27 @@ from numpy.typing import NDArray
 from ..api.errors import ImageError
 
 
-def frame_count(path: Path) -> int:
-    """How many frames a movie says it has. Raises :class:`ImageError` where it cannot be opened."""
+@contextmanager
+def _opened(path: Path) -> Iterator[cv2.VideoCapture]:
     capture = cv2.VideoCapture(str(path))
     try:
-        count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) if capture.isOpened() else 0
+        if not capture.isOpened() or capture.get(cv2.CAP_PROP_FRAME_COUNT) <= 0:
+            raise ImageError(f"{path} cannot be read as a movie; write the frames as an EXR sequence.")
+        yield capture
     finally:
         capture.release()
-    if count <= 0:
-        raise ImageError(f"{path} cannot be read as a movie; write the frames as an EXR sequence.")
-    return count
+
+
+def frame_count(path: Path) -> int:
+    """How many frames a movie says it has. Raises :class:`ImageError` where it cannot be opened."""
+    with _opened(path) as capture:
+        return int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+
+
+def size(path: Path) -> tuple[int, int]:
+    """Width and height of a movie's frames. Raises :class:`ImageError` where it cannot be opened."""
+    with _opened(path) as capture:
+        return int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
 
 
 def read_frames(path: Path) -> Iterator[NDArray[np.uint8]]:
@@ -29,14 +41,9 @@ def read_frames(path: Path) -> Iterator[NDArray[np.uint8]]:
 
     Raises :class:`ImageError` where the movie cannot be opened.
     """
-    capture = cv2.VideoCapture(str(path))
-    if not capture.isOpened():
-        raise ImageError(f"{path} cannot be read as a movie; write the frames as an EXR sequence.")
-    try:
+    with _opened(path) as capture:
         while True:
             good, frame = capture.read()
             if not good:
                 return
             yield np.ascontiguousarray(frame[..., ::-1]).astype(np.uint8)
-    finally:
-        capture.release()

@@ -28,5 +28,7 @@ def inpaint(image: FloatImage, hole: NDArray[np.bool_], known: NDArray[np.bool_]
     missing = (weight < 0.5).astype(np.uint8)
     small = np.where(missing[..., None] > 0, 0, small / np.maximum(weight, 0.5)[..., None]).astype(np.float32)
     planes = [cv2.inpaint(plane, missing, 4, cv2.INPAINT_TELEA) for plane in cv2.split(small)]
-    filled = cv2.resize(cv2.merge(planes), (width, height), interpolation=cv2.INTER_CUBIC if scale < 1 else cv2.INTER_NEAREST)
+    filled = cv2.resize(
+        cv2.merge(planes), (width, height), interpolation=cv2.INTER_CUBIC if scale < 1 else cv2.INTER_NEAREST
+    )
     return np.where(hole[..., None], filled, image)

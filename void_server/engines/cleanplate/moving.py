@@ -12,10 +12,10 @@ from ...imaging.camera import Camera
 from ...imaging.exr import FloatImage
 from ...imaging.parallel import in_order
 from ...imaging.paths import Paths
+from ...imaging.temporal import median
 from ...imaging.window import Window
 from ..clip import Clip
 from .inpaint import inpaint
-from .still import median
 
 #: So many frames on either side are asked for each pixel.
 _SIDE = 3
@@ -28,7 +28,7 @@ Sources = dict[int, tuple[FloatImage, NDArray[np.bool_]]]
 
 
 def _sources(paths: Paths, index: int, window: Window) -> Sources:
-    """For each frame to ask: where the small ``window`` of frame ``index`` lies in it, and which pixels to take there."""
+    """For each frame to ask: where the small ``window`` of frame ``index`` lies in it, and what to take there."""
     found: Sources = {}
     for direction in (-1, 1):
         count = np.zeros((window.height, window.width), np.int32)
@@ -88,7 +88,7 @@ class _Background:
         needed = self._clip.blend(index, window)[window.slices(band)] > 0
         plate = self._clip.plate(index, band)
         rows, columns = np.nonzero(needed)
-        at = self._positions(band)[rows, columns] - np.float32([small.x, small.y])
+        at = self._positions(band)[rows, columns] - np.array([small.x, small.y], np.float32)
         samples, seen = [], []
         for source, (positions, take) in sorted(sources.items()):
             asked = _lookup(take.astype(np.float32), at) > 0
@@ -108,19 +108,17 @@ class _Background:
         missing[rows[~found], columns[~found]] = True
         return plate, missing
 
-    def _sample(
-        self, source: int, there: FloatImage, asked: NDArray[np.bool_]
-    ) -> tuple[FloatImage, NDArray[np.bool_]]:
+    def _sample(self, source: int, there: FloatImage, asked: NDArray[np.bool_]) -> tuple[FloatImage, NDArray[np.bool_]]:
         """The plate of frame ``source`` at small positions (n, 2), where asked: (n, 3), and whether it is seen there."""
         canvas = self._clip.footage.canvas
-        full = (there + 0.5) / self._scale - 0.5 + np.float32([canvas.x, canvas.y])
+        full = (there + 0.5) / self._scale - 0.5 + np.array([canvas.x, canvas.y], np.float32)
         low, high = np.floor(full[asked].min(axis=0)) - 4, np.ceil(full[asked].max(axis=0)) + 5
         window = Window(int(low[0]), int(low[1]), int(high[0] - low[0]), int(high[1] - low[1])).intersection(canvas)
         values = np.zeros((len(there), 3), np.float32)
         visible = np.zeros(len(there), bool)
         if window.empty:
             return values, visible
-        at = full[asked] - np.float32([window.x, window.y])
+        at = full[asked] - np.array([window.x, window.y], np.float32)
         values[asked] = _lookup(self._clip.plate(source, window), at, cv2.INTER_CUBIC)
         free = ~self._clip.rewritten(source, window)
         inside = (at >= 0).all(axis=1) & (at <= [window.width - 1, window.height - 1]).all(axis=1)

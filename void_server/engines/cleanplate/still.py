@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ...imaging.exr import FloatImage
 from ...imaging.parallel import in_order
+from ...imaging.temporal import median
 from ...imaging.window import Window
 from ...quadmask import coverage
 from ...quadmask.classes import AFFECTED, OVERLAP
@@ -33,16 +34,6 @@ def _bands(window: Window, frames: int) -> Iterator[Window]:
         yield Window(window.x, y, window.width, min(rows, window.bottom - y))
 
 
-def median(samples: FloatImage, seen: NDArray[np.bool_]) -> FloatImage:
-    """The median over the seen samples: (pixels, 3) from (frames, pixels, 3) and (frames, pixels); 0 where none is."""
-    ordered = np.where(seen[..., None], samples, np.float32(np.inf)).transpose(1, 2, 0)
-    ordered = np.sort(np.ascontiguousarray(ordered), axis=-1)
-    count = seen.sum(axis=0)[:, None, None]
-    middle = np.take_along_axis(ordered, np.maximum(count - 1, 0) // 2, axis=-1)
-    other = np.take_along_axis(ordered, np.minimum(count // 2, len(samples) - 1), axis=-1)
-    return np.where(count[..., 0] > 0, (middle + other)[..., 0] / 2, np.float32(0))
-
-
 def _clean(samples: FloatImage, seen: NDArray[np.bool_], affected: NDArray[np.bool_]) -> FloatImage:
     """The clean pixels, (pixels, 3), of (frames, pixels, 3) samples, where they were seen, and where affected."""
     everything = median(samples, seen)
@@ -58,9 +49,7 @@ def _clean(samples: FloatImage, seen: NDArray[np.bool_], affected: NDArray[np.bo
     return everything
 
 
-def clean_plate(
-    clip: Clip, window: Window, report: Callable[[float], None]
-) -> tuple[FloatImage, NDArray[np.bool_]]:
+def clean_plate(clip: Clip, window: Window, report: Callable[[float], None]) -> tuple[FloatImage, NDArray[np.bool_]]:
     """The clean plate in ``window``, (height, width, 3), and which pixels of it no frame ever shows, (height, width).
 
     Pixels that are never rewritten are left at 0 and count as shown.

@@ -1,8 +1,8 @@
-"""What the scene looks like when the object is far away, seen from an anchor frame."""
+"""What the scene looks like when the object is far away, as one of the shot's frames sees it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,14 +16,18 @@ from ...imaging.paths import Paths
 from ...imaging.temporal import median, weighted_median
 from ...imaging.window import Window
 
-#: So many frames at most make a background.
+#: So many frames at most make the background of a camera at rest.
 _SAMPLES = 48
+#: Frames before and after, for a moving camera: near ones lie exactly on each other, far ones see behind the object.
+_OFFSETS = (2, 4, 6, 9, 12, 16, 21, 27)
+#: A frame this far away in time counts half, as its path is less sure.
+_SURE = 10
 #: Rows that are worked on at once.
 _BAND = 32
 #: Departures are looked for at these scales, in pixels: edges and textures, and faint broad shadows.
 SCALES = (1.2, 4.0)
 #: Pixels nearer to the object than this share of the diagonal say nothing about noise.
-_NEAR = 0.12
+_NEAR = 0.2
 
 
 class Look(NamedTuple):
@@ -32,7 +36,7 @@ class Look(NamedTuple):
     The distance is a share of the frame's diagonal.
     """
 
-    index: int
+    frame: int
     rgb: FloatImage
     visible: Mask
     distance: FloatImage
@@ -40,13 +44,12 @@ class Look(NamedTuple):
 
 @dataclass
 class Background:
-    """The scene without the object as seen from frame ``anchor``.
+    """The scene without the object as seen from one frame.
 
     ``plate`` is (height, width, 3), display-referred; ``known`` where any frame shows it; ``noise`` the usual departure
-    from it at each of the :data:`SCALES`.
+    from it at each of the :data:`SCALES`; ``looks`` what it was made from.
     """
 
-    anchor: int
     plate: FloatImage
     known: Mask
     noise: list[FloatImage]
@@ -81,21 +84,21 @@ def _look(footage: Footage, paths: Paths, index: int, positions: FloatImage | No
     return Look(index, rgb, seen, distance)
 
 
-def _looks(footage: Footage, paths: Paths, anchor: int, reach: Sequence[int]) -> list[Look]:
-    wanted = {reach[round(i)] for i in np.linspace(0, len(reach) - 1, min(len(reach), _SAMPLES))} | {anchor}
+def _looks(footage: Footage, paths: Paths, anchor: int, wanted: Collection[int]) -> list[Look]:
     height, width = footage.small_size
-    window = Window(0, 0, width, height)
     looks = [_look(footage, paths, anchor, None, ~paths.hidden[anchor])]
     for direction in (-1, 1):
-        for index, positions, seen in paths.walk(anchor, window, direction):
-            if index not in reach:
+        ahead = {index for index in wanted if (index - anchor) * direction > 0}
+        for index, positions, seen in paths.walk(anchor, Window(0, 0, width, height), direction):
+            if not ahead:
                 break
-            if index in wanted:
+            if index in ahead:
                 looks.append(_look(footage, paths, index, None if paths.camera.at_rest else positions, seen))
-    return sorted(looks, key=lambda look: look.index)
+                ahead.discard(index)
+    return sorted(looks, key=lambda look: look.frame)
 
 
-def _same_exposure(look: Look, plate: FloatImage, known: Mask) -> Look:
+def same_exposure(look: Look, plate: FloatImage, known: Mask) -> Look:
     """The look with its exposure changed to the background's, where it differs."""
     compared = look.visible & known & (look.distance > _NEAR) & (plate.min(axis=-1) > 0.05)
     if np.count_nonzero(compared) < 500:
@@ -106,14 +109,19 @@ def _same_exposure(look: Look, plate: FloatImage, known: Mask) -> Look:
     return look._replace(rgb=look.rgb / gain.astype(np.float32))
 
 
-def _far_median(looks: Sequence[Look]) -> FloatImage:
+def _far_median(looks: Sequence[Look], sureness: Sequence[float]) -> FloatImage:
     """The median over time in which a frame counts the more, the farther away the object is then."""
     height, width = looks[0].visible.shape
     plate = np.empty((height, width, 3), np.float32)
     for top in range(0, height, _BAND):
         rows = slice(top, top + _BAND)
         samples = np.stack([look.rgb[rows].reshape(-1, 3) for look in looks])
-        weights = np.stack([(look.visible * (0.02 + np.minimum(look.distance, 0.5)))[rows].ravel() for look in looks])
+        weights = np.stack(
+            [
+                (look.visible * (0.02 + np.minimum(look.distance, 0.5)) * sure)[rows].ravel()
+                for look, sure in zip(looks, sureness, strict=True)
+            ]
+        )
         plate[rows] = weighted_median(samples, weights.astype(np.float32)).reshape(-1, width, 3)
     return plate
 
@@ -129,11 +137,28 @@ def _noise(looks: Sequence[Look], plate: FloatImage, scale: float) -> FloatImage
     return np.maximum(usual, cv2.blur(usual, (7, 7)))
 
 
-def build(footage: Footage, paths: Paths, anchor: int, reach: Sequence[int]) -> Background:
-    """The background as seen from frame ``anchor``, from the frames ``reach`` around it."""
-    looks = _looks(footage, paths, anchor, reach)
+def _build(looks: list[Look], sureness: Sequence[float]) -> Background:
     known = np.logical_or.reduce([look.visible for look in looks])
-    plate = _far_median(looks)
-    looks = [_same_exposure(look, plate, known) for look in looks]
-    plate = _far_median(looks)
-    return Background(anchor, plate, known, [_noise(looks, plate, scale) for scale in SCALES], looks)
+    plate = _far_median(looks, sureness)
+    looks = [same_exposure(look, plate, known) for look in looks]
+    plate = _far_median(looks, sureness)
+    return Background(plate, known, [_noise(looks, plate, scale) for scale in SCALES], looks)
+
+
+def at_rest(footage: Footage, paths: Paths) -> Background:
+    """The background of a camera that does not move, for all frames."""
+    count = len(footage.frames)
+    chosen = {round(index) for index in np.linspace(0, count - 1, min(count, _SAMPLES))}
+    looks = _looks(footage, paths, 0, chosen)
+    return _build(looks, [1.0] * len(looks))
+
+
+def around_frame(footage: Footage, paths: Paths, anchor: int) -> Background:
+    """The background that frame ``anchor`` of a moving camera sees.
+
+    Of two frames equally far in time, the earlier counts double: what the object did to the scene is seen later.
+    """
+    chosen = {anchor + offset for step in _OFFSETS for offset in (-step, step)} & set(range(len(footage.frames)))
+    looks = [look for look in _looks(footage, paths, anchor, chosen) if look.frame != anchor]
+    sureness = [(1 + (look.frame < anchor)) / (1 + abs(look.frame - anchor) / _SURE) for look in looks]
+    return _build(looks, sureness)

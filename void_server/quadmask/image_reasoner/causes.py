@@ -1,0 +1,41 @@
+"""Which departures from the background the object causes."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ...imaging.camera import Mask
+
+#: So many pixels must two regions share to be the same one a frame later.
+_SHARED = 12
+#: What departed in one place of the scene for so many frames without a cause has none.
+STALE = 5
+#: A region is taken to touch the object from this distance, in pixels.
+_REACH = 3
+
+
+def around(hidden: Mask) -> Mask:
+    """The object's pixels and those from which a region is taken to touch it."""
+    return cv2.dilate(hidden.astype(np.uint8), np.ones((2 * _REACH + 1,) * 2, np.uint8)).astype(bool)
+
+
+def effects(departing: Mask, causes: Mask, stale: Mask) -> Mask:
+    """The regions of ``departing`` that something causes.
+
+    A region is an effect where it shares pixels with ``causes``: the object's surroundings, or what was an effect a
+    frame earlier. One that lies mostly in ``stale``, where the frames before departed without any cause, is none: it is
+    an error of the background.
+    """
+    count, labels = cv2.connectedComponents(departing.astype(np.uint8), connectivity=8)
+    area, caused, old = (np.bincount(labels[mask], minlength=count) for mask in (departing, causes, stale))
+    wanted = (caused >= np.minimum(_SHARED, area)) & (old <= area / 2)
+    wanted[0] = False
+    return wanted[labels]
+
+
+def aged(age: NDArray[np.uint8], visible: Mask, uncaused: Mask) -> NDArray[np.uint8]:
+    """For how many frames on end each pixel of the scene has departed without a cause; a hidden pixel keeps its count."""
+    counted = np.where(uncaused, np.minimum(age, 254) + 1, 0)
+    return np.where(visible, counted, age).astype(np.uint8)
