@@ -1,1 +1,7 @@
-"""What clients and the server share: shots, jobs, errors, messages. Python 3.9, pyzmq, msgpack."""
+"""What clients and the server share: shots, jobs, errors, messages, the client. Python 3.9, pyzmq, msgpack."""
+
+from .client import Client, Keys, ServerInfo
+from .job import Job, JobState, Progress
+from .shot import Settings, Shot
+
+__all__ = ["Client", "Job", "JobState", "Keys", "Progress", "ServerInfo", "Settings", "Shot"]

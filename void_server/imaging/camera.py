@@ -1,8 +1,8 @@
 """The camera's motion over a shot, as homographies that follow the background.
 
-Corners of the background are tracked from an anchor frame (Lucas-Kanade with a backward check) and a homography is fitted
-to them robustly (MAGSAC). The anchor stays as long as the camera rests, so that one that creeps is noticed; each frame
-that moves becomes the next anchor. At rest means the identity, exactly: nothing is resampled then.
+Corners of the background are tracked from an anchor frame (Lucas-Kanade with a backward check) and a homography is
+fitted to them robustly (MAGSAC). The anchor stays as long as the camera rests, so that one that creeps is noticed;
+each frame that moves becomes the next anchor. At rest means the identity, exactly: nothing is resampled then.
 """
 
 from __future__ import annotations

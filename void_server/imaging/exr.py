@@ -6,7 +6,9 @@ window does not reach, they are 0. What is written over a plate keeps every bit 
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -216,9 +218,8 @@ def _write_failed(path: Path, output: oiio.ImageOutput | None) -> OSError:
 
 def _check_disk(path: Path, size: int) -> None:
     # OpenEXR reports a full disk late, or not at all when only the last bytes were lost.
-    free = os.statvfs(path.parent) if hasattr(os, "statvfs") else None
-    if free is not None and free.f_bavail * free.f_frsize < size:
-        raise OSError(28, "No space left on device", str(path))
+    if shutil.disk_usage(path.parent).free < size:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
 
 def _write_parts(path: Path, parts: Sequence[tuple[oiio.ImageSpec, Any]]) -> None:

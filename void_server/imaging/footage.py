@@ -33,8 +33,8 @@ _DISPLAYED_MAXIMUM = 4096.0
 class Survey:
     """What one look at every frame found.
 
-    The brightest finite value of the scene, how many pixels of plate and roto are not finite, by frame, and the share of
-    each frame that the roto covers.
+    The brightest finite value of the scene, how many pixels of plate and roto are not finite, by frame, and the share
+    of each frame that the roto covers.
     """
 
     maximum: float = 0.0

@@ -1,7 +1,8 @@
 """Grain: measured in the plate around new pixels, and added to them where they have too little.
 
-What varies from pixel to pixel is measured with a filter that is blind to edges and slopes (Immerkær, Fast Noise Variance
-Estimation, 1996), in the flattest blocks, separately for dark and bright ones. New grain is seeded by job and frame.
+What varies from pixel to pixel is measured with a filter that is blind to edges and slopes (Immerkær, Fast Noise
+Variance Estimation, 1996), in the flattest blocks, separately for dark and bright ones. New grain is seeded by job and
+frame.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """The paths of background points through a shot with a moving camera, also where something stands before them.
 
 The homographies of the camera carry one plane of the scene; what lies before or behind it departs from them a little
-from one frame to the next. That residual is measured between neighbouring frames (Farnebäck, Two-Frame Motion Estimation
-Based on Polynomial Expansion, 2003), where it is small and hardly ever ambiguous, continued smoothly into what is
-rewritten, and chained: a distant frame is reached by many small steps, not by one leap that repetitive texture misleads.
+from one frame to the next. That residual is measured between neighbouring frames (Farnebäck, Two-Frame Motion
+Estimation Based on Polynomial Expansion, 2003), where it is small and hardly ever ambiguous, continued smoothly into
+what is rewritten, and chained: a distant frame is reached by many small steps, not by one leap that repetitive texture
+misleads.
 """
 
 from __future__ import annotations

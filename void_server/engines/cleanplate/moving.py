@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from ...imaging.camera import Camera
+from ...imaging.camera import Camera, Mask
 from ...imaging.exr import FloatImage
 from ...imaging.parallel import in_order
 from ...imaging.paths import Paths
@@ -24,7 +23,7 @@ _BAND = 256
 #: Farther frames than this are not asked: steps add up.
 _REACH = 150
 
-Sources = dict[int, tuple[FloatImage, NDArray[np.bool_]]]
+Sources = dict[int, tuple[FloatImage, Mask]]
 
 
 def _sources(paths: Paths, index: int, window: Window) -> Sources:
@@ -84,7 +83,7 @@ class _Background:
 
     def _band(
         self, index: int, window: Window, band: Window, small: Window, sources: Sources
-    ) -> tuple[FloatImage, NDArray[np.bool_]]:
+    ) -> tuple[FloatImage, Mask]:
         needed = self._clip.blend(index, window)[window.slices(band)] > 0
         plate = self._clip.plate(index, band)
         rows, columns = np.nonzero(needed)
@@ -108,8 +107,8 @@ class _Background:
         missing[rows[~found], columns[~found]] = True
         return plate, missing
 
-    def _sample(self, source: int, there: FloatImage, asked: NDArray[np.bool_]) -> tuple[FloatImage, NDArray[np.bool_]]:
-        """The plate of frame ``source`` at small positions (n, 2), where asked: (n, 3), and whether it is seen there."""
+    def _sample(self, source: int, there: FloatImage, asked: Mask) -> tuple[FloatImage, Mask]:
+        """The plate of frame ``source`` at small positions (n, 2), where asked: (n, 3), and where it is seen."""
         canvas = self._clip.footage.canvas
         full = (there + 0.5) / self._scale - 0.5 + np.array([canvas.x, canvas.y], np.float32)
         low, high = np.floor(full[asked].min(axis=0)) - 4, np.ceil(full[asked].max(axis=0)) + 5

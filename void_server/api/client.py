@@ -1,0 +1,284 @@
+"""The client: submits jobs to a server and follows them. Needs Python 3.9, pyzmq and msgpack, nothing else."""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+import zlib
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Callable, Iterator, Mapping, Optional, Sequence  # noqa: UP035  -- Python 3.9 is Nuke 14's
+
+import zmq
+import zmq.auth
+
+from .errors import ProtocolError, ServerUnreachable, SettingError
+from .files import digest_of, new_version_folder
+from .job import Job
+from .messages import CHUNK, UNASKED, pack, result, unpack
+from .shot import Shot
+
+DEFAULT_ADDRESS = "tcp://127.0.0.1:5690"
+_HEARTBEAT_MS = 2000
+
+#: Called with the bytes sent or received so far, and all there are.
+OnBytes = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class ServerInfo:
+    """What a server says of itself. ``roots`` are the folders below which it reads and writes."""
+
+    version: str
+    protocol: int
+    pid: int
+    roots: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The key files for a server beyond this machine: the client's secret one, and the server's public one."""
+
+    secret: str
+    server: str
+
+    @classmethod
+    def from_environment(cls) -> Optional[Keys]:
+        """The files that ``VOID_KEY`` and ``VOID_SERVER_KEY`` name, None where they are not set."""
+        secret, server = os.environ.get("VOID_KEY"), os.environ.get("VOID_SERVER_KEY")
+        return cls(secret, server) if secret and server else None
+
+
+def default_address() -> str:
+    """The address in ``VOID_SERVER``, else the one that servers listen on by default."""
+    return os.environ.get("VOID_SERVER") or DEFAULT_ADDRESS
+
+
+def _ignored(done: int, total: int) -> None:
+    del done, total
+
+
+def _after(on_bytes: OnBytes, before: int, total: int, done: int) -> None:
+    on_bytes(before + done, total)
+
+
+class Client:
+    """A connection to a server, for use from one thread at a time.
+
+    Nothing is sent until the first call. The connection mends itself; a call that is not answered within ``timeout``
+    seconds raises :class:`ServerUnreachable`. Closing never waits for a server that is gone.
+    """
+
+    def __init__(self, address: Optional[str] = None, *, keys: Optional[Keys] = None, timeout: float = 10.0) -> None:
+        self.address = address or default_address()
+        self._keys = keys or Keys.from_environment()
+        self._timeout = timeout
+        self._context = zmq.Context()
+        self._socket: Optional[zmq.Socket[bytes]] = None
+        self._number = UNASKED
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._disconnect()
+        self._context.term()
+
+    def _disconnect(self) -> None:
+        if self._socket is not None:
+            self._socket.close(linger=0)
+            self._socket = None
+
+    def _connected(self) -> zmq.Socket[bytes]:
+        if self._socket is None:
+            socket = self._context.socket(zmq.DEALER)
+            socket.linger = 0
+            socket.setsockopt(zmq.HEARTBEAT_IVL, _HEARTBEAT_MS)
+            socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 3 * _HEARTBEAT_MS)
+            self._socket = socket
+            try:
+                self._identify(socket)
+                socket.connect(self.address)
+            except (zmq.ZMQError, OSError, ValueError) as error:
+                self._disconnect()
+                raise SettingError(
+                    f"Server address {self.address!r} cannot be used: {error}; write it like {DEFAULT_ADDRESS}."
+                ) from error
+        return self._socket
+
+    def _identify(self, socket: zmq.Socket[bytes]) -> None:
+        if self._keys is None:
+            return
+        server, _ = zmq.auth.load_certificate(self._keys.server)
+        public, secret = zmq.auth.load_certificate(self._keys.secret)
+        if secret is None:
+            raise ValueError(f"{self._keys.secret} holds no secret key")
+        socket.curve_serverkey, socket.curve_publickey, socket.curve_secretkey = server, public, secret
+
+    def _send(self, verb: str, body: Mapping[str, Any]) -> int:
+        self._number += 1
+        self._connected().send(pack(self._number, verb=verb, body=body))
+        return self._number
+
+    def _receive(self, deadline: float) -> Optional[dict[str, Any]]:
+        """The next message, None where none comes until ``deadline``."""
+        socket = self._connected()
+        if socket.poll(max(0, int((deadline - time.monotonic()) * 1000))):
+            return unpack(socket.recv())
+        return None
+
+    def _unreachable(self) -> ServerUnreachable:
+        return ServerUnreachable(
+            f"No VOID server answers at {self.address}; start one with `void serve`, or check address and keys."
+        )
+
+    def _ask(self, verb: str, **body: Any) -> Any:
+        number = self._send(verb, body)
+        deadline = time.monotonic() + self._timeout
+        while True:
+            message = self._receive(deadline)
+            if message is None:
+                self._disconnect()
+                raise self._unreachable()
+            if message["id"] == number:
+                return result(message)
+
+    def hello(self) -> ServerInfo:
+        """Ask the server who it is."""
+        body = self._ask("hello")
+        return ServerInfo(body["version"], body["protocol"], body["pid"], tuple(body["roots"]))
+
+    def submit(self, shot: Shot, out: str) -> Job:
+        """Submit a shot whose files the server can reach; results go to a new version folder in ``out``.
+
+        Raises :class:`~void_server.api.errors.InputError` where the shot is wrong.
+        """
+        return Job.from_dict(self._ask("submit", id=_new_id(), shot=shot.to_dict(), out=out))
+
+    def submit_files(self, shot: Shot, files: Mapping[str, Sequence[str]], on_bytes: OnBytes = _ignored) -> Job:
+        """Submit a shot with its files, to a server that cannot reach them.
+
+        ``files`` lists them by their part in the shot: plate, roto, quadmask, ocio. What the server has already, whole
+        or in part, is not sent again.
+        """
+        paths = {role: [Path(name) for name in names] for role, names in files.items()}
+        total = sum(path.stat().st_size for of_role in paths.values() for path in of_role)
+        sent = 0
+        sums: dict[str, list[list[str]]] = {}
+        for role, of_role in paths.items():
+            sums[role] = []
+            for path in of_role:
+                digest, size = digest_of(path), path.stat().st_size
+                self._upload(path, digest, size, partial(_after, on_bytes, sent, total))
+                sent += size
+                sums[role].append([path.name, digest])
+        return Job.from_dict(self._ask("submit", id=_new_id(), shot=shot.to_dict(), files=sums))
+
+    def _upload(self, path: Path, digest: str, size: int, on_done: Callable[[int], None]) -> None:
+        offset = self._ask("upload.offset", digest=digest, size=size)
+        with open(path, "rb") as file:
+            while offset < size:
+                file.seek(offset)
+                data = file.read(CHUNK)
+                offset = self._ask(
+                    "upload.chunk", digest=digest, size=size, offset=offset, data=data, crc=zlib.crc32(data)
+                )
+                on_done(offset)
+        on_done(size)
+
+    def download(self, job_id: str, out: str, on_bytes: OnBytes = _ignored) -> str:
+        """Fetch the results of a finished job into a new version folder in ``out``; return that folder.
+
+        An interrupted download of the same job goes on where it stopped.
+        """
+        listed = self._ask("result.list", job=job_id)
+        folder = _version_folder_of(Path(out), job_id)
+        total, got = sum(entry["size"] for entry in listed), 0
+        # the manifest comes last: where it is, everything is
+        for entry in sorted(listed, key=lambda e: (e["path"] == "job.json", e["path"])):
+            self._fetch(job_id, entry, folder / entry["path"])
+            got += entry["size"]
+            on_bytes(got, total)
+        _marker(folder).unlink()
+        return str(folder)
+
+    def _fetch(self, job_id: str, entry: Mapping[str, Any], target: Path) -> None:
+        if target.is_file():
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(f".{target.name}.part")
+        with open(part, "ab") as file:
+            while file.tell() < entry["size"]:
+                answer = self._ask("result.chunk", job=job_id, path=entry["path"], offset=file.tell())
+                if not answer["data"] or zlib.crc32(answer["data"]) != answer["crc"]:
+                    raise ProtocolError(f"{entry['path']} of job {job_id} arrived damaged; fetch the result again.")
+                file.write(answer["data"])
+        if digest_of(part) != entry["digest"]:
+            part.unlink()
+            raise ProtocolError(f"{entry['path']} of job {job_id} arrived damaged; fetch the result again.")
+        os.replace(part, target)
+
+    def status(self, job_id: str) -> Job:
+        """The job as it stands. Raises :class:`~void_server.api.errors.UnknownJob`."""
+        return Job.from_dict(self._ask("status", job=job_id))
+
+    def jobs(self) -> list[Job]:
+        """All jobs that the server knows, the newest first."""
+        return [Job.from_dict(job) for job in self._ask("jobs")]
+
+    def cancel(self, job_id: str) -> Job:
+        """Stop a job; what it has finished stays, and it can be resumed."""
+        return Job.from_dict(self._ask("cancel", job=job_id))
+
+    def resume(self, job_id: str) -> Job:
+        """Go on with a job that failed or was cancelled."""
+        return Job.from_dict(self._ask("resume", job=job_id))
+
+    def watch(self, job_id: str, *, heartbeat: float = 2.0, patience: float = 60.0) -> Iterator[Job]:
+        """Yield the job whenever it changes, until it has ended.
+
+        A server that is gone for less than ``patience`` seconds is waited for; then :class:`ServerUnreachable`.
+        """
+        last: Optional[Job] = None
+        heard = time.monotonic()
+        while True:
+            number = self._send("watch", {"job": job_id})
+            deadline = time.monotonic() + heartbeat
+            while (message := self._receive(deadline)) is not None:
+                heard = time.monotonic()
+                if message["id"] not in (UNASKED, number):
+                    continue
+                job = Job.from_dict(result(message))
+                if job.id == job_id and job != last:
+                    last = job
+                    yield job
+                    if job.state.ended:
+                        return
+            if time.monotonic() - heard > patience:
+                raise self._unreachable()
+            if time.monotonic() - heard > 2 * heartbeat:
+                self._disconnect()
+
+
+def _new_id() -> str:
+    return uuid.uuid4().hex[:12]
+
+
+def _marker(folder: Path) -> Path:
+    return folder / ".download"
+
+
+def _version_folder_of(out: Path, job_id: str) -> Path:
+    """The folder of an unfinished download of this job in ``out``, or a new one."""
+    for folder in sorted(out.glob("v[0-9][0-9][0-9]*")):
+        if _marker(folder).is_file() and _marker(folder).read_text() == job_id:
+            return folder
+    folder = new_version_folder(out)
+    _marker(folder).write_text(job_id)
+    return folder

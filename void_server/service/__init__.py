@@ -1,0 +1,1 @@
+"""The server: takes jobs over ZeroMQ, has worker processes do them, and loses none."""

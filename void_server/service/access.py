@@ -1,0 +1,41 @@
+"""What a server may touch: paths below its roots, and nothing that links out of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..api.errors import AccessDenied
+from ..api.shot import Shot
+
+
+def below_roots(path: str | Path, roots: Sequence[Path]) -> Path:
+    """``path`` with symbolic links resolved. Raises :class:`AccessDenied` where it is not below one of the roots."""
+    if not roots:
+        raise AccessDenied(
+            "This server works on uploaded files only; start it with --root FOLDER, or use --transfer upload."
+        )
+    resolved = Path(path).expanduser().resolve()
+    if not any(resolved.is_relative_to(root.resolve()) for root in roots):
+        listed = ", ".join(str(root) for root in roots)
+        raise AccessDenied(f"{path} is not below the folders that this server may use ({listed}); put it there.")
+    return resolved
+
+
+def check_shot(shot: Shot, roots: Sequence[Path]) -> Shot:
+    """The shot, if all files that it names lie below the roots, themselves and not only by name.
+
+    Raises :class:`AccessDenied`.
+    """
+    named = {role: value for role in ("plate", "roto", "quadmask", "ocio") if (value := getattr(shot, role))}
+    for value in named.values():
+        # nothing outside is so much as looked for
+        below_roots(value if Path(value).is_dir() else Path(value).parent, roots)
+    from ..imaging import sequence  # loads OpenImageIO; a server that idles should not
+
+    for role, value in named.items():
+        files = [Path(value)] if role == "ocio" else list(sequence.find(value, role).files.values())
+        for file in dict.fromkeys(files):
+            below_roots(file, roots)
+    return dataclasses.replace(shot, **named)

@@ -1,0 +1,39 @@
+"""A server for the one client that starts it, stopped when that is done."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..api.errors import ServerRefused
+
+
+@contextmanager
+def embedded_server(roots: Sequence[Path]) -> Iterator[str]:
+    """Start a server as a child process on a free port of this machine and yield its address.
+
+    It may use the folders ``roots``, and ends with the block or with this process. Raises :class:`ServerRefused`.
+    """
+    command = [sys.executable, "-m", "void_server.service", *map(str, roots)]
+    # its standard input is its lifeline: it ends when that does
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        address = process.stdout.readline().strip()
+        if not address:
+            raise ServerRefused("The embedded server did not start; run `void doctor` to see what is missing.")
+        yield address
+    finally:
+        process.stdin.close()
+        try:
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        process.stdout.close()

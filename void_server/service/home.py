@@ -1,0 +1,11 @@
+"""Where the server keeps what must outlive it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def home() -> Path:
+    """The state folder: ``$VOID_HOME``, else ``~/.void``."""
+    return Path(os.environ.get("VOID_HOME") or Path.home() / ".void")

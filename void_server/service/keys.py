@@ -1,0 +1,90 @@
+"""CURVE keys: who the server is, and which clients it lets in from beyond this machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import zmq.auth
+
+from ..api.errors import InputError
+
+PUBLIC, SECRET = ".key", ".key_secret"
+
+
+class KeyRing:
+    """The keys below the state folder ``home``.
+
+    ``server.key`` is the server's public key, to be given to clients; ``clients/`` holds the public keys of those that
+    are allowed.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self.folder = home / "keys"
+        self.clients = self.folder / "clients"
+
+    @property
+    def server_public(self) -> Path:
+        """The file to give to clients; made with its secret one when first asked for."""
+        public = self.folder / f"server{PUBLIC}"
+        if not public.is_file():
+            self._make(self.folder, "server")
+        return public
+
+    def server_pair(self) -> tuple[bytes, bytes]:
+        """The server's public and secret key."""
+        public, secret = zmq.auth.load_certificate(self.server_public.with_suffix(SECRET))
+        assert secret is not None, "the secret file holds the secret key"
+        return public, secret
+
+    def new(self, name: str, folder: Path) -> tuple[Path, Path]:
+        """Make a client's pair of key files in ``folder``: public, secret. Raises :class:`InputError`."""
+        if not name or name != Path(name).name or name.startswith("."):
+            raise InputError(f"{name!r} is no name for a key; use letters and digits.")
+        public = folder / f"{name}{PUBLIC}"
+        if public.exists() or public.with_suffix(SECRET).exists():
+            raise InputError(f"{public} exists already; choose another name, or remove it first.")
+        self._make(folder, name)
+        return public, public.with_suffix(SECRET)
+
+    def allow(self, file: Path) -> str:
+        """Let the client with this public key file in; returns its name. Raises :class:`InputError`."""
+        try:
+            zmq.auth.load_certificate(file)
+        except (OSError, ValueError) as error:
+            raise InputError(f"{file} is no public key file; make one with `void keys new NAME`.") from error
+        self.clients.mkdir(parents=True, exist_ok=True)
+        target = self.clients / f"{file.stem}{PUBLIC}"
+        # copied without the secret, should somebody hand over the wrong file of the two
+        public, _ = zmq.auth.load_certificate(file)
+        temporary = target.with_suffix(".part")
+        temporary.write_text(f'metadata\ncurve\n    public-key = "{public.decode()}"\n', encoding="ascii")
+        os.replace(temporary, target)
+        return file.stem
+
+    def revoke(self, name: str) -> None:
+        """Let a client in no more. Raises :class:`InputError` where it was not let in."""
+        try:
+            (self.clients / f"{name}{PUBLIC}").unlink()
+        except FileNotFoundError:
+            known = ", ".join(self.allowed()) or "none"
+            raise InputError(f"No client {name!r} is allowed; allowed are: {known}.") from None
+
+    def allowed(self) -> dict[str, str]:
+        """The public key of each allowed client, by name."""
+        return {
+            file.stem: zmq.auth.load_certificate(file)[0].decode() for file in sorted(self.clients.glob(f"*{PUBLIC}"))
+        }
+
+    @staticmethod
+    def _make(folder: Path, name: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        making = folder / f".{name}.making"
+        making.mkdir(mode=0o700)
+        try:
+            for made in zmq.auth.create_certificates(making, name):
+                os.chmod(made, 0o600)
+                os.replace(made, folder / Path(made).name)
+        finally:
+            shutil.rmtree(making)

@@ -1,0 +1,372 @@
+"""The server: one loop that answers clients at once, whatever the workers are doing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+import zmq
+import zmq.asyncio
+import zmq.auth.asyncio
+
+from .. import __version__
+from ..api.client import DEFAULT_ADDRESS
+from ..api.errors import AccessDenied, InputError, JobCancelled, JobFailed, ProtocolError, ServerRefused, VoidError
+from ..api.errors import from_dict as error_from_dict
+from ..api.files import new_version_folder
+from ..api.job import Job, JobState, Progress
+from ..api.messages import MAX_MESSAGE, PROTOCOL, UNASKED, pack, pack_error, unpack
+from ..api.shot import Shot
+from . import transfer
+from .access import below_roots, check_shot
+from .crew import Crew, Member
+from .home import home
+from .keys import KeyRing
+from .store import Store
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1", "[::1]")
+_JOB_ID = re.compile(r"[0-9a-f]{12}")
+#: Whoever watches a job and was not heard of for so many seconds is told no more.
+_SILENCE = 15.0
+#: How often a job whose worker died is begun again.
+_ATTEMPTS = 3
+_DAY = 86400.0
+
+
+@dataclass(frozen=True)
+class ServerConfig:
+    """How a server runs.
+
+    ``roots`` are the folders below which it may read and write; without any it takes uploads only. ``state`` keeps
+    jobs, keys and uploads. An ``embedded`` server works for the one client that started it, and takes up no jobs of others.
+    ``require_keys`` asks for keys on this machine too. ``pipeline`` names the module that does the work.
+    """
+
+    address: str = DEFAULT_ADDRESS
+    roots: tuple[Path, ...] = ()
+    state: Path = field(default_factory=home)
+    workers: int = 1
+    embedded: bool = False
+    require_keys: bool = False
+    keep_uploads_days: float = 7.0
+    pipeline: str = "void_server.pipeline"
+
+
+def serve(config: ServerConfig, on_ready: Callable[[str], None]) -> None:
+    """Run a server until SIGINT or SIGTERM; running jobs go back into the queue then.
+
+    ``on_ready`` is told the address. Raises :class:`ServerRefused` where the server may or can not listen there.
+    """
+    if sys.platform == "win32":
+        # ZeroMQ needs a loop that can wait for sockets
+        asyncio.set_event_loop_policy(asyncio.WindowsSelectorEventLoopPolicy())
+    asyncio.run(Server(config).run(on_ready))
+
+
+class Server:
+    """The state of a running server; made inside its loop."""
+
+    def __init__(self, config: ServerConfig) -> None:
+        self._config = config
+        self._keys = KeyRing(config.state)
+        self._secure = config.require_keys or urlparse(config.address).hostname not in _LOOPBACK
+        if self._secure and not self._keys.allowed():
+            raise ServerRefused(
+                f"{config.address} can be reached from other machines, and no client is allowed yet: make a key with "
+                "`void keys new NAME` on the client, then `void keys allow NAME.key` here; or listen on 127.0.0.1."
+            )
+        self._queue: deque[str] = deque()
+        self._progress: dict[str, Progress] = {}
+        self._watchers: dict[tuple[bytes, str], float] = {}
+        self._cancelled: set[str] = set()
+        self._requests: set[asyncio.Task[None]] = set()
+        self._verbs: dict[str, Callable[[bytes, dict[str, Any]], Awaitable[Any]]] = {
+            "hello": self._hello,
+            "submit": self._submit,
+            "status": self._status,
+            "watch": self._watch,
+            "jobs": self._jobs,
+            "cancel": self._cancel,
+            "resume": self._resume,
+            "upload.offset": self._upload_offset,
+            "upload.chunk": self._upload_chunk,
+            "result.list": self._result_list,
+            "result.chunk": self._result_chunk,
+        }
+
+    async def run(self, on_ready: Callable[[str], None]) -> None:
+        """Serve until told to stop."""
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
+        context = zmq.asyncio.Context()
+        authenticator = self._authenticator(context)
+        self._socket = self._bound(context)
+        address = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
+        self._store = Store(self._config.state, address)
+        self._uploads = transfer.Uploads(self._config.state / "uploads")
+        self._crew = Crew(context, self._config.pipeline, self._config.workers, self._heard, self._died)
+        self._crew.start()
+        if not self._config.embedded:
+            self._adopt()
+        self._crew.task(self._listen())
+        self._crew.task(self._look_after(authenticator))
+        on_ready(address)
+        await stop.wait()
+        for job_id in self._crew.working_on():
+            self._store.update(job_id, state=JobState.QUEUED)
+        await self._crew.stop()
+        if authenticator:
+            authenticator.stop()
+        self._socket.close(linger=200)
+        self._store.close()
+        context.term()
+
+    def _authenticator(self, context: zmq.asyncio.Context) -> zmq.auth.asyncio.AsyncioAuthenticator | None:
+        if not self._secure:
+            return None
+        authenticator = zmq.auth.asyncio.AsyncioAuthenticator(context)
+        authenticator.start()
+        authenticator.configure_curve(domain="*", location=str(self._keys.clients))
+        return authenticator
+
+    def _bound(self, context: zmq.asyncio.Context) -> zmq.asyncio.Socket:
+        socket = context.socket(zmq.ROUTER)
+        socket.setsockopt(zmq.MAXMSGSIZE, 8 * MAX_MESSAGE)
+        socket.setsockopt(zmq.HEARTBEAT_IVL, 5000)
+        socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 15000)
+        if self._secure:
+            socket.curve_publickey, socket.curve_secretkey = self._keys.server_pair()
+            socket.curve_server = True
+        try:
+            socket.bind(self._config.address)
+        except zmq.ZMQError as error:
+            socket.close(linger=0)
+            raise ServerRefused(
+                f"The server cannot listen at {self._config.address} ({error}); "
+                "another may be running there, or the address is not one of this machine."
+            ) from error
+        return socket
+
+    def _adopt(self) -> None:
+        """Take up what servers that are gone have left."""
+        for job in self._store.orphans():
+            self._store.own(job.id)
+            self._enqueue(job.id)
+
+    async def _look_after(self, authenticator: zmq.auth.asyncio.AsyncioAuthenticator | None) -> None:
+        """What must happen now and then."""
+        cleared = 0.0
+        while True:
+            if authenticator:
+                authenticator.configure_curve(domain="*", location=str(self._keys.clients))
+            if time.monotonic() - cleared > 3600:
+                cleared = time.monotonic()
+                await asyncio.to_thread(self._uploads.clear, self._config.keep_uploads_days * _DAY)
+            await asyncio.sleep(2)
+
+    # Requests
+
+    async def _listen(self) -> None:
+        while True:
+            sender, frame = await self._socket.recv_multipart(copy=False)
+            task = asyncio.get_running_loop().create_task(self._answer(sender.bytes, frame))
+            self._requests.add(task)
+            task.add_done_callback(self._requests.discard)
+
+    async def _answer(self, sender: bytes, frame: zmq.Frame) -> None:
+        number = UNASKED
+        try:
+            self._check_key(frame)
+            message = unpack(frame.bytes)
+            number = message["id"]
+            verb, body = self._verbs.get(message.get("verb", "")), message.get("body")
+            if verb is None or not isinstance(body, dict):
+                raise ProtocolError(f"The server knows no request {message.get('verb')!r}; update it.")
+            answer = pack(number, body=await verb(sender, body))
+        except VoidError as error:
+            answer = pack_error(number, error)
+        except (KeyError, TypeError, ValueError) as error:
+            answer = pack_error(number, ProtocolError(f"The request is broken ({error!r}); use a VOID client."))
+        except OSError as error:
+            answer = pack_error(number, JobFailed(f"{error}; put it right and try again."))
+        await self._tell(sender, answer)
+
+    async def _tell(self, receiver: bytes, message: bytes) -> None:
+        with contextlib.suppress(zmq.ZMQError):
+            await self._socket.send_multipart([receiver, message])
+
+    def _check_key(self, frame: zmq.Frame) -> None:
+        # The handshake checks a key once; one that was revoked since must not go on using its connection.
+        if self._secure and frame.get("User-Id") not in self._keys.allowed().values():
+            raise AccessDenied("This client's key is not allowed any more; ask whoever runs the server.")
+
+    async def _hello(self, _: bytes, body: dict[str, Any]) -> dict[str, Any]:
+        del body
+        roots = [str(root) for root in self._config.roots]
+        return {"version": __version__, "protocol": PROTOCOL, "pid": os.getpid(), "roots": roots}
+
+    async def _submit(self, _: bytes, body: dict[str, Any]) -> dict[str, Any]:
+        job_id = body["id"]
+        if not isinstance(job_id, str) or not _JOB_ID.fullmatch(job_id):
+            raise ProtocolError("The job's id is not 12 hexadecimal digits; use a VOID client.")
+        known = self._store.find(job_id)
+        if known:
+            # the answer to an earlier try was lost on its way
+            return known.to_dict()
+        shot = Shot.from_dict(body["shot"])
+        shot, out = await asyncio.to_thread(self._admit, job_id, shot, body)
+        now = time.time()
+        job = Job(job_id, JobState.QUEUED, shot, str(new_version_folder(out)), now, now)
+        self._store.add(job)
+        self._enqueue(job_id)
+        return job.to_dict()
+
+    def _admit(self, job_id: str, shot: Shot, body: dict[str, Any]) -> tuple[Shot, Path]:
+        """Check a submission; the shot with the paths that the server uses, and where its version folder goes."""
+        if "files" in body:
+            folder = self._config.state / "jobs" / job_id
+            places = self._uploads.place(body["files"], folder / "input")
+            shot, out = Shot.from_dict({**shot.to_dict(), "quadmask": None, "ocio": None, **places}), folder
+        else:
+            out = below_roots(body["out"], self._config.roots)
+            shot = check_shot(shot, self._config.roots)
+        import_module(self._config.pipeline).inspect(shot)
+        return shot, out
+
+    async def _status(self, _: bytes, body: dict[str, Any]) -> dict[str, Any]:
+        return self._job(body["job"]).to_dict()
+
+    async def _watch(self, sender: bytes, body: dict[str, Any]) -> dict[str, Any]:
+        job = self._job(body["job"])
+        self._watchers[sender, job.id] = time.monotonic()
+        return job.to_dict()
+
+    async def _jobs(self, _: bytes, body: dict[str, Any]) -> list[dict[str, Any]]:
+        del body
+        return [self._with_progress(job).to_dict() for job in self._store.all()]
+
+    async def _cancel(self, _: bytes, body: dict[str, Any]) -> dict[str, Any]:
+        job = self._job(body["job"])
+        if job.id in self._queue:
+            self._queue.remove(job.id)
+            self._end(job.id, JobState.CANCELLED, JobCancelled("The job was stopped before it began."))
+        elif job.id in self._crew.working_on():
+            self._cancelled.add(job.id)
+            self._crew.cancel(job.id)
+        elif not job.state.ended:
+            raise InputError(f"Job {job.id} belongs to another server ({self._store.owner(job.id)}); cancel it there.")
+        return self._job(job.id).to_dict()
+
+    async def _resume(self, _: bytes, body: dict[str, Any]) -> dict[str, Any]:
+        job = self._job(body["job"])
+        owner = self._store.owner(job.id)
+        if job.state is JobState.DONE:
+            raise InputError(f"Job {job.id} is done; its result is in {job.folder}.")
+        if not job.state.ended and owner:
+            raise InputError(f"Job {job.id} is {job.state.value} already, on the server at {owner}.")
+        if not Path(job.folder).is_dir():
+            raise InputError(f"The folder {job.folder} of job {job.id} is gone; submit the shot again.")
+        self._store.own(job.id)
+        self._enqueue(job.id)
+        return self._job(job.id).to_dict()
+
+    async def _upload_offset(self, _: bytes, body: dict[str, Any]) -> int:
+        return self._uploads.offset(body["digest"], body["size"])
+
+    async def _upload_chunk(self, _: bytes, body: dict[str, Any]) -> int:
+        # in order, as each chunk must follow the one before
+        return self._uploads.chunk(body["digest"], body["size"], body["offset"], body["data"], body["crc"])
+
+    async def _result_list(self, _: bytes, body: dict[str, Any]) -> list[dict[str, Any]]:
+        return await asyncio.to_thread(transfer.listing, self._job(body["job"]))
+
+    async def _result_chunk(self, _: bytes, body: dict[str, Any]) -> dict[str, Any]:
+        return transfer.chunk(self._job(body["job"]), body["path"], body["offset"])
+
+    # Jobs
+
+    def _with_progress(self, job: Job) -> Job:
+        return replace(job, progress=self._progress.get(job.id, job.progress))
+
+    def _job(self, job_id: Any) -> Job:
+        return self._with_progress(self._store.get(str(job_id)))
+
+    def _enqueue(self, job_id: str) -> None:
+        self._announce(self._store.update(job_id, state=JobState.QUEUED))
+        self._queue.append(job_id)
+        self._dispatch()
+
+    def _dispatch(self) -> None:
+        while self._queue and (member := self._crew.idle()):
+            job_id = self._queue.popleft()
+            self._store.attempt(job_id)
+            job = self._store.update(job_id, state=JobState.RUNNING)
+            self._crew.give(member, job)
+            self._announce(job)
+
+    def _end(
+        self, job_id: str, state: JobState, error: VoidError | None = None, warnings: list[str] | None = None
+    ) -> None:
+        progress = Progress("done", None, 1.0, 0.0) if state is JobState.DONE else self._progress.get(job_id)
+        self._progress.pop(job_id, None)
+        self._cancelled.discard(job_id)
+        self._announce(self._store.update(job_id, state=state, error=error, progress=progress, warnings=warnings))
+
+    def _heard(self, member: Member, message: dict[str, Any]) -> None:
+        """A worker said something."""
+        job_id = member.job
+        if message["kind"] == "progress" and job_id:
+            self._progress[job_id] = Progress(**message["progress"])
+            self._announce(self._job(job_id))
+            return
+        member.job = None
+        if job_id and message["kind"] != "ready":
+            state = {"done": JobState.DONE, "failed": JobState.FAILED, "cancelled": JobState.CANCELLED}[message["kind"]]
+            error = error_from_dict(message["error"]) if "error" in message else None
+            self._end(job_id, state, error, message.get("warnings"))
+        self._dispatch()
+
+    def _died(self, member: Member, code: int) -> None:
+        """A worker is gone; its job goes on with another, unless it takes one worker after the other with it."""
+        if member.job is None:
+            return
+        if member.job in self._cancelled:
+            self._end(
+                member.job, JobState.CANCELLED, JobCancelled("The job was stopped; its finished frames are kept.")
+            )
+        elif self._store.attempts(member.job) < _ATTEMPTS:
+            self._enqueue(member.job)
+        else:
+            reason = f"signal {-code}" if code < 0 else f"exit code {code}"
+            self._end(
+                member.job,
+                JobState.FAILED,
+                JobFailed(
+                    f"The worker died {_ATTEMPTS} times in this job ({reason}), most likely for want of memory; "
+                    "close other programs or take a shorter range, then resume: finished frames are kept."
+                ),
+            )
+
+    def _announce(self, job: Job) -> None:
+        """Tell whoever watches the job."""
+        now = time.monotonic()
+        for key, heard in list(self._watchers.items()):
+            if now - heard > _SILENCE:
+                del self._watchers[key]
+            elif key[1] == job.id:
+                message = pack(UNASKED, body=self._with_progress(job).to_dict())
+                self._crew.task(self._tell(key[0], message))

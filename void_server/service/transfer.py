@@ -1,0 +1,127 @@
+"""Files that come by message: uploads under the digest of their content, downloads from a job's version folder."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import time
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..api.errors import AccessDenied, InputError, JobFailed, ProtocolError
+from ..api.files import digest_of
+from ..api.job import Job, JobState
+from ..api.messages import CHUNK
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_ROLES = ("plate", "roto", "quadmask", "ocio")
+
+
+class Uploads:
+    """Uploaded files below ``folder``, each once, however many jobs use it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def _path(self, digest: Any) -> Path:
+        if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
+            raise ProtocolError("The upload names no SHA-256 digest; use a VOID client.")
+        return self._folder / digest[:2] / digest
+
+    def offset(self, digest: Any, size: Any) -> int:
+        """How many bytes of a file are here already; ``size`` when it is here whole."""
+        path = self._path(digest)
+        if path.is_file():
+            os.utime(path)
+            return int(size)
+        part = path.with_suffix(".part")
+        return part.stat().st_size if part.is_file() else 0
+
+    def chunk(self, digest: Any, size: Any, offset: Any, data: Any, crc: Any) -> int:
+        """Append a chunk; how many bytes are here then. A chunk that does not follow changes nothing.
+
+        Raises :class:`ProtocolError` where chunk or file arrived damaged.
+        """
+        if not isinstance(data, bytes) or zlib.crc32(data) != crc:
+            raise ProtocolError("A chunk of the upload arrived damaged; submit again, the rest is kept.")
+        have = self.offset(digest, size)
+        if have != offset or have + len(data) > size:
+            return have
+        path = self._path(digest)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(".part")
+        with open(part, "ab") as file:
+            file.write(data)
+        if have + len(data) == size:
+            if digest_of(part) != digest:
+                part.unlink()
+                raise ProtocolError("An uploaded file arrived damaged; submit again.")
+            os.replace(part, path)
+        return have + len(data)
+
+    def place(self, files: Any, folder: Path) -> dict[str, str]:
+        """Lay out a job's uploaded files below ``folder``, by hard links; the path of each part of the shot.
+
+        ``files`` lists [name, digest] for plate, roto, quadmask, ocio. Raises :class:`InputError`.
+        """
+        if not isinstance(files, Mapping) or not set(files) <= set(_ROLES) or not {"plate", "roto"} <= set(files):
+            raise InputError(f"An upload needs the files of plate and roto, and may have those of {_ROLES[2:]}.")
+        places = {}
+        for role, entries in files.items():
+            for name, digest in entries:
+                if not isinstance(name, str) or name != Path(name).name or name.startswith("."):
+                    raise AccessDenied(f"{name!r} is no plain file name; upload files by their names alone.")
+                source, target = self._path(digest), folder / role / name
+                if not source.is_file():
+                    raise InputError(f"{name} of the {role} was not uploaded whole; submit again.")
+                target.parent.mkdir(parents=True, exist_ok=True)
+                _link(source, target)
+            single = len(entries) == 1
+            places[role] = str(folder / role / entries[0][0] if single else folder / role)
+        return places
+
+    def clear(self, older_than: float) -> None:
+        """Forget uploads that were not used for so many seconds; what jobs use stays with them."""
+        limit = time.time() - older_than
+        for path in self._folder.glob("??/*"):
+            if path.stat().st_mtime < limit:
+                path.unlink()
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        # some file systems know no hard links
+        shutil.copy2(source, target)
+
+
+def _results(job: Job) -> list[Path]:
+    if job.state is not JobState.DONE:
+        raise JobFailed(f"Job {job.id} is {job.state.value}; its result can be fetched when it is done.")
+    folder = Path(job.folder)
+    return sorted(p for p in folder.rglob("*") if p.is_file() and not p.is_symlink())
+
+
+def listing(job: Job) -> list[dict[str, Any]]:
+    """Path (within the version folder), size and digest of each result."""
+    folder = Path(job.folder)
+    return [
+        {"path": path.relative_to(folder).as_posix(), "size": path.stat().st_size, "digest": digest_of(path)}
+        for path in _results(job)
+    ]
+
+
+def chunk(job: Job, path: Any, offset: Any) -> dict[str, Any]:
+    """A chunk of a result, with its checksum. Raises :class:`AccessDenied` for what is no result."""
+    folder = Path(job.folder).resolve()
+    target = (folder / str(path)).resolve()
+    if job.state is not JobState.DONE or not target.is_relative_to(folder) or not target.is_file():
+        raise AccessDenied(f"{path} is no result of job {job.id}.")
+    with open(target, "rb") as file:
+        file.seek(int(offset))
+        data = file.read(CHUNK)
+    return {"data": data, "crc": zlib.crc32(data)}
