@@ -116,7 +116,7 @@ def _in_folder(folder: Path, what: str) -> Sequence:
     names = sorted(f.name for f in folder.iterdir() if f.is_file() and not f.name.startswith("."))
     movies = [n for n in names if n.lower().endswith(MOVIE_SUFFIXES)]
     images = [n for n in names if n.lower().endswith(IMAGE_SUFFIXES)]
-    patterns = {re.sub(r"-?\d+(?=\.[^.]+$)", "%d", name) for name in images}
+    patterns = {re.sub(r"-?\d+(?=\.[^.]+$)", "#", name) for name in images}
     candidates = sorted(patterns) + movies
     if not candidates:
         raise SequenceError(f"The {what} folder {folder} holds no image sequence and no movie.")

@@ -1,0 +1,228 @@
+"""Sample shots with exact ground truth, painted and animated here: to try the product, and to measure it.
+
+Every frame is made twice, with the object and without; the grain is the same in both, so that plate and truth are equal
+bit for bit wherever the object does nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..api.errors import SettingError
+from ..imaging import exr
+from ..imaging.exr import FloatImage
+from ..imaging.parallel import in_order
+from . import actors, stage
+
+_SMALLEST = (64, 36)
+_SHADOW = 0.6
+_REFLECTION = 0.14
+#: What counts as a visible change: this share of the level, which is taken to be at least this.
+_VISIBLE, _FLOOR = 0.06, 0.04
+_SEED = 20
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What happens in a sample shot. ``pan`` is how far the camera turns, ``shake`` how far it trembles, in heights."""
+
+    description: str
+    expected: str
+    camera: str
+    effects: tuple[str, ...] = ("shadow", "reflection", "HDR emitters behind")
+    pan: float = 0.0
+    shake: float = 0.0
+    ball: bool = False
+
+
+SCENES = {
+    "walkby": Scene("A figure walks by before a wall with lamps.", "The empty set, evenly lit.", "static"),
+    "pan": Scene(
+        "A figure walks by before columns while the camera pans after it.",
+        "The empty set under the same pan.",
+        "pan",
+        ("shadow", "reflection", "camera motion", "parallax"),
+        pan=0.55,
+    ),
+    "handheld": Scene(
+        "A figure walks by before a wall, filmed from the hand.",
+        "The empty set, trembling as before.",
+        "handheld",
+        ("shadow", "reflection", "camera motion"),
+        shake=0.012,
+    ),
+    "knock": Scene(
+        "A figure walks by and kicks a ball that lay still.",
+        "No figure; the ball rests where it lies in all frames.",
+        "static",
+        ("physics", "shadow", "reflection"),
+        ball=True,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Frames:
+    """One frame: plate and truth (height, width, 3), roto and change (height, width), scene-linear Rec.709."""
+
+    plate: FloatImage
+    truth: FloatImage
+    roto: FloatImage
+    change: FloatImage
+
+
+class Film:
+    """Makes the frames of a scene at one size, at any ``moment`` from 0, the shot's begin, to 1, its end."""
+
+    def __init__(self, scene: Scene, width: int, height: int) -> None:
+        self._scene, self._width, self._height = scene, width, height
+        rng = np.random.default_rng(_SEED)
+        self._margin = 4 + math.ceil(height * (scene.pan * 1.3 + scene.shake) / 2)
+        self._set = stage.paint(height, width + 2 * self._margin, rng)
+        self._columns = stage.columns(height, width + 2 * self._margin, rng) if scene.pan else None
+        self._grain = rng.standard_normal((height + 64, width + 64, 3)).astype(np.float32)
+
+    def _camera(self, moment: float) -> tuple[float, float]:
+        """How far the camera looks to the right and down, in pixels."""
+        scene, height = self._scene, self._height
+        wobble = [sum(math.sin(2 * math.pi * f * moment + p) / f for f, p in w) for w in _WOBBLE]
+        return height * (scene.pan * (moment - 0.5) + scene.shake * wobble[0] / 3), height * scene.shake * wobble[1] / 3
+
+    def _shifted(self, picture: FloatImage, x: float, y: float) -> FloatImage:
+        matrix = np.array([[1, 0, -self._margin - x], [0, 1, -y]], np.float32)
+        size = self._width, self._height
+        flags, border = cv2.INTER_CUBIC, cv2.BORDER_REFLECT_101
+        return np.maximum(cv2.warpAffine(picture, matrix, size, flags=flags, borderMode=border), 0)
+
+    def _grounded(self, below: FloatImage, sprite: FloatImage, x: float, y: float) -> tuple[FloatImage, FloatImage]:
+        """The picture with a sprite standing on the floor at x, y, with shadow and reflection; and its alpha."""
+        height, width = sprite.shape[:2]
+        left, right = (int(np.clip(x + side * 1.6 * height, 0, self._width)) for side in (-1, 1))
+        top = int(np.clip(y - 1.1 * height, 0, self._height))
+        picture, alpha = below.copy(), np.zeros(below.shape[:2], np.float32)
+        if left < right:
+            inner = np.s_[top:, left:right]
+            picture[inner], alpha[inner] = self._stood(below[inner], sprite, x - left, y - top, top)
+        return picture, alpha
+
+    def _stood(
+        self, below: FloatImage, sprite: FloatImage, x: float, y: float, top: int
+    ) -> tuple[FloatImage, FloatImage]:
+        rows, size = np.arange(len(below)), below.shape[1::-1]
+        tall, wide = sprite.shape[:2]
+        actor = cv2.warpAffine(sprite, np.array([[1, 0, x - wide / 2], [0, 1, y - tall]], np.float32), size)
+        floor = (rows + top > self._height * stage.HORIZON)[:, None].astype(np.float32)
+        # the shadow is the silhouette laid on the floor, away from the light
+        lean = np.array([[1, -0.9, 0.9 * y], [0, -0.28, 1.28 * y]], np.float32)
+        cast = cv2.warpAffine(np.ascontiguousarray(actor[..., 3]), lean, size)
+        cast = cv2.GaussianBlur(cast, (0, 0), max(self._height * 0.008, 0.5))
+        shadow = np.where(cast > 0.004, cast, 0) * floor
+        mirror = np.array([[1, 0, 0], [0, -1, 2 * y]], np.float32)
+        image = cv2.GaussianBlur(cv2.warpAffine(actor, mirror, size), (0, 0), max(self._height * 0.004, 0.5))
+        fade = np.clip(1 - (rows - y) / (0.3 * self._height), 0, 1)[:, None].astype(np.float32)
+        image *= (np.where(image[..., 3] > 0.01, _REFLECTION, 0) * fade * floor)[..., None]
+        ground = below * ((1 - _SHADOW * shadow) * (1 - image[..., 3]))[..., None] + image[..., :3]
+        return ground * (1 - actor[..., 3:]) + actor[..., :3], actor[..., 3]
+
+    def frame(self, moment: float, number: int) -> Frames:
+        """The frame at ``moment``; ``number`` decides its grain."""
+        width, height = self._width, self._height
+        right, down = self._camera(moment)
+        truth = self._shifted(self._set, right, down)
+        if self._columns is not None:
+            near = self._shifted(self._columns, 1.3 * right, down)
+            truth = truth * (1 - near[..., 3:]) + near[..., :3]
+        ground, walked = height * 0.88, 0.04 * width + 0.92 * width * moment
+        plate = truth
+        if self._scene.ball:
+            diameter = max(4, round(0.13 * height))
+            rest, kicked = 0.5 * width, (0.5 * width - 0.1 * height - 0.04 * width) / (0.92 * width)
+            rolled = 1.5 * width * max(0.0, moment - kicked) * (1 - 0.25 * max(0.0, moment - kicked))
+            still, rolling = actors.ball(diameter, 0.0), actors.ball(diameter, rolled / diameter)
+            truth, _ = self._grounded(truth, still, rest - right, ground - down)
+            plate, _ = self._grounded(plate, rolling, rest + rolled - right, ground - down) if rolled else (truth, None)
+        sprite = actors.figure(max(8, round(0.5 * height)), moment * 3)
+        follow = 0.0 if self._scene.pan else right
+        plate, roto = self._grounded(plate, sprite, walked - follow, ground - down)
+        roto = np.clip(roto, 0, 1)
+        level = cv2.transform(plate + truth, np.full((1, 3), 1 / 6, np.float32)) + _FLOOR
+        red, green, blue = cv2.split(cv2.absdiff(plate, truth))
+        change = (cv2.max(red, cv2.max(green, blue)) > _VISIBLE * level) & (roto < 0.5)
+        y, x = np.random.default_rng((_SEED, number & 0xFFFFFFFF)).integers(0, 64, 2)
+        grain = self._grain[y : y + height, x : x + width]
+        return Frames(_grainy(plate, grain), _grainy(truth, grain), roto, change.astype(np.float32))
+
+
+#: Frequencies and phases of a hand, horizontally and vertically.
+_WOBBLE = (((1.0, 0.3), (2.3, 1.1), (5.1, 2.0)), ((1.4, 1.9), (2.9, 0.2), (6.3, 0.7)))
+
+
+def _grainy(picture: FloatImage, grain: FloatImage) -> FloatImage:
+    return picture + grain * (0.0015 + 0.012 * np.sqrt(np.clip(picture, 0, 1)))
+
+
+def write_sample(
+    out: Path,
+    scene: str = "walkby",
+    size: tuple[int, int] = (1280, 720),
+    frames: Sequence[int] = range(1001, 1041),
+    report: Callable[[int], None] = lambda frame: None,
+) -> None:
+    """Write plate/, roto/, truth/ and change/ EXR sequences of a sample shot into the folder ``out``.
+
+    Half, scene-linear Rec.709; roto in A; change in Y, 1 where plate and truth differ visibly outside the object. The
+    layout is that of the measured scenes, with meta.json. Raises :class:`SettingError` where the scene is not known, the
+    size too small, or ``out`` holds something already.
+    """
+    if scene not in SCENES:
+        raise SettingError(f"There is no scene {scene!r}; there are {', '.join(SCENES)}.")
+    width, height = size
+    if width < _SMALLEST[0] or height < _SMALLEST[1]:
+        raise SettingError(f"Size {width}x{height} is too small; take {_SMALLEST[0]}x{_SMALLEST[1]} or more.")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise SettingError(f"{out} holds something already; name another folder.")
+    film = Film(SCENES[scene], width, height)
+    moments = {frame: index / max(len(frames) - 1, 1) for index, frame in enumerate(frames)}
+
+    def write(frame: int) -> None:
+        made = film.frame(moments[frame], frame)
+        for name, picture, channels in (
+            ("plate", made.plate, exr.RGB),
+            ("truth", made.truth, exr.RGB),
+            ("roto", made.roto[..., None], ("A",)),
+            ("change", made.change[..., None], ("Y",)),
+        ):
+            exr.write(out / name / f"{name}.{frame:04d}.exr", _half(picture), channels)
+
+    for frame, _ in in_order(write, frames):
+        report(frame)
+    _write_meta(out, SCENES[scene], width, height, frames)
+
+
+def _half(picture: FloatImage) -> NDArray[np.float16]:
+    return picture.astype(np.float16)
+
+
+def _write_meta(out: Path, scene: Scene, width: int, height: int, frames: Sequence[int]) -> None:
+    meta = {
+        "fps": 24,
+        "first": frames[0],
+        "last": frames[-1],
+        "description": scene.description,
+        "removed": "the figure in the red coat",
+        "expected": scene.expected,
+        "camera": scene.camera,
+        "effects": scene.effects,
+        "width": width,
+        "height": height,
+        "colour": "scene-linear Rec.709, half",
+    }
+    (out / "meta.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
