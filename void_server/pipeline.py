@@ -150,7 +150,7 @@ def _read(shot: Shot, results: Results, course: _Course) -> tuple[Source, Footag
         )
     if min(removed.values()) >= 0.999:
         raise SequenceError(
-            f"The roto {source.roto.name} covers everything in all {count} frames; nothing is left to learn the scene from."
+            f"The roto {source.roto.name} covers everything in all {count} frames; nothing is left to learn from."
         )
     return source, footage
 

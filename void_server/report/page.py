@@ -12,8 +12,8 @@ from .contact_sheet import COLOURS, LEGEND
 
 _STYLE = """
 :root { color-scheme: dark }
-body { background: #262626; color: #d0d0d0; font: 15px/1.5 system-ui, sans-serif; margin: 2.5rem auto; max-width: 1180px;
-  padding: 0 1.5rem }
+body { background: #262626; color: #d0d0d0; font: 15px/1.5 system-ui, sans-serif; margin: 2.5rem auto;
+  max-width: 1180px; padding: 0 1.5rem }
 h1 { font-size: 1.5rem; font-weight: 600; color: #f0f0f0; margin: 0 }
 h2 { font-size: 1rem; font-weight: 600; color: #f0f0f0; margin: 2.2rem 0 .6rem }
 .about { color: #999; margin: .2rem 0 1.6rem }
@@ -86,6 +86,7 @@ def page(manifest: Mapping[str, Any], sheet: bytes) -> str:
     warnings = "".join(f'<p class="warning">{escape(text)}</p>' for text in manifest["warnings"])
     picture = base64.b64encode(sheet).decode()
     timings = [(name, f"{seconds:.1f} s") for name, seconds in manifest["timings"].items()]
+    made_with = [*manifest["software"].items(), ("device", manifest["device"])]
     return f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title><style>{_STYLE}</style></head><body>
 <h1>{escape(title)}</h1>
@@ -97,7 +98,7 @@ def page(manifest: Mapping[str, Any], sheet: bytes) -> str:
 <details><summary>Figures for each frame</summary>{_class_table(manifest["classes"])}</details>
 <div class="columns">
 <div><h2>Settings</h2>{_table(_settings(manifest))}</div>
-<div><h2>Time</h2>{_table(timings)}<h2>Made with</h2>{_table([*manifest["software"].items(), ("device", manifest["device"])])}</div>
+<div><h2>Time</h2>{_table(timings)}<h2>Made with</h2>{_table(made_with)}</div>
 </div>
 </body></html>
 """

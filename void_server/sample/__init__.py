@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,7 +104,7 @@ class Film:
 
     def _grounded(self, below: FloatImage, sprite: FloatImage, x: float, y: float) -> tuple[FloatImage, FloatImage]:
         """The picture with a sprite standing on the floor at x, y, with shadow and reflection; and its alpha."""
-        height, width = sprite.shape[:2]
+        height = len(sprite)
         left, right = (int(np.clip(x + side * 1.6 * height, 0, self._width)) for side in (-1, 1))
         top = int(np.clip(y - 1.1 * height, 0, self._height))
         picture, alpha = below.copy(), np.zeros(below.shape[:2], np.float32)
@@ -166,7 +166,7 @@ _WOBBLE = (((1.0, 0.3), (2.3, 1.1), (5.1, 2.0)), ((1.4, 1.9), (2.9, 0.2), (6.3, 
 
 
 def _grainy(picture: FloatImage, grain: FloatImage) -> FloatImage:
-    return picture + grain * (0.0015 + 0.012 * np.sqrt(np.clip(picture, 0, 1)))
+    return picture + grain * (np.float32(0.0015) + np.float32(0.012) * np.sqrt(np.clip(picture, 0, 1)))
 
 
 def write_sample(
@@ -174,13 +174,12 @@ def write_sample(
     scene: str = "walkby",
     size: tuple[int, int] = (1280, 720),
     frames: Sequence[int] = range(1001, 1041),
-    report: Callable[[int], None] = lambda frame: None,
 ) -> None:
     """Write plate/, roto/, truth/ and change/ EXR sequences of a sample shot into the folder ``out``.
 
-    Half, scene-linear Rec.709; roto in A; change in Y, 1 where plate and truth differ visibly outside the object. The
-    layout is that of the measured scenes, with meta.json. Raises :class:`SettingError` where the scene is not known, the
-    size too small, or ``out`` holds something already.
+    Half, scene-linear Rec.709; roto in A; change in Y, 1 where plate and truth differ visibly outside the object; and
+    meta.json, which says what happens. Raises :class:`SettingError` where the scene is not known, the size too small,
+    or ``out`` holds something already.
     """
     if scene not in SCENES:
         raise SettingError(f"There is no scene {scene!r}; there are {', '.join(SCENES)}.")
@@ -202,8 +201,8 @@ def write_sample(
         ):
             exr.write(out / name / f"{name}.{frame:04d}.exr", _half(picture), channels)
 
-    for frame, _ in in_order(write, frames):
-        report(frame)
+    for _ in in_order(write, frames):
+        pass
     _write_meta(out, SCENES[scene], width, height, frames)
 
 

@@ -33,7 +33,7 @@ def figure(height: int, phase: float) -> FloatImage:
         mask = np.zeros((size, size), np.uint8)
         line = np.array([[round((0.5 + px) * size), round(py * size)] for px, py in points], np.int32)
         cv2.polylines(mask, [line], False, 255, max(1, round(thick * size)), cv2.LINE_AA)
-        picture = _over(picture, _shaded(mask.astype(np.float32) / 255, colour, light))
+        picture = _over(picture, _shaded(mask.astype(np.float32) / np.float32(255), colour, light))
 
     swing = math.sin(2 * math.pi * phase)
     jeans, coat, skin = (0.03, 0.06, 0.17), (0.42, 0.045, 0.03), (0.5, 0.28, 0.18)

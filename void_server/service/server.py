@@ -50,8 +50,8 @@ class ServerConfig:
     """How a server runs.
 
     ``roots`` are the folders below which it may read and write; without any it takes uploads only. ``state`` keeps
-    jobs, keys and uploads. An ``embedded`` server works for the one client that started it, and takes up no jobs of others.
-    ``require_keys`` asks for keys on this machine too. ``pipeline`` names the module that does the work.
+    jobs, keys and uploads. An ``embedded`` server works for the one client that started it, and takes up no jobs
+    of others. ``require_keys`` asks for keys on this machine too. ``pipeline`` names the module that does the work.
     """
 
     address: str = DEFAULT_ADDRESS

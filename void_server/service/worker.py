@@ -1,7 +1,7 @@
 """A worker: a process that does one job after the other and stays, so that models can stay in it.
 
-Run by the server as ``python -m void_server.service.worker ADDRESS NAME PIPELINE``, with the server's token for this run
-in the environment. It ends with the server.
+Run by the server as ``python -m void_server.service.worker ADDRESS NAME PIPELINE``, with the server's token for this
+run in the environment. It ends with the server.
 """
 
 from __future__ import annotations

@@ -71,9 +71,9 @@ def _warnings(hidden: list[Mask], affected: FrameFile) -> list[str]:
     ever, always = np.logical_or.reduce(hidden), np.logical_and.reduce(hidden)
     if always.sum() > 0.7 * ever.sum():
         warnings.append(
-            "The object hardly moves, so its shadow, its reflection and what it carries or holds up cannot be told from "
-            "the scene: look at the quadmask and paint what should change. What would fall or move without the object "
-            "is not simulated."
+            "The object hardly moves, so its shadow, its reflection and what it carries or holds up cannot be told "
+            "from the scene: look at the quadmask and paint what should change. What would fall or move without the "
+            "object is not simulated."
         )
     elif not any(affected[index].any() for index in range(len(hidden))):
         warnings.append("Nothing but the object itself was found to change; paint the quadmask if something should.")

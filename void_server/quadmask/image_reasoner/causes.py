@@ -36,6 +36,6 @@ def effects(departing: Mask, causes: Mask, stale: Mask) -> Mask:
 
 
 def aged(age: NDArray[np.uint8], visible: Mask, uncaused: Mask) -> NDArray[np.uint8]:
-    """For how many frames on end each pixel of the scene has departed without a cause; a hidden pixel keeps its count."""
+    """For how many frames on end each pixel of the scene departed without a cause; hidden ones keep their count."""
     counted = np.where(uncaused, np.minimum(age, 254) + 1, 0)
     return np.where(visible, counted, age).astype(np.uint8)

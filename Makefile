@@ -1,0 +1,40 @@
+# make demo   set up, write a sample shot, remove the figure from it
+# make test   set up everything, check style and types, run all tests
+
+PYTHON ?= python3
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.PHONY: demo test check clean
+
+USABLE = import sys, venv; sys.exit(sys.version_info < (3, 10))
+PIP = -m pip --disable-pip-version-check install --quiet -c constraints.txt
+
+demo: .venv-demo/ready
+	@[ -d demo/sample ] || .venv-demo/bin/void sample demo/sample
+	@.venv-demo/bin/void remove demo/sample/plate demo/sample/roto -o demo/result
+
+test: check
+	@.venv/bin/python -m pytest -q
+
+check: .venv/ready
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+
+.venv-demo/ready: pyproject.toml constraints.txt
+	$(call make-venv,.venv-demo,.)
+
+.venv/ready: pyproject.toml constraints.txt
+	$(call make-venv,.venv,.[dev])
+
+define make-venv
+	@$(PYTHON) -c '$(USABLE)' 2>/dev/null || \
+	  { echo "Python 3.10 or newer with venv is needed (Debian: apt install python3-venv); or name one: make PYTHON=..."; exit 1; }
+	@echo "setting up $(1)"
+	@$(PYTHON) -m venv $(1) || { echo "python3-venv is missing (Debian: apt install python3-venv)"; rm -rf $(1); exit 1; }
+	@$(1)/bin/python $(PIP) -e '$(2)'
+	@touch $@
+endef
+
+clean:
+	rm -rf .venv .venv-demo demo build *.egg-info

@@ -1,0 +1,384 @@
+"""The command ``void``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .api.errors import InputError, JobError, ServerUnreachable, SettingError, VoidError
+from .api.job import Job, JobState
+from .api.shot import Settings, Shot
+
+# Only what is light is imported up here: `void --help` must not wait for OpenCV. Commands import what they use.
+
+_DEFAULT = Settings()
+FAILED, WRONG_INPUT = 1, 2
+
+app = typer.Typer(
+    help="Remove objects from shots, together with everything they did to the scene.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+keys_app = typer.Typer(help="Keys for servers that other machines can reach.", no_args_is_help=True)
+app.add_typer(keys_app, name="keys")
+
+Plate = Annotated[
+    str, typer.Argument(help="The plate: name.%04d.exr, name.####.exr, a folder with one sequence, a movie.")
+]
+Roto = Annotated[str, typer.Argument(help="The roto of what to remove, over the same frames; its alpha counts.")]
+Out = Annotated[Path, typer.Option("-o", "--out", help="Folder for the results; each job makes v001, v002, ... in it.")]
+Frames = Annotated[str | None, typer.Option(help="Frames to work on, such as 1001-1032; all if not given.")]
+Prompt = Annotated[str, typer.Option(help="The scene after the removal, such as: A lime falls on the table.")]
+Reasoner = Annotated[str, typer.Option(help="Finds what the removal affects: image, or none.")]
+Space = Annotated[str, typer.Option("--colorspace", help="The plate's colour space, such as ACEScg.")]
+Ocio = Annotated[Path | None, typer.Option(help="An OCIO configuration; $OCIO or a built-in one if not given.")]
+Address = Annotated[str | None, typer.Option("--server", help="A server's address; $VOID_SERVER, else an own one.")]
+Transfer = Annotated[str, typer.Option(help="path: the server reads the files itself. upload: send them to it.")]
+NoProgress = Annotated[bool, typer.Option("--no-progress", help="Print no progress.")]
+JobId = Annotated[str, typer.Argument(help="The job's id, as `void jobs` lists it.")]
+
+
+def main() -> None:
+    """Entry point of the console script: errors become a sentence and an exit code."""
+    try:
+        app()
+    except VoidError as error:
+        print(f"void: {error}", file=sys.stderr)
+        sys.exit(WRONG_INPUT if isinstance(error, InputError) else FAILED)
+    except OSError as error:
+        print(f"void: {error}", file=sys.stderr)
+        sys.exit(FAILED)
+
+
+@app.command()
+def remove(
+    plate: Plate,
+    roto: Roto,
+    out: Out,
+    quadmask: Annotated[str | None, typer.Option(help="A quadmask sequence to use instead of reasoning.")] = None,
+    prompt: Prompt = "",
+    frames: Frames = None,
+    engine: Annotated[str, typer.Option(help="Makes the new pixels.")] = _DEFAULT.engine,
+    reasoner: Reasoner = _DEFAULT.reasoner,
+    colorspace: Space = Shot.colorspace,
+    ocio: Ocio = None,
+    feather: Annotated[
+        float, typer.Option(help="Pixels over which new pixels fade into the plate.")
+    ] = _DEFAULT.feather,
+    no_grain: Annotated[bool, typer.Option("--no-grain", help="Do not match the plate's grain.")] = False,
+    seed: Annotated[int, typer.Option(help="Decides all randomness.")] = _DEFAULT.seed,
+    server: Address = None,
+    transfer: Transfer = "path",
+    no_progress: NoProgress = False,
+) -> None:
+    """Remove what the roto covers, and all that it did to the scene."""
+    settings = Settings(engine=engine, reasoner=reasoner, feather=feather, grain=not no_grain, seed=seed)
+    shot = _shot(plate, roto, quadmask, ocio, frames=frames, prompt=prompt, colorspace=colorspace, settings=settings)
+    _run(shot, out, server, transfer, not no_progress)
+
+
+@app.command()
+def quadmask(
+    plate: Plate,
+    roto: Roto,
+    out: Out,
+    prompt: Prompt = "",
+    frames: Frames = None,
+    reasoner: Reasoner = _DEFAULT.reasoner,
+    colorspace: Space = Shot.colorspace,
+    ocio: Ocio = None,
+    server: Address = None,
+    transfer: Transfer = "path",
+    no_progress: NoProgress = False,
+) -> None:
+    """Find what the removal affects, write the quadmask, and stop there."""
+    settings = Settings(reasoner=reasoner, only_quadmask=True)
+    shot = _shot(plate, roto, None, ocio, frames=frames, prompt=prompt, colorspace=colorspace, settings=settings)
+    _run(shot, out, server, transfer, not no_progress)
+
+
+def _absolute(path: str) -> str:
+    # not resolved: a link is what the artist named, and what a server's roots are checked against
+    return str(Path(path).expanduser().absolute())
+
+
+def _shot(plate: str, roto: str, quadmask: str | None, ocio: Path | None, **rest: Any) -> Shot:
+    return Shot(
+        _absolute(plate),
+        _absolute(roto),
+        quadmask=_absolute(quadmask) if quadmask else None,
+        ocio=_absolute(str(ocio)) if ocio else None,
+        **rest,
+    )
+
+
+def _run(shot: Shot, out: Path, server: str | None, transfer: str, progress: bool) -> None:
+    """Submit a shot, follow it to its end, and say where the result is."""
+    import os
+
+    from .api.client import Client
+    from .console import ByteProgress
+
+    if transfer not in ("path", "upload"):
+        raise SettingError(f"transfer is {transfer!r}; take path or upload.")
+    address = server or os.environ.get("VOID_SERVER")
+    with _server_for(shot, out, address) as used, Client(used) as client:
+        if transfer == "path":
+            job = client.submit(shot, _absolute(str(out)))
+        else:
+            with ByteProgress("Uploading", progress) as on_bytes:
+                job = client.submit_files(shot, _files(shot), on_bytes)
+        job = _follow(client, job, progress, remote=address is not None)
+        folder = job.folder
+        if transfer == "upload":
+            with ByteProgress("Downloading", progress) as on_bytes:
+                folder = client.download(job.id, str(out), on_bytes)
+    _conclude(job, Path(folder))
+
+
+@contextmanager
+def _server_for(shot: Shot, out: Path, address: str | None) -> Iterator[str]:
+    """The server to use; an embedded one, which may use no more than the job's own folders, where none is named."""
+    if address:
+        yield address
+        return
+    from .service.embedded import embedded_server
+
+    named = [Path(p) for p in (shot.plate, shot.roto, shot.quadmask, shot.ocio) if p]
+    with embedded_server(_folders([*named, out.absolute()])) as own:
+        yield own
+
+
+def _folders(paths: Sequence[Path]) -> list[Path]:
+    """The folders that hold the files, links followed, as an artist's own files may lie anywhere."""
+    folders = {path if path.is_dir() else path.parent for path in paths[:-1]} | {paths[-1]}
+    linked = {
+        file.resolve().parent for folder in folders if folder.is_dir() for file in folder.iterdir() if file.is_symlink()
+    }
+    return sorted(folders | linked)
+
+
+def _files(shot: Shot) -> dict[str, list[str]]:
+    """The files to upload, of the frames that the job needs."""
+    from .imaging import sequence
+
+    wanted = set(sequence.parse_frames(shot.frames)) if shot.frames else None
+    files: dict[str, list[str]] = {}
+    for role in ("plate", "roto", "quadmask"):
+        if name := getattr(shot, role):
+            found = sequence.find(name, role)
+            paths = [path for frame, path in sorted(found.files.items()) if wanted is None or frame in wanted]
+            files[role] = [str(path) for path in dict.fromkeys(paths)]
+    if shot.ocio:
+        files["ocio"] = [shot.ocio]
+    return files
+
+
+def _follow(client: Any, job: Job, progress: bool, *, remote: bool) -> Job:
+    """Show the job's progress to its end. Raises the error with which it ended; Ctrl-C stops the job."""
+    from .console import JobProgress
+
+    with JobProgress(job, progress) as shown:
+        try:
+            for job in client.watch(job.id):  # noqa: B020 -- the job as it is now
+                shown.update(job)
+        except KeyboardInterrupt:
+            client.cancel(job.id)
+            for job in client.watch(job.id):  # noqa: B020
+                shown.update(job)
+    if job.state is JobState.CANCELLED:
+        at = f" --server {client.address}" if remote else ""
+        raise JobError(f"Stopped; finished frames are kept in {job.folder}. Go on with: void resume {job.id}{at}")
+    if job.error:
+        raise job.error
+    return job
+
+
+def _conclude(job: Job, folder: Path) -> None:
+    for warning in job.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    print(f"result         {folder}")
+    print(f"contact sheet  {folder / 'report' / 'contact_sheet.png'}")
+    print(f"report         {folder / 'report' / 'report.html'}")
+
+
+@app.command()
+def sample(
+    out: Annotated[Path, typer.Argument(help="A new folder for the shot.")],
+    size: Annotated[str, typer.Option(help="Width x height.")] = "1280x720",
+    frames: Annotated[str, typer.Option(help="Frame range.")] = "1001-1040",
+    scene: Annotated[str, typer.Option(help="walkby, pan, handheld or knock.")] = "walkby",
+) -> None:
+    """Write a sample shot with exact ground truth: plate, roto, truth."""
+    from .imaging.sequence import parse_frames
+    from .sample import write_sample
+
+    width, _, height = size.partition("x")
+    if not (width.isdigit() and height.isdigit()):
+        raise SettingError(f"Size {size!r} cannot be understood; write it like 1280x720.")
+    write_sample(out, scene, (int(width), int(height)), parse_frames(frames))
+    print(out)
+
+
+@app.command()
+def serve(
+    address: Annotated[str | None, typer.Option(help="Where to listen, such as tcp://*:5690.")] = None,
+    root: Annotated[
+        list[Path] | None, typer.Option(help="A folder below which jobs may read and write; give it for each.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Jobs worked on at the same time.")] = 1,
+    require_keys: Annotated[bool, typer.Option(help="Ask for keys on this machine too.")] = False,
+) -> None:
+    """Run a server until Ctrl-C. Without --root it takes uploads only."""
+    from .api.client import default_address
+    from .service.server import ServerConfig
+    from .service.server import serve as run
+
+    config = ServerConfig(
+        address=address or default_address(),
+        roots=tuple(folder.expanduser().absolute() for folder in root or []),
+        workers=workers,
+        require_keys=require_keys,
+    )
+    run(config, lambda bound: print(f"listening at {bound}", flush=True))
+
+
+@contextmanager
+def _client_for(job_id: str | None, server: str | None, *, embed: bool = False) -> Iterator[Any]:
+    """A client of the server to ask: the named one, the one that owns the job, or the default one, if it answers.
+
+    With ``embed`` an embedded server takes the job where nothing answers.
+    """
+    import os
+
+    from .api.client import Client, default_address
+    from .service.embedded import embedded_server
+    from .service.home import home
+    from .service.store import Store
+
+    named = server or os.environ.get("VOID_SERVER")
+    store = Store(home())
+    owner = store.owner(job_id) if job_id else None
+    job = store.find(job_id) if job_id else None
+    store.close()
+    with Client(named or owner or default_address(), timeout=10 if named else 2) as client:
+        try:
+            client.hello()
+        except ServerUnreachable:
+            if not (embed and job and not named):
+                raise
+        else:
+            yield client
+            return
+    named_paths = [Path(p) for p in (job.shot.plate, job.shot.roto, job.shot.quadmask, job.shot.ocio) if p]
+    with embedded_server(_folders([*named_paths, Path(job.folder).parent])) as own, Client(own) as client:
+        yield client
+
+
+@app.command()
+def jobs(
+    server: Address = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Keep showing them until Ctrl-C.")] = False,
+) -> None:
+    """List jobs: those of the server, or, where none answers, those that were done on this machine."""
+    import time
+    from contextlib import suppress
+
+    from .console import show_jobs
+    from .service.home import home
+    from .service.store import Store
+
+    def listed() -> list[Job]:
+        try:
+            with _client_for(None, server) as client:
+                return list(client.jobs())
+        except ServerUnreachable:
+            if server:
+                raise
+            store = Store(home())
+            try:
+                return store.all()
+            finally:
+                store.close()
+
+    show_jobs(listed())
+    with suppress(KeyboardInterrupt):
+        while watch:
+            time.sleep(2)
+            show_jobs(listed(), again=True)
+
+
+@app.command()
+def cancel(job_id: JobId, server: Address = None) -> None:
+    """Stop a job; its finished frames stay."""
+    with _client_for(job_id, server) as client:
+        client.cancel(job_id)
+        *_, job = client.watch(job_id)
+    print(f"{job.id} {job.state.value}; go on with: void resume {job.id}")
+
+
+@app.command()
+def resume(job_id: JobId, server: Address = None, no_progress: NoProgress = False) -> None:
+    """Go on with a job that was stopped or failed; finished frames are not made again."""
+    with _client_for(job_id, server, embed=True) as client:
+        job = _follow(client, client.resume(job_id), not no_progress, remote=server is not None)
+    _conclude(job, Path(job.folder))
+
+
+@app.command()
+def doctor(
+    server: Address = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it for programs.")] = False,
+) -> None:
+    """Say what this machine can run, what is missing, and how to get it."""
+    from .doctor import examine, show
+
+    findings = examine(server)
+    show(findings, as_json)
+    if any(finding.needed and not finding.good for finding in findings):
+        raise typer.Exit(FAILED)
+
+
+@keys_app.command("new")
+def keys_new(
+    name: Annotated[str, typer.Argument(help="Whose key it is; becomes the files' name.")],
+    folder: Annotated[Path, typer.Option(help="Where to put the files.")] = Path(),
+) -> None:
+    """Make a key pair for a client."""
+    public, secret = _ring().new(name, folder)
+    print(f"{secret}  keep it, and set VOID_KEY to its path")
+    print(f"{public}  give it to whoever runs the server, for: void keys allow {public.name}")
+
+
+@keys_app.command("allow")
+def keys_allow(file: Annotated[Path, typer.Argument(help="The client's public key file.")]) -> None:
+    """Let a client use the server of this machine."""
+    ring = _ring()
+    print(f"{ring.allow(file)} is allowed; the client sets VOID_SERVER_KEY to a copy of {ring.server_public}")
+
+
+@keys_app.command("revoke")
+def keys_revoke(name: Annotated[str, typer.Argument(help="The client's name.")]) -> None:
+    """Let a client in no more, from this moment."""
+    _ring().revoke(name)
+    print(f"{name} is not allowed any more")
+
+
+@keys_app.command("list")
+def keys_list() -> None:
+    """List the clients that are allowed."""
+    for name, public in _ring().allowed().items():
+        print(f"{name:<24} {public}")
+
+
+def _ring() -> Any:
+    from .service.home import home
+    from .service.keys import KeyRing
+
+    return KeyRing(home())
