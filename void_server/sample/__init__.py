@@ -27,6 +27,8 @@ _SHADOW = 0.6
 _REFLECTION = 0.14
 #: What counts as a visible change: this share of the level, which is taken to be at least this.
 _VISIBLE, _FLOOR = 0.06, 0.04
+#: How much faster than the wall the columns pass when the camera pans: it does not turn about its lens exactly.
+_NEARER = 1.05
 _SEED = 20
 
 
@@ -85,7 +87,7 @@ class Film:
     def __init__(self, scene: Scene, width: int, height: int) -> None:
         self._scene, self._width, self._height = scene, width, height
         rng = np.random.default_rng(_SEED)
-        self._margin = 4 + math.ceil(height * (scene.pan * 1.3 + scene.shake) / 2)
+        self._margin = 4 + math.ceil(height * (scene.pan * _NEARER + scene.shake) / 2)
         self._set = stage.paint(height, width + 2 * self._margin, rng)
         self._columns = stage.columns(height, width + 2 * self._margin, rng) if scene.pan else None
         self._grain = rng.standard_normal((height + 64, width + 64, 3)).astype(np.float32)
@@ -138,7 +140,7 @@ class Film:
         right, down = self._camera(moment)
         truth = self._shifted(self._set, right, down)
         if self._columns is not None:
-            near = self._shifted(self._columns, 1.3 * right, down)
+            near = self._shifted(self._columns, _NEARER * right, down)
             truth = truth * (1 - near[..., 3:]) + near[..., :3]
         ground, walked = height * 0.88, 0.04 * width + 0.92 * width * moment
         plate = truth

@@ -27,8 +27,8 @@ from .background import SCALES, Background, Look, around_frame, at_rest, departu
 from .causes import STALE, aged, around, effects
 
 #: The least departure that counts, display-referred, at each scale; and how many times the noise it must be.
-_LEAST = (0.012, 0.008)
-_ABOVE_NOISE = 4.0
+_LEAST = (0.015, 0.011)
+_ABOVE_NOISE = 3.0
 
 
 @dataclass

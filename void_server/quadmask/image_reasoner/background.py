@@ -26,8 +26,10 @@ _SURE = 10
 _BAND = 32
 #: Departures are looked for at these scales, in pixels: edges and textures, and faint broad shadows.
 SCALES = (1.2, 4.0)
+#: Paths under a moving camera are sure to about so many pixels.
+_SLIP = 0.5
 #: Pixels nearer to the object than this share of the diagonal say nothing about noise.
-_NEAR = 0.2
+_NEAR = 0.3
 
 
 class Look(NamedTuple):
@@ -161,4 +163,13 @@ def around_frame(footage: Footage, paths: Paths, anchor: int) -> Background:
     chosen = {anchor + offset for step in _OFFSETS for offset in (-step, step)} & set(range(len(footage.frames)))
     looks = [look for look in _looks(footage, paths, anchor, chosen) if look.frame != anchor]
     sureness = [(1 + (look.frame < anchor)) / (1 + abs(look.frame - anchor) / _SURE) for look in looks]
-    return _build(looks, sureness)
+    model = _build(looks, sureness)
+    model.noise = [n + _SLIP * _slope(model.plate, s) for n, s in zip(model.noise, SCALES, strict=True)]
+    return model
+
+
+def _slope(plate: FloatImage, scale: float) -> FloatImage:
+    """How much a departure at this scale changes when the background slips by a pixel."""
+    soft = cv2.GaussianBlur(plate, (0, 0), scale)
+    x, y = (cv2.Sobel(soft, -1, dx, 1 - dx, ksize=3, scale=1 / 8) for dx in (1, 0))
+    return np.sqrt(x * x + y * y).max(axis=-1)

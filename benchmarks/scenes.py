@@ -1,0 +1,204 @@
+"""How good is the result? Runs the main job on shots with ground truth and prints a table, baselines beside it.
+
+    python benchmarks/scenes.py FOLDER [--sample] [--only NAME]
+
+FOLDER holds shots with plate/, roto/, truth/ and change/ (as `void sample` writes them). With --sample the shots of
+`void sample` are written to a temporary folder and measured too. Every shot is done twice, without added grain: with
+the quadmask that the ground truth gives, which judges the engine, and with its own reasoner. The baselines get the
+ground truth's region: Telea's inpainting frame by frame, and a per-pixel temporal median of what is not masked.
+
+Figures are taken display-referred inside the truly changed region (roto and change together), except `kept`: the share
+of pixels outside that region, grown by 8, that are the plate's bit for bit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from void_server import pipeline
+from void_server.api.shot import Settings, Shot
+from void_server.imaging import exr, sequence
+from void_server.imaging.colour import Curve
+from void_server.imaging.exr import FloatImage
+from void_server.quadmask import classes
+from void_server.sample import SCENES, write_sample
+
+
+@dataclass
+class Truth:
+    """A shot with its ground truth, all of it: these shots are small."""
+
+    frames: tuple[int, ...]
+    curve: Curve
+    raw: list[FloatImage]
+    plate: list[FloatImage]
+    truth: list[FloatImage]
+    codes: list[classes.Quadmask]
+
+
+def load(folder: Path) -> Truth:
+    found = {name: sequence.find(str(folder / name), name) for name in ("plate", "roto", "truth", "change")}
+    frames = found["plate"].frames
+    window = exr.read_header(found["plate"].path(frames[0])).data_window
+    raw = [exr.read_rgb(found["plate"].path(f)) for f in frames]
+    curve = Curve(max(float(np.nanmax(image)) for image in raw))
+
+    def display(image: FloatImage) -> FloatImage:
+        return np.clip(curve.to_display(image), 0, 1)
+
+    # where nothing moves in it, the truth is a single file
+    truths = found["truth"]
+    truth = [display(exr.read_rgb(truths.files.get(f) or truths.path(truths.frames[0]))) for f in frames]
+    codes = []
+    for frame in frames:
+        roto = exr.read_matte(found["roto"].path(frame), window)
+        change = exr.read_matte(found["change"].path(frame), window) >= 0.5
+        near = cv2.dilate(change.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+        codes.append(classes.assemble(roto, np.where(roto >= 0.5, near, change)))
+    return Truth(frames, curve, raw, [display(image) for image in raw], truth, codes)
+
+
+def peak_memory() -> float:
+    """The most memory that this process has held, in MB (Linux)."""
+    # not getrusage: it counts what the process that started this one held
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+
+
+def job(folder: Path, out: Path, quadmask: str | None) -> tuple[float, float]:
+    """Run the job; seconds, and the peak of memory in MB."""
+    shot = Shot(str(folder / "plate"), str(folder / "roto"), quadmask=quadmask, settings=Settings(grain=False))
+    out.mkdir(parents=True)
+    begin = time.perf_counter()
+    pipeline.run("benchmark", shot, out, lambda _: None)
+    return time.perf_counter() - begin, peak_memory()
+
+
+def ssim(a: FloatImage, b: FloatImage) -> FloatImage:
+    """Structural similarity of two grey images at each pixel (Wang et al., 2004)."""
+
+    def mean(image: FloatImage) -> FloatImage:
+        return cv2.GaussianBlur(image, (11, 11), 1.5)
+
+    mean_a, mean_b = mean(a), mean(b)
+    var_a, var_b, both = mean(a * a) - mean_a**2, mean(b * b) - mean_b**2, mean(a * b) - mean_a * mean_b
+    top = (2 * mean_a * mean_b + 1e-4) * (2 * both + 9e-4)
+    return top / ((mean_a**2 + mean_b**2 + 1e-4) * (var_a + var_b + 9e-4))
+
+
+def score(truth: Truth, images: list[FloatImage]) -> dict[str, float]:
+    """PSNR, SSIM and flicker of display-referred images inside the changed region."""
+    squares, similar, flicker, pixels, pairs = 0.0, 0.0, 0.0, 0, 0
+    for index, (image, true) in enumerate(zip(images, truth.truth, strict=True)):
+        region = truth.codes[index] != classes.KEEP
+        squares += float(((image - true)[region] ** 2).sum(dtype=np.float64))
+        grey = [cv2.cvtColor(np.ascontiguousarray(i), cv2.COLOR_RGB2GRAY) for i in (image, true)]
+        similar += float(ssim(*grey)[region].sum(dtype=np.float64))
+        pixels += int(region.sum())
+        if index:
+            moved = (image - images[index - 1]) - (true - truth.truth[index - 1])
+            flicker += float(np.abs(moved[region]).sum(dtype=np.float64))
+            pairs += int(region.sum())
+    mse = max(squares / (3 * pixels), 1e-12)
+    return {"psnr": -10 * np.log10(mse), "ssim": similar / pixels, "flicker": 100 * flicker / (3 * max(pairs, 1))}
+
+
+def telea(truth: Truth) -> list[FloatImage]:
+    def fill(plate: FloatImage, codes: classes.Quadmask) -> FloatImage:
+        hole = (codes != classes.KEEP).astype(np.uint8)
+        image = np.ascontiguousarray(np.round(plate * 255).astype(np.uint8))
+        return cv2.inpaint(image, hole, 3, cv2.INPAINT_TELEA).astype(np.float32) / np.float32(255)
+
+    return [fill(plate, codes) for plate, codes in zip(truth.plate, truth.codes, strict=True)]
+
+
+def masked_median(truth: Truth, unseen: list[FloatImage]) -> list[FloatImage]:
+    """The temporal median of unmasked samples; where there are none, ``unseen``."""
+    stack = np.stack(truth.plate)
+    masked = np.stack(truth.codes) != classes.KEEP
+    stack = np.ma.median(np.ma.array(stack, mask=np.repeat(masked[..., None], 3, axis=-1)), axis=0)
+    known = ~np.ma.getmaskarray(stack)
+    images = []
+    for plate, codes, other in zip(truth.plate, truth.codes, unseen, strict=True):
+        hole = (codes != classes.KEEP)[..., None]
+        images.append(np.where(hole, np.where(known, stack.filled(0), other), plate).astype(np.float32))
+    return images
+
+
+def measured(truth: Truth, folder: Path) -> dict[str, float]:
+    results = pipeline.Results(folder)
+    raw = [exr.read_rgb(results.plate(f)) for f in truth.frames]
+    figures = score(truth, [np.clip(truth.curve.to_display(image), 0, 1) for image in raw])
+    kept, outside, hits, union = 0, 0, 0, 0
+    for index, frame in enumerate(truth.frames):
+        region = (truth.codes[index] != classes.KEEP).astype(np.uint8)
+        far = cv2.dilate(region, np.ones((17, 17), np.uint8)) == 0
+        kept += int((raw[index] == truth.raw[index]).all(axis=-1)[far].sum())
+        outside += int(far.sum())
+        window = exr.matte_windows(results.quadmask(frame))[0]
+        mine = classes.read(results.quadmask(frame), window) == classes.AFFECTED
+        true = truth.codes[index] == classes.AFFECTED
+        hits += int((mine & true).sum())
+        union += int((mine | true).sum())
+    return {**figures, "kept": 100 * kept / max(outside, 1), "iou": hits / max(union, 1)}
+
+
+def rows(folder: Path) -> Iterator[tuple[str, dict[str, float]]]:
+    truth = load(folder)
+    by_telea = telea(truth)
+    yield "telea", score(truth, by_telea)
+    yield "masked median", score(truth, masked_median(truth, by_telea))
+    with tempfile.TemporaryDirectory() as temporary:
+        given = Path(temporary) / "given"
+        for frame, codes in zip(truth.frames, truth.codes, strict=True):
+            exr.write(given / f"given.{frame:04d}.exr", (codes / np.float32(255))[..., None], ("Y",))
+        for name, quadmask in (("given quadmask", str(given)), ("own reasoner", None)):
+            out = Path(temporary) / name
+            # a process of its own, so that the peak of memory is the job's
+            with multiprocessing.get_context("spawn").Pool(1) as pool:
+                seconds, memory = pool.apply(job, (folder, out, quadmask))
+            yield name, {**measured(truth, out), "s/frame": seconds / len(truth.frames), "MB": memory}
+
+
+_COLUMNS = {
+    "psnr": "6.2f",
+    "ssim": "6.4f",
+    "flicker": "7.3f",
+    "kept": "6.2f",
+    "iou": "5.2f",
+    "s/frame": "7.3f",
+    "MB": "5.0f",
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, nargs="?")
+    parser.add_argument("--sample", action="store_true")
+    parser.add_argument("--only", default="")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folders = sorted(p.parent for p in arguments.folder.glob("*/meta.json")) if arguments.folder else []
+        if arguments.sample:
+            for scene in SCENES:
+                write_sample(Path(temporary) / f"sample-{scene}", scene, (640, 360), range(1001, 1041))
+            folders += sorted(Path(temporary).iterdir())
+        print(f"{'shot':<18} {'method':<15}", *(f"{name:>7}" for name in _COLUMNS), flush=True)
+        for folder in folders:
+            if arguments.only in folder.name:
+                for method, figures in rows(folder):
+                    cells = (format(figures[n], f) if n in figures else "-" for n, f in _COLUMNS.items())
+                    print(f"{folder.name:<18} {method:<15}", *(f"{cell:>7}" for cell in cells), flush=True)
+
+
+if __name__ == "__main__":
+    main()
