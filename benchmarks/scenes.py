@@ -144,7 +144,7 @@ def measured(truth: Truth, folder: Path) -> dict[str, float]:
         far = cv2.dilate(region, np.ones((17, 17), np.uint8)) == 0
         kept += int((raw[index] == truth.raw[index]).all(axis=-1)[far].sum())
         outside += int(far.sum())
-        window = exr.matte_windows(results.quadmask(frame))[0]
+        window = exr.windows(results.quadmask(frame))[0]
         mine = classes.read(results.quadmask(frame), window) == classes.AFFECTED
         true = truth.codes[index] == classes.AFFECTED
         hits += int((mine & true).sum())

@@ -102,7 +102,7 @@ def _check_windows(name: str, other: Sequence, frames: tuple[int, ...], display:
         if other.movie:
             format_ = Window(display.x, display.y, *movie.size(other.movie))
         else:
-            format_ = exr.matte_windows(other.path(frame))[1]
+            format_ = exr.windows(other.path(frame))[1]
         if format_[2:] != display[2:]:
             raise SequenceError(
                 f"Frame {frame} of the {name} {other.name} is {_size(format_)}, the plate {_size(display)}; "

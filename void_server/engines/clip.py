@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -59,6 +60,17 @@ class Clip:
     def blend(self, index: int, window: Window) -> FloatImage:
         """The matte with which new pixels are laid over the plate."""
         return coverage.blend(self.rewritten(index, window), self.feather)
+
+    def warn_of_unseen(self, shares: Mapping[int, float]) -> None:
+        """Warn of what no frame shows: by frame index, its share of the region to rewrite."""
+        some = {index: share for index, share in shares.items() if share > 0.002}
+        if some:
+            worst = max(some, key=lambda index: some[index])
+            self.warnings.append(
+                f"Part of what lies behind the object no frame shows: in {len(some)} frames, most in frame "
+                f"{self.footage.frames[worst]} ({some[worst]:.0%} of the rewritten region). It was filled smoothly "
+                "from its surroundings, without texture; paint or patch it there."
+            )
 
     def region(self, index: int) -> Window:
         """The smallest window that holds all pixels of the frame whose blend is above 0; empty where there are none."""

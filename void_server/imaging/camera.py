@@ -81,6 +81,11 @@ def _rests(matrix: Homography, shape: tuple[int, ...]) -> bool:
     return bool(np.linalg.norm(moved, axis=-1).max() < _AT_REST)
 
 
+def _most_rest(source: FloatImage, target: FloatImage) -> bool:
+    # in a small picture, a thing that moves can win the homography over a background of few corners
+    return bool(np.median(np.linalg.norm(target - source, axis=1)) < _AT_REST)
+
+
 class Camera:
     """Homographies between any two frames of a shot, in pixels of the size that was analysed.
 
@@ -105,7 +110,7 @@ class Camera:
             else:
                 source, target = _follow(anchor, image, excluded)
                 step = _fit(source, target)
-                rests = step is None or _rests(step, image.shape)
+                rests = step is None or _rests(step, image.shape) or _most_rest(source, target)
                 now = anchor.from_first if step is None or rests else step @ anchor.from_first
                 if not rests or len(source) < 0.35 * len(anchor.corners):
                     anchor = _anchor(image, excluded, now)

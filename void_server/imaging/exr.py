@@ -168,12 +168,11 @@ def channel_names(path: Path) -> tuple[str, ...]:
         return tuple(image.spec().channelnames)
 
 
-def matte_windows(path: Path) -> tuple[Window, Window]:
-    """The data window and the display window of a matte's file (EXR, PNG, TIFF, ...)."""
+def windows(path: Path) -> tuple[Window, Window]:
+    """The data window and the display window of an image (EXR, PNG, TIFF, ...), of its first part."""
     with _opened(path) as image:
         specs = [spec for _, spec in _parts(image)]
         _refuse_stereo(path, specs)
-        matte_channel(path, specs[0].channelnames)
         return _data_window(specs[0]), _display_window(specs[0])
 
 

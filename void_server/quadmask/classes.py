@@ -59,7 +59,7 @@ def read(path: Path, window: Window) -> Quadmask:
     Pixels beyond the file's data window are kept. Raises :class:`ImageError` where the file holds neither.
     """
     names = exr.channel_names(path)
-    inside = exr.matte_windows(path)[0].intersection(window)
+    inside = exr.windows(path)[0].intersection(window)
     codes = np.full((window.height, window.width), KEEP, np.uint8)
     if inside.empty:
         return codes

@@ -7,28 +7,41 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...imaging.exr import FloatImage
+from ...imaging.fill import smooth_fill
 
-#: Holes are filled at this many pixels at most; the fill has no detail that a larger size could show.
-_LARGEST = 512 * 512
+_STEPS = 60
+_SMALLEST = 16
+_NEIGHBOURS = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], np.float32) / 4
 
 
-def inpaint(image: FloatImage, hole: NDArray[np.bool_], known: NDArray[np.bool_]) -> FloatImage:
-    """Fill ``hole`` from the ``known`` pixels around it; (height, width, 3) in and out.
+def inpaint(image: FloatImage, hole: NDArray[np.bool_]) -> FloatImage:
+    """Fill ``hole`` of ``image``, (height, width, 3), as smoothly as its border allows: the harmonic membrane.
 
-    Telea's fast marching (An Image Inpainting Technique Based on the Fast Marching Method, 2004), at a reduced size
-    where the image is large, so that it stays quick and smooth.
+    Laplace's equation with the border's values, by relaxation from coarse to fine. It invents no texture, and is closer
+    to the truth than fast marching on the shots that were measured.
     """
     if not hole.any():
         return image
+    x, y, width, height = cv2.boundingRect(hole.astype(np.uint8))
+    rows = slice(max(y - 2, 0), y + height + 2)
+    columns = slice(max(x - 2, 0), x + width + 2)
+    result = image.copy()
+    result[rows, columns] = _membrane(image[rows, columns], hole[rows, columns])
+    return result
+
+
+def _membrane(image: FloatImage, hole: NDArray[np.bool_]) -> FloatImage:
     height, width = hole.shape
-    scale = min(1.0, (_LARGEST / (height * width)) ** 0.5)
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    weight = cv2.resize(known.astype(np.float32), size, interpolation=cv2.INTER_AREA)
-    small = cv2.resize(image * known[..., None], size, interpolation=cv2.INTER_AREA)
-    missing = (weight < 0.5).astype(np.uint8)
-    small = np.where(missing[..., None] > 0, 0, small / np.maximum(weight, 0.5)[..., None]).astype(np.float32)
-    planes = [cv2.inpaint(plane, missing, 4, cv2.INPAINT_TELEA) for plane in cv2.split(small)]
-    filled = cv2.resize(
-        cv2.merge(planes), (width, height), interpolation=cv2.INTER_CUBIC if scale < 1 else cv2.INTER_NEAREST
-    )
-    return np.where(hole[..., None], filled, image)
+    if min(height, width) > 2 * _SMALLEST:
+        size = (width + 1) // 2, (height + 1) // 2
+        known = cv2.resize((~hole).astype(np.float32), size, interpolation=cv2.INTER_AREA)
+        small = cv2.resize(image * ~hole[..., None], size, interpolation=cv2.INTER_AREA)
+        coarse = _membrane(small / np.maximum(known, 1e-3)[..., None], known < 0.5)
+        start = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
+    else:
+        start = smooth_fill(image, ~hole)
+    filled = np.where(hole[..., None], start, image).astype(np.float32)
+    for _ in range(_STEPS):
+        mean = cv2.filter2D(filled, -1, _NEIGHBOURS, borderType=cv2.BORDER_REPLICATE)
+        np.copyto(filled, mean, where=hole[..., None])
+    return filled

@@ -47,6 +47,8 @@ class _Background:
     def __init__(self, clip: Clip, camera: Camera) -> None:
         self._clip = clip
         self._scale = clip.footage.scale
+        #: The share of each frame's region that no frame shows.
+        self.unseen: dict[int, float] = {}
         hidden = [clip.small_rewritten(index) for index in range(len(clip))]
         self._paths = Paths(clip.footage, hidden, camera, clip.scratch / "paths.raw")
 
@@ -79,7 +81,8 @@ class _Background:
             band = Window(window.x, window.y + top, window.width, min(_BAND, window.height - top))
             rows = slice(top, top + band.height)
             result[rows], missing[rows] = self._band(index, window, band, small, sources)
-        return window, inpaint(result, missing, ~missing)
+        self.unseen[index] = float(np.mean(missing))
+        return window, inpaint(result, missing)
 
     def _band(
         self, index: int, window: Window, band: Window, small: Window, sources: Sources
@@ -145,3 +148,4 @@ def synthesise(
     for index, (window, rgb) in in_order(background.frame, wanted):
         if not window.empty:
             yield index, window, rgb
+    clip.warn_of_unseen(background.unseen)

@@ -85,7 +85,9 @@ def synthesise(
 ) -> Iterator[tuple[int, Window, FloatImage]]:
     """Yield (index, window, RGB) for each wanted frame that has pixels to rewrite; see the engine."""
     plate, unseen = clean_plate(clip, region, report)
-    plate = inpaint(plate, unseen, ~unseen)
+    busy = {index: window for index in range(len(clip)) if not (window := clip.region(index)).empty}
+    clip.warn_of_unseen({index: float(np.mean(unseen[region.slices(window)])) for index, window in busy.items()})
+    plate = inpaint(plate, unseen)
     for index in wanted:
         window = clip.region(index)
         if not window.empty:

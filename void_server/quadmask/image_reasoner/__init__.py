@@ -28,7 +28,7 @@ from .causes import STALE, aged, around, effects
 
 #: The least departure that counts, display-referred, at each scale; and how many times the noise it must be.
 _LEAST = (0.015, 0.011)
-_ABOVE_NOISE = 3.0
+_ABOVE_NOISE = 4.0
 
 
 @dataclass
@@ -108,6 +108,9 @@ def _restore(model: Background) -> None:
         effect = effects(departing, around(~look.visible) | before, np.zeros_like(before))
         lay_still = effect & ~before & still & (seen >= 2)
         if lay_still.any():
+            # a thing is whole, also where it happens to look like what lies behind it
+            whole = cv2.morphologyEx(lay_still.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((15, 15), np.uint8))
+            lay_still = (whole > 0) & (seen >= 2)
             samples = np.stack([earlier.rgb[lay_still] for earlier in looks[:time]])
             shown = np.stack([earlier.visible[lay_still] for earlier in looks[:time]])
             model.plate[lay_still] = median(samples, shown)

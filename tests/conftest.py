@@ -1,0 +1,51 @@
+"""Things that many tests need."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from void_server.imaging import exr
+from void_server.sample import write_sample
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads or writes the state of whoever runs it."""
+    monkeypatch.setenv("VOID_HOME", str(tmp_path_factory.mktemp("home")))
+    for name in ("VOID_SERVER", "VOID_KEY", "VOID_SERVER_KEY", "OCIO", "VOID_WEIGHTS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def shot(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small sample shot of 12 frames: plate, roto, truth, change."""
+    folder = tmp_path_factory.mktemp("sample") / "walkby"
+    write_sample(folder, "walkby", (192, 108), range(1001, 1013))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of rendered shots and real footage beside the checkout."""
+    if not SHARED.is_dir():
+        pytest.skip(f"{SHARED} is not there: rendered scenes and real footage were NOT tested")
+    return SHARED
+
+
+def write_sequence(
+    folder: Path,
+    frames: range,
+    pixels: NDArray[np.floating],
+    channels: tuple[str, ...] = exr.RGB,
+    name: str = "plate",
+) -> Path:
+    """Write the same (height, width, channels) picture as every frame; returns the folder."""
+    for frame in frames:
+        exr.write(folder / f"{name}.{frame:04d}.exr", pixels.astype(np.float16), channels)
+    return folder

@@ -1,0 +1,69 @@
+"""Colour goes to the display and back without loss."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from void_server.api.errors import ColourError
+from void_server.imaging.colour import ColourSpace, Curve
+
+maxima = st.floats(0.1, 60000)
+
+
+@given(maxima, st.lists(st.floats(-60000, 60000, width=32), min_size=1, max_size=50))
+def test_round_trip_within_half_precision(maximum: float, values: list[float]) -> None:
+    linear = np.array(values, np.float32)
+    back = Curve(maximum).to_linear(Curve(maximum).to_display(linear))
+    assert np.all(np.abs(back - linear) <= np.abs(linear) * 2**-11 + 1e-6)
+
+
+@given(maxima)
+def test_what_a_display_shows_is_srgb(maximum: float) -> None:
+    linear = np.linspace(0, 0.6, 100, dtype=np.float32)
+    srgb = np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
+    assert np.allclose(Curve(maximum).to_display(linear), srgb, atol=1e-6)
+
+
+@given(maxima.filter(lambda m: m > 1))
+def test_the_curve_rises_smoothly_to_one(maximum: float) -> None:
+    curve = Curve(maximum)
+    assert curve.to_display(np.array([maximum], np.float32))[0] == pytest.approx(1, abs=1e-5)
+    rising = curve.to_display(np.linspace(-maximum, maximum, 2001, dtype=np.float32))
+    assert np.all(np.diff(rising) > 0)
+    below, at, above = curve.to_display(np.array([0.6 - 1e-3, 0.6, 0.6 + 1e-3], np.float32)).astype(float)
+    assert (at - below) == pytest.approx(above - at, rel=0.05)
+
+
+def test_a_lamp_comes_back_as_it_was() -> None:
+    curve = Curve(20.0)
+    display = curve.to_display(np.array([20.0], np.float32))
+    assert display[0] <= 1.0001
+    assert np.float16(curve.to_linear(display)[0]) == np.float16(20.0)
+
+
+def test_spaces_convert_and_come_back() -> None:
+    pixels = (np.random.default_rng(2).random((5, 7, 3)) * 4 - 0.5).astype(np.float32)
+    space = ColourSpace("ACEScg")
+    linear = space.to_linear(pixels)
+    assert np.abs(linear - pixels).max() > 0.05
+    assert np.allclose(space.from_linear(linear), pixels, atol=1e-5)
+    grey = np.full((1, 1, 3), 0.18, np.float32)
+    assert np.allclose(space.to_linear(grey), 0.18, atol=1e-3)
+
+
+def test_the_default_space_changes_nothing() -> None:
+    pixels = np.ones((2, 2, 3), np.float32)
+    assert ColourSpace("lin_rec709").to_linear(pixels) is pixels
+
+
+def test_an_unknown_space_is_refused_with_those_that_there_are() -> None:
+    with pytest.raises(ColourError, match=r"'nope' is not in the OCIO configuration; it has .*ACEScg"):
+        ColourSpace("nope")
+
+
+def test_a_missing_configuration_is_named() -> None:
+    with pytest.raises(ColourError, match=r"/nowhere/config.ocio is no OCIO configuration"):
+        ColourSpace("ACEScg", "/nowhere/config.ocio")

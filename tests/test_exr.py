@@ -1,0 +1,185 @@
+"""Frames of every kind that Nuke writes come back as they were."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import OpenImageIO as oiio  # noqa: N813
+import pytest
+
+from void_server.api.errors import ImageError
+from void_server.imaging import exr
+from void_server.imaging.window import Window
+
+RNG = np.random.default_rng(1)
+
+
+def spec(width: int, height: int, channels: tuple[str, ...], kind: str = "half", **attributes: Any) -> oiio.ImageSpec:
+    made = oiio.ImageSpec(width, height, len(channels), kind)
+    made.channelnames = channels
+    for name, value in attributes.items():
+        made.attribute(name, value)
+    return made
+
+
+def write_parts(path: Path, *parts: tuple[oiio.ImageSpec, np.ndarray]) -> Path:
+    output = oiio.ImageOutput.create(str(path))
+    specs = tuple(s for s, _ in parts)
+    assert output.open(str(path), specs) if len(specs) > 1 else output.open(str(path), specs[0])
+    for number, (part, pixels) in enumerate(parts):
+        if number:
+            assert output.open(str(path), part, "AppendSubimage")
+        assert output.write_image(pixels)
+    output.close()
+    return path
+
+
+def noise(height: int, width: int, channels: int, kind: type = np.float16) -> np.ndarray:
+    return (RNG.random((height, width, channels)) * 20 - 1).astype(kind)
+
+
+def rewritten(source: Path, window: Window) -> tuple[Path, np.ndarray]:
+    """The source with its diagonal pixels of ``window`` set to 0.25."""
+    where = np.eye(window.height, window.width, dtype=bool)
+    target = source.with_name("result.exr")
+    exr.rewrite(source, target, window, np.full((window.height, window.width, 3), 0.25, np.float32), where)
+    return target, where
+
+
+def parts_of(path: Path) -> list[tuple[oiio.ImageSpec, np.ndarray]]:
+    image = oiio.ImageInput.open(str(path))
+    found = []
+    while image.seek_subimage(len(found), 0):
+        found.append((image.spec(), image.read_image(len(found), 0, 0, image.spec().nchannels, "unknown")))
+    image.geterror()
+    image.close()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("kind", "tile", "compression"),
+    [("half", 0, "zip"), ("float", 0, "zips"), ("half", 16, "piz"), ("float", 32, "none"), ("half", 0, "dwaa")],
+)
+def test_only_what_is_meant_changes(tmp_path: Path, kind: str, tile: int, compression: str) -> None:
+    made = spec(48, 40, ("R", "G", "B", "A", "Z"), kind, compression=compression)
+    made.tile_width = made.tile_height = tile
+    source = write_parts(tmp_path / "in.exr", (made, noise(40, 48, 5, np.float16 if kind == "half" else np.float32)))
+    before = parts_of(source)[0][1]
+    target, where = rewritten(source, Window(0, 0, 48, 40))
+    after_spec, after = parts_of(target)[0]
+    assert str(after_spec.format) == kind
+    assert (after[where][:, :3] == 0.25).all()
+    assert np.array_equal(after[~where], before[~where])
+    assert np.array_equal(after[..., 3:], before[..., 3:])
+
+
+def test_windows_aspect_and_metadata_stay(tmp_path: Path) -> None:
+    made = spec(20, 10, exr.RGB, PixelAspectRatio=2.0, **{"nuke/node_hash": "ab12"})
+    made.x, made.y, made.full_x, made.full_y, made.full_width, made.full_height = -3, 4, 0, 0, 16, 16
+    source = write_parts(tmp_path / "in.exr", (made, noise(10, 20, 3)))
+    target, _ = rewritten(source, Window(-3, 4, 20, 10))
+    header = exr.read_header(target)
+    assert header.data_window == Window(-3, 4, 20, 10)
+    assert header.display_window == Window(0, 0, 16, 16)
+    assert header.pixel_aspect == 2.0
+    before, after = ({a.name: a.value for a in parts_of(p)[0][0].extra_attribs} for p in (source, target))
+    assert after == before
+    assert after["nuke/node_hash"] == "ab12"
+
+
+def test_a_window_beyond_the_data_window_reads_as_black_and_writes_inside_only(tmp_path: Path) -> None:
+    made = spec(8, 8, exr.RGB)
+    made.x, made.y = 2, 2
+    pixels = noise(8, 8, 3)
+    source = write_parts(tmp_path / "in.exr", (made, pixels))
+    wide = Window(0, 0, 12, 12)
+    read = exr.read_rgb(source, wide)
+    assert np.array_equal(read[2:10, 2:10], pixels.astype(np.float32))
+    assert read[:2].max() == read[:, 10:].max() == 0
+    target, where = rewritten(source, wide)
+    assert exr.read_header(target).data_window == Window(2, 2, 8, 8)
+    assert (exr.read_rgb(target, wide)[2:10, 2:10][where[2:10, 2:10]] == 0.25).all()
+
+
+def test_other_parts_pass_through(tmp_path: Path) -> None:
+    beauty = spec(8, 6, exr.RGB, **{"oiio:subimagename": "beauty"})
+    ids = spec(8, 6, ("id",), "uint", **{"oiio:subimagename": "ids"})
+    numbers = RNG.integers(0, 2**32, (6, 8, 1), dtype=np.uint32)
+    source = write_parts(tmp_path / "in.exr", (ids, numbers), (beauty, noise(6, 8, 3)))
+    target, where = rewritten(source, Window(0, 0, 8, 6))
+    after = parts_of(target)
+    assert [s.getattribute("oiio:subimagename") for s, _ in after] == ["ids", "beauty"]
+    assert np.array_equal(after[0][1], numbers)
+    assert (after[1][1][where] == 0.25).all()
+
+
+def test_not_a_number_passes_through_bit_for_bit(tmp_path: Path) -> None:
+    pixels = noise(4, 4, 3)
+    pixels.view(np.uint16)[0, 1] = 0x7D01
+    pixels[1, 0] = np.inf
+    source = write_parts(tmp_path / "in.exr", (spec(4, 4, exr.RGB), pixels))
+    target, where = rewritten(source, Window(0, 0, 4, 4))
+    after = parts_of(target)[0][1]
+    assert np.array_equal(after.view(np.uint16)[~where], parts_of(source)[0][1].view(np.uint16)[~where])
+
+
+def test_values_beyond_half_are_clipped_not_infinite(tmp_path: Path) -> None:
+    source = write_parts(tmp_path / "in.exr", (spec(4, 4, exr.RGB), noise(4, 4, 3)))
+    target = tmp_path / "out.exr"
+    exr.rewrite(source, target, Window(0, 0, 4, 4), np.full((4, 4, 3), 1e9, np.float32), np.ones((4, 4), bool))
+    assert (exr.read_rgb(target) == exr.HALF_MAX).all()
+
+
+def test_stereo_is_refused(tmp_path: Path) -> None:
+    views = [spec(4, 4, exr.RGB, view=v, **{"oiio:subimagename": v}) for v in ("left", "right")]
+    source = write_parts(tmp_path / "in.exr", *((view, noise(4, 4, 3)) for view in views))
+    with pytest.raises(ImageError, match=r"several views \(left, right\); write one view"):
+        exr.read_header(source)
+
+
+def test_colour_mixed_with_whole_numbers_is_refused(tmp_path: Path) -> None:
+    made = spec(4, 4, ("R", "G", "B", "id"), "float")
+    made.channelformats = (oiio.TypeHalf, oiio.TypeHalf, oiio.TypeHalf, oiio.TypeUInt32)
+    source = write_parts(tmp_path / "in.exr", (made, noise(4, 4, 4, np.float32)))
+    with pytest.raises(ImageError, match="part of their own"):
+        rewritten(source, Window(0, 0, 4, 4))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.exr"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"no image at all", "cannot be read as an image"), (None, "does not exist"), ("cut", "damaged or cut short")],
+)
+def test_bad_files_are_named(tmp_path: Path, content: bytes | str | None, message: str) -> None:
+    path = tmp_path / "bad.1007.exr"
+    if content == "cut":
+        whole = write_parts(tmp_path / "whole.exr", (spec(64, 64, exr.RGB), noise(64, 64, 3))).read_bytes()
+        path.write_bytes(whole[: len(whole) // 2])
+    elif isinstance(content, bytes):
+        path.write_bytes(content)
+    with pytest.raises(ImageError, match=f"bad.1007.exr .*{message}"):
+        exr.read_rgb(path)
+
+
+def test_a_plate_without_rgb_names_its_channels(tmp_path: Path) -> None:
+    source = write_parts(tmp_path / "in.exr", (spec(4, 4, ("Z",)), noise(4, 4, 1)))
+    with pytest.raises(ImageError, match=r"no channels R, G and B, only Z"):
+        exr.read_header(source)
+
+
+@pytest.mark.parametrize(
+    ("channels", "index"),
+    [(("R", "G", "B", "A"), 3), (("Y",), 0), (("R", "G", "B"), 0), (("depth.Z", "roto.alpha"), 1)],
+)
+def test_which_channel_is_the_matte(channels: tuple[str, ...], index: int) -> None:
+    assert exr.matte_channel(Path("roto.exr"), channels) == index
+
+
+def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
+    blocked = tmp_path / "plate.exr"
+    blocked.mkdir()
+    with pytest.raises(OSError, match="plate"):
+        exr.write(blocked, noise(4, 4, 3), exr.RGB)
+    assert [p.name for p in tmp_path.iterdir()] == ["plate.exr"]

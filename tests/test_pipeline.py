@@ -1,0 +1,330 @@
+"""The main job from files to files: what comes out, and what happens with bad input."""
+
+from __future__ import annotations
+
+import errno
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.conftest import write_sequence
+from void_server import pipeline
+from void_server.api.errors import ImageError, InputError, JobCancelled, SequenceError, SettingError
+from void_server.api.job import Progress
+from void_server.api.shot import Settings, Shot
+from void_server.finish import MATTE_CHANNELS
+from void_server.imaging import exr, sequence
+from void_server.imaging.colour import Curve
+from void_server.imaging.window import Window
+from void_server.quadmask import classes
+from void_server.sample import write_sample
+
+
+def ignore(progress: Progress) -> None:
+    del progress
+
+
+def shot_of(folder: Path, **changes: object) -> Shot:
+    return Shot(**{"plate": str(folder / "plate"), "roto": str(folder / "roto"), **changes})  # type: ignore[arg-type]
+
+
+def run(shot: Shot, out: Path, report: Callable[[Progress], None] = ignore) -> tuple[pipeline.Results, tuple[str, ...]]:
+    out.mkdir(parents=True, exist_ok=True)
+    pipeline.inspect(shot)
+    return pipeline.Results(out), pipeline.run("0123456789ab", shot, out, report)
+
+
+@pytest.fixture(scope="module")
+def done(shot: Path, tmp_path_factory: pytest.TempPathFactory) -> pipeline.Results:
+    return run(shot_of(shot), tmp_path_factory.mktemp("done") / "v001")[0]
+
+
+def frames_of(folder: Path) -> tuple[int, ...]:
+    return sequence.find(str(folder / "plate")).frames
+
+
+def psnr(a: np.ndarray, b: np.ndarray) -> float:
+    return float(-10 * np.log10(np.mean((a - b) ** 2)))
+
+
+def test_where_the_blend_is_zero_the_plate_is_untouched(shot: Path, done: pipeline.Results) -> None:
+    for frame in frames_of(shot):
+        plate = exr.read_rgb(shot / "plate" / f"plate.{frame:04d}.exr")
+        result = exr.read_rgb(done.plate(frame))
+        blend = exr.read_channels(done.mattes(frame), ["blend.A"], Window(0, 0, *plate.shape[1::-1]))[..., 0]
+        assert 0 < np.mean(blend > 0) < 0.5
+        assert np.array_equal(result[blend == 0], plate[blend == 0])
+
+
+def test_the_figure_and_its_shadow_are_gone(shot: Path, done: pipeline.Results) -> None:
+    curve = Curve(12.0)
+    for frame in frames_of(shot)[2:-2]:
+        change = exr.read_matte(shot / "change" / f"change.{frame:04d}.exr", Window(0, 0, 192, 108)) > 0.5
+        roto = exr.read_matte(shot / "roto" / f"roto.{frame:04d}.exr", Window(0, 0, 192, 108)) > 0.5
+        plate, truth, result = (
+            curve.to_display(exr.read_rgb(path))[change | roto]
+            for path in (
+                shot / "plate" / f"plate.{frame:04d}.exr",
+                shot / "truth" / f"truth.{frame:04d}.exr",
+                done.plate(frame),
+            )
+        )
+        assert psnr(result, truth) > psnr(plate, truth) + 8
+
+
+def test_mattes_and_quadmask_tell_the_same(shot: Path, done: pipeline.Results) -> None:
+    for frame in frames_of(shot):
+        window = Window(0, 0, 192, 108)
+        mattes = exr.read_channels(done.mattes(frame), MATTE_CHANNELS, window)
+        assert (mattes[..., :4].sum(axis=-1) == 1).all()
+        codes = classes.read(done.quadmask(frame), window)
+        assert np.array_equal(classes.mattes(codes), mattes[..., :4])
+        roto = exr.read_matte(shot / "roto" / f"roto.{frame:04d}.exr", window)
+        assert np.array_equal((codes == classes.REMOVE) | (codes == classes.OVERLAP), roto >= 0.5)
+        assert (mattes[..., 4][codes != classes.KEEP] == 1).all()
+
+
+def test_manifest_report_and_no_leftovers(shot: Path, done: pipeline.Results) -> None:
+    manifest = json.loads((done.folder / "job.json").read_text())
+    assert manifest["frames"] == list(frames_of(shot))
+    assert Shot.from_dict(manifest["shot"]) == shot_of(shot)
+    assert set(manifest["timings"]) == set(pipeline._STAGES)
+    page = (done.folder / "report" / "report.html").read_text()
+    assert "<script" not in page
+    assert "http" not in page.split("base64")[0]
+    sheet = cv2.imread(str(done.folder / "report" / "contact_sheet.png"))
+    assert sheet.shape[0] > 4 * 108
+    assert sorted(p.name for p in done.folder.iterdir()) == ["job.json", "mattes", "plate", "quadmask", "report"]
+
+
+def test_the_same_job_gives_the_same_pixels_also_when_stopped_and_resumed(
+    shot: Path, done: pipeline.Results, tmp_path: Path
+) -> None:
+    def stop(progress: Progress) -> None:
+        if progress.stage == "Rewriting" and progress.frame is not None and progress.frame >= 1005:
+            raise JobCancelled("stopped")
+
+    out = tmp_path / "v001"
+    with pytest.raises(JobCancelled):
+        run(shot_of(shot), out, stop)
+    results = pipeline.Results(out)
+    finished = [f for f in frames_of(shot) if results.plate(f).is_file()]
+    assert finished
+    assert len(finished) < len(frames_of(shot))
+    assert not (out / "job.json").exists()
+    times = {f: results.plate(f).stat().st_mtime_ns for f in finished}
+    run(shot_of(shot), out)
+    assert {f: results.plate(f).stat().st_mtime_ns for f in finished} == times
+    for frame in frames_of(shot):
+        assert np.array_equal(exr.read_rgb(results.plate(frame)), exr.read_rgb(done.plate(frame)))
+
+
+def test_a_quadmask_of_ones_own_is_taken_as_it_is(shot: Path, tmp_path: Path) -> None:
+    codes = np.full((108, 192), classes.KEEP, np.uint8)
+    codes[10:40, 20:60] = classes.AFFECTED
+    given = write_sequence(tmp_path / "given", range(1001, 1013), codes[..., None] / 255, ("Y",), "given")
+    results, _ = run(shot_of(shot, quadmask=str(given)), tmp_path / "v001")
+    assert np.array_equal(classes.read(results.quadmask(1001), Window(0, 0, 192, 108)), codes)
+    # nothing but the roto's own soft edge is rewritten beside it
+    blend = exr.read_channels(results.mattes(1001), ["blend.A"], Window(0, 0, 192, 108))[..., 0]
+    assert (blend[12:38, 22:58] == 1).all()
+
+
+def test_quadmask_only(shot: Path, tmp_path: Path) -> None:
+    results, _ = run(shot_of(shot, settings=Settings(only_quadmask=True)), tmp_path / "v001")
+    assert results.quadmask(1001).is_file()
+    assert not (results.folder / "plate").exists()
+    assert (results.folder / "report" / "contact_sheet.png").is_file()
+
+
+def test_no_reasoner_affects_nothing(shot: Path, tmp_path: Path) -> None:
+    results, _ = run(shot_of(shot, settings=Settings(reasoner="none", only_quadmask=True)), tmp_path / "v001")
+    codes = classes.read(results.quadmask(1005), Window(0, 0, 192, 108))
+    assert set(np.unique(codes)) == {classes.REMOVE, classes.KEEP}
+
+
+def test_what_lay_still_until_it_was_kicked_stays(tmp_path: Path) -> None:
+    write_sample(tmp_path / "knock", "knock", (320, 180), range(1001, 1031))
+    results, _ = run(shot_of(tmp_path / "knock", settings=Settings(grain=False)), tmp_path / "v001")
+    curve = Curve(12.0)
+    truth = curve.to_display(exr.read_rgb(tmp_path / "knock/truth/truth.1030.exr"))
+    plate = curve.to_display(exr.read_rgb(tmp_path / "knock/plate/plate.1030.exr"))
+    result = curve.to_display(exr.read_rgb(results.plate(1030)))
+    ball = np.zeros((180, 320), bool)
+    ball[135:160, 148:172] = True
+    assert psnr(plate[ball], truth[ball]) < 22
+    assert psnr(result[ball], truth[ball]) > 26
+
+
+@pytest.mark.parametrize("scene", ["pan", "handheld"])
+def test_a_moving_camera(scene: str, tmp_path: Path) -> None:
+    folder = tmp_path / scene
+    write_sample(folder, scene, (256, 144), range(-8, 12))
+    results, _ = run(shot_of(folder, settings=Settings(grain=False)), tmp_path / "v001")
+    curve = Curve(12.0)
+    window = Window(0, 0, 256, 144)
+    name = "0002"
+    roto = exr.read_matte(folder / f"roto/roto.{name}.exr", window) > 0.5
+    plate, truth = (curve.to_display(exr.read_rgb(folder / f"{n}/{n}.{name}.exr")) for n in ("plate", "truth"))
+    result = curve.to_display(exr.read_rgb(results.plate(2)))
+    assert psnr(result[roto], truth[roto]) > psnr(plate[roto], truth[roto]) + 8
+
+
+def test_windows_that_move_and_overscan(shot: Path, tmp_path: Path) -> None:
+    """Data windows smaller, larger and offset, one per frame, and pixels twice as wide."""
+    display = Window(0, 0, 192, 108)
+    for index, frame in enumerate(range(1001, 1007)):
+        whole = exr.read_rgb(shot / f"plate/plate.{frame}.exr")
+        data = Window(-4 + index, 3 * index, 180 + 4 * index, 100)
+        pixels = np.zeros((data.height, data.width, 3), np.float16)
+        inner = data.intersection(display)
+        pixels[data.slices(inner)] = whole[display.slices(inner)]
+        exr.write(
+            tmp_path / f"plate/p.{frame}.exr", pixels, exr.RGB, data_window=data, display_window=display, pixel_aspect=2
+        )
+    results, _ = run(Shot(str(tmp_path / "plate"), str(shot / "roto")), tmp_path / "v001")
+    for index, frame in enumerate(range(1001, 1007)):
+        header = exr.read_header(results.plate(frame))
+        assert header.data_window == Window(-4 + index, 3 * index, 180 + 4 * index, 100)
+        assert header.display_window == display
+        assert header.pixel_aspect == 2
+        assert exr.windows(results.quadmask(frame)) == (header.data_window, display)
+    sheet = cv2.imread(str(results.folder / "report/contact_sheet.png"))
+    assert sheet.shape[1] > 2 * 192 * 6
+
+
+def test_movies(shot: Path, tmp_path: Path) -> None:
+    for name in ("plate", "roto"):
+        writer = cv2.VideoWriter(str(tmp_path / f"{name}.avi"), cv2.VideoWriter.fourcc(*"FFV1"), 24, (192, 108))
+        for frame in frames_of(shot)[:6]:
+            path = shot / name / f"{name}.{frame}.exr"
+            if name == "plate":
+                picture = Curve(1.0).to_display(exr.read_rgb(path))
+            else:
+                picture = np.repeat(exr.read_matte(path, Window(0, 0, 192, 108))[..., None], 3, axis=-1)
+            writer.write(np.clip(picture[..., ::-1] * 255, 0, 255).astype(np.uint8))
+        writer.release()
+    results, _ = run(Shot(str(tmp_path / "plate.avi"), str(tmp_path / "roto.avi")), tmp_path / "v001")
+    original = exr.read_rgb(shot / "plate/plate.1003.exr")
+    decoded = exr.read_rgb(results.plate(3))
+    corner = np.s_[:20, 100:]
+    assert np.allclose(decoded[corner], np.clip(original[corner], 0, 1), atol=0.02)
+
+
+def copied(shot: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(shot, tmp_path / "shot"))
+
+
+def test_not_a_number_in_the_plate_is_a_warning(shot: Path, tmp_path: Path) -> None:
+    folder = copied(shot, tmp_path)
+    path = folder / "plate/plate.1004.exr"
+    pixels = exr.read_rgb(path)
+    pixels[2, 3] = np.nan
+    pixels[60, 96] = np.inf
+    exr.write(path, pixels.astype(np.float16), exr.RGB)
+    results, warnings = run(shot_of(folder), tmp_path / "v001")
+    assert any("2 in frame 1004" in text for text in warnings)
+    after = exr.read_rgb(results.plate(1004))
+    assert np.isnan(after[2, 3]).all()
+    blend = exr.read_channels(results.mattes(1004), ["blend.A"], Window(0, 0, 192, 108))[..., 0]
+    assert np.isfinite(after[blend > 0]).all()
+
+
+def test_an_empty_roto(shot: Path, tmp_path: Path) -> None:
+    roto = write_sequence(tmp_path / "roto", range(1001, 1013), np.zeros((108, 192, 1)), ("A",), "roto")
+    with pytest.raises(SequenceError, match="is empty in all 12 frames; draw what to remove"):
+        run(shot_of(shot, roto=str(roto)), tmp_path / "v001")
+
+
+def test_a_roto_that_covers_everything(shot: Path, tmp_path: Path) -> None:
+    roto = write_sequence(tmp_path / "roto", range(1001, 1013), np.ones((108, 192, 1)), ("A",), "roto")
+    with pytest.raises(SequenceError, match="covers everything"):
+        run(shot_of(shot, roto=str(roto)), tmp_path / "v001")
+
+
+def test_what_is_never_seen_is_filled_and_said(shot: Path, tmp_path: Path) -> None:
+    matte = np.zeros((108, 192, 1))
+    matte[30:60, 80:100] = 1
+    roto = write_sequence(tmp_path / "roto", range(1001, 1013), matte, ("A",), "roto")
+    results, warnings = run(shot_of(shot, roto=str(roto)), tmp_path / "v001")
+    result = exr.read_rgb(results.plate(1006))[30:60, 80:100]
+    assert np.isfinite(result).all()
+    assert 0.01 < result.mean() < 1
+    assert any("no frame shows" in text for text in warnings)
+    assert any("hardly moves" in text for text in warnings)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"frames": "1001-1020"}, SequenceError, "Frame 1013 of .* is missing"),
+        ({"frames": "abc"}, SequenceError, "cannot be understood"),
+        ({"settings": Settings(engine="magic")}, SettingError, "no engine 'magic' here; installed are cleanplate"),
+        ({"settings": Settings(reasoner="oracle")}, SettingError, "no reasoner 'oracle' here; installed are image"),
+        ({"colorspace": "nope"}, InputError, "'nope' is not in the OCIO configuration"),
+        ({"plate": "/nowhere/plate.%04d.exr"}, SequenceError, "folder /nowhere of the plate does not exist"),
+    ],
+)
+def test_wrong_requests_fail_at_submission(
+    shot: Path, changes: dict[str, object], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        pipeline.inspect(shot_of(shot, **changes))
+
+
+def test_a_frame_missing_in_the_middle(shot: Path, tmp_path: Path) -> None:
+    folder = copied(shot, tmp_path)
+    (folder / "plate/plate.1005.exr").unlink()
+    with pytest.raises(SequenceError, match=r"Frame 1005 of the plate .* is missing \(1 of 1001-1012\)"):
+        pipeline.inspect(shot_of(folder))
+
+
+def test_a_roto_of_another_range(shot: Path, tmp_path: Path) -> None:
+    folder = copied(shot, tmp_path)
+    (folder / "roto/roto.1012.exr").unlink()
+    with pytest.raises(SequenceError, match=r"roto .* has no frame 1012 .*it has 1001-1011"):
+        pipeline.inspect(shot_of(folder))
+
+
+def test_a_roto_of_another_size(shot: Path, tmp_path: Path) -> None:
+    roto = write_sequence(tmp_path / "roto", range(1001, 1013), np.ones((54, 96, 1)), ("A",), "roto")
+    with pytest.raises(SequenceError, match=r"Frame 1001 of the roto .* is 96x54, the plate 192x108"):
+        pipeline.inspect(shot_of(shot, roto=str(roto)))
+
+
+def test_a_damaged_frame_is_named(shot: Path, tmp_path: Path) -> None:
+    folder = copied(shot, tmp_path)
+    path = folder / "plate/plate.1006.exr"
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(ImageError, match=r"plate.1006.exr is damaged or cut short"):
+        run(shot_of(folder), tmp_path / "v001")
+
+
+def test_a_quadmask_that_is_none(shot: Path, tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match=r"plate.1001.exr is no quadmask"):
+        run(shot_of(shot, quadmask=str(shot / "plate")), tmp_path / "v001")
+
+
+def test_a_full_disk_keeps_finished_frames(shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = shutil.disk_usage
+    out = tmp_path / "v001"
+
+    def filling(path: Path) -> tuple[int, int, int]:
+        # the disk's own word for how full it is, as a full disk can't be had in a test
+        total, used, free = usage(path)
+        return type(usage(path))(total, used, 0 if len(list(out.glob("plate/void*"))) >= 4 else free)  # type: ignore[call-arg]
+
+    monkeypatch.setattr(shutil, "disk_usage", filling)
+    with pytest.raises(OSError, match="No space left") as caught:
+        run(shot_of(shot), out)
+    assert caught.value.errno == errno.ENOSPC
+    assert len(list(out.glob("plate/*.exr"))) >= 4
+    assert not list(out.rglob(".void*"))
+    monkeypatch.undo()
+    run(shot_of(shot), out)
+    assert (out / "job.json").is_file()

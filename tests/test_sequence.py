@@ -1,0 +1,86 @@
+"""Sequences are found the way artists name them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from void_server.api.errors import SequenceError
+from void_server.imaging import sequence
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for frame in (997, 998, 999, 1000, 1001):
+        (tmp_path / f"shot.v2.{frame:04d}.exr").touch()
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "text", ["shot.v2.%04d.exr", "shot.v2.####.exr", "shot.v2.#.exr", "shot.v2.997-1001#.exr", "shot.v2.@@@@.exr", ""]
+)
+def test_every_notation_finds_the_same(folder: Path, text: str) -> None:
+    found = sequence.find(str(folder / text))
+    assert found.frames == (997, 998, 999, 1000, 1001)
+    assert found.path(1000) == folder / "shot.v2.1000.exr"
+
+
+def test_one_file_is_one_frame(folder: Path) -> None:
+    assert sequence.find(str(folder / "shot.v2.0999.exr")).frames == (999,)
+
+
+def test_negative_frames(tmp_path: Path) -> None:
+    for frame in (-2, -1, 0, 1):
+        (tmp_path / f"a.{frame:04d}.exr").touch()
+    assert sequence.find(str(tmp_path / "a.%04d.exr")).frames == (-2, -1, 0, 1)
+    assert sequence.find(str(tmp_path)).frames == (-2, -1, 0, 1)
+
+
+def test_a_missing_frame_is_named(folder: Path) -> None:
+    with pytest.raises(SequenceError, match=r"Frame 1002 of .* is missing; it has 997-1001"):
+        sequence.find(str(folder / "shot.v2.997-1002#.exr"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("none/a.%04d.exr", "The folder .* of the plate does not exist"),
+        ("other.%04d.exr", "no file in .* matches"),
+        ("shot.v2.exr", "does not exist; name a sequence like"),
+        ("film.mov", "film.mov does not exist"),
+    ],
+)
+def test_what_is_not_there(folder: Path, text: str, message: str) -> None:
+    with pytest.raises(SequenceError, match=message):
+        sequence.find(str(folder / text), "plate")
+
+
+def test_an_empty_folder(tmp_path: Path) -> None:
+    with pytest.raises(SequenceError, match="holds no image sequence and no movie"):
+        sequence.find(str(tmp_path), "plate")
+
+
+def test_two_sequences_in_a_folder(folder: Path) -> None:
+    (folder / "mask.0001.exr").touch()
+    with pytest.raises(SequenceError, match=r"several sequences \(mask.#.exr, shot.v2.#.exr\); name the one"):
+        sequence.find(str(folder), "plate")
+
+
+def test_a_frame_twice(folder: Path) -> None:
+    (folder / "shot.v2.01000.exr").touch()
+    with pytest.raises(SequenceError, match="is there twice"):
+        sequence.find(str(folder / "shot.v2.#.exr"))
+
+
+@given(st.sets(st.integers(-2000, 20000), min_size=1, max_size=40))
+def test_ranges_survive_writing_and_reading(frames: set[int]) -> None:
+    assert sequence.parse_frames(sequence.format_frames(frames)) == tuple(sorted(frames))
+
+
+@pytest.mark.parametrize("text", ["", "abc", "1-9x0", "1..5"])
+def test_what_is_no_range(text: str) -> None:
+    with pytest.raises(SequenceError, match="write it like 1001-1032"):
+        sequence.parse_frames(text)
