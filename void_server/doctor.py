@@ -146,12 +146,13 @@ def show(findings: list[Finding], as_json: bool) -> None:
         print(json.dumps([asdict(finding) for finding in findings], indent=1))
         return
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, show_header=False)
     for finding in findings:
         mark = "[green]ok[/]" if finding.good else "[red]missing[/]" if finding.needed else "[yellow]-[/]"
-        table.add_row(mark, finding.subject, finding.found, f"[dim]{finding.remedy}[/]")
+        table.add_row(mark, finding.subject, escape(finding.found), f"[dim]{escape(finding.remedy)}[/]")
     Console().print(table)
     ready = all(finding.good for finding in findings if finding.needed)
     print("The main job runs on this machine." if ready else "The main job cannot run on this machine yet; see above.")

@@ -14,7 +14,8 @@ def median(samples: FloatImage, seen: NDArray[np.bool_]) -> FloatImage:
     ``seen`` is (frames, pixels).
     """
     ordered = np.where(seen[..., None], samples, np.float32(np.inf)).transpose(1, 2, 0)
-    ordered = np.sort(np.ascontiguousarray(ordered), axis=-1)
+    ordered = np.ascontiguousarray(ordered)
+    ordered.sort(axis=-1)
     count = seen.sum(axis=0)[:, None, None]
     middle = np.take_along_axis(ordered, np.maximum(count - 1, 0) // 2, axis=-1)
     other = np.take_along_axis(ordered, np.minimum(count // 2, len(samples) - 1), axis=-1)

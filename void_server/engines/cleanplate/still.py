@@ -7,6 +7,7 @@ touched than afterwards, the time before counts: a ball that the removed object 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +22,25 @@ from ..clip import Clip
 from .inpaint import inpaint
 
 #: Memory for the samples of one band of rows, in bytes.
-_BAND_MEMORY = 400 * 2**20
+_BAND_MEMORY = 160 * 2**20
+#: So many pixels are sorted at once.
+_PIECE = 20000
 _FEWEST_BEFORE = 3
 #: Display-referred difference from which two states of the scene are taken for different ones.
 _OTHER_STATE = 0.05
+
+
+class _Looks(NamedTuple):
+    """What all frames show of a band's pixels that are ever laid over.
+
+    ``pixels`` are their rows and columns in the band; ``samples`` (frames, pixels, 3); ``seen``, where they show the
+    scene, and ``affected``, (frames, pixels).
+    """
+
+    pixels: tuple[NDArray[np.intp], NDArray[np.intp]]
+    samples: FloatImage
+    seen: NDArray[np.bool_]
+    affected: NDArray[np.bool_]
 
 
 def _bands(window: Window, frames: int) -> Iterator[Window]:
@@ -57,27 +73,35 @@ def clean_plate(clip: Clip, window: Window, report: Callable[[float], None]) -> 
     plate = np.zeros((window.height, window.width, 3), np.float32)
     unseen = np.zeros((window.height, window.width), bool)
     for band in _bands(window, len(clip)):
-        # with a margin, so that what is laid over does not depend on where a band ends
-        wide = band.grown(clip.margin)
-        inner = wide.slices(band)
-
-        def look(
-            index: int, band: Window = band, wide: Window = wide
-        ) -> tuple[FloatImage, NDArray[np.bool_], NDArray[np.bool_]]:
-            codes = clip.codes(index, band)
-            return clip.plate(index, band), clip.rewritten(index, wide), (codes == AFFECTED) | (codes == OVERLAP)
-
-        looks = [result for _, result in in_order(look, range(len(clip)))]
-        ever = np.logical_or.reduce([rewritten for _, rewritten, _ in looks])
-        rows, columns = np.nonzero(coverage.blend(ever, clip.feather)[inner] > 0)
-        samples = np.stack([rgb[rows, columns] for rgb, _, _ in looks])
-        seen = np.stack([~rewritten[inner][rows, columns] for _, rewritten, _ in looks])
-        affected = np.stack([touched[rows, columns] for _, _, touched in looks])
+        looks = _look_through(clip, band)
+        rows, columns = looks.pixels
         where = window.slices(band)
-        plate[where][rows, columns] = _clean(samples, seen, affected)
-        unseen[where][rows, columns] = ~seen.any(axis=0)
+        # in pieces, as sorting takes several times the memory of the samples
+        for piece in np.array_split(np.arange(len(rows)), len(rows) // _PIECE + 1):
+            samples, seen, affected = looks.samples[:, piece], looks.seen[:, piece], looks.affected[:, piece]
+            plate[where][rows[piece], columns[piece]] = _clean(samples, seen, affected)
+            unseen[where][rows[piece], columns[piece]] = ~seen.any(axis=0)
         report((band.bottom - window.y) / window.height)
     return plate, unseen
+
+
+def _look_through(clip: Clip, band: Window) -> _Looks:
+    # with a margin, so that what is laid over does not depend on where a band ends
+    wide = band.grown(clip.margin)
+    inner = wide.slices(band)
+    masks = [mask for _, mask in in_order(lambda index: clip.rewritten(index, wide), range(len(clip)))]
+    rows, columns = np.nonzero(coverage.blend(np.logical_or.reduce(masks), clip.feather)[inner] > 0)
+
+    def look(index: int) -> tuple[FloatImage, NDArray[np.bool_]]:
+        codes = clip.codes(index, band)[rows, columns]
+        return clip.plate(index, band)[rows, columns], (codes == AFFECTED) | (codes == OVERLAP)
+
+    samples = np.empty((len(clip), len(rows), 3), np.float32)
+    affected = np.empty((len(clip), len(rows)), bool)
+    for index, (rgb, touched) in in_order(look, range(len(clip))):
+        samples[index], affected[index] = rgb, touched
+    seen = np.stack([~mask[inner][rows, columns] for mask in masks])
+    return _Looks((rows, columns), samples, seen, affected)
 
 
 def synthesise(

@@ -1,0 +1,166 @@
+"""The command: what it prints, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from void_server.service.home import home
+from void_server.service.store import Store
+
+VOID = [sys.executable, "-c", "from void_server.cli import main; main()"]
+
+
+def void(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*VOID, *map(str, arguments)], capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_the_main_job(shot: Path, tmp_path: Path) -> None:
+    done = void(
+        "remove", shot / "plate", shot / "roto", "-o", tmp_path / "out", "--frames", "1001-1008", "--feather", "3"
+    )
+    assert done.returncode == 0, done.stderr
+    paths = [line.split()[-1] for line in done.stdout.splitlines()]
+    assert paths[0] == str(tmp_path / "out" / "v001")
+    assert all(Path(path).exists() for path in paths)
+    assert [line.split("%")[1].strip() for line in done.stderr.splitlines() if "%" in line][-1] == "done"
+    manifest = json.loads((tmp_path / "out/v001/job.json").read_text())
+    assert manifest["shot"]["settings"]["feather"] == 3
+    assert len(list((tmp_path / "out/v001/plate").iterdir())) == 8
+    listed = void("jobs")
+    assert manifest["id"] in listed.stdout
+    assert "done" in listed.stdout
+
+
+def test_relative_paths_and_upload(shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(shot)
+    out = os.path.relpath(tmp_path / "out")
+    done = void("quadmask", "plate", "roto/roto.%04d.exr", "-o", out, "--transfer", "upload", "--no-progress")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert (tmp_path / "out/v001/job.json").is_file()
+    assert not (tmp_path / "out/v001/plate").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["remove", "nowhere/p.%04d.exr", "roto", "-o", "out"], "of the plate does not exist"),
+        (["remove", "plate", "roto", "-o", "out", "--frames", "x"], "cannot be understood"),
+        (["remove", "plate", "roto", "-o", "out", "--feather", "-1"], "feather is -1"),
+        (["remove", "plate", "roto", "-o", "out", "--seed", "-1"], "seed is -1"),
+        (["remove", "plate", "roto", "-o", "out", "--transfer", "pigeon"], "take path or upload"),
+        (["remove", "plate", "roto", "-o", "out", "--engine", "magic"], "no engine 'magic'"),
+        (["remove", "plate", "roto", "-o", "out", "--colorspace", "magic"], "not in the OCIO configuration"),
+        (["sample", "out", "--size", "big"], "write it like 1280x720"),
+        (["sample", "out", "--size", "10x10"], "too small"),
+        (["sample", "out", "--scene", "opera"], "there are walkby, pan, handheld, knock"),
+        (["sample", "plate"], "holds something already"),
+        (["keys", "revoke", "nobody"], "No client 'nobody' is allowed"),
+    ],
+)
+def test_wrong_input_is_one_sentence(
+    shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    for name in ("plate", "roto"):
+        (tmp_path / name).symlink_to(shot / name)
+    monkeypatch.chdir(tmp_path)
+    done = void(*arguments)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("void: ")
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "out" / "v001").exists()
+
+
+@pytest.mark.parametrize("command", ["cancel", "resume"])
+def test_a_server_that_is_not_there(command: str) -> None:
+    done = void(command, "0123456789ab", "--server", "tcp://127.0.0.1:9")
+    assert done.returncode == 1
+    assert done.stderr.startswith("void: No VOID server answers at tcp://127.0.0.1:9")
+
+
+def test_ctrl_c_stops_the_job_and_resume_ends_it(tmp_path: Path) -> None:
+    assert void("sample", tmp_path / "shot", "--size", "640x360", "--frames", "1001-1040").returncode == 0
+    command = [*VOID, "remove", "shot/plate", "shot/roto", "-o", "out"]
+    running = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    end = time.monotonic() + 60
+    while not list(tmp_path.glob("out/v001/plate/void*.exr")):
+        assert time.monotonic() < end
+        assert running.poll() is None
+        time.sleep(0.02)
+    running.send_signal(signal.SIGINT)
+    _, said = running.communicate(timeout=60)
+    assert running.returncode == 1
+    assert "Go on with: void resume" in said
+    assert "Traceback" not in said
+    finished = len(list(tmp_path.glob("out/v001/plate/void*.exr")))
+    assert 0 < finished < 40
+    job = said.split("void resume ")[1].split()[0]
+    store = Store(home())
+    assert store.get(job).state.value == "cancelled"
+    store.close()
+    done = void("resume", job)
+    assert done.returncode == 0, done.stderr
+    assert len(list(tmp_path.glob("out/v001/plate/void*.exr"))) == 40
+    assert (tmp_path / "out/v001/job.json").is_file()
+
+
+def test_a_terminal_gets_a_bar(shot: Path, tmp_path: Path) -> None:
+    here, there = pty.openpty()
+    command = [*VOID, "remove", str(shot / "plate"), str(shot / "roto"), "-o", str(tmp_path)]
+    running = subprocess.Popen(command, stderr=there, stdout=subprocess.DEVNULL, env={**os.environ, "TERM": "xterm"})
+    os.close(there)
+    shown = b""
+    while True:
+        try:
+            data = os.read(here, 4096)
+        except OSError:  # the terminal's end, as Linux reports it
+            break
+        if not data:
+            break
+        shown += data
+    os.close(here)
+    assert running.wait(timeout=60) == 0
+    assert b"Rewriting" in shown
+    assert "━".encode() in shown
+
+
+def test_keys(tmp_path: Path) -> None:
+    assert void("keys", "new", "ann", "--folder", tmp_path).returncode == 0
+    assert void("keys", "allow", tmp_path / "ann.key").returncode == 0
+    assert "ann" in void("keys", "list").stdout
+    assert void("keys", "revoke", "ann").returncode == 0
+    assert void("keys", "list").stdout == ""
+
+
+def test_serve_refuses_the_world_without_keys() -> None:
+    done = void("serve", "--address", "tcp://*:0")
+    assert done.returncode == 1
+    assert "no client is allowed yet" in done.stderr
+
+
+def test_doctor_says_that_the_main_job_runs() -> None:
+    done = void("doctor")
+    assert done.returncode == 0
+    assert "The main job runs on this machine." in done.stdout
+    assert 'void-nuke[void]"' in done.stdout.replace("\n", "")
+    findings = json.loads(void("doctor", "--json").stdout)
+    assert {"numpy", "OpenImageIO", "weights", "server"} <= {finding["subject"] for finding in findings}
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, void_server.cli; "
+        "print([m for m in ('numpy', 'cv2', 'OpenImageIO', 'torch', 'rich.progress') if m in sys.modules])"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
