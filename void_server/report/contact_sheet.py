@@ -22,9 +22,9 @@ _WIDTH = 480
 _GROUND = (38, 38, 38)
 _TEXT = (205, 205, 205)
 _GAP = 10
-_LINE = 34
+_LINE = 48
 _AMPLIFIED = 4
-_SIDE = 118
+_SIDE = 190
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def _difference(plate: FloatImage, result: FloatImage) -> Picture:
     return _bytes(np.abs(plate - result) * _AMPLIFIED)
 
 
-def _write(sheet: Picture, text: str, x: int, y: int, size: float = 0.5, colour: tuple[int, int, int] = _TEXT) -> None:
+def _write(sheet: Picture, text: str, x: int, y: int, size: float = 0.9, colour: tuple[int, int, int] = _TEXT) -> None:
     cv2.putText(sheet, text, (x, y), cv2.FONT_HERSHEY_DUPLEX, size, colour, 1, cv2.LINE_AA)
 
 
@@ -92,19 +92,19 @@ def contact_sheet(thumbnails: Sequence[Thumbnail]) -> bytes:
         (_LINE + len(rows) * (height + _GAP) + _LINE, _SIDE + len(small) * (width + _GAP), 3), _GROUND, np.uint8
     )
     for column, thumbnail in enumerate(small):
-        _write(sheet, str(thumbnail.frame), _SIDE + column * (width + _GAP), _LINE - 11)
+        _write(sheet, str(thumbnail.frame), _SIDE + column * (width + _GAP), _LINE - 15)
     for row, (title, remark, pictures) in enumerate(rows):
         top = _LINE + row * (height + _GAP)
         _write(sheet, title, _GAP, top + height // 2)
-        _write(sheet, remark, _GAP, top + height // 2 + 20, 0.42)
+        _write(sheet, remark, _GAP, top + height // 2 + 30, 0.75)
         for column, picture in enumerate(pictures):
             left = _SIDE + column * (width + _GAP)
             sheet[top : top + height, left : left + width] = picture
     x, y = _SIDE, sheet.shape[0] - _LINE // 2 + 4
     for code, name in LEGEND.items():
-        cv2.rectangle(sheet, (x, y - 11), (x + 13, y + 2), COLOURS[code], cv2.FILLED)
-        _write(sheet, name, x + 20, y, 0.45)
-        x += 110
+        cv2.rectangle(sheet, (x, y - 20), (x + 22, y + 2), COLOURS[code], cv2.FILLED)
+        _write(sheet, name, x + 34, y, 0.75)
+        x += 200
     good, png = cv2.imencode(".png", np.ascontiguousarray(sheet[..., ::-1]), [cv2.IMWRITE_PNG_COMPRESSION, 7])
     assert good, "PNG takes any 8-bit picture"
     return png.tobytes()

@@ -57,8 +57,7 @@ def _clean(samples: FloatImage, seen: NDArray[np.bool_], affected: NDArray[np.bo
     touched = affected.any(axis=0) & (before.sum(axis=0) >= _FEWEST_BEFORE)
     if touched.any():
         earlier = median(samples[:, touched], before[:, touched])
-        spread = np.where(seen[:, touched, None], np.abs(samples[:, touched] - earlier), np.nan)
-        noise = np.nanmedian(spread, axis=0)
+        noise = median(np.abs(samples[:, touched] - earlier), seen[:, touched])
         differs = np.abs(earlier - everything[touched]) > np.maximum(_OTHER_STATE, 3 * np.minimum(noise, 0.02))
         indices = np.flatnonzero(touched)[differs.any(axis=-1)]
         everything[indices] = earlier[differs.any(axis=-1)]

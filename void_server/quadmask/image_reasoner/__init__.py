@@ -62,7 +62,7 @@ def _hidden(roto: FloatImage) -> Mask:
 
 def _closed(affected: Mask, hidden: Mask) -> Mask:
     """The affected pixels with those under the object's own edge that they reach."""
-    reached = cv2.dilate(affected.astype(np.uint8), np.ones((7, 7), np.uint8)).astype(bool)
+    reached = cv2.dilate(affected.astype(np.uint8), np.ones((9, 9), np.uint8)).astype(bool)
     return affected | (reached & hidden)
 
 
