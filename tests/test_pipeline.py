@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import shutil
 from collections.abc import Callable
@@ -328,3 +329,23 @@ def test_a_full_disk_keeps_finished_frames(shot: Path, tmp_path: Path, monkeypat
     monkeypatch.undo()
     run(shot_of(shot), out)
     assert (out / "job.json").is_file()
+
+
+def test_what_a_moving_camera_never_sees_is_carried_along(tmp_path: Path) -> None:
+    """Something fixed to the set, under a camera that trembles: filled once, and steady."""
+    write_sample(tmp_path / "shot", "handheld", (256, 144), range(1001, 1013))
+    plates = [exr.read_rgb(tmp_path / f"shot/truth/truth.{frame}.exr") for frame in range(1001, 1013)]
+    shutil.rmtree(tmp_path / "shot" / "plate")
+    for frame, picture in zip(range(1001, 1013), plates, strict=True):
+        exr.write(tmp_path / f"shot/plate/plate.{frame}.exr", picture.astype(np.float16), exr.RGB)
+    matte = np.zeros((144, 256, 1))
+    matte[20:60, 150:200] = 1
+    roto = write_sequence(tmp_path / "roto", range(1001, 1013), matte, ("A",), "roto")
+    shot = Shot(str(tmp_path / "shot/plate"), str(roto), settings=Settings(reasoner="none", grain=False))
+    results, warnings = run(shot, tmp_path / "v001")
+    assert any("no frame shows" in text for text in warnings)
+    inner = np.s_[30:50, 160:190]
+    filled = [exr.read_rgb(results.plate(frame))[inner] for frame in range(1001, 1013)]
+    assert all(np.isfinite(picture).all() and 0.005 < picture.mean() < 1 for picture in filled)
+    steps = [np.abs(b - a).mean() for a, b in itertools.pairwise(filled)]
+    assert max(steps) < 0.1 * filled[0].mean()
