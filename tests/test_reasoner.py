@@ -1,0 +1,103 @@
+"""The parts of the image reasoner, on pictures whose answer is known."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from void_server.engines.cleanplate.inpaint import inpaint
+from void_server.imaging.camera import Camera
+from void_server.imaging.exr import FloatImage
+from void_server.imaging.fill import smooth_fill
+from void_server.imaging.temporal import median, weighted_median
+from void_server.quadmask.image_reasoner.causes import STALE, aged, around, effects
+from void_server.sample.stage import paint
+
+NOTHING = np.zeros((180, 320), bool)
+
+
+@pytest.fixture(scope="module")
+def scenery() -> FloatImage:
+    return np.clip(paint(240, 420, np.random.default_rng(5)), 0, 1) ** np.float32(0.45)
+
+
+def view(scenery: FloatImage, x: float, y: float) -> FloatImage:
+    matrix = np.array([[1, 0, -x], [0, 1, -y]], np.float32)
+    return cv2.warpAffine(scenery, matrix, (320, 180), flags=cv2.INTER_CUBIC)
+
+
+def test_a_camera_at_rest_is_exactly_at_rest_despite_grain(scenery: FloatImage) -> None:
+    rng = np.random.default_rng(6)
+    frames = [view(scenery, 20, 20) + rng.normal(0, 0.01, (180, 320, 3)).astype(np.float32) for _ in range(6)]
+    assert Camera.track((frame, NOTHING) for frame in frames).at_rest
+
+
+def test_a_camera_that_moves_or_creeps_is_followed(scenery: FloatImage) -> None:
+    for step in (5.0, 0.1):
+        camera = Camera.track((view(scenery, 20 + step * i, 20), NOTHING) for i in range(16))
+        assert not camera.at_rest
+        moved = camera.between(0, 15) @ np.array([160, 90, 1])
+        assert moved[0] / moved[2] == pytest.approx(160 - 15 * step, abs=0.4)
+        twice = camera.between(0, 15, scale=2.0) @ np.array([320.5, 180.5, 1])
+        assert twice[0] / twice[2] == pytest.approx(320.5 - 30 * step, abs=0.8)
+
+
+def test_a_black_shot_is_at_rest() -> None:
+    black = np.zeros((180, 320, 3), np.float32)
+    assert Camera.track((black, NOTHING) for _ in range(3)).at_rest
+
+
+def box(top: int, left: int, size: int = 20) -> np.ndarray:
+    mask = NOTHING.copy()
+    mask[top : top + size, left : left + size] = True
+    return mask
+
+
+def test_what_touches_is_caused_and_what_stands_apart_is_not() -> None:
+    near = around(box(50, 50))
+    touching, apart = box(50, 71), box(120, 200)
+    assert np.array_equal(effects(touching | apart, near, NOTHING), touching)
+
+
+def test_an_effect_goes_on_by_itself() -> None:
+    rolling = box(100, 100)
+    assert np.array_equal(effects(box(100, 110), rolling, NOTHING), box(100, 110))
+
+
+def test_what_was_there_before_has_no_cause() -> None:
+    age = np.zeros(NOTHING.shape, np.uint8)
+    lasting = box(50, 71)
+    for _ in range(STALE):
+        age = aged(age, ~NOTHING, lasting)
+    assert not effects(lasting, around(box(50, 50)), age >= STALE).any()
+    assert (aged(age, ~NOTHING, NOTHING) == 0).all()
+    assert np.array_equal(aged(age, NOTHING, NOTHING), age)
+
+
+def test_medians() -> None:
+    rng = np.random.default_rng(7)
+    samples = rng.random((9, 50, 3)).astype(np.float32)
+    seen = rng.random((9, 50)) > 0.4
+    seen[:, 0] = False
+    expected = np.array(
+        [[np.median(samples[seen[:, p], p, c]) if seen[:, p].any() else 0 for c in range(3)] for p in range(50)]
+    )
+    assert np.allclose(median(samples, seen), expected)
+    ones = np.ones((9, 50), np.float32)
+    assert np.allclose(weighted_median(samples, ones), np.median(samples, axis=0))
+    heavy = ones.copy()
+    heavy[4] = 100
+    assert np.array_equal(weighted_median(samples, heavy), samples[4])
+
+
+def test_fills_keep_what_is_known_and_continue_it() -> None:
+    ramp = np.repeat(np.linspace(0, 1, 64, dtype=np.float32)[None, :, None], 48, axis=0).repeat(3, axis=-1)
+    hole = np.zeros((48, 64), bool)
+    hole[16:32, 20:44] = True
+    broken = np.where(hole[..., None], np.float32(9), ramp)
+    filled = inpaint(broken, hole)
+    assert np.array_equal(filled[~hole], ramp[~hole])
+    assert np.abs(filled - ramp).max() < 0.03
+    assert np.isfinite(smooth_fill(broken, ~hole)).all()
+    assert (smooth_fill(broken, np.zeros_like(hole)) == 0).all()
