@@ -80,9 +80,7 @@ def test_medians() -> None:
     samples = rng.random((9, 50, 3)).astype(np.float32)
     seen = rng.random((9, 50)) > 0.4
     seen[:, 0] = False
-    expected = np.array(
-        [[np.median(samples[seen[:, p], p, c]) if seen[:, p].any() else 0 for c in range(3)] for p in range(50)]
-    )
+    expected = [np.median(samples[seen[:, p], p], axis=0) if seen[:, p].any() else np.zeros(3) for p in range(50)]
     assert np.allclose(median(samples, seen), expected)
     ones = np.ones((9, 50), np.float32)
     assert np.allclose(weighted_median(samples, ones), np.median(samples, axis=0))
