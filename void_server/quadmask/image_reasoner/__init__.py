@@ -29,6 +29,15 @@ from .causes import STALE, aged, around, effects
 #: The least departure that counts, display-referred, at each scale; and how many times the noise it must be.
 _LEAST = (0.015, 0.011)
 _ABOVE_NOISE = 4.0
+#: An object of which so much stays in one place of the scene stands.
+_STANDS = 0.65
+
+_STANDING = (
+    "The object hardly moves, so its shadow, its reflection and what it carries or holds up cannot be told from the "
+    "scene: look at the quadmask and paint what should change. What would fall or move without the object is not "
+    "simulated."
+)
+_NOTHING = "Nothing but the object itself was found to change; paint the quadmask if something should."
 
 
 @dataclass
@@ -49,11 +58,28 @@ def reason(footage: Footage, scratch: Path, report: Callable[[float], None]) -> 
     camera = Camera.track(
         (footage.small_plate(i), cv2.dilate(hidden[i].astype(np.uint8), np.ones((9, 9))) > 0) for i in range(count)
     )
+    if _stands(hidden, camera):
+        # what moves near a thing that stands does so by itself
+        return Reasoning(lambda index: np.zeros_like(hidden[index]), [_STANDING])
     paths = Paths(footage, hidden, camera, scratch / "reasoner_paths.raw")
     report(0.3)
     found = FrameFile(scratch / "affected.raw", footage.small_size, bool)
     found.write(_follow(footage, paths, lambda share: report(0.3 + 0.7 * share)))
-    return Reasoning(lambda index: _closed(found[index], hidden[index]), _warnings(hidden, found))
+    nothing = not any(found[index].any() for index in range(count))
+    return Reasoning(lambda index: _closed(found[index], hidden[index]), [_NOTHING] if nothing else [])
+
+
+def _stands(hidden: list[Mask], camera: Camera) -> bool:
+    """Whether the object stays in its place of the scene throughout."""
+    height, width = hidden[0].shape
+    ever, always = np.zeros((height, width), bool), np.ones((height, width), bool)
+    for index, mask in enumerate(hidden):
+        if mask.any():
+            matrix = camera.between(index, 0)
+            there = cv2.warpPerspective(mask.astype(np.uint8), matrix, (width, height), flags=cv2.INTER_NEAREST) > 0
+            ever |= there
+            always &= there
+    return bool(always.sum() > _STANDS * ever.sum())
 
 
 def _hidden(roto: FloatImage) -> Mask:
@@ -64,20 +90,6 @@ def _closed(affected: Mask, hidden: Mask) -> Mask:
     """The affected pixels with those under the object's own edge that they reach."""
     reached = cv2.dilate(affected.astype(np.uint8), np.ones((9, 9), np.uint8)).astype(bool)
     return affected | (reached & hidden)
-
-
-def _warnings(hidden: list[Mask], affected: FrameFile) -> list[str]:
-    warnings = []
-    ever, always = np.logical_or.reduce(hidden), np.logical_and.reduce(hidden)
-    if always.sum() > 0.7 * ever.sum():
-        warnings.append(
-            "The object hardly moves, so its shadow, its reflection and what it carries or holds up cannot be told "
-            "from the scene: look at the quadmask and paint what should change. What would fall or move without the "
-            "object is not simulated."
-        )
-    elif not any(affected[index].any() for index in range(len(hidden))):
-        warnings.append("Nothing but the object itself was found to change; paint the quadmask if something should.")
-    return warnings
 
 
 def _departing(look: Look, model: Background) -> Mask:
