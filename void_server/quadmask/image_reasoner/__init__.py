@@ -118,9 +118,11 @@ def _restore(model: Background) -> None:
         departing = _departing(look, model)
         before = effect
         effect = effects(departing, around(~look.visible) | before, np.zeros_like(before))
-        lay_still = effect & ~before & still & (seen >= 2)
-        if lay_still.any():
-            # a thing is whole, also where it happens to look like what lies behind it
+        lay_still = still & (seen >= 2)
+        if (effect & ~before & lay_still).any():
+            # a thing is whole, also where the object hides it just now, or where it looks like what lies behind it
+            _, things = cv2.connectedComponents(lay_still.astype(np.uint8), connectivity=8)
+            lay_still &= np.isin(things, things[effect & ~before & lay_still])
             whole = cv2.morphologyEx(lay_still.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((15, 15), np.uint8))
             lay_still = (whole > 0) & (seen >= 2)
             samples = np.stack([earlier.rgb[lay_still] for earlier in looks[:time]])

@@ -22,6 +22,8 @@ _SAMPLES = 48
 _OFFSETS = (2, 4, 6, 9, 12, 16, 21, 27)
 #: A frame this far away in time counts half, as its path is less sure.
 _SURE = 10
+#: Noise varies over a picture, with brightness and texture, up to so many times the typical one.
+_LOUDEST = 4
 #: Rows that are worked on at once.
 _BAND = 32
 #: Departures are looked for at these scales, in pixels: edges and textures, and faint broad shadows.
@@ -135,8 +137,10 @@ def _noise(looks: Sequence[Look], plate: FloatImage, scale: float) -> FloatImage
     shape = plate.shape[:2]
     usual = median(values.reshape(len(looks), -1, 1), far.reshape(len(looks), -1)).reshape(shape)
     measured = far.any(axis=0)
-    usual[~measured] = np.median(usual[measured]) if measured.any() else 0.0
-    return np.maximum(usual, cv2.blur(usual, (7, 7)))
+    typical = float(np.median(usual[measured])) if measured.any() else 0.0
+    usual[~measured] = typical
+    # where the background is wrong, everything departs from it: that is no noise
+    return np.minimum(np.maximum(usual, cv2.blur(usual, (7, 7))), _LOUDEST * typical)
 
 
 def _build(looks: list[Look], sureness: Sequence[float]) -> Background:
