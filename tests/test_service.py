@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import msgpack
 import numpy as np
@@ -59,9 +59,12 @@ def wait_for(condition: Callable[[], Any], seconds: float = 60) -> Any:
 class RunningServer:
     """A server in a process of its own."""
 
+    started: ClassVar[list[RunningServer]] = []
+
     def __init__(self, *roots: Path, address: str = "tcp://127.0.0.1:*", keys: bool = False) -> None:
         command = [sys.executable, "-c", SERVE, address, "keys" if keys else "open", *map(str, roots)]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self.started.append(self)
         assert self.process.stdout
         self.address = self.process.stdout.readline().strip()
         assert self.address, "the server did not start"
@@ -76,12 +79,19 @@ class RunningServer:
         self.process.stdout.close()
 
 
+@pytest.fixture(autouse=True)
+def no_server_stays() -> Iterator[None]:
+    """Stop what a test has started, also where it failed."""
+    yield
+    while RunningServer.started:
+        running = RunningServer.started.pop()
+        if running.process.poll() is None:
+            running.stop()
+
+
 @pytest.fixture
-def server(shot: Path, tmp_path: Path) -> Iterator[RunningServer]:
-    running = RunningServer(shot, tmp_path)
-    yield running
-    if running.process.poll() is None:
-        running.stop()
+def server(shot: Path, tmp_path: Path) -> RunningServer:
+    return RunningServer(shot, tmp_path)
 
 
 @pytest.fixture
@@ -159,7 +169,6 @@ def test_cancel_and_resume_make_the_same_frames(longer: Path, tmp_path: Path) ->
         assert ended(other, job).state is JobState.DONE
         assert {p: p.stat().st_mtime_ns for p in kept} == kept
         assert same(plates(job.folder), plates(whole.folder))
-    running.stop()
 
 
 def test_a_killed_worker_costs_no_finished_frame(longer: Path, tmp_path: Path) -> None:
@@ -175,7 +184,6 @@ def test_a_killed_worker_costs_no_finished_frame(longer: Path, tmp_path: Path) -
         assert ended(client, job).state is JobState.DONE
         assert {p: p.stat().st_mtime_ns for p in kept} == kept
         assert same(plates(job.folder), plates(whole.folder))
-    running.stop()
 
 
 def test_a_worker_that_always_dies_ends_the_job_with_a_sentence(longer: Path, tmp_path: Path) -> None:
@@ -194,7 +202,6 @@ def test_a_worker_that_always_dies_ends_the_job_with_a_sentence(longer: Path, tm
         assert "The worker died 3 times in this job (signal 9)" in str(last.error)
         # and the server goes on
         assert client.hello().protocol == messages.PROTOCOL
-    running.stop()
 
 
 def test_a_killed_server_takes_its_jobs_up_again(longer: Path, tmp_path: Path) -> None:
@@ -210,11 +217,10 @@ def test_a_killed_server_takes_its_jobs_up_again(longer: Path, tmp_path: Path) -
         results: list[Job] = []
         watcher = threading.Thread(target=lambda: results.extend(client.watch(job.id)))
         watcher.start()
-        again = RunningServer(longer, tmp_path, address=address)
+        RunningServer(longer, tmp_path, address=address)
         watcher.join(timeout=120)
         assert results[-1].state is JobState.DONE
         assert len(plates(job.folder)) == 40
-    again.stop()
 
 
 def test_a_stopped_server_leaves_its_jobs_queued(longer: Path, tmp_path: Path) -> None:
@@ -382,7 +388,6 @@ def test_upload_and_download(shot: Path, tmp_path: Path) -> None:
         again = client.submit_files(shot_of(shot), listed(shot), lambda *counts: numbers.append(counts[0]))
         assert len(numbers) == 24
         assert client.cancel(again.id).id == again.id
-    running.stop()
 
 
 def test_an_interrupted_upload_goes_on_where_it_stopped(shot: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -406,7 +411,6 @@ def test_an_interrupted_upload_goes_on_where_it_stopped(shot: Path, monkeypatch:
         size = sum(Path(p).stat().st_size for paths in listed(shot).values() for p in paths)
         assert len(chunks) < 0.7 * size / 1000
         assert not list((home() / "uploads").rglob("*.part"))
-    running.stop()
 
 
 def test_a_damaged_chunk_is_refused_and_changes_nothing() -> None:
@@ -416,7 +420,6 @@ def test_a_damaged_chunk_is_refused_and_changes_nothing() -> None:
         "arrived damaged" in raw(running.address, messages.pack(1, verb="upload.chunk", body=body))["error"]["message"]
     )
     assert not list(home().rglob("*.part"))
-    running.stop()
 
 
 @pytest.mark.parametrize("name", ["../evil.exr", "/etc/passwd", ".hidden", "a/b.exr"])
@@ -426,7 +429,6 @@ def test_uploads_stay_in_their_folder(name: str) -> None:
     body = {"id": "0123456789ab", "shot": Shot("p", "r").to_dict(), "files": files}
     error = raw(running.address, messages.pack(1, verb="submit", body=body))["error"]
     assert error["kind"] == "AccessDenied"
-    running.stop()
 
 
 def test_only_results_can_be_fetched(client: Client, server: RunningServer, shot: Path, tmp_path: Path) -> None:
@@ -461,7 +463,6 @@ def test_keys_let_in_keep_out_and_revoke(tmp_path: Path) -> None:
         # on the very connection that was open before
         with pytest.raises((AccessDenied, ServerUnreachable)):
             ann.hello()
-    running.stop()
 
 
 def test_key_files_are_checked(tmp_path: Path) -> None:

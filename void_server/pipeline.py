@@ -107,6 +107,9 @@ def run(job_id: str, shot: Shot, folder: Path, report: Report) -> tuple[str, ...
     Raises InputError, JobCancelled out of ``report``, or OSError where the disk fails; finished frames stay.
     """
     results, course = Results(folder), _Course(report)
+    # what an attempt that was killed had half written
+    for left in folder.glob("*/.void_*.exr"):
+        left.unlink()
     warnings: list[str] = []
     with course.stage("Reading the shot"):
         source, footage = _read(shot, results, course)
