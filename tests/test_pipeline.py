@@ -349,3 +349,31 @@ def test_what_a_moving_camera_never_sees_is_carried_along(tmp_path: Path) -> Non
     assert all(np.isfinite(picture).all() and 0.005 < picture.mean() < 1 for picture in filled)
     steps = [np.abs(b - a).mean() for a, b in itertools.pairwise(filled)]
     assert max(steps) < 0.1 * filled[0].mean()
+
+
+def test_new_pixels_have_the_light_of_their_frame(shot: Path, tmp_path: Path) -> None:
+    """A lamp is dimmed while the figure walks by."""
+    folder = copied(shot, tmp_path)
+    light = {frame: 1.0 - 0.05 * (frame - 1001) for frame in frames_of(shot)}
+    for frame, level in light.items():
+        for name in ("plate", "truth"):
+            path = folder / name / f"{name}.{frame}.exr"
+            exr.write(path, (exr.read_rgb(path) * level).astype(np.float16), exr.RGB)
+    codes = str(write_given(folder, tmp_path / "given"))
+    results, _ = run(shot_of(folder, quadmask=codes, settings=Settings(grain=False)), tmp_path / "v001")
+    for frame in (1001, 1012):
+        truth = exr.read_rgb(folder / f"truth/truth.{frame}.exr")
+        roto = exr.read_matte(folder / f"roto/roto.{frame}.exr", Window(0, 0, 192, 108)) > 0.5
+        bright = (truth.max(axis=-1) > 0.02) & (truth.max(axis=-1) < 1) & roto
+        ratio = np.median(exr.read_rgb(results.plate(frame))[bright] / truth[bright])
+        assert ratio == pytest.approx(1, abs=0.08)
+
+
+def write_given(folder: Path, given: Path) -> Path:
+    """The quadmask that the shot's ground truth gives."""
+    window = Window(0, 0, 192, 108)
+    for frame in frames_of(folder):
+        change = exr.read_matte(folder / f"change/change.{frame}.exr", window) > 0.5
+        codes = classes.assemble(exr.read_matte(folder / f"roto/roto.{frame}.exr", window), change)
+        exr.write(given / f"given.{frame}.exr", (codes / np.float32(255))[..., None], ("Y",))
+    return given

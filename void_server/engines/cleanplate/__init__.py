@@ -9,7 +9,7 @@ from ...imaging.camera import Camera
 from ...imaging.exr import FloatImage
 from ...imaging.window import Window
 from ..clip import Clip
-from . import moving, still
+from . import exposure, moving, still
 
 
 class CleanPlate:
@@ -27,6 +27,9 @@ class CleanPlate:
             return
         camera = Camera.track((clip.footage.small_plate(i), clip.small_rewritten(i)) for i in range(len(clip)))
         if camera.at_rest:
-            yield from still.synthesise(clip, region, wanted, report)
+            frames = still.synthesise(clip, region, wanted, report)
         else:
-            yield from moving.synthesise(clip, camera, wanted, report)
+            frames = moving.synthesise(clip, camera, wanted, report)
+        for index, window, rgb in frames:
+            border = (clip.blend(index, window) > 0) & ~clip.rewritten(index, window)
+            yield index, window, exposure.match(rgb, clip.plate(index, window), border)
