@@ -116,7 +116,9 @@ def run(job_id: str, shot: Shot, folder: Path, report: Report) -> tuple[str, ...
         warnings += _survey_warnings(footage)
     with course.stage("Finding what is affected"):
         warnings += _reason(shot, source, footage, results, course)
-    if not shot.settings.only_quadmask:
+    if shot.settings.only_quadmask:
+        _write_mattes(shot, source, footage, results)
+    else:
         with course.stage("Rewriting"):
             warnings += _rewrite(shot, source, footage, results, course)
     with course.stage("Reporting"):
@@ -212,6 +214,21 @@ def _reason(shot: Shot, source: Source, footage: Footage, results: Results, cour
     for done, (frame, _) in enumerate(in_order(write, missing)):
         course.at(0.8 + 0.2 * (done + 1) / len(missing), frame)
     return warnings
+
+
+def _write_mattes(shot: Shot, source: Source, footage: Footage, results: Results) -> None:
+    """Write the mattes of a quadmask that is to be looked at, with the blend that rewriting would use."""
+    clip = engines.Clip(footage, results.quadmask, shot.settings.feather, shot.settings.seed, results.work)
+    finisher = finish.Finisher(clip, grain=False)
+
+    def write(index: int) -> None:
+        frame = source.frames[index]
+        data = _plate_window(source, frame)
+        _write_like(source, results.mattes(frame), finisher.mattes(index, data), finish.MATTE_CHANNELS, data)
+
+    missing = [index for index, frame in enumerate(source.frames) if not results.mattes(frame).is_file()]
+    for _ in in_order(write, missing):
+        pass
 
 
 def _write_like(source: Source, path: Path, pixels: Any, channels: tuple[str, ...], window: Window) -> None:

@@ -1,0 +1,16 @@
+"""Nuke runs this in every session, with a window or without. It only adds paths and callbacks."""
+
+import os
+import sys
+
+import nuke
+
+_HERE = os.path.dirname(os.path.abspath(__file__))
+if _HERE not in sys.path:
+    sys.path.append(_HERE)
+
+from nuke_plugin import startup  # noqa: E402
+
+nuke.pluginAddPath(os.path.join(_HERE, "gizmos").replace(os.sep, "/"))
+nuke.pluginAddPath(os.path.join(_HERE, "nuke_plugin", "icons").replace(os.sep, "/"))
+startup.register()

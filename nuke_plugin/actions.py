@@ -1,0 +1,272 @@
+"""What the buttons do. Uses nuke, on its main thread. Errors are :class:`~void_server.api.errors.VoidError`."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Optional  # noqa: UP035  -- Python 3.9 is Nuke 14's
+
+import nuke
+from void_server.api.client import Client
+from void_server.api.errors import InputError, ServerUnreachable, SettingError, VoidError
+from void_server.api.files import new_version_folder
+from void_server.api.shot import Settings as ShotSettings
+from void_server.api.shot import Shot
+
+from . import colour, grid, hooks, local_server, outputs, session, settings
+from . import knobs as k
+from .export import Exported, export
+from .monitor import Order
+from .outputs import Result
+from .voidnode import VoidNode, one_step
+
+
+def generate_quadmask(void: VoidNode) -> None:
+    """Have the quadmask found, and nothing rewritten."""
+    _start(void, only_quadmask=True)
+
+
+def remove(void: VoidNode) -> None:
+    """Have the object removed, with the quadmask that is connected, or that this node has found, or a new one."""
+    _start(void, only_quadmask=False)
+
+
+def stop(void: VoidNode) -> None:
+    """Stop the node's job."""
+    if not session.alive(void):
+        raise InputError(f"{void.name} has no job to stop.")
+    session.cancel(void)
+
+
+def resume(void: VoidNode) -> None:
+    """Go on with the node's job."""
+    if session.alive(void):
+        raise InputError(f"{void.name} is at work; there is nothing to resume.")
+    if not void.tickets:
+        raise InputError(f"{void.name} has no stopped job; press Remove or Generate quadmask.")
+    session.resume(void)
+
+
+def output_folder(void: VoidNode) -> Path:
+    """The folder for the node's versions: by its knob, the studio's hook, or the settings' template."""
+    now = settings.load()
+    script = nuke.root()["name"].value() or ""
+    chosen = void.text(k.OUTPUT)
+    if not chosen:
+        context = {"script": script, "node": void.name}
+        chosen = hooks.call(now.hooks, hooks.OUTPUT_FOLDER, context) or now.output
+    return outputs.output_folder(chosen, script, void.name)
+
+
+def address_of(void: VoidNode) -> str:
+    """The address of the server that the node uses."""
+    return void.text(k.SERVER) or settings.load().address
+
+
+def show_version(void: VoidNode) -> None:
+    """Show the version that the artist has picked."""
+    name = void.text(k.RESULT)
+    if name == k.NO_RESULT:
+        void.show_result(None)
+        return
+    result = outputs.result_in(_versions_folder(void) / name)
+    if result is None:
+        raise SettingError(f"{void.name}: version {name} is not in {_versions_folder(void)} any more.")
+    void.show_result(result)
+    what = "result" if result.has_plate else "quadmask"
+    void.show(k.DONE, f"Shows the {what} {result.name}, frames {result.first}-{result.last}.", result.name)
+
+
+def refresh(void: VoidNode) -> None:
+    """Offer the versions that there are now; another artist or the farm may have made some."""
+    if void.shown or void.text(k.RESULT) != k.NO_RESULT:
+        void.refresh_versions(_versions_folder(void))
+
+
+def _versions_folder(void: VoidNode) -> Path:
+    """Where the node's versions are: beside the one it shows, as the script may have been renamed since."""
+    folder = void.text(k.FOLDER)
+    return Path(folder).parent if folder else output_folder(void)
+
+
+def change_cell(void: VoidNode, what: Optional[str]) -> None:
+    """Make the cell under the handle affected or keep in the frame range, or, with None, take its changes back."""
+    plate = void.source(k.PLATE_INPUT)
+    if plate is None:
+        raise SettingError(f"{void.name}: connect a plate to its first input.")
+    x, y = (float(part) for part in void.node[k.CELL].value())
+    row, column = grid.cell_at(x, y, plate.width(), plate.height())
+    frames = void.frames()
+    edits = [e for e in grid.parse(void.plain_text(k.GRID)) if what is not None or (e.row, e.column) != (row, column)]
+    if what is not None:
+        edits.append(grid.CellEdit(row, column, what, frames[0], frames[-1]))
+    with one_step("VOID cell"):
+        void.node[k.GRID].setValue("\n".join(map(str, edits)))
+        void.apply_grid()
+
+
+def _start(void: VoidNode, *, only_quadmask: bool) -> None:
+    if session.alive(void):
+        raise InputError(f"{void.name} is at work already; stop it first, or use a second node.")
+    _check_edition()
+    _check_inputs(void)
+    frames = void.frames()
+    out = output_folder(void)
+    address = address_of(void)
+    upload = _is_upload(void)
+    check_server(address, out)
+    space, ocio = colour.working_space(void.text(k.COLORSPACE))
+    views = list(nuke.views())
+    exported = {view: export(void, out, frames, view) for view in views}
+    # with several views, each gets a folder of its own in the version that the artist sees
+    version = new_version_folder(out) if len(views) > 1 else None
+    source = " ".join(sorted({found.key for found in exported.values()}))
+    found = _own_quadmask(void, source) if not only_quadmask else None
+    orders = []
+    for view, files in exported.items():
+        quadmask = files.quadmask.pattern if files.quadmask else found.quadmask(view) if found else None
+        shot = Shot(
+            plate=files.plate.pattern,
+            roto=files.roto.pattern,
+            frames=_frames_text(frames),
+            quadmask=None if only_quadmask else quadmask,
+            prompt=void.plain_text(k.PROMPT),
+            colorspace=space,
+            ocio=ocio,
+            settings=_shot_settings(void, only_quadmask),
+        )
+        orders.append(
+            Order(
+                node=void.id,
+                view=view if version else "",
+                shot=shot,
+                out=str(version / view if version else out),
+                source=source,
+                files=_files(shot, files, frames) if upload else None,
+            )
+        )
+    session.submit(void, orders, address)
+
+
+def _check_edition() -> None:
+    for name, edition in (("nc", "Non-commercial"), ("indie", "Indie")):
+        if nuke.env.get(name):
+            raise InputError(
+                f"Nuke {edition} restricts what plugins may write and touch, so VOID's nodes cannot work in it; "
+                "write plate and roto by hand and use: void remove"
+            )
+
+
+def _check_inputs(void: VoidNode) -> None:
+    if void.source(k.PLATE_INPUT) is None:
+        raise SettingError(f"{void.name}: connect a plate to its first input.")
+    has_quadmask = void.has(k.REMOVE) and void.source(k.QUADMASK_INPUT) is not None
+    if void.source(k.ROTO_INPUT) is None and not has_quadmask:
+        raise SettingError(
+            f"{void.name}: connect a roto to its second input; its alpha covers what to remove in every frame."
+        )
+
+
+def _is_upload(void: VoidNode) -> bool:
+    choice = void.text(k.TRANSFER)
+    if choice == k.AUTOMATIC:
+        choice = settings.load().transfer
+    if choice not in (k.BY_PATH, k.BY_UPLOAD):
+        raise SettingError(f"The VOID settings say transfer {choice!r}; make it path or upload.")
+    return choice == k.BY_UPLOAD
+
+
+def check_server(address: str, out: Path) -> None:
+    """Make sure, before anything is exported, that a server answers or can be started. Raises ServerUnreachable."""
+    now = settings.load()
+    with Client(address, keys=now.keys, timeout=1.5) as client:
+        try:
+            client.hello()
+        except ServerUnreachable:
+            # begun now, it is up by the time that the frames are written
+            if not local_server.start(now, address, str(out)):
+                raise
+
+
+def _shot_settings(void: VoidNode, only_quadmask: bool) -> ShotSettings:
+    if not void.has(k.ENGINE):
+        return ShotSettings(reasoner=void.text(k.REASONER), only_quadmask=only_quadmask)
+    return ShotSettings(
+        engine=void.text(k.ENGINE),
+        reasoner=void.text(k.REASONER),
+        feather=void.number(k.FEATHER),
+        grain=void.checked(k.GRAIN),
+        seed=int(void.number(k.SEED)),
+        only_quadmask=only_quadmask,
+    )
+
+
+def _own_quadmask(void: VoidNode, source: str) -> Optional[Result]:
+    """The quadmask that the node shows, if plate and roto are still what it was made from."""
+    shown = void.shown
+    if shown is None or shown.has_plate or void.text(k.SOURCE) != source:
+        return None
+    return shown
+
+
+def _frames_text(frames: list[int]) -> str:
+    """Frames as the server writes them, such as 1001-1040 or 1001-1009x2."""
+    step = frames[1] - frames[0] if len(frames) > 1 else 1
+    if frames == list(range(frames[0], frames[-1] + 1, step)):
+        return f"{frames[0]}-{frames[-1]}" + (f"x{step}" if step > 1 else "")
+    return ",".join(map(str, frames))
+
+
+def _files(shot: Shot, exported: Exported, frames: list[int]) -> dict[str, list[str]]:
+    """What to upload."""
+    files = {"plate": list(exported.plate.files), "roto": list(exported.roto.files)}
+    if shot.quadmask:
+        files["quadmask"] = [shot.quadmask % frame for frame in frames]
+    if shot.ocio:
+        files["ocio"] = [shot.ocio]
+    return files
+
+
+def command_line(void: VoidNode) -> str:
+    """The command that does the node's job without a window."""
+    script = nuke.root()["name"].value()
+    if not script:
+        raise SettingError("The script has no name yet; save it first.")
+    program = Path(__file__).with_name("batch.py").as_posix()
+    words = [nuke.EXE_PATH, "-t", program, f"--script={script}", f"--node={void.name}"]
+    return " ".join(shlex.quote(word) for word in words) if sys.platform != "win32" else " ".join(map(_quoted, words))
+
+
+def _quoted(word: str) -> str:
+    return f'"{word}"' if " " in word else word
+
+
+def submit_to_farm(void: VoidNode) -> str:
+    """Hand the node to the studio's farm; gives the sentence that the studio's hook answers."""
+    command = command_line(void)
+    nuke.scriptSave()
+    frames = void.frames()
+    context = {
+        "script": nuke.root()["name"].value(),
+        "node": void.name,
+        "command": command,
+        "frames": _frames_text(frames),
+        "settings": _shot_settings(void, only_quadmask=not void.has(k.REMOVE)),
+    }
+    answer = hooks.call(settings.load().hooks, hooks.SUBMIT_TO_FARM, context)
+    if answer is None:
+        raise SettingError(
+            "No farm is set up: a pipeline engineer adds the function submit_to_farm to the hooks file that the VOID "
+            "settings name. Any farm can run what Copy command line gives."
+        )
+    return answer
+
+
+def tell(error: VoidError, void: Optional[VoidNode] = None) -> None:
+    """Show an error on the node and to the artist; without a window it is raised."""
+    if void is not None and not session.alive(void):
+        void.show(k.FAILED, str(error))
+    if not nuke.GUI:
+        raise error
+    nuke.message(str(error))

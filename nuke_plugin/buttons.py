@@ -1,0 +1,80 @@
+"""The way from a button's code in a node to what it does. Uses nuke, on its main thread."""
+
+from __future__ import annotations
+
+import traceback
+import webbrowser
+from typing import Callable  # noqa: UP035  -- Python 3.9 is Nuke 14's
+
+import nuke
+from void_server.api.errors import VoidError
+
+from . import actions, diagnostics, session
+from . import knobs as k
+from .voidnode import VoidNode
+
+
+def _farm(void: VoidNode) -> None:
+    nuke.message(actions.submit_to_farm(void))
+
+
+def _copy_command(void: VoidNode) -> None:
+    diagnostics.to_clipboard(actions.command_line(void))
+
+
+def _check(void: VoidNode) -> None:
+    nuke.message(diagnostics.as_text(diagnostics.examine(void)))
+
+
+def _diagnostics(void: VoidNode) -> None:
+    diagnostics.to_clipboard(diagnostics.everything(void))
+
+
+def _jobs(_: VoidNode) -> None:
+    from .ui.jobs_panel import show_panel
+
+    show_panel()
+
+
+_ACTIONS: dict[str, Callable[[VoidNode], None]] = {
+    k.GENERATE: actions.generate_quadmask,
+    k.REMOVE: actions.remove,
+    k.STOP: actions.stop,
+    k.RESUME: actions.resume,
+    k.GRID_AFFECTED: lambda void: actions.change_cell(void, "affected"),
+    k.GRID_KEEP: lambda void: actions.change_cell(void, "keep"),
+    k.GRID_CLEAR: lambda void: actions.change_cell(void, None),
+    k.FARM_SUBMIT: _farm,
+    k.FARM_COMMAND: _copy_command,
+    k.JOBS_PANEL: _jobs,
+    k.DOCUMENTATION: lambda _: open_documentation(),
+    k.CHECK: _check,
+    k.DIAGNOSTICS: _diagnostics,
+}
+
+
+def press(action: str) -> None:
+    """Do what the button of the current node says; what goes wrong becomes a sentence for the artist.
+
+    Without a window the work is done when this returns, and errors are raised.
+    """
+    void = VoidNode(nuke.thisNode())
+    try:
+        if not void.id:
+            # made while the plugin's callbacks were not there
+            void.renew_id()
+        _ACTIONS[action](void)
+        if not nuke.GUI and action in (k.GENERATE, k.REMOVE, k.RESUME):
+            session.wait(void, nuke.tprint)
+    except VoidError as error:
+        actions.tell(error, void)
+    except Exception:
+        if not nuke.GUI:
+            raise
+        nuke.tprint(traceback.format_exc())
+        nuke.message(f"{void.name}: something is wrong in the plugin itself. Press Copy diagnostics on the tab Info.")
+
+
+def open_documentation() -> None:
+    """Open the guide in a browser."""
+    webbrowser.open(diagnostics.documentation().as_uri())

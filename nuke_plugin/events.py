@@ -1,0 +1,79 @@
+"""What happens when nodes and scripts come and go. Uses nuke, on its main thread.
+
+Callbacks never raise: an error in one would break the loading of a script.
+"""
+
+from __future__ import annotations
+
+import functools
+import traceback
+from typing import Callable  # noqa: UP035  -- Python 3.9 is Nuke 14's
+
+import nuke
+from void_server.api.errors import VoidError
+
+from . import actions, session
+from . import knobs as k
+from .voidnode import VoidNode, all_nodes, is_void
+
+
+def _never_raising(function: Callable[[], None]) -> Callable[[], None]:
+    @functools.wraps(function)
+    def guarded() -> None:
+        try:
+            function()
+        except Exception:  # see above
+            nuke.tprint(f"VOID for Nuke: {traceback.format_exc()}")
+
+    return guarded
+
+
+@_never_raising
+def node_created() -> None:
+    """A node came, by creation, paste, load or undo: one whose id another node has gets its own."""
+    node = nuke.thisNode()
+    if not is_void(node):
+        return
+    void = VoidNode(node)
+    others = {other.id for other in all_nodes() if other.name != void.name}
+    if not void.id or void.id in others:
+        void.renew_id()
+        if void.state not in (k.IDLE, k.DONE):
+            void.show(k.IDLE, "")
+
+
+@_never_raising
+def script_loaded() -> None:
+    """A script was opened: its nodes find their jobs again."""
+    session.follow_all()
+
+
+@_never_raising
+def script_closed() -> None:
+    """A script is closed: its jobs go on without it."""
+    session.forget_all()
+
+
+@_never_raising
+def knob_changed() -> None:
+    """A knob of a group was changed; nothing here may ask for pictures or metadata."""
+    knob = nuke.thisKnob()
+    if knob is None or knob.name() not in (k.RESULT, k.GRID, k.FRAMES, "showPanel"):
+        return
+    node = nuke.thisNode()
+    if not is_void(node):
+        return
+    void = VoidNode(node)
+    try:
+        if knob.name() == k.RESULT:
+            shown = void.shown.name if void.shown else k.NO_RESULT
+            if void.text(k.RESULT) != shown:
+                actions.show_version(void)
+        elif knob.name() == k.GRID:
+            void.apply_grid()
+        elif knob.name() == k.FRAMES:
+            void.node[k.CUSTOM_RANGE].setEnabled(void.text(k.FRAMES) == k.CUSTOM)
+        else:
+            actions.refresh(void)
+    except VoidError as error:
+        void.show(k.FAILED, str(error))

@@ -1,0 +1,91 @@
+"""The names of knobs, inner nodes and layers: what the node files and the code that drives them agree on."""
+
+from __future__ import annotations
+
+# what the artist presses, reads and sets
+GENERATE = "generate_quadmask"
+REMOVE = "remove"
+STOP = "stop"
+RESUME = "resume"
+STATUS = "status"
+VIEW = "view"
+PROMPT = "prompt"
+FRAMES = "frames"
+CUSTOM_RANGE = "custom_range"
+ENGINE = "engine"
+REASONER = "reasoner"
+RESULT = "result"
+
+GRID = "grid"
+CELL = "cell"
+GRID_AFFECTED = "grid_affected"
+GRID_KEEP = "grid_keep"
+GRID_CLEAR = "grid_clear"
+
+SERVER = "server"
+TRANSFER = "transfer"
+OUTPUT = "output"
+COLORSPACE = "colorspace"
+SEED = "seed"
+FEATHER = "feather"
+GRAIN = "grain"
+USE_ROI = "use_roi"
+ROI = "roi"
+DATATYPE = "datatype"
+REUSE = "reuse_export"
+
+FARM_SUBMIT = "farm_submit"
+FARM_COMMAND = "farm_command"
+
+JOBS_PANEL = "jobs_panel"
+DOCUMENTATION = "documentation"
+CHECK = "check_environment"
+DIAGNOSTICS = "copy_diagnostics"
+
+# what the node keeps for itself
+ID = "void_id"
+KIND = "void_kind"
+JOBS = "void_jobs"
+FOLDER = "void_folder"
+SOURCE = "void_source"
+STATE = "void_state"
+HAS_PLATE = "void_has_plate"
+HAS_MATTES = "void_has_mattes"
+FIRST = "void_first"
+LAST = "void_last"
+
+# which node it is, the value of KIND
+REMOVE_NODE = "remove"
+QUADMASK_NODE = "quadmask"
+
+# the choices of pulldowns
+FROM_INPUT, FROM_SCRIPT, CUSTOM = "input", "global", "custom"
+BY_PATH, BY_UPLOAD = "path", "upload"
+AUTOMATIC, HALF, FLOAT = "automatic", "half", "float"
+NO_RESULT = "none"
+
+# inner nodes
+PLATE_INPUT, ROTO_INPUT, QUADMASK_INPUT = "plate", "roto", "quadmask"
+ADD_INPUT, PROTECT_INPUT = "add_affected", "protect"
+RESULT_PLATE, RESULT_MATTES = "ResultPlate", "ResultMattes"
+GRID_NODE = "GridEdits"
+RESULT_READS = (RESULT_PLATE, RESULT_MATTES)
+
+# layers
+CLASSES = ("remove", "overlap", "affected", "keep")
+QUADMASK_LAYER = tuple(f"quadmask.{name}" for name in CLASSES)
+#: The blend's channel: `blend.A` in the file; Nuke reads A as alpha.
+BLEND = "blend.alpha"
+#: What the nodes need in between; it never leaves them.
+SCRATCH_LAYER = ("void.red", "void.green", "void.blue")
+
+# the states of a node, and the colour of its tile in each: 0xRRGGBB00, as Nuke packs it; 0 is Nuke's own colour
+IDLE, WAITING, RUNNING, DONE, FAILED, STOPPED = "", "waiting", "running", "done", "failed", "stopped"
+TILES = {
+    IDLE: 0x3D5A7300,
+    WAITING: 0x8A7A2E00,
+    RUNNING: 0xB3751A00,
+    DONE: 0x3F7A4A00,
+    FAILED: 0x9C2B2B00,
+    STOPPED: 0x5A5A5A00,
+}

@@ -1,0 +1,65 @@
+"""A server on this machine, started when it is needed and nothing answers."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Sequence  # noqa: UP035  -- Python 3.9 is Nuke 14's
+from urllib.parse import urlparse
+
+from void_server.api.errors import ServerUnreachable
+
+from .settings import Settings
+
+_LOCAL = ("127.0.0.1", "localhost", "::1")
+
+
+def can_start(settings: Settings, address: str) -> bool:
+    """Whether a server for ``address`` is one of this machine, and it is known how to start it."""
+    return bool(settings.server_command) and urlparse(address).hostname in _LOCAL
+
+
+def roots(settings: Settings, out: str) -> list[str]:
+    """The folders that it may use: home, those of the settings, and the disk or project that ``out`` is on."""
+    top = Path(*Path(out).parts[:2])
+    return list(dict.fromkeys([str(Path.home()), *settings.local_roots, str(top)]))
+
+
+def start(settings: Settings, address: str, out: str) -> bool:
+    """Start a server that outlives Nuke, so that jobs go on when Nuke is closed. Raises :class:`ServerUnreachable`."""
+    if not can_start(settings, address):
+        return False
+    command = [*settings.server_command, "--address", address]
+    for root in roots(settings, out):
+        command += ["--root", root]
+    log = Path(os.environ.get("VOID_HOME") or Path.home() / ".void") / "local_server.log"
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with open(log, "ab") as output:
+            subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=_environment(), **_detached()
+            )
+    except OSError as error:
+        raise ServerUnreachable(
+            f"The server on this machine cannot be started with {command[0]} ({error}); run: void install-nuke"
+        ) from error
+    return True
+
+
+def _detached() -> dict[str, int]:
+    if sys.platform == "win32":
+        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.DETACHED_PROCESS}
+    return {"start_new_session": True}
+
+
+def _environment() -> dict[str, str]:
+    """Without what Nuke sets for its own Python, which would break another one."""
+    own = ("PYTHONHOME", "PYTHONPATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+    return {name: value for name, value in os.environ.items() if name not in own}
+
+
+def describe(settings: Settings) -> Sequence[str]:
+    """How a server on this machine would be started, for the diagnostics."""
+    return settings.server_command or ["(not known; run: void install-nuke)"]

@@ -1,0 +1,294 @@
+"""One thread for each server: it alone talks to it, so that Nuke never waits."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from dataclasses import dataclass, replace
+from typing import Callable, Mapping, Optional, Sequence  # noqa: UP035  -- Python 3.9 is Nuke 14's
+
+from void_server.api.client import Client, Keys
+from void_server.api.errors import JobCancelled, ServerUnreachable, UnknownJob, VoidError
+from void_server.api.job import Job, JobState
+from void_server.api.shot import Shot
+
+from .pathmap import here, translated
+from .ticket import Ticket
+
+_PAUSE = 0.5
+_LONGEST_PAUSE = 8.0
+
+
+@dataclass(frozen=True)
+class Order:
+    """A shot to submit for a node in a view (empty where there is one only), and the folder for its version.
+
+    ``files`` are those to upload, None where the server reads them itself. ``source`` is the hash of what was exported.
+    """
+
+    node: str
+    view: str
+    shot: Shot
+    out: str
+    source: str
+    files: Optional[Mapping[str, Sequence[str]]] = None
+
+
+@dataclass(frozen=True)
+class Update:
+    """News of a node's job in one view.
+
+    ``folder`` is where its version is, once known here; ``arrived`` says that the whole result is in it. ``error`` ends
+    the matter; ``note`` is what to show instead of the job's own progress.
+    """
+
+    node: str
+    view: str
+    ticket: Optional[Ticket] = None
+    job: Optional[Job] = None
+    folder: str = ""
+    arrived: bool = False
+    error: Optional[VoidError] = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Line:
+    """How to reach a server: address, keys, the disks under their names here and there."""
+
+    address: str
+    keys: Optional[Keys] = None
+    disks: tuple[Mapping[str, str], ...] = ()
+    system: str = ""
+
+    def to_server(self, path: str) -> str:
+        """A path here as the server sees it."""
+        return translated(path, self.disks, here(), self.system or here())
+
+    def from_server(self, path: str) -> str:
+        """A path of the server's as it is here."""
+        return translated(path, self.disks, self.system or here(), here())
+
+
+class Monitor:
+    """Submits orders to one server and follows their jobs, in a thread of its own.
+
+    ``changed`` is called from that thread when there is news; :meth:`take` then gives it. ``start_server`` is called
+    once, from that thread, when nothing answers and a server can be started; it returns whether it did.
+    """
+
+    def __init__(self, line: Line, changed: Callable[[], None], start_server: Callable[[], bool] = lambda: False) -> None:
+        self.line = line
+        self._changed, self._start_server = changed, start_server
+        self._tasks: queue.Queue[Callable[[Client], None]] = queue.Queue()
+        self._lock = threading.Lock()
+        self._news: dict[tuple[str, str], Update] = {}
+        self._followed: dict[tuple[str, str], Ticket] = {}
+        self._last: dict[tuple[str, str], Job] = {}
+        self._stopped: set[tuple[str, str]] = set()
+        self._listing = False
+        self._listed: Optional[list[Job]] = None
+        self._pause = _PAUSE
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"VOID {line.address}", daemon=True)
+        self._thread.start()
+
+    # -- from any thread
+
+    def submit(self, order: Order) -> None:
+        """Submit an order, and follow its job."""
+        self._stopped.discard((order.node, order.view))
+        self._tasks.put(lambda client: self._submit(client, order))
+
+    def follow(self, node: str, ticket: Ticket) -> None:
+        """Follow a job that was submitted before."""
+        self._tasks.put(lambda client: self._followed.update({(node, ticket.view): ticket}))
+
+    def cancel(self, node: str, view: str) -> None:
+        """Stop a node's job, also while its frames are still on their way to the server."""
+        self._stopped.add((node, view))
+        self._tasks.put(lambda client: self._cancel(client, (node, view)))
+
+    def resume(self, node: str, ticket: Ticket) -> None:
+        """Go on with a job that has failed or was stopped."""
+        self._stopped.discard((node, ticket.view))
+        self._tasks.put(lambda client: self._resume(client, node, ticket))
+
+    def cancel_job(self, job: str) -> None:
+        """Stop any job of the server."""
+        self._tasks.put(lambda client: self._quietly(lambda: client.cancel(job)))
+
+    def resume_job(self, job: str) -> None:
+        """Go on with any job of the server."""
+        self._tasks.put(lambda client: self._quietly(lambda: client.resume(job)))
+
+    def list_jobs(self, wanted: bool) -> None:
+        """Keep a list of all jobs of the server for :meth:`jobs`, or stop doing so."""
+        self._listing = wanted
+        self._tasks.put(lambda client: None)
+
+    def jobs(self) -> Optional[list[Job]]:
+        """All jobs of the server, the newest first; None while it does not answer."""
+        with self._lock:
+            return self._listed
+
+    def take(self) -> list[Update]:
+        """The latest news of each node and view since the last call."""
+        with self._lock:
+            news, self._news = list(self._news.values()), {}
+        return news
+
+    def close(self) -> None:
+        """End the thread; jobs go on at the server."""
+        self._closing.set()
+        self._tasks.put(lambda client: None)
+        self._thread.join(timeout=5)
+
+    # -- in the thread
+
+    def _run(self) -> None:
+        with Client(self.line.address, keys=self.line.keys, timeout=4.0) as client:
+            while not self._closing.is_set():
+                idle = not self._followed and not self._listing
+                try:
+                    task = self._tasks.get(timeout=None if idle else self._pause)
+                except queue.Empty:
+                    self._look(client)
+                else:
+                    task(client)
+
+    def _post(self, update: Update) -> None:
+        with self._lock:
+            self._news[update.node, update.view] = update
+        self._changed()
+
+    def _end(self, update: Update) -> None:
+        key = update.node, update.view
+        self._followed.pop(key, None)
+        self._last.pop(key, None)
+        self._post(update)
+
+    def _submit(self, client: Client, order: Order) -> None:
+        key = order.node, order.view
+        try:
+            self._reach(client, order)
+            if key in self._stopped:
+                raise JobCancelled("Stopped before it was submitted.")
+            if order.files is None:
+                shot = _mapped(order.shot, self.line.to_server)
+                job = client.submit(shot, self.line.to_server(order.out))
+            else:
+                job = client.submit_files(order.shot, order.files, lambda done, all_: self._sent(key, "sending", done, all_))
+        except VoidError as error:
+            self._end(Update(order.node, order.view, error=error))
+            return
+        ticket = Ticket(job.id, self.line.address, order.view, order.out, order.files is not None, order.source)
+        self._followed[key] = ticket
+        self._tell(key, ticket, job)
+        if key in self._stopped:
+            self._cancel(client, key)
+
+    def _reach(self, client: Client, order: Order) -> None:
+        """Make sure that the server answers; start one where that is possible."""
+        try:
+            client.hello()
+        except ServerUnreachable:
+            if not self._start_server():
+                raise
+            self._post(Update(order.node, order.view, note="starting a server on this machine"))
+            for attempt in range(10):
+                try:
+                    client.hello()
+                    return
+                except ServerUnreachable:
+                    if attempt == 9 or self._closing.is_set():
+                        raise
+
+    def _sent(self, key: tuple[str, str], what: str, done: int, total: int) -> None:
+        if key in self._stopped or self._closing.is_set():
+            raise JobCancelled("Stopped while frames were on their way.")
+        self._post(Update(*key, ticket=self._followed.get(key), note=f"{what} {100 * done // max(total, 1)} %"))
+
+    def _cancel(self, client: Client, key: tuple[str, str]) -> None:
+        ticket = self._followed.get(key)
+        if ticket:
+            self._quietly(lambda: client.cancel(ticket.job))
+
+    def _resume(self, client: Client, node: str, ticket: Ticket) -> None:
+        try:
+            job = client.resume(ticket.job)
+        except VoidError as error:
+            self._end(Update(node, ticket.view, ticket, error=error))
+            return
+        self._followed[node, ticket.view] = ticket
+        self._tell((node, ticket.view), ticket, job)
+
+    def _quietly(self, ask: Callable[[], object]) -> None:
+        """Ask for what may have happened by itself; the next look shows how things stand."""
+        try:
+            ask()
+        except VoidError as error:
+            for node, view in self._followed:
+                self._post(Update(node, view, self._followed[node, view], note=str(error)))
+
+    def _look(self, client: Client) -> None:
+        """See how all followed jobs stand."""
+        try:
+            for key, ticket in list(self._followed.items()):
+                self._look_at(client, key, ticket)
+            if self._listing:
+                listed = client.jobs()
+                with self._lock:
+                    changed, self._listed = listed != self._listed, listed
+                if changed:
+                    self._changed()
+            self._pause = _PAUSE
+        except ServerUnreachable:
+            self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+            with self._lock:
+                self._listed = None
+            for key, ticket in self._followed.items():
+                self._post(Update(*key, ticket=ticket, note="the server does not answer; asking again"))
+                self._last.pop(key, None)
+
+    def _look_at(self, client: Client, key: tuple[str, str], ticket: Ticket) -> None:
+        try:
+            job = client.status(ticket.job)
+        except ServerUnreachable:
+            raise
+        except UnknownJob as error:
+            self._end(Update(*key, ticket=ticket, error=error))
+            return
+        if job == self._last.get(key):
+            return
+        if job.state is JobState.DONE and ticket.upload:
+            try:
+                folder = client.download(job.id, ticket.out, lambda done, all_: self._sent(key, "fetching", done, all_))
+            except JobCancelled:
+                return
+            except (VoidError, OSError) as error:
+                failure = error if isinstance(error, VoidError) else VoidError(f"The result cannot be written: {error}.")
+                self._end(Update(*key, ticket=ticket, error=failure))
+                return
+            self._end(Update(*key, ticket=ticket, job=job, folder=folder, arrived=True))
+            return
+        self._tell(key, ticket, job)
+
+    def _tell(self, key: tuple[str, str], ticket: Ticket, job: Job) -> None:
+        self._last[key] = job
+        folder = "" if ticket.upload else self.line.from_server(job.folder)
+        update = Update(*key, ticket=ticket, job=job, folder=folder, arrived=job.state is JobState.DONE)
+        if job.state.ended:
+            self._end(update)
+        else:
+            self._post(update)
+
+
+def _mapped(shot: Shot, to_server: Callable[[str], str]) -> Shot:
+    return replace(
+        shot,
+        plate=to_server(shot.plate),
+        roto=to_server(shot.roto),
+        quadmask=to_server(shot.quadmask) if shot.quadmask else None,
+        ocio=to_server(shot.ocio) if shot.ocio else None,
+    )

@@ -1,0 +1,102 @@
+"""Where results go and what versions there are."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional  # noqa: UP035  -- Python 3.9 is Nuke 14's
+
+from void_server.api.errors import SettingError
+
+_VERSION_IN_NAME = re.compile(r"[._-]?v\d+$", re.IGNORECASE)
+_MANIFEST = "job.json"
+
+
+def output_folder(template: str, script: str, node: str) -> Path:
+    """The folder for a node's versions, from ``template`` with {script_dir}, {script}, {node} and {user}.
+
+    ``script`` is the path of the saved script, empty for an untitled one; {script} is its name without version, as the
+    version of a result is its own. Raises :class:`SettingError`.
+    """
+    if not script and ("{script_dir}" in template or "{script}" in template):
+        raise SettingError("The script has no name yet; save it first, or give this node an output folder of its own.")
+    path = Path(script)
+    values = {
+        "script_dir": path.parent.as_posix(),
+        "script": _VERSION_IN_NAME.sub("", path.stem) or path.stem,
+        "node": node.replace(".", "_"),
+        "user": getpass.getuser(),
+    }
+    try:
+        folder = template.format(**values)
+    except (KeyError, IndexError, ValueError) as error:
+        known = ", ".join("{" + name + "}" for name in values)
+        raise SettingError(f"The output folder {template!r} cannot be filled in ({error}); known are {known}.") from error
+    if not Path(folder).is_absolute():
+        raise SettingError(f"The output folder {folder!r} is not an absolute path; begin it with / or a drive.")
+    return Path(folder)
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished version: its folder, its views (none: one for all), its frames, and whether it has a plate."""
+
+    folder: Path
+    views: tuple[str, ...]
+    first: int
+    last: int
+    has_plate: bool
+    source: str = ""
+
+    @property
+    def name(self) -> str:
+        """The version, such as v001."""
+        return self.folder.name
+
+    @property
+    def _below(self) -> str:
+        return f"{self.folder.as_posix()}/%V/v001" if self.views else self.folder.as_posix()
+
+    @property
+    def plate(self) -> str:
+        """The counterfactual plate, as a Read's file."""
+        return f"{self._below}/plate/void_plate.%04d.exr"
+
+    @property
+    def mattes(self) -> str:
+        """The mattes, as a Read's file."""
+        return f"{self._below}/mattes/void_mattes.%04d.exr"
+
+    def quadmask(self, view: str) -> str:
+        """The quadmask of a view, as a sequence."""
+        return f"{self._below.replace('%V', view)}/quadmask/void_quadmask.%04d.exr"
+
+    def report(self) -> Path:
+        """The report to open in a browser."""
+        return Path(self._below.replace("%V", self.views[0] if self.views else "")) / "report" / "report.html"
+
+
+def result_in(folder: Path) -> Optional[Result]:
+    """The finished version in ``folder``, None where it is not finished in every view."""
+    manifests = [folder / _MANIFEST] if (folder / _MANIFEST).is_file() else sorted(folder.glob(f"*/v001/{_MANIFEST}"))
+    views = tuple(manifest.parents[1].name for manifest in manifests if manifest.parent != folder)
+    started = {path.parent.name for path in folder.glob("*/v001")}
+    if not manifests or started - set(views):
+        return None
+    try:
+        found = [json.loads(manifest.read_text(encoding="utf-8")) for manifest in manifests]
+        frames = [frame for manifest in found for frame in manifest["frames"]]
+        has_plate = not any(manifest["shot"]["settings"]["only_quadmask"] for manifest in found)
+    except (OSError, ValueError, KeyError):
+        # somebody else's file, or one that is just being written: not a version of ours
+        return None
+    return Result(folder, views, min(frames), max(frames), has_plate)
+
+
+def results(out: Path) -> list[Result]:
+    """The finished versions in an output folder, the oldest first."""
+    folders = sorted(out.glob("v[0-9][0-9][0-9]*")) if out.is_dir() else []
+    return [found for found in map(result_in, folders) if found]

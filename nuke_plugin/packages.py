@@ -1,0 +1,22 @@
+"""Where the plugin keeps pyzmq and msgpack for each of Nuke's Python versions, as compiled packages differ."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def folder(root: Path = ROOT, python: tuple[int, int] = sys.version_info[:2], system: str | None = None) -> Path:
+    """The packages of one Python version on one system, such as packages/py311-linux-x86_64."""
+    here = system or f"{platform.system()}-{platform.machine()}".lower()
+    return root / "packages" / f"py{python[0]}{python[1]}-{here}"
+
+
+def activate() -> None:
+    """Let this interpreter find its packages; those that it has already come first."""
+    found = folder()
+    if found.is_dir() and str(found) not in sys.path:
+        sys.path.append(str(found))
