@@ -5,9 +5,10 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import Optional  # noqa: UP035  -- Python 3.9 is Nuke 14's
+from typing import Optional
 
 import nuke
+
 from void_server.api.client import Client
 from void_server.api.errors import InputError, ServerUnreachable, SettingError, VoidError
 from void_server.api.files import new_version_folder

@@ -13,12 +13,12 @@ from pathlib import Path
 # Nuke runs this as a file; the plugin's folder may not be on its path then
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import nuke  # noqa: E402
-from void_server.api.errors import InputError, SettingError, VoidError  # noqa: E402
+import nuke
 
-from nuke_plugin import actions, session  # noqa: E402
-from nuke_plugin import knobs as k  # noqa: E402
-from nuke_plugin.voidnode import VoidNode, is_void  # noqa: E402
+from nuke_plugin import actions, session
+from nuke_plugin import knobs as k
+from nuke_plugin.voidnode import VoidNode, is_void
+from void_server.api.errors import InputError, SettingError, VoidError
 
 
 def run(script: str, names: list[str], *, frames: str = "", save: bool = False) -> None:
@@ -41,7 +41,7 @@ def run(script: str, names: list[str], *, frames: str = "", save: bool = False) 
             actions.remove(void)
         else:
             actions.generate_quadmask(void)
-        session.wait(void, lambda status, name=name: nuke.tprint(f"{name}: {status}"))
+        session.wait(void, nuke.tprint)
         shown = void.shown
         nuke.tprint(f"{name}: {shown.folder if shown else 'no result'}")
     if save:

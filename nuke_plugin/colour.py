@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Optional  # noqa: UP035  -- Python 3.9 is Nuke 14's
+from typing import Optional, cast
 
 import nuke
+
 from void_server.api.errors import ColourError
 from void_server.api.shot import SCENE_LINEAR_REC709
 
@@ -41,7 +42,7 @@ def _config(root: nuke.Node) -> Optional[str]:
     named = os.environ.get("OCIO", "")
     if not named and str(root["colorManagement"].value()) == "OCIO":
         if str(root["OCIO_config"].value()) == "custom":
-            named = str(root["customOCIOConfigPath"].getEvaluatedValue())
+            named = str(cast(nuke.File_Knob, root["customOCIOConfigPath"]).evaluate())
         else:
             folder = Path(nuke.EXE_PATH).parent / "plugins" / "OCIOConfigs" / "configs"
             shipped = folder / str(root["OCIO_config"].value()) / "config.ocio"

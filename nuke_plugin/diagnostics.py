@@ -9,9 +9,10 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional  # noqa: UP035  -- Python 3.9 is Nuke 14's
+from typing import Optional
 
 import nuke
+
 import void_server
 from void_server.api.client import Client
 from void_server.api.errors import VoidError

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import functools
 import traceback
-from typing import Callable  # noqa: UP035  -- Python 3.9 is Nuke 14's
+from typing import Callable
 
 import nuke
+
 from void_server.api.errors import VoidError
 
 from . import actions, session

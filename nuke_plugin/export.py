@@ -7,9 +7,10 @@ import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterator, Optional, Sequence  # noqa: UP035  -- Python 3.9 is Nuke 14's
+from typing import Iterator, Optional, Sequence
 
 import nuke
+
 from void_server.api.errors import JobCancelled, SequenceError
 
 from . import knobs as k

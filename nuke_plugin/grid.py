@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Optional  # noqa: UP035  -- Python 3.9 is Nuke 14's
+from typing import Optional
 
 from void_server.api.errors import SettingError
 

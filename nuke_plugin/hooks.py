@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import runpy
-from typing import Any, Callable, Mapping, Optional  # noqa: UP035  -- Python 3.9 is Nuke 14's
+from typing import Any, Callable, Mapping, Optional
 
 from void_server.api.errors import SettingError, VoidError
 

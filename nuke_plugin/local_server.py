@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Sequence  # noqa: UP035  -- Python 3.9 is Nuke 14's
+from typing import Sequence
 from urllib.parse import urlparse
 
 from void_server.api.errors import ServerUnreachable
@@ -14,6 +14,8 @@ from void_server.api.errors import ServerUnreachable
 from .settings import Settings
 
 _LOCAL = ("127.0.0.1", "localhost", "::1")
+#: CREATE_NEW_PROCESS_GROUP and DETACHED_PROCESS: neither Nuke's console nor its Ctrl-C are the server's.
+_DETACHED = 0x00000208 if sys.platform == "win32" else 0
 
 
 def can_start(settings: Settings, address: str) -> bool:
@@ -39,19 +41,19 @@ def start(settings: Settings, address: str, out: str) -> bool:
         log.parent.mkdir(parents=True, exist_ok=True)
         with open(log, "ab") as output:
             subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=_environment(), **_detached()
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=_environment(),
+                creationflags=_DETACHED,
+                start_new_session=True,
             )
     except OSError as error:
         raise ServerUnreachable(
             f"The server on this machine cannot be started with {command[0]} ({error}); run: void install-nuke"
         ) from error
     return True
-
-
-def _detached() -> dict[str, int]:
-    if sys.platform == "win32":
-        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.DETACHED_PROCESS}
-    return {"start_new_session": True}
 
 
 def _environment() -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import nuke
+
 from void_server.api.errors import VoidError
 
 from . import actions, diagnostics

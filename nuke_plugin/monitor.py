@@ -5,10 +5,11 @@ from __future__ import annotations
 import queue
 import threading
 from dataclasses import dataclass, replace
-from typing import Callable, Mapping, Optional, Sequence  # noqa: UP035  -- Python 3.9 is Nuke 14's
+from functools import partial
+from typing import Callable, Mapping, Optional, Sequence
 
 from void_server.api.client import Client, Keys
-from void_server.api.errors import JobCancelled, ServerUnreachable, UnknownJob, VoidError
+from void_server.api.errors import JobCancelled, JobFailed, ServerUnreachable, UnknownJob, VoidError
 from void_server.api.job import Job, JobState
 from void_server.api.shot import Shot
 
@@ -77,7 +78,7 @@ class Monitor:
     once, from that thread, when nothing answers and a server can be started; it returns whether it did.
     """
 
-    def __init__(self, line: Line, changed: Callable[[], None], start_server: Callable[[], bool] = lambda: False) -> None:
+    def __init__(self, line: Line, changed: Callable[[], None], start_server: Callable[[], bool]) -> None:
         self.line = line
         self._changed, self._start_server = changed, start_server
         self._tasks: queue.Queue[Callable[[Client], None]] = queue.Queue()
@@ -102,7 +103,7 @@ class Monitor:
 
     def follow(self, node: str, ticket: Ticket) -> None:
         """Follow a job that was submitted before."""
-        self._tasks.put(lambda client: self._followed.update({(node, ticket.view): ticket}))
+        self._tasks.put(lambda _: self._followed.update({(node, ticket.view): ticket}))
 
     def cancel(self, node: str, view: str) -> None:
         """Stop a node's job, also while its frames are still on their way to the server."""
@@ -125,7 +126,7 @@ class Monitor:
     def list_jobs(self, wanted: bool) -> None:
         """Keep a list of all jobs of the server for :meth:`jobs`, or stop doing so."""
         self._listing = wanted
-        self._tasks.put(lambda client: None)
+        self._tasks.put(lambda _: None)
 
     def jobs(self) -> Optional[list[Job]]:
         """All jobs of the server, the newest first; None while it does not answer."""
@@ -141,7 +142,7 @@ class Monitor:
     def close(self) -> None:
         """End the thread; jobs go on at the server."""
         self._closing.set()
-        self._tasks.put(lambda client: None)
+        self._tasks.put(lambda _: None)
         self._thread.join(timeout=5)
 
     # -- in the thread
@@ -178,7 +179,7 @@ class Monitor:
                 shot = _mapped(order.shot, self.line.to_server)
                 job = client.submit(shot, self.line.to_server(order.out))
             else:
-                job = client.submit_files(order.shot, order.files, lambda done, all_: self._sent(key, "sending", done, all_))
+                job = client.submit_files(order.shot, order.files, partial(self._sent, key, "sending"))
         except VoidError as error:
             self._end(Update(order.node, order.view, error=error))
             return
@@ -263,12 +264,17 @@ class Monitor:
             return
         if job.state is JobState.DONE and ticket.upload:
             try:
-                folder = client.download(job.id, ticket.out, lambda done, all_: self._sent(key, "fetching", done, all_))
+                folder = client.download(job.id, ticket.out, partial(self._sent, key, "fetching"))
             except JobCancelled:
                 return
-            except (VoidError, OSError) as error:
-                failure = error if isinstance(error, VoidError) else VoidError(f"The result cannot be written: {error}.")
+            except OSError as error:
+                failure = JobFailed(f"The result cannot be written to {ticket.out}: {error}; then press Resume.")
                 self._end(Update(*key, ticket=ticket, error=failure))
+                return
+            except ServerUnreachable:
+                raise
+            except VoidError as error:
+                self._end(Update(*key, ticket=ticket, error=error))
                 return
             self._end(Update(*key, ticket=ticket, job=job, folder=folder, arrived=True))
             return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Sequence  # noqa: UP035  -- Python 3.9 is Nuke 14's
+from typing import Sequence
 
 from . import knobs as k
 from .nodetext import Expression, Group, KnobType, Node, UserKnob, Value
@@ -153,7 +153,11 @@ def _settings() -> list[UserKnob]:
             "+STARTLINE",
         ),
         UserKnob(
-            KnobType.BBOX, k.ROI, "", "The region of interest in pixels: left, bottom, right, top.", flags=("-STARTLINE",)
+            KnobType.BBOX,
+            k.ROI,
+            "",
+            "The region of interest in pixels: left, bottom, right, top.",
+            flags=("-STARTLINE",),
         ),
     ]
 
@@ -183,7 +187,7 @@ def _info() -> list[UserKnob]:
         _button(k.JOBS_PANEL, "Jobs", "Open the panel VOID Jobs.", "+STARTLINE"),
         _button(k.DOCUMENTATION, "Documentation", "Open the artist's guide.", "-STARTLINE"),
         _button(k.CHECK, "Check environment", "Check packages, settings, disk and server, and say what is wrong."),
-        _button(k.DIAGNOSTICS, "Copy diagnostics", "Copy all that support needs to know to the clipboard.", "-STARTLINE"),
+        _button(k.DIAGNOSTICS, "Copy diagnostics", "Put all that support needs on the clipboard.", "-STARTLINE"),
     ]
 
 
@@ -273,8 +277,8 @@ def _header(kind: str) -> dict[str, Value]:
 
 
 _HELP = {
-    k.REMOVE_NODE: "VOID Remove: takes the object in the roto out of the plate, with its shadow, its reflection and all "
-    "that it did to the scene. Press Remove; the result comes back into this node.",
+    k.REMOVE_NODE: "VOID Remove: takes the object in the roto out of the plate, with its shadow, its reflection and "
+    "all that it did to the scene. Press Remove; the result comes back into this node.",
     k.QUADMASK_NODE: "VOID Quadmask: finds what the removal of the object changes, as the layer quadmask, "
     "to be looked at, painted on, and given to VOID Remove.",
 }
@@ -300,7 +304,7 @@ def remove() -> Group:
             "The scene after the removal, such as: A lime falls on the table. Never the removal itself. "
             "For engines that take words.",
         ),
-        _choice(k.ENGINE, "engine", ("cleanplate",), "Makes the new pixels. cleanplate: from other frames, on the CPU."),
+        _choice(k.ENGINE, "engine", ("cleanplate",), "Makes the new pixels. cleanplate: out of other frames."),
         *_shared_choices(),
         *_settings(),
         _line("line_finish", "finish"),
@@ -411,8 +415,8 @@ def quadmask() -> Group:
             KnobType.MULTILINE,
             k.GRID,
             "cells",
-            "One change per line, such as 1001-1040:r5c7=affected or r0c0=keep; rows and columns count from the top left, "
-            "from 0. Later lines win.",
+            "One change per line, such as 1001-1040:r5c7=affected or r0c0=keep; rows and columns count from 0 at "
+            "the top left. Later lines win.",
         ),
         *_settings(),
         *_info(),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
-from typing import Iterator, Sequence, Union  # noqa: UP035  -- Python 3.9 is Nuke 14's
+from typing import Iterator, Mapping, Sequence, Union
 
 #: A knob's value: text is quoted, an :class:`Expression` is linked, a tuple is several values.
-Value = Union[str, int, float, bool, "Expression", tuple]
+Value = Union[str, int, float, bool, "Expression", "tuple[Value, ...]"]
 
 
 class KnobType(enum.IntEnum):
@@ -35,7 +35,7 @@ class Expression:
 
 @dataclass(frozen=True)
 class UserKnob:
-    """A knob that the node adds. ``items`` are the choices of a pulldown, ``text`` a button's code or a text's words."""
+    """A knob that the node adds. ``items`` are a pulldown's choices, ``text`` a button's code or a text's words."""
 
     type: KnobType
     name: str
@@ -70,7 +70,7 @@ class Node:
 
     type: str
     name: str
-    knobs: dict[str, Value] = field(default_factory=dict)
+    knobs: Mapping[str, Value] = field(default_factory=dict)
     inputs: Sequence[str | None] = ()
     position: tuple[int, int] = (0, 0)
 
@@ -81,9 +81,9 @@ class Group:
 
     name: str
     user_knobs: Sequence[UserKnob]
-    layers: dict[str, Sequence[str]]
+    layers: Mapping[str, Sequence[str]]
     nodes: Sequence[Node]
-    knobs: dict[str, Value] = field(default_factory=dict)
+    knobs: Mapping[str, Value] = field(default_factory=dict)
 
     def text(self) -> str:
         """The whole file. Raises ValueError where a node names an input that does not come before it."""

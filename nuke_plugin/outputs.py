@@ -7,7 +7,7 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional  # noqa: UP035  -- Python 3.9 is Nuke 14's
+from typing import Optional
 
 from void_server.api.errors import SettingError
 
@@ -34,7 +34,9 @@ def output_folder(template: str, script: str, node: str) -> Path:
         folder = template.format(**values)
     except (KeyError, IndexError, ValueError) as error:
         known = ", ".join("{" + name + "}" for name in values)
-        raise SettingError(f"The output folder {template!r} cannot be filled in ({error}); known are {known}.") from error
+        raise SettingError(
+            f"The output folder {template!r} cannot be filled in ({error}); known are {known}."
+        ) from error
     if not Path(folder).is_absolute():
         raise SettingError(f"The output folder {folder!r} is not an absolute path; begin it with / or a drive.")
     return Path(folder)

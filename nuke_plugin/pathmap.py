@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import platform
-from typing import Mapping, Sequence  # noqa: UP035  -- Python 3.9 is Nuke 14's
+from typing import Mapping, Sequence
 
 
 def here() -> str:
-    """This system: linux, windows or darwin."""
+    """The system that this runs on: linux, windows or darwin."""
     return platform.system().lower()
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 import threading
 import traceback
 from pathlib import Path
-from typing import Callable, Optional  # noqa: UP035  -- Python 3.9 is Nuke 14's
+from typing import Callable, Optional
 
 import nuke
+
 from void_server.api.errors import JobCancelled, VoidError
 from void_server.api.job import Job, JobState
 
@@ -75,7 +76,7 @@ def drain() -> None:
                 _bring(update)
             except Exception:  # one node that fails must not keep news from the others
                 nuke.tprint(traceback.format_exc())
-    for listener in list(listeners):
+    for listener in listeners:
         listener()
 
 
@@ -250,7 +251,8 @@ def _finish(void: VoidNode, views: dict[str, Update]) -> None:
         )
         return
     void.show_result(result, source)
-    void.refresh_versions(folder.parent, result.name)
     warnings = [warning for update in views.values() if update.job for warning in update.job.warnings]
     what = "Done" if result.has_plate else "The quadmask is ready; look at it with view quadmask"
-    void.show(k.DONE, " ".join([f"{what}: {result.name}, frames {result.first}-{result.last}.", *warnings]), result.name)
+    void.show(
+        k.DONE, " ".join([f"{what}: {result.name}, frames {result.first}-{result.last}.", *warnings]), result.name
+    )

@@ -7,7 +7,7 @@ import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Mapping, Optional  # noqa: UP035  -- Python 3.9 is Nuke 14's
+from typing import Any, Mapping, Optional
 
 from void_server.api.client import Keys, default_address
 from void_server.api.errors import SettingError

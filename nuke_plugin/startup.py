@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.util
-from typing import Any, Callable  # noqa: UP035  -- Python 3.9 is Nuke 14's
+from typing import Any, Callable
 
 import nuke
 

@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 from pathlib import Path
-from typing import Iterator  # noqa: UP035  -- Python 3.9 is Nuke 14's
+from typing import Iterator
 
 import nuke
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import uuid
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Iterator, Optional, cast  # noqa: UP035  -- Python 3.9 is Nuke 14's
+from typing import Iterator, Optional, cast
 
 import nuke
+
 from void_server.api.errors import SettingError
 
 from . import grid, outputs
@@ -189,6 +190,8 @@ class VoidNode:
             self.node[k.HAS_MATTES].setValue(int(result is not None))
             self.node[k.FOLDER].setValue(result.folder.as_posix() if result else "")
             self.node[k.SOURCE].setValue(source)
+            if result is not None:
+                self.refresh_versions(result.folder.parent, result.name)
 
     def apply_grid(self) -> None:
         """Put the grid's edits into effect. Raises :class:`SettingError` naming the line that is wrong."""

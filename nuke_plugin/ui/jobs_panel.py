@@ -6,10 +6,11 @@ import time
 import webbrowser
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional  # noqa: UP035  -- Python 3.9 is Nuke 14's
+from typing import Optional
 
 import nuke
 import nukescripts
+
 from void_server.api.job import Job, JobState
 
 from .. import session, settings
@@ -180,8 +181,7 @@ class JobsPanel(QtWidgets.QWidget):
                 _ID: job.id,
             }
             for column, text in texts.items():
-                self._set(number, column, text)
-            self._table.item(number, _STATE).setForeground(QtGui.QColor(_COLOURS[job.state]))
+                self._set(number, column, text, _COLOURS[job.state] if column == _STATE else None)
             self._set_progress(number, job)
         self._table.blockSignals(False)
         index = next((i for i, row in enumerate(rows) if chosen and row.job.id == chosen.job.id), 0 if rows else -1)
@@ -189,13 +189,15 @@ class JobsPanel(QtWidgets.QWidget):
             self._table.selectRow(index)
         self._show_details()
 
-    def _set(self, row: int, column: int, text: str) -> None:
+    def _set(self, row: int, column: int, text: str, colour: Optional[str]) -> None:
         item = self._table.item(row, column)
         if item is None:
             item = QtWidgets.QTableWidgetItem()
             self._table.setItem(row, column, item)
         if item.text() != text:
             item.setText(text)
+        if colour:
+            item.setForeground(QtGui.QColor(colour))
 
     def _set_progress(self, row: int, job: Job) -> None:
         bar = self._table.cellWidget(row, _PROGRESS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Optional  # noqa: UP035  -- Python 3.9 is Nuke 14's
+from typing import Optional
 
 from void_server.api.client import Client
 from void_server.api.errors import VoidError
@@ -61,9 +61,7 @@ class SettingsDialog(QtWidgets.QDialog):
     def test_server(self) -> None:
         """Ask the server that is written in the field who it is."""
         values = self._values()
-        entered = settings.Settings(
-            **{name: values[name] for name in ("server", "key", "server_key")},
-        )
+        entered = settings.Settings(server=values["server"], key=values["key"], server_key=values["server_key"])
         try:
             with Client(entered.address, keys=entered.keys, timeout=3) as client:
                 info = client.hello()

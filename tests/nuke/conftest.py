@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-import OpenImageIO as oiio
+import OpenImageIO as oiio  # noqa: N813
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]

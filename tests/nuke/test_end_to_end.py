@@ -2,21 +2,733 @@
 
 from __future__ import annotations
 
+import json
+import os
+import time
 from pathlib import Path
 
+import nuke
 import numpy as np
+import pytest
+from conftest import (
+    RunningServer,
+    picture,
+    pixels,
+    press,
+    read_node,
+    rgb,
+    state,
+    void_quadmask,
+    void_remove,
+    wait_for,
+    wait_until_done,
+)
 
-from conftest import picture, pixels, press, read_node, rgb, void_remove, wait_until_done
+
+@pytest.fixture
+def shot(plugin, sample):
+    """Reads of plate and roto in a fresh script."""
+    return read_node(sample / "plate"), read_node(sample / "roto")
 
 
-def test_press_remove_and_see_the_result(plugin, server, sample):
-    plate, roto = read_node(sample / "plate"), read_node(sample / "roto")
+def versions(node):
+    return Path(nuke.script_directory()) / "void" / "sh010_comp" / node.name()
+
+
+def matte(image, name):
+    return image.channel(f"quadmask.{name}", image.bbox)
+
+
+def slow(node):
+    """Make the node's job long enough to be met while it runs: the same frames many times over."""
+    node["frames"].setValue("custom")
+    node["custom_range"].setValue("1001-1012")
+
+
+# -- the way of a press
+
+
+def test_press_remove_and_see_the_result(shot, server):
+    plate, roto = shot
     node = void_remove(plate, roto, address=server.address)
-    before = picture(node, 1005)
-    assert np.array_equal(rgb(before), rgb(picture(plate, 1005)))
+    assert np.array_equal(rgb(picture(node, 1005)), rgb(picture(plate, 1005)))
     press(node, "remove")
     wait_until_done(node)
-    out = Path(plugin.script_directory()) / "void" / "sh010_comp" / node.name() / "v001"
+    assert node["result"].value() == "v001"
     for frame in (1001, 1006, 1012):
-        shown = picture(node, frame)
-        assert np.array_equal(rgb(shown), pixels(out / "plate" / f"void_plate.{frame}.exr"))
+        shown, original = picture(node, frame), picture(plate, frame)
+        assert np.array_equal(rgb(shown), pixels(versions(node) / "v001/plate" / f"void_plate.{frame}.exr"))
+        blend = shown.channel("blend.alpha", shown.bbox)
+        assert 0 < (blend > 0).mean() < 0.6
+        # not one bit differs where nothing was rewritten, and something does where it was
+        assert np.array_equal(rgb(shown)[blend == 0], rgb(original)[blend == 0])
+        assert not np.array_equal(rgb(shown)[blend > 0], rgb(original)[blend > 0])
+        assert np.array_equal(sum(matte(shown, name) for name in ("remove", "overlap", "affected", "keep")),
+                              np.ones_like(blend))  # fmt: skip
+        assert "void.red" not in shown.channels
+
+
+def test_the_press_returns_at_once_and_progress_is_seen(shot, server):
+    node = void_remove(*shot, address=server.address)
+    press(node, "remove")
+    assert state(node) == "waiting"
+    seen = set()
+    wait_for(lambda: seen.add((state(node), node["tile_color"].value())) or state(node) == "done")
+    assert {"waiting", "done"} <= {one for one, _ in seen}
+    assert len({colour for _, colour in seen}) == len({one for one, _ in seen})
+
+
+def test_outside_the_results_frames_the_plate_passes(shot, server):
+    plate, roto = shot
+    node = void_remove(plate, roto, address=server.address)
+    node["frames"].setValue("custom")
+    node["custom_range"].setValue("1003-1006")
+    press(node, "remove")
+    wait_until_done(node)
+    assert not np.array_equal(rgb(picture(node, 1005)), rgb(picture(plate, 1005)))
+    assert np.array_equal(rgb(picture(node, 1010)), rgb(picture(plate, 1010)))
+
+
+def test_views_of_the_node(shot, server):
+    plate, roto = shot
+    node = void_remove(plate, roto, address=server.address)
+    press(node, "remove")
+    wait_until_done(node)
+    result = rgb(picture(node, 1006))
+    shown = {}
+    for view in node["view"].values():
+        node["view"].setValue(view)
+        shown[view] = rgb(picture(node, 1006))
+    assert np.array_equal(shown["plate"], rgb(picture(plate, 1006)))
+    assert np.allclose(shown["difference"], np.abs(shown["plate"] - result))
+    for name in ("remove", "affected", "keep"):
+        assert np.array_equal(shown[name][..., 0], matte(picture(node, 1006), name))
+    reddened = shown["quadmask"][..., 0] - shown["plate"][..., 0]
+    assert reddened[shown["remove"][..., 0] > 0].mean() > reddened[shown["keep"][..., 0] > 0].mean() + 0.1
+    # whatever the viewer shows, a render gets the result
+    node["view"].setValue("difference")
+    nuke.standin.gui = False
+    assert np.array_equal(rgb(picture(node, 1006)), result)
+
+
+# -- quadmasks
+
+
+def test_a_generated_quadmask_is_used_by_remove(shot, server):
+    node = void_remove(*shot, address=server.address)
+    press(node, "generate_quadmask")
+    wait_until_done(node)
+    mask = picture(node, 1006)
+    assert matte(mask, "remove").any()
+    assert np.array_equal(rgb(mask), rgb(picture(shot[0], 1006)))
+    press(node, "remove")
+    wait_until_done(node)
+    job = json.loads((versions(node) / "v002" / "job.json").read_text())
+    assert job["shot"]["quadmask"].startswith((versions(node) / "v001" / "quadmask").as_posix())
+
+
+def test_a_generated_quadmask_is_not_used_after_the_roto_changed(shot, server):
+    plate, roto = shot
+    change = nuke.nodes.Expression()
+    change.setInput(0, roto)
+    node = void_remove(plate, change, address=server.address)
+    press(node, "generate_quadmask")
+    wait_until_done(node)
+    change["expr3"].setValue("x < 96 ? a : 0")
+    press(node, "remove")
+    wait_until_done(node)
+    assert json.loads((versions(node) / "v002" / "job.json").read_text())["shot"]["quadmask"] is None
+
+
+def test_a_painted_patch_is_rewritten(shot, server):
+    plate, roto = shot
+    quadmask = void_quadmask(plate, roto, address=server.address)
+    press(quadmask, "generate_quadmask")
+    wait_until_done(quadmask)
+    # as RotoPaint does: affected becomes 1 in a patch, keep is left as it was
+    paint = nuke.nodes.Expression()
+    paint.setInput(0, quadmask)
+    layer = ["quadmask.remove", "quadmask.overlap", "quadmask.affected", "quadmask.keep"]
+    paint["channel0"].fromScript("{-quadmask.remove -quadmask.overlap quadmask.affected -quadmask.keep}")
+    paint["expr0"].setValue("x < 20 && y < 20 ? 1 : quadmask.affected")
+    for row in (1, 2, 3):
+        paint[f"channel{row}"].fromScript("{none none none -rgba.alpha}")
+    node = void_remove(plate, roto, paint, address=server.address)
+    press(node, "remove")
+    wait_until_done(node)
+    shown = picture(node, 1006)
+    assert matte(shown, "affected")[-20:, :20].all()
+    assert (shown.channel("blend.alpha", shown.bbox)[-20:, :20] == 1).all()
+    assert matte(shown, "remove").any()
+    assert set(layer) <= set(shown.channels)
+
+
+def test_without_a_roto_the_quadmasks_object_is_removed(shot, server):
+    plate, roto = shot
+    quadmask = void_quadmask(plate, roto, address=server.address)
+    node = void_remove(plate, None, quadmask, address=server.address)
+    press(node, "remove")
+    wait_until_done(node)
+    shown = picture(node, 1006)
+    expected = picture(roto, 1006).channel("rgba.alpha", shown.bbox) > 0.5
+    assert np.array_equal(matte(shown, "remove") > 0, expected)
+
+
+def test_quadmask_node_edits_live(shot):
+    plate, roto = shot
+    add, protect = nuke.nodes.Expression(), nuke.nodes.Expression()
+    for node, where in ((add, "x >= 100"), (protect, "y >= 54")):
+        node.setInput(0, plate)
+        node["expr3"].setValue(where)
+    node = void_quadmask(plate, roto, add, protect)
+    shown = picture(node, 1006)
+    objects = picture(roto, 1006).channel("rgba.alpha", shown.bbox) > 0.5
+    y, x = np.mgrid[107:-1:-1, 0:192]
+    kept = y >= 54
+    assert np.array_equal(matte(shown, "keep") > 0, kept | (~objects & (x < 100)))
+    assert np.array_equal(matte(shown, "overlap") > 0, ~kept & objects & (x >= 100))
+    assert np.array_equal(matte(shown, "remove") > 0, ~kept & objects & (x < 100))
+    assert np.array_equal(matte(shown, "affected") > 0, ~kept & ~objects & (x >= 100))
+
+
+def test_grid_cells_toggle(shot):
+    node = void_quadmask(*shot)
+    node["cell"].setValue([30.0, 20.0])
+    press(node, "grid_affected")
+    assert node["grid"].getText() == "1001-1012:r6c2=affected"
+    size = 108 / 8
+    y, x = np.mgrid[107:-1:-1, 0:192]
+    cell = (x >= 2 * size) & (x < 3 * size) & (107 - y >= 6 * size) & (107 - y < 7 * size)
+    shown = picture(node, 1006)
+    assert np.array_equal((matte(shown, "affected") + matte(shown, "overlap")) > 0, cell)
+    press(node, "grid_keep")
+    assert not (matte(picture(node, 1006), "affected")).any()
+    press(node, "grid_clear")
+    assert node["grid"].getText() == ""
+    node["grid"].setValue("1001-1003:r1c1=affected")
+    assert matte(picture(node, 1002), "affected").any()
+    assert not matte(picture(node, 1004), "affected").any()
+    node["grid"].setValue("1001:r1c1=maybe")
+    assert "Line 1 of the cells" in node["status"].value()
+
+
+# -- exports
+
+
+def test_unchanged_frames_are_not_exported_again(shot, server):
+    plate, roto = shot
+    node = void_remove(plate, roto, address=server.address)
+    press(node, "remove")
+    wait_until_done(node)
+    assert len(nuke.standin.rendered) == 24
+    node["feather"].setValue(2.0)
+    plate.setXYpos(300, 200)
+    press(node, "remove")
+    wait_until_done(node)
+    assert len(nuke.standin.rendered) == 24, "a moved node is no reason to export again"
+    grade = nuke.nodes.Expression()
+    grade.setInput(0, plate)
+    grade["expr0"].setValue("r * 2")
+    node.setInput(0, grade)
+    press(node, "remove")
+    wait_until_done(node)
+    assert len(nuke.standin.rendered) == 36
+    assert list(node["result"].values()) == ["none", "v001", "v002", "v003"]
+
+
+def test_a_changed_file_is_exported_again(shot, server, sample, tmp_path):
+    copied = tmp_path / "plate"
+    copied.mkdir()
+    for file in (sample / "plate").iterdir():
+        (copied / file.name).write_bytes(file.read_bytes())
+    node = void_remove(read_node(copied), shot[1], address=server.address)
+    press(node, "remove")
+    wait_until_done(node)
+    newer = copied / "plate.1006.exr"
+    assert newer.is_file()
+    os.utime(newer, (time.time() + 5, time.time() + 5))
+    press(node, "remove")
+    wait_until_done(node)
+    assert len(nuke.standin.rendered) == 36, "the plate again, the roto not"
+
+
+def test_a_longer_range_exports_only_what_is_missing(shot, server):
+    node = void_remove(*shot, address=server.address)
+    node["frames"].setValue("custom")
+    node["custom_range"].setValue("1001-1004")
+    press(node, "remove")
+    wait_until_done(node)
+    node["custom_range"].setValue("1001-1006")
+    press(node, "remove")
+    wait_until_done(node)
+    assert len(nuke.standin.rendered) == 12
+
+
+def test_nothing_is_left_or_changed_by_an_export(shot, server):
+    plate, roto = shot
+    node = void_remove(plate, roto, address=server.address)
+    nuke.scriptSave()
+    inside, undo = len(node.nodes()), len(nuke.standin.undo)
+    nuke.root()["proxy"].setValue(True)
+    nuke.modified(False)
+    press(node, "remove")
+    assert len(node.nodes()) == inside
+    assert len(nuke.standin.undo) == undo + 1, "the proxy knob that this test set"
+    assert nuke.root()["proxy"].value()
+    assert not any(one.Class() == "Write" for one in nuke.allNodes(recurseGroups=True))
+    wait_until_done(node)
+
+
+def test_proxy_mode_does_not_shrink_the_export(shot, server):
+    nuke.root()["proxy"].setValue(True)
+    node = void_remove(*shot, address=server.address)
+    press(node, "remove")
+    wait_until_done(node)
+    assert pixels(versions(node) / "v001/plate/void_plate.1006.exr").shape == (108, 192, 3)
+
+
+def test_a_plate_that_was_computed_is_exported_in_float(shot, server):
+    plate, roto = shot
+    grade = nuke.nodes.Expression()
+    grade.setInput(0, plate)
+    grade["expr0"].setValue("r * 1.0001")
+    node = void_remove(grade, roto, address=server.address)
+    press(node, "remove")
+    wait_until_done(node)
+    shown, original = picture(node, 1006), picture(grade, 1006)
+    blend = shown.channel("blend.alpha", shown.bbox)
+    assert np.array_equal(rgb(shown)[blend == 0], rgb(original)[blend == 0])
+    exported = pixels(versions(node) / "v001/plate/void_plate.1006.exr")
+    assert np.array_equal(exported[blend == 0], rgb(original)[blend == 0])
+
+
+def test_region_of_interest(shot, server):
+    plate, roto = shot
+    node = void_remove(plate, roto, address=server.address)
+    node["use_roi"].setValue(True)
+    node["roi"].setValue([20.0, 0.0, 180.0, 100.0])
+    press(node, "remove")
+    wait_until_done(node)
+    shown = picture(node, 1006)
+    assert (shown.bbox.left, shown.bbox.right) == (0, 192)
+    assert matte(shown, "keep")[:, :20].all(), "beyond the region all is kept"
+    assert np.array_equal(rgb(shown)[:, :20], rgb(picture(plate, 1006))[:, :20])
+    assert pixels(versions(node) / "v001/plate/void_plate.1006.exr").shape == (100, 160, 3)
+
+
+def test_frames_that_nuke_did_not_write_are_named(shot, server, monkeypatch):
+    from nuke import _images
+
+    node = void_remove(*shot, address=server.address)
+    real = _images.write
+    monkeypatch.setattr(_images, "write", lambda write, frame, view: frame == 1007 or real(write, frame, view))
+    press(node, "remove")
+    assert state(node) == "failed"
+    assert "did not write frame 1007 of the plate" in node["status"].value()
+    assert nuke.standin.messages[-1] == node["status"].value()
+    monkeypatch.setattr(_images, "write", real)
+    press(node, "remove")
+    wait_until_done(node)
+
+
+def test_a_stopped_export_leaves_nothing_half_written(shot, server, monkeypatch):
+    from nuke import _images
+
+    node = void_remove(*shot, address=server.address)
+    real = _images.write
+
+    def cancelled(write, frame, view):
+        if frame == 1005:
+            raise nuke.CancelledError("cancelled")
+        real(write, frame, view)
+
+    monkeypatch.setattr(_images, "write", cancelled)
+    press(node, "remove")
+    assert "nothing was submitted" in node["status"].value()
+    assert not list(versions(node).rglob("*.exr"))
+    assert not node["void_jobs"].value()
+
+
+# -- plates of all kinds
+
+
+def rewritten_plate(sample, folder, change):
+    """The sample's plate and roto with another header."""
+    import OpenImageIO as oiio  # noqa: N813
+
+    for part in ("plate", "roto"):
+        (folder / part).mkdir(parents=True)
+        for file in sorted((sample / part).glob("*.exr")):
+            source = oiio.ImageInput.open(str(file))
+            spec = oiio.ImageSpec(source.spec())
+            data = source.read_image(0, 0, 0, spec.nchannels, "half")
+            source.close()
+            number = change(spec, int(file.name.split(".")[1]))
+            output = oiio.ImageOutput.create("x.exr")
+            assert output.open(str(folder / part / f"{part}.{number:04d}.exr"), spec)
+            assert output.write_image(data)
+            output.close()
+    return folder
+
+
+def test_anamorphic_plate(sample, plugin, server, tmp_path):
+    def squeeze(spec, frame):
+        spec.attribute("PixelAspectRatio", 2.0)
+        return frame
+
+    folder = rewritten_plate(sample, tmp_path / "ana", squeeze)
+    node = void_remove(read_node(folder / "plate"), read_node(folder / "roto"), address=server.address)
+    press(node, "remove")
+    wait_until_done(node)
+    assert node.pixelAspect() == 2.0
+    assert node.node("ResultPlate").pixelAspect() == 2.0
+
+
+def test_overscan(sample, plugin, server, tmp_path):
+    def overscan(spec, frame):
+        spec.x, spec.y, spec.full_x, spec.full_y = 0, 0, 16, 8
+        spec.full_width, spec.full_height = spec.width - 32, spec.height - 16
+        return frame
+
+    folder = rewritten_plate(sample, tmp_path / "over", overscan)
+    plate = read_node(folder / "plate")
+    node = void_remove(plate, read_node(folder / "roto"), address=server.address)
+    press(node, "remove")
+    wait_until_done(node)
+    box = picture(node, 1006).bbox
+    assert (box.left, box.bottom, box.right, box.top) == (-16, -8, 176, 100)
+    blend = picture(node, 1006).channel("blend.alpha", box)
+    assert blend.any()
+    assert np.array_equal(rgb(picture(node, 1006))[blend == 0], rgb(picture(plate, 1006))[blend == 0])
+
+
+def test_frames_997_to_1003(sample, plugin, server, tmp_path):
+    def renumber(spec, frame):
+        return frame - 4
+
+    folder = rewritten_plate(sample, tmp_path / "range", renumber)
+    plate = read_node(folder / "plate", (997, 1008))
+    node = void_remove(plate, read_node(folder / "roto", (997, 1008)), address=server.address)
+    node["frames"].setValue("custom")
+    node["custom_range"].setValue("997-1003")
+    press(node, "remove")
+    wait_until_done(node)
+    for frame in (997, 1000, 1003):
+        assert not np.array_equal(rgb(picture(node, frame)), rgb(picture(plate, frame)))
+
+
+def test_stereo_script(sample, plugin, server, tmp_path):
+    nuke.standin.views = ["left", "right"]
+    for view in nuke.views():
+        for part in ("plate", "roto"):
+            folder = tmp_path / "stereo" / part / view
+            folder.mkdir(parents=True)
+            for file in (sample / part).glob("*.exr"):
+                (folder / file.name).write_bytes(file.read_bytes())
+    reads = []
+    for part in ("plate", "roto"):
+        read = nuke.nodes.Read()
+        stem = next((sample / part).glob("*.exr")).name.split(".")[0]
+        read["file"].fromUserText(f"{tmp_path.as_posix()}/stereo/{part}/%V/{stem}.%04d.exr 1001-1012")
+        reads.append(read)
+    node = void_remove(*reads, address=server.address)
+    press(node, "remove")
+    wait_until_done(node)
+    assert node["result"].value() == "v001"
+    assert "%V" in node.node("ResultPlate")["file"].value()
+    from nuke import _images
+
+    for view in ("left", "right"):
+        shown = _images.evaluate(node, 1006, view)
+        assert (shown.channel("blend.alpha", shown.bbox) > 0).any()
+    node["result"].setValue("none")
+    node["result"].setValue("v001")
+    assert node["void_has_plate"].value() == 1
+
+
+# -- what goes wrong
+
+
+def test_untitled_script_is_refused_with_what_to_do(shot, server):
+    nuke.root()._knobs["name"]._value = ""
+    node = void_remove(*shot, address=server.address)
+    press(node, "remove")
+    assert "save it first" in node["status"].value()
+    assert not nuke.standin.rendered
+    node["output"].setValue(nuke.standin.tmp_path.as_posix() + "/elsewhere")
+    press(node, "remove")
+    wait_until_done(node)
+    assert (nuke.standin.tmp_path / "elsewhere" / "v001" / "job.json").is_file()
+
+
+def test_server_that_does_not_answer(shot):
+    node = void_remove(*shot, address="tcp://127.0.0.1:9")
+    press(node, "remove")
+    assert "No VOID server answers at tcp://127.0.0.1:9" in node["status"].value()
+    assert state(node) == "failed"
+    assert not nuke.standin.rendered, "nothing is exported in vain"
+    assert np.array_equal(rgb(picture(node, 1005)), rgb(picture(shot[0], 1005)))
+
+
+def test_inputs_that_are_missing(shot, server):
+    node = void_remove(None, None, address=server.address)
+    press(node, "remove")
+    assert "connect a plate" in node["status"].value()
+    node.setInput(0, shot[0])
+    press(node, "remove")
+    assert "connect a roto" in node["status"].value()
+
+
+def test_ranges_that_are_wrong(shot, server):
+    node = void_remove(*shot, address=server.address)
+    node["frames"].setValue("custom")
+    for text in ("", "ten", "1001-"):
+        node["custom_range"].setValue(text)
+        press(node, "remove")
+        assert "is not like 1001-1040" in node["status"].value()
+    node["custom_range"].setValue("1001-1020")
+    press(node, "remove")
+    wait_for(lambda: state(node) == "done" or state(node) == "failed")
+
+
+def test_output_folder_that_cannot_be_written(shot, server, tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    node = void_remove(*shot, address=server.address)
+    node["output"].setValue((tmp_path / "file" / "deeper").as_posix())
+    press(node, "remove")
+    assert state(node) == "failed"
+    assert "cannot be written" in node["status"].value() or "could not write" in node["status"].value()
+
+
+def test_full_disk_while_the_server_writes(shot, tmp_path):
+    """The server's own check of the disk says that it is full, in a server that believes it."""
+    full = RunningServer(tmp_path)
+    probe = "import shutil, types; shutil.disk_usage = lambda path: types.SimpleNamespace(total=9, used=9, free=0)"
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(probe)
+    os.environ["PYTHONPATH"] = str(tmp_path / "site")
+    try:
+        full.start()
+    finally:
+        del os.environ["PYTHONPATH"]
+    node = void_remove(*shot, address=full.address)
+    press(node, "remove")
+    wait_for(lambda: state(node) == "failed")
+    assert "full" in node["status"].value() or "free" in node["status"].value()
+    full.stop()
+    assert np.array_equal(rgb(picture(node, 1005)), rgb(picture(shot[0], 1005)))
+
+
+def test_a_second_press_is_refused_while_the_first_is_at_work(shot, server):
+    node = void_remove(*shot, address=server.address)
+    press(node, "remove")
+    press(node, "remove")
+    assert "at work already" in nuke.standin.messages[-1]
+    wait_until_done(node)
+
+
+def test_nuke_editions_that_cannot_do_it(shot, server, monkeypatch):
+    monkeypatch.setitem(nuke.env, "indie", True)
+    node = void_remove(*shot, address=server.address)
+    press(node, "remove")
+    assert "Nuke Indie" in node["status"].value()
+
+
+# -- jobs that are stopped, lost and found
+
+
+def test_stop_and_resume(shot, server):
+    node = void_remove(*shot, address=server.address)
+    press(node, "remove")
+    wait_for(lambda: node["void_jobs"].value())
+    press(node, "stop")
+    wait_for(lambda: state(node) in ("stopped", "done"))
+    assert state(node) == "stopped", "it was done before it could be stopped"
+    press(node, "resume")
+    wait_until_done(node)
+    assert node["result"].value() == "v001"
+
+
+def test_two_nodes_at_once(shot, server):
+    one, other = (void_remove(*shot, address=server.address) for _ in range(2))
+    assert one["void_id"].value() != other["void_id"].value()
+    press(one, "remove")
+    press(other, "remove")
+    wait_until_done(one)
+    wait_until_done(other)
+    assert one.node("ResultPlate")["file"].value() != other.node("ResultPlate")["file"].value()
+
+
+def test_script_closed_and_opened_during_the_job(shot, server):
+    node = void_remove(*shot, address=server.address)
+    name = node.name()
+    press(node, "remove")
+    wait_for(lambda: node["void_jobs"].value())
+    nuke.scriptSave()
+    script = nuke.scriptName()
+    nuke.scriptClear()
+    nuke.scriptOpen(script)
+    node = nuke.toNode(name)
+    wait_until_done(node)
+    assert (picture(node, 1006).channel("blend.alpha", picture(node, 1006).bbox) > 0).any()
+
+
+def test_nuke_closed_until_the_job_is_over(shot, server):
+    from void_server.api import Client
+
+    node = void_remove(*shot, address=server.address)
+    name = node.name()
+    press(node, "remove")
+    wait_for(lambda: node["void_jobs"].value())
+    nuke.scriptSave()
+    script = nuke.scriptName()
+    nuke.scriptClear()
+    with Client(server.address) as client:
+        job = client.jobs()[0]
+        *_, last = client.watch(job.id)
+    assert last.state.value == "done"
+    nuke.scriptOpen(script)
+    wait_until_done(nuke.toNode(name))
+
+
+def test_server_killed_and_started_again_during_the_job(shot, server):
+    node = void_remove(*shot, address=server.address)
+    press(node, "remove")
+    wait_for(lambda: state(node) == "running")
+    server.kill()
+    wait_for(lambda: "does not answer" in node["status"].value() or state(node) == "done")
+    server.start()
+    wait_until_done(node)
+
+
+def test_frames_travel_to_a_server_without_our_disks(shot, tmp_path):
+    remote = RunningServer().start()
+    try:
+        node = void_remove(*shot, address=remote.address)
+        node["transfer"].setValue("upload")
+        press(node, "remove")
+        wait_until_done(node)
+        assert (versions(node) / "v001" / "job.json").is_file()
+        assert (picture(node, 1006).channel("blend.alpha", picture(node, 1006).bbox) > 0).any()
+        press(node, "generate_quadmask")
+        wait_until_done(node)
+        press(node, "remove")
+        wait_until_done(node)
+    finally:
+        remote.stop()
+
+
+# -- nodes that are copied, deleted, undone, versions
+
+
+def test_a_copy_has_its_own_id_and_keeps_the_result(shot, server):
+    node = void_remove(*shot, address=server.address)
+    press(node, "remove")
+    wait_until_done(node)
+    node.selectOnly()
+    nuke.nodeCopy("%clipboard%")
+    copy = nuke.nodePaste("%clipboard%")
+    assert copy["void_id"].value() != node["void_id"].value()
+    assert copy["result"].value() == "v001"
+    copy.setInput(0, shot[0])
+    assert np.array_equal(rgb(picture(copy, 1006)), rgb(picture(node, 1006)))
+
+
+def test_a_copy_made_during_a_job_does_not_take_it_over(shot, server):
+    node = void_remove(*shot, address=server.address)
+    press(node, "remove")
+    wait_for(lambda: node["void_jobs"].value())
+    node.selectOnly()
+    nuke.nodeCopy("%clipboard%")
+    copy = nuke.nodePaste("%clipboard%")
+    assert not copy["void_jobs"].value()
+    wait_until_done(node)
+    assert copy["result"].value() == "none"
+
+
+def test_a_node_deleted_during_its_job_harms_nothing(shot, server):
+    node, other = (void_remove(*shot, address=server.address) for _ in range(2))
+    press(node, "remove")
+    nuke.delete(node)
+    press(other, "remove")
+    wait_until_done(other)
+
+
+def test_deleting_and_undoing_brings_the_node_back_as_it_was(shot, server):
+    node = void_remove(*shot, address=server.address)
+    press(node, "remove")
+    wait_until_done(node)
+    identity = node["void_id"].value()
+    nuke.delete(node)
+    nuke.undo()
+    assert node["void_id"].value() == identity
+    assert node["result"].value() == "v001"
+
+
+def test_a_result_is_one_step_of_undo(shot, server):
+    node = void_remove(*shot, address=server.address)
+    before = len(nuke.standin.undo)
+    press(node, "remove")
+    wait_until_done(node)
+    assert len(nuke.standin.undo) == before + 1
+    nuke.undo()
+    assert node["result"].value() == "none"
+    assert np.array_equal(rgb(picture(node, 1006)), rgb(picture(shot[0], 1006)))
+
+
+def test_earlier_versions_stay_and_can_be_picked(shot, server):
+    node = void_remove(*shot, address=server.address)
+    press(node, "remove")
+    wait_until_done(node)
+    first = rgb(picture(node, 1006))
+    node["feather"].setValue(0.0)
+    press(node, "remove")
+    wait_until_done(node)
+    second = rgb(picture(node, 1006))
+    assert not np.array_equal(first, second)
+    node["result"].setValue("v001")
+    assert np.array_equal(rgb(picture(node, 1006)), first)
+    node["result"].setValue("none")
+    assert np.array_equal(rgb(picture(node, 1006)), rgb(picture(shot[0], 1006)))
+    nuke.scriptSave()
+    nuke.scriptOpen(nuke.scriptName())
+    node = nuke.toNode("VOID_Remove1")
+    node["result"].setValue("v002")
+    assert np.array_equal(rgb(picture(node, 1006)), second)
+
+
+# -- without a window
+
+
+def test_in_a_terminal_the_press_waits_for_the_result(terminal, server, sample, capsys):
+    node = void_remove(read_node(sample / "plate"), read_node(sample / "roto"), address=server.address)
+    press(node, "remove")
+    assert state(node) == "done"
+    assert "Done: v001" in capsys.readouterr().out
+
+
+def test_in_a_terminal_errors_are_raised(terminal, sample):
+    from void_server.api.errors import ServerUnreachable
+
+    node = void_remove(read_node(sample / "plate"), read_node(sample / "roto"), address="tcp://127.0.0.1:9")
+    with pytest.raises(ServerUnreachable):
+        press(node, "remove")
+
+
+def test_batch(terminal, server, sample, monkeypatch, capsys):
+    import sys
+
+    from nuke_plugin import batch
+
+    node = void_remove(read_node(sample / "plate"), read_node(sample / "roto"), address=server.address)
+    nuke.scriptSave()
+    script = nuke.scriptName()
+    arguments = ["batch.py", f"--script={script}", f"--node={node.name()}", "--frames=1003-1006", "--save"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    assert batch.main() == 0
+    assert "v001" in capsys.readouterr().out
+    nuke.scriptOpen(script)
+    assert nuke.toNode("VOID_Remove1")["result"].value() == "v001"
+    monkeypatch.setattr(sys, "argv", [*arguments[:2], "--node=Blur1"])
+    assert batch.main() == 2
+    assert "no VOID node named Blur1" in capsys.readouterr().err

@@ -9,7 +9,7 @@ import zlib
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Iterator, Mapping, Optional, Sequence  # noqa: UP035  -- Python 3.9 is Nuke 14's
+from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
 
 import zmq
 import zmq.auth

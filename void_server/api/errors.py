@@ -23,7 +23,7 @@ Each message is a sentence that an artist can act on: what is wrong, with which 
 
 from __future__ import annotations
 
-from typing import Any, Mapping  # noqa: UP035  -- Python 3.9 is Nuke 14's
+from typing import Any, Mapping
 
 
 class VoidError(Exception):

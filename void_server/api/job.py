@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 from dataclasses import dataclass
-from typing import Any, Callable, Mapping, Optional  # noqa: UP035  -- Python 3.9 is Nuke 14's
+from typing import Any, Callable, Mapping, Optional
 
 from .errors import VoidError, from_dict
 from .shot import Shot

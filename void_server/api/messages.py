@@ -6,7 +6,7 @@ A request is ``{"protocol", "id", "verb", "body"}``. Its answer is ``{"protocol"
 
 from __future__ import annotations
 
-from typing import Any, Mapping  # noqa: UP035  -- Python 3.9 is Nuke 14's
+from typing import Any, Mapping
 
 import msgpack
 

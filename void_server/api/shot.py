@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass, field
-from typing import Any, Mapping, Optional  # noqa: UP035  -- Python 3.9 is Nuke 14's
+from typing import Any, Mapping, Optional
 
 from .errors import SettingError
 

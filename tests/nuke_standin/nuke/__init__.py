@@ -1,7 +1,8 @@
 """A strict stand-in for Foundry's ``nuke`` module, as far as the plugin uses it; it renders real EXR files.
 
 What it refuses, Nuke refuses: unknown knobs and node classes, wrong types, use outside the main thread, nested renders,
-deleted nodes. What is queued for the main thread runs when :func:`process_events` is called, as Nuke's event loop would.
+deleted nodes. What is queued for the main thread runs when :func:`standin_process_events` is called, in the place of
+Nuke's event loop.
 Names that begin with ``standin`` are for tests and are not Nuke's.
 """
 
@@ -11,7 +12,7 @@ import threading
 
 from . import _images, _nodes, _script
 from ._knobs import *  # noqa: F403
-from ._knobs import INVISIBLE, DISABLED, DO_NOT_WRITE, STARTLINE  # noqa: F401
+from ._knobs import DISABLED, DO_NOT_WRITE, INVISIBLE, STARTLINE  # noqa: F401
 from ._nodes import Group, Node, Root, delete  # noqa: F401
 from ._session import main_thread_only, session
 from ._tcl import TclError  # noqa: F401

@@ -120,8 +120,7 @@ class Node:
             for name, make in _EXR_KNOBS.items():
                 if name not in self._knobs:
                     self._add(make(name))
-        with session.about(self, knob):
-            session.callbacks["knobChanged"].run(self)
+        session.callbacks["knobChanged"].run(self, knob)
 
     def _related(self, dotted):
         """The node that ``dotted`` names from here: parent, root, one beside it or inside it."""

@@ -23,10 +23,10 @@ class Callbacks:
         entry = (call, args, kwargs or {}, nodeClass)
         self.entries = [e for e in self.entries if e != entry]
 
-    def run(self, node):
+    def run(self, node, knob=None):
         for call, args, kwargs, node_class in list(self.entries):
             if node_class in ("*", node.Class()):
-                with session.about(node):
+                with session.about(node, knob):
                     call(*args, **kwargs)
 
 

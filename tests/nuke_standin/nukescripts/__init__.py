@@ -4,7 +4,7 @@ from nuke import executeInMainThread as executeDeferred  # noqa: F401
 from nuke import standin
 
 
-class panels:  # noqa: N801 -- a module in Nuke
+class panels:
     @staticmethod
     def registerWidgetAsPanel(widget, name, id, create=False):
         standin.panels[id] = (widget, name)
