@@ -14,6 +14,8 @@ from .knobs import CLASSES, KIND
 
 PANEL = "VOID Jobs"
 PANEL_ID = "void.jobs"
+#: The panel's class as an expression: it is looked for when the panel is opened, not while Nuke starts.
+PANEL_CLASS = "__import__('nuke_plugin.ui.jobs_panel', fromlist=['JobsPanel']).JobsPanel"
 _GIZMOS = packages.ROOT / "gizmos"
 
 
@@ -145,6 +147,4 @@ def add_menus() -> None:
 def _register_panel() -> None:
     import nukescripts
 
-    # the class is found when the panel is opened, not while Nuke starts
-    widget = "__import__('nuke_plugin.ui.jobs_panel', fromlist=['JobsPanel']).JobsPanel"
-    nukescripts.panels.registerWidgetAsPanel(widget, PANEL, PANEL_ID)
+    nukescripts.panels.registerWidgetAsPanel(PANEL_CLASS, PANEL, PANEL_ID)

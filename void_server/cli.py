@@ -345,6 +345,41 @@ def doctor(
         raise typer.Exit(FAILED)
 
 
+@app.command("install-nuke")
+def install_nuke(
+    nuke_home: Annotated[
+        Path | None, typer.Option(help="Nuke's folder for plugins; ~/.nuke, or a studio's folder on NUKE_PATH.")
+    ] = None,
+    python: Annotated[
+        list[str] | None, typer.Option(help="A Python version of Nuke's; 3.9, 3.10 and 3.11 if not given.")
+    ] = None,
+    system: Annotated[
+        list[str] | None, typer.Option(help="linux-x86_64, windows-amd64, darwin-arm64, ...; this one if not given.")
+    ] = None,
+    wheels: Annotated[Path | None, typer.Option(help="A folder of wheels, for machines without network.")] = None,
+    uninstall: Annotated[bool, typer.Option("--uninstall", help="Take the plugin out again.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Only look whether it is complete and up to date.")] = False,
+) -> None:
+    """Install the nodes into Nuke."""
+    from . import install_nuke as installer
+
+    home = (nuke_home or installer.default_home()).expanduser().absolute()
+    if uninstall:
+        installer.uninstall(home)
+        print(f"The plugin is not in {home} any more.")
+    elif check:
+        findings = installer.check(home)
+        for finding in findings:
+            print(f"{'ok' if finding.good else 'WRONG':<6} {finding.what}: {finding.detail}")
+        if not all(finding.good for finding in findings):
+            raise typer.Exit(FAILED)
+    else:
+        folder = installer.install(
+            home, python or installer.NUKE_PYTHONS, system or [installer.this_system()], wheels and wheels.absolute()
+        )
+        print(f"installed in {folder}; start Nuke, press Tab in the node graph and type VOID")
+
+
 @keys_app.command("new")
 def keys_new(
     name: Annotated[str, typer.Argument(help="Whose key it is; becomes the files' name.")],

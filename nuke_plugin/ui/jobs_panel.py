@@ -15,7 +15,7 @@ from void_server.api.job import Job, JobState
 
 from .. import session, settings
 from ..monitor import Monitor
-from ..startup import PANEL, PANEL_ID
+from ..startup import PANEL, PANEL_CLASS, PANEL_ID
 from ..voidnode import VoidNode, all_nodes
 from .qt import QtCore, QtGui, QtWidgets
 
@@ -303,7 +303,6 @@ class JobsPanel(QtWidgets.QWidget):
 
 def show_panel() -> None:
     """Open the panel, beside the properties where there is room."""
-    widget = "__import__('nuke_plugin.ui.jobs_panel', fromlist=['JobsPanel']).JobsPanel"
-    panel = nukescripts.panels.registerWidgetAsPanel(widget, PANEL, PANEL_ID, True)
+    panel = nukescripts.panels.registerWidgetAsPanel(PANEL_CLASS, PANEL, PANEL_ID, True)
     pane = nuke.getPaneFor("Properties.1")
     panel.addToPane(pane) if pane else panel.show()

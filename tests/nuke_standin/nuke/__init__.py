@@ -304,6 +304,26 @@ def execute(node, *frames, views=None, continueOnError=False):
         session.executing, session.frame = False, before
 
 
+class Pane:
+    """A pane of the window."""
+
+    def __init__(self):
+        self.panels = []
+
+
+@main_thread_only
+def getPaneFor(name):
+    if not session.gui:
+        raise RuntimeError("panes need a window")
+    return session.panes.get(name)
+
+
+@main_thread_only
+def zoomToFitSelected():
+    if not session.gui:
+        raise RuntimeError("the node graph needs a window")
+
+
 def executing():
     return session.executing
 

@@ -53,6 +53,7 @@ class Session:
         self.plugin_path = []
         self.menus = {}
         self.panels = {}
+        self.panes = {}
         self.callbacks = collections.defaultdict(Callbacks)
         self.root = None
         self.root_modified = False

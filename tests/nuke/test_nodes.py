@@ -1,0 +1,141 @@
+"""The files in gizmos/: as the writer makes them, readable by others, and in step with the code."""
+
+from __future__ import annotations
+
+import re
+import sys
+
+import nuke
+import pytest
+from conftest import ROOT
+
+from nuke_plugin import buttons, knobs, nodes
+from nuke_plugin.nodetext import Expression, Group, Node, formatted, quoted
+
+FILES = sorted((ROOT / "gizmos").glob("*.gizmo"))
+VOID_KNOBS = {
+    value for name, value in vars(knobs).items() if name.isupper() and isinstance(value, str) and name not in ("BLEND",)
+}
+
+
+@pytest.fixture(params=FILES, ids=lambda file: file.stem)
+def gizmo(request, plugin):
+    """A node of each kind, loaded from its file."""
+    return nuke.nodePaste(str(request.param))
+
+
+def test_files_are_what_the_writer_writes():
+    assert {file.stem for file in FILES} == set(nodes.ALL)
+    for file in FILES:
+        assert file.read_text() == nodes.ALL[file.stem]().text(), "run: python -m nuke_plugin.nodes"
+
+
+def test_files_begin_with_group():
+    for file in FILES:
+        assert file.read_text().startswith("Group {\n"), "scripts must open without the plugin"
+        assert file.stem.startswith("VOID_")
+
+
+@pytest.mark.skipif(sys.version_info < (3, 10), reason="nkparser needs Python 3.10")
+def test_files_parse_with_nkparser():
+    nkparser = pytest.importorskip("nkparser")
+    for file in FILES:
+        # nkparser takes what follows a Group's closing brace for no part of it, unlike Nuke: so the parts one by one
+        text = file.read_text().replace("Group {", "NoOp {", 1).replace("end_group\n", "")
+        script = nkparser.Script.from_string(text)
+        found = [d for d in script.diagnostics if d.code != "missing-root"]
+        assert not found
+        assert len(list(script.all_nodes())) == len(nodes.ALL[file.stem]().nodes) + 1
+
+
+@pytest.mark.skipif(sys.version_info < (3, 10), reason="nkparser needs Python 3.10")
+def test_scripts_saved_by_the_standin_parse_with_nkparser(plugin, tmp_path):
+    nkparser = pytest.importorskip("nkparser")
+    read = nuke.nodes.Read(file="/a/b.%04d.exr")
+    dot = nuke.nodes.Dot()
+    dot.setInput(0, read)
+    nuke.scriptSaveAs(str(tmp_path / "saved.nk"))
+    script = nkparser.Script.from_string((tmp_path / "saved.nk").read_text())
+    assert [(node.class_name, node.name) for node in script.all_nodes() if node.class_name != "Root"] == [
+        ("Read", "Read1"),
+        ("Dot", "Dot1"),
+    ]
+
+
+def test_knobs_and_code_agree(gizmo):
+    own = {name for name, knob in gizmo.knobs().items() if getattr(knob, "_user", False)}
+    decoration = {name for name in own if name.startswith(("tab_", "line_")) or name == "about"}
+    assert own - decoration <= VOID_KNOBS, "a knob that the code has no name for"
+    for name in (knobs.RESULT_MATTES, knobs.PLATE_INPUT, knobs.ROTO_INPUT):
+        assert gizmo.node(name) is not None
+
+
+def test_every_knob_that_the_code_names_is_on_a_node(plugin):
+    on_nodes = {name for file in FILES for name in nuke.nodePaste(str(file)).knobs()}
+    named = {
+        value
+        for name, value in vars(knobs).items()
+        if name in _knob_constants() and isinstance(value, str)
+    }  # fmt: skip
+    assert named <= on_nodes
+
+
+def _knob_constants():
+    """The constants of the first two blocks of knobs.py."""
+    text = (ROOT / "nuke_plugin" / "knobs.py").read_text().split("# which node it is")[0]
+    return set(re.findall(r"^([A-Z_]+) = ", text, re.MULTILINE))
+
+
+def test_every_button_compiles_and_has_an_action(gizmo):
+    found = [knob for knob in gizmo.knobs().values() if knob.Class() == "PyScript_Knob"]
+    assert found
+    for knob in found:
+        compile(knob.command(), knob.name(), "exec")
+        assert knob.name() in buttons._ACTIONS
+        assert f'press("{knob.name()}")' in knob.command()
+
+
+def test_a_button_without_the_plugin_says_so(gizmo, monkeypatch):
+    monkeypatch.setitem(sys.modules, "nuke_plugin", None)
+    gizmo["stop"].execute()
+    assert "void install-nuke --check" in nuke.standin.messages[-1]
+
+
+def test_every_visible_knob_has_a_tooltip(gizmo):
+    for name, knob in gizmo.knobs().items():
+        shown = getattr(knob, "_user", False) and knob.visible()
+        if shown and knob.Class() not in ("Tab_Knob", "Text_Knob"):
+            assert knob.tooltip(), name
+            assert knob.tooltip().rstrip().endswith("."), name
+
+
+def test_state_is_invisible_and_saved(gizmo):
+    for name in (knobs.ID, knobs.JOBS, knobs.FOLDER, knobs.HAS_PLATE):
+        assert not gizmo[name].visible()
+        assert not gizmo[name].getFlag(nuke.DO_NOT_WRITE)
+
+
+def test_a_node_survives_saving(gizmo, tmp_path):
+    gizmo.setSelected(False)
+    gizmo["custom_range"].setValue('1001-1004 "quoted" {braced} $x')
+    before = {name: knob.toScript() for name, knob in gizmo.knobs().items()}
+    inside = {node.name(): node.writeKnobs() for node in gizmo.nodes()}
+    nuke.scriptSaveAs(str(tmp_path / "a.nk"))
+    nuke.scriptOpen(str(tmp_path / "a.nk"))
+    again = nuke.allNodes("Group")[0]
+    assert {name: knob.toScript() for name, knob in again.knobs().items()} == before
+    assert {node.name(): node.writeKnobs() for node in again.nodes()} == inside
+
+
+def test_text_that_nuke_would_evaluate_is_quoted():
+    assert quoted("[value x]") == '"\\[value x\\]"'
+    assert quoted("plain") == "plain"
+    assert quoted("") == '""'
+    assert formatted(Expression("a && b")) == '{{"a && b"}}'
+    assert formatted(True) == "true"
+
+
+def test_a_node_cannot_take_what_comes_after_it():
+    group = Group("A", [], {}, [Node("Dot", "One", {}, ("Two",)), Node("Dot", "Two")])
+    with pytest.raises(ValueError, match="Two, which does not come before"):
+        group.text()

@@ -1,0 +1,325 @@
+"""The plugin's parts that know nothing of nodes."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+
+import nuke
+import pytest
+from conftest import RunningServer
+
+from nuke_plugin import colour, grid, hooks, local_server, outputs, settings
+from nuke_plugin.monitor import Line, Monitor, Order
+from nuke_plugin.pathmap import translated
+from nuke_plugin.ticket import Ticket, joined, parse
+from nuke_plugin.upstream import fingerprint
+from void_server.api import Settings as ShotSettings
+from void_server.api import Shot
+from void_server.api.errors import ColourError, SettingError
+
+DISKS = [
+    {"linux": "/mnt/show", "windows": "S:/", "darwin": "/Volumes/show"},
+    {"linux": "/mnt/show/cache", "windows": "T:\\"},
+]
+
+
+@pytest.mark.parametrize(
+    ("path", "source", "target", "expected"),
+    [
+        ("/mnt/show/sh010/p.%04d.exr", "linux", "windows", "S:/sh010/p.%04d.exr"),
+        ("s:\\sh010\\p.exr", "windows", "linux", "/mnt/show/sh010/p.exr"),
+        ("/mnt/show/cache/p.exr", "linux", "windows", "T:/p.exr"),
+        ("/mnt/showreel/p.exr", "linux", "windows", "/mnt/showreel/p.exr"),
+        ("/Volumes/show/p.exr", "darwin", "linux", "/mnt/show/p.exr"),
+        ("/elsewhere/p.exr", "linux", "linux", "/elsewhere/p.exr"),
+    ],
+)
+def test_paths_between_systems(path, source, target, expected):
+    assert translated(path, DISKS, source, target) == expected
+
+
+def test_tickets_survive_a_knob():
+    tickets = [
+        Ticket("abc", "tcp://gpu01:5690", "", "/a b/[c]/{d}$", True, "x y"),
+        Ticket("def", "tcp://h:1", "right", "", False),
+    ]
+    text = joined(tickets)
+    assert parse(text) == tickets
+    assert not set(text) & set('[]{}$"\\')
+    assert parse("") == []
+
+
+# -- where results go
+
+
+def test_output_folder():
+    folder = outputs.output_folder(settings.DEFAULT_OUTPUT, "/show/sh010/sh010_comp_v012.nk", "Group1.VOID_Remove1")
+    assert folder.as_posix() == "/show/sh010/void/sh010_comp/Group1_VOID_Remove1"
+    with pytest.raises(SettingError, match="save it first"):
+        outputs.output_folder(settings.DEFAULT_OUTPUT, "", "A")
+    with pytest.raises(SettingError, match="known are"):
+        outputs.output_folder("/a/{shot}", "/a.nk", "A")
+    with pytest.raises(SettingError, match="absolute"):
+        outputs.output_folder("a/b", "/a.nk", "A")
+
+
+def finished(folder, frames, only_quadmask=False):
+    folder.mkdir(parents=True)
+    manifest = {"frames": frames, "shot": {"settings": {"only_quadmask": only_quadmask}}}
+    (folder / "job.json").write_text(json.dumps(manifest))
+
+
+def test_versions_are_those_that_are_finished(tmp_path):
+    finished(tmp_path / "v001", [1001, 1002])
+    (tmp_path / "v002").mkdir()
+    finished(tmp_path / "v003", [990, 1005], only_quadmask=True)
+    (tmp_path / "v004").mkdir()
+    (tmp_path / "v004" / "job.json").write_text("{half")
+    finished(tmp_path / "v005" / "left" / "v001", [1, 2])
+    finished(tmp_path / "v005" / "right" / "v001", [1, 2])
+    finished(tmp_path / "v006" / "left" / "v001", [1, 2])
+    (tmp_path / "v006" / "right" / "v001").mkdir(parents=True)
+    found = outputs.results(tmp_path)
+    assert [(r.name, r.views, r.first, r.last, r.has_plate) for r in found] == [
+        ("v001", (), 1001, 1002, True),
+        ("v003", (), 990, 1005, False),
+        ("v005", ("left", "right"), 1, 2, True),
+    ]
+    assert found[2].plate == f"{tmp_path.as_posix()}/v005/%V/v001/plate/void_plate.%04d.exr"
+
+
+# -- the grid
+
+
+def test_grid_lines_that_are_wrong_are_named():
+    with pytest.raises(SettingError, match="Line 2 of the cells, 'r1c=keep'"):
+        grid.parse("1001-1003:r0c0=affected  # the corner\nr1c=keep")
+    assert [str(edit) for edit in grid.parse("1001:r2c3=keep\n\nr0c0=affected")] == [
+        "1001-1001:r2c3=keep",
+        "r0c0=affected",
+    ]
+
+
+def test_cells_are_counted_from_the_top_left():
+    assert grid.cell_at(0, 719, 1280, 720) == (0, 0)
+    assert grid.cell_at(1279, 0.5, 1280, 720) == (7, 14)
+    with pytest.raises(SettingError, match="outside the frame"):
+        grid.cell_at(1280, 0, 1280, 720)
+
+
+# -- settings and hooks
+
+
+def test_settings_of_studio_and_user(tmp_path, monkeypatch):
+    studio = tmp_path / "studio.json"
+    studio.write_text(json.dumps({"server": "tcp://gpu:1", "output": "/renders/{script}", "path_map": DISKS}))
+    monkeypatch.setenv("VOID_NUKE_SETTINGS", str(studio))
+    settings.save_user({"server": "tcp://mine:2", "transfer": "upload"})
+    now = settings.load()
+    assert (now.server, now.output, now.transfer) == ("tcp://mine:2", "/renders/{script}", "upload")
+    settings.save_user({"server": ""})
+    assert settings.load().server == "tcp://gpu:1"
+    assert json.loads(settings.user_file().read_text()) == {"transfer": "upload"}
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ('{"sever": "x"}', "there is no setting 'sever'"),
+        ('{"server": 3}', "server must be a str"),
+        ("{", "cannot be read"),
+        ("[]", "must hold names"),
+    ],
+)
+def test_settings_that_are_wrong_name_file_and_entry(tmp_path, monkeypatch, text, match):
+    file = tmp_path / "studio.json"
+    file.write_text(text)
+    monkeypatch.setenv("VOID_NUKE_SETTINGS", str(file))
+    with pytest.raises(SettingError, match=match) as error:
+        settings.load()
+    assert str(file) in str(error.value)
+
+
+def test_a_studio_file_that_is_not_there(monkeypatch):
+    monkeypatch.setenv("VOID_NUKE_SETTINGS", "/nowhere/studio.json")
+    with pytest.raises(SettingError, match="does not exist"):
+        settings.load()
+
+
+def test_hooks(tmp_path):
+    file = tmp_path / "hooks.py"
+    file.write_text("def output_folder(context):\n    return '/renders/' + context['node']\nsubmit_to_farm = 3\n")
+    assert hooks.call(str(file), hooks.OUTPUT_FOLDER, {"node": "A"}) == "/renders/A"
+    assert hooks.call("", hooks.OUTPUT_FOLDER, {}) is None
+    with pytest.raises(SettingError, match="not a function"):
+        hooks.call(str(file), hooks.SUBMIT_TO_FARM, {})
+    with pytest.raises(SettingError, match="failed: KeyError"):
+        hooks.call(str(file), hooks.OUTPUT_FOLDER, {})
+    file.write_text("1 +")
+    with pytest.raises(SettingError, match="cannot be run"):
+        hooks.call(str(file), hooks.OUTPUT_FOLDER, {})
+
+
+def test_a_server_is_started_on_this_machine_only():
+    known = settings.Settings(server_command=["void", "serve"], local_roots=["/extra"])
+    assert local_server.can_start(known, "tcp://127.0.0.1:5690")
+    assert not local_server.can_start(known, "tcp://gpu01:5690")
+    assert not local_server.can_start(settings.Settings(), "tcp://127.0.0.1:5690")
+    assert local_server.roots(known, "/mnt/projects/sh010/void")[1:] == ["/extra", "/mnt"]
+
+
+# -- colour
+
+
+def test_working_space(plugin, tmp_path, monkeypatch):
+    root = nuke.root()
+    assert colour.working_space("") == ("lin_rec709", None)
+    root["colorManagement"].setValue("OCIO")
+    root["workingSpaceLUT"].setValue("ACES - ACEScg")
+    assert colour.working_space("") == ("ACEScg", None)
+    config = tmp_path / "config.ocio"
+    config.write_text("ocio_profile_version: 2")
+    root["OCIO_config"].setValue("custom")
+    root["customOCIOConfigPath"].setValue(config.as_posix())
+    assert colour.working_space("") == ("ACES - ACEScg", config.as_posix())
+    assert colour.working_space("mine") == ("mine", config.as_posix())
+    monkeypatch.setenv("OCIO", "/nowhere/config.ocio")
+    with pytest.raises(ColourError, match="does not exist"):
+        colour.working_space("")
+
+
+# -- what an export depends on
+
+
+def test_the_fingerprint_follows_pixels_not_looks(plugin, sample, tmp_path):
+    read = nuke.nodes.Read(file=(sample / "plate" / "plate.%04d.exr").as_posix())
+    group = nuke.nodes.Group()
+    group.setInput(0, read)
+    with group:
+        inside = nuke.nodes.Expression()
+    top = nuke.nodes.Dot()
+    top.setInput(0, group)
+    seen = [fingerprint(top)]
+
+    def changed(change, expected):
+        change()
+        now = fingerprint(top)
+        assert (now != seen[-1]) == expected
+        seen.append(now)
+
+    changed(lambda: read.setXYpos(100, 100), False)
+    changed(lambda: read.setName("Plate"), False)
+    changed(lambda: top["label"].setValue("hello"), False)
+    changed(lambda: inside["expr0"].setValue("r * 2"), True)
+    changed(lambda: inside["expr0"].setExpression("frame"), True)
+    changed(lambda: top.setInput(0, read), True)
+    changed(lambda: read["first"].setValue(5), True)
+    changed(lambda: nuke.root()["colorManagement"].setValue("OCIO"), True)
+    assert fingerprint(top, "half") != fingerprint(top, "float")
+
+
+# -- the thread that talks to the server
+
+
+def order(sample, tmp_path, **changes):
+    shot = Shot(
+        plate=str(sample / "plate"),
+        roto=str(sample / "roto"),
+        settings=ShotSettings(reasoner="none", **changes.pop("settings", {})),
+    )
+    return Order(**{"node": "n", "view": "", "shot": shot, "out": str(tmp_path / "out"), "source": "s", **changes})
+
+
+class Follower:
+    """Takes a monitor's news as they come."""
+
+    def __init__(self, address, start_server=lambda: False):
+        self.woken = threading.Event()
+        self.monitor = Monitor(Line(address), self.woken.set, start_server)
+        self.seen = []
+
+    def until(self, condition):
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            self.woken.wait(1)
+            self.woken.clear()
+            for update in self.monitor.take():
+                self.seen.append(update)
+                if condition(update):
+                    return update
+        raise AssertionError(self.seen)
+
+
+@pytest.fixture
+def linked(server, sample, tmp_path):
+    import shutil
+
+    shutil.copytree(sample, tmp_path / "sample")
+    follower = Follower(server.address)
+    yield follower
+    follower.monitor.close()
+
+
+def test_monitor_brings_a_job_to_its_end(linked, tmp_path):
+    linked.monitor.submit(order(tmp_path / "sample", tmp_path))
+    end = linked.until(lambda update: update.arrived)
+    assert end.folder == str(tmp_path / "out" / "v001")
+    assert linked.seen[0].ticket.job == end.job.id
+
+
+def test_monitor_tells_what_the_server_refuses(linked, tmp_path):
+    linked.monitor.submit(order(tmp_path / "nothing", tmp_path))
+    assert "plate" in str(linked.until(lambda update: update.error).error)
+
+
+def test_monitor_lists_jobs_only_while_it_is_asked_to(linked, tmp_path):
+    linked.monitor.submit(order(tmp_path / "sample", tmp_path))
+    linked.until(lambda update: update.arrived)
+    assert linked.monitor.jobs() is None
+    linked.monitor.list_jobs(True)
+    while not linked.monitor.jobs():
+        assert linked.woken.wait(20)
+        linked.woken.clear()
+    assert len(linked.monitor.jobs()) == 1
+
+
+def test_monitor_starts_a_server_where_it_can(sample, tmp_path):
+    import shutil
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"tcp://127.0.0.1:{probe.getsockname()[1]}"
+    shutil.copytree(sample, tmp_path / "sample")
+    running = RunningServer(tmp_path)
+    running.address = address
+
+    def start():
+        running.start()
+        return True
+
+    follower = Follower(address, start)
+    try:
+        follower.monitor.submit(order(tmp_path / "sample", tmp_path))
+        assert follower.until(lambda update: update.arrived or update.error).arrived
+        assert any("starting a server" in update.note for update in follower.seen)
+    finally:
+        follower.monitor.close()
+        running.stop()
+
+
+def test_monitor_stops_a_job_whose_frames_are_still_on_their_way(linked, sample, tmp_path):
+    linked.monitor.cancel("n", "")
+    files = {part: [str(file) for file in sorted((sample / part).glob("*.exr"))] for part in ("plate", "roto")}
+    one = order(sample, tmp_path, files=files)
+    linked.monitor.submit(one)
+    linked.monitor.cancel("n", "")
+    end = linked.until(lambda update: update.error or (update.job and update.job.state.ended))
+    assert end.error or end.job.state.value == "cancelled"
+
+
+def test_monitor_says_that_a_job_is_unknown(linked):
+    linked.monitor.follow("n", Ticket("nosuchjob", linked.monitor.line.address, "", "", False))
+    assert "nosuchjob" in str(linked.until(lambda update: update.error).error)

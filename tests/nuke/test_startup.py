@@ -1,0 +1,141 @@
+"""What Nuke runs while it starts: paths, callbacks, menus; and what happens where something is missing."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import nuke
+from conftest import ROOT, press, read_node, void_remove
+
+from nuke_plugin import diagnostics, startup
+
+
+def entries(name):
+    return [item.name() for item in nuke.menu(name).findItem("VOID").items()]
+
+
+def test_menus(plugin):
+    assert entries("Nodes") == ["VOID Remove", "VOID Quadmask", "VOID Mattes"]
+    assert entries("Nuke")[:2] == ["VOID Jobs", "Settings..."]
+    assert nuke.menu("Nodes").findItem("VOID").icon() == "void.png"
+    assert any((Path(folder) / "void.png").is_file() for folder in nuke.pluginPath())
+    assert "void.jobs" in nuke.standin.panels
+
+
+def test_starting_twice_changes_nothing(plugin):
+    callbacks = {name: list(one.entries) for name, one in nuke.standin.callbacks.items()}
+    menus, paths = (entries("Nodes"), entries("Nuke")), nuke.pluginPath()
+    for file in ("init.py", "menu.py"):
+        nuke.standin_run(str(ROOT / file))
+    assert {name: list(one.entries) for name, one in nuke.standin.callbacks.items()} == callbacks
+    assert (entries("Nodes"), entries("Nuke")) == menus
+    assert nuke.pluginPath() == paths
+
+
+def test_a_session_without_a_window_has_no_menus(terminal):
+    assert not nuke.standin.menus
+    assert nuke.standin.callbacks["onScriptLoad"].entries
+
+
+def test_missing_packages_become_a_sentence(plugin, monkeypatch):
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "zmq" else real(name, *rest))
+    nuke.standin_reset()
+    for file in ("init.py", "menu.py"):
+        nuke.standin_run(str(ROOT / file))
+    assert "zmq" in entries("Nuke")[0]
+    nuke.menu("Nuke").findItem("VOID").findItem("Check environment").invoke()
+    assert "void install-nuke" in nuke.standin.messages[-1]
+
+
+def test_other_groups_cost_no_import():
+    """The callbacks of groups that are not ours load nothing."""
+    program = (
+        "import sys; sys.path[:0] = sys.argv[1:]\n"
+        "import nuke\n"
+        "for file in ('init.py', 'menu.py'): nuke.standin_run(sys.argv[1] + '/' + file)\n"
+        "nuke.nodes.Group()['label'].setValue('x')\n"
+        "nuke.scriptClear()\n"
+        "print(sorted(m for m in sys.modules if m.split('.')[0] in ('zmq', 'msgpack', 'PySide6', 'void_server')))"
+    )
+    command = [sys.executable, "-c", program, str(ROOT), str(ROOT / "tests" / "nuke_standin")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_mattes_entry_makes_an_alpha_of_each_class(plugin, server, sample):
+    node = void_remove(read_node(sample / "plate"), read_node(sample / "roto"), address=server.address)
+    node.selectOnly()
+    startup.split_mattes()
+    made = [one for one in nuke.allNodes("Copy") if one.name().startswith("VOID_")]
+    assert [one["from0"].value() for one in made] == [
+        "quadmask.remove",
+        "quadmask.overlap",
+        "quadmask.affected",
+        "quadmask.keep",
+    ]
+    assert all(one.input(0) is node and one.input(1) is node for one in made)
+
+
+def test_check_environment(plugin, server, sample):
+    node = void_remove(read_node(sample / "plate"), read_node(sample / "roto"), address=server.address)
+    press(node, "check_environment")
+    lines = nuke.standin.messages[-1].splitlines()
+    assert [line.split()[1].rstrip(":") for line in lines] == ["packages", "settings", "output", "server"]
+    assert all(line.startswith("ok") for line in lines)
+    node["server"].setValue("tcp://127.0.0.1:9")
+    press(node, "check_environment")
+    assert "WRONG  server: No VOID server answers" in nuke.standin.messages[-1]
+
+
+def test_diagnostics_hold_what_support_needs_and_no_keys(plugin, sample, tmp_path):
+    from nuke_plugin import settings
+    from nuke_plugin.voidnode import VoidNode
+
+    settings.save_user({"server": "tcp://127.0.0.1:9", "key": str(tmp_path / "me.key_secret"), "server_key": "s.key"})
+    (tmp_path / "me.key_secret").write_text("very secret")
+    node = void_remove(read_node(sample / "plate"), read_node(sample / "roto"))
+    text = diagnostics.everything(VoidNode(node))
+    assert nuke.NUKE_VERSION_STRING in text
+    assert node["void_id"].value() in text
+    assert "very secret" not in text
+
+
+def test_farm_hook_and_command_line(plugin, sample, tmp_path):
+    from nuke_plugin import settings
+
+    node = void_remove(read_node(sample / "plate"), read_node(sample / "roto"))
+    press(node, "farm_submit")
+    assert "No farm is set up" in nuke.standin.messages[-1]
+    hooks = tmp_path / "hooks.py"
+    hooks.write_text("def submit_to_farm(context):\n    return f\"job 42: {context['frames']} {context['command']}\"\n")
+    settings.save_user({"hooks": str(hooks)})
+    press(node, "farm_submit")
+    assert nuke.standin.messages[-1].startswith("job 42: 1001-1012 ")
+    assert f"--script={nuke.scriptName()} --node={node.name()}" in nuke.standin.messages[-1]
+    assert Path(nuke.scriptName()).stat().st_size > 1000, "saved before it was handed over"
+
+
+def test_an_error_in_the_plugin_itself_is_told(plugin, sample, monkeypatch):
+    from nuke_plugin import buttons
+
+    def broken(void):
+        raise KeyError("oops")
+
+    monkeypatch.setitem(buttons._ACTIONS, "remove", broken)
+    node = void_remove(read_node(sample / "plate"), read_node(sample / "roto"))
+    press(node, "remove")
+    assert "Copy diagnostics" in nuke.standin.messages[-1]
+
+
+def test_callbacks_never_raise(plugin, sample, monkeypatch, capsys):
+    from nuke_plugin import session
+
+    void_remove(read_node(sample / "plate"), read_node(sample / "roto"))
+    monkeypatch.setattr(session, "follow_all", lambda: 1 / 0)
+    nuke.scriptSave()
+    nuke.scriptOpen(nuke.scriptName())
+    assert "ZeroDivisionError" in capsys.readouterr().out

@@ -1,0 +1,156 @@
+"""Panel and dialog, offscreen, with Qt itself."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import nuke
+import pytest
+from conftest import press, read_node, state, void_remove, wait_for, wait_until_done
+
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+try:
+    from PySide6 import QtWidgets
+except ImportError as error:
+    pytest.skip(f"Qt cannot run here ({error}): panel and dialog were NOT tested", allow_module_level=True)
+
+#: With VOID_SCREENSHOTS set to a folder, pictures of the windows are kept there.
+PICTURES = os.environ.get("VOID_SCREENSHOTS")
+
+
+@pytest.fixture(scope="session")
+def application():
+    return QtWidgets.QApplication.instance() or QtWidgets.QApplication([])
+
+
+def keep(widget, name):
+    if PICTURES:
+        widget.grab().save(str(Path(PICTURES) / f"{name}.png"))
+
+
+def processed(condition, seconds=60):
+    """Work on Qt's and Nuke's events until the condition holds."""
+
+    def step():
+        QtWidgets.QApplication.processEvents()
+        return condition()
+
+    return wait_for(step, seconds)
+
+
+@pytest.fixture
+def panel(application, plugin, server):
+    from nuke_plugin import settings
+    from nuke_plugin.ui.jobs_panel import JobsPanel
+
+    settings.save_user({"server": server.address})
+    widget = JobsPanel()
+    widget.resize(860, 620)
+    widget.show()
+    yield widget
+    widget.hide()
+    widget.deleteLater()
+
+
+def column(panel, number):
+    return [panel._table.item(row, number).text() for row in range(panel._table.rowCount())]
+
+
+def test_jobs_are_listed_followed_and_shown(panel, sample):
+    assert "No jobs yet" in panel._details.toPlainText()
+    node = void_remove(read_node(sample / "plate"), read_node(sample / "roto"))
+    press(node, "remove")
+    processed(lambda: panel._table.rowCount() == 1)
+    processed(lambda: state(node) == "done")
+    processed(lambda: column(panel, 1) == ["done"])
+    assert column(panel, 0) == [node.name()]
+    assert panel._table.cellWidget(0, 2).value() == 100
+    assert panel._report.isEnabled()
+    assert not panel._cancel.isEnabled()
+    assert not panel._resume.isEnabled()
+    assert not panel._picture.pixmap().isNull()
+    node.setSelected(False)
+    panel.show_node()
+    assert node.isSelected()
+    keep(panel, "jobs")
+
+
+def test_a_failed_job_says_why_and_can_be_resumed(panel, sample, tmp_path):
+    node = void_remove(read_node(sample / "plate"), read_node(sample / "roto"))
+    press(node, "remove")
+    wait_until_done(node)
+    # another job of the server's, not of this script, which somebody stops
+    other = void_remove(read_node(sample / "plate"), read_node(sample / "roto"))
+    press(other, "remove")
+    processed(lambda: panel._table.rowCount() == 2 and other["void_jobs"].value())
+    panel._table.selectRow(0)
+    panel.cancel()
+    processed(lambda: state(other) in ("stopped", "done"))
+    if state(other) == "stopped":
+        processed(lambda: "stopped" in column(panel, 1))
+        panel.resume()
+    processed(lambda: state(other) == "done")
+    nuke.delete(other)
+    processed(lambda: any(name != node.name() for name in column(panel, 0)) or panel._table.rowCount() == 2)
+    panel._only_mine.setChecked(True)
+    processed(lambda: column(panel, 0) == [node.name()])
+
+
+def test_a_server_that_is_away_is_said(panel, server):
+    server.stop()
+    processed(lambda: "does not answer" in panel._where.text())
+    keep(panel, "away")
+
+
+def test_a_hidden_panel_asks_for_nothing(panel):
+    from nuke_plugin import session
+
+    monitor = panel._monitor
+    panel.hide()
+    assert panel.refresh not in session.listeners
+    wait_for(lambda: not monitor._listing)
+    time.sleep(0.1)
+
+
+def test_settings_dialog(application, plugin, server, monkeypatch, tmp_path):
+    from nuke_plugin import settings
+    from nuke_plugin.ui.settings_dialog import SettingsDialog
+
+    studio = tmp_path / "studio.json"
+    studio.write_text('{"output": "/renders/{script}/{node}"}')
+    monkeypatch.setenv("VOID_NUKE_SETTINGS", str(studio))
+    dialog = SettingsDialog()
+    dialog._fields["server"].setText("tcp://127.0.0.1:9")
+    dialog.test_server()
+    assert "No VOID server answers" in dialog._answer.text()
+    dialog._fields["server"].setText(server.address)
+    dialog.test_server()
+    assert "answers: VOID" in dialog._answer.text()
+    dialog.show()
+    keep(dialog, "settings")
+    dialog.save()
+    assert settings.load().server == server.address
+    assert settings.load().output == "/renders/{script}/{node}"
+    assert "renders" not in settings.user_file().read_text(), "what the studio set is not frozen into the user's file"
+    dialog.deleteLater()
+
+
+def test_diagnostics_go_to_the_clipboard(application, plugin, sample):
+    from nuke_plugin import settings
+
+    settings.save_user({"server": "tcp://127.0.0.1:9"})
+    node = void_remove(read_node(sample / "plate"), read_node(sample / "roto"))
+    press(node, "copy_diagnostics")
+    assert "VOID for Nuke" in QtWidgets.QApplication.clipboard().text()
+
+
+def test_the_panel_opens_from_the_menu(application, plugin):
+    from nuke_plugin.ui.jobs_panel import JobsPanel
+
+    pane = nuke.standin.panes["Properties.1"] = nuke.Pane()
+    nuke.menu("Nuke").findItem("VOID").findItem("VOID Jobs").invoke()
+    assert isinstance(pane.panels[0].widget, JobsPanel)
+    nuke.standin.panes.clear()
+    nuke.menu("Nuke").findItem("VOID").findItem("VOID Jobs").invoke()
