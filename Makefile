@@ -37,4 +37,4 @@ define make-venv
 endef
 
 clean:
-	rm -rf .venv .venv-demo demo build *.egg-info
+	rm -rf .venv .venv-demo .venv-nuke demo build *.egg-info

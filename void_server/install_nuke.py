@@ -152,7 +152,16 @@ def _copy(source: Path, target: Path) -> None:
 
 def _install_packages(folder: Path, python: str, system: str, wheels: Path | None) -> None:
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-warn-conflicts"]
-    command += ["--target", str(folder), "--python-version", python, "--implementation", "cp", "--no-deps"]
+    command += [
+        "--target",
+        str(folder),
+        "--python-version",
+        python,
+        "--implementation",
+        "cp",
+        "--no-deps",
+        "--no-compile",
+    ]
     command += ["--only-binary", ":all:"]
     if system != this_system():
         command += [word for tag in _WHEELS[system] for word in ("--platform", tag)]

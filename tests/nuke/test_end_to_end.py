@@ -10,7 +10,7 @@ from pathlib import Path
 import nuke
 import numpy as np
 import pytest
-from conftest import (
+from driving import (
     RunningServer,
     picture,
     pixels,
@@ -573,17 +573,17 @@ def test_script_closed_and_opened_during_the_job(shot, server):
     assert (picture(node, 1006).channel("blend.alpha", picture(node, 1006).bbox) > 0).any()
 
 
-def test_nuke_closed_until_the_job_is_over(shot, server):
+def test_nuke_closed_until_the_job_is_over(shot, own_server):
     from void_server.api import Client
 
-    node = void_remove(*shot, address=server.address)
+    node = void_remove(*shot, address=own_server.address)
     name = node.name()
     press(node, "remove")
     wait_for(lambda: node["void_jobs"].value())
     nuke.scriptSave()
     script = nuke.scriptName()
     nuke.scriptClear()
-    with Client(server.address) as client:
+    with Client(own_server.address) as client:
         job = client.jobs()[0]
         *_, last = client.watch(job.id)
     assert last.state.value == "done"
@@ -591,13 +591,13 @@ def test_nuke_closed_until_the_job_is_over(shot, server):
     wait_until_done(nuke.toNode(name))
 
 
-def test_server_killed_and_started_again_during_the_job(shot, server):
-    node = void_remove(*shot, address=server.address)
+def test_server_killed_and_started_again_during_the_job(shot, own_server):
+    node = void_remove(*shot, address=own_server.address)
     press(node, "remove")
     wait_for(lambda: state(node) == "running")
-    server.kill()
+    own_server.kill()
     wait_for(lambda: "does not answer" in node["status"].value() or state(node) == "done")
-    server.start()
+    own_server.start()
     wait_until_done(node)
 
 

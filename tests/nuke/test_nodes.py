@@ -7,7 +7,7 @@ import sys
 
 import nuke
 import pytest
-from conftest import ROOT
+from driving import ROOT
 
 from nuke_plugin import buttons, knobs, nodes
 from nuke_plugin.nodetext import Expression, Group, Node, formatted, quoted

@@ -8,7 +8,7 @@ import time
 
 import nuke
 import pytest
-from conftest import RunningServer
+from driving import RunningServer
 
 from nuke_plugin import colour, grid, hooks, local_server, outputs, settings
 from nuke_plugin.monitor import Line, Monitor, Order
@@ -253,11 +253,11 @@ class Follower:
 
 
 @pytest.fixture
-def linked(server, sample, tmp_path):
+def linked(own_server, sample, tmp_path):
     import shutil
 
     shutil.copytree(sample, tmp_path / "sample")
-    follower = Follower(server.address)
+    follower = Follower(own_server.address)
     yield follower
     follower.monitor.close()
 

@@ -7,7 +7,7 @@ import threading
 import nuke
 import numpy as np
 import pytest
-from conftest import pixels, read_node
+from driving import pixels, read_node
 
 
 @pytest.fixture(autouse=True)

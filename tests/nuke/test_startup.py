@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import nuke
-from conftest import ROOT, press, read_node, void_remove
+from driving import ROOT, press, read_node, void_remove
 
 from nuke_plugin import diagnostics, startup
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import nuke
 import pytest
-from conftest import press, read_node, state, void_remove, wait_for, wait_until_done
+from driving import press, read_node, state, void_remove, wait_for, wait_until_done
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 try:
@@ -41,11 +41,11 @@ def processed(condition, seconds=60):
 
 
 @pytest.fixture
-def panel(application, plugin, server):
+def panel(application, plugin, own_server):
     from nuke_plugin import settings
     from nuke_plugin.ui.jobs_panel import JobsPanel
 
-    settings.save_user({"server": server.address})
+    settings.save_user({"server": own_server.address})
     widget = JobsPanel()
     widget.resize(860, 620)
     widget.show()
@@ -98,8 +98,8 @@ def test_a_failed_job_says_why_and_can_be_resumed(panel, sample, tmp_path):
     processed(lambda: column(panel, 0) == [node.name()])
 
 
-def test_a_server_that_is_away_is_said(panel, server):
-    server.stop()
+def test_a_server_that_is_away_is_said(panel, own_server):
+    own_server.stop()
     processed(lambda: "does not answer" in panel._where.text())
     keep(panel, "away")
 
