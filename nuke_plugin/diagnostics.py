@@ -36,7 +36,8 @@ class Finding:
 
 def documentation() -> Path:
     """The artist's guide."""
-    return ROOT / "docs" / "artists.md"
+    page = ROOT / "docs" / "artists.html"
+    return page if page.is_file() else page.with_suffix(".md")
 
 
 def examine(void: Optional[VoidNode] = None) -> list[Finding]:

@@ -13,6 +13,9 @@ from void_server.api.errors import ServerUnreachable
 
 from .settings import Settings
 
+_started: dict[str, subprocess.Popen[bytes]] = {}
+#: It ends by itself, and is started again when it is needed.
+_IDLE_MINUTES = "60"
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 #: CREATE_NEW_PROCESS_GROUP and DETACHED_PROCESS: neither Nuke's console nor its Ctrl-C are the server's.
 _DETACHED = 0x00000208 if sys.platform == "win32" else 0
@@ -30,17 +33,23 @@ def roots(settings: Settings, out: str) -> list[str]:
 
 
 def start(settings: Settings, address: str, out: str) -> bool:
-    """Start a server that outlives Nuke, so that jobs go on when Nuke is closed. Raises :class:`ServerUnreachable`."""
+    """Start a server that outlives Nuke, so that jobs go on when Nuke is closed, unless that was done already.
+
+    Returns whether there is one now, or soon. Raises :class:`ServerUnreachable`.
+    """
     if not can_start(settings, address):
         return False
-    command = [*settings.server_command, "--address", address]
+    before = _started.get(address)
+    if before is not None and before.poll() is None:
+        return True
+    command = [*settings.server_command, "--address", address, "--idle-minutes", _IDLE_MINUTES]
     for root in roots(settings, out):
         command += ["--root", root]
     log = Path(os.environ.get("VOID_HOME") or Path.home() / ".void") / "local_server.log"
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
         with open(log, "ab") as output:
-            subprocess.Popen(
+            _started[address] = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=output,

@@ -496,3 +496,9 @@ def test_the_client_side_needs_nothing_heavy() -> None:
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(messages.__file__).parents[2])}
     assert subprocess.check_output([sys.executable, "-c", code], env=environment, text=True).strip() == "[]"
+
+
+def test_an_idle_server_ends_by_itself(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "from void_server.cli import main; main()", "serve"]
+    command += ["--address", "tcp://127.0.0.1:*", "--idle-minutes", "0.01", "--root", str(tmp_path)]
+    assert subprocess.run(command, capture_output=True, timeout=60, check=False).returncode == 0

@@ -234,6 +234,9 @@ def serve(
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Jobs worked on at the same time.")] = 1,
     require_keys: Annotated[bool, typer.Option(help="Ask for keys on this machine too.")] = False,
+    idle_minutes: Annotated[
+        float | None, typer.Option(min=0, help="End after so many minutes without a job or a question.")
+    ] = None,
 ) -> None:
     """Run a server until Ctrl-C. Without --root it takes uploads only."""
     from .api.client import default_address
@@ -245,6 +248,7 @@ def serve(
         roots=tuple(folder.expanduser().absolute() for folder in root or []),
         workers=workers,
         require_keys=require_keys,
+        idle_minutes=idle_minutes,
     )
     run(config, lambda bound: print(f"listening at {bound}", flush=True))
 

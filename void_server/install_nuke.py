@@ -15,6 +15,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from markdown_it import MarkdownIt
+
 from nuke_plugin.packages import folder as packages_folder
 
 from .api.errors import JobFailed, SettingError
@@ -39,6 +41,11 @@ _WHEELS = {
     "darwin-arm64": ("macosx_11_0_arm64", "macosx_10_15_universal2"),
 }
 _PLUGIN = ("init.py", "menu.py", "gizmos", "docs", "nuke_plugin", "void_server/__init__.py", "void_server/api")
+_STYLE = (
+    "<style>body{max-width:50em;margin:2em auto;padding:0 1em;font:16px/1.5 sans-serif;background:#232323;color:#ddd}"
+    "img{max-width:100%}code,pre{background:#333;padding:.1em .3em}pre{padding:.8em;overflow:auto}a{color:#8bf}"
+    "table{border-collapse:collapse}td,th{border:1px solid #555;padding:.3em .6em;text-align:left}</style>"
+)
 _LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
 
 
@@ -86,6 +93,7 @@ def install(home: Path, pythons: Sequence[str], systems: Sequence[str], wheels: 
         shutil.rmtree(part, ignore_errors=True)
         for name, source in _sources():
             _copy(source, part / name)
+        _write_pages(part / "docs")
         for python in pythons:
             for system in systems:
                 _install_packages(packages_folder(part, _numbers(python), system), python, system, wheels)
@@ -135,6 +143,15 @@ def _check(pythons: Sequence[str], systems: Sequence[str]) -> None:
     for system in systems:
         if system not in _WHEELS and system != this_system():
             raise SettingError(f"System {system!r} is not known; known are {', '.join(_WHEELS)}.")
+
+
+def _write_pages(docs: Path) -> None:
+    """Make a page for the browser of each guide, as artists have no use for Markdown."""
+    markdown = MarkdownIt().enable("table")
+    for file in docs.glob("*.md"):
+        body = re.sub(r'href="(\w+)\.md"', r'href="\1.html"', markdown.render(file.read_text(encoding="utf-8")))
+        page = f"<!doctype html><meta charset='utf-8'><title>{file.stem}</title>{_STYLE}<body>{body}</body>"
+        file.with_suffix(".html").write_text(page, encoding="utf-8")
 
 
 def _numbers(python: str) -> tuple[int, int]:

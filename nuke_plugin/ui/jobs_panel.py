@@ -28,6 +28,7 @@ _COLOURS = {
     JobState.FAILED: "#d65555",
     JobState.CANCELLED: "#999999",
 }
+_PICTURE_HEIGHT = 280
 _WORDS = {
     JobState.QUEUED: "in the queue",
     JobState.RUNNING: "running",
@@ -57,6 +58,7 @@ class JobsPanel(QtWidgets.QWidget):
         self.setMinimumWidth(520)
         self._rows: list[_Row] = []
         self._monitor: Optional[Monitor] = None
+        self._sheet: Optional[Path] = None
         self._build()
         # the panel asks for the list only while it can be seen
         self._timer = QtCore.QTimer(self)
@@ -241,12 +243,11 @@ class JobsPanel(QtWidgets.QWidget):
         """Plate, quadmask and result of a few frames, as the contact sheet has them."""
         sheet = self._file(row, "contact_sheet.png") if row else Path()
         self._picture.setVisible(sheet.is_file())
-        if sheet.is_file() and sheet != getattr(self, "_sheet", None):
+        if sheet.is_file() and sheet != self._sheet:
+            fitting = QtCore.Qt.AspectRatioMode.KeepAspectRatio
+            smooth = QtCore.Qt.TransformationMode.SmoothTransformation
             picture = QtGui.QPixmap(str(sheet))
-            width = min(self.width() - 20, picture.width())
-            mode = QtCore.Qt.TransformationMode.SmoothTransformation
-            scaled = picture.scaledToWidth(width, mode)
-            self._picture.setPixmap(scaled.copy(0, 0, scaled.width(), min(scaled.height(), 260)))
+            self._picture.setPixmap(picture.scaled(self.width() - 20, _PICTURE_HEIGHT, fitting, smooth))
             self._sheet = sheet
 
     def _file(self, row: _Row, name: str) -> Path:

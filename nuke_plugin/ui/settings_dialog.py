@@ -41,7 +41,9 @@ class SettingsDialog(QtWidgets.QDialog):
         self._answer = QtWidgets.QLabel(f"Kept in {settings.user_file()}")
         self._answer.setWordWrap(True)
         if studio := os.environ.get("VOID_NUKE_SETTINGS"):
-            form.addRow("Studio", QtWidgets.QLabel(studio))
+            named = QtWidgets.QLineEdit(studio)
+            named.setReadOnly(True)
+            form.addRow("Studio's settings", named)
 
         kinds = QtWidgets.QDialogButtonBox.StandardButton
         buttons = QtWidgets.QDialogButtonBox(kinds.Save | kinds.Cancel)

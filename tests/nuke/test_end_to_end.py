@@ -618,6 +618,31 @@ def test_frames_travel_to_a_server_without_our_disks(shot, tmp_path):
         remote.stop()
 
 
+def test_a_server_on_this_machine_starts_by_itself_and_outlives_nuke(shot, tmp_path):
+    import socket
+
+    from driving import PYTHON
+
+    from nuke_plugin import local_server, session, settings
+    from void_server.api import Client
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"tcp://127.0.0.1:{probe.getsockname()[1]}"
+    command = [PYTHON, "-c", "from void_server.cli import main; main()", "serve"]
+    settings.save_user({"server": address, "server_command": command, "local_roots": [str(tmp_path)]})
+    node = void_remove(*shot)
+    press(node, "remove")
+    wait_until_done(node)
+    session.forget_all()
+    with Client(address) as client:
+        pid = client.hello().pid
+    # it is nobody's child: Nuke may go, the server stays
+    assert os.getsid(pid) != os.getsid(0)
+    local_server._started[address].terminate()
+    local_server._started.pop(address).wait(timeout=20)
+
+
 # -- nodes that are copied, deleted, undone, versions
 
 

@@ -51,7 +51,8 @@ class ServerConfig:
 
     ``roots`` are the folders below which it may read and write; without any it takes uploads only. ``state`` keeps
     jobs, keys and uploads. An ``embedded`` server works for the one client that started it, and takes up no jobs
-    of others. ``require_keys`` asks for keys on this machine too. ``pipeline`` names the module that does the work.
+    of others. ``require_keys`` asks for keys on this machine too. With ``idle_minutes`` it ends when it had no job and
+    was asked nothing for so long. ``pipeline`` names the module that does the work.
     """
 
     address: str = DEFAULT_ADDRESS
@@ -60,6 +61,7 @@ class ServerConfig:
     workers: int = 1
     embedded: bool = False
     require_keys: bool = False
+    idle_minutes: float | None = None
     keep_uploads_days: float = 7.0
     pipeline: str = "void_server.pipeline"
 
@@ -108,7 +110,8 @@ class Server:
 
     async def run(self, on_ready: Callable[[str], None]) -> None:
         """Serve until told to stop."""
-        stop = asyncio.Event()
+        self._stop = stop = asyncio.Event()
+        self._asked = time.monotonic()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
@@ -176,13 +179,23 @@ class Server:
             if time.monotonic() - cleared > 3600:
                 cleared = time.monotonic()
                 await asyncio.to_thread(self._uploads.clear, self._config.keep_uploads_days * _DAY)
+            if self._is_idle():
+                self._stop.set()
             await asyncio.sleep(2)
+
+    def _is_idle(self) -> bool:
+        limit = self._config.idle_minutes
+        busy = self._queue or self._crew.working_on()
+        if busy:
+            self._asked = time.monotonic()
+        return limit is not None and time.monotonic() - self._asked > 60 * limit
 
     # Requests
 
     async def _listen(self) -> None:
         while True:
             sender, frame = await self._socket.recv_multipart(copy=False)
+            self._asked = time.monotonic()
             task = asyncio.get_running_loop().create_task(self._answer(sender.bytes, frame))
             self._requests.add(task)
             task.add_done_callback(self._requests.discard)

@@ -284,6 +284,13 @@ class Node:
         found = _images.metadata(self, session.frame if time is None else time, view or session.views[0])
         return found if key is None else found.get(key)
 
+    def hasError(self):
+        try:
+            self._image()
+        except RuntimeError:
+            return True
+        return False
+
     def _image(self):
         from . import _images
 
