@@ -36,7 +36,8 @@ def node_created() -> None:
     if not is_void(node):
         return
     void = VoidNode(node)
-    others = {other.id for other in all_nodes() if other.name != void.name}
+    # by the node, not by its name: a pasted node may not have its own name yet
+    others = {other.id for other in all_nodes() if other.node != node}
     if not void.id or void.id in others:
         void.renew_id()
         if void.state not in (k.IDLE, k.DONE):

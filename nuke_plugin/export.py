@@ -7,7 +7,7 @@ import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterator, Optional, Sequence
+from typing import Iterator, Optional, Sequence, cast
 
 import nuke
 
@@ -179,7 +179,9 @@ def _render(write: nuke.Node, role: str, pattern: str, depth: str, frames: Seque
     write["channels"].setValue("rgb" if role == "plate" else "alpha")
     write["raw"].setValue(True)
     write["datatype"].setValue(depth)
-    write["compression"].setValue("Zip (1 scanline)")
+    compression = cast(nuke.Enumeration_Knob, write["compression"])
+    # the words differ between versions of Nuke
+    compression.setValue(next(name for name in compression.values() if name.lower().startswith("zip")))
     write["autocrop"].setValue(False)
     try:
         # made here, not by the Write, whose knob for it is not in every version

@@ -64,9 +64,9 @@ BY_PATH, BY_UPLOAD = "path", "upload"
 AUTOMATIC, HALF, FLOAT = "automatic", "half", "float"
 NO_RESULT = "none"
 
-# inner nodes
-PLATE_INPUT, ROTO_INPUT, QUADMASK_INPUT = "plate", "roto", "quadmask"
-ADD_INPUT, PROTECT_INPUT = "add_affected", "protect"
+# inner nodes; none may be called like a layer, as an expression means either by its name
+PLATE_INPUT, ROTO_INPUT, QUADMASK_INPUT = "Plate", "Roto", "Quadmask"
+ADD_INPUT, PROTECT_INPUT = "AddAffected", "Protect"
 RESULT_PLATE, RESULT_MATTES = "ResultPlate", "ResultMattes"
 GRID_NODE = "GridEdits"
 RESULT_READS = (RESULT_PLATE, RESULT_MATTES)

@@ -140,10 +140,9 @@ class Monitor:
         return news
 
     def close(self) -> None:
-        """End the thread; jobs go on at the server."""
+        """Let the thread end, which is not waited for; jobs go on at the server."""
         self._closing.set()
         self._tasks.put(lambda _: None)
-        self._thread.join(timeout=5)
 
     # -- in the thread
 

@@ -126,6 +126,8 @@ def follow_all() -> None:
     """Find the jobs of all nodes in the script."""
     for void in all_nodes():
         follow(void)
+        if not void.tickets and void.state in (k.WAITING, k.RUNNING):
+            void.show(k.IDLE, "The script was closed before the job was submitted; press Remove again.")
 
 
 def forget_all() -> None:

@@ -35,7 +35,7 @@ def missing() -> str:
 
 
 def _has_void_nodes() -> bool:
-    return any(node.knob(KIND) is not None for node in nuke.allNodes("Group", nuke.root(), True))
+    return any(node.knob(KIND) is not None for node in nuke.allNodes("Group", group=nuke.root(), recurseGroups=True))
 
 
 def _node_created() -> None:
@@ -96,7 +96,7 @@ def split_mattes() -> None:
     if not selected:
         nuke.message("Select a VOID Remove or VOID Quadmask first.")
         return
-    source = selected[-1]
+    source = selected[0]
     nuke.Undo.begin("VOID mattes")
     try:
         for number, name in enumerate(CLASSES):

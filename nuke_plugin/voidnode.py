@@ -45,7 +45,7 @@ def is_void(node: nuke.Node) -> bool:
 
 def all_nodes() -> list[VoidNode]:
     """All VOID nodes of the script, in groups too."""
-    return [VoidNode(node) for node in nuke.allNodes("Group", nuke.root(), True) if is_void(node)]
+    return [VoidNode(node) for node in nuke.allNodes("Group", group=nuke.root(), recurseGroups=True) if is_void(node)]
 
 
 def find(identity: str) -> Optional[VoidNode]:

@@ -11,6 +11,7 @@ from typing import Optional
 import nuke
 import nukescripts
 
+from void_server.api.errors import VoidError
 from void_server.api.job import Job, JobState
 
 from .. import session, settings
@@ -142,7 +143,11 @@ class JobsPanel(QtWidgets.QWidget):
         """Show the jobs as they are now."""
         if not self.isVisible():
             return
-        current = session.monitor(settings.load().address)
+        try:
+            current = session.monitor(settings.load().address)
+        except VoidError as error:
+            self._where.setText(str(error))
+            return
         if current is not self._monitor:
             self._monitor = current
             current.list_jobs(True)

@@ -573,6 +573,16 @@ def test_script_closed_and_opened_during_the_job(shot, server):
     assert (picture(node, 1006).channel("blend.alpha", picture(node, 1006).bbox) > 0).any()
 
 
+def test_a_script_closed_before_the_job_was_submitted(shot, server):
+    node = void_remove(*shot, address=server.address)
+    node["void_state"].setValue("waiting submitting")
+    nuke.scriptSave()
+    nuke.scriptOpen(nuke.scriptName())
+    node = nuke.toNode(node._knobs["name"]._value)
+    assert "press Remove again" in node["status"].value()
+    assert state(node) == ""
+
+
 def test_nuke_closed_until_the_job_is_over(shot, own_server):
     from void_server.api import Client
 

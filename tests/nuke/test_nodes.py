@@ -139,3 +139,8 @@ def test_a_node_cannot_take_what_comes_after_it():
     group = Group("A", [], {}, [Node("Dot", "One", {}, ("Two",)), Node("Dot", "Two")])
     with pytest.raises(ValueError, match="Two, which does not come before"):
         group.text()
+
+
+def test_no_inner_node_is_called_like_a_layer(gizmo):
+    # an expression would not know whether quadmask.remove is a channel or a knob
+    assert not {node.name() for node in gizmo.nodes()} & {*nuke.standin.layers, "rgba"}
