@@ -1,0 +1,110 @@
+"""Compares what is computed here with recorded outputs of the published pipeline, stage by stage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from ...api.errors import SettingError
+from .model import FULL, Model
+from .sampling import Conditioning, Sampler, augmented, conditioning, embed, mask_video, rotary
+from .vae import decode, latent_length
+from .weights import Weights
+from .windows import plan
+
+TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The largest absolute difference in a stage of a case; ``shape`` says what does not fit, where it does not."""
+
+    case: str
+    stage: str
+    largest: float
+    shape: str = ""
+
+    def within(self, tolerance: float) -> bool:
+        """Whether the stage is as recorded."""
+        return not self.shape and self.largest <= tolerance
+
+
+def compare(folder: Path, device: torch.device) -> Iterator[Difference]:
+    """Run every case in FOLDER/cases on FOLDER/model. Raises :class:`SettingError` where there is nothing to run."""
+    cases = sorted((folder / "cases").glob("*.safetensors"))
+    if not cases:
+        raise SettingError(f"{folder} holds no cases/*.safetensors; give the folder that holds cases and model.")
+    model = Model(Weights(folder / "model"), device, FULL)
+    for case in cases:
+        yield from _compare(case, model)
+
+
+def _compare(path: Path, model: Model) -> Iterator[Difference]:
+    recorded, about = _read(path)
+
+    def difference(stage: str, computed: torch.Tensor, name: str = "") -> Difference:
+        expected = recorded[name or stage]
+        if computed.shape != expected.shape:
+            return Difference(path.stem, stage, float("inf"), f"{tuple(computed.shape)}, not {tuple(expected.shape)}")
+        return Difference(path.stem, stage, float((computed.float().cpu() - expected).abs().max()))
+
+    number, guidance = int(about["which"]), float(about["guidance_scale"])
+    model.weights.check((number,))
+    codes, video = recorded["quadmask"].numpy(), recorded["video"]
+    seed = int(about["seed_before_call"])
+    yield difference("mask into the VAE", mask_video(codes, number), "encoded_mask_video")
+    yield difference("video into the VAE", augmented(video, seed), "encoded_condition_video")
+    given = conditioning(model, video, codes, number, seed)
+    yield difference("mask latents", given.mask, "mask_latents")
+    yield difference("video latents", given.video, "video_latents")
+    prompt, _ = embed(model, about["prompt"])
+    yield difference("prompt", prompt, "prompt_embeds")
+    negative = None
+    if guidance > 1:
+        negative, _ = embed(model, about["negative_prompt"])
+        yield difference("negative prompt", negative, "negative_prompt_embeds")
+    windows = plan(latent_length(video.shape[2]), latent_length(int(about["window"])), published=True)
+    sampler = Sampler(number, windows, int(about["steps"]), guidance, prompt, negative)
+    yield from _first_call(sampler, model, recorded, difference)
+    noise = recorded["initial_latents"]
+    # from the latents recorded, so that each stage answers for itself alone
+    exact = Conditioning(recorded["mask_latents"], recorded["video_latents"])
+    yield difference(f"pass {number}", sampler.run(model, noise, exact, _ignored), "final_latents")
+    decoded = list(decode(model.vae, recorded["final_latents"].transpose(1, 2)))
+    yield difference("decoded frames", _shown(decoded), "output")
+    whole = sampler.run(model, noise, given, _ignored)
+    yield difference("all stages together", _shown(list(decode(model.vae, whole.transpose(1, 2)))), "output")
+
+
+def _first_call(sampler: Sampler, model: Model, recorded: dict[str, torch.Tensor], difference: object) -> Iterator[Difference]:
+    assert callable(difference)
+    start, end = sampler.plan.windows[0]
+    given = Conditioning(recorded["mask_latents"], recorded["video_latents"]).channels[:, start:end]
+    window = recorded["initial_latents"][:, start:end]
+    cos, sin = rotary(model.weights.transformer_config, *(window.shape[i] for i in (1, 3, 4)))
+    yield difference("rotary cosines", cos, "rope_cos")
+    yield difference("rotary sines", sin, "rope_sin")
+    doubled = torch.cat([given, given]) if sampler.guided else given
+    yield difference("transformer's condition", doubled, "model_condition")
+    output = sampler.forward(model, window, given, recorded["model_timestep"][:1])
+    yield difference("transformer", output, "model_output")
+
+
+def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+    except SafetensorError as error:
+        raise SettingError(f"{path} cannot be read as a recorded case: {error}") from error
+
+
+def _shown(parts: list[torch.Tensor]) -> torch.Tensor:
+    return (torch.cat(parts, dim=2) / 2 + 0.5).clamp(0, 1)
+
+
+def _ignored(done: int, total: int) -> None:
+    del done, total

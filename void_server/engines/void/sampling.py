@@ -1,0 +1,189 @@
+"""The two passes: what the transformer is conditioned on, and how noise becomes latents.
+
+After the published code of VOID (arXiv 2604.02296), whose base is CogVideoX-Fun's inpainting model. Tensors: ``b`` batch,
+``t`` latent frames, ``c`` channels; videos are (1, 3, frames, height, width), latents of the sampler (1, t, 16, h, w).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import CogVideoXDDIMScheduler
+from diffusers.models.embeddings import get_3d_rotary_pos_embed
+from numpy.typing import NDArray
+
+from .model import Model, OnStep
+from .vae import encode, encoder_parts
+from .windows import WindowPlan
+
+#: The strength of the noise on the conditioning video.
+AUGMENTATION = 0.0563
+FIRST, SECOND = 1, 2
+STEPS = {FIRST: 30, SECOND: 50}
+GUIDANCE = {FIRST: 1.0, SECOND: 6.0}
+
+_KEEP, _AFFECTED = 255, 127
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """What stays the same in all steps: mask and video latents, each (1, 16, t, h, w)."""
+
+    mask: torch.Tensor
+    video: torch.Tensor
+
+    @property
+    def channels(self) -> torch.Tensor:
+        """Both, as the transformer takes them: (1, t, 32, h, w)."""
+        return torch.cat([self.mask, self.video], dim=1).transpose(1, 2)
+
+
+def mask_levels(codes: NDArray[np.uint8], number: int) -> NDArray[np.float32]:
+    """What goes into the VAE for a quadmask, any shape: 0 object, 128/255 affected, 1 keep; never rescaled to -1..1.
+
+    Overlap counts as object. The second pass knows two levels: whatever is not kept is object.
+    """
+    levels = np.zeros(codes.shape, np.float32)
+    levels[codes == _KEEP] = 1.0
+    if number == FIRST:
+        levels[codes == _AFFECTED] = 128 / 255
+    return levels
+
+
+def mask_video(codes: NDArray[np.uint8], number: int) -> torch.Tensor:
+    """The mask of quadmask frames (frames, height, width) as a video of three equal channels."""
+    return torch.from_numpy(mask_levels(codes, number))[None, None].expand(1, 3, -1, -1, -1)
+
+
+def augmented(video: torch.Tensor, seed: int) -> torch.Tensor:
+    """The conditioning video: ``video`` (0..1) as -1..1 with noise, but none on black.
+
+    The published noise comes from torch's global generator; here it is that of ``seed``, drawn in the same order: frame by
+    frame, as the published code's video lies in memory.
+    """
+    scaled = video * 2 - 1
+    lying = torch.empty(scaled.transpose(1, 2).shape, dtype=scaled.dtype).transpose(1, 2)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        noise = torch.randn_like(lying) * AUGMENTATION
+    return torch.where(scaled == -1, scaled, scaled + noise)
+
+
+def conditioning(model: Model, video: torch.Tensor, codes: NDArray[np.uint8], number: int, seed: int) -> Conditioning:
+    """Encode plate (0..1) and quadmask for a pass."""
+    noisy = augmented(video, seed)
+
+    def parts(whole: torch.Tensor) -> Iterator[torch.Tensor]:
+        for frames in encoder_parts(whole.shape[2]):
+            yield whole[:, :, frames.start : frames.stop]
+
+    with torch.inference_mode():
+        return Conditioning(
+            encode(model.vae, parts(mask_video(codes, number))),
+            encode(model.vae, parts(noisy)),
+        )
+
+
+def embed(model: Model, prompt: str) -> tuple[torch.Tensor, str]:
+    """The prompt's embedding (1, tokens, width), and what was cut off as too long."""
+    tokenizer = model.tokenizer
+    ids = tokenizer(
+        prompt, padding="max_length", max_length=model.tokens, truncation=True, return_tensors="pt"
+    ).input_ids
+    whole = tokenizer(prompt, return_tensors="pt").input_ids
+    cut = tokenizer.decode(whole[0, model.tokens - 1 : -1]) if whole.shape[1] > model.tokens else ""
+    with torch.inference_mode(), model.text_encoder() as encoder:
+        return encoder(ids.to(model.device))[0].cpu(), cut
+
+
+def rotary(config: dict[str, Any], frames: int, height: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The rotary embedding of a window of latents: cosines and sines, (tokens, head width)."""
+    patch, patch_t = config["patch_size"], config["patch_size_t"]
+    cos, sin = get_3d_rotary_pos_embed(
+        config["attention_head_dim"],
+        None,
+        (height // patch, width // patch),
+        (frames + patch_t - 1) // patch_t,
+        grid_type="slice",
+        max_size=(config["sample_height"] // patch, config["sample_width"] // patch),
+    )
+    return cos, sin
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """How noise becomes latents: the windows, the number of steps, the guidance.
+
+    ``prompt`` and ``negative`` are embeddings; ``negative`` is used with a guidance above 1 only.
+    """
+
+    number: int
+    plan: WindowPlan
+    steps: int
+    guidance: float
+    prompt: torch.Tensor
+    negative: torch.Tensor | None = None
+
+    def run(self, model: Model, noise: torch.Tensor, given: Conditioning, on_step: OnStep) -> torch.Tensor:
+        """Denoise ``noise`` (1, t, 16, h, w), a step after the other; ``on_step`` may raise to stop."""
+        scheduler = CogVideoXDDIMScheduler.from_config(model.scheduler_config)
+        scheduler.set_timesteps(self.steps)
+        channels = given.channels.to(model.device, model.dtype)
+        latents = (noise * scheduler.init_noise_sigma).to(model.device, model.dtype)
+        for done, timestep in enumerate(scheduler.timesteps):
+            on_step(done, self.steps)
+            parts = []
+            for start, end in self.plan.windows:
+                window = latents[:, start:end]
+                velocity = self.velocity(model, window, channels[:, start:end], timestep)
+                step = scheduler.step(velocity, timestep, window, eta=0.0, return_dict=False)
+                parts.append(step[0].to(model.dtype))
+            latents = self.plan.blend(parts)
+        on_step(self.steps, self.steps)
+        return latents.float().cpu()
+
+    def velocity(
+        self, model: Model, window: torch.Tensor, channels: torch.Tensor, timestep: torch.Tensor
+    ) -> torch.Tensor:
+        """What the transformer says of a window of latents, guidance applied."""
+        output = self.forward(model, window, channels, timestep)
+        if not self.guided:
+            return output
+        without, with_prompt = output.chunk(2)
+        return without + self.guidance * (with_prompt - without)
+
+    @property
+    def guided(self) -> bool:
+        """Whether the prompt is weighed against the negative one."""
+        return self.guidance > 1
+
+    def forward(
+        self, model: Model, window: torch.Tensor, channels: torch.Tensor, timestep: torch.Tensor
+    ) -> torch.Tensor:
+        """One pass through the transformer; with guidance, the negative prompt's half comes first."""
+        transformer = model.transformer(self.number)
+        prompt = self.prompt
+        given = torch.cat([window, channels], dim=2)
+        if self.guided:
+            assert self.negative is not None
+            prompt = torch.cat([self.negative, prompt])
+            given = torch.cat([given, given])
+        cos, sin = rotary(model.weights.transformer_config, *(window.shape[i] for i in (1, 3, 4)))
+        with torch.inference_mode():
+            output: torch.Tensor = transformer(
+                hidden_states=given,
+                encoder_hidden_states=prompt.to(model.device, model.dtype),
+                timestep=timestep.expand(given.shape[0]).to(model.device),
+                image_rotary_emb=(cos.to(model.device), sin.to(model.device)),
+                return_dict=False,
+            )[0]
+        return output
+
+
+def starting_noise(shape: tuple[int, ...], seed: int) -> torch.Tensor:
+    """The noise that a job of this seed begins with, the same on every device."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))

@@ -1,0 +1,73 @@
+"""Frames to latents and back, in parts over time, as the published code splits them.
+
+Where a clip is split is no mere matter of memory: the decoder's group norm runs over the frames of a part. Encoding is
+that of diffusers. Decoding is not: the first latent frame alone becomes one frame, then pairs become eight each, and a
+last single one still becomes four.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+from diffusers import AutoencoderKLCogVideoX
+from diffusers.models.upsampling import CogVideoXUpsample3D
+
+_FRAMES_PER_LATENT = 4
+_ENCODED_TOGETHER = 8
+_DECODED_TOGETHER = 2
+
+
+def latent_length(frames: int) -> int:
+    """How many latent frames a clip of 4n + 1 frames has."""
+    return (frames - 1) // _FRAMES_PER_LATENT + 1
+
+
+def encode(vae: AutoencoderKLCogVideoX, parts: Iterable[torch.Tensor]) -> torch.Tensor:
+    """The scaled latents, (1, 16, t, h/8, w/8), of a clip that comes in the ``parts`` of :func:`encoder_parts`.
+
+    The mode of the distribution is taken, as published.
+    """
+    encoded, cache = [], None
+    for part in parts:
+        found, cache = vae.encoder(part.to(vae.device, vae.dtype), conv_cache=cache)
+        mean, _ = found.chunk(2, dim=1)
+        encoded.append(mean)
+    return torch.cat(encoded, dim=2) * vae.config.scaling_factor
+
+
+def encoder_parts(frames: int) -> list[range]:
+    """The frames of each part: eight at a time, the first with what is over."""
+    count = max(frames // _ENCODED_TOGETHER, 1)
+    over = frames % _ENCODED_TOGETHER
+    return [range(8 * i + (over if i else 0), min(8 * (i + 1) + over, frames)) for i in range(count)]
+
+
+def decode(vae: AutoencoderKLCogVideoX, latents: torch.Tensor) -> Iterator[torch.Tensor]:
+    """The frames of scaled latents (1, 16, t, h, w), in parts (1, 3, n, 8h, 8w) in -1..1, one after the other."""
+    latents = latents / vae.config.scaling_factor
+    cache = None
+    starts = [0, *range(1, latents.shape[2], _DECODED_TOGETHER)]
+    for start in starts:
+        part = latents[:, :, start : start + (_DECODED_TOGETHER if start else 1)].to(vae.device, vae.dtype)
+        with _growing_in_time(vae, grow=start > 0):
+            frames, cache = vae.decoder(part, conv_cache=cache)
+        yield frames
+
+
+@contextmanager
+def _growing_in_time(vae: AutoencoderKLCogVideoX, *, grow: bool) -> Iterator[None]:
+    """Let the decoder's upsamplers grow a single frame in time too; stock ones take it for a clip's first."""
+    upsamplers = [m for m in vae.decoder.modules() if isinstance(m, CogVideoXUpsample3D) and m.compress_time]
+    handles = [module.register_forward_hook(_twice) for module in upsamplers] if grow else []
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _twice(_: torch.nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> torch.Tensor:
+    # the nearest neighbours of one frame are that frame, and the convolution after it looks at each for itself
+    return output.repeat_interleave(2, dim=2) if inputs[0].shape[2] == 1 else output

@@ -1,0 +1,157 @@
+"""The weights' files: which there are, whether they are what they must be, and what is in them.
+
+Only safetensors are read, mapped into memory. What a file holds is known from its header, before anything is loaded.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import struct
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ...api.errors import SettingError
+from ...api.files import digest_of
+
+BASE = "CogVideoX-Fun-V1.5-5b-InP"
+#: The checkpoints by their pass.
+PASSES = {1: "void_pass1.safetensors", 2: "void_pass2.safetensors"}
+#: Noise latents, mask latents and video latents side by side.
+IN_CHANNELS = 48
+ENVIRONMENT = "VOID_WEIGHTS"
+
+# What each part of the base is loaded from.
+_PARTS = {
+    "transformer": ("config.json",),
+    "vae": ("config.json", "diffusion_pytorch_model.safetensors"),
+    "text_encoder": ("config.json",),
+    "tokenizer": ("spiece.model",),
+    "scheduler": ("scheduler_config.json",),
+}
+# The single files that Comfy-Org publishes name the same tensors after ComfyUI's modules.
+_RENAMED = (
+    (re.compile(r"^model\.diffusion_model\."), ""),
+    (re.compile(r"^(?:transformer_)?blocks\.(\d+)\."), r"transformer_blocks.\1."),
+    (re.compile(r"(transformer_blocks\.\d+)\.([qkv])\."), r"\1.attn1.to_\2."),
+    (re.compile(r"(transformer_blocks\.\d+)\.norm_([qk])\."), r"\1.attn1.norm_\2."),
+    (re.compile(r"(transformer_blocks\.\d+)\.attn_out\."), r"\1.attn1.to_out.0."),
+    (re.compile(r"(transformer_blocks\.\d+)\.ff_proj\."), r"\1.ff.net.0.proj."),
+    (re.compile(r"(transformer_blocks\.\d+)\.ff_out\."), r"\1.ff.net.2."),
+    (re.compile(r"^time_embedding_linear_(\d)\."), r"time_embedding.linear_\1."),
+)
+
+
+def standard_key(key: str) -> str:
+    """The name of a tensor as diffusers has it."""
+    for pattern, replacement in _RENAMED:
+        key = pattern.sub(replacement, key)
+    return key
+
+
+def header(path: Path) -> dict[str, tuple[int, ...]]:
+    """The shapes of the tensors in a safetensors file, by name. Raises :class:`SettingError` for anything else."""
+    try:
+        size = path.stat().st_size
+        with open(path, "rb") as file:
+            start = file.read(8)
+            length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
+            if not 2 <= length <= min(size - 8, 100 << 20):
+                raise ValueError("no safetensors header")
+            entries: dict[str, Any] = json.loads(file.read(length))
+        entries.pop("__metadata__", None)
+        end = max((entry["data_offsets"][1] for entry in entries.values()), default=0)
+        if 8 + length + end != size:
+            raise SettingError(
+                f"{path} is incomplete: {size} bytes, and its header speaks of {8 + length + end}; fetch it again."
+            )
+        return {name: tuple(entry["shape"]) for name, entry in entries.items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SettingError(
+            f"{path} is no safetensors file; pickled checkpoints (.pt, .bin, .ckpt) are not read, as they can run code."
+        ) from error
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A folder of weights."""
+
+    folder: Path
+
+    @property
+    def base(self) -> Path:
+        """The base model's folder."""
+        return self.folder / BASE
+
+    def checkpoint(self, number: int) -> Path:
+        """The transformer's weights for a pass."""
+        return self.folder / PASSES[number]
+
+    def missing(self, passes: tuple[int, ...] = (1,)) -> list[Path]:
+        """The files that are needed and not there."""
+        needed = [self.base / part / name for part, names in _PARTS.items() for name in names]
+        return [path for path in [*needed, *map(self.checkpoint, passes)] if not path.is_file()]
+
+    @cached_property
+    def transformer_config(self) -> dict[str, Any]:
+        """The transformer's configuration, with VOID's input channels."""
+        config: dict[str, Any] = json.loads((self.base / "transformer" / "config.json").read_text(encoding="utf-8"))
+        # a training option of the base, of no meaning to the model itself
+        config.pop("add_noise_in_inpaint_model", None)
+        return {**config, "in_channels": IN_CHANNELS}
+
+    def check(self, passes: tuple[int, ...] = (1,)) -> None:
+        """Raise :class:`SettingError` naming the first file that is missing or is not what it must be."""
+        absent = self.missing(passes)
+        if absent:
+            raise SettingError(
+                f"The VOID engine lacks {absent[0]}"
+                + (f" and {len(absent) - 1} more files" if absent[1:] else "")
+                + "; run `void doctor` to see what belongs where, and from where to get it."
+            )
+        for number in passes:
+            self._check_input(self.checkpoint(number))
+
+    def _check_input(self, path: Path) -> None:
+        shapes = {standard_key(name): shape for name, shape in header(path).items()}
+        config = self.transformer_config
+        width = config["num_attention_heads"] * config["attention_head_dim"]
+        patch = config["patch_size"] ** 2 * (config["patch_size_t"] or 1)
+        expected = (width, IN_CHANNELS * patch)
+        found = shapes.get("patch_embed.proj.weight")
+        if found is None:
+            raise SettingError(f"{path} holds no patch_embed.proj.weight; it is no checkpoint of this architecture.")
+        if found != expected:
+            raise SettingError(
+                f"{path}: patch_embed.proj.weight is {found}, and must be {expected}; "
+                f"{'it is the base model, not VOID' if found[-1] == 33 * patch else 'it is of another size'}."
+            )
+
+    def hashes(self, passes: tuple[int, ...]) -> dict[str, str]:
+        """The SHA-256 of the checkpoints, for the manifest; remembered, as it takes a while."""
+        return {PASSES[number]: _digest(self.checkpoint(number)) for number in passes}
+
+
+_digests: dict[tuple[Path, int, int], str] = {}
+
+
+def _digest(path: Path) -> str:
+    status = path.stat()
+    key = path, status.st_size, status.st_mtime_ns
+    if key not in _digests:
+        _digests[key] = digest_of(path)
+    return _digests[key]
+
+
+def find() -> Weights:
+    """The weights that ``VOID_WEIGHTS`` names. Raises :class:`SettingError`."""
+    folder = os.environ.get(ENVIRONMENT)
+    if not folder:
+        raise SettingError(
+            f"The VOID engine needs its weights: set {ENVIRONMENT} to their folder where the server runs, or give "
+            "--weights; `void doctor` says what belongs there, and from where to get it."
+        )
+    return Weights(Path(folder).expanduser())
