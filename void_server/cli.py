@@ -17,6 +17,7 @@ from .api.shot import Settings, Shot
 # Only what is light is imported up here: `void --help` must not wait for OpenCV. Commands import what they use.
 
 _DEFAULT = Settings()
+_VOID = "Engine void"
 FAILED, WRONG_INPUT = 1, 2
 
 app = typer.Typer(
@@ -73,12 +74,47 @@ def remove(
     ] = _DEFAULT.feather,
     no_grain: Annotated[bool, typer.Option("--no-grain", help="Do not match the plate's grain.")] = False,
     seed: Annotated[int, typer.Option(help="Decides all randomness.")] = _DEFAULT.seed,
+    weights: Annotated[
+        Path | None, typer.Option(help="The VOID weights' folder; else $VOID_WEIGHTS.", rich_help_panel=_VOID)
+    ] = None,
+    steps: Annotated[int, typer.Option(help="0: as published, 30 and 50.", rich_help_panel=_VOID)] = _DEFAULT.steps,
+    guidance: Annotated[
+        float, typer.Option(help="0: as published, 1 and 6.", rich_help_panel=_VOID)
+    ] = _DEFAULT.guidance,
+    second_pass: Annotated[
+        bool,
+        typer.Option("--second-pass", help="Again, over noise that moves along.", rich_help_panel=_VOID),
+    ] = False,
+    negative_prompt: Annotated[str, typer.Option(help="What it must not be.", rich_help_panel=_VOID)] = "",
+    working_height: Annotated[
+        int, typer.Option(help="Of the model's frames, which are about 7/4 as wide.", rich_help_panel=_VOID)
+    ] = _DEFAULT.working_height,
+    memory: Annotated[str, typer.Option(help="auto, full, balanced or low.", rich_help_panel=_VOID)] = _DEFAULT.memory,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.", rich_help_panel=_VOID)] = _DEFAULT.device,
+    published: Annotated[
+        bool, typer.Option("--published", help="As the published code does it, flaws too.", rich_help_panel=_VOID)
+    ] = False,
     server: Address = None,
     transfer: Transfer = "path",
     no_progress: NoProgress = False,
 ) -> None:
     """Remove what the roto covers, and all that it did to the scene."""
-    settings = Settings(engine=engine, reasoner=reasoner, feather=feather, grain=not no_grain, seed=seed)
+    settings = Settings(
+        engine=engine,
+        reasoner=reasoner,
+        feather=feather,
+        grain=not no_grain,
+        seed=seed,
+        steps=steps,
+        guidance=guidance,
+        second_pass=second_pass,
+        negative_prompt=negative_prompt,
+        working_height=working_height,
+        memory=memory,
+        device=device,
+        published=published,
+    )
+    _set_weights(weights, server)
     shot = _shot(plate, roto, quadmask, ocio, frames=frames, prompt=prompt, colorspace=colorspace, settings=settings)
     _run(shot, out, server, transfer, not no_progress)
 
@@ -101,6 +137,17 @@ def quadmask(
     settings = Settings(reasoner=reasoner, only_quadmask=True)
     shot = _shot(plate, roto, None, ocio, frames=frames, prompt=prompt, colorspace=colorspace, settings=settings)
     _run(shot, out, server, transfer, not no_progress)
+
+
+def _set_weights(weights: Path | None, server: str | None) -> None:
+    """Let the server that this command starts find the weights; any other has its own."""
+    import os
+
+    if weights is None:
+        return
+    if server or os.environ.get("VOID_SERVER"):
+        raise SettingError("The weights are the server's: set VOID_WEIGHTS where it runs, and leave --weights out.")
+    os.environ["VOID_WEIGHTS"] = str(weights.expanduser().absolute())
 
 
 def _absolute(path: str) -> str:
@@ -333,6 +380,32 @@ def resume(job_id: JobId, server: Address = None, no_progress: NoProgress = Fals
     with _client_for(job_id, server, embed=True) as client:
         job = _follow(client, client.resume(job_id), not no_progress, remote=server is not None)
     _conclude(job, Path(job.folder))
+
+
+@app.command()
+def parity(
+    folder: Annotated[Path, typer.Argument(help="Holds cases/*.safetensors and model/, the weights that made them.")],
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "cpu",
+    tolerance: Annotated[float, typer.Option(help="The largest difference that may be.")] = 1e-4,
+) -> None:
+    """Compare the VOID engine with recorded outputs of the published pipeline, stage by stage."""
+    from .engines.void import installed
+
+    installed()
+    from .engines.void.model import choose_device
+    from .engines.void.parity import compare
+
+    failed = 0
+    print(f"{'case':<24} {'stage':<26} largest difference")
+    for found in compare(folder, choose_device(device)):
+        good = found.within(tolerance)
+        failed += not good
+        print(
+            f"{found.case:<24} {found.stage:<26} {found.shape or f'{found.largest:.1e}'}{'' if good else '  TOO MUCH'}"
+        )
+    print(f"{failed} stages differ by more than {tolerance:g}" if failed else f"all within {tolerance:g}")
+    if failed:
+        raise typer.Exit(FAILED)
 
 
 @app.command()

@@ -218,7 +218,7 @@ def _reason(shot: Shot, source: Source, footage: Footage, results: Results, cour
 
 def _write_mattes(shot: Shot, source: Source, footage: Footage, results: Results) -> None:
     """Write the mattes of a quadmask that is to be looked at, with the blend that rewriting would use."""
-    clip = engines.Clip(footage, results.quadmask, shot.settings.feather, shot.settings.seed, results.work)
+    clip = engines.Clip(footage, results.quadmask, shot, results.work)
     finisher = finish.Finisher(clip, grain=False)
 
     def write(index: int) -> None:
@@ -245,9 +245,9 @@ def _write_like(source: Source, path: Path, pixels: Any, channels: tuple[str, ..
 def _rewrite(shot: Shot, source: Source, footage: Footage, results: Results, course: _Course) -> list[str]:
     """Write the counterfactual plate and the mattes of every frame that has none yet."""
     settings = shot.settings
-    clip = engines.Clip(footage, results.quadmask, settings.feather, settings.seed, results.work)
+    clip = engines.Clip(footage, results.quadmask, shot, results.work, pixel_aspect=source.pixel_aspect)
     wanted = [index for index, frame in enumerate(source.frames) if not results.plate(frame).is_file()]
-    engine = engines.load(settings.engine)
+    engine = engines.load(settings)
     finisher = finish.Finisher(clip, grain=settings.grain)
 
     def new_frames() -> Iterator[tuple[int, Window, exr.FloatImage]]:
@@ -315,6 +315,7 @@ def _manifest(
         "frames": list(source.frames),
         "software": _software(),
         "device": f"{platform.machine()} CPU",
+        "engine": {} if shot.settings.only_quadmask else engines.load(shot.settings).provenance(shot.settings),
         "colour": {"space": footage.colour.name, "maximum": footage.survey.maximum},
         "timings": dict(course.timings),
         "classes": {str(frame): share for frame, share in in_order(shares, source.frames)},

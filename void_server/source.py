@@ -181,4 +181,4 @@ def check_settings(shot: Shot) -> None:
     if shot.settings.reasoner not in REASONERS:
         known = ", ".join(REASONERS)
         raise SettingError(f"There is no reasoner {shot.settings.reasoner!r} here; installed are {known}.")
-    engines.load(shot.settings.engine)
+    engines.load(shot.settings)

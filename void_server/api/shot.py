@@ -20,6 +20,11 @@ class Settings:
     ``reasoner`` finds what the removal affects, ``engine`` makes the new pixels. ``feather`` is the width in pixels
     over which new pixels fade into the plate, outside the rewritten region. ``grain`` matches the plate's grain in the
     new pixels. ``seed`` decides all randomness. With ``only_quadmask`` the job stops after the reasoning.
+
+    For the engine ``void``: ``steps`` and ``guidance`` of the diffusion (0: as published), ``second_pass`` over noise
+    that moves with the picture, ``negative_prompt`` where guidance is above 1, ``working_height`` of the model's
+    frames, which are about 7/4 as wide, ``memory`` (auto, full, balanced, low), ``device`` (auto, cpu, cuda). With
+    ``published`` it does as the published code does, also where we know better.
     """
 
     engine: str = "cleanplate"
@@ -28,12 +33,26 @@ class Settings:
     grain: bool = True
     seed: int = 0
     only_quadmask: bool = False
+    steps: int = 0
+    guidance: float = 0.0
+    second_pass: bool = False
+    negative_prompt: str = ""
+    working_height: int = 384
+    memory: str = "auto"
+    device: str = "auto"
+    published: bool = False
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.feather) and 0 <= self.feather <= 200):
             raise SettingError(f"feather is {self.feather:g}; give a width of 0 to 200 pixels.")
         if not 0 <= self.seed < 2**32:
             raise SettingError(f"seed is {self.seed}; give a whole number from 0 to {2**32 - 1}.")
+        if not 0 <= self.steps <= 1000:
+            raise SettingError(f"steps is {self.steps}; give 1 to 1000, or 0 for the published number.")
+        if not (math.isfinite(self.guidance) and 0 <= self.guidance <= 30):
+            raise SettingError(f"guidance is {self.guidance:g}; give 1 to 30, or 0 for the published strength.")
+        if not 64 <= self.working_height <= 2160:
+            raise SettingError(f"working_height is {self.working_height}; give 64 to 2160 pixels, 384 is published.")
 
 
 @dataclass(frozen=True)

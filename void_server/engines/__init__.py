@@ -10,6 +10,7 @@ from importlib.metadata import entry_points
 from typing import Protocol
 
 from ..api.errors import SettingError
+from ..api.shot import Settings
 from ..imaging.exr import FloatImage
 from ..imaging.window import Window
 from .clip import Clip
@@ -22,8 +23,8 @@ GROUP = "void_server.engines"
 class Engine(Protocol):
     """What makes the new pixels of a shot. Constructed without arguments, once per worker."""
 
-    def check(self) -> None:
-        """Raise :class:`~void_server.api.errors.SettingError` where something that it needs is not installed here."""
+    def check(self, settings: Settings) -> None:
+        """Raise :class:`~void_server.api.errors.SettingError` where something that a job needs is not here."""
 
     def synthesise(
         self, clip: Clip, wanted: Sequence[int], report: Callable[[float], None]
@@ -35,16 +36,19 @@ class Engine(Protocol):
         the job. ``report`` takes the share of preparation that is done, before the first frame is yielded.
         """
 
+    def provenance(self, settings: Settings) -> dict[str, str]:
+        """What else decided the result, such as the hashes of weights, for the manifest."""
+
 
 def names() -> list[str]:
     """The engines that are installed."""
     return sorted(point.name for point in entry_points(group=GROUP))
 
 
-def load(name: str) -> Engine:
-    """Make the engine ``name``. Raises :class:`SettingError` where there is none, or it cannot run here."""
-    for point in entry_points(group=GROUP, name=name):
+def load(settings: Settings) -> Engine:
+    """Make the engine that is asked for. Raises :class:`SettingError` where there is none, or it cannot run here."""
+    for point in entry_points(group=GROUP, name=settings.engine):
         engine: Engine = point.load()()
-        engine.check()
+        engine.check(settings)
         return engine
-    raise SettingError(f"There is no engine {name!r} here; installed are {', '.join(names())}.")
+    raise SettingError(f"There is no engine {settings.engine!r} here; installed are {', '.join(names())}.")

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..api.shot import Shot
 from ..imaging.exr import FloatImage
 from ..imaging.footage import Footage
 from ..imaging.window import Window
@@ -26,18 +27,33 @@ class QuadmaskFiles(Protocol):
 class Clip:
     """A shot with its quadmask, by frame index; all pixels display-referred, all windows in the plate's coordinates."""
 
-    def __init__(self, footage: Footage, quadmask: QuadmaskFiles, feather: float, seed: int, scratch: Path) -> None:
+    def __init__(
+        self, footage: Footage, quadmask: QuadmaskFiles, shot: Shot, scratch: Path, *, pixel_aspect: float = 1.0
+    ) -> None:
         self.footage = footage
         self.scratch = scratch
-        self.seed = seed
+        self.settings = shot.settings
+        self.prompt = shot.prompt
+        #: Whether the quadmask came with the shot; else it was found by a reasoner.
+        self.quadmask_given = shot.quadmask is not None
+        self.pixel_aspect = pixel_aspect
         self._quadmask = quadmask
-        self.feather = feather
         #: What the artist should know of the result; engines add to it.
         self.warnings: list[str] = []
         self._regions: dict[int, Window] = {}
 
     def __len__(self) -> int:
         return len(self.footage.frames)
+
+    @property
+    def seed(self) -> int:
+        """Decides all randomness."""
+        return self.settings.seed
+
+    @property
+    def feather(self) -> float:
+        """The width in pixels over which new pixels fade into the plate."""
+        return self.settings.feather
 
     @property
     def margin(self) -> int:

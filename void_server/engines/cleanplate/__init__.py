@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import reduce
 
+from ...api.shot import Settings
 from ...imaging.camera import Camera
 from ...imaging.exr import FloatImage
 from ...imaging.window import Window
@@ -15,8 +16,13 @@ from . import exposure, moving, still
 class CleanPlate:
     """Clean plates from the shot itself; runs anywhere."""
 
-    def check(self) -> None:
+    def check(self, settings: Settings) -> None:
         """Nothing is needed beyond the installation itself."""
+
+    def provenance(self, settings: Settings) -> dict[str, str]:
+        """Nothing decides the result but the settings and the software."""
+        del settings
+        return {}
 
     def synthesise(
         self, clip: Clip, wanted: Sequence[int], report: Callable[[float], None]

@@ -1,1 +1,56 @@
-"""The engine void."""
+"""The engine ``void``: Netflix's VOID (arXiv 2604.02296), a video diffusion model in one or two passes.
+
+Nothing heavy is imported until a job needs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import reduce
+from importlib.util import find_spec
+
+from ...api.errors import SettingError
+from ...api.shot import Settings
+from ...imaging.exr import FloatImage
+from ...imaging.window import Window
+from ..clip import Clip
+
+_MODULES = ("torch", "diffusers", "transformers", "safetensors", "sentencepiece")
+
+
+def installed() -> None:
+    """Raise :class:`SettingError` where what the engine needs is not installed."""
+    absent = [name for name in _MODULES if find_spec(name) is None]
+    if absent:
+        raise SettingError(
+            f"The VOID engine needs {', '.join(absent)}, not installed where the server runs: "
+            'pip install "void-nuke[void]"'
+        )
+
+
+class Void:
+    """The VOID model; wants the extra ``void``, the weights, and for any real size a GPU."""
+
+    def check(self, settings: Settings) -> None:
+        """See :class:`void_server.engines.Engine`."""
+        installed()
+        from . import weights
+
+        weights.find().check((1, 2) if settings.second_pass else (1,))
+
+    def synthesise(
+        self, clip: Clip, wanted: Sequence[int], report: Callable[[float], None]
+    ) -> Iterator[tuple[int, Window, FloatImage]]:
+        """See :class:`void_server.engines.Engine`."""
+        region = reduce(Window.union, (clip.region(index) for index in range(len(clip))))
+        if region.empty:
+            return
+        from .synthesis import Synthesis
+
+        yield from Synthesis(clip, region).frames(wanted, report)
+
+    def provenance(self, settings: Settings) -> dict[str, str]:
+        """See :class:`void_server.engines.Engine`."""
+        from . import weights
+
+        return weights.find().hashes((1, 2) if settings.second_pass else (1,))

@@ -12,8 +12,10 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKLCogVideoX, CogVideoXTransformer3DModel
+from diffusers.utils import logging as diffusers_logging
 from safetensors import safe_open
 from transformers import T5EncoderModel, T5Tokenizer
+from transformers.utils import logging as transformers_logging
 
 from ...api.errors import JobFailed, SettingError
 from .weights import Weights, standard_key
@@ -21,6 +23,11 @@ from .weights import Weights, standard_key
 FULL, BALANCED, LOW = "full", "balanced", "low"
 PROFILES = (FULL, BALANCED, LOW)
 _GIGABYTE = 2**30
+
+# a job's progress is told in one place
+diffusers_logging.disable_progress_bar()
+diffusers_logging.set_verbosity_error()
+transformers_logging.disable_progress_bar()
 #: Free memory from which a profile is chosen by itself.
 _WANTED = {FULL: 40 * _GIGABYTE, BALANCED: 24 * _GIGABYTE}
 

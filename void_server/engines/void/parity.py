@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from ...api.errors import SettingError
 from .model import FULL, Model
 from .sampling import Conditioning, Sampler, augmented, conditioning, embed, mask_video, rotary
-from .vae import decode, latent_length
+from .vae import decode, encoder_parts, latent_length
 from .weights import Weights
 from .windows import plan
 
@@ -57,8 +57,10 @@ def _compare(path: Path, model: Model) -> Iterator[Difference]:
     codes, video = recorded["quadmask"].numpy(), recorded["video"]
     seed = int(about["seed_before_call"])
     yield difference("mask into the VAE", mask_video(codes, number), "encoded_mask_video")
-    yield difference("video into the VAE", augmented(video, seed), "encoded_condition_video")
-    given = conditioning(model, video, codes, number, seed)
+    noisy = augmented(video, torch.Generator().manual_seed(seed))
+    yield difference("video into the VAE", noisy, "encoded_condition_video")
+    parts = [slice(part.start, part.stop) for part in encoder_parts(video.shape[2])]
+    given = conditioning(model, ((video[:, :, part], codes[part]) for part in parts), number, seed)
     yield difference("mask latents", given.mask, "mask_latents")
     yield difference("video latents", given.video, "video_latents")
     prompt, _ = embed(model, about["prompt"])
@@ -80,8 +82,12 @@ def _compare(path: Path, model: Model) -> Iterator[Difference]:
     yield difference("all stages together", _shown(list(decode(model.vae, whole.transpose(1, 2)))), "output")
 
 
-def _first_call(sampler: Sampler, model: Model, recorded: dict[str, torch.Tensor], difference: object) -> Iterator[Difference]:
-    assert callable(difference)
+def _first_call(
+    sampler: Sampler,
+    model: Model,
+    recorded: dict[str, torch.Tensor],
+    difference: Callable[[str, torch.Tensor, str], Difference],
+) -> Iterator[Difference]:
     start, end = sampler.plan.windows[0]
     given = Conditioning(recorded["mask_latents"], recorded["video_latents"]).channels[:, start:end]
     window = recorded["initial_latents"][:, start:end]

@@ -1,12 +1,12 @@
 """The two passes: what the transformer is conditioned on, and how noise becomes latents.
 
-After the published code of VOID (arXiv 2604.02296), whose base is CogVideoX-Fun's inpainting model. Tensors: ``b`` batch,
-``t`` latent frames, ``c`` channels; videos are (1, 3, frames, height, width), latents of the sampler (1, t, 16, h, w).
+After the published code of VOID (arXiv 2604.02296), whose base is CogVideoX-Fun's inpainting model. Videos are
+(1, 3, frames, height, width), latents of the sampler (1, t, 16, h, w), ``t`` being latent frames.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from diffusers.models.embeddings import get_3d_rotary_pos_embed
 from numpy.typing import NDArray
 
 from .model import Model, OnStep
-from .vae import encode, encoder_parts
+from .vae import Encoder
 from .windows import WindowPlan
 
 #: The strength of the noise on the conditioning video.
@@ -27,6 +27,9 @@ STEPS = {FIRST: 30, SECOND: 50}
 GUIDANCE = {FIRST: 1.0, SECOND: 6.0}
 
 _KEEP, _AFFECTED = 255, 127
+
+#: Frames of the plate (1, 3, n, h, w) in 0..1, and their quadmask (n, h, w).
+Part = tuple[torch.Tensor, NDArray[np.uint8]]
 
 
 @dataclass(frozen=True)
@@ -59,33 +62,27 @@ def mask_video(codes: NDArray[np.uint8], number: int) -> torch.Tensor:
     return torch.from_numpy(mask_levels(codes, number))[None, None].expand(1, 3, -1, -1, -1)
 
 
-def augmented(video: torch.Tensor, seed: int) -> torch.Tensor:
+def augmented(video: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """The conditioning video: ``video`` (0..1) as -1..1 with noise, but none on black.
 
-    The published noise comes from torch's global generator; here it is that of ``seed``, drawn in the same order: frame by
+    The published noise comes from torch's global generator. Here it is the job's own, drawn in the same order: frame by
     frame, as the published code's video lies in memory.
     """
     scaled = video * 2 - 1
-    lying = torch.empty(scaled.transpose(1, 2).shape, dtype=scaled.dtype).transpose(1, 2)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        noise = torch.randn_like(lying) * AUGMENTATION
-    return torch.where(scaled == -1, scaled, scaled + noise)
+    # not contiguous, as there: torch draws other numbers for a tensor that is
+    noise = torch.empty(scaled.transpose(1, 2).shape, dtype=scaled.dtype).transpose(1, 2).normal_(generator=generator)
+    return torch.where(scaled == -1, scaled, scaled + noise * AUGMENTATION)
 
 
-def conditioning(model: Model, video: torch.Tensor, codes: NDArray[np.uint8], number: int, seed: int) -> Conditioning:
-    """Encode plate (0..1) and quadmask for a pass."""
-    noisy = augmented(video, seed)
-
-    def parts(whole: torch.Tensor) -> Iterator[torch.Tensor]:
-        for frames in encoder_parts(whole.shape[2]):
-            yield whole[:, :, frames.start : frames.stop]
-
+def conditioning(model: Model, parts: Iterable[Part], number: int, seed: int) -> Conditioning:
+    """Encode plate and quadmask for a pass, in the parts of :func:`.vae.encoder_parts`."""
+    generator = torch.Generator().manual_seed(seed)
+    mask, video = Encoder(model.vae), Encoder(model.vae)
     with torch.inference_mode():
-        return Conditioning(
-            encode(model.vae, parts(mask_video(codes, number))),
-            encode(model.vae, parts(noisy)),
-        )
+        for plate, codes in parts:
+            mask.add(mask_video(codes, number))
+            video.add(augmented(plate, generator))
+        return Conditioning(mask.latents(), video.latents())
 
 
 def embed(model: Model, prompt: str) -> tuple[torch.Tensor, str]:

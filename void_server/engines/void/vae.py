@@ -7,7 +7,7 @@ last single one still becomes four.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
@@ -24,17 +24,22 @@ def latent_length(frames: int) -> int:
     return (frames - 1) // _FRAMES_PER_LATENT + 1
 
 
-def encode(vae: AutoencoderKLCogVideoX, parts: Iterable[torch.Tensor]) -> torch.Tensor:
-    """The scaled latents, (1, 16, t, h/8, w/8), of a clip that comes in the ``parts`` of :func:`encoder_parts`.
+class Encoder:
+    """Encodes a clip that comes in the parts of :func:`encoder_parts`; takes the distribution's mode, as published."""
 
-    The mode of the distribution is taken, as published.
-    """
-    encoded, cache = [], None
-    for part in parts:
-        found, cache = vae.encoder(part.to(vae.device, vae.dtype), conv_cache=cache)
-        mean, _ = found.chunk(2, dim=1)
-        encoded.append(mean)
-    return torch.cat(encoded, dim=2) * vae.config.scaling_factor
+    def __init__(self, vae: AutoencoderKLCogVideoX) -> None:
+        self._vae = vae
+        self._cache: dict[str, torch.Tensor] | None = None
+        self._encoded: list[torch.Tensor] = []
+
+    def add(self, part: torch.Tensor) -> None:
+        """Encode the next part, (1, 3, frames, height, width)."""
+        found, self._cache = self._vae.encoder(part.to(self._vae.device, self._vae.dtype), conv_cache=self._cache)
+        self._encoded.append(found.chunk(2, dim=1)[0])
+
+    def latents(self) -> torch.Tensor:
+        """The scaled latents, (1, 16, t, height/8, width/8)."""
+        return torch.cat(self._encoded, dim=2) * self._vae.config.scaling_factor
 
 
 def encoder_parts(frames: int) -> list[range]:

@@ -1,0 +1,280 @@
+"""The model's parts: parity with the published pipeline, weights, windows, masks, the VAE's way of splitting."""
+
+from __future__ import annotations
+
+import pickle
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from tiny import checkpoint
+
+from void_server.api.errors import SettingError
+from void_server.engines.void.model import FULL, LOW, Model, choose_device, choose_profile
+from void_server.engines.void.parity import TOLERANCE, compare
+from void_server.engines.void.sampling import Conditioning, Sampler, augmented, embed, mask_levels, starting_noise
+from void_server.engines.void.vae import Encoder, decode, encoder_parts, latent_length
+from void_server.engines.void.weights import PASSES, Weights, find, header, standard_key
+from void_server.engines.void.windows import plan
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def model(weights: Path) -> Model:
+    return Model(Weights(weights), CPU, FULL)
+
+
+@pytest.fixture
+def copied(weights: Path, tmp_path: Path) -> Weights:
+    """Weights that a test may spoil."""
+    shutil.copytree(weights, tmp_path / "weights")
+    return Weights(tmp_path / "weights")
+
+
+# -- parity
+
+
+def test_every_stage_is_as_published(shared: Path) -> None:
+    differences = list(compare(shared / "parity", CPU))
+    assert {difference.case for difference in differences} >= {"pass1_three_windows", "pass2_three_windows"}
+    for difference in differences:
+        assert difference.within(TOLERANCE), difference
+
+
+def test_other_weights_are_found_out(shared: Path, tmp_path: Path) -> None:
+    shutil.copytree(shared / "parity" / "model", tmp_path / "model")
+    (tmp_path / "cases").mkdir()
+    case = "pass1_one_window.safetensors"
+    shutil.copy(shared / "parity" / "cases" / case, tmp_path / "cases" / case)
+    path = tmp_path / "model" / PASSES[1]
+    tensors = load_file(path)
+    tensors["norm_out.linear.weight"] = tensors["norm_out.linear.weight"] * 1.01
+    path.chmod(0o644)
+    (tmp_path / "model").chmod(0o755)
+    path.unlink()
+    save_file(tensors, path)
+    command = [sys.executable, "-c", "from void_server.cli import main; main()", "parity", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    wrong = [line for line in done.stdout.splitlines() if "TOO MUCH" in line]
+    assert [line.split()[1] for line in wrong] == ["transformer", "pass", "all"]
+
+
+def test_parity_of_nothing(tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="holds no cases"):
+        list(compare(tmp_path, CPU))
+
+
+# -- weights
+
+
+def test_whole_weights_are_accepted(weights: Path) -> None:
+    Weights(weights).check((1, 2))
+    assert set(Weights(weights).hashes((1, 2))) == set(PASSES.values())
+
+
+def test_missing_weights_are_named(copied: Weights, monkeypatch: pytest.MonkeyPatch) -> None:
+    copied.checkpoint(1).unlink()
+    with pytest.raises(SettingError, match="void_pass1.safetensors"):
+        copied.check((1,))
+    copied.check((2,))
+    monkeypatch.delenv("VOID_WEIGHTS", raising=False)
+    with pytest.raises(SettingError, match="set VOID_WEIGHTS"):
+        find()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda path: path.write_bytes(path.read_bytes()[:-100]), "is incomplete"),
+        (lambda path: path.write_bytes(b""), "is no safetensors file"),
+        (lambda path: path.write_bytes(pickle.dumps({"a": 1}) * 50), "pickled checkpoints"),
+        (lambda path: save_file({"a": torch.zeros(3)}, path), "holds no patch_embed.proj.weight"),
+        (lambda path: save_file({"patch_embed.proj.weight": torch.zeros(128, 33 * 8)}, path), "is the base model"),
+        (lambda path: save_file({"patch_embed.proj.weight": torch.zeros(64, 48 * 8)}, path), "is of another size"),
+    ],
+)
+def test_wrong_checkpoints_are_refused_before_a_job_begins(copied: Weights, spoil, message: str) -> None:
+    spoil(copied.checkpoint(1))
+    with pytest.raises(SettingError, match=message) as error:
+        copied.check((1,))
+    assert "void_pass1.safetensors" in str(error.value)
+
+
+def test_a_checkpoint_that_lacks_a_tensor_is_refused(copied: Weights) -> None:
+    for change, message in (
+        (lambda tensors: tensors.pop("norm_final.weight"), "lacks the tensor norm_final.weight"),
+        (lambda tensors: tensors.update({"more": torch.zeros(1)}), "holds more"),
+        (lambda tensors: tensors.update({"norm_final.weight": torch.zeros(3)}), "norm_final.weight is"),
+    ):
+        tensors = checkpoint(1)
+        change(tensors)
+        save_file(tensors, copied.checkpoint(1))
+        with pytest.raises(SettingError, match=message):
+            Model(copied, CPU).transformer(1)
+
+
+def test_renamed_single_files_are_the_same(copied: Weights, model: Model) -> None:
+    def renamed(key: str) -> str:
+        for old, new in (
+            ("transformer_blocks.", "blocks."), (".attn1.to_out.0.", ".attn_out."), (".attn1.to_", "."),
+            (".attn1.norm_", ".norm_"), (".ff.net.0.proj.", ".ff_proj."), (".ff.net.2.", ".ff_out."),
+            ("time_embedding.linear_", "time_embedding_linear_"),
+        ):  # fmt: skip
+            key = key.replace(old, new)
+        return "model.diffusion_model." + key
+
+    tensors = checkpoint(1)
+    assert len({renamed(key) for key in tensors}) == len(tensors)
+    assert {standard_key(renamed(key)) for key in tensors} == set(tensors)
+    save_file({renamed(key): tensor for key, tensor in tensors.items()}, copied.checkpoint(1))
+    copied.check((1,))
+    for name, tensor in Model(copied, CPU).transformer(1).state_dict().items():
+        assert torch.equal(tensor, model.transformer(1).state_dict()[name])
+
+
+def test_only_the_header_is_read_to_check(weights: Path) -> None:
+    shapes = header(weights / PASSES[1])
+    assert shapes["patch_embed.proj.weight"] == (128, 384)
+
+
+# -- windows
+
+
+@pytest.mark.parametrize("length", [22, 24, 30, 50, 76])
+def test_windows_cover_everything_and_sum_to_one(length: int) -> None:
+    for published in (True, False):
+        windows = plan(length, 22, published=published)
+        assert windows.windows[0][0] == 0
+        assert windows.windows[-1][1] == length
+        constant = [torch.full((1, end - start, 3), 5.0) for start, end in windows.windows]
+        assert torch.allclose(windows.blend(constant), torch.full((1, length, 3), 5.0))
+    assert all(end - start == 22 for start, end in plan(length, 22).windows)
+    assert len(plan(length, 22).windows) == len(plan(length, 22, published=True).windows)
+
+
+def test_the_published_tail_is_short() -> None:
+    assert plan(24, 22, published=True).windows == ((0, 22), (18, 24))
+    assert plan(24, 22).windows == ((0, 22), (2, 24))
+
+
+def test_a_seam_between_windows_is_a_ramp() -> None:
+    windows = plan(40, 22)
+    parts = [torch.full((1, 22), float(index)) for index in range(len(windows.windows))]
+    blended = windows.blend(parts)[0]
+    assert (blended.diff() >= 0).all()
+    assert blended.diff().max() < 0.3
+
+
+# -- masks and conditioning
+
+
+def test_mask_levels_of_both_passes() -> None:
+    codes = np.array([0, 63, 127, 255], np.uint8)
+    assert mask_levels(codes, 1).tolist() == pytest.approx([0, 0, 128 / 255, 1])
+    assert mask_levels(codes, 2).tolist() == [0, 0, 0, 1]
+
+
+def test_augmentation_is_the_same_in_parts_and_spares_black() -> None:
+    video = torch.rand(1, 3, 13, 16, 16)
+    video[..., :4] = 0
+    whole = augmented(video, torch.Generator().manual_seed(3))
+    generator = torch.Generator().manual_seed(3)
+    parts = [augmented(video[:, :, p.start : p.stop], generator) for p in encoder_parts(13)]
+    assert torch.equal(torch.cat(parts, dim=2), whole)
+    assert (whole[..., :4] == -1).all()
+    assert (whole - (video * 2 - 1))[..., 4:].std() == pytest.approx(0.0563, rel=0.05)
+
+
+def test_a_prompt_that_is_too_long_says_what_is_cut(model: Model) -> None:
+    embedding, cut = embed(model, "a lime falls on the table " * 4)
+    assert embedding.shape == (1, 16, 32)
+    assert "table" in cut
+    assert embed(model, "a lime")[1] == ""
+
+
+# -- the VAE
+
+
+@pytest.mark.parametrize("frames", [5, 13, 21, 85])
+def test_decoding_gives_as_many_frames_as_were_encoded(model: Model, frames: int) -> None:
+    encoder = Encoder(model.vae)
+    video = torch.rand(1, 3, frames, 16, 16)
+    with torch.inference_mode():
+        for part in encoder_parts(frames):
+            encoder.add(video[:, :, part.start : part.stop])
+        latents = encoder.latents()
+        decoded = torch.cat(list(decode(model.vae, latents)), dim=2)
+        stock = model.vae.encode(video).latent_dist.mode() * 0.7
+    assert torch.allclose(latents, stock, atol=1e-5)
+    assert latents.shape[2] == latent_length(frames)
+    assert decoded.shape[2] == frames
+
+
+# -- sampling
+
+
+def sampler(model: Model, **changes: object) -> Sampler:
+    prompt, _ = embed(model, "a lime falls")
+    options = {"number": 1, "plan": plan(6, 22), "steps": 2, "guidance": 1.0, "prompt": prompt, **changes}
+    return Sampler(**options)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def given() -> Conditioning:
+    torch.manual_seed(1)
+    return Conditioning(torch.randn(1, 16, 6, 4, 6), torch.randn(1, 16, 6, 4, 6))
+
+
+def test_the_same_seed_gives_the_same_latents(model: Model, given: Conditioning) -> None:
+    def run(seed: int) -> torch.Tensor:
+        return sampler(model).run(model, starting_noise((1, 6, 16, 4, 6), seed), given, lambda *_: None)
+
+    assert torch.equal(run(3), run(3))
+    assert not torch.equal(run(3), run(4))
+
+
+def test_progress_is_told_for_each_step_and_can_stop(model: Model, given: Conditioning) -> None:
+    seen = []
+
+    def on_step(done: int, total: int) -> None:
+        seen.append((done, total))
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sampler(model, steps=4).run(model, starting_noise((1, 6, 16, 4, 6), 1), given, on_step)
+    assert seen == [(0, 4), (1, 4), (2, 4)]
+
+
+def test_low_memory_is_about_the_same(weights: Path, model: Model, given: Conditioning) -> None:
+    low = Model(Weights(weights), CPU, LOW)
+    noise = starting_noise((1, 6, 16, 4, 6), 1)
+    exact, rough = (sampler(one).run(one, noise, given, lambda *_: None) for one in (model, low))
+    stored = {p.dtype for n, p in low.transformer(1).named_parameters() if "transformer_blocks" in n and "norm" not in n}
+    assert stored == {torch.float8_e4m3fn}
+    assert 0 < (exact - rough).abs().mean() / exact.abs().mean() < 0.1
+
+
+def test_devices_and_profiles() -> None:
+    assert choose_device("cpu") == CPU
+    assert choose_profile("auto", CPU) == FULL
+    with pytest.raises(SettingError, match="no memory profile"):
+        choose_profile("huge", CPU)
+    with pytest.raises(SettingError, match="no device 'quantum'"):
+        choose_device("quantum")
+    if not torch.cuda.is_available():
+        with pytest.raises(SettingError, match="no usable CUDA GPU"):
+            choose_device("cuda")
+
+
+def test_nothing_heavy_is_loaded_to_check_a_job() -> None:
+    code = "import sys, void_server.engines.void, void_server.engines.void.weights; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
