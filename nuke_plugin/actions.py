@@ -52,12 +52,18 @@ def resume(void: VoidNode) -> None:
 def output_folder(void: VoidNode) -> Path:
     """The folder for the node's versions: by its knob, the studio's hook, or the settings' template."""
     now = settings.load()
-    script = nuke.root()["name"].value() or ""
+    script = script_path()
     chosen = void.text(k.OUTPUT)
     if not chosen:
         context = {"script": script, "node": void.name}
         chosen = hooks.call(now.hooks, hooks.OUTPUT_FOLDER, context) or now.output
     return outputs.output_folder(chosen, script, void.name)
+
+
+def script_path() -> str:
+    """The path of the script, empty while it has none; Nuke calls such a one Root."""
+    name = nuke.root().name()
+    return "" if name == "Root" else name
 
 
 def address_of(void: VoidNode) -> str:
@@ -200,6 +206,13 @@ def _shot_settings(void: VoidNode, only_quadmask: bool) -> ShotSettings:
         grain=void.checked(k.GRAIN),
         seed=int(void.number(k.SEED)),
         only_quadmask=only_quadmask,
+        steps=int(void.number(k.STEPS)),
+        guidance=void.number(k.GUIDANCE),
+        second_pass=void.checked(k.SECOND_PASS),
+        negative_prompt=void.text(k.NEGATIVE_PROMPT),
+        working_height=int(void.number(k.WORKING_HEIGHT)),
+        memory=void.text(k.MEMORY),
+        published=void.checked(k.PUBLISHED),
     )
 
 
@@ -231,7 +244,7 @@ def _files(shot: Shot, exported: Exported, frames: list[int]) -> dict[str, list[
 
 def command_line(void: VoidNode) -> str:
     """The command that does the node's job without a window."""
-    script = nuke.root()["name"].value()
+    script = script_path()
     if not script:
         raise SettingError("The script has no name yet; save it first.")
     program = Path(__file__).with_name("batch.py").as_posix()
@@ -249,7 +262,7 @@ def submit_to_farm(void: VoidNode) -> str:
     nuke.scriptSave()
     frames = void.frames()
     context = {
-        "script": nuke.root()["name"].value(),
+        "script": script_path(),
         "node": void.name,
         "command": command,
         "frames": _frames_text(frames),

@@ -162,6 +162,53 @@ def _settings() -> list[UserKnob]:
     ]
 
 
+def _diffusion() -> list[UserKnob]:
+    """The settings of the engine void."""
+    return [
+        _line("line_void", "engine void"),
+        UserKnob(
+            KnobType.INT, k.STEPS, "steps", "Steps of the diffusion. 0: as published, 30, or 50 in the second pass.", 0
+        ),
+        UserKnob(
+            KnobType.DOUBLE,
+            k.GUIDANCE,
+            "guidance",
+            "How much the prompt counts. 0: as published, 1, or 6 in the second pass.",
+            value=0.0,
+            range=(0, 12),
+        ),
+        _check(
+            k.SECOND_PASS,
+            "second pass",
+            False,
+            "Sample again, over noise that moves with the first pass: for objects that change their shape there. "
+            "Takes more than three times as long.",
+            "+STARTLINE",
+        ),
+        _text(k.NEGATIVE_PROMPT, "negative prompt", "What it must not be; counts with a guidance above 1."),
+        UserKnob(
+            KnobType.INT,
+            k.WORKING_HEIGHT,
+            "working height",
+            "Height of the model's frames, which are about 7/4 as wide; 384 is what it was trained on.",
+            value=384,
+        ),
+        _choice(
+            k.MEMORY,
+            "memory",
+            ("auto", "full", "balanced", "low"),
+            "How much GPU memory may be used. auto: by what is free.",
+        ),
+        _check(
+            k.PUBLISHED,
+            "as published",
+            False,
+            "Do as the published code does, also where we know better: to compare results.",
+            "+STARTLINE",
+        ),
+    ]
+
+
 def _info() -> list[UserKnob]:
     return [
         _tab("Farm"),
@@ -304,7 +351,13 @@ def remove() -> Group:
             "The scene after the removal, such as: A lime falls on the table. Never the removal itself. "
             "For engines that take words.",
         ),
-        _choice(k.ENGINE, "engine", ("cleanplate",), "Makes the new pixels. cleanplate: out of other frames."),
+        _choice(
+            k.ENGINE,
+            "engine",
+            ("cleanplate", "void"),
+            "Makes the new pixels. cleanplate: out of other frames, on any machine. "
+            "void: Netflix's VOID model, where the server has its weights.",
+        ),
         *_shared_choices(),
         *_settings(),
         _line("line_finish", "finish"),
@@ -317,6 +370,7 @@ def remove() -> Group:
             range=(0, 50),
         ),
         _check(k.GRAIN, "match grain", True, "Give the new pixels the plate's grain.", "+STARTLINE"),
+        *_diffusion(),
         UserKnob(KnobType.INT, k.SEED, "seed", "Decides all randomness; the same seed gives the same frames.", value=0),
         *_info(),
         *_state(k.REMOVE_NODE),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,6 +37,11 @@ def one_step(name: str) -> Iterator[None]:
         yield
     finally:
         nuke.Undo.end()
+
+
+def literal(text: str) -> str:
+    """``text`` for a text or file knob, which would run what stands in brackets and look up what follows a dollar."""
+    return re.sub(r"([\[\]$])", r"\\\1", text)
 
 
 def is_void(node: nuke.Node) -> bool:
@@ -150,8 +156,8 @@ class VoidNode:
     def show(self, state: str, status: str, progress: str = "") -> None:
         """Show a state on the tile and in the panel."""
         with unrecorded():
-            self.node[k.STATE].setValue(f"{state} {progress}".strip())
-            self.node[k.STATUS].setValue(status)
+            self.node[k.STATE].setValue(literal(f"{state} {progress}".strip()))
+            self.node[k.STATUS].setValue(literal(status))
             self.node["tile_color"].setValue(k.TILES[state])
 
     # -- results
@@ -188,7 +194,7 @@ class VoidNode:
                 self.node[k.LAST].setValue(result.last)
             self.node[k.HAS_PLATE].setValue(int(result is not None and result.has_plate))
             self.node[k.HAS_MATTES].setValue(int(result is not None))
-            self.node[k.FOLDER].setValue(result.folder.as_posix() if result else "")
+            self.node[k.FOLDER].setValue(literal(result.folder.as_posix()) if result else "")
             self.node[k.SOURCE].setValue(source)
             if result is not None:
                 self.refresh_versions(result.folder.parent, result.name)
@@ -202,7 +208,7 @@ class VoidNode:
 
 
 def _point(read: nuke.Node, file: str, result: outputs.Result) -> None:
-    read["file"].setValue(file)
+    read["file"].setValue(literal(file))
     # a Read does not find its range by itself when its file is set
     for name, frame in (("first", result.first), ("last", result.last)):
         read[name].setValue(frame)

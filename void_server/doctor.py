@@ -16,7 +16,8 @@ from pathlib import Path
 import psutil
 
 from .api.client import Client, default_address
-from .api.errors import ColourError, VoidError
+from .api.errors import ColourError, SettingError, VoidError
+from .engines.void.weights import BASE, ENVIRONMENT, PASSES, Weights
 from .service.home import home
 
 _CORE = ("numpy", "opencv-python-headless", "OpenImageIO", "pyzmq", "msgpack", "Fileseq")
@@ -25,10 +26,11 @@ _EXTRAS = {
     "sam2": (("torch", "sam2"), "rotos from clicks"),
     "gemini": (("google.genai",), "the Gemini reasoner"),
 }
-_WEIGHTS = {
-    "CogVideoX-Fun-V1.5-5b-InP": "the base model, under the CogVideoX licence: register for commercial use",
-    "void_pass1.safetensors": "netflix/void-model on Hugging Face, Apache-2.0",
-    "void_pass2.safetensors": "netflix/void-model on Hugging Face, Apache-2.0",
+#: Where weights come from, and under which licence: the base model, then the checkpoints by their pass.
+_SOURCES = {
+    0: "CogVideoX-Fun-V1.5-5b-InP, on Hugging Face; the CogVideoX licence: register for commercial use",
+    1: "netflix/void-model, on Hugging Face; Apache-2.0",
+    2: "netflix/void-model, on Hugging Face; Apache-2.0; for the second pass only",
 }
 
 
@@ -119,15 +121,25 @@ def _gpu() -> Finding:
 
 
 def _weights() -> Iterator[Finding]:
-    folder = os.environ.get("VOID_WEIGHTS")
+    folder = os.environ.get(ENVIRONMENT)
     if not folder:
-        yield Finding(
-            "weights", False, "$VOID_WEIGHTS is not set", "for the VOID engine: set it to the weights' folder"
-        )
+        remedy = f"for the VOID engine: set it to a folder with {BASE}/ and {', '.join(PASSES.values())}"
+        yield Finding("weights", False, f"${ENVIRONMENT} is not set", remedy)
         return
-    for name, source in _WEIGHTS.items():
-        there = (Path(folder) / name).exists()
-        yield Finding(f"weights {name}", there, "found" if there else f"not in {folder}", "" if there else source)
+    weights = Weights(Path(folder).expanduser())
+    absent = [str(path.relative_to(weights.folder)) for path in weights.missing(())]
+    found = f"lacks {', '.join(absent)}" if absent else "found"
+    yield Finding(f"weights {BASE}", not absent, found, _SOURCES[0] if absent else "")
+    for number, name in PASSES.items():
+        if not weights.checkpoint(number).is_file():
+            yield Finding(f"weights {name}", False, f"not in {weights.folder}", _SOURCES[number])
+            continue
+        try:
+            weights.check((number,))
+        except (SettingError, OSError) as error:
+            yield Finding(f"weights {name}", False, str(error), _SOURCES[number])
+        else:
+            yield Finding(f"weights {name}", True, "found")
 
 
 def _server(address: str | None) -> Finding:

@@ -461,6 +461,22 @@ def test_untitled_script_is_refused_with_what_to_do(shot, server):
     assert (nuke.standin.tmp_path / "elsewhere" / "v001" / "job.json").is_file()
 
 
+def test_paths_with_what_nuke_would_evaluate(plugin, server, sample, tmp_path):
+    strange = tmp_path / "a [show] for $5"
+    strange.mkdir()
+    nuke.scriptSaveAs((strange / "sh_[1]_v001.nk").as_posix())
+    node = void_remove(read_node(sample / "plate"), read_node(sample / "roto"), address=server.address)
+    press(node, "remove")
+    wait_until_done(node)
+    assert (picture(node, 1006).channel("blend.alpha", picture(node, 1006).bbox) > 0).any()
+    nuke.scriptSave()
+    nuke.scriptOpen(nuke.scriptName())
+    node = nuke.allNodes("Group")[0]
+    node["result"].setValue("none")
+    node["result"].setValue("v001")
+    assert node["void_has_plate"].value() == 1
+
+
 def test_server_that_does_not_answer(shot):
     node = void_remove(*shot, address="tcp://127.0.0.1:9")
     press(node, "remove")
@@ -477,6 +493,24 @@ def test_inputs_that_are_missing(shot, server):
     node.setInput(0, shot[0])
     press(node, "remove")
     assert "connect a roto" in node["status"].value()
+
+
+def test_settings_of_the_engine_void_reach_the_server(shot, server):
+    from nuke_plugin import actions
+    from nuke_plugin.voidnode import VoidNode
+
+    node = void_remove(*shot, address=server.address)
+    for name, value in (("engine", "void"), ("steps", 12), ("guidance", 3.0), ("second_pass", True), ("memory", "low")):
+        node[name].setValue(value)
+    made = actions._shot_settings(VoidNode(node), only_quadmask=False)
+    assert (made.engine, made.steps, made.guidance, made.second_pass, made.memory) == ("void", 12, 3.0, True, "low")
+    press(node, "remove")
+    wait_for(lambda: state(node) == "failed")
+    # this server has neither the weights nor, maybe, what runs them
+    assert "VOID" in node["status"].value()
+    node["steps"].setValue(-1)
+    press(node, "remove")
+    assert "steps is -1" in node["status"].value()
 
 
 def test_ranges_that_are_wrong(shot, server):

@@ -208,7 +208,10 @@ class String_Knob(_Text):
                 return os.environ[words[1]]
             raise RuntimeError(f"the stand-in cannot run [{match[1]}]")
 
-        return re.sub(r"(?<!\\)\[([^\]]*)\]", run, text)
+        if found := re.search(r"(?<!\\)\$(\w+)", text):
+            raise RuntimeError(f"can't read {found[1]!r}: no such variable")
+        run_ = re.sub(r"(?<!\\)\[([^\]]*)(?<!\\)\]", run, text)
+        return re.sub(r"\\([\[\]$])", r"\1", run_)
 
     def _number(self, frame):
         raise TypeError(f"{self._name} is text")

@@ -36,8 +36,9 @@ _WANTED = {FULL: 40 * _GIGABYTE, BALANCED: 24 * _GIGABYTE}
 class Model:
     """A VOID model on one device, in one memory profile.
 
-    ``full`` keeps everything on the device. ``balanced`` has the text encoder there only while it reads the prompt.
-    ``low`` also keeps the transformer's layers in 8-bit floats, made whole as each is used.
+    ``full`` keeps everything on the device. ``balanced`` has the text encoder there only while it reads the prompt,
+    and large frames are decoded in tiles. ``low`` also keeps the transformer's layers in 8-bit floats, made whole as
+    each is used.
     """
 
     weights: Weights

@@ -47,7 +47,7 @@ def warp(field: Field, flow: torch.Tensor, generator: torch.Generator) -> Field:
     grid = torch.stack(torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij"))
     # where each cell goes, and what of its way is left over for the next frame
     goal = grid + field.offset + flow
-    landed = goal.round()
+    landed = _nearest(goal)
     leftover = (goal - landed).reshape(2, cells)
     inside = ((landed >= 0) & (landed < torch.tensor([height, width]).view(2, 1, 1))).all(0).flatten()
     target = (landed[0] * width + landed[1]).flatten().long()
@@ -57,7 +57,7 @@ def warp(field: Field, flow: torch.Tensor, generator: torch.Generator) -> Field:
     covered[target] = True
     # where no cell went, the one that the flow points back to is stretched
     bare = torch.arange(cells)[~covered]
-    back = (grid - flow).round()
+    back = _nearest(grid - flow)
     known = ((back >= 0) & (back < torch.tensor([height, width]).view(2, 1, 1))).all(0).flatten()[bare]
     origin = (back[0] * width + back[1]).flatten().long()[bare]
     stretched, origin, new = bare[known], origin[known], bare[~known]
@@ -75,6 +75,9 @@ def warp(field: Field, flow: torch.Tensor, generator: torch.Generator) -> Field:
     squares = torch.zeros(cells).index_add_(0, target, w * w)
     gathered = torch.zeros(channels, cells).index_add_(1, target, split[:, :count] * w)
     noise[:, covered] = gathered[:, covered] / squares[covered].sqrt()
+    # one cell alone on its place stays what it is, to the bit
+    alone = torch.bincount(target, minlength=cells)[target] == 1
+    noise[:, target[alone]] = split[:, :count][:, alone]
     weights[covered] = total[covered]
     moved_offset = torch.zeros(2, cells).index_add_(1, target, leftover[:, moved] * w)
     offset[:, covered] = moved_offset[:, covered] / total[covered]
@@ -83,6 +86,11 @@ def warp(field: Field, flow: torch.Tensor, generator: torch.Generator) -> Field:
     noise[:, new] = torch.randn((channels, len(new)), generator=generator)
     weights = (weights / weights.mean() + 1e-5) ** _PULL
     return Field(noise.view(channels, height, width), weights.view(height, width), offset.view(2, height, width))
+
+
+def _nearest(position: torch.Tensor) -> torch.Tensor:
+    """The cell that a position is in; torch's own rounding would send halves to even cells, two to one."""
+    return (position + 0.5).floor()
 
 
 def _split(noise: torch.Tensor, holders: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:

@@ -18,7 +18,7 @@ from ..cleanplate import CleanPlate
 from ..clip import Clip
 from . import fit, noise
 from .detail import enlarged, restored
-from .model import Model, choose_device, choose_profile, explaining_memory, resident
+from .model import FULL, Model, choose_device, choose_profile, explaining_memory, resident
 from .sampling import FIRST, GUIDANCE, SECOND, STEPS, Part, Sampler, conditioning, embed, starting_noise
 from .vae import decode, encoder_parts, latent_length
 from .weights import find
@@ -100,7 +100,8 @@ class Synthesis:
             report(0.1 + 0.8 * done / total)
 
         latents = sampler.run(model, self._noise(before), given, on_step)
-        self._keep(decode(model.vae, latents.transpose(1, 2)), frames, lambda share: report(0.9 + 0.1 * share))
+        decoded = decode(model.vae, latents.transpose(1, 2), tiled=model.profile != FULL)
+        self._keep(decoded, frames, lambda share: report(0.9 + 0.1 * share))
 
     def _noise(self, before: FrameFile | None) -> torch.Tensor:
         length, height, width = self._latents

@@ -17,6 +17,9 @@ from diffusers.models.upsampling import CogVideoXUpsample3D
 _FRAMES_PER_LATENT = 4
 _ENCODED_TOGETHER = 8
 _DECODED_TOGETHER = 2
+_SPATIAL = 8
+#: The side of a tile and what neighbours share of it, in latents.
+_TILE, _TILE_OVERLAP = 32, 8
 
 
 def latent_length(frames: int) -> int:
@@ -49,16 +52,55 @@ def encoder_parts(frames: int) -> list[range]:
     return [range(8 * i + (over if i else 0), min(8 * (i + 1) + over, frames)) for i in range(count)]
 
 
-def decode(vae: AutoencoderKLCogVideoX, latents: torch.Tensor) -> Iterator[torch.Tensor]:
-    """The frames of scaled latents (1, 16, t, h, w), in parts (1, 3, n, 8h, 8w) in -1..1, one after the other."""
+def decode(vae: AutoencoderKLCogVideoX, latents: torch.Tensor, *, tiled: bool = False) -> Iterator[torch.Tensor]:
+    """The frames of scaled latents (1, 16, t, h, w), in parts (1, 3, n, 8h, 8w) in -1..1, one after the other.
+
+    With ``tiled`` large frames are decoded in overlapping tiles: in less memory, and a little differently, as the
+    decoder's group norm then runs over each tile for itself.
+    """
     latents = latents / vae.config.scaling_factor
-    cache = None
+    tiles = _tiles(latents.shape[3], latents.shape[4]) if tiled else [(slice(None), slice(None))]
+    caches: list[dict[str, torch.Tensor] | None] = [None] * len(tiles)
     starts = [0, *range(1, latents.shape[2], _DECODED_TOGETHER)]
     for start in starts:
         part = latents[:, :, start : start + (_DECODED_TOGETHER if start else 1)].to(vae.device, vae.dtype)
+        frames = []
         with _growing_in_time(vae, grow=start > 0):
-            frames, cache = vae.decoder(part, conv_cache=cache)
-        yield frames
+            for index, (rows, columns) in enumerate(tiles):
+                found, caches[index] = vae.decoder(part[..., rows, columns], conv_cache=caches[index])
+                frames.append(found)
+        yield frames[0] if len(tiles) == 1 else _joined(frames, tiles, latents.shape[3], latents.shape[4])
+
+
+def _tiles(height: int, width: int) -> list[tuple[slice, slice]]:
+    """Overlapping tiles, in latents: rows and columns of each."""
+
+    def cuts(length: int) -> list[slice]:
+        if length <= _TILE:
+            return [slice(0, length)]
+        count = -(-(length - _TILE_OVERLAP) // (_TILE - _TILE_OVERLAP))
+        return [slice(s := round(i * (length - _TILE) / (count - 1)), s + _TILE) for i in range(count)]
+
+    return [(rows, columns) for rows in cuts(height) for columns in cuts(width)]
+
+
+def _joined(frames: list[torch.Tensor], tiles: list[tuple[slice, slice]], height: int, width: int) -> torch.Tensor:
+    """Tiles laid over each other, each fading towards its borders."""
+    first = frames[0]
+    whole = torch.zeros((*first.shape[:3], _SPATIAL * height, _SPATIAL * width), device=first.device)
+    weight = torch.zeros(whole.shape[-2:], device=first.device)
+    for tile, (rows, columns) in zip(frames, tiles, strict=True):
+        y = slice(_SPATIAL * rows.start, _SPATIAL * rows.stop)
+        x = slice(_SPATIAL * columns.start, _SPATIAL * columns.stop)
+        fade = _fade(tile.shape[-2])[:, None] * _fade(tile.shape[-1])[None, :]
+        whole[..., y, x] += tile.float() * fade.to(first.device)
+        weight[y, x] += fade.to(first.device)
+    return (whole / weight).to(first.dtype)
+
+
+def _fade(length: int) -> torch.Tensor:
+    position = torch.arange(length) + 0.5
+    return torch.minimum(position, length - position).clamp(max=_SPATIAL * _TILE_OVERLAP / 2)
 
 
 @contextmanager

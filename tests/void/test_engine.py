@@ -1,0 +1,233 @@
+"""The engine in the pipeline: a job from files to files, on tiny weights."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from void_server import pipeline
+from void_server.api.errors import JobCancelled, JobFailed, SettingError
+from void_server.api.job import Progress
+from void_server.api.shot import Settings, Shot
+from void_server.engines.void import fit, synthesis
+from void_server.engines.void.sampling import Sampler
+from void_server.imaging import exr
+from void_server.imaging.window import Window
+from void_server.quadmask import classes
+from void_server.sample import write_sample
+
+TINY = Settings(engine="void", steps=2, working_height=64, reasoner="none", device="cpu")
+
+
+@pytest.fixture(autouse=True)
+def with_weights(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VOID_WEIGHTS", str(weights))
+
+
+def shot_of(folder: Path, **settings: Any) -> Shot:
+    return Shot(str(folder / "plate"), str(folder / "roto"), settings=Settings(**{**TINY.__dict__, **settings}))
+
+
+def run(shot: Shot, out: Path, report: Callable[[Progress], None] = lambda _: None) -> tuple[pipeline.Results, Any]:
+    out.mkdir(exist_ok=True)
+    pipeline.inspect(shot)
+    warnings = pipeline.run("0123456789ab", shot, out, report)
+    return pipeline.Results(out), warnings
+
+
+def pictures(results: pipeline.Results, frames: range) -> np.ndarray:
+    return np.stack([exr.read_rgb(results.plate(frame)) for frame in frames])
+
+
+def test_a_job_from_files_to_files(shot: Path, weights: Path, tmp_path: Path) -> None:
+    results, _ = run(shot_of(shot), tmp_path / "v001")
+    for frame in range(1001, 1013):
+        new, plate = exr.read_rgb(results.plate(frame)), exr.read_rgb(shot / "plate" / f"plate.{frame}.exr")
+        window = exr.windows(results.mattes(frame))[0]
+        blend = exr.read_channels(results.mattes(frame), ("blend.A",), window)[..., 0]
+        assert np.array_equal(new[blend == 0], plate[blend == 0])
+        assert not np.array_equal(new[blend == 1], plate[blend == 1])
+    manifest = json.loads((results.folder / "job.json").read_text())
+    assert set(manifest["engine"]) == {"void_pass1.safetensors"}
+    assert not results.work.exists()
+    assert weights.is_dir()
+
+
+def test_the_same_seed_gives_the_same_frames(shot: Path, tmp_path: Path) -> None:
+    first, _ = run(shot_of(shot, grain=False), tmp_path / "v001")
+    again, _ = run(shot_of(shot, grain=False), tmp_path / "v002")
+    other, _ = run(shot_of(shot, grain=False, seed=9), tmp_path / "v003")
+    frames = range(1001, 1013)
+    assert np.array_equal(pictures(first, frames), pictures(again, frames))
+    assert not np.array_equal(pictures(first, frames), pictures(other, frames))
+
+
+def test_the_second_pass_changes_the_first(shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers = []
+    real = Sampler.run
+
+    def counted(self: Sampler, *rest: Any) -> torch.Tensor:
+        numbers.append((self.number, self.guidance))
+        return real(self, *rest)
+
+    monkeypatch.setattr(Sampler, "run", counted)
+    results, _ = run(shot_of(shot, second_pass=True), tmp_path / "v001")
+    assert numbers == [(1, 1.0), (2, 6.0)]
+    manifest = json.loads((results.folder / "job.json").read_text())
+    assert set(manifest["engine"]) == {"void_pass1.safetensors", "void_pass2.safetensors"}
+
+
+def test_a_stopped_job_does_not_sample_again(shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = []
+    real = Sampler.run
+    monkeypatch.setattr(Sampler, "run", lambda self, *rest: runs.append(1) or real(self, *rest))
+
+    def stop(progress: Progress) -> None:
+        if progress.frame == 1004 and progress.stage == "Rewriting":
+            raise JobCancelled("stop")
+
+    one = shot_of(shot, grain=False)
+    with pytest.raises(JobCancelled):
+        run(one, tmp_path / "v001", stop)
+    resumed, _ = run(one, tmp_path / "v001")
+    assert len(runs) == 1
+    whole, _ = run(one, tmp_path / "v002")
+    assert np.array_equal(pictures(resumed, range(1001, 1013)), pictures(whole, range(1001, 1013)))
+
+
+def test_a_job_stops_between_steps(shot: Path, tmp_path: Path) -> None:
+    shares = []
+
+    def stop(progress: Progress) -> None:
+        if progress.stage == "Rewriting":
+            shares.append(progress.fraction)
+            if len(shares) == 4:
+                raise JobCancelled("stop")
+
+    with pytest.raises(JobCancelled):
+        run(shot_of(shot, steps=8), tmp_path / "v001", stop)
+    assert not list(tmp_path.glob("v001/plate/*.exr"))
+
+
+def test_out_of_memory_is_a_sentence_and_the_next_job_works(
+    shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Sampler, "forward", full)
+        with pytest.raises(JobFailed, match="set memory to balanced"):
+            run(shot_of(shot, memory="full"), tmp_path / "v001")
+    run(shot_of(shot, memory="full"), tmp_path / "v001")
+
+
+def test_what_is_missing_is_said_at_submission(shot: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VOID_WEIGHTS", "/nowhere")
+    with pytest.raises(SettingError, match="/nowhere"):
+        pipeline.inspect(shot_of(shot))
+    monkeypatch.delenv("VOID_WEIGHTS")
+    with pytest.raises(SettingError, match="set VOID_WEIGHTS"):
+        pipeline.inspect(shot_of(shot))
+
+
+def test_a_prompt_that_is_too_long_is_a_warning(shot: Path, tmp_path: Path) -> None:
+    base = shot_of(shot, steps=1)
+    long = Shot(base.plate, base.roto, prompt="a lime falls on the table " * 4, settings=base.settings)
+    _, warnings = run(long, tmp_path / "v001")
+    assert any("was not read" in warning for warning in warnings)
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_very_short_clips(count: int, shot: Path, tmp_path: Path) -> None:
+    base = shot_of(shot, steps=1)
+    short = Shot(base.plate, base.roto, frames=f"1005-{1004 + count}", settings=base.settings)
+    results, _ = run(short, tmp_path / "v001")
+    assert len(list((results.folder / "plate").glob("*.exr"))) == count
+
+
+def test_a_roto_of_one_pixel_and_a_plate_smaller_than_the_model(tmp_path: Path) -> None:
+    write_sample(tmp_path / "s", "walkby", (96, 54), range(1001, 1005))
+    for file in (tmp_path / "s" / "roto").glob("*.exr"):
+        alpha = np.zeros((54, 96, 1), np.float16)
+        alpha[20, 30] = 1
+        file.unlink()
+        exr.write(file, alpha, ("A",))
+    results, _ = run(shot_of(tmp_path / "s", steps=1), tmp_path / "v001")
+    window = exr.windows(results.mattes(1002))[0]
+    blend = exr.read_channels(results.mattes(1002), ("blend.A",), window)[..., 0]
+    assert blend[20, 30] == 1
+    assert (blend > 0).sum() < 600
+
+
+# -- fitting
+
+
+@pytest.mark.parametrize(
+    ("region", "canvas", "aspect"),
+    [
+        (Window(100, 100, 40, 60), Window(0, 0, 4096, 2160), 1.0),
+        (Window(0, 0, 4096, 2160), Window(0, 0, 4096, 2160), 1.0),
+        (Window(4000, 2000, 96, 160), Window(0, 0, 4096, 2160), 1.0),
+        (Window(500, 100, 30, 900), Window(0, 0, 1828, 1556), 2.0),
+        (Window(10, 10, 5, 5), Window(-50, -20, 300, 200), 1.0),
+    ],
+)
+def test_the_crop_lies_on_the_canvas_and_holds_the_region(region: Window, canvas: Window, aspect: float) -> None:
+    found = fit.fit(region, canvas, aspect, 384)
+    assert found.crop.intersection(canvas) == found.crop
+    assert region.intersection(found.crop) == region
+    height, width = found.size
+    assert height % 16 == width % 16 == 0
+    assert height * width == pytest.approx(384 * 672, rel=0.12)
+    assert width / height == pytest.approx(found.crop.width * aspect / found.crop.height, rel=0.06)
+
+
+def test_a_small_object_gets_the_models_whole_resolution() -> None:
+    found = fit.fit(Window(2000, 1000, 50, 80), Window(0, 0, 4096, 2160), 1.0, 384)
+    assert found.size[1] / found.crop.width == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.parametrize(("frames", "length"), [(1, 85), (85, 85), (86, 93), (93, 93), (197, 197), (198, 205)])
+def test_clip_lengths(frames: int, length: int) -> None:
+    assert fit.clip_length(frames) == length
+    assert ((length - 1) // 4 + 1) % 2 == 0
+    order = fit.mirrored(frames, length)
+    assert order[:frames] == list(range(frames))
+    assert len(order) == length
+    assert max(order) == frames - 1
+    assert all(abs(a - b) <= 1 for a, b in itertools.pairwise(order))
+
+
+def test_the_first_frame_has_nothing_affected_unless_it_was_given() -> None:
+    codes = np.array([[0, 63], [127, 255]], np.uint8).repeat(8, 0).repeat(8, 1)
+
+    class FakeClip:
+        quadmask_given = False
+
+        def codes(self, *_: object) -> np.ndarray:
+            return codes
+
+    made = synthesis.Synthesis.__new__(synthesis.Synthesis)
+    made._clip = FakeClip()  # type: ignore[assignment]
+    made._fit = fit.Fit(Window(0, 0, 16, 16), (16, 16))
+    assert set(np.unique(made._codes(0))) == {0, 255}
+    assert set(np.unique(made._codes(1))) == {0, 63, 127, 255}
+    FakeClip.quadmask_given = True
+    assert set(np.unique(made._codes(0))) == {0, 63, 127, 255}
+
+
+def test_a_quadmask_shrinks_as_the_published_loader_does_it() -> None:
+    codes = np.full((32, 32), classes.KEEP, np.uint8)
+    codes[:, :16] = classes.REMOVE
+    codes[:, 16:18] = classes.AFFECTED
+    codes[:, 20:22] = classes.REMOVE
+    # means of 4 x 4: 0, 191 (keep from 191 on), 127.5, 255
+    assert synthesis.small_codes(codes, (8, 8))[0].tolist() == [0, 0, 0, 0, 255, 127, 255, 255]
