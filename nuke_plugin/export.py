@@ -15,7 +15,7 @@ from void_server.api.errors import JobCancelled, SequenceError
 
 from . import knobs as k
 from .upstream import fingerprint
-from .voidnode import VoidNode, literal
+from .voidnode import VoidNode
 
 _FOLDER = "source"
 # What the server reads as codes: remove 0, overlap 63, affected 127, keep 255. Painting one class over another need
@@ -175,7 +175,7 @@ def _render(write: nuke.Node, role: str, pattern: str, depth: str, frames: Seque
     part = target.parent.with_name(f".{target.parent.name}.part")
     # first the type: the others are knobs of the type
     write["file_type"].setValue("exr")
-    write["file"].setValue(literal((part / target.name).as_posix()))
+    write["file"].setValue((part / target.name).as_posix())
     write["channels"].setValue("rgb" if role == "plate" else "alpha")
     write["raw"].setValue(True)
     write["datatype"].setValue(depth)

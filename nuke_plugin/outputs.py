@@ -39,6 +39,11 @@ def output_folder(template: str, script: str, node: str) -> Path:
         ) from error
     if not Path(folder).is_absolute():
         raise SettingError(f"The output folder {folder!r} is not an absolute path; begin it with / or a drive.")
+    if evaluated := sorted(set(folder) & set("[]$")):
+        raise SettingError(
+            f"The output folder {folder} holds {evaluated[0]}, which Nuke would evaluate in a file name; "
+            "give this node an output folder of its own, or change the template in the VOID settings."
+        )
     return Path(folder)
 
 

@@ -40,7 +40,7 @@ def one_step(name: str) -> Iterator[None]:
 
 
 def literal(text: str) -> str:
-    """``text`` for a text or file knob, which would run what stands in brackets and look up what follows a dollar."""
+    """``text`` for a text knob, which would run what stands in brackets and look up what follows a dollar."""
     return re.sub(r"([\[\]$])", r"\\\1", text)
 
 
@@ -194,7 +194,7 @@ class VoidNode:
                 self.node[k.LAST].setValue(result.last)
             self.node[k.HAS_PLATE].setValue(int(result is not None and result.has_plate))
             self.node[k.HAS_MATTES].setValue(int(result is not None))
-            self.node[k.FOLDER].setValue(literal(result.folder.as_posix()) if result else "")
+            self.node[k.FOLDER].setValue(result.folder.as_posix() if result else "")
             self.node[k.SOURCE].setValue(source)
             if result is not None:
                 self.refresh_versions(result.folder.parent, result.name)
@@ -208,7 +208,7 @@ class VoidNode:
 
 
 def _point(read: nuke.Node, file: str, result: outputs.Result) -> None:
-    read["file"].setValue(literal(file))
+    read["file"].setValue(file)
     # a Read does not find its range by itself when its file is set
     for name, frame in (("first", result.first), ("last", result.last)):
         read[name].setValue(frame)
