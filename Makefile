@@ -1,7 +1,8 @@
 # make demo   set up, write a sample shot, remove the figure from it
-# make test   set up everything, check style and types, run all tests
+# make test   set up everything, check style and types, run all tests; EXTRAS=dev,void also those of the VOID engine
 
 PYTHON ?= python3
+EXTRAS ?= dev
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .PHONY: demo test check clean
@@ -16,7 +17,7 @@ demo: .venv-demo/ready
 test: check
 	@.venv/bin/python -m pytest -q
 
-check: .venv/ready
+check: .venv/ready-$(EXTRAS)
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
@@ -24,8 +25,8 @@ check: .venv/ready
 .venv-demo/ready: pyproject.toml constraints.txt
 	$(call make-venv,.venv-demo,.)
 
-.venv/ready: pyproject.toml constraints.txt
-	$(call make-venv,.venv,.[dev])
+.venv/ready-$(EXTRAS): pyproject.toml constraints.txt
+	$(call make-venv,.venv,.[$(EXTRAS)])
 
 define make-venv
 	@$(PYTHON) -c '$(USABLE)' 2>/dev/null || \
