@@ -8,7 +8,7 @@ import pytest
 
 try:
     import torch  # noqa: F401
-    from tiny import write
+    from random_weights import write
 except ImportError as error:
     MISSING = str(error)
     collect_ignore_glob = ["test_*.py"]

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from random_weights import checkpoint
 from safetensors.torch import load_file, save_file
-from tiny import checkpoint
 
 from void_server.api.errors import SettingError
 from void_server.engines.void.model import FULL, LOW, Model, choose_device, choose_profile
