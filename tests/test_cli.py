@@ -153,7 +153,7 @@ def test_doctor_says_that_the_main_job_runs() -> None:
     done = void("doctor")
     assert done.returncode == 0
     assert "The main job runs on this machine." in done.stdout
-    assert 'void-nuke[void]"' in done.stdout.replace("\n", "")
+    assert 'void-nuke[sam2]"' in done.stdout.replace("\n", "")
     findings = json.loads(void("doctor", "--json").stdout)
     assert {"numpy", "OpenImageIO", "weights", "server"} <= {finding["subject"] for finding in findings}
 

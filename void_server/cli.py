@@ -94,6 +94,15 @@ def remove(
     published: Annotated[
         bool, typer.Option("--published", help="As the published code does it, flaws too.", rich_help_panel=_VOID)
     ] = False,
+    quality: Annotated[
+        str, typer.Option(help="exact, or fast: steps that change little are made in part.", rich_help_panel=_VOID)
+    ] = _DEFAULT.quality,
+    strength: Annotated[
+        float, typer.Option(help="Below 1 it begins with the plate, so much of it noise.", rich_help_panel=_VOID)
+    ] = _DEFAULT.strength,
+    checkpoint: Annotated[
+        str, typer.Option(help="Another checkpoint in the weights' folder for the first pass.", rich_help_panel=_VOID)
+    ] = _DEFAULT.checkpoint,
     server: Address = None,
     transfer: Transfer = "path",
     no_progress: NoProgress = False,
@@ -113,6 +122,9 @@ def remove(
         memory=memory,
         device=device,
         published=published,
+        quality=quality,
+        strength=strength,
+        checkpoint=checkpoint,
     )
     _set_weights(weights, server)
     shot = _shot(plate, roto, quadmask, ocio, frames=frames, prompt=prompt, colorspace=colorspace, settings=settings)

@@ -15,6 +15,8 @@ from random_weights import checkpoint
 from safetensors.torch import load_file, save_file
 
 from void_server.api.errors import SettingError
+from void_server.api.shot import Settings
+from void_server.engines.void import sampling
 from void_server.engines.void.model import FULL, LOW, Model, choose_device, choose_profile
 from void_server.engines.void.parity import TOLERANCE, compare
 from void_server.engines.void.sampling import Conditioning, Sampler, augmented, embed, mask_levels, starting_noise
@@ -264,6 +266,51 @@ def test_progress_is_told_for_each_step_and_can_stop(model: Model, given: Condit
     with pytest.raises(KeyboardInterrupt):
         sampler(model, steps=4).run(model, starting_noise((1, 6, 16, 4, 6), 1), given, on_step)
     assert seen == [(0, 4), (1, 4), (2, 4)]
+
+
+def test_fast_skips_blocks_and_is_about_the_same(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(1)
+    given = Conditioning(torch.randn(1, 16, 8, 4, 6), torch.randn(1, 16, 8, 4, 6))
+    noise = starting_noise((1, 8, 16, 4, 6), 1)
+    calls = []
+    handle = model.transformer(1).transformer_blocks[-1].ff.register_forward_hook(lambda *_: calls.append(1))
+    two_windows = plan(8, 6)
+    try:
+        exact = sampler(model, steps=12, plan=two_windows).run(model, noise, given, lambda *_: None)
+        assert len(calls) == 24
+        calls.clear()
+        # random weights change more from step to step than trained ones
+        monkeypatch.setattr(sampling, "_FAST_THRESHOLD", 1.0)
+        fast = sampler(model, steps=12, plan=two_windows, fast=True).run(model, noise, given, lambda *_: None)
+        assert len(calls) == 2, "each window asks all blocks once, and remembers for itself"
+        again = sampler(model, steps=12, plan=two_windows).run(model, noise, given, lambda *_: None)
+    finally:
+        handle.remove()
+    assert 0 < (fast - exact).abs().mean() / exact.abs().mean() < 0.05
+    assert torch.equal(again, exact), "the next job is exact again"
+
+
+def test_strength_begins_with_the_plate(model: Model, given: Conditioning) -> None:
+    noise = starting_noise((1, 6, 16, 4, 6), 1)
+    plate = given.video.transpose(1, 2)
+    steps: list[int] = []
+
+    def distance(strength: float) -> float:
+        made = sampler(model, steps=10, strength=strength).run(model, noise, given, lambda done, _: steps.append(done))
+        return float((made - plate).abs().mean())
+
+    assert distance(0.1) < distance(0.5) < distance(1.0)
+    assert steps == [0, 1, *range(6), *range(11)]
+
+
+def test_another_checkpoint_of_the_architecture(copied: Weights) -> None:
+    copied.checkpoint(1).rename(copied.folder / "trimask.safetensors")
+    other = Weights(copied.folder, "trimask.safetensors")
+    other.check((1,))
+    assert set(other.hashes((1,))) == {"trimask.safetensors"}
+    for wrong in ("../x.safetensors", "a/b", "..", "a\\b"):
+        with pytest.raises(SettingError, match="name of a file in the weights' folder"):
+            Settings(checkpoint=wrong)
 
 
 def test_low_memory_is_about_the_same(weights: Path, model: Model, given: Conditioning) -> None:

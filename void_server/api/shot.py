@@ -24,7 +24,9 @@ class Settings:
     For the engine ``void``: ``steps`` and ``guidance`` of the diffusion (0: as published), ``second_pass`` over noise
     that moves with the picture, ``negative_prompt`` where guidance is above 1, ``working_height`` of the model's
     frames, which are about 7/4 as wide, ``memory`` (auto, full, balanced, low), ``device`` (auto, cpu, cuda). With
-    ``published`` it does as the published code does, also where we know better.
+    ``published`` it does as the published code does, also where we know better. ``quality`` is exact or fast.
+    ``strength`` below 1 begins with the plate, so much of it noise. ``checkpoint`` names another file of this
+    architecture in the weights' folder for the first pass.
     """
 
     engine: str = "cleanplate"
@@ -41,6 +43,9 @@ class Settings:
     memory: str = "auto"
     device: str = "auto"
     published: bool = False
+    quality: str = "exact"
+    strength: float = 1.0
+    checkpoint: str = ""
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.feather) and 0 <= self.feather <= 200):
@@ -51,6 +56,12 @@ class Settings:
             raise SettingError(f"steps is {self.steps}; give 1 to 1000, or 0 for the published number.")
         if not (math.isfinite(self.guidance) and 0 <= self.guidance <= 30):
             raise SettingError(f"guidance is {self.guidance:g}; give 1 to 30, or 0 for the published strength.")
+        if self.quality not in ("exact", "fast"):
+            raise SettingError(f"quality is {self.quality!r}; take exact or fast.")
+        if not (math.isfinite(self.strength) and 0 < self.strength <= 1):
+            raise SettingError(f"strength is {self.strength:g}; give more than 0, up to 1.")
+        if self.checkpoint != self.checkpoint.replace("\\", "/").rpartition("/")[2] or self.checkpoint in (".", ".."):
+            raise SettingError(f"checkpoint is {self.checkpoint!r}; give the name of a file in the weights' folder.")
         if not 64 <= self.working_height <= 2160:
             raise SettingError(f"working_height is {self.working_height}; give 64 to 2160 pixels, 384 is published.")
 

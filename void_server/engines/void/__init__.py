@@ -36,7 +36,7 @@ class Void:
         installed()
         from . import weights
 
-        weights.find().check((1, 2) if settings.second_pass else (1,))
+        weights.find(settings.checkpoint).check((1, 2) if settings.second_pass else (1,))
 
     def synthesise(
         self, clip: Clip, wanted: Sequence[int], report: Callable[[float], None]
@@ -53,4 +53,4 @@ class Void:
         """See :class:`void_server.engines.Engine`."""
         from . import weights
 
-        return weights.find().hashes((1, 2) if settings.second_pass else (1,))
+        return weights.find(settings.checkpoint).hashes((1, 2) if settings.second_pass else (1,))

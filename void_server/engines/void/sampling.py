@@ -6,13 +6,14 @@ After the published code of VOID (arXiv 2604.02296), whose base is CogVideoX-Fun
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from diffusers import CogVideoXDDIMScheduler
+from diffusers import CogVideoXDDIMScheduler, FirstBlockCacheConfig
 from diffusers.models.embeddings import get_3d_rotary_pos_embed
 from numpy.typing import NDArray
 
@@ -27,6 +28,8 @@ STEPS = {FIRST: 30, SECOND: 50}
 GUIDANCE = {FIRST: 1.0, SECOND: 6.0}
 
 _KEEP, _AFFECTED = 255, 127
+# How much the first block's output may change before the others are asked again, as a share.
+_FAST_THRESHOLD = 0.05
 
 #: Frames of the plate (1, 3, n, h, w) in 0..1, and their quadmask (n, h, w).
 Part = tuple[torch.Tensor, NDArray[np.uint8]]
@@ -115,7 +118,9 @@ def rotary(config: dict[str, Any], frames: int, height: int, width: int) -> tupl
 class Sampler:
     """How noise becomes latents: the windows, the number of steps, the guidance.
 
-    ``prompt`` and ``negative`` are embeddings; ``negative`` is used with a guidance above 1 only.
+    ``prompt`` and ``negative`` are embeddings; ``negative`` is used with a guidance above 1 only. With a ``strength``
+    below 1 the plate's own latents are the beginning, with so much noise, and so many of the steps are left. ``fast``
+    skips most of the transformer where its first block says that little has changed since the last step.
     """
 
     number: int
@@ -124,24 +129,45 @@ class Sampler:
     guidance: float
     prompt: torch.Tensor
     negative: torch.Tensor | None = None
+    strength: float = 1.0
+    fast: bool = False
 
     def run(self, model: Model, noise: torch.Tensor, given: Conditioning, on_step: OnStep) -> torch.Tensor:
         """Denoise ``noise`` (1, t, 16, h, w), a step after the other; ``on_step`` may raise to stop."""
         scheduler = CogVideoXDDIMScheduler.from_config(model.scheduler_config)
         scheduler.set_timesteps(self.steps)
+        timesteps = scheduler.timesteps[self.steps - max(1, round(self.steps * self.strength)) :]
         channels = given.channels.to(model.device, model.dtype)
-        latents = (noise * scheduler.init_noise_sigma).to(model.device, model.dtype)
-        for done, timestep in enumerate(scheduler.timesteps):
-            on_step(done, self.steps)
-            parts = []
-            for start, end in self.plan.windows:
-                window = latents[:, start:end]
-                velocity = self.velocity(model, window, channels[:, start:end], timestep)
-                step = scheduler.step(velocity, timestep, window, eta=0.0, return_dict=False)
-                parts.append(step[0].to(model.dtype))
-            latents = self.plan.blend(parts)
-        on_step(self.steps, self.steps)
+        latents = noise * scheduler.init_noise_sigma
+        if len(timesteps) < self.steps:
+            latents = scheduler.add_noise(given.video.transpose(1, 2).float().cpu(), noise, timesteps[:1])
+        latents = latents.to(model.device, model.dtype)
+        with self._cached(model) as windowed:
+            for done, timestep in enumerate(timesteps):
+                on_step(done, len(timesteps))
+                parts = []
+                for start, end in self.plan.windows:
+                    window = latents[:, start:end]
+                    with windowed(f"window {start}"):
+                        velocity = self.velocity(model, window, channels[:, start:end], timestep)
+                    step = scheduler.step(velocity, timestep, window, eta=0.0, return_dict=False)
+                    parts.append(step[0].to(model.dtype))
+                latents = self.plan.blend(parts)
+        on_step(len(timesteps), len(timesteps))
         return latents.float().cpu()
+
+    @contextmanager
+    def _cached(self, model: Model) -> Iterator[Callable[[str], AbstractContextManager[None]]]:
+        """A context for each window's calls, which remembers its last step where that is allowed."""
+        if not self.fast:
+            yield lambda _: nullcontext()
+            return
+        transformer = model.transformer(self.number)
+        transformer.enable_cache(FirstBlockCacheConfig(threshold=_FAST_THRESHOLD))
+        try:
+            yield transformer.cache_context
+        finally:
+            transformer.disable_cache()
 
     def velocity(
         self, model: Model, window: torch.Tensor, channels: torch.Tensor, timestep: torch.Tensor

@@ -42,7 +42,7 @@ class Synthesis:
     @cached_property
     def _model(self) -> Model:
         device = choose_device(self._settings.device)
-        return resident(find(), device, choose_profile(self._settings.memory, device))
+        return resident(find(self._settings.checkpoint), device, choose_profile(self._settings.memory, device))
 
     @property
     def _latents(self) -> tuple[int, int, int]:
@@ -94,7 +94,16 @@ class Synthesis:
         negative = embed(model, settings.negative_prompt)[0] if guidance > 1 else None
         given = conditioning(model, self._parts(), number, self._clip.seed)
         windows = plan(self._latents[0], fit.WINDOW, published=settings.published)
-        sampler = Sampler(number, windows, steps, guidance, prompt, negative)
+        sampler = Sampler(
+            number,
+            windows,
+            steps,
+            guidance,
+            prompt,
+            negative,
+            strength=settings.strength,
+            fast=settings.quality == "fast",
+        )
 
         def on_step(done: int, total: int) -> None:
             report(0.1 + 0.8 * done / total)

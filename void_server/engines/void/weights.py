@@ -80,6 +80,8 @@ class Weights:
     """A folder of weights."""
 
     folder: Path
+    #: Another checkpoint of this architecture for the first pass.
+    first: str = ""
 
     @property
     def base(self) -> Path:
@@ -88,7 +90,7 @@ class Weights:
 
     def checkpoint(self, number: int) -> Path:
         """The transformer's weights for a pass."""
-        return self.folder / PASSES[number]
+        return self.folder / ((number == 1 and self.first) or PASSES[number])
 
     def missing(self, passes: tuple[int, ...] = (1,)) -> list[Path]:
         """The files that are needed and not there."""
@@ -132,7 +134,7 @@ class Weights:
 
     def hashes(self, passes: tuple[int, ...]) -> dict[str, str]:
         """The SHA-256 of the checkpoints, for the manifest; remembered, as it takes a while."""
-        return {PASSES[number]: _digest(self.checkpoint(number)) for number in passes}
+        return {self.checkpoint(number).name: _digest(self.checkpoint(number)) for number in passes}
 
 
 _digests: dict[tuple[Path, int, int], str] = {}
@@ -146,7 +148,7 @@ def _digest(path: Path) -> str:
     return _digests[key]
 
 
-def find() -> Weights:
+def find(first: str = "") -> Weights:
     """The weights that ``VOID_WEIGHTS`` names. Raises :class:`SettingError`."""
     folder = os.environ.get(ENVIRONMENT)
     if not folder:
@@ -154,4 +156,4 @@ def find() -> Weights:
             f"The VOID engine needs its weights: set {ENVIRONMENT} to their folder where the server runs, or give "
             "--weights; `void doctor` says what belongs there, and from where to get it."
         )
-    return Weights(Path(folder).expanduser())
+    return Weights(Path(folder).expanduser(), first)

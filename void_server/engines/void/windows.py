@@ -55,8 +55,10 @@ def plan(length: int, window: int, *, published: bool = False) -> WindowPlan:
     """Windows of ``window`` latent frames over ``length``.
 
     The published code lets the last window shrink to what is left, down to a few frames that see little of the rest;
-    otherwise it is a whole one, shifted back.
+    otherwise it is a whole one, shifted back. Raises ValueError for a window that is all overlap.
     """
+    if window <= OVERLAP:
+        raise ValueError(f"a window of {window} latent frames has nothing but its overlap of {OVERLAP}")
     windows = [(0, min(window, length))]
     while windows[-1][1] < length:
         start = windows[-1][1] - OVERLAP
