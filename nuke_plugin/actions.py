@@ -213,6 +213,7 @@ def _shot_settings(void: VoidNode, only_quadmask: bool) -> ShotSettings:
         working_height=int(void.number(k.WORKING_HEIGHT)),
         memory=void.text(k.MEMORY),
         published=void.checked(k.PUBLISHED),
+        quality=void.text(k.QUALITY),
     )
 
 

@@ -194,6 +194,12 @@ def _diffusion() -> list[UserKnob]:
             value=384,
         ),
         _choice(
+            k.QUALITY,
+            "quality",
+            ("exact", "fast"),
+            "fast: steps in which little changes are made in part. For looking; deliver exact.",
+        ),
+        _choice(
             k.MEMORY,
             "memory",
             ("auto", "full", "balanced", "low"),

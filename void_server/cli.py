@@ -97,6 +97,9 @@ def remove(
     quality: Annotated[
         str, typer.Option(help="exact, or fast: steps that change little are made in part.", rich_help_panel=_VOID)
     ] = _DEFAULT.quality,
+    attention: Annotated[
+        str, typer.Option(help="One of diffusers' attention backends, such as flash or sage.", rich_help_panel=_VOID)
+    ] = _DEFAULT.attention,
     strength: Annotated[
         float, typer.Option(help="Below 1 it begins with the plate, so much of it noise.", rich_help_panel=_VOID)
     ] = _DEFAULT.strength,
@@ -123,6 +126,7 @@ def remove(
         device=device,
         published=published,
         quality=quality,
+        attention=attention,
         strength=strength,
         checkpoint=checkpoint,
     )

@@ -290,6 +290,17 @@ def test_fast_skips_blocks_and_is_about_the_same(model: Model, monkeypatch: pyte
     assert torch.equal(again, exact), "the next job is exact again"
 
 
+def test_attention_backends(model: Model, given: Conditioning) -> None:
+    noise = starting_noise((1, 6, 16, 4, 6), 1)
+    made = []
+    for backend in ("_native_math", "native"):
+        model.use_attention(1, backend)
+        made.append(sampler(model).run(model, noise, given, lambda *_: None))
+    assert torch.allclose(*made, atol=1e-4)
+    with pytest.raises(SettingError, match="'magic' cannot be used here"):
+        model.use_attention(1, "magic")
+
+
 def test_strength_begins_with_the_plate(model: Model, given: Conditioning) -> None:
     noise = starting_noise((1, 6, 16, 4, 6), 1)
     plate = given.video.transpose(1, 2)

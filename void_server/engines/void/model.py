@@ -61,6 +61,13 @@ class Model:
             self._transformer = number, self._loaded_transformer(number)
         return self._transformer[1]
 
+    def use_attention(self, number: int, backend: str) -> None:
+        """Let a pass use one of diffusers' attention backends. Raises :class:`SettingError` where it is not here."""
+        try:
+            self.transformer(number).set_attention_backend(backend)
+        except (ValueError, ImportError, RuntimeError) as error:
+            raise SettingError(f"The attention {backend!r} cannot be used here ({error}); take native.") from error
+
     def _loaded_transformer(self, number: int) -> CogVideoXTransformer3DModel:
         path = self.weights.checkpoint(number)
         # nothing is allocated until the file's own tensors, mapped into memory, take their places

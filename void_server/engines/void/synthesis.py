@@ -84,6 +84,7 @@ class Synthesis:
         self, number: int, frames: FrameFile, report: Callable[[float], None], before: FrameFile | None = None
     ) -> None:
         settings, model = self._settings, self._model
+        model.use_attention(number, settings.attention)
         prompt, cut = embed(model, self._clip.prompt)
         if cut and number == FIRST:
             self._clip.warnings.append(
