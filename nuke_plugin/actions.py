@@ -9,7 +9,7 @@ from typing import Optional
 
 import nuke
 
-from void_server.api.client import Client
+from void_server.api.client import Client, ServerInfo
 from void_server.api.errors import InputError, ServerUnreachable, SettingError, VoidError
 from void_server.api.files import new_version_folder
 from void_server.api.shot import Settings as ShotSettings
@@ -122,7 +122,9 @@ def _start(void: VoidNode, *, only_quadmask: bool) -> None:
     out = output_folder(void)
     address = address_of(void)
     upload = _is_upload(void)
-    check_server(address, out)
+    info = check_server(address, out)
+    if info is not None:
+        void.offer({k.ENGINE: info.engines, k.REASONER: info.reasoners})
     space, ocio = colour.working_space(void.text(k.COLORSPACE))
     views = list(nuke.views())
     exported = {view: export(void, out, frames, view) for view in views}
@@ -184,16 +186,20 @@ def _is_upload(void: VoidNode) -> bool:
     return choice == k.BY_UPLOAD
 
 
-def check_server(address: str, out: Path) -> None:
-    """Make sure, before anything is exported, that a server answers or can be started. Raises ServerUnreachable."""
+def check_server(address: str, out: Path) -> Optional[ServerInfo]:
+    """Make sure, before anything is exported, that a server answers or can be started. Raises ServerUnreachable.
+
+    Returns what the server says of itself, None for one that is only just started.
+    """
     now = settings.load()
     with Client(address, keys=now.keys, timeout=1.5) as client:
         try:
-            client.hello()
+            return client.hello()
         except ServerUnreachable:
             # begun now, it is up by the time that the frames are written
             if not local_server.start(now, address, str(out)):
                 raise
+            return None
 
 
 def _shot_settings(void: VoidNode, only_quadmask: bool) -> ShotSettings:

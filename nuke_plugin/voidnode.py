@@ -6,7 +6,7 @@ import re
 import uuid
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Iterator, Optional, cast
+from typing import Iterator, Mapping, Optional, Sequence, cast
 
 import nuke
 
@@ -123,6 +123,20 @@ class VoidNode:
             raise SettingError(f"{self.name}: connect a plate to its first input.")
         found = plate.frameRange()
         return list(range(int(found.first()), int(found.last()) + 1))
+
+    def offer(self, choices: Mapping[str, Sequence[str]]) -> None:
+        """Let pulldowns offer what the server has. Raises :class:`SettingError` where it lacks what is chosen."""
+        for name, values in choices.items():
+            knob = cast(Optional[nuke.Enumeration_Knob], self.node.knob(name))
+            if knob is None:
+                continue
+            chosen = str(knob.value())
+            if chosen not in values:
+                raise SettingError(f"{self.name}: the server has no {name} {chosen!r}; it has {', '.join(values)}.")
+            if list(knob.values()) != list(values):
+                with unrecorded():
+                    knob.setValues(list(values))
+                    knob.setValue(chosen)
 
     # -- what the node remembers
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from void_server import engines, pipeline
+from void_server import capabilities, engines, pipeline
 from void_server.api.errors import SettingError
 from void_server.api.shot import Settings, Shot
 from void_server.imaging import exr
@@ -35,7 +35,7 @@ def studio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("studio")
 def test_the_guides_engine(shot: Path, tmp_path: Path) -> None:
-    assert "average" in engines.names()
+    assert "average" in capabilities.engines()
     job = Shot(str(shot / "plate"), str(shot / "roto"), settings=Settings(engine="average", grain=False))
     out = tmp_path / "v001"
     out.mkdir()

@@ -508,6 +508,19 @@ def test_settings_of_the_engine_void_reach_the_server(shot, server):
     assert "steps is -1" in node["status"].value()
 
 
+def test_the_pulldowns_offer_what_the_server_has(shot, server):
+    node = void_remove(*shot, address=server.address)
+    node["engine"].setValues(["cleanplate", "of yesterday"])
+    press(node, "remove")
+    assert node["engine"].values() == ["cleanplate", "void"]
+    assert node["engine"].value() == "cleanplate"
+    wait_until_done(node)
+    node["engine"].setValues(["cleanplate", "of yesterday"])
+    node["engine"].setValue("of yesterday")
+    press(node, "remove")
+    assert "the server has no engine 'of yesterday'; it has cleanplate, void" in node["status"].value()
+
+
 def test_ranges_that_are_wrong(shot, server):
     node = void_remove(*shot, address=server.address)
     node["frames"].setValue("custom")

@@ -29,12 +29,17 @@ OnBytes = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class ServerInfo:
-    """What a server says of itself. ``roots`` are the folders below which it reads and writes."""
+    """What a server says of itself.
+
+    ``roots`` are the folders below which it reads and writes; ``engines`` and ``reasoners`` those that it has.
+    """
 
     version: str
     protocol: int
     pid: int
     roots: tuple[str, ...]
+    engines: tuple[str, ...]
+    reasoners: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -152,7 +157,14 @@ class Client:
     def hello(self) -> ServerInfo:
         """Ask the server who it is."""
         body = self._ask("hello")
-        return ServerInfo(body["version"], body["protocol"], body["pid"], tuple(body["roots"]))
+        return ServerInfo(
+            body["version"],
+            body["protocol"],
+            body["pid"],
+            tuple(body["roots"]),
+            tuple(body["engines"]),
+            tuple(body["reasoners"]),
+        )
 
     def submit(self, shot: Shot, out: str) -> Job:
         """Submit a shot whose files the server can reach; results go to a new version folder in ``out``.

@@ -9,15 +9,14 @@ from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import entry_points
 from typing import Protocol
 
+from .. import capabilities
 from ..api.errors import SettingError
 from ..api.shot import Settings
 from ..imaging.exr import FloatImage
 from ..imaging.window import Window
 from .clip import Clip
 
-__all__ = ["Clip", "Engine", "load", "names"]
-
-GROUP = "void_server.engines"
+__all__ = ["Clip", "Engine", "load"]
 
 
 class Engine(Protocol):
@@ -40,15 +39,12 @@ class Engine(Protocol):
         """What else decided the result, such as the hashes of weights, for the manifest."""
 
 
-def names() -> list[str]:
-    """The engines that are installed."""
-    return sorted(point.name for point in entry_points(group=GROUP))
-
-
 def load(settings: Settings) -> Engine:
     """Make the engine that is asked for. Raises :class:`SettingError` where there is none, or it cannot run here."""
-    for point in entry_points(group=GROUP, name=settings.engine):
+    for point in entry_points(group=capabilities.ENGINES, name=settings.engine):
         engine: Engine = point.load()()
         engine.check(settings)
         return engine
-    raise SettingError(f"There is no engine {settings.engine!r} here; installed are {', '.join(names())}.")
+    raise SettingError(
+        f"There is no engine {settings.engine!r} here; installed are {', '.join(capabilities.engines())}."
+    )

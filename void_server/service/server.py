@@ -21,7 +21,7 @@ import zmq
 import zmq.asyncio
 import zmq.auth.asyncio
 
-from .. import __version__
+from .. import __version__, capabilities
 from ..api.client import DEFAULT_ADDRESS
 from ..api.errors import AccessDenied, InputError, JobCancelled, JobFailed, ProtocolError, ServerRefused, VoidError
 from ..api.errors import from_dict as error_from_dict
@@ -229,8 +229,14 @@ class Server:
 
     async def _hello(self, _: bytes, body: dict[str, Any]) -> dict[str, Any]:
         del body
-        roots = [str(root) for root in self._config.roots]
-        return {"version": __version__, "protocol": PROTOCOL, "pid": os.getpid(), "roots": roots}
+        return {
+            "version": __version__,
+            "protocol": PROTOCOL,
+            "pid": os.getpid(),
+            "roots": [str(root) for root in self._config.roots],
+            "engines": capabilities.engines(),
+            "reasoners": capabilities.reasoners(),
+        }
 
     async def _submit(self, _: bytes, body: dict[str, Any]) -> dict[str, Any]:
         job_id = body["id"]
