@@ -122,6 +122,11 @@ def main() -> None:
             rows[profile] = measure(model, options.frames, height, steps)
             if profile == FULL_PROFILE:
                 rows["full, fast"] = measure(model, options.frames, height, steps, fast=True)
+            if profile == FULL_PROFILE:
+                compiled = Model(weights, device, profile, compiled=True)
+                measure(compiled, options.frames, height, steps)
+                rows["full, compiled"] = measure(compiled, options.frames, height, steps)
+                del compiled
             del model
             if device.type == "cuda":
                 torch.cuda.empty_cache()

@@ -100,6 +100,9 @@ def remove(
     attention: Annotated[
         str, typer.Option(help="One of diffusers' attention backends, such as flash or sage.", rich_help_panel=_VOID)
     ] = _DEFAULT.attention,
+    compiled: Annotated[
+        bool, typer.Option("--compiled", help="Compile the transformer first; for many jobs.", rich_help_panel=_VOID)
+    ] = False,
     strength: Annotated[
         float, typer.Option(help="Below 1 it begins with the plate, so much of it noise.", rich_help_panel=_VOID)
     ] = _DEFAULT.strength,
@@ -127,6 +130,7 @@ def remove(
         published=published,
         quality=quality,
         attention=attention,
+        compiled=compiled,
         strength=strength,
         checkpoint=checkpoint,
     )

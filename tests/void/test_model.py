@@ -301,6 +301,15 @@ def test_attention_backends(model: Model, given: Conditioning) -> None:
         model.use_attention(1, "magic")
 
 
+@pytest.mark.skipif(not shutil.which("c++"), reason="no C++ compiler: compiled transformers were NOT tested")
+@pytest.mark.filterwarnings("ignore")
+def test_compiled_is_the_same(weights: Path, model: Model, given: Conditioning) -> None:
+    noise = starting_noise((1, 6, 16, 4, 6), 1)
+    compiled = Model(Weights(weights), CPU, FULL, compiled=True)
+    exact, other = (sampler(one).run(one, noise, given, lambda *_: None) for one in (model, compiled))
+    assert torch.allclose(exact, other, atol=1e-4)
+
+
 def test_strength_begins_with_the_plate(model: Model, given: Conditioning) -> None:
     noise = starting_noise((1, 6, 16, 4, 6), 1)
     plate = given.video.transpose(1, 2)

@@ -25,7 +25,7 @@ class Settings:
     that moves with the picture, ``negative_prompt`` where guidance is above 1, ``working_height`` of the model's
     frames, which are about 7/4 as wide, ``memory`` (auto, full, balanced, low), ``device`` (auto, cpu, cuda). With
     ``published`` it does as the published code does, also where we know better. ``quality`` is exact or fast.
-    ``attention`` names one of diffusers' attention backends.
+    ``attention`` names one of diffusers' attention backends; ``compiled`` lets torch compile the transformer first.
     ``strength`` below 1 begins with the plate, so much of it noise. ``checkpoint`` names another file of this
     architecture in the weights' folder for the first pass.
     """
@@ -46,6 +46,7 @@ class Settings:
     published: bool = False
     quality: str = "exact"
     attention: str = "native"
+    compiled: bool = False
     strength: float = 1.0
     checkpoint: str = ""
 

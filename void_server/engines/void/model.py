@@ -44,6 +44,7 @@ class Model:
     weights: Weights
     device: torch.device
     profile: str = FULL
+    compiled: bool = False
     _transformer: tuple[int, CogVideoXTransformer3DModel] | None = field(default=None, repr=False)
     _vae: AutoencoderKLCogVideoX | None = field(default=None, repr=False)
     _text_encoder: T5EncoderModel | None = field(default=None, repr=False)
@@ -87,7 +88,12 @@ class Model:
         transformer.eval().requires_grad_(False)
         if self.profile == LOW:
             transformer.enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=self.dtype)
-        return transformer.to(self.device)
+        transformer.to(self.device)
+        if self.compiled:
+            # block by block: they are alike, so one compilation serves them all
+            for block in transformer.transformer_blocks:
+                block.compile()
+        return transformer
 
     @property
     def vae(self) -> AutoencoderKLCogVideoX:
@@ -167,9 +173,9 @@ def choose_device(wanted: str) -> torch.device:
 
 
 @lru_cache(maxsize=1)
-def resident(weights: Weights, device: torch.device, profile: str) -> Model:
+def resident(weights: Weights, device: torch.device, profile: str, compiled: bool) -> Model:
     """The model of this process, kept between jobs as long as they want the same."""
-    return Model(weights, device, profile)
+    return Model(weights, device, profile, compiled)
 
 
 @contextlib.contextmanager

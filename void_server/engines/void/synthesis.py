@@ -41,8 +41,10 @@ class Synthesis:
 
     @cached_property
     def _model(self) -> Model:
-        device = choose_device(self._settings.device)
-        return resident(find(self._settings.checkpoint), device, choose_profile(self._settings.memory, device))
+        settings = self._settings
+        device = choose_device(settings.device)
+        profile = choose_profile(settings.memory, device)
+        return resident(find(settings.checkpoint), device, profile, settings.compiled)
 
     @property
     def _latents(self) -> tuple[int, int, int]:
