@@ -114,6 +114,7 @@ def test_check(tmp_path: Path, wheels: Path) -> None:
     assert found["plugin"].good
     for python in install_nuke.NUKE_PYTHONS:
         assert found[f"packages for Python {python}"].good == (python == HERE)
+    assert all(finding.good for finding in install_nuke.check(tmp_path, [HERE]))
     gizmo = tmp_path / "void" / "gizmos" / "VOID_Remove.gizmo"
     gizmo.write_text("an older one")
     found = {finding.what: finding for finding in install_nuke.check(tmp_path)}

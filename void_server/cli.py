@@ -465,7 +465,7 @@ def install_nuke(
         installer.uninstall(home)
         print(f"The plugin is not in {home} any more.")
     elif check:
-        findings = installer.check(home)
+        findings = installer.check(home, python or installer.NUKE_PYTHONS)
         for finding in findings:
             print(f"{'ok' if finding.good else 'WRONG':<6} {finding.what}: {finding.detail}")
         if not all(finding.good for finding in findings):

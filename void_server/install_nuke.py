@@ -122,13 +122,13 @@ def uninstall(home: Path) -> None:
         raise JobFailed(f"{error.filename or home} cannot be removed ({error.strerror}); is Nuke open?") from error
 
 
-def check(home: Path) -> list[Finding]:
-    """Look at an installation."""
+def check(home: Path, pythons: Sequence[str] = NUKE_PYTHONS) -> list[Finding]:
+    """Look at an installation, and whether it has the packages of these Python versions."""
     target = home / _FOLDER
     if not target.is_dir():
         return [Finding(False, "plugin", f"not in {home}; run: void install-nuke")]
     findings = [_check_block(home), _check_files(target)]
-    for python in NUKE_PYTHONS:
+    for python in pythons:
         folder = packages_folder(target, _numbers(python), this_system())
         there = all((folder / name).is_dir() for name in ("zmq", "msgpack"))
         detail = str(folder) if there else f"not installed; run: void install-nuke --python {python}"
