@@ -68,7 +68,8 @@ def press(action: str) -> None:
         if not nuke.GUI and action in (k.GENERATE, k.REMOVE, k.RESUME):
             session.wait(void, nuke.tprint)
     except VoidError as error:
-        actions.tell(error, void)
+        # a press that asked for nothing new leaves the node as it is: red is for a job that failed
+        actions.tell(error, void if action in (k.GENERATE, k.REMOVE) else None)
     except Exception:
         if not nuke.GUI:
             raise

@@ -112,6 +112,11 @@ def state(node):
     return node["void_state"].value().partition(" ")[0]
 
 
+def wait_until_submitted(node):
+    """Wait until the node knows its job, or has its result already."""
+    wait_for(lambda: node["void_jobs"].value() or state(node) == "done")
+
+
 def wait_until_done(node):
     """Wait for the end of the node's job, and see that it ended well."""
     wait_for(lambda: state(node) in ("done", "failed", "stopped"))
