@@ -114,6 +114,9 @@ def change_cell(void: VoidNode, what: Optional[str]) -> None:
 
 
 def _start(void: VoidNode, *, only_quadmask: bool) -> None:
+    if not void.id:
+        # the node was made while the plugin's callbacks were not there
+        void.renew_id()
     if session.alive(void):
         raise InputError(f"{void.name} is at work already; stop it first, or use a second node.")
     _check_edition()

@@ -32,8 +32,6 @@ def run(script: str, names: list[str], *, frames: str = "", save: bool = False) 
         if node is None or not is_void(node):
             raise SettingError(f"{script} has no VOID node named {name}.")
         void = VoidNode(node)
-        if not void.id:
-            void.renew_id()
         if frames:
             void.node[k.FRAMES].setValue(k.CUSTOM)
             void.node[k.CUSTOM_RANGE].setValue(frames)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import traceback
-import webbrowser
 from typing import Callable
 
 import nuke
 
 from void_server.api.errors import VoidError
 
-from . import actions, diagnostics, session
+from . import actions, diagnostics, menu_commands, session
 from . import knobs as k
+from .findings import as_text
 from .voidnode import VoidNode
 
 
@@ -24,17 +24,11 @@ def _copy_command(void: VoidNode) -> None:
 
 
 def _check(void: VoidNode) -> None:
-    nuke.message(diagnostics.as_text(diagnostics.examine(void)))
+    nuke.message(as_text(diagnostics.examine(void)))
 
 
 def _diagnostics(void: VoidNode) -> None:
     diagnostics.to_clipboard(diagnostics.everything(void))
-
-
-def _jobs(_: VoidNode) -> None:
-    from .ui.jobs_panel import show_panel
-
-    show_panel()
 
 
 _ACTIONS: dict[str, Callable[[VoidNode], None]] = {
@@ -47,8 +41,8 @@ _ACTIONS: dict[str, Callable[[VoidNode], None]] = {
     k.GRID_CLEAR: lambda void: actions.change_cell(void, None),
     k.FARM_SUBMIT: _farm,
     k.FARM_COMMAND: _copy_command,
-    k.JOBS_PANEL: _jobs,
-    k.DOCUMENTATION: lambda _: open_documentation(),
+    k.JOBS_PANEL: lambda _: menu_commands.jobs(),
+    k.DOCUMENTATION: lambda _: menu_commands.documentation(),
     k.CHECK: _check,
     k.DIAGNOSTICS: _diagnostics,
 }
@@ -61,22 +55,14 @@ def press(action: str) -> None:
     """
     void = VoidNode(nuke.thisNode())
     try:
-        if not void.id:
-            # made while the plugin's callbacks were not there
-            void.renew_id()
         _ACTIONS[action](void)
         if not nuke.GUI and action in (k.GENERATE, k.REMOVE, k.RESUME):
             session.wait(void, nuke.tprint)
     except VoidError as error:
         # a press that asked for nothing new leaves the node as it is: red is for a job that failed
         actions.tell(error, void if action in (k.GENERATE, k.REMOVE) else None)
-    except Exception:
+    except Exception:  # whatever else goes wrong is ours to mend, and must not look as if nothing had happened
         if not nuke.GUI:
             raise
         nuke.tprint(traceback.format_exc())
         nuke.message(f"{void.name}: something is wrong in the plugin itself. Press Copy diagnostics on the tab Info.")
-
-
-def open_documentation() -> None:
-    """Open the guide in a browser."""
-    webbrowser.open(diagnostics.documentation().as_uri())

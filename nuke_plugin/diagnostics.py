@@ -7,7 +7,6 @@ import platform
 import shutil
 import sys
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
@@ -19,19 +18,11 @@ from void_server.api.errors import VoidError
 
 from . import actions, local_server, settings
 from . import knobs as k
-from .packages import ROOT, folder
+from .findings import Finding, as_text
+from .packages import NEEDED, ROOT, folder
 from .voidnode import VoidNode
 
 _GIGABYTE = 1e9
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something that was looked at: whether it is as it must be, and what it is or what to do."""
-
-    good: bool
-    what: str
-    detail: str
 
 
 def documentation() -> Path:
@@ -47,7 +38,7 @@ def examine(void: Optional[VoidNode] = None) -> list[Finding]:
 
 def _packages() -> Finding:
     found = []
-    for name in ("zmq", "msgpack"):
+    for name in NEEDED:
         try:
             module = importlib.import_module(name)
         except ImportError as error:
@@ -82,21 +73,16 @@ def _output(void: VoidNode) -> Finding:
 
 
 def _server(void: Optional[VoidNode]) -> Finding:
+    now = _loaded()
+    address = (void.text(k.SERVER) if void else "") or now.address
     try:
-        now = settings.load()
-        address = actions.address_of(void) if void else now.address
         with Client(address, keys=now.keys, timeout=3) as client:
             info = client.hello()
     except VoidError as error:
-        if "now" in locals() and local_server.can_start(now, address):
+        if local_server.can_start(now, address):
             return Finding(True, "server", f"none at {address} yet; one is started with the first job")
         return Finding(False, "server", str(error))
     return Finding(True, "server", f"{address}, version {info.version}")
-
-
-def as_text(findings: list[Finding]) -> str:
-    """The findings, a line each."""
-    return "\n".join(f"{'ok' if one.good else 'WRONG':<6} {one.what}: {one.detail}" for one in findings)
 
 
 def everything(void: Optional[VoidNode] = None) -> str:
@@ -116,6 +102,7 @@ def everything(void: Optional[VoidNode] = None) -> str:
 
 
 def _loaded() -> settings.Settings:
+    """The settings, or, where they are wrong, which is a finding of its own, the defaults."""
     try:
         return settings.load()
     except VoidError:

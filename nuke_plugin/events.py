@@ -1,5 +1,6 @@
-"""What happens when nodes and scripts come and go. Uses nuke, on its main thread.
+"""What happens when nodes of ours, and scripts with any, come and go. Uses nuke, on its main thread.
 
+:mod:`.startup` registers the callbacks, and calls these for such nodes and scripts only.
 Callbacks never raise: an error in one would break the loading of a script.
 """
 
@@ -15,7 +16,7 @@ from void_server.api.errors import VoidError
 
 from . import actions, session
 from . import knobs as k
-from .voidnode import VoidNode, all_nodes, is_void
+from .voidnode import VoidNode, all_nodes
 
 
 def _never_raising(function: Callable[[], None]) -> Callable[[], None]:
@@ -33,8 +34,6 @@ def _never_raising(function: Callable[[], None]) -> Callable[[], None]:
 def node_created() -> None:
     """A node came, by creation, paste, load or undo: one whose id another node has gets its own."""
     node = nuke.thisNode()
-    if not is_void(node):
-        return
     void = VoidNode(node)
     # by the node, not by its name: a pasted node may not have its own name yet
     others = {other.id for other in all_nodes() if other.node != node}
@@ -62,10 +61,7 @@ def knob_changed() -> None:
     knob = nuke.thisKnob()
     if knob is None or knob.name() not in (k.RESULT, k.GRID, k.FRAMES, "showPanel"):
         return
-    node = nuke.thisNode()
-    if not is_void(node):
-        return
-    void = VoidNode(node)
+    void = VoidNode(nuke.thisNode())
     try:
         if knob.name() == k.RESULT:
             shown = void.shown.name if void.shown else k.NO_RESULT

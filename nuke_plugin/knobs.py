@@ -77,7 +77,6 @@ PLATE_INPUT, ROTO_INPUT, QUADMASK_INPUT = "Plate", "Roto", "Quadmask"
 ADD_INPUT, PROTECT_INPUT = "AddAffected", "Protect"
 RESULT_PLATE, RESULT_MATTES = "ResultPlate", "ResultMattes"
 GRID_NODE = "GridEdits"
-RESULT_READS = (RESULT_PLATE, RESULT_MATTES)
 
 # layers
 CLASSES = ("remove", "overlap", "affected", "keep")

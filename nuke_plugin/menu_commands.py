@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import webbrowser
+
 import nuke
 
 from void_server.api.errors import VoidError
 
 from . import actions, diagnostics
-from .buttons import open_documentation
+from .findings import as_text
 from .voidnode import VoidNode, is_void
 
 
@@ -30,12 +32,12 @@ def edit_settings() -> None:
 
 def check() -> None:
     """Say what is complete and what is not."""
-    nuke.message(diagnostics.as_text(diagnostics.examine()))
+    nuke.message(as_text(diagnostics.examine()))
 
 
 def documentation() -> None:
-    """Open the guide."""
-    open_documentation()
+    """Open the guide in a browser."""
+    webbrowser.open(diagnostics.documentation().as_uri())
 
 
 def submit_selected() -> None:

@@ -254,8 +254,6 @@ class Monitor:
     def _look_at(self, client: Client, key: tuple[str, str], ticket: Ticket) -> None:
         try:
             job = client.status(ticket.job)
-        except ServerUnreachable:
-            raise
         except UnknownJob as error:
             self._end(Update(*key, ticket=ticket, error=error))
             return

@@ -56,7 +56,6 @@ class Result:
     first: int
     last: int
     has_plate: bool
-    source: str = ""
 
     @property
     def name(self) -> str:

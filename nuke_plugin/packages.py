@@ -7,12 +7,18 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+#: What the plugin imports that Nuke does not have.
+NEEDED = ("zmq", "msgpack")
+
+
+def this_system() -> str:
+    """The system that this runs on, such as linux-x86_64."""
+    return f"{platform.system()}-{platform.machine()}".lower()
 
 
 def folder(root: Path = ROOT, python: tuple[int, int] = sys.version_info[:2], system: str | None = None) -> Path:
     """The packages of one Python version on one system, such as packages/py311-linux-x86_64."""
-    here = system or f"{platform.system()}-{platform.machine()}".lower()
-    return root / "packages" / f"py{python[0]}{python[1]}-{here}"
+    return root / "packages" / f"py{python[0]}{python[1]}-{system or this_system()}"
 
 
 def activate() -> None:

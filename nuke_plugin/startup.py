@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import importlib
 import importlib.util
 from typing import Any, Callable
@@ -28,7 +27,7 @@ def _module(name: str) -> Any:
 def missing() -> str:
     """What keeps the plugin from working, as a sentence; empty if nothing does."""
     packages.activate()
-    absent = [name for name in ("zmq", "msgpack") if importlib.util.find_spec(name) is None]
+    absent = [name for name in packages.NEEDED if importlib.util.find_spec(name) is None]
     if not absent:
         return ""
     return f"{' and '.join(absent)} for this Nuke's Python missing; run: void install-nuke"
@@ -114,7 +113,6 @@ def split_mattes() -> None:
 def _command(module: str, function: str) -> Callable[[], None]:
     """A menu entry's command: what is missing becomes a sentence."""
 
-    @functools.wraps(_command)
     def run() -> None:
         absent = missing()
         if absent:

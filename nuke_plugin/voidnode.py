@@ -176,18 +176,16 @@ class VoidNode:
 
     # -- results
 
-    def refresh_versions(self, out: Path, chosen: Optional[str] = None) -> list[outputs.Result]:
+    def refresh_versions(self, out: Path, chosen: Optional[str] = None) -> None:
         """Offer the versions that there are, and ``chosen`` among them, without showing it yet."""
-        found = outputs.results(out)
         knob = cast(nuke.Enumeration_Knob, self.node[k.RESULT])
-        names = [k.NO_RESULT, *(result.name for result in found)]
+        names = [k.NO_RESULT, *(result.name for result in outputs.results(out))]
         before = knob.value()
         if list(knob.values()) != names:
             knob.setValues(names)
         wanted = chosen or before
         if wanted in names and knob.value() != wanted:
             knob.setValue(wanted)
-        return found
 
     @property
     def shown(self) -> Optional[outputs.Result]:

@@ -458,6 +458,9 @@ def install_nuke(
     check: Annotated[bool, typer.Option("--check", help="Only look whether it is complete and up to date.")] = False,
 ) -> None:
     """Install the nodes into Nuke."""
+    from nuke_plugin.findings import as_text
+    from nuke_plugin.packages import this_system
+
     from . import install_nuke as installer
 
     home = (nuke_home or installer.default_home()).expanduser().absolute()
@@ -466,13 +469,12 @@ def install_nuke(
         print(f"The plugin is not in {home} any more.")
     elif check:
         findings = installer.check(home, python or installer.NUKE_PYTHONS)
-        for finding in findings:
-            print(f"{'ok' if finding.good else 'WRONG':<6} {finding.what}: {finding.detail}")
+        print(as_text(findings))
         if not all(finding.good for finding in findings):
             raise typer.Exit(FAILED)
     else:
         folder = installer.install(
-            home, python or installer.NUKE_PYTHONS, system or [installer.this_system()], wheels and wheels.absolute()
+            home, python or installer.NUKE_PYTHONS, system or [this_system()], wheels and wheels.absolute()
         )
         print(f"installed in {folder}; start Nuke, press Tab in the node graph and type VOID")
 

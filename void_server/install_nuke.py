@@ -5,18 +5,18 @@ from __future__ import annotations
 import filecmp
 import json
 import os
-import platform
 import re
 import shutil
 import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from markdown_it import MarkdownIt
 
+from nuke_plugin.findings import Finding
+from nuke_plugin.packages import NEEDED, this_system
 from nuke_plugin.packages import folder as packages_folder
 
 from .api.errors import JobFailed, SettingError
@@ -47,20 +47,6 @@ _STYLE = (
     "table{border-collapse:collapse}td,th{border:1px solid #555;padding:.3em .6em;text-align:left}</style>"
 )
 _LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something that was looked at, whether it is as it must be, and what it is or what to do."""
-
-    good: bool
-    what: str
-    detail: str
-
-
-def this_system() -> str:
-    """The system that this runs on, such as linux-x86_64."""
-    return f"{platform.system()}-{platform.machine()}".lower()
 
 
 def default_home() -> Path:
@@ -130,7 +116,7 @@ def check(home: Path, pythons: Sequence[str] = NUKE_PYTHONS) -> list[Finding]:
     findings = [_check_block(home), _check_files(target)]
     for python in pythons:
         folder = packages_folder(target, _numbers(python), this_system())
-        there = all((folder / name).is_dir() for name in ("zmq", "msgpack"))
+        there = all((folder / name).is_dir() for name in NEEDED)
         detail = str(folder) if there else f"not installed; run: void install-nuke --python {python}"
         findings.append(Finding(there, f"packages for Python {python}", detail))
     return findings
