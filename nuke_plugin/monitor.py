@@ -243,12 +243,14 @@ class Monitor:
                 if changed:
                     self._changed()
             self._pause = _PAUSE
-        except ServerUnreachable:
+        except VoidError as error:
+            unreachable = isinstance(error, ServerUnreachable)
             self._pause = min(2 * self._pause, _LONGEST_PAUSE)
             with self._lock:
                 self._listed = None
             for key, ticket in self._followed.items():
-                self._post(Update(*key, ticket=ticket, note="the server does not answer; asking again"))
+                note = "the server does not answer; asking again" if unreachable else str(error)
+                self._post(Update(*key, ticket=ticket, note=note))
                 self._last.pop(key, None)
 
     def _look_at(self, client: Client, key: tuple[str, str], ticket: Ticket) -> None:
@@ -262,8 +264,6 @@ class Monitor:
         if job.state is JobState.DONE and ticket.upload:
             try:
                 folder = client.download(job.id, ticket.out, partial(self._sent, key, "fetching"))
-            except JobCancelled:
-                return
             except OSError as error:
                 failure = JobFailed(f"The result cannot be written to {ticket.out}: {error}; then press Resume.")
                 self._end(Update(*key, ticket=ticket, error=failure))

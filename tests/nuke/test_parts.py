@@ -17,7 +17,7 @@ from nuke_plugin.ticket import Ticket, joined, parse
 from nuke_plugin.upstream import fingerprint
 from void_server.api import Settings as ShotSettings
 from void_server.api import Shot
-from void_server.api.errors import ColourError, SettingError
+from void_server.api.errors import ColourError, JobCancelled, SettingError
 
 DISKS = [
     {"linux": "/mnt/show", "windows": "S:/", "darwin": "/Volumes/show"},
@@ -318,6 +318,31 @@ def test_monitor_stops_a_job_whose_frames_are_still_on_their_way(linked, sample,
     linked.monitor.cancel("n", "")
     end = linked.until(lambda update: update.error or (update.job and update.job.state.ended))
     assert end.error or end.job.state.value == "cancelled"
+
+
+def test_monitor_survives_an_address_that_none_can_use(sample, tmp_path):
+    follower = Follower("nowhere at all")
+    try:
+        follower.monitor.list_jobs(True)
+        follower.monitor.follow("n", Ticket("job", follower.monitor.line.address, "", "", False))
+        assert "nowhere at all" in follower.until(lambda update: update.note).note
+        follower.monitor.submit(order(sample, tmp_path))
+        assert "nowhere at all" in str(follower.until(lambda update: update.error).error)
+    finally:
+        follower.monitor.close()
+
+
+def test_a_stop_while_the_result_is_fetched_ends_the_job_here(linked, sample, tmp_path):
+    def stop_once_fetching():
+        # in the monitor's own thread, so the stop is there before the next piece of the result
+        if any(update.note.startswith("fetching") for update in linked.monitor._news.values()):
+            linked.monitor.cancel("n", "")
+        linked.woken.set()
+
+    linked.monitor._changed = stop_once_fetching
+    files = {part: [str(file) for file in sorted((sample / part).glob("*.exr"))] for part in ("plate", "roto")}
+    linked.monitor.submit(order(sample, tmp_path, files=files))
+    assert isinstance(linked.until(lambda update: update.error or update.arrived).error, JobCancelled)
 
 
 def test_monitor_says_that_a_job_is_unknown(linked):
