@@ -72,7 +72,7 @@ def measure(model: Model, frames: int, height: int, steps: int, *, fast: bool = 
         _ = model.vae, model.transformer(1)
 
     cost.take("load", load)
-    prompt, _ = cost.take("text", lambda: embed(model, "a lime falls on the table"))  # type: ignore[misc]
+    prompt = cost.take("text", lambda: embed(model, "a lime falls on the table"))  # type: ignore[misc]
     given = cost.take("encode", lambda: conditioning(model, ((video[:, :, p], codes[p]) for p in parts), 1, 0))
     sampler = Sampler(1, plan(latent_length(length), fit.WINDOW), steps, 1.0, prompt, fast=fast)
     noise = starting_noise((1, latent_length(length), 16, height // 8, width // 8), 0)

@@ -19,7 +19,15 @@ from void_server.api.shot import Settings
 from void_server.engines.void import sampling
 from void_server.engines.void.model import FULL, LOW, Model, choose_device, choose_profile
 from void_server.engines.void.parity import TOLERANCE, compare
-from void_server.engines.void.sampling import Conditioning, Sampler, augmented, embed, mask_levels, starting_noise
+from void_server.engines.void.sampling import (
+    Conditioning,
+    Sampler,
+    augmented,
+    embed,
+    mask_levels,
+    starting_noise,
+    too_long,
+)
 from void_server.engines.void.vae import Encoder, decode, encoder_parts, latent_length
 from void_server.engines.void.weights import PASSES, Weights, find, header, standard_key
 from void_server.engines.void.windows import plan
@@ -195,10 +203,14 @@ def test_augmentation_is_the_same_in_parts_and_spares_black() -> None:
 
 
 def test_a_prompt_that_is_too_long_says_what_is_cut(model: Model) -> None:
-    embedding, cut = embed(model, "a lime falls on the table " * 4)
-    assert embedding.shape == (1, 16, 32)
-    assert "table" in cut
-    assert embed(model, "a lime")[1] == ""
+    long = "a lime falls on the table " * 4
+    assert embed(model, long).shape == (1, 16, 32)
+    assert "table" in too_long(model, long)
+    assert too_long(model, "a lime") == ""
+
+
+def test_a_prompt_is_embedded_the_same_alone_and_among_others(model: Model) -> None:
+    assert torch.equal(embed(model, "a lime", "")[:1], embed(model, "a lime"))
 
 
 # -- the VAE
@@ -236,7 +248,7 @@ def test_tiles_meet_without_seams(model: Model) -> None:
 
 
 def sampler(model: Model, **changes: object) -> Sampler:
-    prompt, _ = embed(model, "a lime falls")
+    prompt = embed(model, "a lime falls")
     options = {"number": 1, "plan": plan(6, 22), "steps": 2, "guidance": 1.0, "prompt": prompt, **changes}
     return Sampler(**options)  # type: ignore[arg-type]
 

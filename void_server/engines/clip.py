@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import reduce
 from pathlib import Path
 from typing import Protocol
 
@@ -97,6 +98,11 @@ class Clip:
             found = Window(canvas.x + x, canvas.y + y, width, height)
             self._regions[index] = found.grown(self.margin).intersection(canvas) if width else Window(0, 0, 0, 0)
         return self._regions[index]
+
+    @property
+    def whole_region(self) -> Window:
+        """The smallest window that holds the regions of all frames."""
+        return reduce(Window.union, (self.region(index) for index in range(len(self))))
 
     def small_rewritten(self, index: int) -> NDArray[np.bool_]:
         """The rewritten pixels at the analysed size, each that holds any."""

@@ -38,12 +38,17 @@ def assemble(roto: NDArray[np.floating], affected: NDArray[np.bool_]) -> Quadmas
     return codes
 
 
+def nearest(values: NDArray[np.floating]) -> Quadmask:
+    """The code nearest to each value on the scale 0..255."""
+    return np.array(list(NAMES), np.uint8)[np.digitize(values, _THRESHOLDS)]
+
+
 def quantise(values: NDArray[np.floating], source: str = "quadmask") -> Quadmask:
     """Codes from values on the scale 0..255 that may have drifted a little on their way through a codec.
 
     Raises :class:`ImageError` naming ``source`` where more than a few pixels lie far from every code.
     """
-    codes = np.array(list(NAMES), np.uint8)[np.digitize(values, _THRESHOLDS)]
+    codes = nearest(values)
     far = float(np.mean(~(np.abs(values - codes) <= _DRIFT))) if values.size else 0.0
     if far > _DRIFTING_SHARE:
         raise ImageError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import reduce
 
 from ...api.shot import Settings
 from ...imaging.camera import Camera
@@ -28,7 +27,7 @@ class CleanPlate:
         self, clip: Clip, wanted: Sequence[int], report: Callable[[float], None]
     ) -> Iterator[tuple[int, Window, FloatImage]]:
         """See :class:`void_server.engines.Engine`."""
-        region = reduce(Window.union, (clip.region(index) for index in range(len(clip))))
+        region = clip.whole_region
         if region.empty:
             return
         camera = Camera.track((clip.footage.small_plate(i), clip.small_rewritten(i)) for i in range(len(clip)))

@@ -6,7 +6,6 @@ Nothing heavy is imported until a job needs it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import reduce
 from importlib.util import find_spec
 
 from ...api.errors import SettingError
@@ -42,7 +41,7 @@ class Void:
         self, clip: Clip, wanted: Sequence[int], report: Callable[[float], None]
     ) -> Iterator[tuple[int, Window, FloatImage]]:
         """See :class:`void_server.engines.Engine`."""
-        region = reduce(Window.union, (clip.region(index) for index in range(len(clip))))
+        region = clip.whole_region
         if region.empty:
             return
         from .synthesis import Synthesis

@@ -1,4 +1,4 @@
-"""From the model's small frames to full size: they say what is there, the plate's own pixels how it looks."""
+"""From the model's small frames to full size: they say what is there, the shot's own pixels how it looks."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ import numpy as np
 
 from ...imaging.exr import FloatImage
 
-# Display-referred difference at which a clean plate and the model are no longer taken to show the same.
-_AGREEMENT = 0.06
-# Cells of the small frame over which that is judged, and over which the clean plate takes the model's brightness.
-_JUDGED = 1.5
-_BRIGHTNESS = 3.0
+# The reach, in pixels of the small frame, within which the model's frame is explained by the clean plate.
+_REACH = 4.0
+# Variance below which a clean plate has no detail to give: about one code value in a hundred.
+_FLAT = 1e-4
 
 
 def enlarged(small: FloatImage, width: int, height: int) -> FloatImage:
@@ -23,17 +22,24 @@ def enlarged(small: FloatImage, width: int, height: int) -> FloatImage:
 def restored(small: FloatImage, clean: FloatImage) -> FloatImage:
     """The model's frame at the size of ``clean``, which shows the same crop out of the shot's own pixels.
 
-    Where both agree at the model's resolution, the clean plate is taken, with the model's brightness and colour at
-    large; where they differ, the model is right: something else is there. All display-referred, (h, w, 3).
+    Guided upsampling (He and Sun, Fast Guided Filter, arXiv 1505.00996): around each pixel the model's frame is taken
+    for a multiple of the clean plate plus a constant, fitted at the model's size and applied at full size. Where both
+    show the same, that is the clean plate; where the model has it darker or of another colour, the clean plate so
+    graded. What the fit leaves unexplained is something else that the model shows there, and is enlarged as it is.
+    All display-referred, (h, w, 3).
     """
     height, width = clean.shape[:2]
     seen = cv2.resize(clean, (small.shape[1], small.shape[0]), interpolation=cv2.INTER_AREA)
-    difference = small - seen
-    disagreement = cv2.GaussianBlur(np.abs(difference).max(axis=-1), (0, 0), _JUDGED)
-    trust = np.exp(-((disagreement / _AGREEMENT) ** 2))
-    trust = enlarged_smoothly(trust, width, height)[..., None]
-    shift = enlarged_smoothly(cv2.GaussianBlur(difference, (0, 0), _BRIGHTNESS), width, height)
-    return (trust * (clean + shift) + (1 - trust) * enlarged(small, width, height)).astype(np.float32)
+    mean, mean_seen = _around(small), _around(seen)
+    gain = (_around(small * seen) - mean * mean_seen) / (_around(seen * seen) - mean_seen**2 + _FLAT)
+    offset = mean - gain * mean_seen
+    unexplained = small - (gain * seen + offset)
+    graded = enlarged_smoothly(gain, width, height) * clean + enlarged_smoothly(offset, width, height)
+    return (graded + enlarged(unexplained, width, height)).astype(np.float32)
+
+
+def _around(image: FloatImage) -> FloatImage:
+    return cv2.GaussianBlur(image, (0, 0), _REACH)
 
 
 def enlarged_smoothly(small: FloatImage, width: int, height: int) -> FloatImage:

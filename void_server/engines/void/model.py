@@ -7,7 +7,7 @@ import gc
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import torch
@@ -124,7 +124,7 @@ class Model:
         """How many tokens a prompt may have."""
         return int(self.weights.transformer_config["max_text_seq_length"])
 
-    @property
+    @cached_property
     def tokenizer(self) -> T5Tokenizer:
         """The tokenizer of the text encoder."""
         return T5Tokenizer.from_pretrained(self.weights.base / "tokenizer")

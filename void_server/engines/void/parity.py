@@ -63,11 +63,11 @@ def _compare(path: Path, model: Model) -> Iterator[Difference]:
     given = conditioning(model, ((video[:, :, part], codes[part]) for part in parts), number, seed)
     yield difference("mask latents", given.mask, "mask_latents")
     yield difference("video latents", given.video, "video_latents")
-    prompt, _ = embed(model, about["prompt"])
+    prompt = embed(model, about["prompt"])
     yield difference("prompt", prompt, "prompt_embeds")
     negative = None
     if guidance > 1:
-        negative, _ = embed(model, about["negative_prompt"])
+        negative = embed(model, about["negative_prompt"])
         yield difference("negative prompt", negative, "negative_prompt_embeds")
     windows = plan(latent_length(video.shape[2]), latent_length(int(about["window"])), published=True)
     sampler = Sampler(number, windows, int(about["steps"]), guidance, prompt, negative)

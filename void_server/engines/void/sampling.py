@@ -17,6 +17,7 @@ from diffusers import CogVideoXDDIMScheduler, FirstBlockCacheConfig
 from diffusers.models.embeddings import get_3d_rotary_pos_embed
 from numpy.typing import NDArray
 
+from ...quadmask.classes import AFFECTED, KEEP
 from .model import Model, OnStep
 from .vae import Encoder
 from .windows import WindowPlan
@@ -27,7 +28,6 @@ FIRST, SECOND = 1, 2
 STEPS = {FIRST: 30, SECOND: 50}
 GUIDANCE = {FIRST: 1.0, SECOND: 6.0}
 
-_KEEP, _AFFECTED = 255, 127
 # How much the first block's output may change before the others are asked again, as a share.
 _FAST_THRESHOLD = 0.05
 
@@ -54,9 +54,9 @@ def mask_levels(codes: NDArray[np.uint8], number: int) -> NDArray[np.float32]:
     Overlap counts as object. The second pass knows two levels: whatever is not kept is object.
     """
     levels = np.zeros(codes.shape, np.float32)
-    levels[codes == _KEEP] = 1.0
+    levels[codes == KEEP] = 1.0
     if number == FIRST:
-        levels[codes == _AFFECTED] = 128 / 255
+        levels[codes == AFFECTED] = 128 / 255
     return levels
 
 
@@ -88,16 +88,21 @@ def conditioning(model: Model, parts: Iterable[Part], number: int, seed: int) ->
         return Conditioning(mask.latents(), video.latents())
 
 
-def embed(model: Model, prompt: str) -> tuple[torch.Tensor, str]:
-    """The prompt's embedding (1, tokens, width), and what was cut off as too long."""
-    tokenizer = model.tokenizer
-    ids = tokenizer(
-        prompt, padding="max_length", max_length=model.tokens, truncation=True, return_tensors="pt"
+def embed(model: Model, *prompts: str) -> torch.Tensor:
+    """The embeddings of prompts, (prompts, tokens, width); what is :func:`too_long` of one is not read."""
+    ids = model.tokenizer(
+        list(prompts), padding="max_length", max_length=model.tokens, truncation=True, return_tensors="pt"
     ).input_ids
-    whole = tokenizer(prompt, return_tensors="pt").input_ids
-    cut = tokenizer.decode(whole[0, model.tokens - 1 : -1]) if whole.shape[1] > model.tokens else ""
     with torch.inference_mode(), model.text_encoder() as encoder:
-        return encoder(ids.to(model.device))[0].cpu(), cut
+        # one by one: how many there are must not change a bit of any
+        return torch.cat([encoder(row[None].to(model.device))[0].cpu() for row in ids])
+
+
+def too_long(model: Model, prompt: str) -> str:
+    """The end of a prompt that is not read, as it is longer than the model's number of tokens; empty if all is."""
+    ids = model.tokenizer(prompt).input_ids
+    # the last token marks the end, and is kept
+    return str(model.tokenizer.decode(ids[model.tokens - 1 : -1])) if len(ids) > model.tokens else ""
 
 
 def rotary(config: dict[str, Any], frames: int, height: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:

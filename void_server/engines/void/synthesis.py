@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 
@@ -13,18 +12,17 @@ import torch
 from ...imaging.exr import FloatImage
 from ...imaging.framefile import FrameFile
 from ...imaging.window import Window
-from ...quadmask.classes import AFFECTED, KEEP, OVERLAP, REMOVE, Quadmask
+from ...quadmask.classes import AFFECTED, KEEP, OVERLAP, REMOVE, Quadmask, nearest
 from ..cleanplate import CleanPlate
 from ..clip import Clip
 from . import fit, noise
 from .detail import enlarged, restored
 from .model import FULL, Model, choose_device, choose_profile, explaining_memory, resident
-from .sampling import FIRST, GUIDANCE, SECOND, STEPS, Part, Sampler, conditioning, embed, starting_noise
+from .sampling import FIRST, GUIDANCE, SECOND, STEPS, Part, Sampler, conditioning, embed, starting_noise, too_long
 from .vae import decode, encoder_parts, latent_length
 from .weights import find
 from .windows import plan
 
-_LOADER_THRESHOLDS = (31, 95, 191)
 # The shares of the preparation that a pass, and the clean plate for the detail, usually take.
 _PASSES = 0.9
 
@@ -70,16 +68,17 @@ class Synthesis:
     def _small_frames(self, report: Callable[[float], None]) -> FrameFile:
         """What the model makes of the clip, frame by frame, kept for a job that is resumed."""
         shape = (*self._fit.size, 3)
-        done = self._clip.scratch / "void.json"
+        done = self._clip.scratch / "void.done"
         frames = FrameFile(self._clip.scratch / "void.raw", shape, np.float16)
         if not done.is_file():
             with explaining_memory(self._model):
-                self._run(FIRST, frames, lambda share: report(share * (0.5 if self._settings.second_pass else 1)))
                 if self._settings.second_pass:
                     first = FrameFile(self._clip.scratch / "void_pass1.raw", shape, np.float16)
-                    first.write(frames[index] for index in range(len(self._clip)))
+                    self._run(FIRST, first, lambda share: report(0.5 * share))
                     self._run(SECOND, frames, lambda share: report(0.5 + 0.5 * share), first)
-            done.write_text(json.dumps({"crop": self._fit.crop, "size": self._fit.size}))
+                else:
+                    self._run(FIRST, frames, report)
+            done.touch()
         return frames
 
     def _run(
@@ -87,14 +86,9 @@ class Synthesis:
     ) -> None:
         settings, model = self._settings, self._model
         model.use_attention(number, settings.attention)
-        prompt, cut = embed(model, self._clip.prompt)
-        if cut and number == FIRST:
-            self._clip.warnings.append(
-                f"The prompt is longer than {model.tokens} tokens; this part of it was not read: {cut!r}. Shorten it."
-            )
         steps = settings.steps or STEPS[number]
         guidance = settings.guidance or GUIDANCE[number]
-        negative = embed(model, settings.negative_prompt)[0] if guidance > 1 else None
+        prompt, negative = self._embeddings
         given = conditioning(model, self._parts(), number, self._clip.seed)
         windows = plan(self._latents[0], fit.WINDOW, published=settings.published)
         sampler = Sampler(
@@ -103,7 +97,7 @@ class Synthesis:
             steps,
             guidance,
             prompt,
-            negative,
+            negative if guidance > 1 else None,
             strength=settings.strength,
             fast=settings.quality == "fast",
         )
@@ -114,6 +108,17 @@ class Synthesis:
         latents = sampler.run(model, self._noise(before), given, on_step)
         decoded = decode(model.vae, latents.transpose(1, 2), tiled=model.profile != FULL)
         self._keep(decoded, frames, lambda share: report(0.9 + 0.1 * share))
+
+    @cached_property
+    def _embeddings(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Of the prompt and of the negative one, made at once: the text encoder may not stay for a second time."""
+        if cut := too_long(self._model, self._clip.prompt):
+            self._clip.warnings.append(
+                f"The prompt is longer than {self._model.tokens} tokens; this part of it was not read: {cut!r}. "
+                "Shorten it."
+            )
+        prompt, negative = embed(self._model, self._clip.prompt, self._settings.negative_prompt).split(1)
+        return prompt, negative
 
     def _noise(self, before: FrameFile | None) -> torch.Tensor:
         length, height, width = self._latents
@@ -162,4 +167,4 @@ def small_codes(codes: Quadmask, size: tuple[int, int]) -> Quadmask:
     """A quadmask at the model's size, as the published loader makes it: the mean of each area, to the nearest class."""
     height, width = size
     mean = cv2.resize(codes.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
-    return np.array([REMOVE, OVERLAP, AFFECTED, KEEP], np.uint8)[np.digitize(mean, _LOADER_THRESHOLDS)]
+    return nearest(mean)
