@@ -10,6 +10,7 @@ from typing import Sequence
 from urllib.parse import urlparse
 
 from void_server.api.errors import ServerUnreachable
+from void_server.api.home import home
 
 from .settings import Settings
 
@@ -45,7 +46,7 @@ def start(settings: Settings, address: str, out: str) -> bool:
     command = [*settings.server_command, "--address", address, "--idle-minutes", _IDLE_MINUTES]
     for root in roots(settings, out):
         command += ["--root", root]
-    log = Path(os.environ.get("VOID_HOME") or Path.home() / ".void") / "local_server.log"
+    log = home() / "local_server.log"
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
         with open(log, "ab") as output:

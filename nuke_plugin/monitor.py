@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Callable, Mapping, Optional, Sequence
 
@@ -175,7 +175,7 @@ class Monitor:
             if key in self._stopped:
                 raise JobCancelled("Stopped before it was submitted.")
             if order.files is None:
-                shot = _mapped(order.shot, self.line.to_server)
+                shot = order.shot.with_paths(self.line.to_server)
                 job = client.submit(shot, self.line.to_server(order.out))
             else:
                 job = client.submit_files(order.shot, order.files, partial(self._sent, key, "sending"))
@@ -285,13 +285,3 @@ class Monitor:
             self._end(update)
         else:
             self._post(update)
-
-
-def _mapped(shot: Shot, to_server: Callable[[str], str]) -> Shot:
-    return replace(
-        shot,
-        plate=to_server(shot.plate),
-        roto=to_server(shot.roto),
-        quadmask=to_server(shot.quadmask) if shot.quadmask else None,
-        ocio=to_server(shot.ocio) if shot.ocio else None,
-    )

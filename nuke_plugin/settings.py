@@ -11,6 +11,8 @@ from typing import Any, Mapping, Optional
 
 from void_server.api.client import Keys, default_address
 from void_server.api.errors import SettingError
+from void_server.api.files import write_atomically
+from void_server.api.home import home
 
 from .packages import ROOT
 
@@ -54,7 +56,7 @@ class Settings:
 
 def user_file() -> Path:
     """The user's own settings."""
-    return Path(os.environ.get("VOID_HOME") or Path.home() / ".void") / "nuke.json"
+    return home() / "nuke.json"
 
 
 def files() -> list[Path]:
@@ -97,6 +99,4 @@ def save_user(changes: Mapping[str, Any]) -> None:
     values = dict(_read(file)) if file.is_file() else {}
     values.update(changes)
     file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(f".{file.name}.part")
-    part.write_text(json.dumps({n: v for n, v in values.items() if v}, indent=2), encoding="utf-8")
-    os.replace(part, file)
+    write_atomically(file, json.dumps({n: v for n, v in values.items() if v}, indent=2))

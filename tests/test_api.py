@@ -8,13 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from void_server.api import Job, JobState, Progress, Settings, Shot, messages
+from void_server.api import Job, JobState, Progress, Prompt, Settings, Shot, messages
 from void_server.api.errors import ProtocolError, SettingError, UnknownJob, VoidError, from_dict
 
+points = st.tuples(st.floats(0, 9e4), st.floats(0, 9e4))
+prompts = st.builds(
+    Prompt, frame=st.integers(-(2**31), 2**31), kind=st.sampled_from(["point", "not"]), at=points
+) | st.builds(Prompt, frame=st.just(7), kind=st.just("box"), at=st.just((1.0, 2.0, 3.0, 4.0)), object=st.integers(1, 9))
 shots = st.builds(
     Shot,
     plate=st.text(),
-    roto=st.text(),
+    roto=st.text(min_size=1),
+    prompts=st.lists(prompts).map(tuple),
     frames=st.none() | st.text(),
     prompt=st.text(),
     settings=st.builds(
@@ -54,6 +59,14 @@ def test_no_bytes_break_the_reader(data: bytes) -> None:
         ({"settings": {"seed": True}}, "seed is True; it must be int"),
         ({"settings": {"feather": float("nan")}}, "feather is nan"),
         ({"settings": []}, "settings must be a table"),
+        ({"prompts": 3}, "prompts is 3; it must be a list"),
+        ({"prompts": ["1001:3,4"]}, "A prompt must be a table"),
+        ({"prompts": [{"frame": 1, "kind": "point", "at": ["x", 2]}]}, "give numbers"),
+        ({"prompts": [{"kind": "point", "at": [1, 2]}]}, "names no frame"),
+        ({"prompts": [{"frame": 1, "kind": "scribble", "at": [1, 2]}]}, "of kind 'scribble'"),
+        ({"prompts": [{"frame": 1, "kind": "box", "at": [5, 5, 5, 9]}]}, "The box in frame 1 is empty"),
+        ({"prompts": [{"frame": 1, "kind": "point", "at": [1, 2, 3]}]}, "has 3 numbers; give 2"),
+        ({"roto": ""}, "names no roto, and no point or box"),
     ],
 )
 def test_shots_are_checked(change: dict[str, object], message: str) -> None:
@@ -64,3 +77,21 @@ def test_shots_are_checked(change: dict[str, object], message: str) -> None:
 def test_a_shot_needs_its_plate() -> None:
     with pytest.raises(SettingError, match="names no plate"):
         Shot.from_dict({"roto": "r"})
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "expected"),
+    [
+        ("1001:640,360", "point", Prompt(1001, "point", (640.0, 360.0))),
+        (" 2@-5: 1.5 , 2", "not", Prompt(-5, "not", (1.5, 2.0), 2)),
+        ("1001:10,20,300,400", "box", Prompt(1001, "box", (10.0, 20.0, 300.0, 400.0))),
+    ],
+)
+def test_prompts_are_written_as_text(text: str, kind: str, expected: Prompt) -> None:
+    assert Prompt.parse(text, kind) == expected
+
+
+@pytest.mark.parametrize("text", ["", "640,360", "1001:640", "1001:640;360", "x@1001:1,2", "1001:1.2.3,4"])
+def test_a_prompt_that_is_none_says_how_to_write_one(text: str) -> None:
+    with pytest.raises(SettingError, match=r"write it like 1001:640,360|number that is none"):
+        Prompt.parse(text, "point")

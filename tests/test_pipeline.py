@@ -94,13 +94,20 @@ def test_manifest_report_and_no_leftovers(shot: Path, done: pipeline.Results) ->
     manifest = json.loads((done.folder / "job.json").read_text())
     assert manifest["frames"] == list(frames_of(shot))
     assert Shot.from_dict(manifest["shot"]) == shot_of(shot)
-    assert set(manifest["timings"]) == set(pipeline._STAGES)
+    assert set(manifest["timings"]) == set(pipeline._stages(shot_of(shot)))
     page = (done.folder / "report" / "report.html").read_text()
     assert "<script" not in page
     assert "http" not in page.split("base64")[0]
     sheet = cv2.imread(str(done.folder / "report" / "contact_sheet.png"))
     assert sheet.shape[0] > 4 * 108
-    assert sorted(p.name for p in done.folder.iterdir()) == ["job.json", "mattes", "plate", "quadmask", "report"]
+    assert sorted(p.name for p in done.folder.iterdir()) == [
+        "job.json",
+        "mattes",
+        "plate",
+        "quadmask",
+        "reasoning.json",
+        "report",
+    ]
 
 
 def test_the_same_job_gives_the_same_pixels_also_when_stopped_and_resumed(

@@ -12,7 +12,7 @@ import typer
 
 from .api.errors import InputError, JobError, ServerUnreachable, SettingError, VoidError
 from .api.job import Job, JobState
-from .api.shot import Settings, Shot
+from .api.shot import Prompt, Settings, Shot
 
 # Only what is light is imported up here: `void --help` must not wait for OpenCV. Commands import what they use.
 
@@ -32,11 +32,25 @@ app.add_typer(keys_app, name="keys")
 Plate = Annotated[
     str, typer.Argument(help="The plate: name.%04d.exr, name.####.exr, a folder with one sequence, a movie.")
 ]
-Roto = Annotated[str, typer.Argument(help="The roto of what to remove, over the same frames; its alpha counts.")]
+Roto = Annotated[
+    str,
+    typer.Argument(
+        help="The roto of what to remove, over the same frames; its alpha counts. None with --point, --box."
+    ),
+]
 Out = Annotated[Path, typer.Option("-o", "--out", help="Folder for the results; each job makes v001, v002, ... in it.")]
 Frames = Annotated[str | None, typer.Option(help="Frames to work on, such as 1001-1032; all if not given.")]
-Prompt = Annotated[str, typer.Option(help="The scene after the removal, such as: A lime falls on the table.")]
-Reasoner = Annotated[str, typer.Option(help="Finds what the removal affects: image, or none.")]
+Scene = Annotated[str, typer.Option(help="The scene after the removal, such as: A lime falls on the table.")]
+Reasoner = Annotated[str, typer.Option(help="Finds what the removal affects: image, gemini, local, file, or none.")]
+Analysis = Annotated[Path | None, typer.Option(help="An analysis made elsewhere, for --reasoner file.")]
+ReasonerModel = Annotated[str, typer.Option(help="The language model to ask; the server's own if not given.")]
+Cells = Annotated[str, typer.Option(help="What is affected in whole cells: grid, tight, or auto, by the engine.")]
+Points = Annotated[
+    list[str] | None, typer.Option("--point", help="On the object, such as 1001:640,360, from the top left. Repeat it.")
+]
+Nots = Annotated[list[str] | None, typer.Option("--not", help="A point that is not on the object.")]
+Boxes = Annotated[list[str] | None, typer.Option("--box", help="Around the object, such as 1001:10,20,300,400.")]
+Segmenter = Annotated[str, typer.Option(help="Cuts objects out: sam2, sam2.1_hiera_tiny, ..., grabcut, or auto.")]
 Space = Annotated[str, typer.Option("--colorspace", help="The plate's colour space, such as ACEScg.")]
 Ocio = Annotated[Path | None, typer.Option(help="An OCIO configuration; $OCIO or a built-in one if not given.")]
 Address = Annotated[str | None, typer.Option("--server", help="A server's address; $VOID_SERVER, else an own one.")]
@@ -60,13 +74,20 @@ def main() -> None:
 @app.command()
 def remove(
     plate: Plate,
-    roto: Roto,
     out: Out,
+    roto: Roto = "",
     quadmask: Annotated[str | None, typer.Option(help="A quadmask sequence to use instead of reasoning.")] = None,
-    prompt: Prompt = "",
+    prompt: Scene = "",
     frames: Frames = None,
     engine: Annotated[str, typer.Option(help="Makes the new pixels.")] = _DEFAULT.engine,
     reasoner: Reasoner = _DEFAULT.reasoner,
+    reasoner_model: ReasonerModel = "",
+    analysis: Analysis = None,
+    cells: Cells = _DEFAULT.cells,
+    point: Points = None,
+    off: Nots = None,
+    box: Boxes = None,
+    segmenter: Segmenter = _DEFAULT.segmenter,
     colorspace: Space = Shot.colorspace,
     ocio: Ocio = None,
     feather: Annotated[
@@ -117,6 +138,9 @@ def remove(
     settings = Settings(
         engine=engine,
         reasoner=reasoner,
+        reasoner_model=reasoner_model,
+        cells=cells,
+        segmenter=segmenter,
         feather=feather,
         grain=not no_grain,
         seed=seed,
@@ -135,18 +159,32 @@ def remove(
         checkpoint=checkpoint,
     )
     _set_weights(weights, server)
-    shot = _shot(plate, roto, quadmask, ocio, frames=frames, prompt=prompt, colorspace=colorspace, settings=settings)
+    shot = _shot(
+        {"plate": plate, "roto": roto, "quadmask": quadmask, "ocio": ocio, "analysis": analysis},
+        prompts=_prompts(point, off, box),
+        frames=frames,
+        prompt=prompt,
+        colorspace=colorspace,
+        settings=settings,
+    )
     _run(shot, out, server, transfer, not no_progress)
 
 
 @app.command()
 def quadmask(
     plate: Plate,
-    roto: Roto,
     out: Out,
-    prompt: Prompt = "",
+    roto: Roto = "",
+    prompt: Scene = "",
     frames: Frames = None,
     reasoner: Reasoner = _DEFAULT.reasoner,
+    reasoner_model: ReasonerModel = "",
+    analysis: Analysis = None,
+    cells: Cells = _DEFAULT.cells,
+    point: Points = None,
+    off: Nots = None,
+    box: Boxes = None,
+    segmenter: Segmenter = _DEFAULT.segmenter,
     colorspace: Space = Shot.colorspace,
     ocio: Ocio = None,
     server: Address = None,
@@ -154,9 +192,77 @@ def quadmask(
     no_progress: NoProgress = False,
 ) -> None:
     """Find what the removal affects, write the quadmask, and stop there."""
-    settings = Settings(reasoner=reasoner, only_quadmask=True)
-    shot = _shot(plate, roto, None, ocio, frames=frames, prompt=prompt, colorspace=colorspace, settings=settings)
+    settings = Settings(
+        reasoner=reasoner, reasoner_model=reasoner_model, cells=cells, segmenter=segmenter, only_quadmask=True
+    )
+    shot = _shot(
+        {"plate": plate, "roto": roto, "ocio": ocio, "analysis": analysis},
+        prompts=_prompts(point, off, box),
+        frames=frames,
+        prompt=prompt,
+        colorspace=colorspace,
+        settings=settings,
+    )
     _run(shot, out, server, transfer, not no_progress)
+
+
+@app.command()
+def segment(
+    plate: Plate,
+    out: Out,
+    point: Points = None,
+    off: Nots = None,
+    box: Boxes = None,
+    roto: Annotated[str, typer.Option(help="A rough roto of some frames; an empty frame of it says nothing.")] = "",
+    frames: Frames = None,
+    segmenter: Segmenter = _DEFAULT.segmenter,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = _DEFAULT.device,
+    colorspace: Space = Shot.colorspace,
+    ocio: Ocio = None,
+    server: Address = None,
+    transfer: Transfer = "path",
+    no_progress: NoProgress = False,
+) -> None:
+    """Make a roto of an object from points, boxes or a rough roto, and stop there."""
+    settings = Settings(segmenter=segmenter, device=device, reasoner="none", only_roto=True)
+    shot = _shot(
+        {"plate": plate, "roto": roto, "ocio": ocio},
+        prompts=_prompts(point, off, box),
+        frames=frames,
+        colorspace=colorspace,
+        settings=settings,
+    )
+    _run(shot, out, server, transfer, not no_progress)
+
+
+@app.command()
+def edit(
+    quadmask: Annotated[str, typer.Argument(help="The quadmask sequence to correct; it stays as it is.")],
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Folder for the new version; beside the original's if not given.")
+    ] = None,
+    grid: Annotated[
+        list[str] | None, typer.Option(help="A cell, such as 1001-1040:r5c7=affected, or r5c7=keep. Repeat it.")
+    ] = None,
+    add: Annotated[str | None, typer.Option(help="A matte of what is affected too.")] = None,
+    protect: Annotated[str | None, typer.Option(help="A matte of what must stay as it is.")] = None,
+    why: Annotated[str, typer.Option(help="A word on it, for the history.")] = "",
+) -> None:
+    """Correct a quadmask: by cells of the grid, eight along the frame's short side, and by mattes."""
+    from .quadmask.edits import HISTORY
+    from .quadmask.edits import edit as edited
+
+    place = Path(quadmask).expanduser().absolute()
+    # a job's quadmask lies in OUT/v001/quadmask
+    beside = place.parents[1] if place.is_dir() else place.parents[2]
+    folder, changed = edited(str(place), out or beside, grid or [], add, protect, why)
+    print(f"quadmask  {folder / 'quadmask'}  ({changed} frames changed)")
+    print(f"history   {folder / HISTORY}")
+
+
+def _prompts(points: list[str] | None, nots: list[str] | None, boxes: list[str] | None) -> tuple[Prompt, ...]:
+    given = ((Prompt.POINT, points), (Prompt.NOT, nots), (Prompt.BOX, boxes))
+    return tuple(Prompt.parse(text, kind) for kind, texts in given for text in texts or [])
 
 
 def _set_weights(weights: Path | None, server: str | None) -> None:
@@ -175,14 +281,9 @@ def _absolute(path: str) -> str:
     return str(Path(path).expanduser().absolute())
 
 
-def _shot(plate: str, roto: str, quadmask: str | None, ocio: Path | None, **rest: Any) -> Shot:
-    return Shot(
-        _absolute(plate),
-        _absolute(roto),
-        quadmask=_absolute(quadmask) if quadmask else None,
-        ocio=_absolute(str(ocio)) if ocio else None,
-        **rest,
-    )
+def _shot(files: dict[str, str | Path | None], **rest: Any) -> Shot:
+    named: dict[str, Any] = {name: _absolute(str(path)) for name, path in files.items() if path}
+    return Shot(**named, **rest)
 
 
 def _run(shot: Shot, out: Path, server: str | None, transfer: str, progress: bool) -> None:
@@ -217,7 +318,7 @@ def _server_for(shot: Shot, out: Path, address: str | None) -> Iterator[str]:
         return
     from .service.embedded import embedded_server
 
-    named = [Path(p) for p in (shot.plate, shot.roto, shot.quadmask, shot.ocio) if p]
+    named = [Path(path) for path in shot.paths().values()]
     with embedded_server(_folders([*named, out.absolute()])) as own:
         yield own
 
@@ -237,13 +338,13 @@ def _files(shot: Shot) -> dict[str, list[str]]:
 
     wanted = set(sequence.parse_frames(shot.frames)) if shot.frames else None
     files: dict[str, list[str]] = {}
-    for role in ("plate", "roto", "quadmask"):
-        if name := getattr(shot, role):
+    for role, name in shot.paths().items():
+        if role in Shot.FILES:
+            files[role] = [name]
+        else:
             found = sequence.find(name, role)
             paths = [path for frame, path in sorted(found.files.items()) if wanted is None or frame in wanted]
             files[role] = [str(path) for path in dict.fromkeys(paths)]
-    if shot.ocio:
-        files["ocio"] = [shot.ocio]
     return files
 
 
@@ -329,8 +430,8 @@ def _client_for(job_id: str | None, server: str | None, *, embed: bool = False) 
     import os
 
     from .api.client import Client, default_address
+    from .api.home import home
     from .service.embedded import embedded_server
-    from .service.home import home
     from .service.store import Store
 
     named = server or os.environ.get("VOID_SERVER")
@@ -347,7 +448,7 @@ def _client_for(job_id: str | None, server: str | None, *, embed: bool = False) 
         else:
             yield client
             return
-    named_paths = [Path(p) for p in (job.shot.plate, job.shot.roto, job.shot.quadmask, job.shot.ocio) if p]
+    named_paths = [Path(path) for path in job.shot.paths().values()]
     with embedded_server(_folders([*named_paths, Path(job.folder).parent])) as own, Client(own) as client:
         yield client
 
@@ -361,8 +462,8 @@ def jobs(
     import time
     from contextlib import suppress
 
+    from .api.home import home
     from .console import show_jobs
-    from .service.home import home
     from .service.store import Store
 
     def listed() -> list[Job]:
@@ -512,7 +613,7 @@ def keys_list() -> None:
 
 
 def _ring() -> Any:
-    from .service.home import home
+    from .api.home import home
     from .service.keys import KeyRing
 
     return KeyRing(home())

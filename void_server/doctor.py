@@ -17,14 +17,18 @@ import psutil
 
 from .api.client import Client, default_address
 from .api.errors import ColourError, SettingError, VoidError
+from .api.home import home
+from .api.shot import Settings
 from .engines.void.weights import BASE, ENVIRONMENT, PASSES, Weights
-from .service.home import home
+from .quadmask import analysts
+from .quadmask.segmentation import checkpoints
 
 _CORE = ("numpy", "opencv-python-headless", "OpenImageIO", "pyzmq", "msgpack", "Fileseq")
 _EXTRAS = {
     "void": (("torch", "diffusers", "transformers", "safetensors"), "the VOID engine"),
     "sam2": (("torch", "sam2"), "rotos from clicks"),
     "gemini": (("google.genai",), "the Gemini reasoner"),
+    "local": (("openai",), "the reasoner with a language model of your own"),
 }
 #: Where weights come from, and under which licence: the base model, then the checkpoints by their pass.
 _SOURCES = {
@@ -55,6 +59,8 @@ def examine(server: str | None = None) -> list[Finding]:
         *_extras(),
         _gpu(),
         *_weights(),
+        _sam2(),
+        *_analysts(),
         _server(server),
     ]
 
@@ -140,6 +146,22 @@ def _weights() -> Iterator[Finding]:
             yield Finding(f"weights {name}", False, str(error), _SOURCES[number])
         else:
             yield Finding(f"weights {name}", True, "found")
+
+
+def _sam2() -> Finding:
+    found = [checkpoint.name for checkpoint in checkpoints.available()]
+    remedy = f"${checkpoints.ENVIRONMENT}: a folder with sam2.1_hiera_large.pt or another, from {checkpoints.SOURCE}"
+    return Finding("SAM 2 checkpoints", bool(found), ", ".join(found) or "none found", "" if found else remedy)
+
+
+def _analysts() -> Iterator[Finding]:
+    for name in analysts.NAMES:
+        try:
+            analyst = analysts.choose(Settings(reasoner=name))
+        except SettingError as error:
+            yield Finding(f"reasoner {name}", False, "cannot be used", str(error))
+        else:
+            yield Finding(f"reasoner {name}", True, f"{analyst.model} at {analyst.host}; not asked now")
 
 
 def _server(address: str | None) -> Finding:

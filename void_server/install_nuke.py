@@ -20,6 +20,7 @@ from nuke_plugin.packages import NEEDED, this_system
 from nuke_plugin.packages import folder as packages_folder
 
 from .api.errors import JobFailed, SettingError
+from .api.files import write_atomically
 
 #: The Python of Nuke 14, of 15, and of 16 and 17.
 NUKE_PYTHONS = ("3.9", "3.10", "3.11")
@@ -195,9 +196,7 @@ def _write_block(file: Path, block: str) -> None:
     if not after.strip():
         file.unlink()
         return
-    temporary = file.with_name(f".{file.name}.part")
-    temporary.write_text(after, encoding="utf-8")
-    os.replace(temporary, file)
+    write_atomically(file, after)
 
 
 def _check_block(home: Path) -> Finding:

@@ -1,4 +1,4 @@
-"""The way of a shot: reading, reasoning, synthesis, finish, report.
+"""The way of a shot: reading, finding the object, reasoning, synthesis, finish, report.
 
 Each stage leaves files in the job's version folder, and takes up what it finds there: a job that was stopped goes on
 with the frames that are missing. What only the job itself needs lies in a hidden folder that goes when it is done.
@@ -7,13 +7,12 @@ with the frames that are missing. What only the job itself needs lies in a hidde
 from __future__ import annotations
 
 import json
-import os
 import platform
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -21,26 +20,33 @@ from typing import Any
 import cv2
 import numpy as np
 
-from . import __version__, engines, finish
+from . import __version__, engines, finish, reason, segment
 from .api.errors import SequenceError
+from .api.files import write_atomically
 from .api.job import Progress, Report
 from .api.shot import Shot
 from .imaging import exr
 from .imaging.colour import ColourSpace
 from .imaging.footage import Footage
 from .imaging.parallel import in_order
+from .imaging.sequence import Sequence
 from .imaging.window import Window
-from .quadmask import classes, image_reasoner
+from .quadmask import classes
+from .quadmask.grid import Grid, in_cells
+from .quadmask.reasoning import Reasoning
 from .report import Thumbnail, write_report
-from .source import Source, as_exr, check_settings, open_source
+from .source import Source, as_exr, open_source, to_be_segmented
 
 MANIFEST = "job.json"
+REASONING = "reasoning.json"
 SCHEMA = 1
 _WORK = ".work"
 _THUMBNAILS = 6
 _PACKAGES = ("numpy", "opencv-python-headless", "OpenImageIO")
-#: The share of a job's time that its stages usually take.
-_STAGES = {"Reading the shot": 0.15, "Finding what is affected": 0.3, "Rewriting": 0.5, "Reporting": 0.05}
+_READING, _SEGMENTING, _REASONING = "Reading the shot", "Finding the object", "Finding what is affected"
+_REWRITING, _REPORTING = "Rewriting", "Reporting"
+#: How long the stages usually take, one beside the other.
+_WEIGHTS = {_READING: 0.15, _SEGMENTING: 0.6, _REASONING: 0.3, _REWRITING: 0.5, _REPORTING: 0.05}
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,15 @@ class Results:
         """The quadmask, as code/255."""
         return self.folder / "quadmask" / f"void_quadmask.{frame:04d}.exr"
 
+    def roto(self, frame: int) -> Path:
+        """The roto, where the job made it."""
+        return self.folder / "roto" / f"void_roto.{frame:04d}.exr"
+
+    @property
+    def reasoning(self) -> Path:
+        """Why each region is in the quadmask."""
+        return self.folder / REASONING
+
     @property
     def work(self) -> Path:
         """What only the job itself needs."""
@@ -69,9 +84,10 @@ class Results:
 
 def inspect(shot: Shot) -> None:
     """Check a submission: files, frames, formats, colour space, settings. Raises InputError with what to do."""
-    check_settings(shot)
+    reason.check(shot)
+    engines.load(shot.settings)
     ColourSpace(shot.colorspace, shot.ocio)
-    open_source(shot)
+    segment.check_prompts(shot, open_source(shot))
 
 
 @dataclass
@@ -79,6 +95,7 @@ class _Course:
     """Tells how far the job is, and how long each stage took."""
 
     report: Report
+    stages: tuple[str, ...]
     timings: dict[str, float] = field(default_factory=dict)
     _stage: str = ""
     _done: float = 0.0
@@ -86,19 +103,31 @@ class _Course:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """A stage of :data:`_STAGES` begins; it has taken its share when the block ends."""
+        """A stage begins; it has taken its share when the block ends."""
         self._stage, begin = name, time.monotonic()
         self.at(0.0)
         yield
-        self._done += _STAGES[name]
+        self._done += self._share(name)
         self.timings[name] = round(time.monotonic() - begin, 3)
 
     def at(self, share: float, frame: int | None = None) -> None:
         """So much of the stage is done."""
-        fraction = min(self._done + share * _STAGES[self._stage], 1.0)
+        fraction = min(self._done + share * self._share(self._stage), 1.0)
         elapsed = time.monotonic() - self._begin
         left = elapsed / fraction - elapsed if fraction > 0.05 else None
         self.report(Progress(self._stage, frame, fraction, left))
+
+    def _share(self, stage: str) -> float:
+        return _WEIGHTS[stage] / sum(_WEIGHTS[name] for name in self.stages)
+
+
+def _stages(shot: Shot) -> tuple[str, ...]:
+    """The stages of a job, in order."""
+    settings = shot.settings
+    first = [_READING] if not to_be_segmented(shot) else [_READING, _SEGMENTING]
+    if settings.only_roto:
+        return (*first, _REPORTING)
+    return (*first, _REASONING, *([] if settings.only_quadmask else [_REWRITING]), _REPORTING)
 
 
 def run(job_id: str, shot: Shot, folder: Path, report: Report) -> tuple[str, ...]:
@@ -106,38 +135,49 @@ def run(job_id: str, shot: Shot, folder: Path, report: Report) -> tuple[str, ...
 
     Raises InputError, JobCancelled out of ``report``, or OSError where the disk fails; finished frames stay.
     """
-    results, course = Results(folder), _Course(report)
+    results, course = Results(folder), _Course(report, _stages(shot))
+    settings = shot.settings
     # what an attempt that was killed had half written
     for left in folder.glob("*/.void_*.exr"):
         left.unlink()
     warnings: list[str] = []
-    with course.stage("Reading the shot"):
-        source, footage = _read(shot, results, course)
-        warnings += _survey_warnings(footage)
-    with course.stage("Finding what is affected"):
-        warnings += _reason(shot, source, footage, results, course)
-    if shot.settings.only_quadmask:
-        _write_mattes(shot, source, footage, results)
-    else:
-        with course.stage("Rewriting"):
-            warnings += _rewrite(shot, source, footage, results, course)
-    with course.stage("Reporting"):
-        manifest = _manifest(job_id, shot, source, footage, results, warnings, course)
-        write_report(folder, manifest, _thumbnails(source, footage, results, shot.settings.only_quadmask))
+    engine = engines.load(settings)
+    with course.stage(_READING):
+        source, colour = as_exr(open_source(shot), shot, results.work, lambda frame: course.at(0.0, frame))
+        if not to_be_segmented(shot):
+            footage = _look(source, colour, results, course)
+    if to_be_segmented(shot):
+        with course.stage(_SEGMENTING):
+            source, found = _segment(shot, source, colour, results, course)
+            warnings += found
+            footage = _look(source, colour, results, course)
+    warnings += _survey_warnings(footage)
+    if not settings.only_roto:
+        with course.stage(_REASONING):
+            warnings += _reason(shot, source, footage, results, course)
+        clip = engines.Clip(
+            footage,
+            results.quadmask,
+            _with_found_prompt(shot, results),
+            results.work,
+            pixel_aspect=source.pixel_aspect,
+        )
+        if settings.only_quadmask:
+            _write_all_mattes(source, clip, results)
+        else:
+            with course.stage(_REWRITING):
+                warnings += _rewrite(engine, source, clip, results, course)
+    with course.stage(_REPORTING):
+        manifest = _manifest(job_id, shot, source, footage, engine, results, warnings, course)
+        write_report(folder, manifest, _thumbnails(shot, source, footage, results))
     manifest["timings"] = course.timings
-    _write_atomically(folder / MANIFEST, json.dumps(manifest, indent=2))
+    write_atomically(folder / MANIFEST, json.dumps(manifest, indent=2))
     shutil.rmtree(results.work, ignore_errors=True)
     return tuple(warnings)
 
 
-def _write_atomically(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
-
-
-def _read(shot: Shot, results: Results, course: _Course) -> tuple[Source, Footage]:
-    source = open_source(shot)
+def _look(source: Source, colour: ColourSpace, results: Results, course: _Course) -> Footage:
+    """Look at all of the shot once."""
     count = len(source.frames)
     seen: set[int] = set()
 
@@ -145,7 +185,7 @@ def _read(shot: Shot, results: Results, course: _Course) -> tuple[Source, Footag
         seen.add(frame)
         course.at(len(seen) / count, frame)
 
-    source, colour = as_exr(source, shot, results.work, lambda frame: course.at(0.0, frame))
+    assert source.roto is not None, "the roto is given, or was made"
     footage = Footage(source.plate, source.roto, source.frames, colour, source.canvas, results.work)
     footage.look(at)
     removed = footage.survey.removed
@@ -157,7 +197,22 @@ def _read(shot: Shot, results: Results, course: _Course) -> tuple[Source, Footag
         raise SequenceError(
             f"The roto {source.roto.name} covers everything in all {count} frames; nothing is left to learn from."
         )
-    return source, footage
+    return footage
+
+
+def _segment(
+    shot: Shot, source: Source, colour: ColourSpace, results: Results, course: _Course
+) -> tuple[Source, list[str]]:
+    """Make the roto; the source with it, and warnings."""
+    # only the plate is there to look at yet
+    footage = Footage(source.plate, None, source.frames, colour, source.canvas, results.work / "segmenting")
+    footage.look(lambda frame: course.at(0.0, frame))
+
+    def write(path: Path, matte: exr.FloatImage) -> None:
+        _write_like(source, path, matte[..., None].astype(np.float16), ("A",), source.canvas)
+
+    roto, warnings = segment.write_roto(shot, source, footage, results.roto, write, lambda share: course.at(share))
+    return replace(source, roto=roto), warnings
 
 
 def _survey_warnings(footage: Footage) -> list[str]:
@@ -178,56 +233,74 @@ def _plate_window(source: Source, frame: int) -> Window:
 
 
 def _reason(shot: Shot, source: Source, footage: Footage, results: Results, course: _Course) -> list[str]:
-    """Write the quadmask of every frame that has none yet."""
-    kept = results.work / "warnings.json"
+    """Write the quadmask of every frame that has none yet, and why each region is in it."""
     missing = [frame for frame in source.frames if not results.quadmask(frame).is_file()]
     if not missing:
-        return list(json.loads(kept.read_text())) if kept.is_file() else []
-    warnings: list[str] = []
+        return list(json.loads(results.reasoning.read_text())["warnings"]) if results.reasoning.is_file() else []
     if source.quadmask is not None:
-        given = source.quadmask
-
-        def codes(frame: int, window: Window) -> classes.Quadmask:
-            return classes.read(given.path(frame), window)
-
-    elif shot.settings.reasoner == "image":
-        reasoning = image_reasoner.reason(footage, results.work, lambda share: course.at(0.8 * share))
-        warnings += reasoning.warnings
-        indices = {frame: index for index, frame in enumerate(source.frames)}
-
-        def codes(frame: int, window: Window) -> classes.Quadmask:
-            affected = footage.enlarged(reasoning.affected(indices[frame]), window)
-            return classes.assemble(footage.read_roto(frame, window), affected)
-
+        codes, warnings = _given_codes(source.quadmask), []
     else:
-
-        def codes(frame: int, window: Window) -> classes.Quadmask:
-            roto = footage.read_roto(frame, window)
-            return classes.assemble(roto, np.zeros(roto.shape, bool))
+        found = reason.reason(shot, footage, results.work, lambda share: course.at(0.8 * share))
+        codes, warnings = _found_codes(shot, source, footage, found), found.warnings
+        if found.answer:
+            write_atomically(results.folder / "answer.txt", found.answer)
+        write_atomically(results.reasoning, json.dumps(found.to_dict(source.frames), indent=2))
 
     def write(frame: int) -> None:
         window = _plate_window(source, frame)
         values = (codes(frame, window) / np.float32(255)).astype(np.float16)
         _write_like(source, results.quadmask(frame), values[..., None], ("Y",), window)
 
-    _write_atomically(kept, json.dumps(warnings))
     for done, (frame, _) in enumerate(in_order(write, missing)):
         course.at(0.8 + 0.2 * (done + 1) / len(missing), frame)
     return warnings
 
 
-def _write_mattes(shot: Shot, source: Source, footage: Footage, results: Results) -> None:
+_Codes = Callable[[int, Window], classes.Quadmask]
+
+
+def _given_codes(given: Sequence) -> _Codes:
+    return lambda frame, window: classes.read(given.path(frame), window)
+
+
+def _found_codes(shot: Shot, source: Source, footage: Footage, found: Reasoning) -> _Codes:
+    """The quadmask that a reasoning makes of the roto."""
+    indices = {frame: index for index, frame in enumerate(source.frames)}
+    grid = Grid(source.display) if in_cells(shot.settings) else None
+
+    def codes(frame: int, window: Window) -> classes.Quadmask:
+        roto, index = footage.read_roto(frame, window), indices[frame]
+        belongings, affected = found.belongings(index), found.affected(index)
+        if belongings is not None:
+            roto = np.maximum(roto, footage.enlarged(belongings, window))
+        if affected is None:
+            return classes.assemble(roto, np.zeros(roto.shape, bool))
+        whole = footage.enlarged(affected, source.canvas)
+        if grid:
+            whole = grid.whole(whole, source.canvas)
+        return classes.assemble(roto, whole[source.canvas.slices(window)])
+
+    return codes
+
+
+def _with_found_prompt(shot: Shot, results: Results) -> Shot:
+    """The shot with the scene that the reasoner describes as its prompt, where the artist gave none."""
+    if shot.prompt or not results.reasoning.is_file():
+        return shot
+    return replace(shot, prompt=json.loads(results.reasoning.read_text())["scene"])
+
+
+def _write_mattes(source: Source, finisher: finish.Finisher, index: int, results: Results) -> None:
+    frame = source.frames[index]
+    data = _plate_window(source, frame)
+    _write_like(source, results.mattes(frame), finisher.mattes(index, data), finish.MATTE_CHANNELS, data)
+
+
+def _write_all_mattes(source: Source, clip: engines.Clip, results: Results) -> None:
     """Write the mattes of a quadmask that is to be looked at, with the blend that rewriting would use."""
-    clip = engines.Clip(footage, results.quadmask, shot, results.work)
     finisher = finish.Finisher(clip, grain=False)
-
-    def write(index: int) -> None:
-        frame = source.frames[index]
-        data = _plate_window(source, frame)
-        _write_like(source, results.mattes(frame), finisher.mattes(index, data), finish.MATTE_CHANNELS, data)
-
     missing = [index for index, frame in enumerate(source.frames) if not results.mattes(frame).is_file()]
-    for _ in in_order(write, missing):
+    for _ in in_order(lambda index: _write_mattes(source, finisher, index, results), missing):
         pass
 
 
@@ -242,13 +315,12 @@ def _write_like(source: Source, path: Path, pixels: Any, channels: tuple[str, ..
     )
 
 
-def _rewrite(shot: Shot, source: Source, footage: Footage, results: Results, course: _Course) -> list[str]:
+def _rewrite(
+    engine: engines.Engine, source: Source, clip: engines.Clip, results: Results, course: _Course
+) -> list[str]:
     """Write the counterfactual plate and the mattes of every frame that has none yet."""
-    settings = shot.settings
-    clip = engines.Clip(footage, results.quadmask, shot, results.work, pixel_aspect=source.pixel_aspect)
     wanted = [index for index, frame in enumerate(source.frames) if not results.plate(frame).is_file()]
-    engine = engines.load(settings)
-    finisher = finish.Finisher(clip, grain=settings.grain)
+    finisher = finish.Finisher(clip, grain=clip.settings.grain)
 
     def new_frames() -> Iterator[tuple[int, Window, exr.FloatImage]]:
         """The engine's frames, and between them those in which there is nothing to rewrite."""
@@ -266,8 +338,7 @@ def _rewrite(shot: Shot, source: Source, footage: Footage, results: Results, cou
     def write(item: tuple[int, Window, exr.FloatImage]) -> int:
         index, window, rgb = item
         frame = source.frames[index]
-        data = _plate_window(source, frame)
-        _write_like(source, results.mattes(frame), finisher.mattes(index, data), finish.MATTE_CHANNELS, data)
+        _write_mattes(source, finisher, index, results)
         finisher.write_plate(index, window, rgb, results.plate(frame))
         return frame
 
@@ -276,7 +347,8 @@ def _rewrite(shot: Shot, source: Source, footage: Footage, results: Results, cou
     return clip.warnings
 
 
-def _thumbnails(source: Source, footage: Footage, results: Results, only_quadmask: bool) -> list[Thumbnail]:
+def _thumbnails(shot: Shot, source: Source, footage: Footage, results: Results) -> list[Thumbnail]:
+    settings = shot.settings
     indices = sorted({round(i) for i in np.linspace(0, len(source.frames) - 1, min(_THUMBNAILS, len(source.frames)))})
     height, width = footage.small_size
     # what is squeezed on disk is shown as the audience sees it
@@ -285,15 +357,23 @@ def _thumbnails(source: Source, footage: Footage, results: Results, only_quadmas
     def small(index: int) -> Thumbnail:
         frame = source.frames[index]
         result = None
-        if not only_quadmask:
+        if not (settings.only_quadmask or settings.only_roto):
             linear = footage.colour.to_linear(exr.read_rgb(results.plate(frame), source.canvas))
             result = cv2.resize(linear, shown, interpolation=cv2.INTER_AREA)
             result = footage.curve.to_display(np.nan_to_num(result))
-        codes = classes.resize(classes.read(results.quadmask(frame), source.canvas), *shown)
+        codes = classes.resize(_codes_shown(shot, source, footage, results, frame), *shown)
         plate = cv2.resize(footage.small_plate(index), shown, interpolation=cv2.INTER_AREA)
         return Thumbnail(frame, np.clip(plate, 0, 1), None if result is None else np.clip(result, 0, 1), codes)
 
     return [thumbnail for _, thumbnail in in_order(small, indices)]
+
+
+def _codes_shown(shot: Shot, source: Source, footage: Footage, results: Results, frame: int) -> classes.Quadmask:
+    """The quadmask of a frame, or, where there is only a roto, what that would remove."""
+    if not shot.settings.only_roto:
+        return classes.read(results.quadmask(frame), source.canvas)
+    roto = footage.read_roto(frame, source.canvas)
+    return classes.assemble(roto, np.zeros(roto.shape, bool))
 
 
 def _manifest(
@@ -301,12 +381,16 @@ def _manifest(
     shot: Shot,
     source: Source,
     footage: Footage,
+    engine: engines.Engine,
     results: Results,
     warnings: list[str],
     course: _Course,
 ) -> dict[str, Any]:
     def shares(frame: int) -> dict[str, float]:
-        return classes.shares(classes.read(results.quadmask(frame), source.canvas))
+        return classes.shares(_codes_shown(shot, source, footage, results, frame))
+
+    settings = shot.settings
+    told = json.loads(results.reasoning.read_text()) if results.reasoning.is_file() else {}
 
     return {
         "schema": SCHEMA,
@@ -315,7 +399,9 @@ def _manifest(
         "frames": list(source.frames),
         "software": _software(),
         "device": f"{platform.machine()} CPU",
-        "engine": {} if shot.settings.only_quadmask else engines.load(shot.settings).provenance(shot.settings),
+        "engine": {} if settings.only_quadmask or settings.only_roto else engine.provenance(settings),
+        "sent": told.get("asked", []),
+        "scene": told.get("scene", ""),
         "colour": {"space": footage.colour.name, "maximum": footage.survey.maximum},
         "timings": dict(course.timings),
         "classes": {str(frame): share for frame, share in in_order(shares, source.frames)},

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .api.errors import SequenceError, SettingError
+from .api.errors import SequenceError
 from .api.shot import SCENE_LINEAR_REC709, Shot
 from .imaging import exr, movie, sequence
 from .imaging.colour import ColourSpace
@@ -23,10 +23,13 @@ _MOVIE_SPACE = "sRGB"
 
 @dataclass(frozen=True)
 class Source:
-    """The sequences of a shot and the frames to work on; ``canvas`` holds the data windows of all plates."""
+    """The sequences of a shot and the frames to work on; ``canvas`` holds the data windows of all plates.
+
+    Where the roto is still to be made, it is None, or a rough one that need not have all frames.
+    """
 
     plate: Sequence
-    roto: Sequence
+    roto: Sequence | None
     quadmask: Sequence | None
     frames: tuple[int, ...]
     canvas: Window
@@ -40,19 +43,25 @@ def open_source(shot: Shot) -> Source:
     Raises :class:`~void_server.api.errors.InputError` naming the sequence, frame or file that is wrong.
     """
     plate = sequence.find(shot.plate, "plate")
-    roto = sequence.find(shot.roto, "roto")
+    roto = sequence.find(shot.roto, "roto") if shot.roto else None
+    rough = to_be_segmented(shot)
     quadmask = sequence.find(shot.quadmask, "quadmask") if shot.quadmask else None
     frames = _frames(shot, plate)
     for frame in frames:
         plate.path(frame)
     for name, other in (("roto", roto), ("quadmask", quadmask)):
-        if other is not None:
+        if other is not None and not (rough and other is roto):
             _check_range(name, other, plate, frames)
     canvas, display, aspect = _plate_windows(plate, frames)
     for name, other in (("roto", roto), ("quadmask", quadmask)):
         if other is not None:
-            _check_windows(name, other, frames, display)
+            _check_windows(name, other, tuple(frame for frame in frames if frame in other.files), display)
     return Source(plate, roto, quadmask, frames, canvas, display, aspect)
+
+
+def to_be_segmented(shot: Shot) -> bool:
+    """Whether the shot's roto is to be made from prompts or a rough one."""
+    return bool(shot.prompts) or shot.settings.only_roto
 
 
 def _frames(shot: Shot, plate: Sequence) -> tuple[int, ...]:
@@ -129,7 +138,7 @@ def as_exr(source: Source, shot: Shot, work: Path, report: Callable[[int], None]
             return encoded.to_linear(frame.astype(np.float32) / np.float32(255)).astype(np.float16)
 
         plate = _decode(plate, work / "plate", exr.RGB, linear, source, report)
-    if roto.movie:
+    if roto and roto.movie:
         roto = _decode(roto, work / "roto", ("A",), _luma, source, report)
     if quadmask and quadmask.movie:
         name = quadmask.name
@@ -171,14 +180,3 @@ def _decode(
     if missing:
         raise SequenceError(f"The movie {sequence_.name} ends before frame {min(missing)}; give a shorter range.")
     return Sequence(sequence_.name, files)
-
-
-def check_settings(shot: Shot) -> None:
-    """Raise :class:`SettingError` where the shot asks for an engine or a reasoner that is not here."""
-    from . import engines
-    from .quadmask import REASONERS
-
-    if shot.settings.reasoner not in REASONERS:
-        known = ", ".join(REASONERS)
-        raise SettingError(f"There is no reasoner {shot.settings.reasoner!r} here; installed are {known}.")
-    engines.load(shot.settings)

@@ -2,6 +2,6 @@
 
 from .client import Client, Keys, ServerInfo
 from .job import Job, JobState, Progress
-from .shot import Settings, Shot
+from .shot import Prompt, Settings, Shot
 
-__all__ = ["Client", "Job", "JobState", "Keys", "Progress", "ServerInfo", "Settings", "Shot"]
+__all__ = ["Client", "Job", "JobState", "Keys", "Progress", "Prompt", "ServerInfo", "Settings", "Shot"]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
+from typing import Union
 
 from .errors import JobFailed
 from .messages import CHUNK
@@ -16,6 +18,13 @@ def digest_of(path: Path) -> str:
         while data := file.read(CHUNK):
             digest.update(data)
     return digest.hexdigest()
+
+
+def write_atomically(path: Path, content: Union[str, bytes]) -> None:
+    """Write a file that is whole or not there, whatever happens meanwhile; text as UTF-8."""
+    temporary = path.with_name(f".{path.name}.part")
+    temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+    os.replace(temporary, path)
 
 
 def new_version_folder(out: Path) -> Path:

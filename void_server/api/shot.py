@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from dataclasses import dataclass, field
-from typing import Any, Mapping, Optional
+from typing import Any, Callable, ClassVar, Mapping, Optional
 
 from .errors import SettingError
 
@@ -19,7 +20,13 @@ class Settings:
 
     ``reasoner`` finds what the removal affects, ``engine`` makes the new pixels. ``feather`` is the width in pixels
     over which new pixels fade into the plate, outside the rewritten region. ``grain`` matches the plate's grain in the
-    new pixels. ``seed`` decides all randomness. With ``only_quadmask`` the job stops after the reasoning.
+    new pixels. ``seed`` decides all randomness. With ``only_roto`` the job stops when the object is found, with
+    ``only_quadmask`` after the reasoning.
+
+    ``segmenter`` makes a roto of the shot's prompts, and masks of what a language model names: sam2 (the best
+    checkpoint there is), sam2.1_hiera_large and its like, grabcut, or auto, which is sam2 where that is installed.
+    ``reasoner_model`` is the language model to ask, empty for the server's own. ``cells`` says whether what is affected
+    is given as whole cells of a grid: grid, as the VOID model was trained, tight, or auto, by the engine.
 
     For the engine ``void``: ``steps`` and ``guidance`` of the diffusion (0: as published), ``second_pass`` over noise
     that moves with the picture, ``negative_prompt`` where guidance is above 1, ``working_height`` of the model's
@@ -36,6 +43,10 @@ class Settings:
     grain: bool = True
     seed: int = 0
     only_quadmask: bool = False
+    only_roto: bool = False
+    segmenter: str = "auto"
+    reasoner_model: str = ""
+    cells: str = "auto"
     steps: int = 0
     guidance: float = 0.0
     second_pass: bool = False
@@ -55,6 +66,8 @@ class Settings:
             raise SettingError(f"feather is {self.feather:g}; give a width of 0 to 200 pixels.")
         if not 0 <= self.seed < 2**32:
             raise SettingError(f"seed is {self.seed}; give a whole number from 0 to {2**32 - 1}.")
+        if self.cells not in ("auto", "grid", "tight"):
+            raise SettingError(f"cells is {self.cells!r}; take auto, grid or tight.")
         if not 0 <= self.steps <= 1000:
             raise SettingError(f"steps is {self.steps}; give 1 to 1000, or 0 for the published number.")
         if not (math.isfinite(self.guidance) and 0 <= self.guidance <= 30):
@@ -70,6 +83,46 @@ class Settings:
 
 
 @dataclass(frozen=True)
+class Prompt:
+    """A hint at an object in one frame, in pixels of the plate from its format's top left corner.
+
+    ``kind`` is point (on the object), not (a point that is not on it) or box; ``at`` is (x, y), or (x0, y0, x1, y1).
+    ``object`` tells objects apart that are to be followed each for itself.
+    """
+
+    frame: int
+    kind: str
+    at: tuple[float, ...]
+    object: int = 1
+
+    POINT: ClassVar[str] = "point"
+    NOT: ClassVar[str] = "not"
+    BOX: ClassVar[str] = "box"
+
+    def __post_init__(self) -> None:
+        wanted = {self.POINT: 2, self.NOT: 2, self.BOX: 4}.get(self.kind)
+        if wanted is None:
+            raise SettingError(f"A prompt is of kind {self.kind!r}; take point, not or box.")
+        if len(self.at) != wanted or not all(math.isfinite(value) for value in self.at):
+            raise SettingError(f"A {self.kind} in frame {self.frame} has {len(self.at)} numbers; give {wanted}.")
+        if self.kind == self.BOX and not (self.at[0] < self.at[2] and self.at[1] < self.at[3]):
+            raise SettingError(f"The box in frame {self.frame} is empty; give left, top, right, bottom.")
+
+    @classmethod
+    def parse(cls, text: str, kind: str) -> Prompt:
+        """A prompt from ``frame:x,y``, with ``object@`` before it where there are several. Raises SettingError."""
+        match = re.fullmatch(r"(?:(\d+)@)?(-?\d+):(-?[\d.]+(?:,-?[\d.]+)+)", text.replace(" ", ""))
+        if not match:
+            example = "1001:10,20,300,400" if kind == cls.BOX else "1001:640,360"
+            raise SettingError(f"{text!r} is no {kind}; write it like {example}, or 2@{example} for a second object.")
+        try:
+            at = tuple(float(number) for number in match[3].split(","))
+        except ValueError:
+            raise SettingError(f"{text!r} has a number that is none.") from None
+        return cls(int(match[2]), kind, at, int(match[1] or 1))
+
+
+@dataclass(frozen=True)
 class Shot:
     """A plate, the roto of what to remove, and how to go about it.
 
@@ -77,16 +130,38 @@ class Shot:
     folders with one sequence, or movie files. ``frames`` is a range such as ``1001-1032``; without it the job takes all
     frames of the plate. ``prompt`` describes the scene after the removal. ``colorspace`` is the plate's, a name of the
     OCIO configuration ``ocio`` (a path, or OpenImageIO's own configuration where it is None).
+
+    With ``prompts`` the roto is made: it may then be left out, or be a rough one of a few frames. ``analysis`` is a
+    file that says what the removal affects, for the reasoner ``file``.
     """
 
     plate: str
-    roto: str
+    roto: str = ""
     frames: Optional[str] = None
     quadmask: Optional[str] = None
     prompt: str = ""
     colorspace: str = SCENE_LINEAR_REC709
     ocio: Optional[str] = None
+    prompts: tuple[Prompt, ...] = ()
+    analysis: Optional[str] = None
     settings: Settings = field(default_factory=Settings)
+
+    def __post_init__(self) -> None:
+        if not (self.roto or self.prompts):
+            raise SettingError("The shot names no roto, and no point or box to make one from.")
+
+    #: What names files, by what they are; those in the second are no sequences.
+    SEQUENCES: ClassVar[tuple[str, ...]] = ("plate", "roto", "quadmask")
+    FILES: ClassVar[tuple[str, ...]] = ("ocio", "analysis")
+
+    def paths(self) -> dict[str, str]:
+        """All files that the shot names, by what they are."""
+        found = {name: getattr(self, name) for name in (*self.SEQUENCES, *self.FILES)}
+        return {name: path for name, path in found.items() if path}
+
+    def with_paths(self, convert: Callable[[str], str]) -> Shot:
+        """The shot with every path converted."""
+        return self.from_dict({**self.to_dict(), **{name: convert(path) for name, path in self.paths().items()}})
 
     def to_dict(self) -> dict[str, Any]:
         """The shot as plain data."""
@@ -99,11 +174,26 @@ class Shot:
         Raises :class:`SettingError` for a field that is missing, unknown, or of the wrong type.
         """
         values = dict(_checked(cls, data))
+        prompts = values.get("prompts", ())
+        if not isinstance(prompts, (list, tuple)):
+            raise SettingError(f"prompts is {prompts!r}; it must be a list.")
+        values["prompts"] = tuple(_prompt(entry) for entry in prompts)
         values["settings"] = Settings(**_checked(Settings, values.get("settings", {})))
         return cls(**values)
 
 
-def _checked(cls: type, data: Any) -> dict[str, Any]:
+def _prompt(data: Any) -> Prompt:
+    if not isinstance(data, Mapping) or not isinstance(data.get("at"), (list, tuple)):
+        raise SettingError("A prompt must be a table with frame, kind and at.")
+    rest = {name: value for name, value in data.items() if name != "at"}
+    try:
+        at = tuple(float(value) for value in data["at"])
+    except (TypeError, ValueError):
+        raise SettingError(f"A prompt is at {data['at']!r}; give numbers.") from None
+    return Prompt(at=at, **_checked(Prompt, rest, given=("at",)))
+
+
+def _checked(cls: type, data: Any, given: tuple[str, ...] = ()) -> dict[str, Any]:
     """The fields of dataclass ``cls`` in ``data``, each of the type that its default or its name asks for."""
     if not isinstance(data, Mapping):
         raise SettingError(f"{cls.__name__.lower()} must be a table of names and values.")
@@ -113,13 +203,13 @@ def _checked(cls: type, data: Any) -> dict[str, Any]:
         raise SettingError(f"Unknown {cls.__name__.lower()} field {unknown[0]!r}; known are {', '.join(fields)}.")
     for name, value in data.items():
         annotation = str(fields[name].type)
-        if name == "settings":
+        if name in ("settings", "prompts"):
             continue
         kinds: dict[str, tuple[type, ...]] = {"float": (float, int), "int": (int,), "bool": (bool,), "str": (str,)}
         allowed = kinds.get(annotation, (str, type(None)))
         if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
             raise SettingError(f"{name} is {value!r}; it must be {annotation}.")
-    missing = [n for n, f in fields.items() if f.default is f.default_factory is dataclasses.MISSING and n not in data]
-    if missing:
-        raise SettingError(f"The shot names no {missing[0]}.")
+    needed = [name for name, f in fields.items() if f.default is f.default_factory is dataclasses.MISSING]
+    if missing := [name for name in needed if name not in data and name not in given]:
+        raise SettingError(f"The {cls.__name__.lower()} names no {missing[0]}.")
     return dict(data)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -14,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..api.files import write_atomically
 from . import exr
 from .colour import ColourSpace, Curve
 from .exr import FloatImage
@@ -46,11 +46,19 @@ class Survey:
 class Footage:
     """Plate and roto of a shot over ``frames``, on one canvas that holds every frame's data window.
 
+    Without a roto, one of nothing is read.
+
     Plates are read display-referred; NaN and Inf become 0 there. Pixels outside a frame's data window are 0.
     """
 
     def __init__(
-        self, plate: Sequence, roto: Sequence, frames: tuple[int, ...], colour: ColourSpace, canvas: Window, work: Path
+        self,
+        plate: Sequence,
+        roto: Sequence | None,
+        frames: tuple[int, ...],
+        colour: ColourSpace,
+        canvas: Window,
+        work: Path,
     ) -> None:
         self.plate, self.roto, self.frames, self.colour, self.canvas = plate, roto, frames, colour, canvas
         self.scale = min(1.0, ANALYSIS_WIDTH / canvas.width)
@@ -69,8 +77,13 @@ class Footage:
 
     def read_roto(self, frame: int, window: Window) -> FloatImage:
         """The roto in ``window``, (height, width), 0..1."""
-        values = exr.read_matte(self.roto.path(frame), window)
+        values = self._read_roto(frame, window)
         return np.clip(np.nan_to_num(values, nan=0.0, posinf=1.0, neginf=0.0), 0, 1)
+
+    def _read_roto(self, frame: int, window: Window) -> FloatImage:
+        if self.roto is None:
+            return np.zeros((window.height, window.width), np.float32)
+        return exr.read_matte(self.roto.path(frame), window)
 
     def _read_linear(self, frame: int, window: Window) -> tuple[FloatImage, int]:
         pixels = exr.read_rgb(self.plate.path(frame), window)
@@ -114,16 +127,14 @@ class Footage:
 
         with self._rotos.writing() as rotos:
             self._plates.write(small_plates())
-        temporary = done.with_suffix(".part")
-        temporary.write_text(json.dumps(asdict(survey)))
-        os.replace(temporary, done)
+        write_atomically(done, json.dumps(asdict(survey)))
 
     def _look_at(self, frame: int) -> tuple[NDArray[np.float16], NDArray[np.uint8], float, int, int]:
         linear, broken = self._read_linear(frame, self.canvas)
         height, width = self.small_size
         # the mean of linear light is what a smaller sensor would have seen
         small = cv2.resize(linear, (width, height), interpolation=cv2.INTER_AREA)
-        values = exr.read_matte(self.roto.path(frame), self.canvas)
+        values = self._read_roto(frame, self.canvas)
         broken_roto = values.size - int(np.count_nonzero(np.isfinite(values)))
         roto = np.clip(np.nan_to_num(values, nan=0.0, posinf=1.0, neginf=0.0), 0, 1)
         # the largest value of each block: an edge that is soft at full size must not get lost

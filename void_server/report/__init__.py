@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..api.files import write_atomically
 from .contact_sheet import Thumbnail, contact_sheet
 from .page import page
 
@@ -21,11 +21,5 @@ def write_report(folder: Path, manifest: Mapping[str, Any], thumbnails: Sequence
     target = folder / "report"
     target.mkdir(parents=True, exist_ok=True)
     sheet = contact_sheet(thumbnails)
-    _replace(target / "contact_sheet.png", sheet)
-    _replace(target / "report.html", page(manifest, sheet).encode())
-
-
-def _replace(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
+    write_atomically(target / "contact_sheet.png", sheet)
+    write_atomically(target / "report.html", page(manifest, sheet))

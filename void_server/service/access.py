@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,14 +27,14 @@ def check_shot(shot: Shot, roots: Sequence[Path]) -> Shot:
 
     Raises :class:`AccessDenied`.
     """
-    named = {role: value for role in ("plate", "roto", "quadmask", "ocio") if (value := getattr(shot, role))}
+    named = shot.paths()
     for value in named.values():
         # nothing outside is so much as looked for
         below_roots(value if Path(value).is_dir() else Path(value).parent, roots)
     from ..imaging import sequence  # loads OpenImageIO; a server that idles should not
 
     for role, value in named.items():
-        files = [Path(value)] if role == "ocio" else list(sequence.find(value, role).files.values())
+        files = [Path(value)] if role in Shot.FILES else list(sequence.find(value, role).files.values())
         for file in dict.fromkeys(files):
             below_roots(file, roots)
-    return dataclasses.replace(shot, **named)
+    return shot

@@ -26,13 +26,13 @@ from ..api.client import DEFAULT_ADDRESS
 from ..api.errors import AccessDenied, InputError, JobCancelled, JobFailed, ProtocolError, ServerRefused, VoidError
 from ..api.errors import from_dict as error_from_dict
 from ..api.files import new_version_folder
+from ..api.home import home
 from ..api.job import Job, JobState, Progress
 from ..api.messages import MAX_MESSAGE, PROTOCOL, UNASKED, pack, pack_error, unpack
 from ..api.shot import Shot
 from . import transfer
 from .access import below_roots, check_shot
 from .crew import Crew, Member
-from .home import home
 from .keys import KeyRing
 from .store import Store
 
@@ -259,7 +259,9 @@ class Server:
         if "files" in body:
             folder = self._config.state / "jobs" / job_id
             places = self._uploads.place(body["files"], folder / "input")
-            shot, out = Shot.from_dict({**shot.to_dict(), "quadmask": None, "ocio": None, **places}), folder
+            if lacking := sorted(set(shot.paths()) - set(places)):
+                raise InputError(f"The files of the shot's {lacking[0]} were not uploaded; upload them too.")
+            shot, out = Shot.from_dict({**shot.to_dict(), **places}), folder
         else:
             out = below_roots(body["out"], self._config.roots)
             shot = check_shot(shot, self._config.roots)

@@ -15,9 +15,10 @@ from ..api.errors import AccessDenied, InputError, JobFailed, ProtocolError
 from ..api.files import digest_of
 from ..api.job import Job, JobState
 from ..api.messages import CHUNK
+from ..api.shot import Shot
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_ROLES = ("plate", "roto", "quadmask", "ocio")
+_ROLES = (*Shot.SEQUENCES, *Shot.FILES)
 
 
 class Uploads:
@@ -65,10 +66,10 @@ class Uploads:
     def place(self, files: Any, folder: Path) -> dict[str, str]:
         """Lay out a job's uploaded files below ``folder``, by hard links; the path of each part of the shot.
 
-        ``files`` lists [name, digest] for plate, roto, quadmask, ocio. Raises :class:`InputError`.
+        ``files`` lists [name, digest] by what the shot calls them. Raises :class:`InputError`.
         """
-        if not isinstance(files, Mapping) or not set(files) <= set(_ROLES) or not {"plate", "roto"} <= set(files):
-            raise InputError(f"An upload needs the files of plate and roto, and may have those of {_ROLES[2:]}.")
+        if not isinstance(files, Mapping) or not set(files) <= set(_ROLES) or "plate" not in files:
+            raise InputError(f"An upload needs the files of the plate, and may have those of {_ROLES[1:]}.")
         places = {}
         for role, entries in files.items():
             for name, digest in entries:

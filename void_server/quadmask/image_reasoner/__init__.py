@@ -9,7 +9,6 @@ scene, and what is affected is that it is gone.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -23,6 +22,7 @@ from ...imaging.parallel import in_order
 from ...imaging.paths import Paths
 from ...imaging.temporal import median
 from ...imaging.window import Window
+from ..reasoning import UNKNOWN, Reasoning, Region
 from .background import SCALES, Background, Look, around_frame, at_rest, departure, distance_from, same_exposure
 from .causes import STALE, aged, around, effects
 
@@ -40,14 +40,6 @@ _STANDING = (
 _NOTHING = "Nothing but the object itself was found to change; paint the quadmask if something should."
 
 
-@dataclass
-class Reasoning:
-    """The affected pixels of a shot, by frame index at the analysed size, and what an artist should know about them."""
-
-    affected: Callable[[int], Mask]
-    warnings: list[str] = field(default_factory=list)
-
-
 def reason(footage: Footage, scratch: Path, report: Callable[[float], None]) -> Reasoning:
     """Find what the removal affects in every frame of ``footage``.
 
@@ -60,13 +52,22 @@ def reason(footage: Footage, scratch: Path, report: Callable[[float], None]) -> 
     )
     if _stands(hidden, camera):
         # what moves near a thing that stands does so by itself
-        return Reasoning(lambda index: np.zeros_like(hidden[index]), [_STANDING])
+        return Reasoning(warnings=[_STANDING])
     paths = Paths(footage, hidden, camera, scratch / "reasoner_paths.raw")
     report(0.3)
     found = FrameFile(scratch / "affected.raw", footage.small_size, bool)
     found.write(_follow(footage, paths, lambda share: report(0.3 + 0.7 * share)))
-    nothing = not any(found[index].any() for index in range(count))
-    return Reasoning(lambda index: _closed(found[index], hidden[index]), [_NOTHING] if nothing else [])
+    if not any(found[index].any() for index in range(count)):
+        return Reasoning(warnings=[_NOTHING])
+    effects = Region(
+        "effects of the object",
+        UNKNOWN,
+        "it departs from the scene as it is without the object, and touches the object, or what touched it before",
+        "the pixels alone",
+        None,
+        lambda index: _closed(found[index], hidden[index]),
+    )
+    return Reasoning([effects])
 
 
 def _stands(hidden: list[Mask], camera: Camera) -> bool:

@@ -1,4 +1,4 @@
-"""Where the server keeps what must outlive it."""
+"""Where server and plugin keep what must outlive them."""
 
 from __future__ import annotations
 

@@ -1,0 +1,67 @@
+"""Analysts: services with a vision-language model that say what a removal changes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from ...api.errors import SettingError
+from ...api.shot import Settings
+from ..question import Question
+
+GEMINI, LOCAL = "gemini", "local"
+#: What may be asked, by the reasoner's name.
+NAMES = (GEMINI, LOCAL)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back: the text, and how many tokens it took."""
+
+    text: str
+    tokens_in: int = 0
+    tokens_out: int = 0
+
+
+class Analyst(Protocol):
+    """A service that can be asked."""
+
+    @property
+    def host(self) -> str:
+        """Where the question goes."""
+
+    @property
+    def model(self) -> str:
+        """Which model answers."""
+
+    @property
+    def boxes(self) -> str:
+        """The key of :data:`void_server.quadmask.analysis.ORDERS` under which it writes boxes."""
+
+    @property
+    def in_pixels(self) -> bool:
+        """Whether it gives boxes in pixels of the pictures, in place of thousandths."""
+
+    @property
+    def takes_clips(self) -> bool:
+        """Whether it takes a movie."""
+
+    def ask(self, question: Question, complaint: str) -> Reply:
+        """Its answer; ``complaint`` says what was wrong with the one before, empty the first time.
+
+        Tries again by itself where the service is busy. Raises :class:`~void_server.api.errors.JobFailed` with a
+        sentence where no answer comes, or the service refuses to give one.
+        """
+
+
+def choose(settings: Settings) -> Analyst:
+    """The analyst that the reasoner's name stands for. Raises :class:`SettingError` where it cannot be used here."""
+    if settings.reasoner == GEMINI:
+        from .gemini import Gemini
+
+        return Gemini.from_environment(settings.reasoner_model)
+    if settings.reasoner == LOCAL:
+        from .local import Local
+
+        return Local.from_environment(settings.reasoner_model)
+    raise SettingError(f"There is no analyst {settings.reasoner!r}; take {' or '.join(NAMES)}.")

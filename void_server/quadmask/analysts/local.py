@@ -1,0 +1,113 @@
+"""A model in the house: any endpoint that speaks OpenAI's protocol, such as vLLM, llama.cpp or Ollama."""
+
+from __future__ import annotations
+
+import base64
+import os
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from typing import Any
+from urllib.parse import urlsplit
+
+from ...api.errors import JobFailed, SettingError
+from ...api.home import home
+from ..analysis import schema
+from ..question import Question
+from . import Reply, privacy
+
+ENVIRONMENT_URL, ENVIRONMENT_MODEL, ENVIRONMENT_BOXES = "VOID_LOCAL_URL", "VOID_LOCAL_MODEL", "VOID_LOCAL_BOXES"
+#: What may be said of a model's boxes: thousandths of the frame, as Qwen3-VL and GLM-V give them, or pixels, as
+#: Qwen2.5-VL does.
+RELATIVE, ABSOLUTE = "relative", "absolute"
+_PATIENCE, _RETRIES = 600, 4
+
+
+@dataclass(frozen=True)
+class Local:
+    """Sees frames, and answers by a schema where the server can hold a model to one."""
+
+    model: str
+    url: str
+    in_pixels: bool = False
+    secret: str = field(default="none", repr=False)
+    patience: float = _PATIENCE
+
+    boxes = "bbox_2d"
+    takes_clips = False
+
+    @classmethod
+    def from_environment(cls, model: str) -> Local:
+        """As the server is set up. Raises :class:`SettingError` where something is missing, or forbidden."""
+        url = os.environ.get(ENVIRONMENT_URL, "")
+        if not url:
+            raise SettingError(
+                f"No model of your own is set up: set {ENVIRONMENT_URL} where the server runs, such as "
+                f"http://localhost:8000/v1, and {ENVIRONMENT_MODEL}."
+            )
+        if not privacy.in_house(url):
+            privacy.check_cloud(url)
+        if find_spec("openai") is None:
+            raise SettingError(
+                'The package openai is not installed where the server runs: pip install "void-nuke[local]"'
+            )
+        chosen = model or os.environ.get(ENVIRONMENT_MODEL, "")
+        if not chosen:
+            raise SettingError(
+                f"Which model {url} shall use is not said: set {ENVIRONMENT_MODEL}, or name it in the job."
+            )
+        boxes = os.environ.get(ENVIRONMENT_BOXES, RELATIVE)
+        if boxes not in (RELATIVE, ABSOLUTE):
+            raise SettingError(f"{ENVIRONMENT_BOXES} is {boxes!r}; take {RELATIVE} or {ABSOLUTE}.")
+        file = home() / "local.key"
+        secret = (
+            privacy.key(("VOID_LOCAL_KEY",), file, url) if "VOID_LOCAL_KEY" in os.environ or file.is_file() else "none"
+        )
+        return cls(chosen, url, boxes == ABSOLUTE, secret)
+
+    @property
+    def host(self) -> str:
+        """Where the question goes."""
+        return urlsplit(self.url).netloc
+
+    def ask(self, question: Question, complaint: str) -> Reply:
+        """See :class:`void_server.quadmask.analysts.Analyst`."""
+        import openai
+
+        width, height = question.size
+        scale = f"pixels of the pictures, which are {width} x {height}" if self.in_pixels else "thousandths, 0 to 1000"
+        content: list[dict[str, Any]] = [{"type": "text", "text": f"{question.words}\nBoxes are in {scale}."}]
+        for frame, picture in question.pictures:
+            encoded = base64.b64encode(picture).decode()
+            content += [
+                {"type": "text", "text": f"frame {frame}:"},
+                {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{encoded}"}},
+            ]
+        if complaint:
+            content.append({"type": "text", "text": complaint})
+        messages: Any = [{"role": "user", "content": content}]
+        form: Any = {
+            "type": "json_schema",
+            "json_schema": {"name": "analysis", "schema": schema(self.boxes), "strict": True},
+        }
+        client = openai.OpenAI(base_url=self.url, api_key=self.secret, timeout=self.patience, max_retries=_RETRIES)
+        try:
+            answer = client.chat.completions.create(
+                model=self.model, messages=messages, response_format=form, temperature=0.0
+            )
+        except openai.APITimeoutError:
+            raise self._failure(f"gave no answer within {self.patience:g} seconds") from None
+        except openai.APIStatusError as error:
+            raise self._failure(f"answered {error.status_code}: {error.message}") from None
+        except openai.APIError as error:
+            raise self._failure(f"cannot be reached: {error}") from None
+        finally:
+            client.close()
+        said = answer.choices[0].message if answer.choices else None
+        if said is None or not said.content:
+            raise self._failure(f"refused to answer ({(said and said.refusal) or 'no text'})")
+        usage = answer.usage
+        return Reply(said.content, usage.prompt_tokens if usage else 0, usage.completion_tokens if usage else 0)
+
+    def _failure(self, what: str) -> JobFailed:
+        said = privacy.without(self.secret if self.secret != "none" else "", what)
+        return JobFailed(f"{self.model} at {self.host} {said}. Resume to ask again, or take reasoner image.")

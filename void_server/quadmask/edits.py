@@ -1,0 +1,171 @@
+"""Corrections of a quadmask: cells of the grid, and mattes to add or to protect. The original stays as it was."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import re
+from collections.abc import Sequence as Several
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..api.errors import SequenceError, SettingError
+from ..api.files import new_version_folder, write_atomically
+from ..imaging import exr
+from ..imaging.parallel import in_order
+from ..imaging.sequence import Sequence, find, format_frames
+from ..imaging.window import Window
+from . import classes
+from .classes import AFFECTED, OVERLAP, REMOVE, Quadmask
+from .grid import Grid
+
+HISTORY = "history.jsonl"
+_CELL = re.compile(r"(?:(-?\d+)(?:-(-?\d+))?:)?r(\d+)c(\d+)=(affected|keep)")
+
+
+@dataclass(frozen=True)
+class CellEdit:
+    """A cell becomes affected or keep, in the frames from ``first`` to ``last``; None for all."""
+
+    row: int
+    column: int
+    affected: bool
+    first: int | None = None
+    last: int | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> CellEdit:
+        """An edit such as ``1001-1040:r5c7=affected``. Raises :class:`SettingError`."""
+        match = _CELL.fullmatch(text.replace(" ", ""))
+        if not match:
+            raise SettingError(f"{text!r} is no edit of a cell; write it like 1001-1040:r5c7=affected, or r5c7=keep.")
+        first = int(match[1]) if match[1] else None
+        return cls(int(match[3]), int(match[4]), match[5] == "affected", first, int(match[2]) if match[2] else first)
+
+    def applies(self, frame: int) -> bool:
+        """Whether the edit is meant for a frame."""
+        return self.first is None or self.last is None or self.first <= frame <= self.last
+
+
+@dataclass(frozen=True)
+class Edits:
+    """What to change: cells in order, later ones win; then what the matte ``add`` has; what ``protect`` has stays."""
+
+    cells: tuple[CellEdit, ...] = ()
+    add: Sequence | None = None
+    protect: Sequence | None = None
+
+    def apply(self, codes: Quadmask, frame: int, window: Window, display: Window) -> Quadmask:
+        """The codes of a frame, which cover ``window``, changed. The object itself is never changed, only around it."""
+        affected = (codes == AFFECTED) | (codes == OVERLAP)
+        removed = (codes == REMOVE) | (codes == OVERLAP)
+        grid = Grid(display)
+        for edit in self.cells:
+            if edit.row >= grid.rows or edit.column >= grid.columns:
+                raise SettingError(
+                    f"There is no cell r{edit.row}c{edit.column}; the grid has rows 0 to {grid.rows - 1} and columns "
+                    f"0 to {grid.columns - 1}."
+                )
+            cell = grid.cell(edit.row, edit.column).intersection(window)
+            if edit.applies(frame) and not cell.empty:
+                affected[window.slices(cell)] = edit.affected
+        affected |= _matte(self.add, frame, window)
+        affected &= ~_matte(self.protect, frame, window)
+        return classes.assemble(removed.astype(np.float32), affected)
+
+
+def _matte(sequence: Sequence | None, frame: int, window: Window) -> NDArray[np.bool_]:
+    if sequence is None or frame not in sequence.files:
+        return np.zeros((window.height, window.width), bool)
+    return np.nan_to_num(exr.read_matte(sequence.path(frame), window)) >= 0.5
+
+
+def edit(
+    quadmask: str, out: Path, cells: Several[str], add: str | None, protect: str | None, reason: str = ""
+) -> tuple[Path, int]:
+    """Write an edited copy of a quadmask to a new version folder in ``out``; that folder, and how many frames changed.
+
+    Each edit becomes a line of the history, which begins with that of the original.
+
+    Raises :class:`~void_server.api.errors.InputError` where a file, a cell or a range is wrong.
+    """
+    original = find(quadmask, "quadmask")
+    if original.movie:
+        raise SequenceError(f"The quadmask {original.name} is a movie; write it as EXR frames, which stay exact.")
+    edits = Edits(
+        tuple(CellEdit.parse(text) for text in cells),
+        find(add, "matte to add") if add else None,
+        find(protect, "matte to protect") if protect else None,
+    )
+    if not (edits.cells or edits.add or edits.protect):
+        raise SettingError("Nothing is to be changed; give --grid, --add or --protect.")
+    _check(edits, original)
+    folder = new_version_folder(out)
+
+    def work(frame: int) -> bool:
+        header = exr.read_header(original.path(frame))
+        window, display = header.data_window, header.display_window
+        before = classes.read(original.path(frame), window)
+        after = edits.apply(before, frame, window, display)
+        exr.write(
+            folder / "quadmask" / f"void_quadmask.{frame:04d}.exr",
+            (after / np.float32(255)).astype(np.float16)[..., None],
+            ("Y",),
+            data_window=window,
+            display_window=display,
+            pixel_aspect=header.pixel_aspect,
+        )
+        return not np.array_equal(before, after)
+
+    changed = sum(different for _, different in in_order(work, original.frames))
+    _write_history(folder, original, cells, add, protect, reason, changed)
+    return folder, changed
+
+
+def _check(edits: Edits, original: Sequence) -> None:
+    """Everything that can be wrong is said before anything is written."""
+    first = original.frames[0]
+    header = exr.read_header(original.path(first))
+    edits.apply(
+        classes.read(original.path(first), header.data_window), first, header.data_window, header.display_window
+    )
+    for edited in edits.cells:
+        if not any(edited.applies(frame) for frame in original.frames):
+            raise SettingError(
+                f"The edit of r{edited.row}c{edited.column} is for frames {edited.first}-{edited.last}; the quadmask "
+                f"has {format_frames(original.frames)}."
+            )
+    for name, matte in (("add", edits.add), ("protect", edits.protect)):
+        if matte and not set(matte.frames) & set(original.frames):
+            raise SequenceError(
+                f"The matte to {name}, {matte.name}, has frames {format_frames(matte.frames)}, and none of the "
+                f"quadmask's, {format_frames(original.frames)}."
+            )
+
+
+def _write_history(
+    folder: Path,
+    original: Sequence,
+    cells: Several[str],
+    add: str | None,
+    protect: str | None,
+    reason: str,
+    changed: int,
+) -> None:
+    source = next(iter(original.files.values())).parent
+    earlier = source.parent / HISTORY
+    lines = earlier.read_text(encoding="utf-8").splitlines() if earlier.is_file() else []
+    what = {"grid": list(cells), "add": add, "protect": protect}
+    entry = {
+        "when": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "who": getpass.getuser(),
+        "of": str(source),
+        **{name: value for name, value in what.items() if value},
+        **({"why": reason} if reason else {}),
+        "frames_changed": changed,
+    }
+    write_atomically(folder / HISTORY, "\n".join([*lines, json.dumps(entry)]) + "\n")

@@ -1,0 +1,63 @@
+"""The grid in which the VOID model was shown what is affected: square cells, eight along the frame's short side."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..api.shot import Settings
+from ..imaging.window import Window
+
+ALONG_SHORT_SIDE = 8
+# A cell of which less is affected is left alone; a few pixels of noise must not claim a whole one.
+_LEAST = 0.02
+
+
+def in_cells(settings: Settings) -> bool:
+    """Whether what is affected is to be given as whole cells: as asked for, or as the engine was trained."""
+    return settings.cells == "grid" or (settings.cells == "auto" and settings.engine == "void")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The cells of a frame; the last row or column may be cut by the frame's edge."""
+
+    frame: Window
+
+    @property
+    def _side(self) -> float:
+        return min(self.frame.width, self.frame.height) / ALONG_SHORT_SIDE
+
+    @property
+    def rows(self) -> int:
+        """How many cells there are downwards."""
+        return math.ceil(self.frame.height / self._side - 1e-6)
+
+    @property
+    def columns(self) -> int:
+        """How many cells there are across."""
+        return math.ceil(self.frame.width / self._side - 1e-6)
+
+    def cell(self, row: int, column: int) -> Window:
+        """The pixels of a cell, counted from the top left, from 0."""
+        left, top, right, bottom = (round(n * self._side) for n in (column, row, column + 1, row + 1))
+        cell = Window(self.frame.x + left, self.frame.y + top, right - left, bottom - top)
+        return cell.intersection(self.frame)
+
+    def whole(self, mask: NDArray[np.bool_], window: Window) -> NDArray[np.bool_]:
+        """``mask``, which covers ``window``, with every cell made whole of which it has a part, within ``window``."""
+        full = np.zeros_like(mask)
+        for row in range(self.rows):
+            for column in range(self.columns):
+                cell = self.cell(row, column).intersection(window)
+                if not cell.empty and mask[window.slices(cell)].mean() >= _LEAST:
+                    full[window.slices(cell)] = True
+        # what lies beyond the frame, in overscan, has no cells
+        beyond = np.ones_like(mask)
+        inside = window.intersection(self.frame)
+        if not inside.empty:
+            beyond[window.slices(inside)] = False
+        return full | (mask & beyond)

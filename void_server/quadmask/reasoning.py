@@ -1,0 +1,66 @@
+"""What a reasoner has found out about a shot, region by region, so that people can see why and put it right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Mask = NDArray[np.bool_]
+
+#: What a region is.
+BELONGING, ARTEFACT, OBJECT, UNKNOWN = "belonging", "artefact", "object", "unknown"
+
+
+@dataclass(frozen=True)
+class Region:
+    """A part of the quadmask: what it is, why it is in, which rule or answer put it there, and how sure that is.
+
+    ``mask`` gives it by frame index, at the analysed size.
+    """
+
+    name: str
+    kind: str
+    why: str
+    rule: str
+    confidence: float | None
+    mask: Callable[[int], Mask] = field(repr=False)
+
+
+@dataclass
+class Reasoning:
+    """All regions of a shot, the scene after the removal in words, and what an artist should know.
+
+    ``asked`` says what was sent where, and ``answer`` is what came back, word by word.
+    """
+
+    regions: list[Region] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    scene: str = ""
+    asked: list[dict[str, Any]] = field(default_factory=list)
+    answer: str = ""
+
+    def affected(self, index: int) -> Mask | None:
+        """What the removal affects in a frame; None for nothing at all."""
+        return self._union(index, belongings=False)
+
+    def belongings(self, index: int) -> Mask | None:
+        """What goes with the object in a frame; None for nothing at all."""
+        return self._union(index, belongings=True)
+
+    def _union(self, index: int, *, belongings: bool) -> Mask | None:
+        masks = [region.mask(index) for region in self.regions if (region.kind == BELONGING) == belongings]
+        return np.logical_or.reduce(masks) if masks else None
+
+    def to_dict(self, frames: tuple[int, ...]) -> dict[str, Any]:
+        """For reasoning.json: regions with the frames in which they are and how much they cover, and the rest."""
+        regions = []
+        for region in self.regions:
+            shares = {frame: float(region.mask(index).mean()) for index, frame in enumerate(frames)}
+            there = [frame for frame, share in shares.items() if share]
+            words = {name: getattr(region, name) for name in ("name", "kind", "why", "rule", "confidence")}
+            regions.append({**words, "frames": there, "largest_share": max(shares.values(), default=0.0)})
+        return {"regions": regions, "scene": self.scene, "asked": self.asked, "warnings": self.warnings}

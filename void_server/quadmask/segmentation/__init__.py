@@ -1,0 +1,90 @@
+"""Segmentation: from a few points, boxes or masks to an object's matte in every frame of a shot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...api.errors import SettingError
+from ...imaging.exr import FloatImage
+
+__all__ = ["Frames", "Hints", "Segmenter", "choose"]
+
+AUTO, GRABCUT = "auto", "grabcut"
+
+
+class Frames(Protocol):
+    """A shot's frames by index, (height, width, 3), display-referred, all of one size, read when they are asked for."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> FloatImage: ...
+
+
+@dataclass(frozen=True)
+class Hints:
+    """What is known of an object in one frame, in pixels of that frame from the top left.
+
+    Points that are on it (x, y), points that are not, a box (x0, y0, x1, y1) around it, or a mask of it; a mask says
+    all, and is taken in place of points and box.
+    """
+
+    on: tuple[tuple[float, float], ...] = ()
+    off: tuple[tuple[float, float], ...] = ()
+    box: tuple[float, float, float, float] | None = None
+    mask: NDArray[np.bool_] | None = field(default=None, compare=False)
+
+
+class Segmenter(Protocol):
+    """What follows objects through a shot."""
+
+    #: How the result came about, for whoever looks at it.
+    name: str
+    #: What an artist should know of it; empty if nothing.
+    warning: str
+
+    def follow(self, frames: Frames, hints: Mapping[int, Mapping[int, Hints]]) -> Iterator[tuple[int, int, FloatImage]]:
+        """Yield (object, index, matte) for every object and every frame, in any order; mattes are (h, w), 0..1.
+
+        ``hints`` are by object, then by frame index; every object has at least one. Objects are followed forwards and
+        backwards from each of their hints.
+        """
+
+
+def sam2_installed() -> bool:
+    """Whether the package sam2 and torch are here."""
+    return find_spec("sam2") is not None and find_spec("torch") is not None
+
+
+def choose(name: str, device: str = "auto") -> Segmenter:
+    """The segmenter that is asked for; ``auto`` is SAM 2 where it is installed with weights, else GrabCut.
+
+    Raises :class:`SettingError` where the one that is named cannot run here.
+    """
+    from .grabcut import GrabCut
+
+    if name == GRABCUT:
+        return GrabCut()
+    from . import checkpoints
+
+    if name == AUTO and not (sam2_installed() and checkpoints.available()):
+        return GrabCut()
+    checkpoint = checkpoints.find("" if name in (AUTO, "sam2") else name)
+    if not sam2_installed():
+        raise SettingError('SAM 2 is not installed where the server runs: pip install "void-nuke[sam2]".')
+    from .sam2 import Sam2
+
+    return Sam2(checkpoint, device)
+
+
+def by_first_hint(hints: Mapping[int, Mapping[int, Hints]]) -> dict[int, list[int]]:
+    """The objects by the first frame in which something is known of them."""
+    groups: dict[int, list[int]] = {}
+    for number, of_frames in hints.items():
+        groups.setdefault(min(of_frames), []).append(number)
+    return groups

@@ -1,0 +1,148 @@
+"""Objects followed by SAM 2 (Ravi et al., arXiv 2408.00714), with Meta's package and checkpoints 2.0 and 2.1."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from functools import lru_cache
+from importlib.util import find_spec
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+from ...api.errors import SettingError
+from ...imaging.exr import FloatImage
+from . import Frames, Hints, by_first_hint
+from .checkpoints import Checkpoint
+
+# the package's own progress bars would fill a worker's log; the job has one
+os.environ.setdefault("TQDM_DISABLE", "1")
+
+from sam2 import sam2_video_predictor
+from sam2.build_sam import build_sam2_video_predictor
+
+# what the package's own loaders subtract and divide by
+_MEAN = torch.tensor((0.485, 0.456, 0.406))[:, None, None]
+_DEVIATION = torch.tensor((0.229, 0.224, 0.225))[:, None, None]
+# the package takes frames from folders and movies only, through a function of one of its modules
+_LOADING = threading.Lock()
+
+
+class Sam2:
+    """SAM 2's video predictor. Frames are streamed to it, and what it remembers of them is bounded."""
+
+    warning = ""
+
+    def __init__(self, checkpoint: Checkpoint, device: str = "auto") -> None:
+        wanted = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+        if wanted.startswith("cuda") and not torch.cuda.is_available():
+            raise SettingError("There is no usable CUDA GPU here; take device auto or cpu, or another server.")
+        self.name = f"SAM 2 ({checkpoint.name})"
+        self._checkpoint, self._device = checkpoint, wanted
+
+    def follow(self, frames: Frames, hints: Mapping[int, Mapping[int, Hints]]) -> Iterator[tuple[int, int, FloatImage]]:
+        """See :class:`void_server.quadmask.segmentation.Segmenter`."""
+        predictor = _predictor(self._checkpoint, self._device)
+        # objects that begin together share the frames' features, which are most of the work
+        for first, objects in by_first_hint(hints).items():
+            with self._precision():
+                state = _state(predictor, frames)
+                for number in objects:
+                    for index, known in hints[number].items():
+                        _tell(predictor, state, number, index, known)
+            for reverse in (False, True):
+                steps = predictor.propagate_in_video(state, first, reverse=reverse)
+                while step := self._next(steps):
+                    index, numbers, logits = step
+                    _forget(predictor, state, first, index, reverse)
+                    if reverse and index == first:
+                        continue
+                    for number, matte in zip(numbers, torch.sigmoid(logits[:, 0].float()), strict=True):
+                        yield number, index, matte.cpu().numpy()
+
+    def _next(self, steps: Iterator[Any]) -> Any:
+        # the precision must not reach whoever takes the frames
+        with self._precision():
+            return next(steps, None)
+
+    def _precision(self) -> AbstractContextManager[object]:
+        """On a GPU as Meta runs it."""
+        if self._device.startswith("cuda"):
+            return torch.autocast("cuda", dtype=torch.bfloat16)
+        return nullcontext()
+
+
+@lru_cache(maxsize=1)
+def _predictor(checkpoint: Checkpoint, device: str) -> Any:
+    """The predictor of this process, kept between jobs. Raises :class:`SettingError` for another file."""
+    # small holes are filled by code that only a GPU build of the package has
+    filling = [] if find_spec("sam2._C") else ["++model.fill_hole_area=0"]
+    try:
+        return build_sam2_video_predictor(
+            checkpoint.config, str(checkpoint.path), device=device, hydra_overrides_extra=filling
+        )
+    except (RuntimeError, KeyError, TypeError, EOFError, OSError, pickle.UnpicklingError) as error:
+        raise SettingError(
+            f"{checkpoint.path} is no checkpoint of {checkpoint.name}, or is incomplete; fetch it again."
+        ) from error
+
+
+class _Normalised:
+    """The frames as SAM 2 takes them, made when one is asked for."""
+
+    def __init__(self, frames: Frames, size: int) -> None:
+        self._frames, self._size = frames, size
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        frame = self._frames[index]
+        if frame.shape[:2] != (self._size, self._size):
+            frame = cv2.resize(frame, (self._size, self._size), interpolation=cv2.INTER_AREA)
+        pixels = torch.from_numpy(np.ascontiguousarray(np.clip(frame, 0, 1), np.float32)).permute(2, 0, 1)
+        return (pixels - _MEAN) / _DEVIATION
+
+
+def _state(predictor: Any, frames: Frames) -> dict[str, Any]:
+    """The predictor's state for frames that lie in no folder and no movie."""
+    height, width = frames[0].shape[:2]
+
+    def load(**_: Any) -> tuple[_Normalised, int, int]:
+        return _Normalised(frames, predictor.image_size), height, width
+
+    with _LOADING:
+        stock = sam2_video_predictor.load_video_frames
+        sam2_video_predictor.load_video_frames = load
+        try:
+            state: dict[str, Any] = predictor.init_state("", offload_video_to_cpu=True, offload_state_to_cpu=True)
+        finally:
+            sam2_video_predictor.load_video_frames = stock
+    return state
+
+
+def _tell(predictor: Any, state: dict[str, Any], number: int, index: int, known: Hints) -> None:
+    if known.mask is not None:
+        predictor.add_new_mask(state, index, number, known.mask)
+        return
+    points = np.array([*known.on, *known.off], np.float32).reshape(-1, 2)
+    labels = np.array([1] * len(known.on) + [0] * len(known.off), np.int32)
+    predictor.add_new_points_or_box(state, index, number, points=points, labels=labels, box=known.box)
+
+
+def _forget(predictor: Any, state: dict[str, Any], first: int, index: int, reverse: bool) -> None:
+    """Drop what the predictor keeps of frames that are too far behind for it to look at again.
+
+    Those that follow ``first`` closely stay: the way backwards begins there, and looks at them.
+    """
+    reach = max(predictor.num_maskmem, predictor.max_obj_ptrs_in_encoder)
+    behind = index + reach if reverse else index - reach
+    if not reverse and behind <= first + reach:
+        return
+    for of_object in state["output_dict_per_obj"].values():
+        of_object["non_cond_frame_outputs"].pop(behind, None)

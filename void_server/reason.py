@@ -1,0 +1,105 @@
+"""The stage that finds what a removal affects, by the reasoner that the shot asks for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from .api.errors import JobFailed, SettingError
+from .api.shot import Settings, Shot
+from .imaging.footage import Footage
+from .quadmask import analysts, image_reasoner, question, regions, segmentation
+from .quadmask.analysis import Analysis, read_answer, read_file
+from .quadmask.reasoning import Reasoning
+
+#: How often a model may answer before a malformed answer is the end of it.
+_ANSWERS = 2
+FILE, IMAGE, NONE = "file", "image", "none"
+
+
+def check(shot: Shot) -> None:
+    """Raise :class:`SettingError` where the reasoner is not known, or what it needs is not here."""
+    from .quadmask import REASONERS
+
+    settings = shot.settings
+    if settings.reasoner not in REASONERS:
+        raise SettingError(f"There is no reasoner {settings.reasoner!r} here; installed are {', '.join(REASONERS)}.")
+    if settings.reasoner in analysts.NAMES:
+        analysts.choose(settings)
+    if settings.reasoner == FILE:
+        if not shot.analysis:
+            raise SettingError("The reasoner file needs an analysis: name its file.")
+        _read(shot)
+    if shot.prompts or settings.only_roto or settings.reasoner in (*analysts.NAMES, FILE):
+        segmentation.choose(settings.segmenter, settings.device)
+
+
+def reason(shot: Shot, footage: Footage, scratch: Path, report: Callable[[float], None]) -> Reasoning:
+    """What the removal affects, and what belongs to the object.
+
+    Raises :class:`~void_server.api.errors.JobFailed` where a service gives no answer that can be used.
+    """
+    reasoner = shot.settings.reasoner
+    if reasoner == NONE:
+        return Reasoning()
+    if reasoner == IMAGE:
+        return image_reasoner.reason(footage, scratch, report)
+    told = Reasoning()
+    # first, as it is what may fail
+    analysis = _read(shot) if reasoner == FILE else _ask(shot.settings, footage, shot.prompt, told)
+    report(0.2)
+    seen = image_reasoner.reason(footage, scratch, lambda share: report(0.2 + 0.4 * share))
+    segmenter = segmentation.choose(shot.settings.segmenter, shot.settings.device)
+    found = regions.find(analysis, footage, seen.affected, segmenter, scratch, lambda share: report(0.6 + 0.4 * share))
+    told.regions, told.scene = found, analysis.scene
+    if segmenter.warning and any(segmenter.name in region.rule for region in found):
+        told.warnings.append(segmenter.warning)
+    if not found:
+        told.warnings.append("The analysis names nothing that the removal would change; look whether that is so.")
+    return told
+
+
+def _read(shot: Shot) -> Analysis:
+    assert shot.analysis, "checked at submission"
+    path = Path(shot.analysis)
+    try:
+        return read_file(path.read_text(encoding="utf-8"), path.name)
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingError(f"The analysis {path} cannot be read ({error}); name a JSON file.") from error
+
+
+def _ask(settings: Settings, footage: Footage, hint: str, told: Reasoning) -> Analysis:
+    analyst = analysts.choose(settings)
+    asked = question.build(footage, hint, with_clip=analyst.takes_clips)
+    complaint = ""
+    for _ in range(_ANSWERS):
+        begin = time.monotonic()
+        reply = analyst.ask(asked, complaint)
+        told.asked.append(
+            {
+                "to": analyst.host,
+                "model": analyst.model,
+                "what": asked.contents,
+                "seconds": round(time.monotonic() - begin, 1),
+                "tokens_in": reply.tokens_in,
+                "tokens_out": reply.tokens_out,
+            }
+        )
+        told.answer = reply.text
+        try:
+            analysis, notes = read_answer(
+                reply.text, analyst.boxes, asked.frames, asked.size if analyst.in_pixels else None
+            )
+        except SettingError as error:
+            complaint = f"Your last answer could not be used: {error}. Answer again, with JSON of the schema alone."
+            wrong = str(error)
+            continue
+        if notes:
+            told.warnings.append(f"The model's answer had to be put right: {'; '.join(notes)}.")
+        return analysis
+    raise JobFailed(
+        f"{analyst.model} gave no answer that can be used, {_ANSWERS} times: {wrong}. Resume to ask again, or take "
+        "another model or reasoner.",
+        told.answer,
+    )

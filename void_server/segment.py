@@ -1,0 +1,117 @@
+"""The stage that finds the object: from points, boxes or a rough roto to a roto over the whole shot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from .api.errors import SequenceError, SettingError
+from .api.shot import Prompt, Shot
+from .imaging import exr
+from .imaging.exr import FloatImage
+from .imaging.footage import Footage
+from .imaging.sequence import Sequence, format_frames
+from .quadmask import segmentation
+from .quadmask.segmentation import Hints
+from .source import Source
+
+# A rough roto's frames that hold less than this are taken to say nothing.
+_ROUGH_LEAST = 1e-5
+
+
+class PlateFrames:
+    """The plate's frames at full size, display-referred, read when they are asked for."""
+
+    def __init__(self, footage: Footage) -> None:
+        self._footage = footage
+
+    def __len__(self) -> int:
+        return len(self._footage.frames)
+
+    def __getitem__(self, index: int) -> FloatImage:
+        footage = self._footage
+        return np.clip(footage.read_plate(footage.frames[index], footage.canvas), 0, 1)
+
+
+def check_prompts(shot: Shot, source: Source) -> None:
+    """Raise :class:`SettingError` naming the first prompt that lies outside the shot."""
+    for prompt in shot.prompts:
+        where = f"The {prompt.kind} at {', '.join(f'{value:g}' for value in prompt.at)} in frame {prompt.frame}"
+        if prompt.frame not in source.frames:
+            raise SettingError(f"{where} is not in the frames to work on, {format_frames(source.frames)}; move it.")
+        x, y = source.display.x + prompt.at[0], source.display.y + prompt.at[1]
+        canvas = source.canvas
+        if prompt.kind != Prompt.BOX and not (canvas.x <= x < canvas.right and canvas.y <= y < canvas.bottom):
+            raise SettingError(
+                f"{where} is outside the plate, which is {source.display.width}x{source.display.height}, counted from "
+                "its top left corner."
+            )
+
+
+def hints(shot: Shot, source: Source) -> dict[int, dict[int, Hints]]:
+    """What the shot's prompts and its rough roto say of each object, by frame index, in pixels of the canvas."""
+    indices = {frame: index for index, frame in enumerate(source.frames)}
+    left, top = source.display.x - source.canvas.x, source.display.y - source.canvas.y
+    found: dict[int, dict[int, Hints]] = {}
+    for prompt in shot.prompts:
+        of_object = found.setdefault(prompt.object, {})
+        known = of_object.get(indices[prompt.frame], Hints())
+        if prompt.kind == Prompt.BOX:
+            x0, y0, x1, y1 = prompt.at
+            known = replace(known, box=(x0 + left, y0 + top, x1 + left, y1 + top))
+        else:
+            point = prompt.at[0] + left, prompt.at[1] + top
+            known = (
+                replace(known, on=(*known.on, point))
+                if prompt.kind == Prompt.POINT
+                else replace(known, off=(*known.off, point))
+            )
+        of_object[indices[prompt.frame]] = known
+    for number, of_object in found.items():
+        if not any(known.on or known.box for known in of_object.values()):
+            raise SettingError(f"Object {number} has only points that are not on it; give one that is, or a box.")
+    if source.roto:
+        first = min(found, default=1)
+        for frame, path in source.roto.files.items():
+            matte = exr.read_matte(path, source.canvas) >= 0.5 if frame in indices else np.zeros((1, 1), bool)
+            # what was clicked later corrects what was drawn
+            if matte.mean() > _ROUGH_LEAST and indices[frame] not in found.get(first, {}):
+                found.setdefault(first, {})[indices[frame]] = Hints(mask=matte)
+    if not found:
+        raise SequenceError(
+            f"The roto {source.roto.name if source.roto else ''} is empty; draw the object roughly in it."
+        )
+    return found
+
+
+def write_roto(
+    shot: Shot,
+    source: Source,
+    footage: Footage,
+    path_of: Callable[[int], Path],
+    write: Callable[[Path, FloatImage], None],
+    report: Callable[[float], None],
+) -> tuple[Sequence, list[str]]:
+    """Find the shot's objects in every frame and write them, as one, to ``path_of`` each frame.
+
+    ``write`` writes a matte of the canvas. Frames that are there already stay. Returns the roto and warnings.
+    """
+    files = {frame: path_of(frame) for frame in source.frames}
+    roto = Sequence("roto", files)
+    segmenter = segmentation.choose(shot.settings.segmenter, shot.settings.device)
+    warnings = [segmenter.warning] if segmenter.warning else []
+    if all(path.is_file() for path in files.values()):
+        return roto, warnings
+    given = hints(shot, source)
+    waiting: dict[int, FloatImage] = {}
+    seen: dict[int, int] = {}
+    for done, (_, index, matte) in enumerate(segmenter.follow(PlateFrames(footage), given), 1):
+        waiting[index] = np.maximum(waiting[index], matte) if index in waiting else matte
+        seen[index] = seen.get(index, 0) + 1
+        if seen[index] == len(given):
+            write(files[source.frames[index]], waiting.pop(index))
+        report(done / (len(given) * len(source.frames)))
+    return roto, warnings
