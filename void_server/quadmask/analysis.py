@@ -154,7 +154,7 @@ def _json(text: str) -> dict[str, Any]:
     try:
         data, _ = json.JSONDecoder().raw_decode(text[begin:])
     except json.JSONDecodeError as error:
-        ended = error.pos >= len(text[begin:].rstrip()) - 1
+        ended = error.msg.startswith("Unterminated") or error.pos >= len(text[begin:].rstrip()) - 1
         raise SettingError("it ends in the middle" if ended else f"it is no JSON: {error}") from error
     return dict(data)
 

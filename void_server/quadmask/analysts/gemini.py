@@ -18,8 +18,8 @@ DEFAULT_MODEL = "gemini-3-pro-preview"
 ENVIRONMENT_MODEL, ENVIRONMENT_URL = "VOID_GEMINI_MODEL", "VOID_GEMINI_URL"
 KEYS = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
 _PUBLIC = "https://generativelanguage.googleapis.com"
-# Seconds that an answer may take, and how often a busy service is asked.
-_PATIENCE, _ATTEMPTS = 300, 5
+# Seconds that an answer may take, how often a busy service is asked, and the first pause between, which then doubles.
+_PATIENCE, _ATTEMPTS, _FIRST_PAUSE = 300.0, 5, 2.0
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,6 @@ class Gemini:
     model: str
     secret: str = field(repr=False)
     url: str = _PUBLIC
-    first_delay: float = 2.0
-    patience: float = _PATIENCE
 
     boxes = "box_2d"
     in_pixels = False
@@ -74,9 +72,9 @@ class Gemini:
             parts.append(types.Part.from_text(text=complaint))
         options = types.HttpOptions(
             base_url=self.url,
-            timeout=round(1000 * self.patience),
+            timeout=round(1000 * _PATIENCE),
             retry_options=types.HttpRetryOptions(
-                attempts=_ATTEMPTS, initial_delay=self.first_delay, http_status_codes=[408, 429, 500, 502, 503, 504]
+                attempts=_ATTEMPTS, initial_delay=_FIRST_PAUSE, http_status_codes=[408, 429, 500, 502, 503, 504]
             ),
         )
         config = types.GenerateContentConfig(
@@ -88,7 +86,7 @@ class Gemini:
         except errors.APIError as error:
             raise self._failure(f"answered {error.code}: {error.message}") from None
         except (httpx.TimeoutException, TimeoutError):
-            raise self._failure(f"gave no answer within {self.patience:g} seconds") from None
+            raise self._failure(f"gave no answer within {_PATIENCE:g} seconds") from None
         except (httpx.HTTPError, OSError, ValueError) as error:
             raise self._failure(f"cannot be reached: {error}") from None
         if not answer.text:

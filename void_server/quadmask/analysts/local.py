@@ -19,7 +19,8 @@ ENVIRONMENT_URL, ENVIRONMENT_MODEL, ENVIRONMENT_BOXES = "VOID_LOCAL_URL", "VOID_
 #: What may be said of a model's boxes: thousandths of the frame, as Qwen3-VL and GLM-V give them, or pixels, as
 #: Qwen2.5-VL does.
 RELATIVE, ABSOLUTE = "relative", "absolute"
-_PATIENCE, _RETRIES = 600, 4
+# Seconds that an answer may take, and how often a busy service is asked again.
+_PATIENCE, _RETRIES = 600.0, 4
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,6 @@ class Local:
     url: str
     in_pixels: bool = False
     secret: str = field(default="none", repr=False)
-    patience: float = _PATIENCE
 
     boxes = "bbox_2d"
     takes_clips = False
@@ -89,13 +89,13 @@ class Local:
             "type": "json_schema",
             "json_schema": {"name": "analysis", "schema": schema(self.boxes), "strict": True},
         }
-        client = openai.OpenAI(base_url=self.url, api_key=self.secret, timeout=self.patience, max_retries=_RETRIES)
+        client = openai.OpenAI(base_url=self.url, api_key=self.secret, timeout=_PATIENCE, max_retries=_RETRIES)
         try:
             answer = client.chat.completions.create(
                 model=self.model, messages=messages, response_format=form, temperature=0.0
             )
         except openai.APITimeoutError:
-            raise self._failure(f"gave no answer within {self.patience:g} seconds") from None
+            raise self._failure(f"gave no answer within {_PATIENCE:g} seconds") from None
         except openai.APIStatusError as error:
             raise self._failure(f"answered {error.status_code}: {error.message}") from None
         except openai.APIError as error:

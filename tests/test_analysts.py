@@ -1,0 +1,333 @@
+"""The real clients of Gemini and of OpenAI's protocol, against servers on this machine that speak them."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from void_server import pipeline, reason
+from void_server.api.errors import JobFailed, SettingError
+from void_server.api.shot import Settings, Shot
+from void_server.imaging import exr
+from void_server.quadmask import analysts, classes
+from void_server.quadmask.analysts import privacy
+from void_server.sample import write_sample
+
+from .loopback import KEY, Answer, Loopback, loopback, pictures_of, words_of
+
+PACKAGES = {"gemini": "google.genai", "local": "openai"}
+PROTOCOLS = list(PACKAGES)
+FRAMES = range(1001, 1009)
+
+
+@pytest.fixture(scope="module")
+def shot(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("asked") / "s"
+    write_sample(folder, "walkby", (320, 180), FRAMES)
+    return folder
+
+
+@pytest.fixture(params=PROTOCOLS)
+def protocol(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    name: str = request.param
+    pytest.importorskip(PACKAGES[name], reason=f"the extra {name} is not installed")
+    for variable in list(os.environ):
+        if variable.startswith(("VOID_", "GEMINI", "GOOGLE")):
+            monkeypatch.delenv(variable)
+    monkeypatch.setenv("VOID_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("GEMINI_API_KEY", KEY)
+    monkeypatch.setenv("VOID_LOCAL_KEY", KEY)
+    monkeypatch.setenv("VOID_LOCAL_MODEL", "qwen")
+    return name
+
+
+def use(monkeypatch: pytest.MonkeyPatch, served: Loopback) -> None:
+    monkeypatch.setenv("VOID_GEMINI_URL", served.url)
+    monkeypatch.setenv("VOID_LOCAL_URL", served.url)
+    # busy services are asked again after a pause that grows; here they are not worth waiting for
+    monkeypatch.setattr("void_server.quadmask.analysts.gemini._FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.01)
+
+
+def box(protocol: str, left: int, top: int, right: int, bottom: int, frame: int = 1001) -> dict[str, Any]:
+    """A place as the service writes it."""
+    if protocol == "gemini":
+        return {"frame": frame, "box_2d": [top, left, bottom, right]}
+    return {"frame": frame, "bbox_2d": [left, top, right, bottom]}
+
+
+def said(protocol: str, **changes: Any) -> str:
+    answer = {
+        "object": "a man",
+        "belongings": [],
+        "artefacts": [],
+        "objects": [
+            {
+                "name": "painting",
+                "why": "it hangs there",
+                "places": [box(protocol, 100, 100, 300, 400)],
+                "confidence": 0.8,
+                "will": "stay",
+                "goal": [],
+            }
+        ],
+        "scene": "An empty room with a painting.",
+        "confidence": 0.9,
+    }
+    return json.dumps({**answer, **changes})
+
+
+def run(shot: Path, folder: Path, **settings: Any) -> tuple[pipeline.Results, tuple[str, ...]]:
+    folder.mkdir(parents=True)
+    asked = Shot(
+        str(shot / "plate"), str(shot / "roto"), settings=Settings(only_quadmask=True, segmenter="grabcut", **settings)
+    )
+    pipeline.inspect(asked)
+    return pipeline.Results(folder), pipeline.run("0123456789ab", asked, folder, lambda _: None)
+
+
+def test_an_answer_becomes_a_quadmask(
+    protocol: str, shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with loopback(protocol, Answer(said(protocol))) as served:
+        use(monkeypatch, served)
+        results, _ = run(shot, tmp_path / "v001", reasoner=protocol)
+    assert served.wrong == []
+    (asked,) = served.asked
+    pictures = pictures_of(asked)
+    assert len(pictures) == len(FRAMES)
+    assert pictures[0].shape == (540, 960, 3)
+    # the object's outline
+    magenta = (pictures[4][..., 2] > 200) & (pictures[4][..., 1] < 90) & (pictures[4][..., 0] > 140)
+    assert magenta.sum() > 100
+    assert "1001, 1002" in words_of(asked)
+    told = json.loads(results.reasoning.read_text())
+    assert {region["name"] for region in told["regions"]} == {"painting"}
+    assert told["regions"][0]["confidence"] == 0.8
+    assert told["scene"] == "An empty room with a painting."
+    manifest = json.loads((results.folder / "job.json").read_text())
+    assert manifest["sent"][0]["to"] == served.url.split("/")[2]
+    assert manifest["sent"][0]["tokens_in"] == 2100
+    assert "frames 1001" in manifest["sent"][0]["what"]
+    assert json.loads((results.folder / "answer.txt").read_text())["object"] == "a man"
+    codes = classes.read(results.quadmask(1001), exr.windows(results.quadmask(1001))[0])
+    inside = codes[30:60, 45:80]
+    assert (inside == classes.AFFECTED).mean() > 0.5
+    assert (codes[:, 200:] != classes.AFFECTED).all()
+
+
+def test_the_key_is_nowhere_in_what_a_job_leaves(
+    protocol: str, shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    refusal = {"error": {"code": 403, "message": f"key {KEY} is not valid", "status": "PERMISSION_DENIED"}}
+    with loopback(protocol, Answer(status=403, body=refusal)) as served:
+        use(monkeypatch, served)
+        with pytest.raises(JobFailed, match="403") as caught:
+            run(shot, tmp_path / "v001", reasoner=protocol)
+    everything = "".join(path.read_text("latin-1") for path in (tmp_path / "v001").rglob("*") if path.is_file())
+    assert KEY not in everything + str(caught.value) + caught.value.detail + caplog.text
+    assert "***" in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+def test_a_busy_service_is_asked_again(
+    protocol: str, shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    busy = Answer(status=429, body={"error": {"code": 429, "message": "slow down", "status": "RESOURCE_EXHAUSTED"}})
+    broken = Answer(status=503, body={"error": {"code": 503, "message": "overloaded", "status": "UNAVAILABLE"}})
+    with loopback(protocol, busy, broken, Answer(said(protocol))) as served:
+        use(monkeypatch, served)
+        run(shot, tmp_path / "v001", reasoner=protocol)
+    assert len(served.asked) == 3
+
+
+@pytest.mark.parametrize(
+    ("first", "what"),
+    [
+        ("I see a man walking.", "no JSON object"),
+        ('{"object": "a man", "belongings": [{"name": "ha', "ends in the middle"),
+        ('{"objects": [{"name": "ball", "will": "fly", "places": []}]}', "objects.0.will"),
+        ('{"objects": [{"name": "ball", "places": [{"frame": 1001, "box_2d": [1, 2, 3]}]}]}', "not four numbers"),
+        ('{"artefacts": "a shadow"}', "artefacts is no list"),
+    ],
+)
+def test_a_malformed_answer_is_asked_for_again(
+    protocol: str, first: str, what: str, shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with loopback(protocol, Answer(first), Answer(said(protocol))) as served:
+        use(monkeypatch, served)
+        results, _ = run(shot, tmp_path / "v001", reasoner=protocol)
+    assert what in words_of(served.asked[1])
+    assert what not in words_of(served.asked[0])
+    assert len(json.loads((results.folder / "job.json").read_text())["sent"]) == 2
+
+
+def test_what_stays_malformed_is_refused_with_what_was_wrong(
+    protocol: str, shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with loopback(protocol, Answer("no")) as served:
+        use(monkeypatch, served)
+        with pytest.raises(JobFailed, match="no answer that can be used, 2 times: there is no JSON") as caught:
+            run(shot, tmp_path / "v001", reasoner=protocol)
+    assert caught.value.detail == "no"
+
+
+def test_boxes_outside_the_frame_are_cut_or_left_out_and_that_is_said(
+    protocol: str, shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corners = [(-50, 100, 300, 400, 1001), (1200, 100, 1300, 400, 1003), (0, 0, 9, 9, 7)]
+    places = [box(protocol, *each) for each in corners]
+    thing = {"name": "painting", "why": "", "places": places, "confidence": 95, "will": "stay", "goal": []}
+    with loopback(protocol, Answer(said(protocol, objects=[thing]))) as served:
+        use(monkeypatch, served)
+        _, warnings = run(shot, tmp_path / "v001", reasoner=protocol)
+    (warning,) = [text for text in warnings if "put right" in text]
+    for part in ("cut there", "left out", "frame 7 was not shown; taken for 1001"):
+        assert part in warning
+
+
+def test_a_refusal_says_so(protocol: str, shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refusals = {
+        "gemini": {"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}},
+        "local": {
+            "id": "1",
+            "object": "chat.completion",
+            "created": 1,
+            "model": "m",
+            "choices": [
+                {
+                    "index": 0,
+                    "finish_reason": "stop",
+                    "message": {"role": "assistant", "content": None, "refusal": "I cannot help with that."},
+                }
+            ],
+        },
+    }
+    with loopback(protocol, Answer(body=refusals[protocol])) as served:
+        use(monkeypatch, served)
+        with pytest.raises(JobFailed, match=r"refused to answer \((PROHIBITED_CONTENT|I cannot help)"):
+            run(shot, tmp_path / "v001", reasoner=protocol)
+
+
+def test_a_service_that_never_answers_ends_the_wait(
+    protocol: str, shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with loopback(protocol, Answer(said(protocol), delay=60)) as served:
+        use(monkeypatch, served)
+        monkeypatch.setattr("void_server.quadmask.analysts.gemini._PATIENCE", 0.2)
+        monkeypatch.setattr("void_server.quadmask.analysts.local._PATIENCE", 0.2)
+        with pytest.raises(JobFailed, match="no answer within"):
+            run(shot, tmp_path / "v001", reasoner=protocol)
+
+
+def test_nobody_there_is_a_sentence(protocol: str, shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with loopback(protocol, Answer("")) as served:
+        pass
+    use(monkeypatch, served)
+    with pytest.raises(JobFailed, match="cannot be reached"):
+        run(shot, tmp_path / "v001", reasoner=protocol)
+
+
+def test_a_local_model_may_give_boxes_in_pixels(shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("openai", reason="the extra local is not installed")
+    thing = {"name": "painting", "places": [{"frame": 1001, "bbox_2d": [96, 54, 288, 216]}]}
+    with loopback("local", Answer(json.dumps({"objects": [thing]}))) as served:
+        use(monkeypatch, served)
+        monkeypatch.setenv("VOID_LOCAL_MODEL", "qwen2.5-vl")
+        monkeypatch.setenv("VOID_LOCAL_BOXES", "absolute")
+        results, _ = run(shot, tmp_path / "v001", reasoner="local")
+    assert "960 x 540" in words_of(served.asked[0])
+    codes = classes.read(results.quadmask(1001), exr.windows(results.quadmask(1001))[0])
+    rows, columns = np.where(codes == classes.AFFECTED)
+    assert 20 < columns.mean() < 110
+    assert 10 < rows.mean() < 80
+
+
+# -- what is refused at submission
+
+
+@pytest.fixture
+def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    for variable in list(os.environ):
+        if variable.startswith(("VOID_", "GEMINI", "GOOGLE")):
+            monkeypatch.delenv(variable)
+    monkeypatch.setenv("VOID_HOME", str(tmp_path))
+    return tmp_path
+
+
+def asking(reasoner: str) -> Shot:
+    return Shot("p", "r", settings=Settings(reasoner=reasoner))
+
+
+@pytest.mark.usefixtures("clean")
+def test_without_a_key_gemini_is_refused() -> None:
+    pytest.importorskip("google.genai", reason="the extra gemini is not installed")
+    with pytest.raises(SettingError, match=r"set GEMINI_API_KEY where the server runs, or put it into .*gemini\.key"):
+        reason.check(asking("gemini"))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="permissions are POSIX's")
+def test_a_key_file_that_others_can_read_is_refused(clean: Path) -> None:
+    pytest.importorskip("google.genai", reason="the extra gemini is not installed")
+    file = clean / "gemini.key"
+    file.write_text(f"{KEY}\n")
+    file.chmod(0o644)
+    with pytest.raises(SettingError, match="chmod 600"):
+        reason.check(asking("gemini"))
+    file.chmod(0o600)
+    reason.check(asking("gemini"))
+    chosen = analysts.choose(Settings(reasoner="gemini", reasoner_model="gemini-x"))
+    assert chosen.model == "gemini-x"
+    assert KEY not in repr(chosen)
+
+
+@pytest.mark.usefixtures("clean")
+def test_a_studio_can_forbid_the_cloud(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VOID_NO_CLOUD", "1")
+    monkeypatch.setenv("GEMINI_API_KEY", KEY)
+    with pytest.raises(SettingError, match="sends no footage out of the house"):
+        reason.check(asking("gemini"))
+    monkeypatch.setenv("VOID_LOCAL_MODEL", "m")
+    monkeypatch.setenv("VOID_LOCAL_URL", "https://8.8.8.8/v1")
+    with pytest.raises(SettingError, match="sends no footage out of the house"):
+        reason.check(asking("local"))
+
+
+@pytest.mark.parametrize(
+    ("url", "inside"),
+    [
+        ("http://127.0.0.1:8000/v1", True),
+        ("http://localhost:11434/v1", True),
+        ("http://10.1.2.3/v1", True),
+        ("http://[::1]/v1", True),
+        ("http://93.184.216.34/v1", False),
+        ("http://no-such-host.invalid/v1", False),
+    ],
+)
+def test_which_hosts_are_in_the_house(url: str, inside: bool) -> None:
+    assert privacy.in_house(url) == inside
+
+
+@pytest.mark.usefixtures("clean")
+def test_a_local_model_must_be_set_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SettingError, match="set VOID_LOCAL_URL"):
+        reason.check(asking("local"))
+    pytest.importorskip("openai", reason="the extra local is not installed")
+    monkeypatch.setenv("VOID_LOCAL_URL", "http://127.0.0.1:1/v1")
+    with pytest.raises(SettingError, match="set VOID_LOCAL_MODEL"):
+        reason.check(asking("local"))
+    monkeypatch.setenv("VOID_LOCAL_MODEL", "m")
+    monkeypatch.setenv("VOID_LOCAL_BOXES", "polar")
+    with pytest.raises(SettingError, match="VOID_LOCAL_BOXES is 'polar'"):
+        reason.check(asking("local"))
+
+
+def test_a_reasoner_that_there_is_not() -> None:
+    with pytest.raises(SettingError, match="no reasoner 'oracle'"):
+        reason.check(asking("oracle"))
