@@ -9,13 +9,14 @@ from typing import Optional
 
 import nuke
 
+from void_server.api.cells import CellEdit
 from void_server.api.client import Client, ServerInfo
 from void_server.api.errors import InputError, ServerUnreachable, SettingError, VoidError
 from void_server.api.files import new_version_folder
+from void_server.api.shot import Prompt, Shot
 from void_server.api.shot import Settings as ShotSettings
-from void_server.api.shot import Shot
 
-from . import colour, grid, hooks, local_server, outputs, session, settings
+from . import clicks, colour, grid, hooks, local_server, outputs, session, settings
 from . import knobs as k
 from .export import Exported, export
 from .monitor import Order
@@ -107,10 +108,38 @@ def change_cell(void: VoidNode, what: Optional[str]) -> None:
     frames = void.frames()
     edits = [e for e in grid.parse(void.plain_text(k.GRID)) if what is not None or (e.row, e.column) != (row, column)]
     if what is not None:
-        edits.append(grid.CellEdit(row, column, what, frames[0], frames[-1]))
+        edits.append(CellEdit(row, column, what, frames[0], frames[-1]))
     with one_step("VOID cell"):
         void.node[k.GRID].setValue("\n".join(map(str, edits)))
         void.apply_grid()
+
+
+def add_click(void: VoidNode, what: str) -> None:
+    """Add the point under the handle, on the object or not on it, in the current frame."""
+    plate = void.source(k.PLATE_INPUT)
+    if plate is None:
+        raise SettingError(f"{void.name}: connect a plate to its first input.")
+    x, y = (float(part) for part in void.node[k.CLICK].value())
+    if not (0 <= x < plate.width() and 0 <= y < plate.height()):
+        raise SettingError(f"The point's handle is at {x:g}, {y:g}, outside the frame; put it on the object.")
+    click = clicks.Click(nuke.frame(), what, x, y)
+    with one_step("VOID point"):
+        void.node[k.CLICKS].setValue("\n".join(map(str, [*clicks.parse(void.plain_text(k.CLICKS)), click])))
+
+
+def clear_clicks(void: VoidNode) -> None:
+    """Take the points of the current frame back."""
+    kept = [click for click in clicks.parse(void.plain_text(k.CLICKS)) if click.frame != nuke.frame()]
+    with one_step("VOID point"):
+        void.node[k.CLICKS].setValue("\n".join(map(str, kept)))
+
+
+def _prompts(void: VoidNode) -> tuple[Prompt, ...]:
+    """The node's points as the server takes them."""
+    plate = void.source(k.PLATE_INPUT)
+    if plate is None or not void.has(k.CLICKS):
+        return ()
+    return tuple(click.prompt(plate.height()) for click in clicks.parse(void.plain_text(k.CLICKS)))
 
 
 def _start(void: VoidNode, *, only_quadmask: bool) -> None:
@@ -122,6 +151,7 @@ def _start(void: VoidNode, *, only_quadmask: bool) -> None:
     _check_edition()
     _check_inputs(void)
     frames = void.frames()
+    prompts = _prompts(void)
     out = output_folder(void)
     address = address_of(void)
     upload = _is_upload(void)
@@ -140,7 +170,8 @@ def _start(void: VoidNode, *, only_quadmask: bool) -> None:
         quadmask = files.quadmask.pattern if files.quadmask else found.quadmask(view) if found else None
         shot = Shot(
             plate=files.plate.pattern,
-            roto=files.roto.pattern,
+            roto=files.roto.pattern if files.roto else "",
+            prompts=prompts,
             frames=_frames_text(frames),
             quadmask=None if only_quadmask else quadmask,
             prompt=void.plain_text(k.PROMPT),
@@ -174,9 +205,10 @@ def _check_inputs(void: VoidNode) -> None:
     if void.source(k.PLATE_INPUT) is None:
         raise SettingError(f"{void.name}: connect a plate to its first input.")
     has_quadmask = void.has(k.REMOVE) and void.source(k.QUADMASK_INPUT) is not None
-    if void.source(k.ROTO_INPUT) is None and not has_quadmask:
+    if void.source(k.ROTO_INPUT) is None and not has_quadmask and not _prompts(void):
+        points = ", or give points on the object" if void.has(k.CLICKS) else ""
         raise SettingError(
-            f"{void.name}: connect a roto to its second input; its alpha covers what to remove in every frame."
+            f"{void.name}: connect a roto to its second input; its alpha covers what to remove in every frame{points}."
         )
 
 
@@ -207,10 +239,16 @@ def check_server(address: str, out: Path) -> Optional[ServerInfo]:
 
 def _shot_settings(void: VoidNode, only_quadmask: bool) -> ShotSettings:
     if not void.has(k.ENGINE):
-        return ShotSettings(reasoner=void.text(k.REASONER), only_quadmask=only_quadmask)
+        return ShotSettings(
+            reasoner=void.text(k.REASONER),
+            only_quadmask=only_quadmask,
+            cells=void.text(k.CELLS),
+            segmenter=void.text(k.SEGMENTER),
+        )
     return ShotSettings(
         engine=void.text(k.ENGINE),
         reasoner=void.text(k.REASONER),
+        cells=void.text(k.CELLS),
         feather=void.number(k.FEATHER),
         grain=void.checked(k.GRAIN),
         seed=int(void.number(k.SEED)),
@@ -244,7 +282,9 @@ def _frames_text(frames: list[int]) -> str:
 
 def _files(shot: Shot, exported: Exported, frames: list[int]) -> dict[str, list[str]]:
     """What to upload."""
-    files = {"plate": list(exported.plate.files), "roto": list(exported.roto.files)}
+    files = {"plate": list(exported.plate.files)}
+    if exported.roto:
+        files["roto"] = list(exported.roto.files)
     if shot.quadmask:
         files["quadmask"] = [shot.quadmask % frame for frame in frames]
     if shot.ocio:

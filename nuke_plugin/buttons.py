@@ -9,7 +9,7 @@ import nuke
 
 from void_server.api.errors import VoidError
 
-from . import actions, diagnostics, menu_commands, session
+from . import actions, clicks, diagnostics, menu_commands, session
 from . import knobs as k
 from .findings import as_text
 from .voidnode import VoidNode
@@ -36,6 +36,9 @@ _ACTIONS: dict[str, Callable[[VoidNode], None]] = {
     k.REMOVE: actions.remove,
     k.STOP: actions.stop,
     k.RESUME: actions.resume,
+    k.CLICK_ON: lambda void: actions.add_click(void, clicks.ON),
+    k.CLICK_OFF: lambda void: actions.add_click(void, clicks.OFF),
+    k.CLICK_CLEAR: actions.clear_clicks,
     k.GRID_AFFECTED: lambda void: actions.change_cell(void, "affected"),
     k.GRID_KEEP: lambda void: actions.change_cell(void, "keep"),
     k.GRID_CLEAR: lambda void: actions.change_cell(void, None),

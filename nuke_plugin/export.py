@@ -37,16 +37,19 @@ class Written:
 
 @dataclass(frozen=True)
 class Exported:
-    """What was exported in one view, and ``key``, which is the same as long as plate and roto are."""
+    """What was exported in one view, and ``key``, which is the same as long as plate and roto are.
+
+    There is no roto where the node's points stand for it.
+    """
 
     plate: Written
-    roto: Written
+    roto: Optional[Written]
     quadmask: Optional[Written]
 
     @property
     def key(self) -> str:
         """The hash of plate and roto."""
-        return f"{self.plate.key}-{self.roto.key}"
+        return f"{self.plate.key}-{self.roto.key if self.roto else ''}"
 
 
 @contextmanager
@@ -77,9 +80,10 @@ def export(void: VoidNode, out: Path, frames: Sequence[int], view: str) -> Expor
     with _undisturbed():
         plate_sequence = _export(void, out, frames, view, "plate", k.PLATE_INPUT, None)
         quadmask = _export(void, out, frames, view, "quadmask", k.QUADMASK_INPUT, f"({_CODE}) / 255") if given else None
+        roto_sequence = None
         if roto is not None:
             roto_sequence = _export(void, out, frames, view, "roto", k.ROTO_INPUT, None)
-        else:
+        elif given:
             roto_sequence = _export(void, out, frames, view, "roto", k.QUADMASK_INPUT, _OBJECT)
     return Exported(plate_sequence, roto_sequence, quadmask)
 

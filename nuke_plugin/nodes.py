@@ -91,7 +91,8 @@ def _shared_choices() -> list[UserKnob]:
             k.REASONER,
             "reasoner",
             ("image", "none"),
-            "Finds what the removal affects. image: from the pixels, on the CPU. none: nothing but the object itself.",
+            "Finds what the removal affects. image: from the pixels, on the CPU. gemini, local: asks a language model; "
+            "gemini sends frames to Google. none: nothing but the object itself.",
             "+STARTLINE",
         ),
         _choice(
@@ -136,6 +137,13 @@ def _settings() -> list[UserKnob]:
             "export as",
             (k.AUTOMATIC, k.HALF, k.FLOAT),
             "Precision of the exported plate. automatic: half where the source is half, else float.",
+        ),
+        _choice(
+            k.CELLS,
+            "affected as",
+            ("auto", "tight", "grid"),
+            "Whether what a reasoner finds is affected is given as whole cells of the grid, as the VOID model was "
+            "trained, or tight. auto: by the engine.",
         ),
         _check(
             k.REUSE,
@@ -461,6 +469,23 @@ def quadmask() -> Group:
         *_frame_knobs(),
         UserKnob(KnobType.MULTILINE, k.PROMPT, "prompt", "The scene after the removal, for reasoners that take words."),
         *_shared_choices(),
+        _line("line_clicks", "object"),
+        UserKnob(
+            KnobType.POSITION,
+            k.CLICK,
+            "point",
+            "Without a roto: put it on the object, or beside it, and press a button. A few points in one or two frames "
+            "are enough; the object is followed through the shot.",
+        ),
+        _button(k.CLICK_ON, "On the object", "The point is on the object in this frame.", "+STARTLINE"),
+        _button(k.CLICK_OFF, "Not on it", "The point is not on the object in this frame.", "-STARTLINE"),
+        _button(k.CLICK_CLEAR, "Clear frame", "Take the points of this frame back.", "-STARTLINE"),
+        UserKnob(
+            KnobType.MULTILINE,
+            k.CLICKS,
+            "points",
+            "One point per line, such as 1001: on 640,360 or 1001: off 700,300. With points the roto may be left out.",
+        ),
         _line("line_grid", "grid"),
         UserKnob(
             KnobType.POSITION,
@@ -479,6 +504,12 @@ def quadmask() -> Group:
             "the top left. Later lines win.",
         ),
         *_settings(),
+        _choice(
+            k.SEGMENTER,
+            "segmenter",
+            ("auto", "sam2", "grabcut"),
+            "Cuts out what points and language models name. auto: SAM 2 where the server has it, else by colours.",
+        ),
         *_info(),
         *_state(k.QUADMASK_NODE),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import html.parser
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from void_server.api.shot import Shot
 from void_server.quadmask import classes
 from void_server.report import Thumbnail, write_report
 from void_server.report.contact_sheet import COLOURS, contact_sheet, overlay
+from void_server.report.page import page
 
 
 def thumbnail(frame: int, width: int = 96, *, result: bool = True) -> Thumbnail:
@@ -98,3 +100,32 @@ def test_each_class_has_its_colour() -> None:
     for row, code in ((0, classes.REMOVE), (9, classes.OVERLAP), (18, classes.AFFECTED)):
         assert np.argmax(shown[row, 0]) == np.argmax(COLOURS[code])
     assert np.ptp(shown[40, 0]) == 0
+
+
+def test_the_page_says_why_each_region_is_there() -> None:
+    region = {
+        "name": "shadow <of the man>",
+        "kind": "artefact",
+        "why": "he stands in the light",
+        "rule": "the pixels alone",
+        "confidence": 0.8,
+        "frames": {"1003": {"share": 0.1, "middle": [0.5, 0.5]}, "1001": {"share": 0.1, "middle": [0.5, 0.5]}},
+    }
+    text = page(manifest(), b"", [region])
+    for part in ("shadow &lt;of the man&gt;", "he stands in the light", "the pixels alone", "1001-1003", "80%"):
+        assert part in text
+    assert "Why it is affected" not in page(manifest(), b"")
+
+
+def test_labels_are_on_the_sheet_and_inside_the_picture() -> None:
+    plain = Thumbnail(1001, np.full((90, 160, 3), 0.5, np.float32), None, np.full((90, 160), 255, np.uint8))
+    sheets = [
+        cv2.imdecode(np.frombuffer(contact_sheet([one]), np.uint8), cv2.IMREAD_COLOR)
+        for one in (plain, dataclasses.replace(plain, labels=(("shadow", 0.99, 0.99), ("reflection", 0.99, 0.99))))
+    ]
+    changed = np.argwhere((sheets[0] != sheets[1]).any(axis=-1))
+    top, left = 48 + 90 + 10, 190
+    assert changed[:, 0].min() >= top
+    assert changed[:, 0].max() < top + 90
+    assert changed[:, 1].min() >= left
+    assert changed[:, 1].max() < left + 160

@@ -76,6 +76,10 @@ class Results:
         """Why each region is in the quadmask."""
         return self.folder / REASONING
 
+    def told(self) -> dict[str, Any]:
+        """What the reasoner told, empty where none was asked."""
+        return dict(json.loads(self.reasoning.read_text())) if self.reasoning.is_file() else {}
+
     @property
     def work(self) -> Path:
         """What only the job itself needs."""
@@ -169,7 +173,8 @@ def run(job_id: str, shot: Shot, folder: Path, report: Report) -> tuple[str, ...
                 warnings += _rewrite(engine, source, clip, results, course)
     with course.stage(_REPORTING):
         manifest = _manifest(job_id, shot, source, footage, engine, results, warnings, course)
-        write_report(folder, manifest, _thumbnails(shot, source, footage, results))
+        regions = results.told().get("regions", [])
+        write_report(folder, manifest, _thumbnails(shot, source, footage, results, regions), regions)
     manifest["timings"] = course.timings
     write_atomically(folder / MANIFEST, json.dumps(manifest, indent=2))
     shutil.rmtree(results.work, ignore_errors=True)
@@ -236,7 +241,7 @@ def _reason(shot: Shot, source: Source, footage: Footage, results: Results, cour
     """Write the quadmask of every frame that has none yet, and why each region is in it."""
     missing = [frame for frame in source.frames if not results.quadmask(frame).is_file()]
     if not missing:
-        return list(json.loads(results.reasoning.read_text())["warnings"]) if results.reasoning.is_file() else []
+        return list(results.told().get("warnings", []))
     if source.quadmask is not None:
         codes, warnings = _given_codes(source.quadmask), []
     else:
@@ -285,9 +290,7 @@ def _found_codes(shot: Shot, source: Source, footage: Footage, found: Reasoning)
 
 def _with_found_prompt(shot: Shot, results: Results) -> Shot:
     """The shot with the scene that the reasoner describes as its prompt, where the artist gave none."""
-    if shot.prompt or not results.reasoning.is_file():
-        return shot
-    return replace(shot, prompt=json.loads(results.reasoning.read_text())["scene"])
+    return shot if shot.prompt else replace(shot, prompt=results.told().get("scene", ""))
 
 
 def _write_mattes(source: Source, finisher: finish.Finisher, index: int, results: Results) -> None:
@@ -347,7 +350,9 @@ def _rewrite(
     return clip.warnings
 
 
-def _thumbnails(shot: Shot, source: Source, footage: Footage, results: Results) -> list[Thumbnail]:
+def _thumbnails(
+    shot: Shot, source: Source, footage: Footage, results: Results, regions: list[dict[str, Any]]
+) -> list[Thumbnail]:
     settings = shot.settings
     indices = sorted({round(i) for i in np.linspace(0, len(source.frames) - 1, min(_THUMBNAILS, len(source.frames)))})
     height, width = footage.small_size
@@ -363,7 +368,12 @@ def _thumbnails(shot: Shot, source: Source, footage: Footage, results: Results) 
             result = footage.curve.to_display(np.nan_to_num(result))
         codes = classes.resize(_codes_shown(shot, source, footage, results, frame), *shown)
         plate = cv2.resize(footage.small_plate(index), shown, interpolation=cv2.INTER_AREA)
-        return Thumbnail(frame, np.clip(plate, 0, 1), None if result is None else np.clip(result, 0, 1), codes)
+        labels = tuple(
+            (region["name"], *region["frames"][str(frame)]["middle"])
+            for region in regions
+            if str(frame) in region["frames"]
+        )
+        return Thumbnail(frame, np.clip(plate, 0, 1), None if result is None else np.clip(result, 0, 1), codes, labels)
 
     return [thumbnail for _, thumbnail in in_order(small, indices)]
 
@@ -390,7 +400,7 @@ def _manifest(
         return classes.shares(_codes_shown(shot, source, footage, results, frame))
 
     settings = shot.settings
-    told = json.loads(results.reasoning.read_text()) if results.reasoning.is_file() else {}
+    told = results.told()
 
     return {
         "schema": SCHEMA,

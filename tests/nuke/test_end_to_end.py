@@ -213,6 +213,44 @@ def test_grid_cells_toggle(shot):
     assert "Line 1 of the cells" in node["status"].value()
 
 
+def test_points_stand_for_a_roto(shot, server):
+    plate, roto = shot
+    node = void_quadmask(plate, None, address=server.address)
+    press(node, "generate_quadmask")
+    assert "or give points on the object" in node["status"].value()
+    # on the figure's jacket, which is where the roto is; Nuke's y goes up
+    matte_of_roto = picture(roto, 1006).channel("rgba.alpha", picture(plate, 1006).bbox)
+    rows, columns = np.where(matte_of_roto > 0.9)
+    middle = np.argsort(rows)[len(rows) // 3]
+    nuke.frame(1006)
+    node["click"].setValue([float(columns[middle]), float(107 - rows[middle])])
+    press(node, "click_on")
+    node["click"].setValue([5.0, 100.0])
+    press(node, "click_off")
+    assert node["clicks"].getText() == f"1006: on {columns[middle]},{107 - rows[middle]}\n1006: off 5,100"
+    node["segmenter"].setValue("grabcut")
+    press(node, "generate_quadmask")
+    wait_until_done(node)
+    shown = picture(node, 1006)
+    removed = (matte(shown, "remove") + matte(shown, "overlap")) > 0
+    # a part of the figure at least, and nothing but it
+    assert removed[rows[middle], columns[middle]]
+    assert (removed & (matte_of_roto > 0)).sum() > 0.8 * removed.sum()
+    press(node, "click_clear")
+    assert node["clicks"].getText() == ""
+    node["clicks"].setValue("1006: near 5,5")
+    press(node, "generate_quadmask")
+    assert "Line 1 of the points" in node["status"].value()
+
+
+def test_a_point_beside_the_frame_is_refused(shot):
+    node = void_quadmask(*shot)
+    node["click"].setValue([500.0, 5.0])
+    press(node, "click_on")
+    assert "outside the frame" in nuke.standin.messages[-1]
+    assert node["clicks"].getText() == ""
+
+
 # -- exports
 
 

@@ -176,6 +176,12 @@ def windows(path: Path) -> tuple[Window, Window]:
         return _data_window(specs[0]), _display_window(specs[0])
 
 
+def pixel_aspect(path: Path) -> float:
+    """How many times as wide as high a pixel of an image is; 1 where the file says nothing."""
+    with _opened(path) as image:
+        return float(image.spec().getattribute("PixelAspectRatio") or 1.0)
+
+
 def read_channels(path: Path, names: Sequence[str], window: Window) -> FloatImage:
     """Read the named channels of an image's first part in ``window`` as (height, width, channels)."""
     with _opened(path) as image:

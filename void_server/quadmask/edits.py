@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import json
-import re
 from collections.abc import Sequence as Several
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -13,6 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ..api import cells
+from ..api.cells import CellEdit
 from ..api.errors import SequenceError, SettingError
 from ..api.files import new_version_folder, write_atomically
 from ..imaging import exr
@@ -24,31 +25,6 @@ from .classes import AFFECTED, OVERLAP, REMOVE, Quadmask
 from .grid import Grid
 
 HISTORY = "history.jsonl"
-_CELL = re.compile(r"(?:(-?\d+)(?:-(-?\d+))?:)?r(\d+)c(\d+)=(affected|keep)")
-
-
-@dataclass(frozen=True)
-class CellEdit:
-    """A cell becomes affected or keep, in the frames from ``first`` to ``last``; None for all."""
-
-    row: int
-    column: int
-    affected: bool
-    first: int | None = None
-    last: int | None = None
-
-    @classmethod
-    def parse(cls, text: str) -> CellEdit:
-        """An edit such as ``1001-1040:r5c7=affected``. Raises :class:`SettingError`."""
-        match = _CELL.fullmatch(text.replace(" ", ""))
-        if not match:
-            raise SettingError(f"{text!r} is no edit of a cell; write it like 1001-1040:r5c7=affected, or r5c7=keep.")
-        first = int(match[1]) if match[1] else None
-        return cls(int(match[3]), int(match[4]), match[5] == "affected", first, int(match[2]) if match[2] else first)
-
-    def applies(self, frame: int) -> bool:
-        """Whether the edit is meant for a frame."""
-        return self.first is None or self.last is None or self.first <= frame <= self.last
 
 
 @dataclass(frozen=True)
@@ -72,7 +48,7 @@ class Edits:
                 )
             cell = grid.cell(edit.row, edit.column).intersection(window)
             if edit.applies(frame) and not cell.empty:
-                affected[window.slices(cell)] = edit.affected
+                affected[window.slices(cell)] = edit.what == cells.AFFECTED
         affected |= _matte(self.add, frame, window)
         affected &= ~_matte(self.protect, frame, window)
         return classes.assemble(removed.astype(np.float32), affected)
@@ -107,8 +83,7 @@ def edit(
     folder = new_version_folder(out)
 
     def work(frame: int) -> bool:
-        header = exr.read_header(original.path(frame))
-        window, display = header.data_window, header.display_window
+        window, display = exr.windows(original.path(frame))
         before = classes.read(original.path(frame), window)
         after = edits.apply(before, frame, window, display)
         exr.write(
@@ -117,7 +92,7 @@ def edit(
             ("Y",),
             data_window=window,
             display_window=display,
-            pixel_aspect=header.pixel_aspect,
+            pixel_aspect=exr.pixel_aspect(original.path(frame)),
         )
         return not np.array_equal(before, after)
 
@@ -129,10 +104,8 @@ def edit(
 def _check(edits: Edits, original: Sequence) -> None:
     """Everything that can be wrong is said before anything is written."""
     first = original.frames[0]
-    header = exr.read_header(original.path(first))
-    edits.apply(
-        classes.read(original.path(first), header.data_window), first, header.data_window, header.display_window
-    )
+    window, display = exr.windows(original.path(first))
+    edits.apply(classes.read(original.path(first), window), first, window, display)
     for edited in edits.cells:
         if not any(edited.applies(frame) for frame in original.frames):
             raise SettingError(

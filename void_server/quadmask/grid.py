@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..api.cells import ALONG_SHORT_SIDE
 from ..api.shot import Settings
 from ..imaging.window import Window
 
-ALONG_SHORT_SIDE = 8
 # A cell of which less is affected is left alone; a few pixels of noise must not claim a whole one.
 _LEAST = 0.02
 

@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..api.cells import ALONG_SHORT_SIDE
 from ..imaging.exr import FloatImage
 from ..imaging.footage import Footage
-from .grid import ALONG_SHORT_SIDE
 
 #: How many frames are shown as pictures, and how long the clip beside them is at most.
 PICTURES, CLIP_FRAMES = 8, 120

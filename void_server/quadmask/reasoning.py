@@ -56,11 +56,22 @@ class Reasoning:
         return np.logical_or.reduce(masks) if masks else None
 
     def to_dict(self, frames: tuple[int, ...]) -> dict[str, Any]:
-        """For reasoning.json: regions with the frames in which they are and how much they cover, and the rest."""
+        """For reasoning.json: the regions, with where each is in its frames and how much of them it covers.
+
+        Places are relative, 0..1 from the top left: the middle of the region.
+        """
         regions = []
         for region in self.regions:
-            shares = {frame: float(region.mask(index).mean()) for index, frame in enumerate(frames)}
-            there = [frame for frame, share in shares.items() if share]
+            found = {}
+            for index, frame in enumerate(frames):
+                mask = region.mask(index)
+                if mask.any():
+                    rows, columns = np.nonzero(mask)
+                    x, y = np.median(columns) / mask.shape[1], np.median(rows) / mask.shape[0]
+                    found[str(frame)] = {
+                        "share": round(float(mask.mean()), 5),
+                        "middle": [round(float(x), 4), round(float(y), 4)],
+                    }
             words = {name: getattr(region, name) for name in ("name", "kind", "why", "rule", "confidence")}
-            regions.append({**words, "frames": there, "largest_share": max(shares.values(), default=0.0)})
+            regions.append({**words, "frames": found})
         return {"regions": regions, "scene": self.scene, "asked": self.asked, "warnings": self.warnings}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -31,13 +31,14 @@ _SIDE = 190
 class Thumbnail:
     """One frame, small: plate and result display-referred (height, width, 3), and the quadmask (height, width).
 
-    ``result`` is None where the job stopped after the quadmask.
+    ``result`` is None where the job stopped after the quadmask. ``labels`` are words at relative places (x, y).
     """
 
     frame: int
     plate: FloatImage
     result: FloatImage | None
     codes: Quadmask
+    labels: tuple[tuple[str, float, float], ...] = ()
 
 
 def _shrunk(thumbnail: Thumbnail) -> Thumbnail:
@@ -51,7 +52,7 @@ def _shrunk(thumbnail: Thumbnail) -> Thumbnail:
 
     plate = cv2.resize(thumbnail.plate, size, interpolation=cv2.INTER_AREA)
     codes = cv2.resize(thumbnail.codes, size, interpolation=cv2.INTER_NEAREST_EXACT)
-    return Thumbnail(thumbnail.frame, plate, area(thumbnail.result), codes)
+    return replace(thumbnail, plate=plate, result=area(thumbnail.result), codes=codes)
 
 
 def _bytes(image: FloatImage) -> Picture:
@@ -68,6 +69,22 @@ def overlay(plate: FloatImage, codes: Quadmask) -> Picture:
     return shown.astype(np.uint8)
 
 
+def _labelled(picture: Picture, labels: Sequence[tuple[str, float, float]]) -> Picture:
+    """The picture with words on it, none over another."""
+    height, width = picture.shape[:2]
+    taken: list[int] = []
+    for text, x, y in labels:
+        (wide, _), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.45, 1)
+        left = max(2, min(round(x * width) - wide // 2, width - wide - 2))
+        line = max(12, min(round(y * height), height - 6))
+        while any(abs(line - other) < 15 for other in taken) and line > 24:
+            line -= 15
+        taken.append(line)
+        for colour, thickness in (((0, 0, 0), 3), ((255, 255, 255), 1)):
+            cv2.putText(picture, text, (left, line), cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, thickness, cv2.LINE_AA)
+    return picture
+
+
 def _difference(plate: FloatImage, result: FloatImage) -> Picture:
     return _bytes(np.abs(plate - result) * _AMPLIFIED)
 
@@ -81,7 +98,7 @@ def contact_sheet(thumbnails: Sequence[Thumbnail]) -> bytes:
     small = [_shrunk(thumbnail) for thumbnail in thumbnails]
     rows: list[tuple[str, str, list[Picture]]] = [
         ("plate", "", [_bytes(t.plate) for t in small]),
-        ("quadmask", "", [overlay(t.plate, t.codes) for t in small]),
+        ("quadmask", "", [_labelled(overlay(t.plate, t.codes), t.labels) for t in small]),
     ]
     made = [(t.plate, t.result) for t in small if t.result is not None]
     if made:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import PurePath
 from typing import Any
@@ -72,15 +72,31 @@ def _class_table(classes: Mapping[str, Mapping[str, float]]) -> str:
     return f"<table><tr>{head}</tr>{rows}</table>"
 
 
+def _regions(regions: Iterable[Mapping[str, Any]]) -> str:
+    """Why each region is in the quadmask."""
+    rows = []
+    for region in regions:
+        frames = sorted(map(int, region["frames"]))
+        where = f"{frames[0]}-{frames[-1]}" if frames else "nowhere"
+        sure = "" if region["confidence"] is None else f"{region['confidence']:.0%}"
+        cells = (region["name"], region["kind"], region["why"], region["rule"], where, sure)
+        rows.append("<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in cells) + "</tr>")
+    if not rows:
+        return ""
+    names = ("region", "kind", "why", "found by", "frames", "sure")
+    head = "".join(f"<th>{name}</th>" for name in names)
+    return f"<h2>Why it is affected</h2><table><tr>{head}</tr>{''.join(rows)}</table>"
+
+
 def _settings(manifest: Mapping[str, Any]) -> list[tuple[str, Any]]:
     shot = dict(manifest["shot"])
     settings = shot.pop("settings")
-    given = [(name, value) for name, value in shot.items() if value not in (None, "")]
+    given = [(name, value) for name, value in shot.items() if value not in (None, "", [])]
     return [*given, *settings.items(), ("brightest value", f"{manifest['colour']['maximum']:.4g}")]
 
 
-def page(manifest: Mapping[str, Any], sheet: bytes) -> str:
-    """The page for the job that ``manifest`` describes, with the contact sheet (PNG) in it."""
+def page(manifest: Mapping[str, Any], sheet: bytes, regions: Sequence[Mapping[str, Any]] = ()) -> str:
+    """The page for the job that ``manifest`` describes, with the contact sheet (PNG) and the reasoner's regions."""
     frames, shot = manifest["frames"], manifest["shot"]
     title = f"{PurePath(shot['plate']).name} {frames[0]}-{frames[-1]}"
     warnings = "".join(f'<p class="warning">{escape(text)}</p>' for text in manifest["warnings"])
@@ -93,6 +109,7 @@ def page(manifest: Mapping[str, Any], sheet: bytes) -> str:
 <p class="about">VOID job {escape(manifest["id"])}, {len(frames)} frames</p>
 {warnings}
 <img alt="contact sheet: plate, quadmask, result, difference" src="data:image/png;base64,{picture}">
+{_regions(regions)}
 <h2>Share of each class</h2>
 {_chart(manifest["classes"])}
 <details><summary>Figures for each frame</summary>{_class_table(manifest["classes"])}</details>

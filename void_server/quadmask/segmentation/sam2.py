@@ -80,16 +80,16 @@ class Sam2:
 @lru_cache(maxsize=1)
 def _predictor(checkpoint: Checkpoint, device: str) -> Any:
     """The predictor of this process, kept between jobs. Raises :class:`SettingError` for another file."""
-    # small holes are filled by code that only a GPU build of the package has
-    filling = [] if find_spec("sam2._C") else ["++model.fill_hole_area=0"]
     try:
-        return build_sam2_video_predictor(
-            checkpoint.config, str(checkpoint.path), device=device, hydra_overrides_extra=filling
-        )
+        predictor = build_sam2_video_predictor(checkpoint.config, str(checkpoint.path), device=device)
     except (RuntimeError, KeyError, TypeError, EOFError, OSError, pickle.UnpicklingError) as error:
         raise SettingError(
             f"{checkpoint.path} is no checkpoint of {checkpoint.name}, or is incomplete; fetch it again."
         ) from error
+    if not find_spec("sam2._C"):
+        # small holes are filled by code that only a GPU build of the package has
+        predictor.fill_hole_area = 0
+    return predictor
 
 
 class _Normalised:

@@ -1,0 +1,149 @@
+"""How well is it found what a removal affects? Runs the reasoners on shots with ground truth and prints a table.
+
+    python benchmarks/reasoning.py FOLDER [--sample] [--segmenter NAME]
+
+FOLDER holds shots with plate/, roto/ and change/ (as `void sample` writes them). Three ways are measured, as the
+overlap (intersection over union) of what they find with what truly changes outside the object:
+
+image      the pixels alone
+analysis   what a language model would add at its best: the true boxes of what changes, in eight frames, as an analysis
+boxes      the baseline: those boxes as they are, in each frame those of the nearest that has any
+
+A second table measures rotos: the overlap with the true roto, from its box, or from one point on it, in one frame.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from void_server import pipeline
+from void_server.api.shot import Prompt, Settings, Shot
+from void_server.imaging import exr, sequence
+from void_server.quadmask import classes
+from void_server.sample import SCENES, write_sample
+
+Mask = NDArray[np.bool_]
+_SAMPLED = 8
+
+
+def masks(folder: Path, name: str) -> dict[int, Mask]:
+    """The truth of a shot, by frame."""
+    found = sequence.find(str(folder / name), name)
+    return {f: exr.read_matte(path, exr.windows(path)[1]) >= 0.5 for f, path in found.files.items()}
+
+
+def boxes(mask: Mask) -> Iterator[tuple[float, float, float, float]]:
+    """The relative boxes of a mask's pieces that are worth a word."""
+    count, _, found, _ = cv2.connectedComponentsWithStats(cv2.dilate(mask.astype(np.uint8), np.ones((7, 7))))
+    height, width = mask.shape
+    for x, y, w, h, area in found[1:count]:
+        if area > 0.001 * mask.size:
+            yield x / width, y / height, (x + w) / width, (y + h) / height
+
+
+def job(out: Path, shot: Shot) -> pipeline.Results:
+    out.mkdir(parents=True)
+    pipeline.run("0123456789ab", shot, out, lambda _: None)
+    return pipeline.Results(out)
+
+
+def found_in(results: pipeline.Results, frames: list[int]) -> dict[int, Mask]:
+    window = exr.windows(results.quadmask(frames[0]))[1]
+    codes = {frame: classes.read(results.quadmask(frame), window) for frame in frames}
+    return {frame: of_frame == classes.AFFECTED for frame, of_frame in codes.items()}
+
+
+def overlap(found: dict[int, Mask], truth: dict[int, Mask]) -> float:
+    both = sum(int((found[frame] & truth[frame]).sum()) for frame in truth)
+    either = sum(int((found[frame] | truth[frame]).sum()) for frame in truth)
+    return both / max(either, 1)
+
+
+def between(places: dict[int, list[Any]], frame: int, shape: tuple[int, int]) -> Mask:
+    """The boxes of the nearest frame that has any: the baseline."""
+    mask = np.zeros(shape, bool)
+    nearest = min(places, key=lambda other: abs(other - frame))
+    for x0, y0, x1, y1 in places[nearest]:
+        mask[int(y0 * shape[0]) : int(y1 * shape[0]), int(x0 * shape[1]) : int(x1 * shape[1])] = True
+    return mask
+
+
+def reasoning(folder: Path, work: Path, segmenter: str) -> tuple[float, float, float]:
+    roto, change = masks(folder, "roto"), masks(folder, "change")
+    truth = {frame: change[frame] & ~roto[frame] for frame in roto}
+    frames = sorted(truth)
+    sampled = [frames[round(i)] for i in np.linspace(0, len(frames) - 1, _SAMPLED)]
+    places = {frame: list(boxes(truth[frame])) for frame in sampled}
+    thing = {
+        "name": "what changes",
+        "places": [{"frame": frame, "box": box} for frame, of_frame in places.items() for box in of_frame],
+    }
+    file = work / "analysis.json"
+    work.mkdir(parents=True)
+    file.write_text(json.dumps({"artefacts": [thing] if thing["places"] else []}))
+    measured = []
+    for reasoner in ("image", "file"):
+        settings = Settings(reasoner=reasoner, only_quadmask=True, segmenter=segmenter)
+        shot = Shot(str(folder / "plate"), str(folder / "roto"), analysis=str(file), settings=settings)
+        measured.append(overlap(found_in(job(work / reasoner, shot), frames), truth))
+    shape = truth[frames[0]].shape
+    baseline = {frame: between(places, frame, shape) & ~roto[frame] for frame in frames}
+    return measured[0], measured[1], overlap(baseline, truth)
+
+
+def rotos(folder: Path, work: Path, segmenter: str) -> list[float]:
+    truth = masks(folder, "roto")
+    frame = max(truth, key=lambda one: truth[one].sum())
+    x, y, w, h = cv2.boundingRect(truth[frame].astype(np.uint8))
+    depth = cv2.distanceTransform(truth[frame].astype(np.uint8), cv2.DIST_L2, 5)
+    row, column = np.unravel_index(int(depth.argmax()), depth.shape)
+    prompts = [
+        Prompt(frame, Prompt.BOX, (float(x), float(y), float(x + w), float(y + h))),
+        Prompt(frame, Prompt.POINT, (float(column), float(row))),
+    ]
+    measured = []
+    for prompt in prompts:
+        settings = Settings(segmenter=segmenter, only_roto=True, reasoner="none")
+        shot = Shot(str(folder / "plate"), prompts=(prompt,), settings=settings)
+        results = job(work / prompt.kind, shot)
+        window = exr.windows(results.roto(frame))[1]
+        found = {f: exr.read_matte(results.roto(f), window) >= 0.5 for f in truth}
+        measured.append(overlap(found, truth))
+    return measured
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--sample", action="store_true")
+    parser.add_argument("--segmenter", default="auto")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        work = Path(temporary)
+        shots = sorted(path.parent for path in given.folder.glob("*/plate"))
+        if given.sample:
+            for scene in SCENES:
+                write_sample(work / "shots" / scene, scene, (960, 540), range(1001, 1041))
+                shots.append(work / "shots" / scene)
+        print("| shot | image | analysis | boxes | analysis / boxes |\n|---|---|---|---|---|")
+        for folder in shots:
+            image, analysis, baseline = reasoning(folder, work / folder.name, given.segmenter)
+            ratio = f"{analysis / baseline:.1f}" if baseline else "-"
+            print(f"| {folder.name} | {image:.2f} | {analysis:.2f} | {baseline:.2f} | {ratio} |", flush=True)
+        print("\n| shot | roto from a box | roto from a point |\n|---|---|---|")
+        for folder in shots:
+            box, point = rotos(folder, work / f"{folder.name}-roto", given.segmenter)
+            print(f"| {folder.name} | {box:.2f} | {point:.2f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

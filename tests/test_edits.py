@@ -1,0 +1,161 @@
+"""Corrections of a quadmask: cells, mattes, the history."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from void_server.api.errors import InputError
+from void_server.imaging import exr
+from void_server.imaging.window import Window
+from void_server.quadmask import classes
+from void_server.quadmask.classes import AFFECTED, KEEP, OVERLAP, REMOVE
+from void_server.quadmask.edits import edit
+from void_server.quadmask.grid import Grid
+
+DISPLAY = Window(0, 0, 160, 80)
+DATA = Window(-4, 0, 168, 80)
+
+
+@pytest.fixture
+def quadmask(tmp_path: Path) -> Path:
+    """A job's quadmask, with overscan: an object, half of it overlapping, and something affected."""
+    codes = np.full((80, 168), KEEP, np.uint8)
+    codes[20:40, 44:64] = REMOVE
+    codes[30:40, 44:64] = OVERLAP
+    codes[40:60, 44:64] = AFFECTED
+    for frame in range(1001, 1005):
+        exr.write(
+            tmp_path / "out" / "v001" / "quadmask" / f"void_quadmask.{frame}.exr",
+            (codes / np.float32(255)).astype(np.float16)[..., None],
+            ("Y",),
+            data_window=DATA,
+            display_window=DISPLAY,
+            pixel_aspect=2.0,
+        )
+    return tmp_path / "out" / "v001" / "quadmask"
+
+
+def codes_of(folder: Path, frame: int) -> np.ndarray:
+    return classes.read(folder / f"void_quadmask.{frame}.exr", DATA)
+
+
+def cell(codes: np.ndarray, row: int, column: int) -> np.ndarray:
+    return codes[10 * row : 10 * row + 10, 4 + 10 * column : 14 + 10 * column]
+
+
+def matte(folder: Path, frames: range, area: tuple[slice, slice]) -> Path:
+    values = np.zeros((80, 160, 1), np.float16)
+    values[area] = 1
+    for frame in frames:
+        exr.write(folder / f"m.{frame}.exr", values, ("A",))
+    return folder
+
+
+def test_cells_change_in_their_frames_alone(quadmask: Path) -> None:
+    before = {frame: codes_of(quadmask, frame) for frame in range(1001, 1005)}
+    grid = ["1002-1003:r0c15=affected", "r4c4=keep", "1002:r3c4=keep"]
+    folder, changed = edit(str(quadmask), quadmask.parents[1], grid, None, None, "the bounce light")
+    assert folder.name == "v002"
+    assert changed == 4
+    made = {frame: codes_of(folder / "quadmask", frame) for frame in before}
+    for frame in before:
+        assert (cell(made[frame], 0, 15) == (AFFECTED if frame in (1002, 1003) else KEEP)).all()
+        assert (cell(made[frame], 4, 4) == KEEP).all()
+        # the object stays the object, whatever is said of its cell
+        assert (cell(made[frame], 3, 4) == (REMOVE if frame == 1002 else OVERLAP)).all()
+        assert (cell(made[frame], 5, 5) == cell(before[frame], 5, 5)).all()
+        assert np.array_equal(codes_of(quadmask, frame), before[frame])
+    assert exr.windows(folder / "quadmask" / "void_quadmask.1001.exr") == (DATA, DISPLAY)
+    assert exr.pixel_aspect(folder / "quadmask" / "void_quadmask.1001.exr") == 2.0
+
+
+def test_what_is_protected_wins_over_what_is_added(quadmask: Path, tmp_path: Path) -> None:
+    add = matte(tmp_path / "add", range(1001, 1003), np.s_[0:20, 0:40])
+    protect = matte(tmp_path / "protect", range(1001, 1005), np.s_[0:20, 20:40])
+    folder, changed = edit(str(quadmask), tmp_path / "out", [], str(add), str(protect))
+    assert changed == 2
+    codes = codes_of(folder / "quadmask", 1001)
+    assert (codes[0:20, 4:24] == AFFECTED).all()
+    assert (codes[0:20, 24:44] == KEEP).all()
+    assert np.array_equal(codes_of(folder / "quadmask", 1003), codes_of(quadmask, 1003))
+
+
+def test_every_edit_is_a_line_of_the_history(quadmask: Path) -> None:
+    first, _ = edit(str(quadmask), quadmask.parents[1], ["r0c0=affected"], None, None, "one")
+    second, _ = edit(str(first / "quadmask"), quadmask.parents[1], ["r0c1=affected"], None, None, "two")
+    lines = [json.loads(line) for line in (second / "history.jsonl").read_text().splitlines()]
+    assert [line["why"] for line in lines] == ["one", "two"]
+    assert lines[1]["grid"] == ["r0c1=affected"]
+    assert lines[1]["of"] == str(first / "quadmask")
+    assert all(line["who"] and line["when"].endswith("+00:00") for line in lines)
+    assert len((first / "history.jsonl").read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("grid", "message"),
+    [
+        (["5,7=affected"], "is no edit of a cell; write it like"),
+        (["r9c0=affected"], "no cell r9c0; the grid has rows 0 to 7 and columns 0 to 15"),
+        (["2001-2010:r0c0=keep"], "is for frames 2001-2010; the quadmask has 1001-1004"),
+        ([], "Nothing is to be changed"),
+    ],
+)
+def test_wrong_edits_write_nothing(quadmask: Path, grid: list[str], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        edit(str(quadmask), quadmask.parents[1], grid, None, None)
+    assert [folder.name for folder in quadmask.parents[1].iterdir()] == ["v001"]
+
+
+def test_a_matte_of_other_frames_is_refused(quadmask: Path, tmp_path: Path) -> None:
+    add = matte(tmp_path / "add", range(5, 7), np.s_[0:20, 0:40])
+    with pytest.raises(InputError, match=r"matte to add, .*, has frames 5-6, and none of the quadmask's, 1001-1004"):
+        edit(str(quadmask), tmp_path / "out", [], str(add), None)
+
+
+def test_the_command_puts_the_new_version_beside_the_old(quadmask: Path) -> None:
+    void = [sys.executable, "-c", "from void_server.cli import main; main()"]
+    done = subprocess.run(
+        [*void, "edit", str(quadmask), "--grid", "r0c0=keep"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"{quadmask.parents[1] / 'v002' / 'quadmask'}  (0 frames changed)" in done.stdout
+
+
+# -- the grid
+
+
+@pytest.mark.parametrize(
+    ("size", "rows", "columns"), [((1920, 1080), 8, 15), ((1080, 1920), 15, 8), ((672, 384), 8, 14), ((100, 100), 8, 8)]
+)
+def test_cells_are_square_and_cover_the_frame(size: tuple[int, int], rows: int, columns: int) -> None:
+    grid = Grid(Window(3, 5, *size))
+    assert (grid.rows, grid.columns) == (rows, columns)
+    covered = np.zeros((size[1], size[0]), int)
+    for row in range(rows):
+        for column in range(columns):
+            covered[Window(3, 5, *size).slices(grid.cell(row, column))] += 1
+    assert (covered == 1).all()
+
+
+def test_a_part_of_a_cell_makes_it_whole() -> None:
+    window = Window(0, 0, 160, 80)
+    mask = np.zeros((80, 160), bool)
+    mask[12, 12] = mask[72:79, 155] = True
+    whole = Grid(window).whole(mask, window)
+    # a single pixel of a hundred is noise
+    assert not whole[10:20, 10:20].any()
+    assert whole[70:, 150:].all()
+    assert whole.sum() == 100
+    overscan = Window(-10, 0, 170, 80)
+    beyond = np.zeros((80, 170), bool)
+    beyond[5, 3] = True
+    assert np.array_equal(Grid(window).whole(beyond, overscan), beyond)

@@ -1,0 +1,343 @@
+"""From points, boxes and masks to rotos: GrabCut, SAM 2's mechanics on random weights, and the stage around them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from void_server import pipeline, segment
+from void_server.api.errors import SettingError
+from void_server.api.shot import Prompt, Settings, Shot
+from void_server.imaging import exr
+from void_server.imaging.window import Window
+from void_server.quadmask import segmentation
+from void_server.quadmask.segmentation import Hints, checkpoints
+from void_server.quadmask.segmentation.grabcut import GrabCut
+from void_server.source import open_source
+
+SIZE = (96, 160)
+
+
+def ball_at(index: int) -> tuple[int, int]:
+    return 30 + 9 * index, 50 + 2 * index
+
+
+class Moving:
+    """A red ball over a textured floor, and a blue box that stands; frames as they are asked for."""
+
+    def __init__(self, count: int = 8) -> None:
+        rng = np.random.default_rng(0)
+        floor = cv2.GaussianBlur(rng.random((*SIZE, 3), np.float32), (0, 0), 2) * 0.3 + 0.3
+        self._floor, self._count = floor.astype(np.float32), count
+        self.asked: list[int] = []
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        self.asked.append(index)
+        frame = self._floor.copy()
+        cv2.rectangle(frame, (120, 10), (145, 30), (0.1, 0.1, 0.8), cv2.FILLED)
+        cv2.circle(frame, ball_at(index), 14, (0.8, 0.1, 0.1), cv2.FILLED)
+        return frame
+
+    def truth(self, index: int) -> np.ndarray:
+        return cv2.circle(np.zeros(SIZE, np.uint8), ball_at(index), 14, 1, cv2.FILLED) > 0
+
+
+def box_around(index: int) -> tuple[float, float, float, float]:
+    x, y = ball_at(index)
+    return x - 17, y - 17, x + 18, y + 18
+
+
+def mattes(segmenter: segmentation.Segmenter, frames: Any, hints: Any) -> dict[tuple[int, int], np.ndarray]:
+    found: dict[tuple[int, int], np.ndarray] = {}
+    for number, index, matte in segmenter.follow(frames, hints):
+        assert (number, index) not in found
+        assert matte.shape == frames[index].shape[:2]
+        assert matte.min() >= 0
+        assert matte.max() <= 1
+        found[number, index] = matte
+    return found
+
+
+def overlap(one: np.ndarray, other: np.ndarray) -> float:
+    return float((one & other).sum() / (one | other).sum())
+
+
+@pytest.mark.parametrize(
+    "hint",
+    [
+        Hints(on=(ball_at(4),)),
+        Hints(box=box_around(4)),
+        Hints(on=(ball_at(4),), off=((130.0, 20.0),), box=box_around(4)),
+        Hints(mask=Moving().truth(4)),
+    ],
+    ids=["point", "box", "all", "mask"],
+)
+def test_grabcut_follows_forwards_and_backwards(hint: Hints) -> None:
+    frames = Moving()
+    found = mattes(GrabCut(), frames, {1: {4: hint}})
+    assert sorted(index for _, index in found) == list(range(8))
+    for (_, index), matte in found.items():
+        assert overlap(matte >= 0.5, frames.truth(index)) > 0.85, index
+
+
+def test_grabcut_keeps_objects_apart() -> None:
+    found = mattes(GrabCut(), Moving(), {1: {0: Hints(box=box_around(0))}, 2: {7: Hints(on=((130.0, 20.0),))}})
+    assert len(found) == 16
+    for index in range(8):
+        assert not ((found[1, index] >= 0.5) & (found[2, index] >= 0.5)).any()
+        assert found[2, index][20, 130] == 1
+
+
+def test_grabcut_takes_each_frame_from_the_nearest_hint() -> None:
+    # a second hint that says something else wins around itself
+    other = np.zeros(SIZE, bool)
+    other[10:31, 120:146] = True
+    found = mattes(GrabCut(), Moving(), {1: {0: Hints(box=box_around(0)), 7: Hints(mask=other)}})
+    assert found[1, 3][ball_at(3)[1], ball_at(3)[0]] == 1
+    assert found[1, 4][20, 130] == 1
+    assert found[1, 4][ball_at(4)[1], ball_at(4)[0]] == 0
+
+
+def test_grabcut_gives_the_same_twice() -> None:
+    hints = {1: {2: Hints(on=(ball_at(2),))}}
+    one, other = (mattes(GrabCut(), Moving(), hints) for _ in range(2))
+    assert all(np.array_equal(one[key], other[key]) for key in one)
+
+
+def test_an_object_that_leaves_is_gone() -> None:
+    class Leaving(Moving):
+        def __getitem__(self, index: int) -> np.ndarray:
+            return super().__getitem__(index) if index < 4 else self._floor.copy()
+
+    found = mattes(GrabCut(), Leaving(), {1: {0: Hints(box=box_around(0))}})
+    assert (found[1, 7] >= 0.5).mean() < 0.03
+
+
+# -- the stage
+
+
+@pytest.fixture(scope="module")
+def plate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The moving ball as EXR, with overscan of 8 pixels at the left and 4 above."""
+    folder = tmp_path_factory.mktemp("plate")
+    frames = Moving()
+    window = Window(-8, -4, SIZE[1], SIZE[0])
+    for index in range(len(frames)):
+        pixels = np.clip(frames[index], 0, 1) ** 2.2
+        exr.write(
+            folder / f"plate.{1001 + index}.exr",
+            pixels.astype(np.float16),
+            exr.RGB,
+            data_window=window,
+            display_window=Window(0, 0, SIZE[1] - 8, SIZE[0] - 4),
+        )
+    return folder
+
+
+def shot_with(plate: Path, *prompts: Prompt, **settings: Any) -> Shot:
+    asked = {"segmenter": "grabcut", "only_roto": True, **settings}
+    return Shot(str(plate), prompts=prompts, settings=Settings(**asked))
+
+
+def roto_of(results: pipeline.Results, frame: int) -> np.ndarray:
+    return exr.read_matte(results.roto(frame), Window(-8, -4, SIZE[1], SIZE[0]))
+
+
+def run(shot: Shot, folder: Path) -> tuple[pipeline.Results, tuple[str, ...]]:
+    folder.mkdir(parents=True)
+    pipeline.inspect(shot)
+    return pipeline.Results(folder), pipeline.run("0123456789ab", shot, folder, lambda _: None)
+
+
+def test_points_count_from_the_format_whatever_the_overscan(plate: Path, tmp_path: Path) -> None:
+    x, y = ball_at(3)
+    point = Prompt(1004, "point", (x - 8, y - 4))
+    results, warnings = run(shot_with(plate, point), tmp_path / "v001")
+    for index in range(8):
+        assert overlap(roto_of(results, 1001 + index) >= 0.5, Moving().truth(index)) > 0.85
+    assert "cut out by its colours" in warnings[0]
+    assert exr.windows(results.roto(1001))[1] == Window(0, 0, SIZE[1] - 8, SIZE[0] - 4)
+    assert not (results.folder / "plate").exists()
+    assert (results.folder / "report" / "contact_sheet.png").is_file()
+
+
+def test_a_point_is_all_that_a_removal_needs(plate: Path, tmp_path: Path) -> None:
+    x, y = ball_at(3)
+    shot = shot_with(plate, Prompt(1004, "point", (x - 8, y - 4)), only_roto=False, grain=False)
+    results, _ = run(shot, tmp_path / "v001")
+    window = Window(-8, -4, SIZE[1], SIZE[0])
+    made = exr.read_rgb(results.plate(1004), window)
+    assert made[y, x, 0] < 0.4 < exr.read_rgb(plate / "plate.1004.exr", window)[y, x, 0]
+
+
+def test_a_rough_roto_of_one_frame_becomes_a_whole_one(plate: Path, tmp_path: Path) -> None:
+    rough = cv2.dilate(Moving().truth(2).astype(np.uint8), np.ones((3, 3)))
+    for index in (1, 2):
+        matte = (rough if index == 2 else 0 * rough)[4:, 8:, None]
+        exr.write(
+            tmp_path / "rough" / f"rough.{1001 + index}.exr",
+            matte.astype(np.float16),
+            ("A",),
+            data_window=Window(0, 0, SIZE[1] - 8, SIZE[0] - 4),
+        )
+    shot = Shot(
+        str(plate), str(tmp_path / "rough"), settings=Settings(segmenter="grabcut", only_roto=True, reasoner="none")
+    )
+    results, _ = run(shot, tmp_path / "v001")
+    for index in range(8):
+        assert overlap(roto_of(results, 1001 + index) >= 0.5, Moving().truth(index)) > 0.85
+
+
+def test_frames_that_are_there_are_not_made_again(plate: Path, tmp_path: Path) -> None:
+    x, y = ball_at(3)
+    shot = shot_with(plate, Prompt(1004, "point", (x - 8, y - 4)))
+    results, _ = run(shot, tmp_path / "v001")
+    before = {frame: results.roto(frame).stat().st_mtime_ns for frame in range(1001, 1009)}
+    pipeline.run("0123456789ab", shot, results.folder, lambda _: None)
+    assert before == {frame: results.roto(frame).stat().st_mtime_ns for frame in before}
+
+
+@pytest.mark.parametrize(
+    ("prompt", "message"),
+    [
+        (Prompt(990, "point", (5, 5)), "The point at 5, 5 in frame 990 is not in the frames to work on, 1001-1008"),
+        (Prompt(1001, "point", (500, 5)), "The point at 500, 5 in frame 1001 is outside the plate, which is 152x92"),
+    ],
+)
+def test_prompts_outside_the_shot_are_refused_at_submission(plate: Path, prompt: Prompt, message: str) -> None:
+    with pytest.raises(SettingError, match=message):
+        pipeline.inspect(shot_with(plate, prompt))
+
+
+def test_an_object_of_negative_points_alone_is_refused(plate: Path) -> None:
+    shot = shot_with(plate, Prompt(1001, "point", (5, 5)), Prompt(1001, "not", (9, 9), 2))
+    with pytest.raises(SettingError, match="Object 2 has only points that are not on it"):
+        segment.hints(shot, open_source(shot))
+
+
+# -- which segmenter
+
+
+@pytest.fixture
+def no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SAM2_WEIGHTS", raising=False)
+    monkeypatch.delenv("VOID_WEIGHTS", raising=False)
+
+
+@pytest.mark.usefixtures("no_weights")
+def test_without_checkpoints_auto_is_grabcut_and_sam2_says_what_to_do() -> None:
+    assert isinstance(segmentation.choose("auto"), GrabCut)
+    for name in ("sam2", "sam2.1_hiera_tiny"):
+        with pytest.raises(SettingError, match=r"no checkpoint .*\.pt from .*, put it into \$SAM2_WEIGHTS"):
+            segmentation.choose(name)
+    with pytest.raises(SettingError, match="no segmenter 'scissors'"):
+        segmentation.choose("scissors")
+
+
+def test_the_best_checkpoint_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SAM2_WEIGHTS", str(tmp_path))
+    for name in ("sam2_hiera_large", "sam2.1_hiera_tiny", "sam2.1_hiera_base_plus"):
+        (tmp_path / f"{name}.pt").touch()
+    assert checkpoints.find().name == "sam2.1_hiera_base_plus"
+    assert checkpoints.find("sam2_hiera_large").config == "configs/sam2/sam2_hiera_l.yaml"
+    assert checkpoints.find("sam2.1_hiera_tiny").config == "configs/sam2.1/sam2.1_hiera_t.yaml"
+
+
+# -- SAM 2 itself, on random weights: not what it finds, but that all of it is asked rightly
+
+
+@pytest.fixture(scope="module")
+def sam2(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    torch = pytest.importorskip("torch", reason="torch is not installed: SAM 2 was not tested")
+    pytest.importorskip("sam2", reason="the extra sam2 is not installed: SAM 2 was not tested")
+    from sam2.build_sam import build_sam2_video_predictor
+
+    folder = tmp_path_factory.mktemp("sam2")
+    torch.manual_seed(0)
+    model = build_sam2_video_predictor("configs/sam2.1/sam2.1_hiera_t.yaml", None, device="cpu")
+    torch.save({"model": model.state_dict()}, folder / "sam2.1_hiera_tiny.pt")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SAM2_WEIGHTS", str(folder))
+        yield segmentation.choose("sam2", "cpu")
+
+
+class Large(Moving):
+    """Frames of the size that the model works at, so that nothing is resampled on the way."""
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        frame = cv2.resize(super().__getitem__(index), (1024, 1024), interpolation=cv2.INTER_CUBIC)
+        return np.round(np.clip(frame, 0, 1) * 255).astype(np.float32) / 255
+
+
+def test_sam2_gives_what_the_package_gives_for_a_folder(
+    sam2: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Streamed, and with what lies far behind forgotten, against the package's own way with all in memory."""
+    import torch
+    from sam2.utils import misc
+
+    from void_server.quadmask.segmentation import sam2 as module
+
+    frames = Large(6)
+    predictor = module._predictor(checkpoints.find(), "cpu")
+    # so short a memory that a few frames lie beyond it
+    monkeypatch.setattr(predictor, "num_maskmem", 2)
+    monkeypatch.setattr(predictor, "max_obj_ptrs_in_encoder", 2)
+    kept: list[int] = []
+    forget = module._forget
+
+    def counting(predictor: Any, state: Any, *rest: Any) -> None:
+        forget(predictor, state, *rest)
+        kept.append(max(len(entry["non_cond_frame_outputs"]) for entry in state["output_dict_per_obj"].values()))
+
+    monkeypatch.setattr(module, "_forget", counting)
+    points = Hints(on=((300.0, 500.0),), off=((900.0, 100.0),))
+    hints = {1: {4: points}, 2: {4: Hints(box=(100.0, 100.0, 400.0, 600.0))}}
+    ours = mattes(sam2, frames, hints)
+    # all but the one with the hints would be five
+    assert max(kept) <= 3
+    # once for the model and once by the check of the matte, twice more where the hints are and at the beginning
+    assert max(frames.asked.count(index) for index in range(6)) <= 5
+
+    for index in range(6):
+        cv2.imwrite(str(tmp_path / f"{index}.jpg"), np.zeros((1024, 1024, 3), np.uint8))
+    # a JPEG would lose something; the package's loader is given the very pixels
+    monkeypatch.setattr(
+        misc,
+        "_load_img_as_tensor",
+        lambda path, _: (torch.from_numpy(frames[int(Path(path).stem)]).permute(2, 0, 1), 1024, 1024),
+    )
+    state = predictor.init_state(str(tmp_path))
+    for number, known in hints.items():
+        module._tell(predictor, state, number, 4, known[4])
+    theirs = {}
+    for reverse in (False, True):
+        for index, numbers, logits in predictor.propagate_in_video(state, 4, reverse=reverse):
+            for number, logit in zip(numbers, logits[:, 0], strict=True):
+                theirs[number, index] = torch.sigmoid(logit).numpy()
+    assert set(ours) == set(theirs) == {(number, index) for number in (1, 2) for index in range(6)}
+    for key in ours:
+        assert np.abs(ours[key] - theirs[key]).max() < 1e-5, key
+
+
+@pytest.mark.usefixtures("sam2")
+def test_sam2_refuses_a_file_that_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setenv("SAM2_WEIGHTS", str(tmp_path))
+    path = tmp_path / "sam2_hiera_tiny.pt"
+    for content in (b"", b"not a checkpoint"):
+        path.write_bytes(content)
+        with pytest.raises(SettingError, match="is no checkpoint of sam2_hiera_tiny, or is incomplete"):
+            mattes(segmentation.choose("sam2_hiera_tiny", "cpu"), Moving(), {1: {0: Hints(box=box_around(0))}})
+    torch.save({"model": {"a": torch.zeros(2)}}, path)
+    with pytest.raises(SettingError, match="is no checkpoint of sam2_hiera_tiny"):
+        mattes(segmentation.choose("sam2_hiera_tiny", "cpu"), Moving(), {1: {0: Hints(box=box_around(0))}})
