@@ -1,8 +1,8 @@
 # make demo   set up, write a sample shot, remove the figure from it
-# make test   set up everything, check style and types, run all tests; EXTRAS=dev,void also those of the VOID engine
+# make test   set up everything, check style and types, run all tests; EXTRAS=dev,gemini,local,void also those of the VOID engine
 
 PYTHON ?= python3
-EXTRAS ?= dev
+EXTRAS ?= dev,gemini,local
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .PHONY: demo test check clean
