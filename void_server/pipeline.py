@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from enum import Enum
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,13 @@ import cv2
 import numpy as np
 
 from . import __version__, engines, finish, reason, segment
-from .api.errors import SequenceError
+from .api.errors import JobFailed, SequenceError
 from .api.files import write_atomically
 from .api.job import Progress, Report
 from .api.shot import Shot
 from .imaging import exr
 from .imaging.colour import ColourSpace
-from .imaging.footage import Footage
+from .imaging.footage import SURVEY, Footage
 from .imaging.parallel import in_order
 from .imaging.sequence import Sequence
 from .imaging.window import Window
@@ -85,6 +86,11 @@ class Results:
         """What only the job itself needs."""
         return self.folder / _WORK
 
+    @property
+    def survey(self) -> Path:
+        """What is there once the shot was looked at."""
+        return self.work / SURVEY
+
 
 def inspect(shot: Shot) -> None:
     """Check a submission: files, frames, formats, colour space, settings. Raises InputError with what to do."""
@@ -141,44 +147,134 @@ def run(job_id: str, shot: Shot, folder: Path, report: Report) -> tuple[str, ...
     """
     results, course = Results(folder), _Course(report, _stages(shot))
     settings = shot.settings
-    # what an attempt that was killed had half written
-    for left in folder.glob("*/.void_*.exr"):
-        left.unlink()
-    warnings: list[str] = []
+    _clear_away(folder)
     engine = engines.load(settings)
-    with course.stage(_READING):
-        source, colour = as_exr(open_source(shot), shot, results.work, lambda frame: course.at(0.0, frame))
-        if not to_be_segmented(shot):
-            footage = _look(source, colour, results, course)
-    if to_be_segmented(shot):
-        with course.stage(_SEGMENTING):
-            source, found = _segment(shot, source, colour, results, course)
-            warnings += found
-            footage = _look(source, colour, results, course)
-    warnings += _survey_warnings(footage)
+    source, footage, warnings = _open(shot, results, course)
     if not settings.only_roto:
         with course.stage(_REASONING):
             warnings += _reason(shot, source, footage, results, course)
-        clip = engines.Clip(
-            footage,
-            results.quadmask,
-            _with_found_prompt(shot, results),
-            results.work,
-            pixel_aspect=source.pixel_aspect,
-        )
+        clip = _clip(shot, source, footage, results, results.work)
         if settings.only_quadmask:
             _write_all_mattes(source, clip, results)
         else:
             with course.stage(_REWRITING):
-                warnings += _rewrite(engine, source, clip, results, course)
+                warnings += _rewrite(engine, source, clip, results, course, source.frames)
+    _conclude(job_id, shot, source, footage, engine, results, warnings, course)
+    return tuple(warnings)
+
+
+class Part(str, Enum):
+    """What one task of a render farm does of a job. Each part leaves files, and takes up those of the parts before."""
+
+    QUADMASK = "quadmask"
+    REMOVE = "remove"
+    FINISH = "finish"
+    REPORT = "report"
+
+
+def run_part(
+    part: Part, job_id: str, shot: Shot, folder: Path, report: Report, frames: tuple[int, ...] = ()
+) -> tuple[str, ...]:
+    """Do one part of a job: the quadmask, the model's work, the finish of some ``frames``, or the report.
+
+    Several finishing parts may run at the same time, on several machines that share the folder. A part whose files are
+    there already does nothing. Raises as :func:`run`; also JobFailed where the parts before are not done.
+    """
+    results = Results(folder)
+    engine = engines.load(shot.settings)
+    course = _Course(report, _STAGES_OF[part])
+    if part is Part.QUADMASK:
+        _clear_away(folder)
+    elif not results.survey.is_file():
+        raise JobFailed(f"The quadmask of {folder} is not made yet; run that part first.")
+    source, footage, warnings = _open(shot, results, course)
+    if part is Part.QUADMASK:
+        with course.stage(_REASONING):
+            warnings += _reason(shot, source, footage, results, course)
+        _note_warnings(results, part.value, warnings)
+    elif part is Part.REMOVE:
+        clip = _clip(shot, source, footage, results, results.work)
+        with course.stage(_REWRITING):
+            engine.prepare(clip, course.at)
+        _note_warnings(results, part.value, clip.warnings)
+    elif part is Part.FINISH:
+        name = f"{part.value}_{frames[0]}"
+        with course.stage(_REWRITING):
+            clip = _clip(shot, source, footage, results, results.work / name)
+            warnings = _rewrite(engine, source, clip, results, course, frames)
+        _note_warnings(results, name, warnings)
+    else:
+        missing = [frame for frame in source.frames if not results.plate(frame).is_file()]
+        if missing and not shot.settings.only_quadmask:
+            raise JobFailed(f"Frame {missing[0]} of {folder} is not there yet ({len(missing)} are missing).")
+        if shot.settings.only_quadmask:
+            _write_all_mattes(source, _clip(shot, source, footage, results, results.work), results)
+        told = [json.loads(file.read_text()) for file in sorted(results.work.glob("warnings_*.json"))]
+        warnings = list(dict.fromkeys(text for texts in told for text in texts))
+        _conclude(job_id, shot, source, footage, engine, results, warnings, course)
+    return tuple(warnings)
+
+
+_STAGES_OF = {
+    Part.QUADMASK: (_READING, _SEGMENTING, _REASONING),
+    Part.REMOVE: (_READING, _SEGMENTING, _REWRITING),
+    Part.FINISH: (_READING, _SEGMENTING, _REWRITING),
+    Part.REPORT: (_READING, _SEGMENTING, _REPORTING),
+}
+
+
+def _note_warnings(results: Results, name: str, warnings: list[str]) -> None:
+    write_atomically(results.work / f"warnings_{name}.json", json.dumps(warnings))
+
+
+def _clear_away(folder: Path) -> None:
+    """Take away what an attempt that was killed had half written."""
+    for left in folder.glob("*/.void_*.exr"):
+        left.unlink()
+
+
+def _open(shot: Shot, results: Results, course: _Course) -> tuple[Source, Footage, list[str]]:
+    """The shot's files and frames, the object found where it has to be; and what is to be said of them."""
+    with course.stage(_READING):
+        source, colour = as_exr(open_source(shot), shot, results.work, lambda frame: course.at(0.0, frame))
+        if not to_be_segmented(shot):
+            footage = _look(source, colour, results, course)
+            return source, footage, _survey_warnings(footage)
+    with course.stage(_SEGMENTING):
+        source, found = _segment(shot, source, colour, results, course)
+        footage = _look(source, colour, results, course)
+    return source, footage, [*found, *_survey_warnings(footage)]
+
+
+def _clip(shot: Shot, source: Source, footage: Footage, results: Results, scratch: Path) -> engines.Clip:
+    return engines.Clip(
+        footage,
+        results.quadmask,
+        _with_found_prompt(shot, results),
+        scratch,
+        kept=results.work,
+        pixel_aspect=source.pixel_aspect,
+    )
+
+
+def _conclude(
+    job_id: str,
+    shot: Shot,
+    source: Source,
+    footage: Footage,
+    engine: engines.Engine,
+    results: Results,
+    warnings: list[str],
+    course: _Course,
+) -> None:
+    """Write report and manifest, the manifest last; what only the job itself needed goes."""
     with course.stage(_REPORTING):
         manifest = _manifest(job_id, shot, source, footage, engine, results, warnings, course)
         regions = results.told().get("regions", [])
-        write_report(folder, manifest, _thumbnails(shot, source, footage, results, regions), regions)
+        write_report(results.folder, manifest, _thumbnails(shot, source, footage, results, regions), regions)
     manifest["timings"] = course.timings
-    write_atomically(folder / MANIFEST, json.dumps(manifest, indent=2))
+    write_atomically(results.folder / MANIFEST, json.dumps(manifest, indent=2))
     shutil.rmtree(results.work, ignore_errors=True)
-    return tuple(warnings)
 
 
 def _look(source: Source, colour: ColourSpace, results: Results, course: _Course) -> Footage:
@@ -319,10 +415,17 @@ def _write_like(source: Source, path: Path, pixels: Any, channels: tuple[str, ..
 
 
 def _rewrite(
-    engine: engines.Engine, source: Source, clip: engines.Clip, results: Results, course: _Course
+    engine: engines.Engine,
+    source: Source,
+    clip: engines.Clip,
+    results: Results,
+    course: _Course,
+    frames: tuple[int, ...],
 ) -> list[str]:
-    """Write the counterfactual plate and the mattes of every frame that has none yet."""
-    wanted = [index for index, frame in enumerate(source.frames) if not results.plate(frame).is_file()]
+    """Write the counterfactual plate and the mattes of those of ``frames`` that have none yet."""
+    wanted = [
+        index for index, frame in enumerate(source.frames) if frame in frames and not results.plate(frame).is_file()
+    ]
     finisher = finish.Finisher(clip, grain=clip.settings.grain)
 
     def new_frames() -> Iterator[tuple[int, Window, exr.FloatImage]]:

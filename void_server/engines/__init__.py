@@ -22,8 +22,18 @@ __all__ = ["Clip", "Engine", "load"]
 class Engine(Protocol):
     """What makes the new pixels of a shot. Constructed without arguments, once per worker."""
 
+    #: Whether :meth:`prepare` should run on a machine with a GPU; all else runs on any.
+    wants_gpu: bool
+
     def check(self, settings: Settings) -> None:
         """Raise :class:`~void_server.api.errors.SettingError` where something that a job needs is not here."""
+
+    def prepare(self, clip: Clip, report: Callable[[float], None]) -> None:
+        """Do what is done once for all frames, and keep it in ``clip.kept``, where :meth:`synthesise` takes it up.
+
+        Optional for whoever calls :meth:`synthesise`, which does it where it was not done. On a render farm this is a
+        task of its own, and the frames are shared among others.
+        """
 
     def synthesise(
         self, clip: Clip, wanted: Sequence[int], report: Callable[[float], None]

@@ -29,10 +29,20 @@ class Clip:
     """A shot with its quadmask, by frame index; all pixels display-referred, all windows in the plate's coordinates."""
 
     def __init__(
-        self, footage: Footage, quadmask: QuadmaskFiles, shot: Shot, scratch: Path, *, pixel_aspect: float = 1.0
+        self,
+        footage: Footage,
+        quadmask: QuadmaskFiles,
+        shot: Shot,
+        scratch: Path,
+        *,
+        kept: Path | None = None,
+        pixel_aspect: float = 1.0,
     ) -> None:
         self.footage = footage
+        #: A folder of this process alone, for what memory should not hold.
         self.scratch = scratch
+        #: A folder that all processes share which work on the job, for what one makes and others take up.
+        self.kept = kept or scratch
         self.settings = shot.settings
         self.prompt = shot.prompt
         #: Whether the quadmask came with the shot; else it was found by a reasoner.

@@ -22,6 +22,8 @@ from .parallel import in_order
 from .sequence import Sequence
 from .window import Window
 
+#: The file that is there once every frame was looked at.
+SURVEY = "survey.json"
 #: Frames are analysed at this width at most.
 ANALYSIS_WIDTH = 640
 
@@ -102,13 +104,13 @@ class Footage:
     @cached_property
     def survey(self) -> Survey:
         """What :meth:`look` found."""
-        data = json.loads((self._work / "survey.json").read_text())
+        data = json.loads((self._work / SURVEY).read_text())
         by_frame = {name: {int(f): n for f, n in data[name].items()} for name in ("broken", "broken_roto", "removed")}
         return Survey(data["maximum"], **by_frame)
 
     def look(self, report: Callable[[int], None]) -> None:
         """Read every frame once: survey the shot and keep the small frames. Done once per job, whoever resumes it."""
-        done = self._work / "survey.json"
+        done = self._work / SURVEY
         if done.is_file():
             return
         survey = Survey()

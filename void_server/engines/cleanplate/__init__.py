@@ -15,8 +15,13 @@ from . import exposure, moving, still
 class CleanPlate:
     """Clean plates from the shot itself; runs anywhere."""
 
+    wants_gpu = False
+
     def check(self, settings: Settings) -> None:
         """Nothing is needed beyond the installation itself."""
+
+    def prepare(self, clip: Clip, report: Callable[[float], None]) -> None:
+        """Nothing is made for all frames at once."""
 
     def provenance(self, settings: Settings) -> dict[str, str]:
         """Nothing decides the result but the settings and the software."""

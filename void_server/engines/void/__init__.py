@@ -30,6 +30,8 @@ def installed() -> None:
 class Void:
     """The VOID model; wants the extra ``void``, the weights, and for any real size a GPU."""
 
+    wants_gpu = True
+
     def check(self, settings: Settings) -> None:
         """See :class:`void_server.engines.Engine`."""
         installed()
@@ -47,6 +49,14 @@ class Void:
         from .synthesis import Synthesis
 
         yield from Synthesis(clip, region).frames(wanted, report)
+
+    def prepare(self, clip: Clip, report: Callable[[float], None]) -> None:
+        """See :class:`void_server.engines.Engine`; all that wants the GPU is in here."""
+        region = clip.whole_region
+        if not region.empty:
+            from .synthesis import Synthesis
+
+            Synthesis(clip, region).small_frames(report)
 
     def provenance(self, settings: Settings) -> dict[str, str]:
         """See :class:`void_server.engines.Engine`."""

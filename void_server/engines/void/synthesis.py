@@ -53,7 +53,7 @@ class Synthesis:
         self, wanted: Sequence[int], report: Callable[[float], None]
     ) -> Iterator[tuple[int, Window, FloatImage]]:
         """The new frames at full size; see :class:`void_server.engines.Engine`."""
-        small = self._small_frames(lambda share: report(_PASSES * share))
+        small = self.small_frames(lambda share: report(_PASSES * share))
         crop = self._fit.crop
         clean = CleanPlate().synthesise(self._clip, wanted, lambda share: report(_PASSES + (1 - _PASSES) * share))
         for index, window, rgb in clean:
@@ -65,11 +65,11 @@ class Synthesis:
 
     # -- the model's frames
 
-    def _small_frames(self, report: Callable[[float], None]) -> FrameFile:
+    def small_frames(self, report: Callable[[float], None]) -> FrameFile:
         """What the model makes of the clip, frame by frame, kept for a job that is resumed."""
         shape = (*self._fit.size, 3)
-        done = self._clip.scratch / "void.done"
-        frames = FrameFile(self._clip.scratch / "void.raw", shape, np.float16)
+        done = self._clip.kept / "void.done"
+        frames = FrameFile(self._clip.kept / "void.raw", shape, np.float16)
         if not done.is_file():
             with explaining_memory(self._model):
                 if self._settings.second_pass:
