@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .api.errors import InputError, JobError, ServerUnreachable, SettingError, VoidError
+from .api.errors import InputError, JobCancelled, JobError, ServerUnreachable, SettingError, VoidError
 from .api.job import Job, JobState
 from .api.shot import Prompt, Settings, Shot
 
@@ -28,6 +28,8 @@ app = typer.Typer(
 )
 keys_app = typer.Typer(help="Keys for servers that other machines can reach.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
+farm_app = typer.Typer(help="Jobs on the render farm.", no_args_is_help=True)
+app.add_typer(farm_app, name="farm")
 
 Plate = Annotated[
     str, typer.Argument(help="The plate: name.%04d.exr, name.####.exr, a folder with one sequence, a movie.")
@@ -578,6 +580,184 @@ def install_nuke(
             home, python or installer.NUKE_PYTHONS, system or [this_system()], wheels and wheels.absolute()
         )
         print(f"installed in {folder}; start Nuke, press Tab in the node graph and type VOID")
+
+
+Fields_ = Annotated[
+    list[str] | None, typer.Option("--set", help="A field, such as priority=60, pool=gpu or limits=void=1. Repeat it.")
+]
+FarmEngine_ = Annotated[
+    str | None,
+    typer.Option("--engine", help="local, openjd, deadlinecloud, deadline, opencue, slurm; the site's if not given."),
+]
+JobFolder = Annotated[Path, typer.Argument(help="The job's version folder.")]
+
+
+@farm_app.command("submit")
+def farm_submit(
+    plate: Annotated[str, typer.Argument(help="The plate, as for `void remove`.")] = "",
+    roto: Annotated[str, typer.Argument(help="The roto.")] = "",
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Folder for the version folder, made at once.")
+    ] = None,
+    batch: Annotated[Path | None, typer.Option(help="A CSV table with plate,roto,out and more: one group.")] = None,
+    farm_engine: FarmEngine_ = None,
+    fields: Fields_ = None,
+    quadmask: Annotated[str | None, typer.Option(help="A quadmask sequence to use instead of reasoning.")] = None,
+    prompt: Scene = "",
+    frames: Frames = None,
+    removal: Annotated[str, typer.Option("--removal", help="The engine that makes the new pixels.")] = _DEFAULT.engine,
+    reasoner: Reasoner = _DEFAULT.reasoner,
+    colorspace: Space = Shot.colorspace,
+    ocio: Ocio = None,
+    server: Annotated[str, typer.Option(help="An inference server on the farm that does the work.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Write the files, and say what would be run.")] = False,
+) -> None:
+    """Submit a shot, or a table of shots, to the farm."""
+    import shlex
+
+    from .farm import site as sites
+    from .farm.submit import Wanted, submit
+    from .farm.submit import batch as read_batch
+
+    site = sites.load()
+    settings = Settings(engine=removal, reasoner=reasoner)
+    if batch:
+        rows = read_batch(batch)
+    elif plate and out:
+        given = {"plate": plate, "roto": roto, "quadmask": quadmask, "prompt": prompt, "frames": frames}
+        rows = [{**{name: value for name, value in given.items() if value}, "out": str(out)}]
+    else:
+        raise SettingError("Name the plate, the roto and -o, or a table with --batch.")
+    wanted = []
+    for row in rows:
+        said: dict[str, Any] = {name: row[name] for name in ("name", "shot", "show", "comment") if name in row}
+        shot = _shot(
+            {"plate": row["plate"], "roto": row["roto"], "quadmask": row.get("quadmask"), "ocio": ocio},
+            prompt=row.get("prompt", ""),
+            frames=row.get("frames"),
+            colorspace=row.get("colorspace", colorspace),
+            settings=settings,
+        )
+        remembered = sites.remembered(Path(shot.plate))
+        chosen = _fields({**site.fields.__dict__, **remembered, **said}, fields or [])
+        wanted.append(Wanted(shot, Path(_absolute(row["out"])), chosen))
+    for job, submission in submit(wanted, site, farm_engine or site.engine, server, dry_run=dry_run):
+        if not dry_run:
+            sites.remember(Path(job.shot.plate), job.fields)
+        for command in submission.commands if dry_run or not submission.ids else []:
+            print(shlex.join(command))
+        numbers = " ".join(f"{stage}={number}" for stage, number in submission.ids.items())
+        print(f"{job.folder}  {numbers}".rstrip())
+
+
+def _fields(known: dict[str, Any], said: list[str]) -> Any:
+    """The fields of a farm job, with what was said on the command line."""
+    from .farm.job import Fields
+
+    values = dict(known)
+    for text in said:
+        name, _, value = text.partition("=")
+        before = getattr(Fields(), name, None)
+        if before is None or not value:
+            raise SettingError(f"{text!r} sets no field; known are {', '.join(Fields().__dict__)}.")
+        try:
+            if isinstance(before, dict):
+                limits = (entry.partition("=") for entry in value.split(","))
+                values[name] = {limit: int(count or 1) for limit, _, count in limits}
+            elif isinstance(before, bool):
+                values[name] = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[value]
+            else:
+                values[name] = type(before)(value)
+        except (ValueError, KeyError):
+            raise SettingError(f"{name} is {value!r}; give {_kind(before)}.") from None
+    return Fields.from_dict(values)
+
+
+def _kind(value: object) -> str:
+    return {bool: "true or false", int: "a whole number", dict: "names with numbers, such as void=1"}.get(
+        type(value), "text"
+    )
+
+
+@farm_app.command("run")
+def farm_run(
+    job: Annotated[Path, typer.Option(help="The job's farm.json.")],
+    stage: Annotated[str, typer.Option(help="The stage.")],
+    task: Annotated[int, typer.Option(help="The task's number in it.")] = 0,
+    path_map: Annotated[Path | None, typer.Option(help="Rules for paths; else the site's.")] = None,
+    progress: Annotated[str, typer.Option(help="How progress is printed: openjd, deadline or plain.")] = "plain",
+    retries: Annotated[int, typer.Option(min=0, help="Attempts after the first.")] = 0,
+) -> None:
+    """Do one task; what farm engines call. Doing it again does no harm."""
+    from .farm import pathmap, site
+    from .farm.job import FarmJob
+    from .farm.run import PROGRESS, STOPPED, printer, run_task
+
+    if progress not in PROGRESS:
+        raise SettingError(f"progress is {progress!r}; take {', '.join(PROGRESS)}.")
+    rules = pathmap.read(path_map) if path_map else list(site.load().path_map)
+    read = FarmJob.read(job)
+    try:
+        warnings = run_task(read, stage, task, rules, printer(progress), retries=retries)
+    except JobCancelled as error:
+        print(f"void: {error}", file=sys.stderr, flush=True)
+        raise typer.Exit(STOPPED) from None
+    except VoidError as error:
+        if progress == "openjd":
+            print(f"openjd_fail: {error}", flush=True)
+        raise
+    for warning in warnings:
+        print(f"warning: {warning}", flush=True)
+    print(f"{stage} {task} done", flush=True)
+
+
+@farm_app.command("status")
+def farm_status(folder: JobFolder) -> None:
+    """Say how a job stands: by its files, and by what the engine says."""
+    from .farm.job import FILE, FarmJob
+    from .farm.run import state
+    from .farm.submit import submitted
+
+    job = FarmJob.read(folder / FILE)
+    said: dict[str, str] = {}
+    try:
+        engine, ids = submitted(job)
+        said = engine.states(ids)
+    except VoidError as error:
+        print(f"void: {error}", file=sys.stderr)
+    for stage, (done, of) in state(job).items():
+        print(f"{stage:<10} {done}/{of} done  {said.get(stage, '')}".rstrip())
+
+
+@farm_app.command("cancel")
+def farm_cancel(folder: JobFolder) -> None:
+    """Stop a job; its finished frames stay, and `void farm again` goes on with it."""
+    from .farm import site
+    from .farm.job import FILE, FarmJob
+    from .farm.submit import submitted
+
+    engine, ids = submitted(FarmJob.read(folder / FILE))
+    engine.cancel(ids, site.load())
+    print(f"{folder} is stopped; go on with: void farm again {folder}")
+
+
+@farm_app.command("again")
+def farm_again(folder: JobFolder, farm_engine: FarmEngine_ = None) -> None:
+    """Hand a job over again, after it failed or was stopped; what is finished is not made again."""
+    import json
+
+    from .farm import site as sites
+    from .farm.engine import Submission
+    from .farm.job import FILE, FarmJob
+    from .farm.submit import RECORD, hand_over
+
+    site = sites.load()
+    job = FarmJob.read(folder / FILE)
+    record = folder / RECORD
+    before = json.loads(record.read_text(encoding="utf-8"))["engine"] if record.is_file() else site.engine
+    submission = Submission()
+    hand_over(job, submission, site, farm_engine or before, job.title)
+    print(f"{job.folder}  {' '.join(f'{stage}={number}' for stage, number in submission.ids.items())}".rstrip())
 
 
 @keys_app.command("new")

@@ -24,7 +24,7 @@ import numpy as np
 from . import __version__, engines, finish, reason, segment
 from .api.errors import JobFailed, SequenceError
 from .api.files import write_atomically
-from .api.job import Progress, Report
+from .api.job import MANIFEST, Progress, Report
 from .api.shot import Shot
 from .imaging import exr
 from .imaging.colour import ColourSpace
@@ -38,7 +38,6 @@ from .quadmask.reasoning import Reasoning
 from .report import Thumbnail, write_report
 from .source import Source, as_exr, open_source, to_be_segmented
 
-MANIFEST = "job.json"
 REASONING = "reasoning.json"
 SCHEMA = 1
 _WORK = ".work"
@@ -131,13 +130,17 @@ class _Course:
         return _WEIGHTS[stage] / sum(_WEIGHTS[name] for name in self.stages)
 
 
+def _first_stages(shot: Shot) -> tuple[str, ...]:
+    return (_READING, _SEGMENTING) if to_be_segmented(shot) else (_READING,)
+
+
 def _stages(shot: Shot) -> tuple[str, ...]:
     """The stages of a job, in order."""
     settings = shot.settings
-    first = [_READING] if not to_be_segmented(shot) else [_READING, _SEGMENTING]
     if settings.only_roto:
-        return (*first, _REPORTING)
-    return (*first, _REASONING, *([] if settings.only_quadmask else [_REWRITING]), _REPORTING)
+        return (*_first_stages(shot), _REPORTING)
+    rewriting = () if settings.only_quadmask else (_REWRITING,)
+    return (*_first_stages(shot), _REASONING, *rewriting, _REPORTING)
 
 
 def run(job_id: str, shot: Shot, folder: Path, report: Report) -> tuple[str, ...]:
@@ -182,7 +185,7 @@ def run_part(
     """
     results = Results(folder)
     engine = engines.load(shot.settings)
-    course = _Course(report, _STAGES_OF[part])
+    course = _Course(report, (*_first_stages(shot), _LAST_STAGE[part]))
     if part is Part.QUADMASK:
         _clear_away(folder)
     elif not results.survey.is_file():
@@ -215,11 +218,11 @@ def run_part(
     return tuple(warnings)
 
 
-_STAGES_OF = {
-    Part.QUADMASK: (_READING, _SEGMENTING, _REASONING),
-    Part.REMOVE: (_READING, _SEGMENTING, _REWRITING),
-    Part.FINISH: (_READING, _SEGMENTING, _REWRITING),
-    Part.REPORT: (_READING, _SEGMENTING, _REPORTING),
+_LAST_STAGE = {
+    Part.QUADMASK: _REASONING,
+    Part.REMOVE: _REWRITING,
+    Part.FINISH: _REWRITING,
+    Part.REPORT: _REPORTING,
 }
 
 

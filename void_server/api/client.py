@@ -16,7 +16,7 @@ import zmq.auth
 
 from .errors import ProtocolError, ServerUnreachable, SettingError
 from .files import digest_of, new_version_folder
-from .job import Job
+from .job import MANIFEST, Job
 from .messages import CHUNK, UNASKED, pack, result, unpack
 from .shot import Shot
 
@@ -166,12 +166,16 @@ class Client:
             tuple(body["reasoners"]),
         )
 
-    def submit(self, shot: Shot, out: str) -> Job:
+    def submit(self, shot: Shot, out: str, *, job_id: Optional[str] = None, reserved: bool = False) -> Job:
         """Submit a shot whose files the server can reach; results go to a new version folder in ``out``.
 
-        Raises :class:`~void_server.api.errors.InputError` where the shot is wrong.
+        With ``reserved`` they go to ``out`` itself, a version folder that was made before. Submitting again with the
+        same ``job_id`` gives the job that it is. Raises :class:`~void_server.api.errors.InputError` where the shot is
+        wrong.
         """
-        return Job.from_dict(self._ask("submit", id=_new_id(), shot=shot.to_dict(), out=out))
+        return Job.from_dict(
+            self._ask("submit", id=job_id or _new_id(), shot=shot.to_dict(), out=out, reserved=reserved)
+        )
 
     def submit_files(self, shot: Shot, files: Mapping[str, Sequence[str]], on_bytes: OnBytes = _ignored) -> Job:
         """Submit a shot with its files, to a server that cannot reach them.
@@ -213,7 +217,7 @@ class Client:
         folder = _version_folder_of(Path(out), job_id)
         total, got = sum(entry["size"] for entry in listed), 0
         # the manifest comes last: where it is, everything is
-        for entry in sorted(listed, key=lambda e: (e["path"] == "job.json", e["path"])):
+        for entry in sorted(listed, key=lambda e: (e["path"] == MANIFEST, e["path"])):
             self._fetch(job_id, entry, folder / entry["path"])
             got += entry["size"]
             on_bytes(got, total)

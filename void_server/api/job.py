@@ -10,6 +10,9 @@ from typing import Any, Callable, Mapping, Optional
 from .errors import VoidError, from_dict
 from .shot import Shot
 
+#: What describes a finished job in its version folder; it is written last.
+MANIFEST = "job.json"
+
 
 class JobState(str, enum.Enum):
     """Where a job stands. ``queued`` and ``running`` jobs are alive, the others have ended."""

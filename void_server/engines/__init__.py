@@ -51,10 +51,14 @@ class Engine(Protocol):
 
 def load(settings: Settings) -> Engine:
     """Make the engine that is asked for. Raises :class:`SettingError` where there is none, or it cannot run here."""
-    for point in entry_points(group=capabilities.ENGINES, name=settings.engine):
+    engine = find(settings.engine)
+    engine.check(settings)
+    return engine
+
+
+def find(name: str) -> Engine:
+    """The engine of that name, whether or not it can run here. Raises :class:`SettingError` where there is none."""
+    for point in entry_points(group=capabilities.ENGINES, name=name):
         engine: Engine = point.load()()
-        engine.check(settings)
         return engine
-    raise SettingError(
-        f"There is no engine {settings.engine!r} here; installed are {', '.join(capabilities.engines())}."
-    )
+    raise SettingError(f"There is no engine {name!r} here; installed are {', '.join(capabilities.engines())}.")

@@ -27,7 +27,7 @@ from ..api.errors import AccessDenied, InputError, JobCancelled, JobFailed, Prot
 from ..api.errors import from_dict as error_from_dict
 from ..api.files import new_version_folder
 from ..api.home import home
-from ..api.job import Job, JobState, Progress
+from ..api.job import MANIFEST, Job, JobState, Progress
 from ..api.messages import MAX_MESSAGE, PROTOCOL, UNASKED, pack, pack_error, unpack
 from ..api.shot import Shot
 from . import transfer
@@ -249,7 +249,8 @@ class Server:
         shot = Shot.from_dict(body["shot"])
         shot, out = await asyncio.to_thread(self._admit, job_id, shot, body)
         now = time.time()
-        job = Job(job_id, JobState.QUEUED, shot, str(new_version_folder(out)), now, now)
+        folder = out if body.get("reserved") else new_version_folder(out)
+        job = Job(job_id, JobState.QUEUED, shot, str(folder), now, now)
         self._store.add(job)
         self._enqueue(job_id)
         return job.to_dict()
@@ -264,6 +265,10 @@ class Server:
             shot, out = Shot.from_dict({**shot.to_dict(), **places}), folder
         else:
             out = below_roots(body["out"], self._config.roots)
+            if body.get("reserved") and (not out.is_dir() or (out / MANIFEST).exists()):
+                raise InputError(
+                    f"{out} is no version folder that waits for its result; submit to the folder above it."
+                )
             shot = check_shot(shot, self._config.roots)
         import_module(self._config.pipeline).inspect(shot)
         return shot, out

@@ -1,0 +1,57 @@
+"""A shot to submit, and a site whose tasks run this checkout."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from void_server import pipeline
+from void_server.api.shot import Settings, Shot
+from void_server.farm.job import Fields
+from void_server.farm.site import Site
+from void_server.farm.submit import Wanted
+from void_server.imaging import exr
+
+VOID = (sys.executable, "-c", "from void_server.cli import main; main()")
+
+
+@pytest.fixture
+def site() -> Site:
+    return Site(command=VOID)
+
+
+@pytest.fixture
+def wanted(shot: Path, tmp_path: Path) -> Callable[..., Wanted]:
+    def make(settings: dict[str, Any] | None = None, **fields: Any) -> Wanted:
+        asked = Shot(str(shot / "plate"), str(shot / "roto"), settings=Settings(**(settings or {})))
+        return Wanted(asked, tmp_path / "out", Fields(**{"frames_per_task": 5, **fields}))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def whole(shot: Path, tmp_path_factory: pytest.TempPathFactory) -> pipeline.Results:
+    """The same shot, done in one piece."""
+    folder = tmp_path_factory.mktemp("whole") / "v001"
+    folder.mkdir()
+    pipeline.run("0123456789ab", Shot(str(shot / "plate"), str(shot / "roto")), folder, lambda _: None)
+    return pipeline.Results(folder)
+
+
+def same(one: pipeline.Results, other: pipeline.Results) -> bool:
+    """Whether all frames of two jobs are equal to the bit, plates and mattes."""
+    files = sorted(path.relative_to(one.folder) for path in one.folder.glob("*/void_*.exr"))
+    assert files == sorted(path.relative_to(other.folder) for path in other.folder.glob("*/void_*.exr"))
+    assert len(files) == 3 * 12
+    for file in files:
+        names = exr.channel_names(one.folder / file)
+        window = exr.windows(one.folder / file)[0]
+        pixels = [exr.read_channels(folder / file, names, window) for folder in (one.folder, other.folder)]
+        if not np.array_equal(*pixels):
+            return False
+    return True

@@ -1,0 +1,83 @@
+"""What every farm engine's translator offers, and what they share."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from ..api.errors import JobFailed, SettingError
+from .job import FarmJob, Fields
+from .site import Site
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What became of a submission: the engine's number of each stage, and the commands that were, or would be, run."""
+
+    ids: dict[str, str] = field(default_factory=dict)
+    commands: list[list[str]] = field(default_factory=list)
+
+
+class FarmEngine(Protocol):
+    """A translator to one engine. It raises SettingError for what is missing or cannot be expressed."""
+
+    #: The fields that the engine has something for; any other must be left as it is.
+    expresses: frozenset[str]
+
+    def submit(self, job: FarmJob, site: Site, group: str, made: Submission, *, dry_run: bool) -> None:
+        """Hand a job over, as one of a ``group``, and note in ``made`` what was done as it is done.
+
+        With ``dry_run`` only the files are written, and the commands noted.
+        """
+
+    def cancel(self, ids: Mapping[str, str], site: Site) -> None:
+        """Stop a job, or the part of it that was handed over."""
+
+    def states(self, ids: Mapping[str, str]) -> dict[str, str]:
+        """The engine's own words for how the stages stand; empty where it cannot be asked."""
+
+
+def check_fields(engine: str, expresses: frozenset[str], fields: Fields) -> None:
+    """Raise :class:`SettingError` naming the first field that is set and that the engine knows nothing of."""
+    default = Fields()
+    for name, value in fields.__dict__.items():
+        if name not in expresses and value != getattr(default, name):
+            raise SettingError(
+                f"{engine} has nothing for the field {name.replace('_', ' ')}, which is {value!r}; leave it empty, or "
+                "take another engine."
+            )
+
+
+def task_command(site: Site, job: FarmJob, stage: str, task: str, progress: str, retries: int = 0) -> list[str]:
+    """The command of one task; ``task`` may be an engine's own word for its number."""
+    words = [*site.command, "farm", "run", "--job", str(job.file), "--stage", stage, "--task", task]
+    words += ["--progress", progress]
+    return [*words, "--retries", str(retries)] if retries else words
+
+
+def environment(site: Site) -> dict[str, str]:
+    """The variables of this machine that tasks need on theirs."""
+    return {name: os.environ[name] for name in site.environment if name in os.environ}
+
+
+def program(name: str, what: str) -> str:
+    """Where a program is. Raises :class:`SettingError` where it is not."""
+    found = shutil.which(name)
+    if not found:
+        raise SettingError(
+            f"{name} is not on this machine's PATH, so nothing can be handed to {what}; install its client."
+        )
+    return found
+
+
+def ask(command: Sequence[str], what: str, **options: Any) -> str:
+    """Run an engine's client and return what it says. Raises :class:`JobFailed` with its last words."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, **options)
+    if done.returncode:
+        said = (done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").splitlines()
+        raise JobFailed(f"{what} refused: {said[-1]}", done.stderr + done.stdout)
+    return done.stdout

@@ -1,0 +1,38 @@
+"""The engine ``local``: this machine does all tasks, one after the other; for trying."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping
+
+from ..api.errors import JobFailed, SettingError
+from .engine import Submission, task_command
+from .job import FarmJob
+from .run import STOPPED
+from .site import Site
+
+
+class Local:
+    """Runs the very commands that a farm would run."""
+
+    expresses = frozenset(("name", "comment", "user", "show", "shot", "frames_per_task", "retries", "department"))
+
+    def submit(self, job: FarmJob, site: Site, group: str, made: Submission, *, dry_run: bool) -> None:
+        """See :class:`void_server.farm.engine.FarmEngine`; returns when all is done."""
+        made.commands.extend(
+            task_command(site, job, stage.name, str(task), "plain", job.fields.retries)
+            for stage in job.stages
+            for task in range(stage.tasks)
+        )
+        for command in [] if dry_run else made.commands:
+            if code := subprocess.call(command, stdin=subprocess.DEVNULL):
+                what = "was stopped" if code == STOPPED else "failed, see above"
+                raise JobFailed(f"A task {what}; go on with: void farm again {job.folder}")
+
+    def cancel(self, ids: Mapping[str, str], site: Site) -> None:
+        """There is nothing to ask."""
+        raise SettingError("A local job is stopped with Ctrl-C where it runs.")
+
+    def states(self, ids: Mapping[str, str]) -> dict[str, str]:
+        """What is done, the files say."""
+        return {}

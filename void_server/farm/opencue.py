@@ -1,0 +1,121 @@
+"""The engine ``opencue``: an outline with a layer for each stage, built and launched by OpenCue's own pyoutline."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from importlib.util import find_spec
+from typing import Any
+
+from ..api.errors import JobFailed, SettingError
+from ..api.files import write_atomically
+from .engine import Submission, environment, task_command
+from .job import GPU, FarmJob
+from .site import Site
+
+
+class OpenCue:
+    """Pool is the facility, group a tag; limits are OpenCue's limits."""
+
+    expresses = frozenset(
+        (
+            *("name", "comment", "user", "show", "shot", "department", "priority", "pool", "group", "limits"),
+            *(
+                "frames_per_task",
+                "suspended",
+                "timeout_minutes",
+                "retries",
+                "cores",
+                "memory_gb",
+                "gpus",
+                "gpu_memory_gb",
+            ),
+        )
+    )
+
+    def submit(self, job: FarmJob, site: Site, group: str, made: Submission, *, dry_run: bool) -> None:
+        """See :class:`void_server.farm.engine.FarmEngine`; a dry run writes the job's specification."""
+        if find_spec("outline") is None:
+            raise SettingError('OpenCue\'s pyoutline is not installed here: pip install "void-nuke[opencue]"')
+        file = job.folder / "opencue.xml"
+        launcher = _launcher(job, site)
+        write_atomically(file, launcher.serialize(use_pycuerun=False))
+        made.commands.append(["opencue", str(file)])
+        if not dry_run:
+            name = _launch(launcher)
+            made.ids.update({stage.name: name for stage in job.stages})
+
+    def cancel(self, ids: Mapping[str, str], site: Site) -> None:
+        """Kill the job."""
+        import opencue.api
+
+        opencue.api.getJob(next(iter(ids.values()))).kill(reason="void farm cancel")
+
+    def states(self, ids: Mapping[str, str]) -> dict[str, str]:
+        """CueGUI says more; the files say what is done."""
+        return {}
+
+
+def _name(text: str) -> str:
+    """A name as OpenCue takes it: three letters or more, no blanks or dashes."""
+    return re.sub(r"\W+", "_", text).strip("_").lower().ljust(3, "_")
+
+
+def outline_of(job: FarmJob, site: Site) -> Any:
+    """The outline; needs pyoutline, and no scheduler."""
+    import outline
+    from outline.modules.shell import Shell
+
+    fields = job.fields
+    # no range here: layers that lie outside it would be left out without a word
+    made = outline.Outline(
+        _name(job.title), show=_name(fields.show or "void"), shot=_name(fields.shot or "shot"), user=fields.user or None
+    )
+    if fields.pool:
+        made.set_facility(fields.pool)
+    layers: dict[str, Any] = {}
+    for stage in job.stages:
+        options: dict[str, Any] = (
+            {"gpus": fields.gpus, "gpu_memory": f"{fields.gpu_memory_gb}g"} if stage.kind == GPU else {}
+        )
+        if fields.timeout_minutes:
+            options["timeout"] = fields.timeout_minutes
+        layer = Shell(
+            _name(stage.name),
+            # OpenCue retries once at most, so the task itself does the rest
+            command=task_command(site, job, stage.name, "#IFRAME#", "plain", fields.retries),
+            range=f"0-{stage.tasks - 1}",
+            cores=fields.cores,
+            memory=f"{fields.memory_gb}g",
+            tags=[tag for tag in ("general", fields.group) if tag],
+            **options,
+        )
+        for name, value in environment(site).items():
+            layer.set_env(name, value)
+        if stage.kind == GPU and fields.limits:
+            layer.set_limits(list(fields.limits))
+        for before in stage.after:
+            layer.depend_all(layers[before])
+        made.add_layer(layer)
+        layers[stage.name] = layer
+    return made
+
+
+def _launcher(job: FarmJob, site: Site) -> Any:
+    import outline.cuerun
+
+    made = outline_of(job, site)
+    launcher = outline.cuerun.OutlineLauncher(made, user=job.fields.user or None)
+    for flag, value in (("priority", job.fields.priority), ("pause", job.fields.suspended), ("maxretries", 1)):
+        launcher.set_flag(flag, value)
+    made.setup()
+    return launcher
+
+
+def _launch(launcher: Any) -> str:
+    """Hand the outline to the scheduler; the job's name there."""
+    try:
+        jobs = launcher.launch(use_pycuerun=False)
+    except Exception as error:  # pycue raises gRPC's errors as they come
+        raise JobFailed(f"OpenCue refused: {error}") from error
+    return str(jobs[0].name())

@@ -1,0 +1,129 @@
+"""The engine ``openjd``: job bundles in Open Job Description (2023-09), which Deadline Cloud and others run.
+
+A bundle is a folder: template, parameter values, asset references. Nothing beyond the base of the specification is
+used, and numbers are written out, so that any service takes it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..api.errors import SettingError
+from ..api.files import write_atomically
+from .engine import Submission, environment
+from .job import GPU, FarmJob, Stage
+from .site import Site
+
+BUNDLE = "openjd"
+# What a running task gets to end by itself, in seconds.
+_NOTICE = 60
+_MEBIBYTES = 1024
+
+
+def template(job: FarmJob, site: Site) -> dict[str, Any]:
+    """The job template."""
+    variables = environment(site)
+    made: dict[str, Any] = {
+        "specificationVersion": "jobtemplate-2023-09",
+        "name": job.title[:128],
+        "description": job.fields.comment or f"VOID: {job.shot.plate}",
+        "parameterDefinitions": [
+            {"name": "FarmJob", "type": "PATH", "objectType": "FILE", "dataFlow": "IN"},
+            {"name": "Folder", "type": "PATH", "objectType": "DIRECTORY", "dataFlow": "OUT"},
+        ],
+        "steps": [_step(job, stage, site) for stage in job.stages],
+    }
+    if variables:
+        made["jobEnvironments"] = [{"name": "VOID", "variables": variables}]
+    return made
+
+
+def parameters(job: FarmJob) -> dict[str, str]:
+    """The values of the template's parameters: paths, so that the engine maps them for other systems."""
+    return {"FarmJob": str(job.file), "Folder": str(job.folder)}
+
+
+def _step(job: FarmJob, stage: Stage, site: Site) -> dict[str, Any]:
+    run = ["farm", "run", "--job", "{{Param.FarmJob}}", "--stage", stage.name, "--task", "{{Task.Param.Task}}"]
+    run += ["--path-map", "{{Session.PathMappingRulesFile}}", "--progress", "openjd"]
+    action: dict[str, Any] = {
+        "command": site.command[0],
+        "args": [*site.command[1:], *run],
+        # the task catches the signal, keeps its finished frames and goes on from them when it runs again
+        "cancelation": {"mode": "NOTIFY_THEN_TERMINATE", "notifyPeriodInSeconds": _NOTICE},
+    }
+    if job.fields.timeout_minutes:
+        action["timeout"] = 60 * job.fields.timeout_minutes
+    step: dict[str, Any] = {
+        "name": stage.name,
+        "hostRequirements": {"amounts": _amounts(job, stage)},
+        "parameterSpace": {
+            "taskParameterDefinitions": [{"name": "Task", "type": "INT", "range": f"0-{stage.tasks - 1}"}]
+        },
+        "script": {"actions": {"onRun": action}},
+    }
+    if stage.after:
+        step["dependencies"] = [{"dependsOn": name} for name in stage.after]
+    return step
+
+
+def _amounts(job: FarmJob, stage: Stage) -> list[dict[str, Any]]:
+    fields = job.fields
+    amounts = [("amount.worker.vcpu", fields.cores), ("amount.worker.memory", fields.memory_gb * _MEBIBYTES)]
+    if stage.kind == GPU:
+        amounts += [("amount.worker.gpu", fields.gpus), ("amount.worker.gpu.memory", fields.gpu_memory_gb * _MEBIBYTES)]
+        amounts += [(f"amount.{limit}", count) for limit, count in fields.limits.items()]
+    return [{"name": name, "min": count} for name, count in amounts]
+
+
+def write_bundle(job: FarmJob, site: Site) -> Path:
+    """Write the bundle below the job's folder; returns its folder."""
+    folder = job.folder / BUNDLE
+    folder.mkdir(exist_ok=True)
+    named = [Path(path) for path in job.shot.paths().values()]
+    assets = {
+        "inputs": {
+            "filenames": sorted({str(path) for path in (job.file, *named) if path.is_file()}),
+            "directories": sorted({str(path if path.is_dir() else path.parent) for path in named}),
+        },
+        "outputs": {"directories": [str(job.folder)]},
+        "referencedPaths": [],
+    }
+    for name, content in (
+        ("template", template(job, site)),
+        (
+            "parameter_values",
+            {"parameterValues": [{"name": name, "value": value} for name, value in parameters(job).items()]},
+        ),
+        ("asset_references", {"assetReferences": assets}),
+    ):
+        write_atomically(folder / f"{name}.json", json.dumps(content, indent=2))
+    return folder
+
+
+class OpenJobDescription:
+    """Writes the bundle; whoever takes OpenJD bundles runs it, ``openjd run`` among them."""
+
+    expresses = frozenset(
+        (
+            *("name", "comment", "user", "show", "shot", "department", "frames_per_task", "limits"),
+            *("timeout_minutes", "cores", "memory_gb", "gpus", "gpu_memory_gb", "retries"),
+        )
+    )
+
+    def submit(self, job: FarmJob, site: Site, group: str, made: Submission, *, dry_run: bool) -> None:
+        """See :class:`void_server.farm.engine.FarmEngine`; nobody takes it, so the command is all."""
+        del group, dry_run
+        given = [word for name, value in parameters(job).items() for word in ("-p", f"{name}={value}")]
+        made.commands.append(["openjd", "run", str(write_bundle(job, site) / "template.json"), *given])
+
+    def cancel(self, ids: Mapping[str, str], site: Site) -> None:
+        """Whoever runs the bundle stops it."""
+        raise SettingError("An OpenJD bundle is stopped where it runs.")
+
+    def states(self, ids: Mapping[str, str]) -> dict[str, str]:
+        """What is done, the files say."""
+        return {}

@@ -1,0 +1,55 @@
+"""Paths under their names on another system, by rules in the form that OpenJD gives them in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+from ..api.errors import SettingError
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What lies below ``source`` there lies below ``destination`` here. ``windows`` says how the source is written."""
+
+    source: str
+    destination: str
+    windows: bool = False
+
+    def apply(self, path: str) -> str | None:
+        """The path here; None where the rule says nothing of it."""
+        kind: type[PurePosixPath | PureWindowsPath] = PureWindowsPath if self.windows else PurePosixPath
+        try:
+            rest = kind(path).relative_to(kind(self.source))
+        except ValueError:
+            return None
+        return str(Path(self.destination, *rest.parts))
+
+
+def read(file: Path) -> list[Rule]:
+    """The rules of a file. Raises :class:`SettingError` naming it."""
+    try:
+        return rules(json.loads(file.read_text(encoding="utf-8") or "{}"))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SettingError(f"The path map {file} cannot be used: {error}") from error
+
+
+def rules(data: Any) -> list[Rule]:
+    """Rules from ``{"path_mapping_rules": [{source_path_format, source_path, destination_path}]}``."""
+    return [
+        Rule(entry["source_path"], entry["destination_path"], entry.get("source_path_format", "POSIX") == "WINDOWS")
+        for entry in data.get("path_mapping_rules", [])
+    ]
+
+
+def translator(given: list[Rule]) -> Callable[[str], str]:
+    """A function from a path there to the path here; of several rules the one with the longest source counts."""
+    ordered = sorted(given, key=lambda rule: len(rule.source), reverse=True)
+
+    def here(path: str) -> str:
+        return next((found for rule in ordered if (found := rule.apply(path)) is not None), path)
+
+    return here

@@ -1,0 +1,174 @@
+"""One task of a farm job: done once, whoever runs it how often; stopped by SIGTERM, it leaves what it has finished."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+
+from ..api.client import Client
+from ..api.errors import InputError, JobCancelled, JobError, VoidError
+from ..api.job import MANIFEST, JobState, Progress
+from ..api.shot import Shot
+from ..imaging import sequence
+from ..pipeline import Part, Results, run_part
+from .job import SERVE, FarmJob
+from .pathmap import Rule, translator
+
+#: The exit code of a task that was told to stop, as shells give it.
+STOPPED = 128 + signal.SIGTERM
+# Seconds before the second attempt; each further one waits twice as long.
+_FIRST_PAUSE = 10.0
+
+PROGRESS = {
+    "openjd": "openjd_progress: {percent:.1f}\nopenjd_status: {words}",
+    "deadline": "Progress: {percent:.0f}%\n{words}",
+    "plain": "{percent:3.0f} % {words}",
+}
+
+
+def run_task(
+    job: FarmJob,
+    stage: str,
+    task: int,
+    rules: list[Rule],
+    say: Callable[[Progress], None],
+    *,
+    retries: int = 0,
+) -> tuple[str, ...]:
+    """Do task number ``task`` of a stage and return warnings. What is done already is not done again.
+
+    An attempt that fails is repeated ``retries`` times, but not where the input is wrong. Raises
+    :class:`~void_server.api.errors.VoidError` or OSError; JobCancelled after SIGTERM.
+    """
+    there = job.stage(stage)
+    if not 0 <= task < there.tasks:
+        raise InputError(f"Stage {stage} has tasks 0 to {there.tasks - 1}, and no {task}.")
+    if (job.folder / MANIFEST).is_file():
+        return ()
+    _see_gpu()
+    shot = job.shot.with_paths(translator(rules))
+    with _stopping(say) as report:
+        for attempt in range(retries + 1):
+            try:
+                if stage == SERVE:
+                    return _served(job, shot, report)
+                return _own(job, Part(stage), task, shot, report)
+            except (InputError, JobCancelled):
+                raise
+            except (VoidError, OSError, MemoryError) as error:
+                if attempt == retries:
+                    raise
+                pause = _FIRST_PAUSE * 2**attempt
+                print(f"attempt {attempt + 1} failed: {error}; again in {pause:g} s", flush=True)
+                _wait(pause, report)
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _own(job: FarmJob, part: Part, task: int, shot: Shot, report: Callable[[Progress], None]) -> tuple[str, ...]:
+    results = Results(job.folder)
+    frames: tuple[int, ...] = ()
+    if part is Part.FINISH:
+        frames = sequence.parse_frames(job.stage(part.value).frames[task])
+        if all(results.plate(frame).is_file() for frame in frames):
+            return ()
+    return run_part(part, job.id, shot, job.folder, report, frames)
+
+
+def _served(job: FarmJob, shot: Shot, report: Callable[[Progress], None]) -> tuple[str, ...]:
+    """Let an inference server do the job, and wait for it."""
+    with Client(job.server, timeout=30) as client:
+        done = client.submit(shot, str(job.folder), job_id=job.id, reserved=True)
+        if done.state.ended and done.state is not JobState.DONE:
+            # an earlier attempt of this task
+            done = client.resume(job.id)
+        try:
+            for done in client.watch(job.id):
+                report(done.progress or Progress("waiting for the server", None, 0.0, None))
+        except JobCancelled:
+            with suppress(VoidError):
+                client.cancel(job.id)
+            raise
+    if done.error:
+        raise done.error
+    if done.state is not JobState.DONE:
+        raise JobError(f"The server stopped job {job.id}; run the task again to go on.")
+    return done.warnings
+
+
+def _wait(seconds: float, report: Callable[[Progress], None]) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        report(Progress("waiting to try again", None, 0.0, None))
+        time.sleep(min(0.5, seconds))
+
+
+def _see_gpu() -> None:
+    """OpenCue tells a task its GPUs in a variable of its own."""
+    if given := os.environ.get("CUE_GPU_CORES"):
+        os.environ.setdefault("CUDA_VISIBLE_DEVICES", given)
+
+
+@contextmanager
+def _stopping(say: Callable[[Progress], None]) -> Iterator[Callable[[Progress], None]]:
+    """A report that raises JobCancelled once SIGTERM has come."""
+    told = False
+
+    def stop(_: int, __: FrameType | None) -> None:
+        nonlocal told
+        told = True
+
+    def report(progress: Progress) -> None:
+        if told:
+            raise JobCancelled("The farm stopped the task; finished frames are kept, and it goes on from them.")
+        say(progress)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield report
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def printer(form: str) -> Callable[[Progress], None]:
+    """Prints progress as an engine reads it, when there is something new, and at least every minute."""
+    last: tuple[int, str] = (-1, "")
+    when = 0.0
+
+    def say(progress: Progress) -> None:
+        nonlocal last, when
+        now = int(100 * progress.fraction), progress.stage
+        if now == last and time.monotonic() - when < 60:
+            return
+        last, when = now, time.monotonic()
+        frame = f", frame {progress.frame}" if progress.frame is not None else ""
+        print(PROGRESS[form].format(percent=100 * progress.fraction, words=progress.stage + frame), flush=True)
+
+    return say
+
+
+def state(job: FarmJob) -> dict[str, tuple[int, int]]:
+    """How many tasks of each stage are done, and of how many, by the files that are there."""
+    results = Results(job.folder)
+    over = (job.folder / MANIFEST).is_file()
+    done: dict[str, tuple[int, int]] = {}
+    for stage in job.stages:
+        if over:
+            count = stage.tasks
+        elif stage.name == Part.FINISH.value:
+            chunks = [sequence.parse_frames(frames) for frames in stage.frames]
+            count = sum(all(results.plate(frame).is_file() for frame in chunk) for chunk in chunks)
+        else:
+            count = int((results.work / f"warnings_{stage.name}.json").is_file())
+        done[stage.name] = count, stage.tasks
+    return done
+
+
+def failure(error: BaseException) -> int:
+    """The exit code of a task that ended with ``error``."""
+    if isinstance(error, JobCancelled):
+        return STOPPED
+    return 2 if isinstance(error, InputError) else 1

@@ -1,0 +1,127 @@
+"""Submitting, following and stopping jobs on whichever engine."""
+
+from __future__ import annotations
+
+import csv
+import getpass
+import json
+import shutil
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..api.errors import SettingError, VoidError
+from ..api.files import write_atomically
+from ..api.shot import Shot
+from .deadline import Deadline
+from .deadlinecloud import DeadlineCloud
+from .engine import FarmEngine, Submission, check_fields
+from .job import FarmJob, Fields, plan
+from .local import Local
+from .opencue import OpenCue
+from .openjd import OpenJobDescription
+from .site import Site
+from .slurm import Slurm
+
+ENGINES: dict[str, FarmEngine] = {
+    "local": Local(),
+    "openjd": OpenJobDescription(),
+    "deadlinecloud": DeadlineCloud(),
+    "deadline": Deadline(),
+    "opencue": OpenCue(),
+    "slurm": Slurm(),
+}
+RECORD = "farm_submitted.json"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A shot to submit: where its versions go, and what is said of it."""
+
+    shot: Shot
+    out: Path
+    fields: Fields
+
+
+def engine_named(name: str) -> FarmEngine:
+    """The engine of that name. Raises :class:`SettingError`."""
+    if name not in ENGINES:
+        raise SettingError(f"There is no farm engine {name!r}; take {', '.join(ENGINES)}.")
+    return ENGINES[name]
+
+
+def submit(
+    wanted: Sequence[Wanted], site: Site, engine: str, server: str = "", *, dry_run: bool = False
+) -> list[tuple[FarmJob, Submission]]:
+    """Plan all shots and hand them over as one group.
+
+    Nothing is handed over, and no folder stays, where any of them is wrong. Raises VoidError.
+    """
+    translator = engine_named(engine)
+    for one in wanted:
+        check_fields(engine, translator.expresses, one.fields)
+    made: list[tuple[FarmJob, Submission]] = []
+    try:
+        for one in wanted:
+            fields = one.fields if one.fields.user else replace(one.fields, user=getpass.getuser())
+            made.append((plan(one.shot, fields, one.out, server), Submission()))
+        first = made[0][0].title
+        group = first if len(made) == 1 else f"{first} and {len(made) - 1} more"
+        for job, submission in made:
+            hand_over(job, submission, site, engine, group, dry_run=dry_run)
+    except VoidError:
+        for job, submission in made:
+            # what this machine has done itself is worth keeping
+            if engine != "local":
+                _take_back(job, submission, translator, site)
+        raise
+    return made
+
+
+def hand_over(
+    job: FarmJob, submission: Submission, site: Site, engine: str, group: str, *, dry_run: bool = False
+) -> None:
+    """Hand one job to an engine, and note its numbers there beside it."""
+    engine_named(engine).submit(job, site, group, submission, dry_run=dry_run)
+    if not dry_run:
+        record = {"engine": engine, "ids": submission.ids}
+        write_atomically(job.folder / RECORD, json.dumps(record, indent=2))
+
+
+def _take_back(job: FarmJob, submission: Submission, translator: FarmEngine, site: Site) -> None:
+    """Leave nothing of a submission that failed on its way."""
+    with suppress(VoidError):
+        if submission.ids:
+            translator.cancel(submission.ids, site)
+    shutil.rmtree(job.folder, ignore_errors=True)
+
+
+def submitted(job: FarmJob) -> tuple[FarmEngine, dict[str, str]]:
+    """The engine that a job was handed to, and its numbers there. Raises :class:`SettingError`."""
+    file = job.folder / RECORD
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+        return engine_named(record["engine"]), dict(record["ids"])
+    except (OSError, ValueError, KeyError) as error:
+        raise SettingError(f"{job.folder} was not submitted to a farm ({file.name} is not there).") from error
+
+
+def batch(file: Path) -> list[dict[str, str]]:
+    """The rows of a table of shots (CSV with a heading). Raises :class:`SettingError` naming file and line."""
+    try:
+        with open(file, newline="", encoding="utf-8-sig") as lines:
+            rows = list(csv.DictReader(lines))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise SettingError(f"The table {file} cannot be read: {error}") from error
+    known = {"plate", "roto", "out", "quadmask", "prompt", "frames", "colorspace", "name", "shot", "show", "comment"}
+    for number, row in enumerate(rows, 2):
+        wrong = sorted(str(name) for name in row if name not in known)
+        if wrong:
+            raise SettingError(f"{file}: there is no column {wrong[0]!r}; known are {', '.join(sorted(known))}.")
+        lacking = [name for name in ("plate", "roto", "out") if not row.get(name)]
+        if lacking:
+            raise SettingError(f"{file}, line {number}: the {lacking[0]} is not named.")
+    if not rows:
+        raise SettingError(f"{file} has no shots; write a heading with plate,roto,out, and a line for each.")
+    return [{name: value for name, value in row.items() if value} for row in rows]
