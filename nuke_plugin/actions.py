@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
@@ -148,16 +149,50 @@ def _start(void: VoidNode, *, only_quadmask: bool) -> None:
         void.renew_id()
     if session.alive(void):
         raise InputError(f"{void.name} is at work already; stop it first, or use a second node.")
-    _check_edition()
-    _check_inputs(void)
+    check_ready(void)
     frames = void.frames()
-    prompts = _prompts(void)
     out = output_folder(void)
     address = address_of(void)
     upload = _is_upload(void)
     info = check_server(address, out)
     if info is not None:
         void.offer({k.ENGINE: info.engines, k.REASONER: info.reasoners})
+    prepared = prepare(void, out, only_quadmask=only_quadmask)
+    orders = [
+        Order(
+            node=void.id,
+            view=one.view,
+            shot=one.shot,
+            out=one.out,
+            source=prepared.source,
+            files=_files(one.shot, one.exported, frames) if upload else None,
+        )
+        for one in prepared.shots
+    ]
+    session.submit(void, orders, address)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A node's shots, one for each view that has a folder of its own, and the hash of what they were exported from."""
+
+    shots: tuple[PreparedShot, ...]
+    source: str
+
+
+@dataclass(frozen=True)
+class PreparedShot:
+    """A shot, what was exported for it, and the folder for its version; ``view`` is empty where there is one only."""
+
+    view: str
+    shot: Shot
+    out: str
+    exported: Exported
+
+
+def prepare(void: VoidNode, out: Path, *, only_quadmask: bool) -> Prepared:
+    """Export what a node's job needs, and describe it. Raises VoidError."""
+    frames, prompts = void.frames(), _prompts(void)
     space, ocio = colour.working_space(void.text(k.COLORSPACE))
     views = list(nuke.views())
     exported = {view: export(void, out, frames, view) for view in views}
@@ -165,7 +200,7 @@ def _start(void: VoidNode, *, only_quadmask: bool) -> None:
     version = new_version_folder(out) if len(views) > 1 else None
     source = " ".join(sorted({found.key for found in exported.values()}))
     found = _own_quadmask(void, source) if not only_quadmask else None
-    orders = []
+    shots = []
     for view, files in exported.items():
         quadmask = files.quadmask.pattern if files.quadmask else found.quadmask(view) if found else None
         shot = Shot(
@@ -179,17 +214,14 @@ def _start(void: VoidNode, *, only_quadmask: bool) -> None:
             ocio=ocio,
             settings=_shot_settings(void, only_quadmask),
         )
-        orders.append(
-            Order(
-                node=void.id,
-                view=view if version else "",
-                shot=shot,
-                out=str(version / view if version else out),
-                source=source,
-                files=_files(shot, files, frames) if upload else None,
-            )
-        )
-    session.submit(void, orders, address)
+        shots.append(PreparedShot(view if version else "", shot, str(version / view if version else out), files))
+    return Prepared(tuple(shots), source)
+
+
+def check_ready(void: VoidNode) -> None:
+    """Raise VoidError where this Nuke, or what the node is connected to, does not allow a job."""
+    _check_edition()
+    _check_inputs(void)
 
 
 def _check_edition() -> None:
@@ -306,25 +338,20 @@ def _quoted(word: str) -> str:
     return f'"{word}"' if " " in word else word
 
 
-def submit_to_farm(void: VoidNode) -> str:
-    """Hand the node to the studio's farm; gives the sentence that the studio's hook answers."""
+def submit_by_hook(void: VoidNode) -> Optional[str]:
+    """Hand the node to the studio's own hook; the sentence that it answers, None where there is no hook."""
+    if hooks.hook(settings.load().hooks, hooks.SUBMIT_TO_FARM) is None:
+        return None
     command = command_line(void)
     nuke.scriptSave()
-    frames = void.frames()
     context = {
         "script": script_path(),
         "node": void.name,
         "command": command,
-        "frames": _frames_text(frames),
+        "frames": _frames_text(void.frames()),
         "settings": _shot_settings(void, only_quadmask=not void.has(k.REMOVE)),
     }
-    answer = hooks.call(settings.load().hooks, hooks.SUBMIT_TO_FARM, context)
-    if answer is None:
-        raise SettingError(
-            "No farm is set up: a pipeline engineer adds the function submit_to_farm to the hooks file that the VOID "
-            "settings name. Any farm can run what Copy command line gives."
-        )
-    return answer
+    return hooks.call(settings.load().hooks, hooks.SUBMIT_TO_FARM, context)
 
 
 def tell(error: VoidError, void: Optional[VoidNode] = None) -> None:

@@ -16,7 +16,7 @@ from .voidnode import VoidNode
 
 
 def _farm(void: VoidNode) -> None:
-    nuke.message(actions.submit_to_farm(void))
+    menu_commands.submit([void])
 
 
 def _copy_command(void: VoidNode) -> None:

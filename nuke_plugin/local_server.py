@@ -55,7 +55,7 @@ def start(settings: Settings, address: str, out: str) -> bool:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env=_environment(),
+                env=environment(),
                 creationflags=_DETACHED,
                 start_new_session=True,
             )
@@ -66,7 +66,7 @@ def start(settings: Settings, address: str, out: str) -> bool:
     return True
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Without what Nuke sets for its own Python, which would break another one."""
     own = ("PYTHONHOME", "PYTHONPATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
     return {name: value for name, value in os.environ.items() if name not in own}

@@ -43,13 +43,32 @@ def documentation() -> None:
 def submit_selected() -> None:
     """Hand every selected VOID node to the farm."""
     chosen = [VoidNode(node) for node in nuke.selectedNodes() if is_void(node)]
-    if not chosen:
+    if chosen:
+        submit(chosen)
+    else:
         nuke.message("Select the VOID nodes to submit first.")
-        return
+
+
+def submit(nodes: list[VoidNode]) -> None:
+    """Hand nodes to the farm: by the studio's hook where there is one, else by the dialog."""
     answers = []
-    for void in chosen:
-        try:
-            answers.append(f"{void.name}: {actions.submit_to_farm(void)}")
-        except VoidError as error:
-            answers.append(f"{void.name}: {error}")
+    try:
+        for void in nodes:
+            answer = actions.submit_by_hook(void)
+            if answer is None:
+                _open_farm_dialog(nodes)
+                return
+            answers.append(f"{void.name}: {answer}")
+    except VoidError as error:
+        answers.append(str(error))
     nuke.message("\n".join(answers))
+
+
+def _open_farm_dialog(nodes: list[VoidNode]) -> None:
+    from . import farm
+    from .ui.farm_dialog import FarmDialog
+
+    farm.check_script()
+    if not nuke.GUI:
+        raise VoidError("The farm dialog needs Nuke's window; without one use: void farm submit")
+    FarmDialog(nodes, farm.engines()).exec_()

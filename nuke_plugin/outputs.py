@@ -13,6 +13,7 @@ from void_server.api.errors import SettingError
 
 _VERSION_IN_NAME = re.compile(r"[._-]?v\d+$", re.IGNORECASE)
 _MANIFEST = "job.json"
+_ON_FARM = "farm.json"
 
 
 def output_folder(template: str, script: str, node: str) -> Path:
@@ -49,7 +50,10 @@ def output_folder(template: str, script: str, node: str) -> Path:
 
 @dataclass(frozen=True)
 class Result:
-    """A finished version: its folder, its views (none: one for all), its frames, and whether it has a plate."""
+    """A version: its folder, its views (none: one for all), its frames, and whether it has a plate.
+
+    A version on a farm is one from its submission on; its frames come one after the other.
+    """
 
     folder: Path
     views: tuple[str, ...]
@@ -86,8 +90,9 @@ class Result:
 
 
 def result_in(folder: Path) -> Optional[Result]:
-    """The finished version in ``folder``, None where it is not finished in every view."""
-    manifests = [folder / _MANIFEST] if (folder / _MANIFEST).is_file() else sorted(folder.glob(f"*/v001/{_MANIFEST}"))
+    """The version in ``folder``, None where it is neither finished nor on a farm in every view."""
+    own = _described(folder)
+    manifests = [own] if own else [one for path in sorted(folder.glob("*/v001")) if (one := _described(path))]
     views = tuple(manifest.parents[1].name for manifest in manifests if manifest.parent != folder)
     started = {path.parent.name for path in folder.glob("*/v001")}
     if not manifests or started - set(views):
@@ -102,7 +107,12 @@ def result_in(folder: Path) -> Optional[Result]:
     return Result(folder, views, min(frames), max(frames), has_plate)
 
 
+def _described(folder: Path) -> Optional[Path]:
+    """What describes a version: its manifest, or what was submitted to a farm."""
+    return next((folder / name for name in (_MANIFEST, _ON_FARM) if (folder / name).is_file()), None)
+
+
 def results(out: Path) -> list[Result]:
-    """The finished versions in an output folder, the oldest first."""
+    """The versions in an output folder, the oldest first."""
     folders = sorted(out.glob("v[0-9][0-9][0-9]*")) if out.is_dir() else []
     return [found for found in map(result_in, folders) if found]

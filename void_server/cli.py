@@ -600,6 +600,9 @@ def farm_submit(
         Path | None, typer.Option("-o", "--out", help="Folder for the version folder, made at once.")
     ] = None,
     batch: Annotated[Path | None, typer.Option(help="A CSV table with plate,roto,out and more: one group.")] = None,
+    jobs: Annotated[Path | None, typer.Option(help="Shots as JSON, as the Nuke plugin writes them.")] = None,
+    script: Annotated[Path | None, typer.Option(help="Beside which the fields are remembered; else the plate.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it for programs.")] = False,
     farm_engine: FarmEngine_ = None,
     fields: Fields_ = None,
     quadmask: Annotated[str | None, typer.Option(help="A quadmask sequence to use instead of reasoning.")] = None,
@@ -613,41 +616,95 @@ def farm_submit(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write the files, and say what would be run.")] = False,
 ) -> None:
     """Submit a shot, or a table of shots, to the farm."""
+    import json
     import shlex
 
     from .farm import site as sites
+    from .farm.job import Fields
     from .farm.submit import Wanted, submit
     from .farm.submit import batch as read_batch
 
     site = sites.load()
-    settings = Settings(engine=removal, reasoner=reasoner)
-    if batch:
-        rows = read_batch(batch)
-    elif plate and out:
-        given = {"plate": plate, "roto": roto, "quadmask": quadmask, "prompt": prompt, "frames": frames}
-        rows = [{**{name: value for name, value in given.items() if value}, "out": str(out)}]
+    if jobs:
+        rows = json.loads(jobs.read_text(encoding="utf-8"))
+        wanted = [
+            Wanted(
+                Shot.from_dict(row["shot"]),
+                Path(row["out"]),
+                Fields.from_dict({**site.fields.__dict__, **row["fields"]}),
+            )
+            for row in rows
+        ]
     else:
-        raise SettingError("Name the plate, the roto and -o, or a table with --batch.")
-    wanted = []
-    for row in rows:
-        said: dict[str, Any] = {name: row[name] for name in ("name", "shot", "show", "comment") if name in row}
-        shot = _shot(
-            {"plate": row["plate"], "roto": row["roto"], "quadmask": row.get("quadmask"), "ocio": ocio},
-            prompt=row.get("prompt", ""),
-            frames=row.get("frames"),
-            colorspace=row.get("colorspace", colorspace),
-            settings=settings,
-        )
-        remembered = sites.remembered(Path(shot.plate))
-        chosen = _fields({**site.fields.__dict__, **remembered, **said}, fields or [])
-        wanted.append(Wanted(shot, Path(_absolute(row["out"])), chosen))
-    for job, submission in submit(wanted, site, farm_engine or site.engine, server, dry_run=dry_run):
+        given = {"plate": plate, "roto": roto, "quadmask": quadmask, "prompt": prompt, "frames": frames}
+        if not batch and not (plate and out):
+            raise SettingError("Name the plate, the roto and -o, or a table with --batch.")
+        settings = Settings(engine=removal, reasoner=reasoner)
+        one = {**{name: value for name, value in given.items() if value}, "out": str(out)}
+        wanted = [
+            _wanted(row, site, script, fields or [], settings, colorspace, ocio)
+            for row in (read_batch(batch) if batch else [one])
+        ]
+    made = submit(wanted, site, farm_engine or site.engine, server, dry_run=dry_run)
+    for job, submission in made:
         if not dry_run:
-            sites.remember(Path(job.shot.plate), job.fields)
+            sites.remember(script or Path(job.shot.plate), job.fields)
+        if as_json:
+            continue
         for command in submission.commands if dry_run or not submission.ids else []:
             print(shlex.join(command))
         numbers = " ".join(f"{stage}={number}" for stage, number in submission.ids.items())
         print(f"{job.folder}  {numbers}".rstrip())
+    if as_json:
+        print(json.dumps([{"folder": str(job.folder), "ids": submission.ids} for job, submission in made]))
+
+
+def _wanted(
+    row: dict[str, str],
+    site: Any,
+    script: Path | None,
+    said: list[str],
+    settings: Settings,
+    colorspace: str,
+    ocio: Path | None,
+) -> Any:
+    """A shot to submit, from a row of a table or the command line."""
+    from .farm import site as sites
+    from .farm.submit import Wanted
+
+    named: dict[str, Any] = {name: row[name] for name in ("name", "shot", "show", "comment") if name in row}
+    shot = _shot(
+        {"plate": row["plate"], "roto": row.get("roto"), "quadmask": row.get("quadmask"), "ocio": ocio},
+        prompt=row.get("prompt", ""),
+        frames=row.get("frames"),
+        colorspace=row.get("colorspace", colorspace),
+        settings=settings,
+    )
+    remembered = sites.remembered(script or Path(shot.plate))
+    chosen = _fields({**site.fields.__dict__, **remembered, **named}, said)
+    return Wanted(shot, Path(_absolute(row["out"])), chosen)
+
+
+@farm_app.command("engines")
+def farm_engines(
+    script: Annotated[Path | None, typer.Option(help="Whose remembered fields to give.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it for programs.")] = False,
+) -> None:
+    """List the farm engines, and the fields that each has something for."""
+    import json
+
+    from .farm import site as sites
+    from .farm.job import Fields
+    from .farm.submit import ENGINES
+
+    site = sites.load()
+    fields = Fields.from_dict({**site.fields.__dict__, **(sites.remembered(script) if script else {})})
+    expresses = {name: sorted(engine.expresses) for name, engine in ENGINES.items()}
+    if as_json:
+        print(json.dumps({"engine": site.engine, "expresses": expresses, "fields": fields.__dict__}))
+        return
+    for name, known in expresses.items():
+        print(f"{name:<14} {', '.join(known)}" + ("  (the site's)" if name == site.engine else ""))
 
 
 def _fields(known: dict[str, Any], said: list[str]) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -154,3 +155,96 @@ def test_the_panel_opens_from_the_menu(application, plugin):
     assert isinstance(pane.panels[0].widget, JobsPanel)
     nuke.standin.panes.clear()
     nuke.menu("Nuke").findItem("VOID").findItem("VOID Jobs").invoke()
+
+
+# -- the farm
+
+
+@pytest.fixture
+def farm_ready(application, plugin, tmp_path, monkeypatch):
+    import json
+
+    from nuke_plugin import settings
+
+    command = [os.environ.get("VOID_TEST_PYTHON", sys.executable), "-c", "from void_server.cli import main; main()"]
+    settings.save_user({"server_command": [*command, "serve"]})
+    site = tmp_path / "site.json"
+    site.write_text(json.dumps({"engine": "openjd", "fields": {"department": "comp", "limits": {"void": 1}}}))
+    monkeypatch.setenv("VOID_FARM_SETTINGS", str(site))
+    monkeypatch.setenv("PYTHONPATH", "")
+    return command
+
+
+@pytest.fixture
+def inputs(plugin, sample):
+    return read_node(sample / "plate"), read_node(sample / "roto")
+
+
+def dialog_for(*nodes):
+    from nuke_plugin import farm
+    from nuke_plugin.ui.farm_dialog import FarmDialog
+    from nuke_plugin.voidnode import VoidNode
+
+    dialog = FarmDialog([VoidNode(node) for node in nodes], farm.engines())
+    dialog.show()
+    return dialog
+
+
+@pytest.mark.skipif(
+    sys.version_info < (3, 10), reason="the command runs in the server's Python, which is 3.10 or newer"
+)
+def test_nodes_go_to_the_farm_and_show_their_frames_as_they_come(inputs, farm_ready):
+    import subprocess
+
+    first, second = void_remove(*inputs), void_remove(*inputs)
+    dialog = dialog_for(first, second)
+    assert dialog._engine.currentText() == "openjd"
+    assert dialog._widgets["department"].text() == "comp"
+    assert dialog._widgets["limits"].text() == "void=1"
+    assert not dialog._widgets["pool"].isEnabled()
+    keep(dialog, "farm_dialog")
+    dialog._widgets["frames_per_task"].setValue(12)
+    dialog._widgets["comment"].setText("tonight, please")
+    dialog.submit()
+    assert len(dialog.folders) == 2, dialog._answer.text()
+    for node, folder in zip((first, second), dialog.folders):
+        assert node["result"].value() == Path(folder).name
+        assert node.node("ResultPlate")["file"].value().startswith(folder)
+        assert "On the farm" in node["status"].value()
+        assert (Path(folder) / "openjd" / "template.json").is_file()
+    assert '"comment": "tonight, please"' in (Path(dialog.folders[0]) / "farm.json").read_text()
+    for stage in ("quadmask", "finish", "report"):
+        job = str(Path(dialog.folders[0]) / "farm.json")
+        subprocess.run([*farm_ready, "farm", "run", "--job", job, "--stage", stage], check=True, capture_output=True)
+    from nuke_plugin.outputs import result_in
+
+    done = result_in(Path(dialog.folders[0]))
+    assert (done.first, done.last, done.has_plate) == (1001, 1012, True)
+    # what was chosen is there the next time
+    again = dialog_for(first)
+    assert again._widgets["frames_per_task"].value() == 12
+
+
+@pytest.mark.skipif(
+    sys.version_info < (3, 10), reason="the command runs in the server's Python, which is 3.10 or newer"
+)
+def test_the_farm_dialog_says_what_is_wrong_and_stays(inputs, farm_ready, monkeypatch):
+    node = void_remove(*inputs)
+    dialog = dialog_for(node)
+    dialog._engine.setCurrentText("slurm")
+    assert dialog._widgets["pool"].isEnabled()
+    assert not dialog._widgets["secondary_pool"].isEnabled()
+    monkeypatch.setenv("PATH", "/nonexistent")
+    dialog.submit()
+    assert dialog.folders == []
+    assert "sbatch is not on this machine's PATH" in dialog._answer.text()
+    dialog._widgets["limits"].setText("void=many")
+    dialog.submit()
+    assert "Write limits like" in dialog._answer.text()
+
+
+def test_an_unsaved_script_cannot_go_to_the_farm(inputs, application):
+    node = void_remove(*inputs)
+    nuke.root()["name"].setValue("")
+    press(node, "farm_submit")
+    assert "save it first" in nuke.standin.messages[-1]

@@ -117,6 +117,7 @@ class FarmJob:
     stages: tuple[Stage, ...]
     folder: Path
     server: str = ""
+    frames: tuple[int, ...] = ()
 
     @property
     def file(self) -> Path:
@@ -143,6 +144,8 @@ class FarmJob:
             "fields": dataclasses.asdict(self.fields),
             "stages": [dataclasses.asdict(stage) for stage in self.stages],
             "server": self.server,
+            # with these, Nuke can show the version while it is on its way
+            "frames": list(self.frames),
         }
         write_atomically(self.file, json.dumps(data, indent=2))
 
@@ -158,7 +161,8 @@ class FarmJob:
                 Stage(s["name"], s["kind"], s["tasks"], tuple(s["after"]), tuple(s["frames"])) for s in data["stages"]
             )
             shot, fields = Shot.from_dict(data["shot"]), Fields.from_dict(data["fields"])
-            return cls(data["id"], shot, fields, stages, file.absolute().parent, data["server"])
+            frames = tuple(data["frames"])
+            return cls(data["id"], shot, fields, stages, file.absolute().parent, data["server"], frames)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise SettingError(f"{file} is no farm job that can be read: {error}") from error
 
@@ -174,7 +178,7 @@ def plan(shot: Shot, fields: Fields, out: Path, server: str = "") -> FarmJob:
         raise SettingError("A roto alone is no job for a farm; use: void segment")
     stages = _served() if server else _own(shot, frames, fields.frames_per_task, wants_gpu)
     folder = new_version_folder(out)
-    job = FarmJob(secrets.token_hex(6), shot, fields, stages, folder, server)
+    job = FarmJob(secrets.token_hex(6), shot, fields, stages, folder, server, frames)
     job.write()
     return job
 
