@@ -18,6 +18,7 @@ from void_server import pipeline
 from void_server.api.errors import ImageError, InputError, JobCancelled, SequenceError, SettingError
 from void_server.api.job import Progress
 from void_server.api.shot import Settings, Shot
+from void_server.course import all_stages
 from void_server.finish import MATTE_CHANNELS
 from void_server.imaging import exr, sequence
 from void_server.imaging.colour import Curve
@@ -94,7 +95,7 @@ def test_manifest_report_and_no_leftovers(shot: Path, done: pipeline.Results) ->
     manifest = json.loads((done.folder / "job.json").read_text())
     assert manifest["frames"] == list(frames_of(shot))
     assert Shot.from_dict(manifest["shot"]) == shot_of(shot)
-    assert set(manifest["timings"]) == set(pipeline._stages(shot_of(shot)))
+    assert set(manifest["timings"]) == set(all_stages(shot_of(shot)))
     page = (done.folder / "report" / "report.html").read_text()
     assert "<script" not in page
     assert "http" not in page.split("base64")[0]

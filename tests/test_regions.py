@@ -14,12 +14,15 @@ import pytest
 from void_server import pipeline
 from void_server.api.errors import SettingError
 from void_server.api.shot import Settings, Shot
+from void_server.course import Course, all_stages
+from void_server.engines.cleanplate import CleanPlate
 from void_server.imaging import exr, movie
 from void_server.quadmask import classes
 from void_server.quadmask.analysis import Analysis, Moving, Place, Thing, read_answer, read_file
 from void_server.quadmask.reasoning import Mask
 from void_server.quadmask.regions import find
 from void_server.quadmask.segmentation.grabcut import GrabCut
+from void_server.work import open_work
 
 SIZE = (90, 160)
 FRAMES = tuple(range(1001, 1011))
@@ -206,10 +209,10 @@ def test_cells_make_the_quadmask_blocky_and_only_then(shot: Path, tmp_path: Path
 
 def test_the_scene_becomes_the_prompt(shot: Path, tmp_path: Path) -> None:
     results = job(shot, {"scene": "An empty room."}, tmp_path)
-    asked = Shot("p", "r")
-    assert pipeline._with_found_prompt(asked, results).prompt == "An empty room."
-    given = Shot("p", "r", prompt="A room.")
-    assert pipeline._with_found_prompt(given, results).prompt == "A room."
+    for prompt, expected in (("", "An empty room."), ("A room.", "A room.")):
+        asked = Shot(str(shot / "plate"), str(shot / "roto"), prompt=prompt)
+        course = Course(lambda _: None, all_stages(asked))
+        assert open_work(asked, CleanPlate(), results, course).clip().prompt == expected
 
 
 @pytest.mark.parametrize(

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from .api.errors import JobFailed, SettingError
+from .api.files import write_atomically
 from .api.shot import Settings, Shot
 from .imaging.footage import Footage
-from .quadmask import analysts, image_reasoner, question, regions, segmentation
+from .imaging.parallel import in_order
+from .imaging.sequence import Sequence
+from .imaging.window import Window
+from .quadmask import REASONERS, analysts, classes, image_reasoner, question, regions, segmentation
 from .quadmask.analysis import Analysis, read_answer, read_file
+from .quadmask.grid import Grid, in_cells
 from .quadmask.reasoning import Reasoning
+from .work import Work
+
+#: The quadmask of a frame, in a window.
+Codes = Callable[[int, Window], classes.Quadmask]
 
 #: How often a model may answer before a malformed answer is the end of it.
 _ANSWERS = 2
@@ -20,8 +32,6 @@ FILE, IMAGE, NONE = "file", "image", "none"
 
 def check(shot: Shot) -> None:
     """Raise :class:`SettingError` where the reasoner is not known, or what it needs is not here."""
-    from .quadmask import REASONERS
-
     settings = shot.settings
     if settings.reasoner not in REASONERS:
         raise SettingError(f"There is no reasoner {settings.reasoner!r} here; installed are {', '.join(REASONERS)}.")
@@ -33,6 +43,56 @@ def check(shot: Shot) -> None:
         _read(shot)
     if shot.prompts or settings.only_roto or settings.reasoner in (*analysts.NAMES, FILE):
         segmentation.choose(settings.segmenter, settings.device)
+
+
+def write_quadmask(work: Work) -> list[str]:
+    """Write the quadmask of every frame that has none yet, and why each region is in it; and give warnings."""
+    results, course = work.results, work.course
+    missing = [frame for frame in work.frames if not results.quadmask(frame).is_file()]
+    if not missing:
+        return list(results.told().get("warnings", []))
+    if work.source.quadmask is not None:
+        codes, warnings = _given(work.source.quadmask), []
+    else:
+        found = reason(work.shot, work.footage, results.work, lambda share: course.at(0.8 * share))
+        codes, warnings = _found(work, found), found.warnings
+        if found.answer:
+            write_atomically(results.folder / "answer.txt", found.answer)
+        write_atomically(results.reasoning, json.dumps(found.to_dict(work.frames), indent=2))
+
+    def write(frame: int) -> None:
+        window = work.plate_window(frame)
+        values = (codes(frame, window) / np.float32(255)).astype(np.float16)
+        work.write(results.quadmask(frame), values[..., None], ("Y",), window)
+
+    for done, (frame, _) in enumerate(in_order(write, missing)):
+        course.at(0.8 + 0.2 * (done + 1) / len(missing), frame)
+    return warnings
+
+
+def _given(quadmask: Sequence) -> Codes:
+    return lambda frame, window: classes.read(quadmask.path(frame), window)
+
+
+def _found(work: Work, found: Reasoning) -> Codes:
+    """The quadmask that a reasoning makes of the roto."""
+    source, footage = work.source, work.footage
+    indices = {frame: index for index, frame in enumerate(work.frames)}
+    grid = Grid(source.display) if in_cells(work.shot.settings) else None
+
+    def codes(frame: int, window: Window) -> classes.Quadmask:
+        roto, index = footage.read_roto(frame, window), indices[frame]
+        belongings, affected = found.belongings(index), found.affected(index)
+        if belongings is not None:
+            roto = np.maximum(roto, footage.enlarged(belongings, window))
+        if affected is None:
+            return classes.assemble(roto, np.zeros(roto.shape, bool))
+        whole = footage.enlarged(affected, source.canvas)
+        if grid:
+            whole = grid.whole(whole, source.canvas)
+        return classes.assemble(roto, whole[source.canvas.slices(window)])
+
+    return codes
 
 
 def reason(shot: Shot, footage: Footage, scratch: Path, report: Callable[[float], None]) -> Reasoning:

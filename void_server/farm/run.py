@@ -14,7 +14,8 @@ from ..api.errors import InputError, JobCancelled, JobError, VoidError
 from ..api.job import MANIFEST, JobState, Progress
 from ..api.shot import Shot
 from ..imaging import sequence
-from ..pipeline import Part, Results, run_part
+from ..pipeline import Part, run_part
+from ..results import Results
 from .job import SERVE, FarmJob
 from .pathmap import Rule, translator
 
@@ -162,7 +163,7 @@ def state(job: FarmJob) -> dict[str, tuple[int, int]]:
             chunks = [sequence.parse_frames(frames) for frames in stage.frames]
             count = sum(all(results.plate(frame).is_file() for frame in chunk) for chunk in chunks)
         else:
-            count = int((results.work / f"warnings_{stage.name}.json").is_file())
+            count = int((results.warnings(stage.name)).is_file())
         done[stage.name] = count, stage.tasks
     return done
 

@@ -1,0 +1,141 @@
+"""A job under way: its shot opened, the object found, ready for the stages that follow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import engines, segment
+from .api.errors import SequenceError
+from .api.shot import Shot
+from .course import READING, SEGMENTING, Course
+from .imaging import exr
+from .imaging.colour import ColourSpace
+from .imaging.footage import Footage
+from .imaging.window import Window
+from .results import Results
+from .source import Source, as_exr, open_source, to_be_segmented
+
+
+@dataclass
+class Work:
+    """What all stages of a job share. ``warnings`` are what the artist is to be told at its end."""
+
+    shot: Shot
+    engine: engines.Engine
+    results: Results
+    course: Course
+    source: Source
+    footage: Footage
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def frames(self) -> tuple[int, ...]:
+        """The frames to work on."""
+        return self.source.frames
+
+    def clip(self, scratch: Path | None = None) -> engines.Clip:
+        """The shot as engines see it, once it has a quadmask; ``scratch`` is a folder of this process alone.
+
+        Where the artist gave no prompt, it is the scene that the reasoner describes.
+        """
+        prompt = self.shot.prompt or str(self.results.told().get("scene", ""))
+        return engines.Clip(
+            self.footage,
+            self.results.quadmask,
+            replace(self.shot, prompt=prompt),
+            scratch or self.results.work,
+            kept=self.results.work,
+            pixel_aspect=self.source.pixel_aspect,
+        )
+
+    def plate_window(self, frame: int) -> Window:
+        """The data window of a plate's frame."""
+        return exr.read_header(self.source.plate.path(frame)).data_window
+
+    def write(self, path: Path, pixels: Any, channels: tuple[str, ...], window: Window) -> None:
+        """Write an image of the plate's format."""
+        _write_like(self.source, path, pixels, channels, window)
+
+
+def open_work(shot: Shot, engine: engines.Engine, results: Results, course: Course) -> Work:
+    """Read the shot, and find the object where the roto is to be made.
+
+    Raises :class:`~void_server.api.errors.InputError` naming what is wrong with the files.
+    """
+    warnings: list[str] = []
+    with course.stage(READING):
+        source, colour = as_exr(open_source(shot), shot, results.work, lambda frame: course.at(0.0, frame))
+        if not to_be_segmented(shot):
+            footage = _look(source, colour, results, course)
+    if to_be_segmented(shot):
+        with course.stage(SEGMENTING):
+            source, warnings = _segment(shot, source, colour, results, course)
+            footage = _look(source, colour, results, course)
+    return Work(shot, engine, results, course, source, footage, [*warnings, *_survey_warnings(footage)])
+
+
+def _look(source: Source, colour: ColourSpace, results: Results, course: Course) -> Footage:
+    """Look at all of the shot once."""
+    count = len(source.frames)
+    seen: set[int] = set()
+
+    def at(frame: int) -> None:
+        seen.add(frame)
+        course.at(len(seen) / count, frame)
+
+    assert source.roto is not None, "the roto is given, or was made"
+    footage = Footage(source.plate, source.roto, source.frames, colour, source.canvas, results.work)
+    footage.look(at)
+    removed = footage.survey.removed
+    if not any(removed.values()):
+        raise SequenceError(
+            f"The roto {source.roto.name} is empty in all {count} frames; draw what to remove, into its alpha."
+        )
+    if min(removed.values()) >= 0.999:
+        raise SequenceError(
+            f"The roto {source.roto.name} covers everything in all {count} frames; nothing is left to learn from."
+        )
+    return footage
+
+
+def _segment(
+    shot: Shot, source: Source, colour: ColourSpace, results: Results, course: Course
+) -> tuple[Source, list[str]]:
+    """Make the roto; the source with it, and warnings."""
+    # only the plate is there to look at yet
+    footage = Footage(source.plate, None, source.frames, colour, source.canvas, results.work / "segmenting")
+    footage.look(lambda frame: course.at(0.0, frame))
+
+    def write(path: Path, matte: exr.FloatImage) -> None:
+        _write_like(source, path, matte[..., None].astype(np.float16), ("A",), source.canvas)
+
+    roto, warnings = segment.write_roto(shot, source, footage, results.roto, write, lambda share: course.at(share))
+    return replace(source, roto=roto), warnings
+
+
+def _survey_warnings(footage: Footage) -> list[str]:
+    warnings = []
+    for name, broken in (("plate", footage.survey.broken), ("roto", footage.survey.broken_roto)):
+        if broken:
+            frame, count = next(iter(broken.items()))
+            warnings.append(
+                f"The {name} has NaN or Inf pixels, {count} in frame {frame} and some in {len(broken)} of "
+                f"{len(footage.frames)} frames; they count as 0 and stay as they are where nothing is rewritten. "
+                "Clean them before the job if they show."
+            )
+    return warnings
+
+
+def _write_like(source: Source, path: Path, pixels: Any, channels: tuple[str, ...], window: Window) -> None:
+    exr.write(
+        path,
+        pixels,
+        channels,
+        data_window=window,
+        display_window=source.display,
+        pixel_aspect=source.pixel_aspect,
+    )
