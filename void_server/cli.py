@@ -10,9 +10,34 @@ from typing import Annotated, Any
 
 import typer
 
-from .api.errors import InputError, JobCancelled, JobError, ServerUnreachable, SettingError, VoidError
+from .api.errors import InputError, JobError, ServerUnreachable, SettingError, VoidError
 from .api.job import Job, JobState
-from .api.shot import Prompt, Settings, Shot
+from .api.shot import Settings, Shot
+from .cli_farm import app as farm_app
+from .cli_options import (
+    Address,
+    Analysis,
+    Boxes,
+    Cells,
+    Frames,
+    JobId,
+    NoProgress,
+    Nots,
+    Ocio,
+    Out,
+    Plate,
+    Points,
+    Reasoner,
+    ReasonerModel,
+    Roto,
+    Scene,
+    Segmenter,
+    Space,
+    Transfer,
+    absolute,
+    prompts_of,
+    shot_of,
+)
 
 # Only what is light is imported up here: `void --help` must not wait for OpenCV. Commands import what they use.
 
@@ -28,37 +53,7 @@ app = typer.Typer(
 )
 keys_app = typer.Typer(help="Keys for servers that other machines can reach.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
-farm_app = typer.Typer(help="Jobs on the render farm.", no_args_is_help=True)
 app.add_typer(farm_app, name="farm")
-
-Plate = Annotated[
-    str, typer.Argument(help="The plate: name.%04d.exr, name.####.exr, a folder with one sequence, a movie.")
-]
-Roto = Annotated[
-    str,
-    typer.Argument(
-        help="The roto of what to remove, over the same frames; its alpha counts. None with --point, --box."
-    ),
-]
-Out = Annotated[Path, typer.Option("-o", "--out", help="Folder for the results; each job makes v001, v002, ... in it.")]
-Frames = Annotated[str | None, typer.Option(help="Frames to work on, such as 1001-1032; all if not given.")]
-Scene = Annotated[str, typer.Option(help="The scene after the removal, such as: A lime falls on the table.")]
-Reasoner = Annotated[str, typer.Option(help="Finds what the removal affects: image, gemini, local, file, or none.")]
-Analysis = Annotated[Path | None, typer.Option(help="An analysis made elsewhere, for --reasoner file.")]
-ReasonerModel = Annotated[str, typer.Option(help="The language model to ask; the server's own if not given.")]
-Cells = Annotated[str, typer.Option(help="What is affected in whole cells: grid, tight, or auto, by the engine.")]
-Points = Annotated[
-    list[str] | None, typer.Option("--point", help="On the object, such as 1001:640,360, from the top left. Repeat it.")
-]
-Nots = Annotated[list[str] | None, typer.Option("--not", help="A point that is not on the object.")]
-Boxes = Annotated[list[str] | None, typer.Option("--box", help="Around the object, such as 1001:10,20,300,400.")]
-Segmenter = Annotated[str, typer.Option(help="Cuts objects out: sam2, sam2.1_hiera_tiny, ..., grabcut, or auto.")]
-Space = Annotated[str, typer.Option("--colorspace", help="The plate's colour space, such as ACEScg.")]
-Ocio = Annotated[Path | None, typer.Option(help="An OCIO configuration; $OCIO or a built-in one if not given.")]
-Address = Annotated[str | None, typer.Option("--server", help="A server's address; $VOID_SERVER, else an own one.")]
-Transfer = Annotated[str, typer.Option(help="path: the server reads the files itself. upload: send them to it.")]
-NoProgress = Annotated[bool, typer.Option("--no-progress", help="Print no progress.")]
-JobId = Annotated[str, typer.Argument(help="The job's id, as `void jobs` lists it.")]
 
 
 def main() -> None:
@@ -161,9 +156,9 @@ def remove(
         checkpoint=checkpoint,
     )
     _set_weights(weights, server)
-    shot = _shot(
+    shot = shot_of(
         {"plate": plate, "roto": roto, "quadmask": quadmask, "ocio": ocio, "analysis": analysis},
-        prompts=_prompts(point, off, box),
+        prompts=prompts_of(point, off, box),
         frames=frames,
         prompt=prompt,
         colorspace=colorspace,
@@ -197,9 +192,9 @@ def quadmask(
     settings = Settings(
         reasoner=reasoner, reasoner_model=reasoner_model, cells=cells, segmenter=segmenter, only_quadmask=True
     )
-    shot = _shot(
+    shot = shot_of(
         {"plate": plate, "roto": roto, "ocio": ocio, "analysis": analysis},
-        prompts=_prompts(point, off, box),
+        prompts=prompts_of(point, off, box),
         frames=frames,
         prompt=prompt,
         colorspace=colorspace,
@@ -227,9 +222,9 @@ def segment(
 ) -> None:
     """Make a roto of an object from points, boxes or a rough roto, and stop there."""
     settings = Settings(segmenter=segmenter, device=device, reasoner="none", only_roto=True)
-    shot = _shot(
+    shot = shot_of(
         {"plate": plate, "roto": roto, "ocio": ocio},
-        prompts=_prompts(point, off, box),
+        prompts=prompts_of(point, off, box),
         frames=frames,
         colorspace=colorspace,
         settings=settings,
@@ -262,11 +257,6 @@ def edit(
     print(f"history   {folder / HISTORY}")
 
 
-def _prompts(points: list[str] | None, nots: list[str] | None, boxes: list[str] | None) -> tuple[Prompt, ...]:
-    given = ((Prompt.POINT, points), (Prompt.NOT, nots), (Prompt.BOX, boxes))
-    return tuple(Prompt.parse(text, kind) for kind, texts in given for text in texts or [])
-
-
 def _set_weights(weights: Path | None, server: str | None) -> None:
     """Let the server that this command starts find the weights; any other has its own."""
     import os
@@ -276,16 +266,6 @@ def _set_weights(weights: Path | None, server: str | None) -> None:
     if server or os.environ.get("VOID_SERVER"):
         raise SettingError("The weights are the server's: set VOID_WEIGHTS where it runs, and leave --weights out.")
     os.environ["VOID_WEIGHTS"] = str(weights.expanduser().absolute())
-
-
-def _absolute(path: str) -> str:
-    # not resolved: a link is what the artist named, and what a server's roots are checked against
-    return str(Path(path).expanduser().absolute())
-
-
-def _shot(files: dict[str, str | Path | None], **rest: Any) -> Shot:
-    named: dict[str, Any] = {name: _absolute(str(path)) for name, path in files.items() if path}
-    return Shot(**named, **rest)
 
 
 def _run(shot: Shot, out: Path, server: str | None, transfer: str, progress: bool) -> None:
@@ -300,7 +280,7 @@ def _run(shot: Shot, out: Path, server: str | None, transfer: str, progress: boo
     address = server or os.environ.get("VOID_SERVER")
     with _server_for(shot, out, address) as used, Client(used) as client:
         if transfer == "path":
-            job = client.submit(shot, _absolute(str(out)))
+            job = client.submit(shot, absolute(str(out)))
         else:
             with ByteProgress("Uploading", progress) as on_bytes:
                 job = client.submit_files(shot, _files(shot), on_bytes)
@@ -580,241 +560,6 @@ def install_nuke(
             home, python or installer.NUKE_PYTHONS, system or [this_system()], wheels and wheels.absolute()
         )
         print(f"installed in {folder}; start Nuke, press Tab in the node graph and type VOID")
-
-
-Fields_ = Annotated[
-    list[str] | None, typer.Option("--set", help="A field, such as priority=60, pool=gpu or limits=void=1. Repeat it.")
-]
-FarmEngine_ = Annotated[
-    str | None,
-    typer.Option("--engine", help="local, openjd, deadlinecloud, deadline, opencue, slurm; the site's if not given."),
-]
-JobFolder = Annotated[Path, typer.Argument(help="The job's version folder.")]
-
-
-@farm_app.command("submit")
-def farm_submit(
-    plate: Annotated[str, typer.Argument(help="The plate, as for `void remove`.")] = "",
-    roto: Annotated[str, typer.Argument(help="The roto.")] = "",
-    out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="Folder for the version folder, made at once.")
-    ] = None,
-    batch: Annotated[Path | None, typer.Option(help="A CSV table with plate,roto,out and more: one group.")] = None,
-    jobs: Annotated[Path | None, typer.Option(help="Shots as JSON, as the Nuke plugin writes them.")] = None,
-    script: Annotated[Path | None, typer.Option(help="Beside which the fields are remembered; else the plate.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print it for programs.")] = False,
-    farm_engine: FarmEngine_ = None,
-    fields: Fields_ = None,
-    quadmask: Annotated[str | None, typer.Option(help="A quadmask sequence to use instead of reasoning.")] = None,
-    prompt: Scene = "",
-    frames: Frames = None,
-    removal: Annotated[str, typer.Option("--removal", help="The engine that makes the new pixels.")] = _DEFAULT.engine,
-    reasoner: Reasoner = _DEFAULT.reasoner,
-    colorspace: Space = Shot.colorspace,
-    ocio: Ocio = None,
-    server: Annotated[str, typer.Option(help="An inference server on the farm that does the work.")] = "",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Write the files, and say what would be run.")] = False,
-) -> None:
-    """Submit a shot, or a table of shots, to the farm."""
-    import json
-    import shlex
-
-    from .farm import site as sites
-    from .farm.job import Fields
-    from .farm.submit import Wanted, submit
-    from .farm.submit import batch as read_batch
-
-    site = sites.load()
-    if jobs:
-        rows = json.loads(jobs.read_text(encoding="utf-8"))
-        wanted = [
-            Wanted(
-                Shot.from_dict(row["shot"]),
-                Path(row["out"]),
-                Fields.from_dict({**site.fields.__dict__, **row["fields"]}),
-            )
-            for row in rows
-        ]
-    else:
-        given = {"plate": plate, "roto": roto, "quadmask": quadmask, "prompt": prompt, "frames": frames}
-        if not batch and not (plate and out):
-            raise SettingError("Name the plate, the roto and -o, or a table with --batch.")
-        settings = Settings(engine=removal, reasoner=reasoner)
-        one = {**{name: value for name, value in given.items() if value}, "out": str(out)}
-        wanted = [
-            _wanted(row, site, script, fields or [], settings, colorspace, ocio)
-            for row in (read_batch(batch) if batch else [one])
-        ]
-    made = submit(wanted, site, farm_engine or site.engine, server, dry_run=dry_run)
-    for job, submission in made:
-        if not dry_run:
-            sites.remember(script or Path(job.shot.plate), job.fields)
-        if as_json:
-            continue
-        for command in submission.commands if dry_run or not submission.ids else []:
-            print(shlex.join(command))
-        numbers = " ".join(f"{stage}={number}" for stage, number in submission.ids.items())
-        print(f"{job.folder}  {numbers}".rstrip())
-    if as_json:
-        print(json.dumps([{"folder": str(job.folder), "ids": submission.ids} for job, submission in made]))
-
-
-def _wanted(
-    row: dict[str, str],
-    site: Any,
-    script: Path | None,
-    said: list[str],
-    settings: Settings,
-    colorspace: str,
-    ocio: Path | None,
-) -> Any:
-    """A shot to submit, from a row of a table or the command line."""
-    from .farm import site as sites
-    from .farm.submit import Wanted
-
-    named: dict[str, Any] = {name: row[name] for name in ("name", "shot", "show", "comment") if name in row}
-    shot = _shot(
-        {"plate": row["plate"], "roto": row.get("roto"), "quadmask": row.get("quadmask"), "ocio": ocio},
-        prompt=row.get("prompt", ""),
-        frames=row.get("frames"),
-        colorspace=row.get("colorspace", colorspace),
-        settings=settings,
-    )
-    remembered = sites.remembered(script or Path(shot.plate))
-    chosen = _fields({**site.fields.__dict__, **remembered, **named}, said)
-    return Wanted(shot, Path(_absolute(row["out"])), chosen)
-
-
-@farm_app.command("engines")
-def farm_engines(
-    script: Annotated[Path | None, typer.Option(help="Whose remembered fields to give.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print it for programs.")] = False,
-) -> None:
-    """List the farm engines, and the fields that each has something for."""
-    import json
-
-    from .farm import site as sites
-    from .farm.job import Fields
-    from .farm.submit import ENGINES
-
-    site = sites.load()
-    fields = Fields.from_dict({**site.fields.__dict__, **(sites.remembered(script) if script else {})})
-    expresses = {name: sorted(engine.expresses) for name, engine in ENGINES.items()}
-    if as_json:
-        print(json.dumps({"engine": site.engine, "expresses": expresses, "fields": fields.__dict__}))
-        return
-    for name, known in expresses.items():
-        print(f"{name:<14} {', '.join(known)}" + ("  (the site's)" if name == site.engine else ""))
-
-
-def _fields(known: dict[str, Any], said: list[str]) -> Any:
-    """The fields of a farm job, with what was said on the command line."""
-    from .farm.job import Fields
-
-    values = dict(known)
-    for text in said:
-        name, _, value = text.partition("=")
-        before = getattr(Fields(), name, None)
-        if before is None or not value:
-            raise SettingError(f"{text!r} sets no field; known are {', '.join(Fields().__dict__)}.")
-        try:
-            if isinstance(before, dict):
-                limits = (entry.partition("=") for entry in value.split(","))
-                values[name] = {limit: int(count or 1) for limit, _, count in limits}
-            elif isinstance(before, bool):
-                values[name] = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[value]
-            else:
-                values[name] = type(before)(value)
-        except (ValueError, KeyError):
-            raise SettingError(f"{name} is {value!r}; give {_kind(before)}.") from None
-    return Fields.from_dict(values)
-
-
-def _kind(value: object) -> str:
-    return {bool: "true or false", int: "a whole number", dict: "names with numbers, such as void=1"}.get(
-        type(value), "text"
-    )
-
-
-@farm_app.command("run")
-def farm_run(
-    job: Annotated[Path, typer.Option(help="The job's farm.json.")],
-    stage: Annotated[str, typer.Option(help="The stage.")],
-    task: Annotated[int, typer.Option(help="The task's number in it.")] = 0,
-    path_map: Annotated[Path | None, typer.Option(help="Rules for paths; else the site's.")] = None,
-    progress: Annotated[str, typer.Option(help="How progress is printed: openjd, deadline or plain.")] = "plain",
-    retries: Annotated[int, typer.Option(min=0, help="Attempts after the first.")] = 0,
-) -> None:
-    """Do one task; what farm engines call. Doing it again does no harm."""
-    from .farm import pathmap, site
-    from .farm.job import FarmJob
-    from .farm.run import PROGRESS, STOPPED, printer, run_task
-
-    if progress not in PROGRESS:
-        raise SettingError(f"progress is {progress!r}; take {', '.join(PROGRESS)}.")
-    rules = pathmap.read(path_map) if path_map else list(site.load().path_map)
-    read = FarmJob.read(job)
-    try:
-        warnings = run_task(read, stage, task, rules, printer(progress), retries=retries)
-    except JobCancelled as error:
-        print(f"void: {error}", file=sys.stderr, flush=True)
-        raise typer.Exit(STOPPED) from None
-    except VoidError as error:
-        if progress == "openjd":
-            print(f"openjd_fail: {error}", flush=True)
-        raise
-    for warning in warnings:
-        print(f"warning: {warning}", flush=True)
-    print(f"{stage} {task} done", flush=True)
-
-
-@farm_app.command("status")
-def farm_status(folder: JobFolder) -> None:
-    """Say how a job stands: by its files, and by what the engine says."""
-    from .farm.job import FILE, FarmJob
-    from .farm.run import state
-    from .farm.submit import submitted
-
-    job = FarmJob.read(folder / FILE)
-    said: dict[str, str] = {}
-    try:
-        engine, ids = submitted(job)
-        said = engine.states(ids)
-    except VoidError as error:
-        print(f"void: {error}", file=sys.stderr)
-    for stage, (done, of) in state(job).items():
-        print(f"{stage:<10} {done}/{of} done  {said.get(stage, '')}".rstrip())
-
-
-@farm_app.command("cancel")
-def farm_cancel(folder: JobFolder) -> None:
-    """Stop a job; its finished frames stay, and `void farm again` goes on with it."""
-    from .farm import site
-    from .farm.job import FILE, FarmJob
-    from .farm.submit import submitted
-
-    engine, ids = submitted(FarmJob.read(folder / FILE))
-    engine.cancel(ids, site.load())
-    print(f"{folder} is stopped; go on with: void farm again {folder}")
-
-
-@farm_app.command("again")
-def farm_again(folder: JobFolder, farm_engine: FarmEngine_ = None) -> None:
-    """Hand a job over again, after it failed or was stopped; what is finished is not made again."""
-    import json
-
-    from .farm import site as sites
-    from .farm.engine import Submission
-    from .farm.job import FILE, FarmJob
-    from .farm.submit import RECORD, hand_over
-
-    site = sites.load()
-    job = FarmJob.read(folder / FILE)
-    record = folder / RECORD
-    before = json.loads(record.read_text(encoding="utf-8"))["engine"] if record.is_file() else site.engine
-    submission = Submission()
-    hand_over(job, submission, site, farm_engine or before, job.title)
-    print(f"{job.folder}  {' '.join(f'{stage}={number}' for stage, number in submission.ids.items())}".rstrip())
 
 
 @keys_app.command("new")

@@ -20,7 +20,7 @@ import pytest
 from void_server import pipeline
 from void_server.api.errors import InputError, JobFailed, SettingError
 from void_server.api.job import Progress
-from void_server.cli import _fields
+from void_server.cli_farm import _fields
 from void_server.farm import deadline, openjd, pathmap, run, site, slurm
 from void_server.farm.engine import Submission
 from void_server.farm.job import FarmJob, Fields

@@ -1,0 +1,253 @@
+"""The commands ``void farm``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .api.errors import JobCancelled, SettingError, VoidError
+from .api.shot import Settings, Shot
+from .cli_options import Frames, Ocio, Reasoner, Scene, Space, absolute, shot_of
+
+# Commands import what they use: `void --help` must not wait for OpenCV.
+
+_DEFAULT = Settings()
+
+app = typer.Typer(help="Jobs on the render farm.", no_args_is_help=True)
+
+FieldsSaid = Annotated[
+    list[str] | None, typer.Option("--set", help="A field, such as priority=60, pool=gpu or limits=void=1. Repeat it.")
+]
+FarmEngine = Annotated[
+    str | None,
+    typer.Option("--engine", help="local, openjd, deadlinecloud, deadline, opencue, slurm; the site's if not given."),
+]
+JobFolder = Annotated[Path, typer.Argument(help="The job's version folder.")]
+
+
+@app.command("submit")
+def farm_submit(
+    plate: Annotated[str, typer.Argument(help="The plate, as for `void remove`.")] = "",
+    roto: Annotated[str, typer.Argument(help="The roto.")] = "",
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Folder for the version folder, made at once.")
+    ] = None,
+    batch: Annotated[Path | None, typer.Option(help="A CSV table with plate,roto,out and more: one group.")] = None,
+    jobs: Annotated[Path | None, typer.Option(help="Shots as JSON, as the Nuke plugin writes them.")] = None,
+    script: Annotated[Path | None, typer.Option(help="Beside which the fields are remembered; else the plate.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it for programs.")] = False,
+    farm_engine: FarmEngine = None,
+    fields: FieldsSaid = None,
+    quadmask: Annotated[str | None, typer.Option(help="A quadmask sequence to use instead of reasoning.")] = None,
+    prompt: Scene = "",
+    frames: Frames = None,
+    removal: Annotated[str, typer.Option("--removal", help="The engine that makes the new pixels.")] = _DEFAULT.engine,
+    reasoner: Reasoner = _DEFAULT.reasoner,
+    colorspace: Space = Shot.colorspace,
+    ocio: Ocio = None,
+    server: Annotated[str, typer.Option(help="An inference server on the farm that does the work.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Write the files, and say what would be run.")] = False,
+) -> None:
+    """Submit a shot, or a table of shots, to the farm."""
+    import json
+    import shlex
+
+    from .farm import site as sites
+    from .farm.job import Fields
+    from .farm.submit import Wanted, submit
+    from .farm.submit import batch as read_batch
+
+    site = sites.load()
+    if jobs:
+        rows = json.loads(jobs.read_text(encoding="utf-8"))
+        wanted = [
+            Wanted(
+                Shot.from_dict(row["shot"]),
+                Path(row["out"]),
+                Fields.from_dict({**site.fields.__dict__, **row["fields"]}),
+            )
+            for row in rows
+        ]
+    else:
+        given = {"plate": plate, "roto": roto, "quadmask": quadmask, "prompt": prompt, "frames": frames}
+        if not batch and not (plate and out):
+            raise SettingError("Name the plate, the roto and -o, or a table with --batch.")
+        settings = Settings(engine=removal, reasoner=reasoner)
+        one = {**{name: value for name, value in given.items() if value}, "out": str(out)}
+        wanted = [
+            _wanted(row, site, script, fields or [], settings, colorspace, ocio)
+            for row in (read_batch(batch) if batch else [one])
+        ]
+    made = submit(wanted, site, farm_engine or site.engine, server, dry_run=dry_run)
+    for job, submission in made:
+        if not dry_run:
+            sites.remember(script or Path(job.shot.plate), job.fields)
+        if as_json:
+            continue
+        for command in submission.commands if dry_run or not submission.ids else []:
+            print(shlex.join(command))
+        numbers = " ".join(f"{stage}={number}" for stage, number in submission.ids.items())
+        print(f"{job.folder}  {numbers}".rstrip())
+    if as_json:
+        print(json.dumps([{"folder": str(job.folder), "ids": submission.ids} for job, submission in made]))
+
+
+def _wanted(
+    row: dict[str, str],
+    site: Any,
+    script: Path | None,
+    said: list[str],
+    settings: Settings,
+    colorspace: str,
+    ocio: Path | None,
+) -> Any:
+    """A shot to submit, from a row of a table or the command line."""
+    from .farm import site as sites
+    from .farm.submit import Wanted
+
+    named: dict[str, Any] = {name: row[name] for name in ("name", "shot", "show", "comment") if name in row}
+    shot = shot_of(
+        {"plate": row["plate"], "roto": row.get("roto"), "quadmask": row.get("quadmask"), "ocio": ocio},
+        prompt=row.get("prompt", ""),
+        frames=row.get("frames"),
+        colorspace=row.get("colorspace", colorspace),
+        settings=settings,
+    )
+    remembered = sites.remembered(script or Path(shot.plate))
+    chosen = _fields({**site.fields.__dict__, **remembered, **named}, said)
+    return Wanted(shot, Path(absolute(row["out"])), chosen)
+
+
+@app.command("engines")
+def farm_engines(
+    script: Annotated[Path | None, typer.Option(help="Whose remembered fields to give.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it for programs.")] = False,
+) -> None:
+    """List the farm engines, and the fields that each has something for."""
+    import json
+
+    from .farm import site as sites
+    from .farm.job import Fields
+    from .farm.submit import ENGINES
+
+    site = sites.load()
+    fields = Fields.from_dict({**site.fields.__dict__, **(sites.remembered(script) if script else {})})
+    expresses = {name: sorted(engine.expresses) for name, engine in ENGINES.items()}
+    if as_json:
+        print(json.dumps({"engine": site.engine, "expresses": expresses, "fields": fields.__dict__}))
+        return
+    for name, known in expresses.items():
+        print(f"{name:<14} {', '.join(known)}" + ("  (the site's)" if name == site.engine else ""))
+
+
+def _fields(known: dict[str, Any], said: list[str]) -> Any:
+    """The fields of a farm job, with what was said on the command line."""
+    from .farm.job import Fields
+
+    values = dict(known)
+    for text in said:
+        name, _, value = text.partition("=")
+        before = getattr(Fields(), name, None)
+        if before is None or not value:
+            raise SettingError(f"{text!r} sets no field; known are {', '.join(Fields().__dict__)}.")
+        try:
+            if isinstance(before, dict):
+                limits = (entry.partition("=") for entry in value.split(","))
+                values[name] = {limit: int(count or 1) for limit, _, count in limits}
+            elif isinstance(before, bool):
+                values[name] = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[value]
+            else:
+                values[name] = type(before)(value)
+        except (ValueError, KeyError):
+            raise SettingError(f"{name} is {value!r}; give {_kind(before)}.") from None
+    return Fields.from_dict(values)
+
+
+def _kind(value: object) -> str:
+    return {bool: "true or false", int: "a whole number", dict: "names with numbers, such as void=1"}.get(
+        type(value), "text"
+    )
+
+
+@app.command("run")
+def farm_run(
+    job: Annotated[Path, typer.Option(help="The job's farm.json.")],
+    stage: Annotated[str, typer.Option(help="The stage.")],
+    task: Annotated[int, typer.Option(help="The task's number in it.")] = 0,
+    path_map: Annotated[Path | None, typer.Option(help="Rules for paths; else the site's.")] = None,
+    progress: Annotated[str, typer.Option(help="How progress is printed: openjd, deadline or plain.")] = "plain",
+    retries: Annotated[int, typer.Option(min=0, help="Attempts after the first.")] = 0,
+) -> None:
+    """Do one task; what farm engines call. Doing it again does no harm."""
+    from .farm import pathmap, site
+    from .farm.job import FarmJob
+    from .farm.run import PROGRESS, STOPPED, printer, run_task
+
+    if progress not in PROGRESS:
+        raise SettingError(f"progress is {progress!r}; take {', '.join(PROGRESS)}.")
+    rules = pathmap.read(path_map) if path_map else list(site.load().path_map)
+    read = FarmJob.read(job)
+    try:
+        warnings = run_task(read, stage, task, rules, printer(progress), retries=retries)
+    except JobCancelled as error:
+        print(f"void: {error}", file=sys.stderr, flush=True)
+        raise typer.Exit(STOPPED) from None
+    except VoidError as error:
+        if progress == "openjd":
+            print(f"openjd_fail: {error}", flush=True)
+        raise
+    for warning in warnings:
+        print(f"warning: {warning}", flush=True)
+    print(f"{stage} {task} done", flush=True)
+
+
+@app.command("status")
+def farm_status(folder: JobFolder) -> None:
+    """Say how a job stands: by its files, and by what the engine says."""
+    from .farm.job import FILE, FarmJob
+    from .farm.run import state
+    from .farm.submit import submitted
+
+    job = FarmJob.read(folder / FILE)
+    said: dict[str, str] = {}
+    try:
+        engine, ids = submitted(job)
+        said = engine.states(ids)
+    except VoidError as error:
+        print(f"void: {error}", file=sys.stderr)
+    for stage, (done, of) in state(job).items():
+        print(f"{stage:<10} {done}/{of} done  {said.get(stage, '')}".rstrip())
+
+
+@app.command("cancel")
+def farm_cancel(folder: JobFolder) -> None:
+    """Stop a job; its finished frames stay, and `void farm again` goes on with it."""
+    from .farm import site
+    from .farm.job import FILE, FarmJob
+    from .farm.submit import submitted
+
+    engine, ids = submitted(FarmJob.read(folder / FILE))
+    engine.cancel(ids, site.load())
+    print(f"{folder} is stopped; go on with: void farm again {folder}")
+
+
+@app.command("again")
+def farm_again(folder: JobFolder, farm_engine: FarmEngine = None) -> None:
+    """Hand a job over again, after it failed or was stopped; what is finished is not made again."""
+    import json
+
+    from .farm import site as sites
+    from .farm.engine import Submission
+    from .farm.job import FILE, FarmJob
+    from .farm.submit import RECORD, hand_over
+
+    site = sites.load()
+    job = FarmJob.read(folder / FILE)
+    record = folder / RECORD
+    before = json.loads(record.read_text(encoding="utf-8"))["engine"] if record.is_file() else site.engine
+    submission = Submission()
+    hand_over(job, submission, site, farm_engine or before, job.title)
+    print(f"{job.folder}  {' '.join(f'{stage}={number}' for stage, number in submission.ids.items())}".rstrip())
