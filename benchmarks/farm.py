@@ -1,6 +1,6 @@
 """How large must a farm be? Simulates a night's batch on 1 to 500 GPUs, from measured times of the stages.
 
-    python benchmarks/farm.py [--removal SECONDS] [--load SECONDS] [--measure FOLDER]
+    python benchmarks/farm.py [--removal SECONDS] [--load SECONDS] [--cpus N] [--measure FOLDER]
 
 Each shot is a CPU task that finds the quadmask, a GPU task that removes, CPU tasks that finish its frames, and a
 report. Two ways are compared:
@@ -25,8 +25,6 @@ from void_server.api.shot import Shot
 from void_server.farm.job import Fields, plan
 from void_server.farm.run import run_task
 from void_server.sample import write_sample
-
-_CPUS_PER_GPU = 2
 
 
 @dataclass(frozen=True)
@@ -72,9 +70,9 @@ class Pool:
         return len(self._used)
 
 
-def simulate(shots: int, gpus: int, times: Times, *, server: bool) -> Night:
-    """A batch of equal shots, all submitted at once, each stage in the order of submission."""
-    cpu, gpu = Pool(gpus * _CPUS_PER_GPU), Pool(gpus)
+def simulate(shots: int, gpus: int, cpus: int, times: Times, *, server: bool) -> Night:
+    """A batch of equal shots, all submitted at once, with so many slots for CPU tasks beside each GPU."""
+    cpu, gpu = Pool(gpus * cpus), Pool(gpus)
     masks = [cpu.take(0.0, times.quadmask) for _ in range(shots)]
     removals = []
     for ready in sorted(masks):
@@ -109,12 +107,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--removal", type=float, default=60.0, help="seconds of the GPU task (estimate)")
     parser.add_argument("--load", type=float, default=60.0, help="seconds to load the model (estimate)")
+    parser.add_argument("--cpus", type=int, default=4, help="slots for CPU tasks beside each GPU")
     parser.add_argument("--measure", type=Path, help="a shot with plate/ and roto/")
     given = parser.parse_args()
     times = measured(given.measure, given.load, given.removal)
     print(
         f"measured here: quadmask {times.quadmask:.0f} s, finish {times.finish_tasks} x {times.finish:.0f} s, report "
-        f"{times.report:.0f} s; given: removal {times.removal:.0f} s, loading {times.load:.0f} s\n"
+        f"{times.report:.0f} s; given: removal {times.removal:.0f} s, "
+        f"loading {times.load:.0f} s, {given.cpus} CPU slots beside each GPU\n"
     )
     print("| shots | GPUs | in-task | GPUs compute | loads | server | GPUs compute | loads | server / in-task |")
     print("|---|---|---|---|---|---|---|---|---|")
@@ -122,7 +122,7 @@ def main() -> None:
         for gpus in (1, 8, 50, 500):
             if gpus > 4 * shots:
                 continue
-            one, other = (simulate(shots, gpus, times, server=server) for server in (False, True))
+            one, other = (simulate(shots, gpus, given.cpus, times, server=server) for server in (False, True))
             cells = [f"{_hours(night.makespan)} | {night.busy:.0%} | {night.loads}" for night in (one, other)]
             print(f"| {shots} | {gpus} | {' | '.join(cells)} | {other.makespan / one.makespan:.2f} |")
 
