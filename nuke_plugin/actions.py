@@ -299,7 +299,7 @@ def _shot_settings(void: VoidNode, only_quadmask: bool) -> ShotSettings:
 def _own_quadmask(void: VoidNode, source: str) -> Optional[Result]:
     """The quadmask that the node shows, if plate and roto are still what it was made from."""
     shown = void.shown
-    if shown is None or shown.has_plate or void.text(k.SOURCE) != source:
+    if shown is None or not shown.finished or shown.has_plate or void.text(k.SOURCE) != source:
         return None
     return shown
 

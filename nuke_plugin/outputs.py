@@ -60,6 +60,7 @@ class Result:
     first: int
     last: int
     has_plate: bool
+    finished: bool = True
 
     @property
     def name(self) -> str:
@@ -104,7 +105,8 @@ def result_in(folder: Path) -> Optional[Result]:
     except (OSError, ValueError, KeyError):
         # somebody else's file, or one that is just being written: not a version of ours
         return None
-    return Result(folder, views, min(frames), max(frames), has_plate)
+    finished = all(manifest.name == _MANIFEST for manifest in manifests)
+    return Result(folder, views, min(frames), max(frames), has_plate, finished)
 
 
 def _described(folder: Path) -> Optional[Path]:

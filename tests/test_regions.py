@@ -154,6 +154,8 @@ def test_corners_the_wrong_way_round_are_put_in_order() -> None:
         ),
         ('{"affected_subjects": []}', "grid_rows"),
         ('{"objects": [{"places": []}]}', "name"),
+        ('{"artefacts": [{"name": "shadow", "cells": [[1, 2]]}]}', "the grid that they count in is not given"),
+        ('{"artefacts": [{"name": "shadow", "cells": [[8, 2]]}], "grid": [8, 14]}', "has the cell 8,2"),
     ],
 )
 def test_a_file_that_is_no_analysis_is_refused(text: str, message: str) -> None:

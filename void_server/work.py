@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,13 @@ import numpy as np
 
 from . import engines, segment
 from .api.errors import SequenceError
+from .api.files import write_atomically
 from .api.shot import Shot
 from .course import READING, SEGMENTING, Course
 from .imaging import exr
 from .imaging.colour import ColourSpace
 from .imaging.footage import Footage
+from .imaging.sequence import Sequence
 from .imaging.window import Window
 from .results import Results
 from .source import Source, as_exr, open_source, to_be_segmented
@@ -105,7 +108,11 @@ def _look(source: Source, colour: ColourSpace, results: Results, course: Course)
 def _segment(
     shot: Shot, source: Source, colour: ColourSpace, results: Results, course: Course
 ) -> tuple[Source, list[str]]:
-    """Make the roto; the source with it, and warnings."""
+    """Make the roto; the source with it, and warnings. Done once per job, whoever goes on with it."""
+    done = results.work / "segmented.json"
+    if done.is_file():
+        files = {frame: results.roto(frame) for frame in source.frames}
+        return replace(source, roto=Sequence("roto", files)), list(json.loads(done.read_text()))
     # only the plate is there to look at yet
     footage = Footage(source.plate, None, source.frames, colour, source.canvas, results.work / "segmenting")
     footage.look(lambda frame: course.at(0.0, frame))
@@ -114,6 +121,7 @@ def _segment(
         _write_like(source, path, matte[..., None].astype(np.float16), ("A",), source.canvas)
 
     roto, warnings = segment.write_roto(shot, source, footage, results.roto, write, lambda share: course.at(share))
+    write_atomically(done, json.dumps(warnings))
     return replace(source, roto=roto), warnings
 
 

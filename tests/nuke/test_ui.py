@@ -213,13 +213,14 @@ def test_nodes_go_to_the_farm_and_show_their_frames_as_they_come(inputs, farm_re
         assert "On the farm" in node["status"].value()
         assert (Path(folder) / "openjd" / "template.json").is_file()
     assert '"comment": "tonight, please"' in (Path(dialog.folders[0]) / "farm.json").read_text()
+    from nuke_plugin.outputs import result_in
+
+    assert not result_in(Path(dialog.folders[0])).finished
     for stage in ("quadmask", "finish", "report"):
         job = str(Path(dialog.folders[0]) / "farm.json")
         subprocess.run([*farm_ready, "farm", "run", "--job", job, "--stage", stage], check=True, capture_output=True)
-    from nuke_plugin.outputs import result_in
-
     done = result_in(Path(dialog.folders[0]))
-    assert (done.first, done.last, done.has_plate) == (1001, 1012, True)
+    assert (done.first, done.last, done.has_plate, done.finished) == (1001, 1012, True, True)
     # what was chosen is there the next time
     again = dialog_for(first)
     assert again._widgets["frames_per_task"].value() == 12

@@ -76,6 +76,18 @@ class Analysis(BaseModel):
         """All that is named besides the object."""
         return [*self.belongings, *self.artefacts, *self.objects]
 
+    @model_validator(mode="after")
+    def _cells_are_in_the_grid(self) -> Analysis:
+        """Cells mean nothing without the grid that they count in."""
+        for thing in self.everything():
+            goal = thing.goal_cells if isinstance(thing, Moving) else []
+            for row, column in [*thing.cells, *goal]:
+                if self.grid is None:
+                    raise ValueError(f"{thing.name} has cells, and the grid that they count in is not given")
+                if not (0 <= row < self.grid[0] and 0 <= column < self.grid[1]):
+                    raise ValueError(f"{thing.name} has the cell {row},{column} in a grid of {self.grid}")
+        return self
+
 
 def schema(key: str) -> dict[str, Any]:
     """The JSON schema of the answer for a service that writes boxes under ``key`` of :data:`ORDERS`."""
@@ -143,7 +155,8 @@ def _validated(data: dict[str, Any]) -> Analysis:
         return Analysis.model_validate(data)
     except ValidationError as error:
         first = error.errors()[0]
-        raise SettingError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        where = f"{'.'.join(map(str, first['loc']))}: " if first["loc"] else ""
+        raise SettingError(f"{where}{first['msg']}") from error
 
 
 def _json(text: str) -> dict[str, Any]:

@@ -126,6 +126,9 @@ def _clip(footage: Footage) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "clip.mp4"
         movie = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 12, (width, height))
+        if not movie.isOpened():
+            # a build of OpenCV without encoders; the pictures say most of it
+            return b""
         for index in indices:
             movie.write(np.ascontiguousarray(_bytes(footage.small_plate(index))[:height, :width, ::-1]))
         movie.release()
