@@ -85,7 +85,7 @@ def _manifest(work: Work, job_id: str) -> dict[str, Any]:
         "frames": list(work.frames),
         "software": _software(),
         "device": f"{platform.machine()} CPU",
-        "engine": {} if settings.only_quadmask or settings.only_roto else work.engine.provenance(settings),
+        "engine": {} if settings.only_quadmask or settings.only_roto else work.engine.provenance(work.clip()),
         "sent": told.get("asked", []),
         "scene": told.get("scene", ""),
         "colour": {"space": work.footage.colour.name, "maximum": work.footage.survey.maximum},

@@ -55,7 +55,8 @@ def test_a_job_from_files_to_files(shot: Path, weights: Path, tmp_path: Path) ->
         assert np.array_equal(new[blend == 0], plate[blend == 0])
         assert not np.array_equal(new[blend == 1], plate[blend == 1])
     manifest = json.loads((results.folder / "job.json").read_text())
-    assert set(manifest["engine"]) == {"void_pass1.safetensors"}
+    assert set(manifest["engine"]) == {"device", "void_pass1.safetensors"}
+    assert manifest["engine"]["device"] == "cpu, float32, full"
     assert not results.work.exists()
     assert weights.is_dir()
 
@@ -81,7 +82,7 @@ def test_the_second_pass_changes_the_first(shot: Path, tmp_path: Path, monkeypat
     results, _ = run(shot_of(shot, second_pass=True), tmp_path / "v001")
     assert numbers == [(1, 1.0), (2, 6.0)]
     manifest = json.loads((results.folder / "job.json").read_text())
-    assert set(manifest["engine"]) == {"void_pass1.safetensors", "void_pass2.safetensors"}
+    assert set(manifest["engine"]) == {"device", "void_pass1.safetensors", "void_pass2.safetensors"}
 
 
 def test_a_stopped_job_does_not_sample_again(shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,8 +45,8 @@ class Engine(Protocol):
         the job. ``report`` takes the share of preparation that is done, before the first frame is yielded.
         """
 
-    def provenance(self, settings: Settings) -> dict[str, str]:
-        """What else decided the result, such as the hashes of weights, for the manifest."""
+    def provenance(self, clip: Clip) -> dict[str, str]:
+        """What else decided the result, such as the device and the hashes of weights, for the manifest."""
 
 
 def load(settings: Settings) -> Engine:

@@ -23,9 +23,9 @@ class CleanPlate:
     def prepare(self, clip: Clip, report: Callable[[float], None]) -> None:
         """Nothing is made for all frames at once."""
 
-    def provenance(self, settings: Settings) -> dict[str, str]:
+    def provenance(self, clip: Clip) -> dict[str, str]:
         """Nothing decides the result but the settings and the software."""
-        del settings
+        del clip
         return {}
 
     def synthesise(

@@ -14,6 +14,8 @@ from ...imaging.exr import FloatImage
 from ...imaging.window import Window
 from ..clip import Clip
 
+#: Says that the model's frames are all there, and on which device they were made.
+DONE = "void.done"
 _MODULES = ("torch", "diffusers", "transformers", "safetensors", "sentencepiece")
 
 
@@ -58,8 +60,10 @@ class Void:
 
             Synthesis(clip, region).small_frames(report)
 
-    def provenance(self, settings: Settings) -> dict[str, str]:
-        """See :class:`void_server.engines.Engine`."""
+    def provenance(self, clip: Clip) -> dict[str, str]:
+        """See :class:`void_server.engines.Engine`; the device is the one on which the model ran."""
         from . import weights
 
-        return weights.find(settings.checkpoint).hashes((1, 2) if settings.second_pass else (1,))
+        settings, done = clip.settings, clip.kept / DONE
+        device = {"device": done.read_text(encoding="utf-8")} if done.is_file() else {}
+        return {**device, **weights.find(settings.checkpoint).hashes((1, 2) if settings.second_pass else (1,))}

@@ -54,6 +54,12 @@ class Model:
         """bfloat16 on a GPU, as published, and float32 on the CPU, where it is exact."""
         return torch.float32 if self.device.type == "cpu" else torch.bfloat16
 
+    @property
+    def described(self) -> str:
+        """The device, the precision and the memory profile, in words."""
+        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else str(self.device)
+        return f"{name}, {str(self.dtype).rpartition('.')[2]}, {self.profile}"
+
     def transformer(self, number: int) -> CogVideoXTransformer3DModel:
         """The transformer of a pass; one is kept at a time. Raises :class:`SettingError` where its file is wrong."""
         if self._transformer is None or self._transformer[0] != number:

@@ -9,13 +9,14 @@ import cv2
 import numpy as np
 import torch
 
+from ...api.files import write_atomically
 from ...imaging.exr import FloatImage
 from ...imaging.framefile import FrameFile
 from ...imaging.window import Window
 from ...quadmask.classes import AFFECTED, KEEP, OVERLAP, REMOVE, Quadmask, nearest
 from ..cleanplate import CleanPlate
 from ..clip import Clip
-from . import fit, noise
+from . import DONE, fit, noise
 from .detail import enlarged, restored
 from .model import FULL, Model, choose_device, choose_profile, explaining_memory, resident
 from .sampling import FIRST, GUIDANCE, SECOND, STEPS, Part, Sampler, conditioning, embed, starting_noise, too_long
@@ -68,7 +69,7 @@ class Synthesis:
     def small_frames(self, report: Callable[[float], None]) -> FrameFile:
         """What the model makes of the clip, frame by frame, kept for a job that is resumed."""
         shape = (*self._fit.size, 3)
-        done = self._clip.kept / "void.done"
+        done = self._clip.kept / DONE
         frames = FrameFile(self._clip.kept / "void.raw", shape, np.float16)
         if not done.is_file():
             with explaining_memory(self._model):
@@ -78,7 +79,7 @@ class Synthesis:
                     self._run(SECOND, frames, lambda share: report(0.5 + 0.5 * share), first)
                 else:
                     self._run(FIRST, frames, report)
-            done.touch()
+            write_atomically(done, self._model.described)
         return frames
 
     def _run(
