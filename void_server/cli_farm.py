@@ -37,7 +37,9 @@ def farm_submit(
     ] = None,
     batch: Annotated[Path | None, typer.Option(help="A CSV table with plate,roto,out and more: one group.")] = None,
     jobs: Annotated[Path | None, typer.Option(help="Shots as JSON, as the Nuke plugin writes them.")] = None,
-    script: Annotated[Path | None, typer.Option(help="Beside which the fields are remembered; else the plate.")] = None,
+    script: Annotated[
+        Path | None, typer.Option(help="Beside which the fields are remembered; else beside the versions.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print it for programs.")] = False,
     farm_engine: FarmEngine = None,
     fields: FieldsSaid = None,
@@ -84,7 +86,7 @@ def farm_submit(
     made = submit(wanted, site, farm_engine or site.engine, server, dry_run=dry_run)
     for job, submission in made:
         if not dry_run:
-            sites.remember(script or Path(job.shot.plate), job.fields)
+            sites.remember(script or job.folder, job.fields)
         if as_json:
             continue
         for command in submission.commands if dry_run or not submission.ids else []:
@@ -116,7 +118,7 @@ def _wanted(
         colorspace=row.get("colorspace", colorspace),
         settings=settings,
     )
-    remembered = sites.remembered(script or Path(shot.plate))
+    remembered = sites.remembered(script or Path(absolute(row["out"])) / "v001")
     chosen = _fields({**site.fields.__dict__, **remembered, **named}, said)
     return Wanted(shot, Path(absolute(row["out"])), chosen)
 

@@ -248,6 +248,9 @@ def test_what_was_said_is_remembered_beside_the_script(tmp_path: Path) -> None:
     assert site.remembered(script) == {}
     site.remember(script, Fields(name="once", comment="once", pool="gpu", priority=60))
     assert site.remembered(script) == {"pool": "gpu", "priority": 60}
+    site.remember(tmp_path / "v001", Fields(pool="night"))
+    assert site.remembered(tmp_path / "v002") == {"pool": "night"}
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".sh010.nk.void_farm.json", ".versions.void_farm.json"]
 
 
 def test_the_site_sets_engine_command_and_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,7 +57,7 @@ def load() -> Site:
 
 
 def remembered(script: Path) -> dict[str, Any]:
-    """What was last said for a script, or a plate; nothing where nothing was, or it cannot be read."""
+    """What was last said for a script, or beside a version folder; nothing where nothing was, or it cannot be read."""
     try:
         return dict(json.loads(_beside(script).read_text(encoding="utf-8")))
     except (OSError, ValueError):
@@ -65,7 +65,7 @@ def remembered(script: Path) -> dict[str, Any]:
 
 
 def remember(script: Path, fields: Fields) -> None:
-    """Keep what was said beside the script, for the next time; where that cannot be written, it is not kept."""
+    """Keep what was said beside the script or version folder; where that cannot be written, it is not kept."""
     changed = {name: value for name, value in fields.__dict__.items() if value != getattr(Fields(), name)}
     for passing in ("name", "comment"):
         changed.pop(passing, None)
@@ -76,4 +76,6 @@ def remember(script: Path, fields: Fields) -> None:
 
 
 def _beside(script: Path) -> Path:
-    return script.with_name(f".{script.name}.void_farm.json")
+    # versions share theirs
+    name = script.name if script.suffix else "versions"
+    return script.with_name(f".{name}.void_farm.json")
