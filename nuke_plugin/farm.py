@@ -16,8 +16,6 @@ from . import knobs as k
 from .local_server import environment
 from .voidnode import VoidNode
 
-_PATIENCE = 120
-
 
 @dataclass(frozen=True)
 class Engines:
@@ -85,11 +83,10 @@ def _void(*words: str) -> Any:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=_PATIENCE,
             env=environment(),
             check=False,
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except OSError as error:
         raise SettingError(f"{command[0]} cannot be run ({error}); run: void install-nuke") from error
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if line.startswith("void: ")] or done.stderr.splitlines()

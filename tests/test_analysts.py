@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from void_server import pipeline, reason
-from void_server.api.errors import JobFailed, SettingError
+from void_server.api.errors import JobCancelled, JobFailed, SettingError
+from void_server.api.job import Progress
 from void_server.api.shot import Settings, Shot
 from void_server.imaging import exr
 from void_server.quadmask import analysts, classes
@@ -168,6 +169,29 @@ def test_a_malformed_answer_is_asked_for_again(
     assert len(json.loads((results.folder / "job.json").read_text())["sent"]) == 2
 
 
+def test_a_resumed_job_does_not_ask_again(
+    protocol: str, shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with loopback(protocol, Answer(said(protocol)), Answer(said(protocol, scene="Another."))) as served:
+        use(monkeypatch, served)
+
+        def stopped(progress: Progress) -> None:
+            if progress.stage == "Finding what is affected" and progress.frame == FRAMES[2]:
+                raise JobCancelled("enough")
+
+        folder = tmp_path / "v001"
+        folder.mkdir()
+        settings = Settings(only_quadmask=True, segmenter="grabcut", reasoner=protocol)
+        asked = Shot(str(shot / "plate"), str(shot / "roto"), settings=settings)
+        with pytest.raises(JobCancelled):
+            pipeline.run("0123456789ab", asked, folder, stopped)
+        pipeline.run("0123456789ab", asked, folder, lambda _: None)
+    assert len(served.asked) == 1
+    manifest = json.loads((folder / "job.json").read_text())
+    assert len(manifest["sent"]) == 1
+    assert manifest["scene"] == "An empty room with a painting."
+
+
 def test_what_stays_malformed_is_refused_with_what_was_wrong(
     protocol: str, shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -312,6 +336,15 @@ def test_a_studio_can_forbid_the_cloud(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_which_hosts_are_in_the_house(url: str, inside: bool) -> None:
     assert privacy.in_house(url) == inside
+
+
+@pytest.mark.usefixtures("clean")
+def test_a_password_in_an_address_is_told_to_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert privacy.host("http://bob:s3cret@box:8000/v1") == "box:8000"
+    monkeypatch.setenv("VOID_LOCAL_URL", "http://bob:s3cret@127.0.0.1:8000/v1")
+    with pytest.raises(SettingError) as caught:
+        reason.check(asking("local"))
+    assert "s3cret" not in str(caught.value)
 
 
 @pytest.mark.usefixtures("clean")

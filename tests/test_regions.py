@@ -155,6 +155,14 @@ def test_corners_the_wrong_way_round_are_put_in_order() -> None:
         ('{"affected_subjects": []}', "grid_rows"),
         ('{"objects": [{"places": []}]}', "name"),
         ('{"artefacts": [{"name": "shadow", "cells": [[1, 2]]}]}', "the grid that they count in is not given"),
+        (
+            '{"artefacts": [{"name": "a", "places": [{"frame": 1, "box": [100, 200, 300, 400]}]}]}',
+            "shares of the frame",
+        ),
+        (
+            '{"artefacts": [{"name": "a", "places": [{"frame": 1, "box": [0.3, 0.2, 0.1, 0.4]}]}]}',
+            "shares of the frame",
+        ),
         ('{"artefacts": [{"name": "shadow", "cells": [[8, 2]]}], "grid": [8, 14]}', "has the cell 8,2"),
     ],
 )

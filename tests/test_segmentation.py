@@ -219,7 +219,7 @@ def test_prompts_outside_the_shot_are_refused_at_submission(plate: Path, prompt:
 
 def test_an_object_of_negative_points_alone_is_refused(plate: Path) -> None:
     shot = shot_with(plate, Prompt(1001, "point", (5, 5)), Prompt(1001, "not", (9, 9), 2))
-    with pytest.raises(SettingError, match="Object 2 has only points that are not on it"):
+    with pytest.raises(SettingError, match="In frame 1001 there are only points that are not on object 2"):
         segment.hints(shot, open_source(shot))
 
 

@@ -59,17 +59,19 @@ def farm_submit(
 
     from .farm import site as sites
     from .farm.job import Fields
-    from .farm.submit import Wanted, submit
+    from .farm.submit import Wanted, engine_named, submit
     from .farm.submit import batch as read_batch
 
     site = sites.load()
+    expressible = engine_named(farm_engine or site.engine).expresses
+    inherited = {name: value for name, value in site.fields.__dict__.items() if name in expressible}
     if jobs:
         rows = json.loads(jobs.read_text(encoding="utf-8"))
         wanted = [
             Wanted(
                 Shot.from_dict(row["shot"]),
                 Path(row["out"]),
-                Fields.from_dict({**site.fields.__dict__, **row["fields"]}),
+                Fields.from_dict({**inherited, **row["fields"]}),
             )
             for row in rows
         ]
@@ -80,7 +82,7 @@ def farm_submit(
         settings = Settings(engine=removal, reasoner=reasoner)
         one = {**{name: value for name, value in given.items() if value}, "out": str(out)}
         wanted = [
-            _wanted(row, site, script, fields or [], settings, colorspace, ocio)
+            _wanted(row, site, script, fields or [], settings, colorspace, ocio, expressible)
             for row in (read_batch(batch) if batch else [one])
         ]
     made = submit(wanted, site, farm_engine or site.engine, server, dry_run=dry_run)
@@ -105,8 +107,12 @@ def _wanted(
     settings: Settings,
     colorspace: str,
     ocio: Path | None,
+    expressible: frozenset[str],
 ) -> Any:
-    """A shot to submit, from a row of a table or the command line."""
+    """A shot to submit, from a row of a table or the command line.
+
+    What the site or an earlier submission says, and the engine has nothing for, is left out; what is said now is not.
+    """
     from .farm import site as sites
     from .farm.submit import Wanted
 
@@ -119,7 +125,8 @@ def _wanted(
         settings=settings,
     )
     remembered = sites.remembered(script or Path(absolute(row["out"])) / "v001")
-    chosen = _fields({**site.fields.__dict__, **remembered, **named}, said)
+    inherited = {name: value for name, value in {**site.fields.__dict__, **remembered}.items() if name in expressible}
+    chosen = _fields({**inherited, **named}, said)
     return Wanted(shot, Path(absolute(row["out"])), chosen)
 
 
@@ -153,8 +160,11 @@ def _fields(known: dict[str, Any], said: list[str]) -> Any:
     for text in said:
         name, _, value = text.partition("=")
         before = getattr(Fields(), name, None)
-        if before is None or not value:
+        if before is None or "=" not in text:
             raise SettingError(f"{text!r} sets no field; known are {', '.join(Fields().__dict__)}.")
+        if not value:
+            values[name] = before
+            continue
         try:
             if isinstance(before, dict):
                 limits = (entry.partition("=") for entry in value.split(","))

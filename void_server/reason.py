@@ -107,7 +107,7 @@ def reason(shot: Shot, footage: Footage, scratch: Path, report: Callable[[float]
         return image_reasoner.reason(footage, scratch, report)
     told = Reasoning()
     # first, as it is what may fail
-    analysis = _read(shot) if reasoner == FILE else _ask(shot.settings, footage, shot.prompt, told)
+    analysis = _read(shot) if reasoner == FILE else _asked_once(shot, footage, scratch, told)
     report(0.2)
     seen = image_reasoner.reason(footage, scratch, lambda share: report(0.2 + 0.4 * share))
     segmenter = segmentation.choose(shot.settings.segmenter, shot.settings.device)
@@ -127,6 +127,19 @@ def _read(shot: Shot) -> Analysis:
         return read_file(path.read_text(encoding="utf-8"), path.name)
     except (OSError, UnicodeDecodeError) as error:
         raise SettingError(f"The analysis {path} cannot be read ({error}); name a JSON file.") from error
+
+
+def _asked_once(shot: Shot, footage: Footage, scratch: Path, told: Reasoning) -> Analysis:
+    """The model's analysis; a job that is resumed goes on with the answer that it has."""
+    kept = scratch / "analysis.json"
+    if kept.is_file():
+        data = json.loads(kept.read_text(encoding="utf-8"))
+        told.asked, told.answer, told.warnings = data["asked"], data["answer"], data["warnings"]
+        return Analysis.model_validate(data["analysis"])
+    analysis = _ask(shot.settings, footage, shot.prompt, told)
+    data = {"asked": told.asked, "answer": told.answer, "warnings": told.warnings, "analysis": analysis.model_dump()}
+    write_atomically(kept, json.dumps(data))
+    return analysis
 
 
 def _ask(settings: Settings, footage: Footage, hint: str, told: Reasoning) -> Analysis:

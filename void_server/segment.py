@@ -37,7 +37,7 @@ class PlateFrames:
 
 
 def check_prompts(shot: Shot, source: Source) -> None:
-    """Raise :class:`SettingError` naming the first prompt that lies outside the shot."""
+    """Raise :class:`SettingError` naming the first prompt that lies outside the shot, or says too little."""
     for prompt in shot.prompts:
         where = f"The {prompt.kind} at {', '.join(f'{value:g}' for value in prompt.at)} in frame {prompt.frame}"
         if prompt.frame not in source.frames:
@@ -49,6 +49,8 @@ def check_prompts(shot: Shot, source: Source) -> None:
                 f"{where} is outside the plate, which is {source.display.width}x{source.display.height}, counted from "
                 "its top left corner."
             )
+    if not shot.roto:
+        hints(shot, source)
 
 
 def hints(shot: Shot, source: Source) -> dict[int, dict[int, Hints]]:
@@ -70,16 +72,23 @@ def hints(shot: Shot, source: Source) -> dict[int, dict[int, Hints]]:
                 else replace(known, off=(*known.off, point))
             )
         of_object[indices[prompt.frame]] = known
-    for number, of_object in found.items():
-        if not any(known.on or known.box for known in of_object.values()):
-            raise SettingError(f"Object {number} has only points that are not on it; give one that is, or a box.")
     if source.roto:
         first = min(found, default=1)
         for frame, path in source.roto.files.items():
             matte = exr.read_matte(path, source.canvas) >= 0.5 if frame in indices else np.zeros((1, 1), bool)
-            # what was clicked later corrects what was drawn
-            if matte.mean() > _ROUGH_LEAST and indices[frame] not in found.get(first, {}):
-                found.setdefault(first, {})[indices[frame]] = Hints(mask=matte)
+            if matte.mean() > _ROUGH_LEAST:
+                of_object = found.setdefault(first, {})
+                known = of_object.get(indices[frame], Hints())
+                # what was clicked later corrects what was drawn
+                if not (known.on or known.box):
+                    of_object[indices[frame]] = replace(known, mask=matte)
+    for number, of_object in found.items():
+        for index, known in of_object.items():
+            if not (known.on or known.box or known.mask is not None):
+                raise SettingError(
+                    f"In frame {source.frames[index]} there are only points that are not on object {number}; give one "
+                    "there that is on it, or a box."
+                )
     if not found:
         raise SequenceError(
             f"The roto {source.roto.name if source.roto else ''} is empty; draw the object roughly in it."

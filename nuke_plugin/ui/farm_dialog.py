@@ -110,15 +110,16 @@ class FarmDialog(QtWidgets.QDialog):
 
     def submit(self) -> None:
         """Hand the nodes over, and close; where something is wrong, say it and stay."""
-        self._submit.setEnabled(False)
         try:
-            self.folders = farm.submit(
-                self._nodes, self._engine.currentText(), self.fields(), self._server.text().strip()
-            )
-        except VoidError as error:
-            self._answer.setText(str(error))
+            fields = self.fields()
         except ValueError:
             self._answer.setText("Write limits like void=1,nuke_r=1.")
+            return
+        self._submit.setEnabled(False)
+        try:
+            self.folders = farm.submit(self._nodes, self._engine.currentText(), fields, self._server.text().strip())
+        except VoidError as error:
+            self._answer.setText(str(error))
         else:
             self.accept()
         finally:

@@ -20,6 +20,7 @@ import pytest
 from void_server import pipeline
 from void_server.api.errors import InputError, JobFailed, SettingError
 from void_server.api.job import Progress
+from void_server.api.shot import Prompt
 from void_server.cli_farm import _fields
 from void_server.farm import deadline, openjd, pathmap, run, site, slurm
 from void_server.farm.engine import Submission
@@ -204,9 +205,35 @@ def test_fields_are_said_on_the_command_line() -> None:
         pool="gpu",
         department="comp",
     )
-    for wrong, message in (("speed=3", "sets no field"), ("priority=high", "give a whole number"), ("gpus", "sets no")):
+    for wrong, message in (
+        ("speed=3", "sets no field"),
+        ("priority=high", "give a whole number"),
+        ("gpus", "sets no field"),
+    ):
         with pytest.raises(SettingError, match=message):
             _fields({}, [wrong])
+
+
+def test_an_empty_value_takes_a_field_back() -> None:
+    assert _fields({"pool": "gpu", "priority": 70}, ["pool=", "priority="]) == Fields()
+
+
+def test_what_the_site_says_does_not_keep_another_engine_from_working(
+    shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "site.json"
+    file.write_text(json.dumps({"engine": "slurm", "fields": {"pool": "gpu", "limits": {"void": 1}}}))
+    monkeypatch.setenv("VOID_FARM_SETTINGS", str(file))
+    command = [*VOID, "farm", "submit", f"{shot}/plate", f"{shot}/roto", "-o", str(tmp_path / "out"), "--dry-run"]
+    done = subprocess.run([*command, "--engine", "deadline"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Pool=gpu\n" in (tmp_path / "out" / "v001" / "deadline" / "finish.job").read_text()
+    done = subprocess.run([*command, "--engine", "local"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    done = subprocess.run(
+        [*command, "--engine", "local", "--set", "pool=x"], capture_output=True, text=True, check=False
+    )
+    assert "local has nothing for the field pool" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -246,7 +273,7 @@ def test_nothing_stays_where_the_engine_is_not_there(
 def test_what_was_said_is_remembered_beside_the_script(tmp_path: Path) -> None:
     script = tmp_path / "sh010.nk"
     assert site.remembered(script) == {}
-    site.remember(script, Fields(name="once", comment="once", pool="gpu", priority=60))
+    site.remember(script, Fields(name="once", comment="once", user="ann", pool="gpu", priority=60))
     assert site.remembered(script) == {"pool": "gpu", "priority": 60}
     site.remember(tmp_path / "v001", Fields(pool="night"))
     assert site.remembered(tmp_path / "v002") == {"pool": "night"}
@@ -318,6 +345,27 @@ def test_a_table_of_shots_is_one_group(shot: Path, tmp_path: Path) -> None:
         table.write_text(wrong)
         with pytest.raises(SettingError, match=message):
             batch(table)
+
+
+def test_what_forbids_the_cloud_goes_with_every_task(
+    wanted: Make, site: site.Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VOID_NO_CLOUD", "1")
+    monkeypatch.setenv("GEMINI_API_KEY", "secret")
+    job = planned(wanted(), dataclasses.replace(site, environment=()))
+    made = json.dumps(openjd.template(job, site))
+    assert '"VOID_NO_CLOUD": "1"' in made
+    assert "secret" not in made
+    options = slurm.options(job, job.stages[0], site, "group", [])
+    assert any(option.startswith("--export=") and "VOID_NO_CLOUD" in option for option in options)
+
+
+def test_points_outside_the_shot_are_refused_at_submission(wanted: Make, site: site.Site) -> None:
+    one = wanted()
+    clicked = dataclasses.replace(one, shot=dataclasses.replace(one.shot, prompts=(Prompt(9, "point", (5, 5)),)))
+    with pytest.raises(SettingError, match="in frame 9 is not in the frames to work on"):
+        submit([clicked], site, "openjd")
+    assert list(one.out.glob("*")) == []
 
 
 # -- OpenJD, with its own command line and sessions

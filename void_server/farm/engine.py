@@ -13,6 +13,12 @@ from ..api.errors import JobFailed, SettingError
 from .job import FarmJob, Fields
 from .site import Site
 
+# what decides where footage may go must hold on every machine; keys are never passed on
+_ALWAYS = (
+    *("VOID_NO_CLOUD", "VOID_GEMINI_URL", "VOID_GEMINI_MODEL"),
+    *("VOID_LOCAL_URL", "VOID_LOCAL_MODEL", "VOID_LOCAL_BOXES"),
+)
+
 
 @dataclass(frozen=True)
 class Submission:
@@ -61,7 +67,7 @@ def task_command(site: Site, job: FarmJob, stage: str, task: str, progress: str,
 
 def environment(site: Site) -> dict[str, str]:
     """The variables of this machine that tasks need on theirs."""
-    return {name: os.environ[name] for name in site.environment if name in os.environ}
+    return {name: os.environ[name] for name in (*site.environment, *_ALWAYS) if name in os.environ}
 
 
 def program(name: str, what: str) -> str:

@@ -19,6 +19,8 @@ from ..api.files import new_version_folder, write_atomically
 from ..api.shot import Shot
 from ..imaging import sequence
 from ..pipeline import Part
+from ..quadmask import REASONERS
+from ..segment import check_prompts
 from ..source import open_source
 
 FILE = "farm.json"
@@ -172,7 +174,11 @@ def plan(shot: Shot, fields: Fields, out: Path, server: str = "") -> FarmJob:
 
     Raises :class:`~void_server.api.errors.InputError` where the shot is wrong, before any folder is made.
     """
-    frames = open_source(shot).frames
+    source = open_source(shot)
+    check_prompts(shot, source)
+    if shot.settings.reasoner not in REASONERS:
+        raise SettingError(f"There is no reasoner {shot.settings.reasoner!r}; take {', '.join(REASONERS)}.")
+    frames = source.frames
     wants_gpu = engines.find(shot.settings.engine).wants_gpu
     if shot.settings.only_roto:
         raise SettingError("A roto alone is no job for a farm; use: void segment")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections.abc import Mapping
 
 from ..api.errors import JobFailed, SettingError
@@ -25,7 +26,7 @@ class Local:
             for task in range(stage.tasks)
         )
         for command in [] if dry_run else made.commands:
-            if code := subprocess.call(command, stdin=subprocess.DEVNULL):
+            if code := subprocess.call(command, stdin=subprocess.DEVNULL, stdout=sys.stderr):
                 what = "was stopped" if code == STOPPED else "failed, see above"
                 raise JobFailed(f"A task {what}; go on with: void farm again {job.folder}")
 

@@ -49,7 +49,10 @@ class OpenCue:
         """Kill the job."""
         import opencue.api
 
-        opencue.api.getJob(next(iter(ids.values()))).kill(reason="void farm cancel")
+        try:
+            opencue.api.getJob(next(iter(ids.values()))).kill(reason="void farm cancel")
+        except Exception as error:  # pycue raises gRPC's errors as they come
+            raise JobFailed(f"OpenCue refused: {error}") from error
 
     def states(self, ids: Mapping[str, str]) -> dict[str, str]:
         """CueGUI says more; the files say what is done."""

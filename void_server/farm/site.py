@@ -67,7 +67,7 @@ def remembered(script: Path) -> dict[str, Any]:
 def remember(script: Path, fields: Fields) -> None:
     """Keep what was said beside the script or version folder; where that cannot be written, it is not kept."""
     changed = {name: value for name, value in fields.__dict__.items() if value != getattr(Fields(), name)}
-    for passing in ("name", "comment"):
+    for passing in ("name", "comment", "user"):
         changed.pop(passing, None)
     try:
         write_atomically(_beside(script), json.dumps(changed, indent=2))

@@ -70,7 +70,7 @@ def submit(
         group = first if len(made) == 1 else f"{first} and {len(made) - 1} more"
         for job, submission in made:
             hand_over(job, submission, site, engine, group, dry_run=dry_run)
-    except VoidError:
+    except (VoidError, OSError, KeyboardInterrupt):
         for job, submission in made:
             # what this machine has done itself is worth keeping
             if engine != "local":
@@ -83,10 +83,13 @@ def hand_over(
     job: FarmJob, submission: Submission, site: Site, engine: str, group: str, *, dry_run: bool = False
 ) -> None:
     """Hand one job to an engine, and note its numbers there beside it."""
-    engine_named(engine).submit(job, site, group, submission, dry_run=dry_run)
-    if not dry_run:
-        record = {"engine": engine, "ids": submission.ids}
-        write_atomically(job.folder / RECORD, json.dumps(record, indent=2))
+    try:
+        engine_named(engine).submit(job, site, group, submission, dry_run=dry_run)
+    finally:
+        # whatever came between: what was handed over can be found again
+        if not dry_run:
+            record = {"engine": engine, "ids": submission.ids}
+            write_atomically(job.folder / RECORD, json.dumps(record, indent=2))
 
 
 def _take_back(job: FarmJob, submission: Submission, translator: FarmEngine, site: Site) -> None:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, field_validator, model_validator
 
 from ..api.errors import SettingError
 
@@ -39,6 +39,13 @@ class Place(BaseModel):
     model_config = ConfigDict(extra="ignore")
     frame: int
     box: Box
+
+    @field_validator("box")
+    @classmethod
+    def _box_is_in_the_frame(cls, box: Box) -> Box:
+        if not (0 <= box[0] < box[2] <= 1 and 0 <= box[1] < box[3] <= 1):
+            raise ValueError(f"the box {list(box)} is not left, top, right, bottom as shares of the frame, 0 to 1")
+        return box
 
 
 class Thing(BaseModel):

@@ -6,7 +6,6 @@ import os
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any
-from urllib.parse import urlsplit
 
 from ...api.errors import JobFailed, SettingError
 from ...api.home import home
@@ -47,7 +46,7 @@ class Gemini:
     @property
     def host(self) -> str:
         """Where the question goes."""
-        return urlsplit(self.url).netloc
+        return privacy.host(self.url)
 
     def ask(self, question: Question, complaint: str) -> Reply:
         """See :class:`void_server.quadmask.analysts.Analyst`."""

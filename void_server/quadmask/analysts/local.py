@@ -7,7 +7,6 @@ import os
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any
-from urllib.parse import urlsplit
 
 from ...api.errors import JobFailed, SettingError
 from ...api.home import home
@@ -45,7 +44,7 @@ class Local:
                 f"http://localhost:8000/v1, and {ENVIRONMENT_MODEL}."
             )
         if not privacy.in_house(url):
-            privacy.check_cloud(url)
+            privacy.check_cloud(privacy.host(url))
         if find_spec("openai") is None:
             raise SettingError(
                 'The package openai is not installed where the server runs: pip install "void-nuke[local]"'
@@ -53,21 +52,23 @@ class Local:
         chosen = model or os.environ.get(ENVIRONMENT_MODEL, "")
         if not chosen:
             raise SettingError(
-                f"Which model {url} shall use is not said: set {ENVIRONMENT_MODEL}, or name it in the job."
+                f"Which model {privacy.host(url)} shall use is not said: set {ENVIRONMENT_MODEL}, or name one."
             )
         boxes = os.environ.get(ENVIRONMENT_BOXES, RELATIVE)
         if boxes not in (RELATIVE, ABSOLUTE):
             raise SettingError(f"{ENVIRONMENT_BOXES} is {boxes!r}; take {RELATIVE} or {ABSOLUTE}.")
         file = home() / "local.key"
         secret = (
-            privacy.key(("VOID_LOCAL_KEY",), file, url) if "VOID_LOCAL_KEY" in os.environ or file.is_file() else "none"
+            privacy.key(("VOID_LOCAL_KEY",), file, privacy.host(url))
+            if "VOID_LOCAL_KEY" in os.environ or file.is_file()
+            else "none"
         )
         return cls(chosen, url, boxes == ABSOLUTE, secret)
 
     @property
     def host(self) -> str:
         """Where the question goes."""
-        return urlsplit(self.url).netloc
+        return privacy.host(self.url)
 
     def ask(self, question: Question, complaint: str) -> Reply:
         """See :class:`void_server.quadmask.analysts.Analyst`."""

@@ -25,6 +25,11 @@ def check_cloud(what: str) -> None:
         )
 
 
+def host(url: str) -> str:
+    """A URL's host and port, without a name and password that may be in it."""
+    return urlsplit(url).netloc.rpartition("@")[2]
+
+
 def in_house(url: str) -> bool:
     """Whether a URL's host is this machine or one on a private network."""
     host = urlsplit(url).hostname or ""

@@ -88,7 +88,7 @@ def _labels(hints: Hints, frame: NDArray[np.uint8], scale: float) -> _Labels:
     short = min(shape)
     if hints.mask is not None:
         given = cv2.resize(hints.mask.astype(np.uint8), shape[::-1], interpolation=cv2.INTER_AREA) > 0
-        return _expected(given)
+        return _without(_expected(given), hints, scale)
     labels = np.full(shape, cv2.GC_BGD, np.uint8)
     if hints.box:
         x0, y0, x1, y1 = (round(value * scale) for value in hints.box)
@@ -100,8 +100,13 @@ def _labels(hints: Hints, frame: NDArray[np.uint8], scale: float) -> _Labels:
     radius = max(2, round(_POINT * short))
     for point in hints.on:
         cv2.circle(labels, _at(point, scale), radius, cv2.GC_FGD, cv2.FILLED)
+    return _without(labels, hints, scale)
+
+
+def _without(labels: _Labels, hints: Hints, scale: float) -> _Labels:
+    """The labels, with what is surely not the object around points that are not on it."""
     for point in hints.off:
-        cv2.circle(labels, _at(point, scale), radius, cv2.GC_BGD, cv2.FILLED)
+        cv2.circle(labels, _at(point, scale), max(2, round(_POINT * min(labels.shape))), cv2.GC_BGD, cv2.FILLED)
     return labels
 
 
