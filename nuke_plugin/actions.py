@@ -101,9 +101,7 @@ def _versions_folder(void: VoidNode) -> Path:
 
 def change_cell(void: VoidNode, what: Optional[str]) -> None:
     """Make the cell under the handle affected or keep in the frame range, or, with None, take its changes back."""
-    plate = void.source(k.PLATE_INPUT)
-    if plate is None:
-        raise SettingError(f"{void.name}: connect a plate to its first input.")
+    plate = _plate(void)
     x, y = (float(part) for part in void.node[k.CELL].value())
     row, column = grid.cell_at(x, y, plate.width(), plate.height())
     frames = void.frames()
@@ -117,9 +115,7 @@ def change_cell(void: VoidNode, what: Optional[str]) -> None:
 
 def add_click(void: VoidNode, what: str) -> None:
     """Add the point under the handle, on the object or not on it, in the current frame."""
-    plate = void.source(k.PLATE_INPUT)
-    if plate is None:
-        raise SettingError(f"{void.name}: connect a plate to its first input.")
+    plate = _plate(void)
     x, y = (float(part) for part in void.node[k.CLICK].value())
     if not (0 <= x < plate.width() and 0 <= y < plate.height()):
         raise SettingError(f"The point's handle is at {x:g}, {y:g}, outside the frame; put it on the object.")
@@ -233,9 +229,16 @@ def _check_edition() -> None:
             )
 
 
-def _check_inputs(void: VoidNode) -> None:
-    if void.source(k.PLATE_INPUT) is None:
+def _plate(void: VoidNode) -> nuke.Node:
+    """What is connected as the plate. Raises :class:`SettingError` where nothing is."""
+    plate = void.source(k.PLATE_INPUT)
+    if plate is None:
         raise SettingError(f"{void.name}: connect a plate to its first input.")
+    return plate
+
+
+def _check_inputs(void: VoidNode) -> None:
+    _plate(void)
     has_quadmask = void.has(k.REMOVE) and void.source(k.QUADMASK_INPUT) is not None
     if void.source(k.ROTO_INPUT) is None and not has_quadmask and not _prompts(void):
         points = ", or give points on the object" if void.has(k.CLICKS) else ""
@@ -340,7 +343,8 @@ def _quoted(word: str) -> str:
 
 def submit_by_hook(void: VoidNode) -> Optional[str]:
     """Hand the node to the studio's own hook; the sentence that it answers, None where there is no hook."""
-    if hooks.hook(settings.load().hooks, hooks.SUBMIT_TO_FARM) is None:
+    found = settings.load().hooks
+    if hooks.hook(found, hooks.SUBMIT_TO_FARM) is None:
         return None
     command = command_line(void)
     nuke.scriptSave()
@@ -351,7 +355,7 @@ def submit_by_hook(void: VoidNode) -> Optional[str]:
         "frames": _frames_text(void.frames()),
         "settings": _shot_settings(void, only_quadmask=not void.has(k.REMOVE)),
     }
-    return hooks.call(settings.load().hooks, hooks.SUBMIT_TO_FARM, context)
+    return hooks.call(found, hooks.SUBMIT_TO_FARM, context)
 
 
 def tell(error: VoidError, void: Optional[VoidNode] = None) -> None:

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from void_server.api.errors import SettingError
 from void_server.api.shot import Prompt
 
+from . import lists
+
 ON, OFF = "on", "off"
-_LINE = re.compile(r"(-?\d+):(on|off)(-?[\d.]+),(-?[\d.]+)")
+_LINE = re.compile(r"(-?\d+):(on|off)(-?\d+\.?\d*),(-?\d+\.?\d*)")
 
 
 @dataclass(frozen=True)
@@ -32,18 +34,11 @@ class Click:
 
 def parse(text: str) -> list[Click]:
     """The points in ``text``, one per line; text after # is a remark. Raises :class:`SettingError` naming the line."""
-    clicks = []
-    for number, line in enumerate(text.splitlines(), 1):
-        words = line.partition("#")[0].replace(" ", "")
-        if not words:
-            continue
-        match = _LINE.fullmatch(words)
-        try:
-            if match is None:
-                raise ValueError(words)
-            clicks.append(Click(int(match[1]), match[2], float(match[3]), float(match[4])))
-        except ValueError:
-            raise SettingError(
-                f"Line {number} of the points, {line.strip()!r}, is not like 1001: on 640,360."
-            ) from None
-    return clicks
+    return lists.parse(text, "points", _read)
+
+
+def _read(words: str) -> Click:
+    match = _LINE.fullmatch(words.replace(" ", ""))
+    if match is None:
+        raise SettingError(f"{words!r} is not like 1001: on 640,360.")
+    return Click(int(match[1]), match[2], float(match[3]), float(match[4]))

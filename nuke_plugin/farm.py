@@ -16,6 +16,9 @@ from . import knobs as k
 from .local_server import environment
 from .voidnode import VoidNode
 
+# how the command begins what it says of an error
+_SENTENCE = "void: "
+
 
 @dataclass(frozen=True)
 class Engines:
@@ -49,23 +52,23 @@ def submit(nodes: Sequence[VoidNode], engine: str, fields: dict[str, Any], serve
     for void in nodes:
         actions.check_ready(void)
     rows: list[dict[str, Any]] = []
-    of_rows: list[tuple[VoidNode, str]] = []
+    of_rows: list[tuple[VoidNode, Path, str]] = []
     for void in nodes:
-        only_quadmask = not void.has(k.REMOVE)
-        prepared = actions.prepare(void, actions.output_folder(void), only_quadmask=only_quadmask)
+        versions = actions.output_folder(void)
+        prepared = actions.prepare(void, versions, only_quadmask=not void.has(k.REMOVE))
         for one in prepared.shots:
             name = " ".join(filter(None, [script.stem, void.name, one.view]))
             rows.append({"shot": one.shot.to_dict(), "out": one.out, "fields": {**fields, "name": name}})
-            of_rows.append((void, prepared.source))
+            of_rows.append((void, versions, prepared.source))
     with tempfile.TemporaryDirectory() as folder:
         table = Path(folder) / "jobs.json"
         table.write_text(json.dumps(rows), encoding="utf-8")
         words = ["farm", "submit", "--jobs", str(table), "--engine", engine, "--json", "--script", str(script)]
         said = _void(*words, *(["--server", server] if server else []))
     folders = [Path(entry["folder"]) for entry in said]
-    for (void, source), made in zip(of_rows, folders):
+    for (void, versions, source), made in zip(of_rows, folders):
         # with views, the version is the folder above theirs
-        version = made if made.parent == actions.output_folder(void) else made.parents[1]
+        version = made if made.parent == versions else made.parents[1]
         result = outputs.result_in(version)
         if result is not None:
             void.show_result(result, source)
@@ -89,7 +92,7 @@ def _void(*words: str) -> Any:
     except OSError as error:
         raise SettingError(f"{command[0]} cannot be run ({error}); run: void install-nuke") from error
     if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if line.startswith("void: ")] or done.stderr.splitlines()
-        sentence = lines[-1].partition("void: ")[2] if lines and lines[-1].startswith("void: ") else "".join(lines[-1:])
-        raise JobFailed(sentence or f"{command[0]} ended with {done.returncode}.", done.stderr)
+        lines = done.stderr.splitlines() or [f"{command[0]} ended with {done.returncode}."]
+        sentence = next((line for line in reversed(lines) if line.startswith(_SENTENCE)), lines[-1])
+        raise JobFailed(sentence.removeprefix(_SENTENCE), done.stderr)
     return json.loads(done.stdout)

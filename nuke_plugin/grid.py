@@ -5,6 +5,8 @@ from __future__ import annotations
 from void_server.api.cells import AFFECTED, ALONG_SHORT_SIDE, CellEdit
 from void_server.api.errors import SettingError
 
+from . import lists
+
 
 def _where(edit: CellEdit) -> str:
     """True inside the cell and its frames, as an expression of Nuke's, whose y goes up."""
@@ -22,16 +24,7 @@ def _where(edit: CellEdit) -> str:
 
 def parse(text: str) -> list[CellEdit]:
     """The edits in ``text``, one per line; text after # is a remark. Raises :class:`SettingError` naming the line."""
-    edits = []
-    for number, line in enumerate(text.splitlines(), 1):
-        words = line.partition("#")[0].strip()
-        if not words:
-            continue
-        try:
-            edits.append(CellEdit.parse(words))
-        except SettingError as error:
-            raise SettingError(f"Line {number} of the cells: {error}") from None
-    return edits
+    return lists.parse(text, "cells", CellEdit.parse)
 
 
 def expression(edits: list[CellEdit]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 
 from .quadmask import REASONERS
 
@@ -17,3 +18,11 @@ def engines() -> list[str]:
 def reasoners() -> list[str]:
     """The reasoners that there are."""
     return list(REASONERS)
+
+
+def installed(module: str) -> bool:
+    """Whether a package, or a module in one, can be imported."""
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False

@@ -492,9 +492,9 @@ def parity(
     tolerance: Annotated[float, typer.Option(help="The largest difference that may be.")] = 1e-4,
 ) -> None:
     """Compare the VOID engine with recorded outputs of the published pipeline, stage by stage."""
-    from .engines.void import installed
+    from .engines.void import check_installed
 
-    installed()
+    check_installed()
     from .engines.void.model import choose_device
     from .engines.void.parity import compare
 

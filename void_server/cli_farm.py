@@ -64,16 +64,11 @@ def farm_submit(
 
     site = sites.load()
     expressible = engine_named(farm_engine or site.engine).expresses
-    inherited = {name: value for name, value in site.fields.__dict__.items() if name in expressible}
     if jobs:
-        rows = json.loads(jobs.read_text(encoding="utf-8"))
+        inherited = _inherited(expressible, site.fields.__dict__)
         wanted = [
-            Wanted(
-                Shot.from_dict(row["shot"]),
-                Path(row["out"]),
-                Fields.from_dict({**inherited, **row["fields"]}),
-            )
-            for row in rows
+            Wanted(Shot.from_dict(row["shot"]), Path(row["out"]), Fields.from_dict({**inherited, **row["fields"]}))
+            for row in json.loads(jobs.read_text(encoding="utf-8"))
         ]
     else:
         given = {"plate": plate, "roto": roto, "quadmask": quadmask, "prompt": prompt, "frames": frames}
@@ -93,8 +88,7 @@ def farm_submit(
             continue
         for command in submission.commands if dry_run or not submission.ids else []:
             print(shlex.join(command))
-        numbers = " ".join(f"{stage}={number}" for stage, number in submission.ids.items())
-        print(f"{job.folder}  {numbers}".rstrip())
+        print(_numbers(job.folder, submission.ids))
     if as_json:
         print(json.dumps([{"folder": str(job.folder), "ids": submission.ids} for job, submission in made]))
 
@@ -109,10 +103,7 @@ def _wanted(
     ocio: Path | None,
     expressible: frozenset[str],
 ) -> Any:
-    """A shot to submit, from a row of a table or the command line.
-
-    What the site or an earlier submission says, and the engine has nothing for, is left out; what is said now is not.
-    """
+    """A shot to submit, from a row of a table or the command line."""
     from .farm import site as sites
     from .farm.submit import Wanted
 
@@ -125,9 +116,13 @@ def _wanted(
         settings=settings,
     )
     remembered = sites.remembered(script or Path(absolute(row["out"])) / "v001")
-    inherited = {name: value for name, value in {**site.fields.__dict__, **remembered}.items() if name in expressible}
-    chosen = _fields({**inherited, **named}, said)
+    chosen = _fields({**_inherited(expressible, site.fields.__dict__, remembered), **named}, said)
     return Wanted(shot, Path(absolute(row["out"])), chosen)
+
+
+def _inherited(expressible: frozenset[str], *said: dict[str, Any]) -> dict[str, Any]:
+    """What was said before, the later over the earlier, without what the engine has nothing for."""
+    return {name: value for fields in said for name, value in fields.items() if name in expressible}
 
 
 @app.command("engines")
@@ -221,13 +216,13 @@ def farm_status(folder: JobFolder) -> None:
     """Say how a job stands: by its files, and by what the engine says."""
     from .farm.job import FILE, FarmJob
     from .farm.run import state
-    from .farm.submit import submitted
+    from .farm.submit import engine_named, submitted
 
     job = FarmJob.read(folder / FILE)
     said: dict[str, str] = {}
     try:
         engine, ids = submitted(job)
-        said = engine.states(ids)
+        said = engine_named(engine).states(ids)
     except VoidError as error:
         print(f"void: {error}", file=sys.stderr)
     for stage, (done, of) in state(job).items():
@@ -239,27 +234,27 @@ def farm_cancel(folder: JobFolder) -> None:
     """Stop a job; its finished frames stay, and `void farm again` goes on with it."""
     from .farm import site
     from .farm.job import FILE, FarmJob
-    from .farm.submit import submitted
+    from .farm.submit import engine_named, submitted
 
     engine, ids = submitted(FarmJob.read(folder / FILE))
-    engine.cancel(ids, site.load())
+    engine_named(engine).cancel(ids, site.load())
     print(f"{folder} is stopped; go on with: void farm again {folder}")
 
 
 @app.command("again")
 def farm_again(folder: JobFolder, farm_engine: FarmEngine = None) -> None:
     """Hand a job over again, after it failed or was stopped; what is finished is not made again."""
-    import json
-
     from .farm import site as sites
     from .farm.engine import Submission
     from .farm.job import FILE, FarmJob
-    from .farm.submit import RECORD, hand_over
+    from .farm.submit import hand_over, submitted
 
-    site = sites.load()
     job = FarmJob.read(folder / FILE)
-    record = folder / RECORD
-    before = json.loads(record.read_text(encoding="utf-8"))["engine"] if record.is_file() else site.engine
     submission = Submission()
-    hand_over(job, submission, site, farm_engine or before, job.title)
-    print(f"{job.folder}  {' '.join(f'{stage}={number}' for stage, number in submission.ids.items())}".rstrip())
+    hand_over(job, submission, sites.load(), farm_engine or submitted(job)[0], job.title)
+    print(_numbers(job.folder, submission.ids))
+
+
+def _numbers(folder: Path, ids: dict[str, str]) -> str:
+    """A submitted job's folder, and the engine's number of each stage."""
+    return "  ".join([str(folder), *(f"{stage}={number}" for stage, number in ids.items())])

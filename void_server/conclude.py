@@ -15,7 +15,7 @@ from . import __version__
 from .api.files import write_atomically
 from .api.job import MANIFEST
 from .course import REPORTING
-from .imaging import exr
+from .imaging import exr, sequence
 from .imaging.parallel import in_order
 from .quadmask import classes
 from .report import Thumbnail, write_report
@@ -40,7 +40,7 @@ def conclude(work: Work, job_id: str) -> None:
 
 def _thumbnails(work: Work, regions: list[dict[str, Any]]) -> list[Thumbnail]:
     settings, footage, frames = work.shot.settings, work.footage, work.frames
-    indices = sorted({round(i) for i in np.linspace(0, len(frames) - 1, min(_THUMBNAILS, len(frames)))})
+    indices = sequence.spread(len(frames), _THUMBNAILS)
     height, width = footage.small_size
     # what is squeezed on disk is shown as the audience sees it
     shown = round(width * work.source.pixel_aspect), height

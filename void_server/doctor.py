@@ -10,7 +10,6 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
@@ -19,6 +18,7 @@ from .api.client import Client, default_address
 from .api.errors import ColourError, SettingError, VoidError
 from .api.home import home
 from .api.shot import Settings
+from .capabilities import installed
 from .engines.void.weights import BASE, ENVIRONMENT, PASSES, Weights
 from .quadmask import analysts
 from .quadmask.segmentation import checkpoints
@@ -101,16 +101,9 @@ def _state() -> Finding:
     return Finding("state folder", writable, f"{folder}, {free:.0f} GB free", remedy, needed=True)
 
 
-def _installed(module: str) -> bool:
-    try:
-        return find_spec(module) is not None
-    except ModuleNotFoundError:
-        return False
-
-
 def _extras() -> Iterator[Finding]:
     for extra, (modules, purpose) in _EXTRAS.items():
-        missing = [name for name in modules if not _installed(name)]
+        missing = [name for name in modules if not installed(name)]
         remedy = f'for {purpose}: pip install "void-nuke[{extra}]"' if missing else ""
         yield Finding(
             f"extra {extra}", not missing, f"without {', '.join(missing)}" if missing else "installed", remedy

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .engines import Clip
-from .imaging import exr, grain
+from .imaging import exr, grain, sequence
 from .imaging.exr import FloatImage
 from .imaging.window import Window
 from .quadmask import classes
@@ -40,8 +40,7 @@ class Finisher:
         """The plate's grain around what is rewritten, from a few frames spread over the shot."""
         busy = [index for index in range(len(self._clip)) if not self._clip.region(index).empty]
         levels = []
-        for position in np.linspace(0, len(busy) - 1, min(_MEASURED_FRAMES, len(busy))):
-            index = busy[round(position)]
+        for index in (busy[position] for position in sequence.spread(len(busy), _MEASURED_FRAMES)):
             window = self._clip.region(index).grown(_SURROUNDINGS).intersection(self._clip.footage.canvas)
             levels.append(grain.measure(self._clip.plate(index, window), ~self._clip.rewritten(index, window)).level)
         return grain.Grain(np.median(levels, axis=0))

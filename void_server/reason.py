@@ -33,16 +33,22 @@ FILE, IMAGE, NONE = "file", "image", "none"
 def check(shot: Shot) -> None:
     """Raise :class:`SettingError` where the reasoner is not known, or what it needs is not here."""
     settings = shot.settings
-    if settings.reasoner not in REASONERS:
-        raise SettingError(f"There is no reasoner {settings.reasoner!r} here; installed are {', '.join(REASONERS)}.")
+    check_request(shot)
     if settings.reasoner in analysts.NAMES:
         analysts.choose(settings)
-    if settings.reasoner == FILE:
+    if shot.prompts or settings.only_roto or settings.reasoner in (*analysts.NAMES, FILE):
+        segmentation.checkpoint_for(settings.segmenter)
+
+
+def check_request(shot: Shot) -> None:
+    """Raise :class:`SettingError` where the reasoner is not known, or its analysis cannot be read."""
+    if shot.settings.reasoner not in REASONERS:
+        known = ", ".join(REASONERS)
+        raise SettingError(f"There is no reasoner {shot.settings.reasoner!r} here; installed are {known}.")
+    if shot.settings.reasoner == FILE:
         if not shot.analysis:
             raise SettingError("The reasoner file needs an analysis: name its file.")
         _read(shot)
-    if shot.prompts or settings.only_roto or settings.reasoner in (*analysts.NAMES, FILE):
-        segmentation.choose(settings.segmenter, settings.device)
 
 
 def write_quadmask(work: Work) -> list[str]:

@@ -100,20 +100,15 @@ def write_roto(
     shot: Shot,
     source: Source,
     footage: Footage,
-    path_of: Callable[[int], Path],
+    roto: Sequence,
     write: Callable[[Path, FloatImage], None],
     report: Callable[[float], None],
-) -> tuple[Sequence, list[str]]:
-    """Find the shot's objects in every frame and write them, as one, to ``path_of`` each frame.
+) -> list[str]:
+    """Find the shot's objects in every frame and write them, as one, to the files of ``roto``; returns warnings.
 
-    ``write`` writes a matte of the canvas. Frames that are there already stay. Returns the roto and warnings.
+    ``write`` writes a matte of the canvas. An object is followed from its hints, so all frames are made anew.
     """
-    files = {frame: path_of(frame) for frame in source.frames}
-    roto = Sequence("roto", files)
     segmenter = segmentation.choose(shot.settings.segmenter, shot.settings.device)
-    warnings = [segmenter.warning] if segmenter.warning else []
-    if all(path.is_file() for path in files.values()):
-        return roto, warnings
     given = hints(shot, source)
     waiting: dict[int, FloatImage] = {}
     seen: dict[int, int] = {}
@@ -121,6 +116,6 @@ def write_roto(
         waiting[index] = np.maximum(waiting[index], matte) if index in waiting else matte
         seen[index] = seen.get(index, 0) + 1
         if seen[index] == len(given):
-            write(files[source.frames[index]], waiting.pop(index))
+            write(roto.path(source.frames[index]), waiting.pop(index))
         report(done / (len(given) * len(source.frames)))
-    return roto, warnings
+    return [segmenter.warning] if segmenter.warning else []

@@ -109,10 +109,10 @@ def _segment(
     shot: Shot, source: Source, colour: ColourSpace, results: Results, course: Course
 ) -> tuple[Source, list[str]]:
     """Make the roto; the source with it, and warnings. Done once per job, whoever goes on with it."""
-    done = results.work / "segmented.json"
-    if done.is_file():
-        files = {frame: results.roto(frame) for frame in source.frames}
-        return replace(source, roto=Sequence("roto", files)), list(json.loads(done.read_text()))
+    roto = Sequence("roto", {frame: results.roto(frame) for frame in source.frames})
+    told = results.warnings("segmented")
+    if all(path.is_file() for path in roto.files.values()):
+        return replace(source, roto=roto), list(json.loads(told.read_text())) if told.is_file() else []
     # only the plate is there to look at yet
     footage = Footage(source.plate, None, source.frames, colour, source.canvas, results.work / "segmenting")
     footage.look(lambda frame: course.at(0.0, frame))
@@ -120,8 +120,8 @@ def _segment(
     def write(path: Path, matte: exr.FloatImage) -> None:
         _write_like(source, path, matte[..., None].astype(np.float16), ("A",), source.canvas)
 
-    roto, warnings = segment.write_roto(shot, source, footage, results.roto, write, lambda share: course.at(share))
-    write_atomically(done, json.dumps(warnings))
+    warnings = segment.write_roto(shot, source, footage, roto, write, course.at)
+    write_atomically(told, json.dumps(warnings))
     return replace(source, roto=roto), warnings
 
 

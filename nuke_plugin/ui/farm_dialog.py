@@ -8,7 +8,7 @@ from void_server.api.errors import VoidError
 
 from .. import farm
 from ..voidnode import VoidNode
-from .qt import QtWidgets
+from .qt import Dialog, QtWidgets
 
 # field: label, hint, and the range of numbers
 _TEXTS = {
@@ -34,7 +34,7 @@ _NUMBERS = {
 }
 
 
-class FarmDialog(QtWidgets.QDialog):
+class FarmDialog(Dialog):
     """Asks for an engine and the fields that it knows; what it does not know is greyed and left as it is."""
 
     def __init__(
@@ -124,11 +124,6 @@ class FarmDialog(QtWidgets.QDialog):
             self.accept()
         finally:
             self._submit.setEnabled(True)
-
-    def exec_(self) -> int:
-        """Show it until it is closed; the name that PySide2 has, and PySide6 has under another."""
-        run = getattr(super(), "exec", None) or super().exec_
-        return int(run())
 
 
 def _text(value: Any) -> str:

@@ -7,4 +7,13 @@ try:
 except ImportError:
     from PySide2 import QtCore, QtGui, QtWidgets  # type: ignore[no-redef]
 
-__all__ = ["QtCore", "QtGui", "QtWidgets"]
+__all__ = ["Dialog", "QtCore", "QtGui", "QtWidgets"]
+
+
+class Dialog(QtWidgets.QDialog):
+    """A window that is shown until it is closed."""
+
+    def exec_(self) -> int:
+        """Show it; PySide2 has this name, PySide6 another."""
+        run = getattr(super(), "exec", None) or super().exec_
+        return int(run())

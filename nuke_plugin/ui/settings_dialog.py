@@ -9,7 +9,7 @@ from void_server.api.client import Client
 from void_server.api.errors import VoidError
 
 from .. import settings
-from .qt import QtWidgets
+from .qt import Dialog, QtWidgets
 
 _HELP = {
     "server": ("Server", "tcp://gpu01:5690; empty for one on this machine"),
@@ -19,7 +19,7 @@ _HELP = {
 }
 
 
-class SettingsDialog(QtWidgets.QDialog):
+class SettingsDialog(Dialog):
     """Edits what the user may choose; what the studio has set shows as the greyed default."""
 
     def __init__(self, parent: Optional[QtWidgets.QWidget] = None) -> None:
@@ -82,8 +82,3 @@ class SettingsDialog(QtWidgets.QDialog):
             self._answer.setText(str(error))
             return
         self.accept()
-
-    def exec_(self) -> int:
-        """Show it until it is closed; the name that PySide2 has, and PySide6 has under another."""
-        run = getattr(super(), "exec", None) or super().exec_
-        return int(run())

@@ -23,7 +23,7 @@ from void_server.api.job import Progress
 from void_server.api.shot import Prompt
 from void_server.cli_farm import _fields
 from void_server.farm import deadline, openjd, pathmap, run, site, slurm
-from void_server.farm.engine import Submission
+from void_server.farm.engine import FarmEngine, Submission
 from void_server.farm.job import FarmJob, Fields
 from void_server.farm.submit import ENGINES, RECORD, Wanted, batch, submit, submitted
 from void_server.service.embedded import embedded_server
@@ -41,6 +41,11 @@ def results_of(job: FarmJob) -> pipeline.Results:
 def planned(wanted: Wanted, chosen: site.Site, engine: str = "openjd") -> FarmJob:
     ((job, _),) = submit([wanted], chosen, engine, dry_run=True)
     return job
+
+
+def handed(job: FarmJob) -> tuple[FarmEngine, dict[str, str]]:
+    name, ids = submitted(job)
+    return ENGINES[name], ids
 
 
 def do(job: FarmJob, stage: str, task: int = 0) -> list[Progress]:
@@ -518,7 +523,7 @@ def test_emulated_deadline_takes_and_does_the_job(
     assert done.stdout.count(" Completed") == 3, done.stdout + done.stderr
     assert "Progress: " in done.stdout
     assert same(results_of(job), whole)
-    engine, ids = submitted(job)
+    engine, ids = handed(job)
     assert set(engine.states(ids).values()) == {"Completed"}
     info = (job.folder / "deadline" / "finish.job").read_text()
     assert "Comment=two lines\n" in info
@@ -598,7 +603,7 @@ def until(condition: Callable[[], bool], seconds: float = 180) -> None:
 @pytest.mark.usefixtures("in_cluster")
 def test_slurm_does_the_stages_in_their_order(wanted: Make, site: site.Site, whole: pipeline.Results) -> None:
     ((job, submission),) = submit([wanted(priority=40, cores=1, memory_gb=1)], site, "slurm")
-    engine, ids = submitted(job)
+    engine, ids = handed(job)
     until(lambda: (job.folder / "job.json").is_file() or "failed" in str(engine.states(ids)))
     logs = "".join(path.read_text() for path in (job.folder / "logs").iterdir())
     assert same(results_of(job), whole), logs
@@ -623,7 +628,7 @@ def test_slurm_gives_each_task_its_gpu_and_its_licence(wanted: Make, site: site.
 @pytest.mark.usefixtures("in_cluster")
 def test_slurm_job_that_was_stopped_goes_on(wanted: Make, site: site.Site, whole: pipeline.Results) -> None:
     ((job, _),) = submit([wanted(frames_per_task=12, cores=1, memory_gb=1)], site, "slurm")
-    engine, ids = submitted(job)
+    engine, ids = handed(job)
     until(lambda: any((job.folder / "plate").glob("void_*.exr")))
     engine.cancel(ids, site)
     until(lambda: set(engine.states(ids).values()) == {"not in the queue"})

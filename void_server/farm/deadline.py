@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ..api.errors import JobFailed, SettingError
 from ..api.files import write_atomically
-from .engine import Submission, ask, environment, task_command
+from .engine import EVERY, Submission, ask, environment, task_command
 from .job import GPU, FarmJob, Stage
 from .site import Site
 
@@ -21,12 +21,10 @@ from .site import Site
 class Deadline:
     """GPUs are a matter of pools, groups and limits there; their number and memory cannot be asked for."""
 
-    expresses = frozenset(
-        (
-            *("name", "comment", "user", "show", "shot", "department", "priority", "pool", "secondary_pool", "group"),
-            *("limits", "frames_per_task", "machine_limit", "suspended", "timeout_minutes", "retries"),
-        )
-    )
+    expresses = EVERY | {
+        *("priority", "pool", "secondary_pool", "group"),
+        *("limits", "machine_limit", "suspended", "timeout_minutes"),
+    }
 
     def submit(self, job: FarmJob, site: Site, group: str, made: Submission, *, dry_run: bool) -> None:
         """See :class:`void_server.farm.engine.FarmEngine`."""
@@ -103,7 +101,7 @@ def write_files(job: FarmJob, stage: Stage, site: Site, after: Sequence[str], gr
     }
     if any(count != 1 for count in fields.limits.values()):
         raise SettingError("Deadline takes one stub of a limit for each task; write limits like void=1.")
-    command = task_command(site, job, stage.name, "<STARTFRAME>", "deadline")
+    command = task_command(site, job.file, stage.name, "<STARTFRAME>", "deadline")
     plugin: dict[str, object] = {
         "Executable": command[0],
         "Arguments": " ".join(f"<QUOTE>{word}<QUOTE>" if " " in word else word for word in command[1:]),

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from ..api.errors import JobFailed, SettingError
@@ -18,6 +19,11 @@ _ALWAYS = (
     *("VOID_NO_CLOUD", "VOID_GEMINI_URL", "VOID_GEMINI_MODEL"),
     *("VOID_LOCAL_URL", "VOID_LOCAL_MODEL", "VOID_LOCAL_BOXES"),
 )
+
+#: The fields that need nothing of an engine: ``farm.json`` and the tasks themselves know them.
+EVERY = frozenset(("name", "comment", "user", "show", "shot", "department", "frames_per_task", "retries"))
+#: What is asked of the machine of a task.
+MACHINE = frozenset(("cores", "memory_gb", "gpus", "gpu_memory_gb"))
 
 
 @dataclass(frozen=True)
@@ -58,11 +64,14 @@ def check_fields(engine: str, expresses: frozenset[str], fields: Fields) -> None
             )
 
 
-def task_command(site: Site, job: FarmJob, stage: str, task: str, progress: str, retries: int = 0) -> list[str]:
-    """The command of one task; ``task`` may be an engine's own word for its number."""
-    words = [*site.command, "farm", "run", "--job", str(job.file), "--stage", stage, "--task", task]
-    words += ["--progress", progress]
-    return [*words, "--retries", str(retries)] if retries else words
+def task_command(
+    site: Site, job_file: Path | str, stage: str, task: str, progress: str, *, retries: int = 0, path_map: str = ""
+) -> list[str]:
+    """The command of one task; ``job_file``, ``task`` and ``path_map`` may be an engine's own words for them."""
+    words = [*site.command, "farm", "run", "--job", str(job_file), "--stage", stage, "--task", task]
+    words += ["--path-map", path_map] if path_map else []
+    words += ["--retries", str(retries)] if retries else []
+    return [*words, "--progress", progress]
 
 
 def environment(site: Site) -> dict[str, str]:

@@ -19,7 +19,7 @@ from ..api.files import new_version_folder, write_atomically
 from ..api.shot import Shot
 from ..imaging import sequence
 from ..pipeline import Part
-from ..quadmask import REASONERS
+from ..reason import check_request
 from ..segment import check_prompts
 from ..source import open_source
 
@@ -176,8 +176,7 @@ def plan(shot: Shot, fields: Fields, out: Path, server: str = "") -> FarmJob:
     """
     source = open_source(shot)
     check_prompts(shot, source)
-    if shot.settings.reasoner not in REASONERS:
-        raise SettingError(f"There is no reasoner {shot.settings.reasoner!r}; take {', '.join(REASONERS)}.")
+    check_request(shot)
     frames = source.frames
     wants_gpu = engines.find(shot.settings.engine).wants_gpu
     if shot.settings.only_roto:

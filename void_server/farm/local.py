@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 
 from ..api.errors import JobFailed, SettingError
-from .engine import Submission, task_command
+from .engine import EVERY, Submission, task_command
 from .job import FarmJob
 from .run import STOPPED
 from .site import Site
@@ -16,12 +16,12 @@ from .site import Site
 class Local:
     """Runs the very commands that a farm would run."""
 
-    expresses = frozenset(("name", "comment", "user", "show", "shot", "frames_per_task", "retries", "department"))
+    expresses = EVERY
 
     def submit(self, job: FarmJob, site: Site, group: str, made: Submission, *, dry_run: bool) -> None:
         """See :class:`void_server.farm.engine.FarmEngine`; returns when all is done."""
         made.commands.extend(
-            task_command(site, job, stage.name, str(task), "plain", job.fields.retries)
+            task_command(site, job.file, stage.name, str(task), "plain", retries=job.fields.retries)
             for stage in job.stages
             for task in range(stage.tasks)
         )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from importlib.util import find_spec
 from typing import Any
 
 from ..api.errors import JobFailed, SettingError
 from ..api.files import write_atomically
-from .engine import Submission, environment, task_command
+from ..capabilities import installed
+from .engine import EVERY, MACHINE, Submission, environment, task_command
 from .job import GPU, FarmJob
 from .site import Site
 
@@ -17,25 +17,11 @@ from .site import Site
 class OpenCue:
     """Pool is the facility, group a tag; limits are OpenCue's limits."""
 
-    expresses = frozenset(
-        (
-            *("name", "comment", "user", "show", "shot", "department", "priority", "pool", "group", "limits"),
-            *(
-                "frames_per_task",
-                "suspended",
-                "timeout_minutes",
-                "retries",
-                "cores",
-                "memory_gb",
-                "gpus",
-                "gpu_memory_gb",
-            ),
-        )
-    )
+    expresses = EVERY | MACHINE | {"priority", "pool", "group", "limits", "suspended", "timeout_minutes"}
 
     def submit(self, job: FarmJob, site: Site, group: str, made: Submission, *, dry_run: bool) -> None:
         """See :class:`void_server.farm.engine.FarmEngine`; a dry run writes the job's specification."""
-        if find_spec("outline") is None:
+        if not installed("outline"):
             raise SettingError('OpenCue\'s pyoutline is not installed here: pip install "void-nuke[opencue]"')
         file = job.folder / "opencue.xml"
         launcher = _launcher(job, site)
@@ -86,7 +72,7 @@ def outline_of(job: FarmJob, site: Site) -> Any:
         layer = Shell(
             _name(stage.name),
             # OpenCue retries once at most, so the task itself does the rest
-            command=task_command(site, job, stage.name, "#IFRAME#", "plain", fields.retries),
+            command=task_command(site, job.file, stage.name, "#IFRAME#", "plain", retries=fields.retries),
             range=f"0-{stage.tasks - 1}",
             cores=fields.cores,
             memory=f"{fields.memory_gb}g",

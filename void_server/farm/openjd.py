@@ -13,7 +13,7 @@ from typing import Any
 
 from ..api.errors import SettingError
 from ..api.files import write_atomically
-from .engine import Submission, environment
+from .engine import EVERY, MACHINE, Submission, environment, task_command
 from .job import GPU, FarmJob, Stage
 from .site import Site
 
@@ -47,11 +47,11 @@ def parameters(job: FarmJob) -> dict[str, str]:
 
 
 def _step(job: FarmJob, stage: Stage, site: Site) -> dict[str, Any]:
-    run = ["farm", "run", "--job", "{{Param.FarmJob}}", "--stage", stage.name, "--task", "{{Task.Param.Task}}"]
-    run += ["--path-map", "{{Session.PathMappingRulesFile}}", "--progress", "openjd"]
+    words = "{{Param.FarmJob}}", stage.name, "{{Task.Param.Task}}", "openjd"
+    command = task_command(site, *words, path_map="{{Session.PathMappingRulesFile}}")
     action: dict[str, Any] = {
-        "command": site.command[0],
-        "args": [*site.command[1:], *run],
+        "command": command[0],
+        "args": command[1:],
         # the task catches the signal, keeps its finished frames and goes on from them when it runs again
         "cancelation": {"mode": "NOTIFY_THEN_TERMINATE", "notifyPeriodInSeconds": _NOTICE},
     }
@@ -107,12 +107,7 @@ def write_bundle(job: FarmJob, site: Site) -> Path:
 class OpenJobDescription:
     """Writes the bundle; whoever takes OpenJD bundles runs it, ``openjd run`` among them."""
 
-    expresses = frozenset(
-        (
-            *("name", "comment", "user", "show", "shot", "department", "frames_per_task", "limits"),
-            *("timeout_minutes", "cores", "memory_gb", "gpus", "gpu_memory_gb", "retries"),
-        )
-    )
+    expresses = EVERY | MACHINE | {"limits", "timeout_minutes"}
 
     def submit(self, job: FarmJob, site: Site, group: str, made: Submission, *, dry_run: bool) -> None:
         """See :class:`void_server.farm.engine.FarmEngine`; nobody takes it, so the command is all."""

@@ -166,10 +166,3 @@ def state(job: FarmJob) -> dict[str, tuple[int, int]]:
             count = int((results.warnings(stage.name)).is_file())
         done[stage.name] = count, stage.tasks
     return done
-
-
-def failure(error: BaseException) -> int:
-    """The exit code of a task that ended with ``error``."""
-    if isinstance(error, JobCancelled):
-        return STOPPED
-    return 2 if isinstance(error, InputError) else 1

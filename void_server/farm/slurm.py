@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 
 from ..api.files import write_atomically
-from .engine import Submission, ask, environment, program, task_command
+from .engine import EVERY, MACHINE, Submission, ask, environment, program, task_command
 from .job import GPU, FarmJob, Stage
 from .site import Site
 
@@ -17,12 +17,12 @@ _NICE = 100
 class Slurm:
     """Pool is the partition, group a constraint, department the account, limits are licences."""
 
-    expresses = frozenset(
-        (
-            *("name", "comment", "user", "show", "shot", "department", "priority", "pool", "group", "limits"),
-            *("frames_per_task", "machine_limit", "suspended", "timeout_minutes", "retries"),
-            *("cores", "memory_gb", "gpus", "gpu_memory_gb"),
-        )
+    expresses = (
+        EVERY
+        | MACHINE
+        | {
+            *("priority", "pool", "group", "limits", "machine_limit", "suspended", "timeout_minutes"),
+        }
     )
 
     def submit(self, job: FarmJob, site: Site, group: str, made: Submission, *, dry_run: bool) -> None:
@@ -92,7 +92,7 @@ def options(job: FarmJob, stage: Stage, site: Site, group: str, after: Sequence[
 
 def _write_script(job: FarmJob, stage: Stage, site: Site) -> str:
     """The batch script; ``exec``, so that the task itself gets Slurm's signals."""
-    command = task_command(site, job, stage.name, "@", "plain", job.fields.retries)
+    command = task_command(site, job.file, stage.name, "@", "plain", retries=job.fields.retries)
     words = " ".join('"$SLURM_ARRAY_TASK_ID"' if word == "@" else shlex.quote(word) for word in command)
     file = job.folder / "slurm" / f"{stage.name}.sh"
     file.parent.mkdir(exist_ok=True)

@@ -100,12 +100,12 @@ def _take_back(job: FarmJob, submission: Submission, translator: FarmEngine, sit
     shutil.rmtree(job.folder, ignore_errors=True)
 
 
-def submitted(job: FarmJob) -> tuple[FarmEngine, dict[str, str]]:
-    """The engine that a job was handed to, and its numbers there. Raises :class:`SettingError`."""
+def submitted(job: FarmJob) -> tuple[str, dict[str, str]]:
+    """The name of the engine that a job was handed to, and its numbers there. Raises :class:`SettingError`."""
     file = job.folder / RECORD
     try:
         record = json.loads(file.read_text(encoding="utf-8"))
-        return engine_named(record["engine"]), dict(record["ids"])
+        return str(record["engine"]), dict(record["ids"])
     except (OSError, ValueError, KeyError) as error:
         raise SettingError(f"{job.folder} was not submitted to a farm ({file.name} is not there).") from error
 

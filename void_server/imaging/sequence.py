@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from fileseq.exceptions import FileSeqException
 from fileseq.filesequence import FileSequence
 from fileseq.frameset import FrameSet
@@ -37,6 +38,11 @@ class Sequence:
         except KeyError:
             have = format_frames(self.frames)
             raise SequenceError(f"Frame {frame} of {self.name} is missing; it has {have}.") from None
+
+
+def spread(count: int, most: int) -> list[int]:
+    """The indices of at most ``most`` of ``count`` frames, evenly spread from the first to the last, ascending."""
+    return sorted({round(index) for index in np.linspace(0, count - 1, min(most, count))})
 
 
 def format_frames(frames: Iterable[int]) -> str:

@@ -10,9 +10,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..api.cells import ALONG_SHORT_SIDE
 from ..imaging.exr import FloatImage
 from ..imaging.footage import Footage
+from ..imaging.sequence import spread
+from ..imaging.window import Window
+from .grid import Grid
 
 #: How many frames are shown as pictures, and how long the clip beside them is at most.
 PICTURES, CLIP_FRAMES = 8, 120
@@ -70,7 +72,7 @@ thing and little else. If nothing belongs in a list, leave it empty. Answer with
 def build(footage: Footage, hint: str = "", *, with_clip: bool) -> Question:
     """The question about a shot whose object its roto shows; ``hint`` is what the artist has said of the scene."""
     count = len(footage.frames)
-    indices = sorted({round(i) for i in np.linspace(0, count - 1, min(PICTURES, count))})
+    indices = spread(count, PICTURES)
     pictures = tuple((footage.frames[i], _picture(footage.small_plate(i), footage.small_roto(i))) for i in indices)
     clip = _clip(footage) if with_clip and count > 1 else b""
     height, width = footage.small_size
@@ -78,14 +80,10 @@ def build(footage: Footage, hint: str = "", *, with_clip: bool) -> Question:
     words = _WORDS.format(
         frames=", ".join(str(frame) for frame, _ in pictures),
         clip=", and the clip shows all of it" if clip else "",
-        rows=_rows(height, width),
+        rows=Grid(Window(0, 0, width, height)).rows,
         hint=f"\nThe artist says of the scene without it: {hint}" if hint else "",
     )
     return Question(words, pictures, clip, (round(width * scale), round(height * scale)))
-
-
-def _rows(height: int, width: int) -> int:
-    return round(height / (min(height, width) / ALONG_SHORT_SIDE))
 
 
 def _bytes(frame: FloatImage) -> NDArray[np.uint8]:
@@ -98,15 +96,15 @@ def _picture(plate: FloatImage, roto: FloatImage) -> bytes:
     size = _WIDTH, round(height * _WIDTH / width)
     shown = cv2.resize(_bytes(plate), size, interpolation=cv2.INTER_CUBIC)
     mask = (cv2.resize(roto, size, interpolation=cv2.INTER_LINEAR) >= 0.5).astype(np.uint8)
-    side = min(size) / ALONG_SHORT_SIDE
-    for number in range(int(max(size) / side) + 1):
-        at = round(number * side)
-        if at < size[0]:
-            cv2.line(shown, (at, 0), (at, size[1]), _LINES, 1)
-            _label(shown, str(number), (at + 3, 13))
-        if at < size[1]:
-            cv2.line(shown, (0, at), (size[0], at), _LINES, 1)
-            _label(shown, str(number), (3, at + 26))
+    grid = Grid(Window(0, 0, *size))
+    for column in range(grid.columns):
+        x = grid.cell(0, column).x
+        cv2.line(shown, (x, 0), (x, size[1]), _LINES, 1)
+        _label(shown, str(column), (x + 3, 13))
+    for row in range(grid.rows):
+        y = grid.cell(row, 0).y
+        cv2.line(shown, (0, y), (size[0], y), _LINES, 1)
+        _label(shown, str(row), (3, y + 26))
     outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(shown, outlines, -1, _OUTLINE, 2)
     good, jpeg = cv2.imencode(".jpg", np.ascontiguousarray(shown[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, 90])
@@ -121,7 +119,7 @@ def _label(picture: NDArray[np.uint8], text: str, at: tuple[int, int]) -> None:
 
 def _clip(footage: Footage) -> bytes:
     """The plate without any marks as a short movie; long shots are thinned out."""
-    indices = sorted({round(i) for i in np.linspace(0, len(footage.frames) - 1, min(CLIP_FRAMES, len(footage.frames)))})
+    indices = spread(len(footage.frames), CLIP_FRAMES)
     height, width = (side - side % 2 for side in footage.small_size)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "clip.mp4"

@@ -17,7 +17,7 @@ from ..imaging.exr import FloatImage
 from ..imaging.footage import Footage
 from .analysis import Analysis, Box, Cell, Moving, Place, Thing
 from .reasoning import ARTEFACT, BELONGING, OBJECT, Mask, Region
-from .segmentation import Frames, Hints, Segmenter
+from .segmentation import Hints, Segmenter
 
 # Boxes are drawn by eye: pixels so far outside, as a share of the box, still belong to what is in it.
 _SLACK = 0.1
@@ -46,7 +46,7 @@ class _Shot:
         return min(range(len(frames)), key=lambda index: abs(frames[index] - frame))
 
 
-class SmallFrames(Frames):
+class SmallFrames:
     """The analysed frames of a shot."""
 
     def __init__(self, footage: Footage) -> None:

@@ -15,6 +15,7 @@ from ...imaging.camera import Camera, Mask
 from ...imaging.exr import FloatImage
 from ...imaging.parallel import in_order
 from ...imaging.paths import Paths
+from ...imaging.sequence import spread
 from ...imaging.temporal import median
 from ...imaging.window import Window
 from ..clip import Clip
@@ -79,14 +80,14 @@ class _Background:
     def _fill_unseen(self) -> None:
         """Fill what no frame shows once, in the frame where it is most, from which the others take it."""
         busy = [index for index in range(len(self._clip)) if not self._clip.region(index).empty]
-        chosen = {busy[round(i)] for i in np.linspace(0, len(busy) - 1, min(len(busy), _CANDIDATES))}
+        chosen = [busy[position] for position in spread(len(busy), _CANDIDATES)]
 
         def count(index: int) -> int:
             window = self._small(self._clip.region(index))
             hidden = self._paths.hidden[index][window.y : window.bottom, window.x : window.right]
             return int(np.count_nonzero(_sources(self._paths, index, window, None).unseen & hidden))
 
-        unseen = {index: number for index, number in in_order(count, sorted(chosen)) if number}
+        unseen = {index: number for index, number in in_order(count, chosen) if number}
         if unseen:
             anchor = max(unseen, key=lambda index: unseen[index])
             self._fill = inpaint(self._clip.footage.small_plate(anchor), self._paths.hidden[anchor])

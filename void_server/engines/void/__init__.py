@@ -6,10 +6,10 @@ Nothing heavy is imported until a job needs it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from importlib.util import find_spec
 
 from ...api.errors import SettingError
 from ...api.shot import Settings
+from ...capabilities import installed
 from ...imaging.exr import FloatImage
 from ...imaging.window import Window
 from ..clip import Clip
@@ -19,9 +19,9 @@ DONE = "void.done"
 _MODULES = ("torch", "diffusers", "transformers", "safetensors", "sentencepiece")
 
 
-def installed() -> None:
+def check_installed() -> None:
     """Raise :class:`SettingError` where what the engine needs is not installed."""
-    absent = [name for name in _MODULES if find_spec(name) is None]
+    absent = [name for name in _MODULES if not installed(name)]
     if absent:
         raise SettingError(
             f"The VOID engine needs {', '.join(absent)}, not installed where the server runs: "
@@ -36,7 +36,7 @@ class Void:
 
     def check(self, settings: Settings) -> None:
         """See :class:`void_server.engines.Engine`."""
-        installed()
+        check_installed()
         from . import weights
 
         weights.find(settings.checkpoint).check((1, 2) if settings.second_pass else (1,))

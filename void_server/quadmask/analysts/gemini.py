@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from typing import Any
 
 from ...api.errors import JobFailed, SettingError
 from ...api.home import home
+from ...capabilities import installed
 from ..analysis import schema
 from ..question import Question
 from . import Reply, privacy
@@ -37,7 +37,7 @@ class Gemini:
     def from_environment(cls, model: str) -> Gemini:
         """As the server is set up. Raises :class:`SettingError` where something is missing, or forbidden."""
         privacy.check_cloud("Gemini")
-        if find_spec("google") is None or find_spec("google.genai") is None:
+        if not installed("google.genai"):
             raise SettingError('google-genai is not installed where the server runs: pip install "void-nuke[gemini]"')
         secret = privacy.key(KEYS, home() / "gemini.key", "Gemini")
         chosen = model or os.environ.get(ENVIRONMENT_MODEL) or DEFAULT_MODEL

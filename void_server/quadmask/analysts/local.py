@@ -5,11 +5,11 @@ from __future__ import annotations
 import base64
 import os
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from typing import Any
 
 from ...api.errors import JobFailed, SettingError
 from ...api.home import home
+from ...capabilities import installed
 from ..analysis import schema
 from ..question import Question
 from . import Reply, privacy
@@ -45,7 +45,7 @@ class Local:
             )
         if not privacy.in_house(url):
             privacy.check_cloud(privacy.host(url))
-        if find_spec("openai") is None:
+        if not installed("openai"):
             raise SettingError(
                 'The package openai is not installed where the server runs: pip install "void-nuke[local]"'
             )

@@ -13,6 +13,7 @@ from ...imaging.camera import Mask
 from ...imaging.exr import FloatImage
 from ...imaging.footage import Footage
 from ...imaging.paths import Paths
+from ...imaging.sequence import spread
 from ...imaging.temporal import median, weighted_median
 from ...imaging.window import Window
 
@@ -154,7 +155,7 @@ def _build(looks: list[Look], sureness: Sequence[float]) -> Background:
 def at_rest(footage: Footage, paths: Paths) -> Background:
     """The background of a camera that does not move, for all frames."""
     count = len(footage.frames)
-    chosen = {round(index) for index in np.linspace(0, count - 1, min(count, _SAMPLES))}
+    chosen = set(spread(count, _SAMPLES))
     looks = _looks(footage, paths, 0, chosen)
     return _build(looks, [1.0] * len(looks))
 

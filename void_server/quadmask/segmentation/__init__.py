@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...api.errors import SettingError
+from ...capabilities import installed
 from ...imaging.exr import FloatImage
+from . import checkpoints
+from .checkpoints import Checkpoint
 
-__all__ = ["Frames", "Hints", "Segmenter", "choose"]
+__all__ = ["Frames", "Hints", "Segmenter", "checkpoint_for", "choose"]
 
 AUTO, GRABCUT = "auto", "grabcut"
 
@@ -58,7 +60,7 @@ class Segmenter(Protocol):
 
 def sam2_installed() -> bool:
     """Whether the package sam2 and torch are here."""
-    return find_spec("sam2") is not None and find_spec("torch") is not None
+    return installed("sam2") and installed("torch")
 
 
 def choose(name: str, device: str = "auto") -> Segmenter:
@@ -66,20 +68,27 @@ def choose(name: str, device: str = "auto") -> Segmenter:
 
     Raises :class:`SettingError` where the one that is named cannot run here.
     """
-    from .grabcut import GrabCut
+    checkpoint = checkpoint_for(name)
+    if checkpoint is None:
+        from .grabcut import GrabCut
 
-    if name == GRABCUT:
         return GrabCut()
-    from . import checkpoints
-
-    if name == AUTO and not (sam2_installed() and checkpoints.available()):
-        return GrabCut()
-    checkpoint = checkpoints.find("" if name in (AUTO, "sam2") else name)
-    if not sam2_installed():
-        raise SettingError('SAM 2 is not installed where the server runs: pip install "void-nuke[sam2]".')
     from .sam2 import Sam2
 
     return Sam2(checkpoint, device)
+
+
+def checkpoint_for(name: str) -> Checkpoint | None:
+    """SAM 2's weights for the segmenter that is asked for, None for GrabCut; without loading anything.
+
+    Raises :class:`SettingError` as :func:`choose`.
+    """
+    if name == GRABCUT or (name == AUTO and not (sam2_installed() and checkpoints.available())):
+        return None
+    checkpoint = checkpoints.find("" if name in (AUTO, "sam2") else name)
+    if not sam2_installed():
+        raise SettingError('SAM 2 is not installed where the server runs: pip install "void-nuke[sam2]".')
+    return checkpoint
 
 
 def by_first_hint(hints: Mapping[int, Mapping[int, Hints]]) -> dict[int, list[int]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import cv2
@@ -97,17 +97,20 @@ def _labels(hints: Hints, frame: NDArray[np.uint8], scale: float) -> _Labels:
         labels[:] = cv2.GC_PR_BGD
         for point in hints.on:
             labels[_alike(frame, _at(point, scale), round(_EXTENT * short))] = cv2.GC_PR_FGD
-    radius = max(2, round(_POINT * short))
-    for point in hints.on:
-        cv2.circle(labels, _at(point, scale), radius, cv2.GC_FGD, cv2.FILLED)
+    _mark(labels, hints.on, scale, cv2.GC_FGD)
     return _without(labels, hints, scale)
 
 
 def _without(labels: _Labels, hints: Hints, scale: float) -> _Labels:
     """The labels, with what is surely not the object around points that are not on it."""
-    for point in hints.off:
-        cv2.circle(labels, _at(point, scale), max(2, round(_POINT * min(labels.shape))), cv2.GC_BGD, cv2.FILLED)
+    _mark(labels, hints.off, scale, cv2.GC_BGD)
     return labels
+
+
+def _mark(labels: _Labels, points: Iterable[tuple[float, float]], scale: float, label: int) -> None:
+    radius = max(2, round(_POINT * min(labels.shape)))
+    for point in points:
+        cv2.circle(labels, _at(point, scale), radius, label, cv2.FILLED)
 
 
 def _alike(frame: NDArray[np.uint8], point: tuple[int, int], extent: int) -> Mask:

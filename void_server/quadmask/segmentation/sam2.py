@@ -8,7 +8,6 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
-from importlib.util import find_spec
 from typing import Any
 
 import cv2
@@ -16,6 +15,7 @@ import numpy as np
 import torch
 
 from ...api.errors import SettingError
+from ...capabilities import installed
 from ...imaging.exr import FloatImage
 from . import Frames, Hints, by_first_hint
 from .checkpoints import Checkpoint
@@ -86,7 +86,7 @@ def _predictor(checkpoint: Checkpoint, device: str) -> Any:
         raise SettingError(
             f"{checkpoint.path} is no checkpoint of {checkpoint.name}, or is incomplete; fetch it again."
         ) from error
-    if not find_spec("sam2._C"):
+    if not installed("sam2._C"):
         # small holes are filled by code that only a GPU build of the package has
         predictor.fill_hole_area = 0
     return predictor
