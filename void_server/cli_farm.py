@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -184,21 +185,22 @@ def farm_run(
     job: Annotated[Path, typer.Option(help="The job's farm.json.")],
     stage: Annotated[str, typer.Option(help="The stage.")],
     task: Annotated[int, typer.Option(help="The task's number in it.")] = 0,
-    path_map: Annotated[Path | None, typer.Option(help="Rules for paths; else the site's.")] = None,
+    path_map: Annotated[
+        str, typer.Option(help="A file of rules for paths, or deadline, to ask Deadline; else the site's rules.")
+    ] = "",
     progress: Annotated[str, typer.Option(help="How progress is printed: openjd, deadline or plain.")] = "plain",
     retries: Annotated[int, typer.Option(min=0, help="Attempts after the first.")] = 0,
 ) -> None:
     """Do one task; what farm engines call. Doing it again does no harm."""
-    from .farm import pathmap, site
     from .farm.job import FarmJob
     from .farm.run import PROGRESS, STOPPED, printer, run_task
 
     if progress not in PROGRESS:
         raise SettingError(f"progress is {progress!r}; take {', '.join(PROGRESS)}.")
-    rules = pathmap.read(path_map) if path_map else list(site.load().path_map)
-    read = FarmJob.read(job)
+    here = _on_this_machine(path_map)
+    read = FarmJob.read(job if job.is_file() else Path(here(str(job))))
     try:
-        warnings = run_task(read, stage, task, rules, printer(progress), retries=retries)
+        warnings = run_task(read, stage, task, here, printer(progress), retries=retries)
     except JobCancelled as error:
         print(f"void: {error}", file=sys.stderr, flush=True)
         raise typer.Exit(STOPPED) from None
@@ -209,6 +211,16 @@ def farm_run(
     for warning in warnings:
         print(f"warning: {warning}", flush=True)
     print(f"{stage} {task} done", flush=True)
+
+
+def _on_this_machine(path_map: str) -> Callable[[str], str]:
+    """A function from a path of the machine that submitted the job to the path here."""
+    from .farm import deadline, pathmap, site
+
+    if path_map and path_map != "deadline":
+        return pathmap.translator(pathmap.read(Path(path_map)))
+    own = pathmap.translator(list(site.load().path_map))
+    return (lambda path: own(deadline.mapped(path))) if path_map else own
 
 
 @app.command("status")

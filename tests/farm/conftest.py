@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,12 +18,22 @@ from void_server.farm.site import Site
 from void_server.farm.submit import Wanted
 from void_server.imaging import exr
 
+from . import gated as gate
+
 VOID = (sys.executable, "-c", "from void_server.cli import main; main()")
 
 
 @pytest.fixture
 def site() -> Site:
     return Site(command=VOID)
+
+
+@pytest.fixture
+def gated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
+    """A site whose finishing tasks stop in their middle; they go on once :func:`open_gate` was called."""
+    monkeypatch.setenv("GATE", str(tmp_path / "gate"))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    return Site(command=gate.COMMAND, environment=("GATE", "PYTHONPATH", "VOID_HOME"))
 
 
 @pytest.fixture
@@ -41,6 +52,10 @@ def whole(shot: Path, tmp_path_factory: pytest.TempPathFactory) -> pipeline.Resu
     folder.mkdir()
     pipeline.run("0123456789ab", Shot(str(shot / "plate"), str(shot / "roto")), folder, lambda _: None)
     return pipeline.Results(folder)
+
+
+def open_gate() -> None:
+    Path(os.environ["GATE"]).touch()
 
 
 def same(one: pipeline.Results, other: pipeline.Results) -> bool:

@@ -62,6 +62,11 @@ def _client() -> str:
     return found
 
 
+def mapped(path: str) -> str:
+    """A path under its name on this machine, by the rules of Deadline's repository."""
+    return ask([_client(), "-CheckPathMapping", path], "Deadline").strip() or path
+
+
 def _submitted(said: str) -> str:
     found = re.search(r"^JobID=([0-9a-f]{24})\s*$", said, re.MULTILINE)
     if "Result=Success" not in said or not found:
@@ -101,10 +106,10 @@ def write_files(job: FarmJob, stage: Stage, site: Site, after: Sequence[str], gr
     }
     if any(count != 1 for count in fields.limits.values()):
         raise SettingError("Deadline takes one stub of a limit for each task; write limits like void=1.")
-    command = task_command(site, job.file, stage.name, "<STARTFRAME>", "deadline")
+    command = task_command(site, job.file, stage.name, "<STARTFRAME>", "deadline", path_map="deadline")
     plugin: dict[str, object] = {
         "Executable": command[0],
-        "Arguments": " ".join(f"<QUOTE>{word}<QUOTE>" if " " in word else word for word in command[1:]),
+        "Arguments": " ".join(f"<QUOTE>{word}<QUOTE>" if re.search(r"[ \\]", word) else word for word in command[1:]),
         "StartupDirectory": "",
         "Shell": "default",
         "ShellExecute": "False",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import shlex
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from ..api.errors import JobFailed, SettingError
@@ -28,21 +30,40 @@ class OpenCue:
         write_atomically(file, launcher.serialize(use_pycuerun=False))
         made.commands.append(["opencue", str(file)])
         if not dry_run:
-            name = _launch(launcher)
+            name = _launch(launcher, job.fields.comment)
             made.ids.update({stage.name: name for stage in job.stages})
 
     def cancel(self, ids: Mapping[str, str], site: Site) -> None:
-        """Kill the job."""
+        """Kill the job; the name is enough while it is on the farm."""
         import opencue.api
 
-        try:
-            opencue.api.getJob(next(iter(ids.values()))).kill(reason="void farm cancel")
-        except Exception as error:  # pycue raises gRPC's errors as they come
-            raise JobFailed(f"OpenCue refused: {error}") from error
+        with _explained():
+            opencue.api.findJob(next(iter(ids.values()))).kill(reason="void farm cancel")
 
     def states(self, ids: Mapping[str, str]) -> dict[str, str]:
-        """CueGUI says more; the files say what is done."""
-        return {}
+        """What the layers' frames do."""
+        import opencue.api
+
+        with _explained():
+            layers = opencue.api.findJob(next(iter(ids.values()))).getLayers()
+        return {layer.name(): _counts(layer.data.layer_stats) for layer in layers}
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Turns what OpenCue's client raises into a sentence."""
+    try:
+        yield
+    except Exception as error:  # pycue raises gRPC's errors as they come
+        raise JobFailed(f"OpenCue refused: {error}") from error
+
+
+def _counts(stats: Any) -> str:
+    numbers = {
+        word: getattr(stats, f"{word}_frames")
+        for word in ("waiting", "depend", "running", "succeeded", "dead", "eaten")
+    }
+    return ", ".join(f"{number} {word}" for word, number in numbers.items() if number)
 
 
 def _name(text: str) -> str:
@@ -69,10 +90,12 @@ def outline_of(job: FarmJob, site: Site) -> Any:
         )
         if fields.timeout_minutes:
             options["timeout"] = fields.timeout_minutes
+        # OpenCue retries once at most, so the task itself does the rest
+        command = task_command(site, job.file, stage.name, "#IFRAME#", "plain", retries=fields.retries)
         layer = Shell(
             _name(stage.name),
-            # OpenCue retries once at most, so the task itself does the rest
-            command=task_command(site, job.file, stage.name, "#IFRAME#", "plain", retries=fields.retries),
+            # the words are joined as they are, for a shell
+            command=[shlex.quote(word) for word in command],
             range=f"0-{stage.tasks - 1}",
             cores=fields.cores,
             memory=f"{fields.memory_gb}g",
@@ -101,10 +124,11 @@ def _launcher(job: FarmJob, site: Site) -> Any:
     return launcher
 
 
-def _launch(launcher: Any) -> str:
+def _launch(launcher: Any, comment: str) -> str:
     """Hand the outline to the scheduler; the job's name there."""
-    try:
-        jobs = launcher.launch(use_pycuerun=False)
-    except Exception as error:  # pycue raises gRPC's errors as they come
-        raise JobFailed(f"OpenCue refused: {error}") from error
-    return str(jobs[0].name())
+    with _explained():
+        (job,) = launcher.launch(use_pycuerun=False)
+        if comment:
+            # the specification has no place for one
+            job.addComment("VOID", comment)
+        return str(job.name())

@@ -23,8 +23,8 @@ _NOTICE = 60
 _MEBIBYTES = 1024
 
 
-def template(job: FarmJob, site: Site) -> dict[str, Any]:
-    """The job template."""
+def template(job: FarmJob, site: Site, retries: int = 0) -> dict[str, Any]:
+    """The job template; ``retries`` is how often a task shall itself try again."""
     variables = environment(site)
     made: dict[str, Any] = {
         "specificationVersion": "jobtemplate-2023-09",
@@ -34,7 +34,7 @@ def template(job: FarmJob, site: Site) -> dict[str, Any]:
             {"name": "FarmJob", "type": "PATH", "objectType": "FILE", "dataFlow": "IN"},
             {"name": "Folder", "type": "PATH", "objectType": "DIRECTORY", "dataFlow": "OUT"},
         ],
-        "steps": [_step(job, stage, site) for stage in job.stages],
+        "steps": [_step(job, stage, site, retries) for stage in job.stages],
     }
     if variables:
         made["jobEnvironments"] = [{"name": "VOID", "variables": variables}]
@@ -46,9 +46,9 @@ def parameters(job: FarmJob) -> dict[str, str]:
     return {"FarmJob": str(job.file), "Folder": str(job.folder)}
 
 
-def _step(job: FarmJob, stage: Stage, site: Site) -> dict[str, Any]:
+def _step(job: FarmJob, stage: Stage, site: Site, retries: int) -> dict[str, Any]:
     words = "{{Param.FarmJob}}", stage.name, "{{Task.Param.Task}}", "openjd"
-    command = task_command(site, *words, path_map="{{Session.PathMappingRulesFile}}")
+    command = task_command(site, *words, retries=retries, path_map="{{Session.PathMappingRulesFile}}")
     action: dict[str, Any] = {
         "command": command[0],
         "args": command[1:],
@@ -79,8 +79,8 @@ def _amounts(job: FarmJob, stage: Stage) -> list[dict[str, Any]]:
     return [{"name": name, "min": count} for name, count in amounts]
 
 
-def write_bundle(job: FarmJob, site: Site) -> Path:
-    """Write the bundle below the job's folder; returns its folder."""
+def write_bundle(job: FarmJob, site: Site, retries: int = 0) -> Path:
+    """Write the bundle of :func:`template` below the job's folder; returns its folder."""
     folder = job.folder / BUNDLE
     folder.mkdir(exist_ok=True)
     named = [Path(path) for path in job.shot.paths().values()]
@@ -93,7 +93,7 @@ def write_bundle(job: FarmJob, site: Site) -> Path:
         "referencedPaths": [],
     }
     for name, content in (
-        ("template", template(job, site)),
+        ("template", template(job, site, retries)),
         (
             "parameter_values",
             {"parameterValues": [{"name": name, "value": value} for name, value in parameters(job).items()]},
@@ -113,7 +113,9 @@ class OpenJobDescription:
         """See :class:`void_server.farm.engine.FarmEngine`; nobody takes it, so the command is all."""
         del group, dry_run
         given = [word for name, value in parameters(job).items() for word in ("-p", f"{name}={value}")]
-        made.commands.append(["openjd", "run", str(write_bundle(job, site) / "template.json"), *given])
+        # whoever runs it may know no retries
+        bundle = write_bundle(job, site, job.fields.retries)
+        made.commands.append(["openjd", "run", str(bundle / "template.json"), *given])
 
     def cancel(self, ids: Mapping[str, str], site: Site) -> None:
         """Whoever runs the bundle stops it."""

@@ -17,7 +17,6 @@ from ..imaging import sequence
 from ..pipeline import Part, run_part
 from ..results import Results
 from .job import SERVE, FarmJob
-from .pathmap import Rule, translator
 
 #: The exit code of a task that was told to stop, as shells give it.
 STOPPED = 128 + signal.SIGTERM
@@ -35,15 +34,16 @@ def run_task(
     job: FarmJob,
     stage: str,
     task: int,
-    rules: list[Rule],
+    here: Callable[[str], str],
     say: Callable[[Progress], None],
     *,
     retries: int = 0,
 ) -> tuple[str, ...]:
     """Do task number ``task`` of a stage and return warnings. What is done already is not done again.
 
-    An attempt that fails is repeated ``retries`` times, but not where the input is wrong. Raises
-    :class:`~void_server.api.errors.VoidError` or OSError; JobCancelled after SIGTERM.
+    ``here`` gives a path of the machine that submitted the job under its name on this one. An attempt that fails is
+    repeated ``retries`` times, but not where the input is wrong. Raises :class:`~void_server.api.errors.VoidError` or
+    OSError; JobCancelled after SIGTERM.
     """
     there = job.stage(stage)
     if not 0 <= task < there.tasks:
@@ -51,7 +51,7 @@ def run_task(
     if (job.folder / MANIFEST).is_file():
         return ()
     _see_gpu()
-    shot = job.shot.with_paths(translator(rules))
+    shot = job.shot.with_paths(here)
     with _stopping(say) as report:
         for attempt in range(retries + 1):
             try:

@@ -29,7 +29,7 @@ def _path() -> str:
     return f"{os.environ['PATH']}:/usr/sbin"
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -55,8 +55,8 @@ def running(folder: Path) -> Iterator[dict[str, str]]:
     (folder / "slurm.conf").write_text(f"""\
 ClusterName=void
 SlurmctldHost={host}(127.0.0.1)
-SlurmctldPort={_free_port()}
-SlurmdPort={_free_port()}
+SlurmctldPort={free_port()}
+SlurmdPort={free_port()}
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge

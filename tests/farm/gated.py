@@ -1,0 +1,41 @@
+"""The command `void`, whose later frames wait to be finished until the task is stopped, or the file $GATE is there.
+
+So a test can stop a task in its middle without knowing how fast it is.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+COMMAND = (sys.executable, "-m", "tests.farm.gated")
+#: Frames of which index are finished at once.
+FREE = 4
+
+if __name__ == "__main__":
+    from void_server import finish
+    from void_server.cli import main
+
+    stopped = threading.Event()
+    install, write = signal.signal, finish.Finisher.write_plate
+
+    def noting(number: int, handler: Any) -> Any:
+        def noted(*given: Any) -> None:
+            stopped.set()
+            handler(*given)
+
+        return install(number, noted if callable(handler) else handler)
+
+    def gated(self: Any, index: int, *rest: Any) -> None:
+        while index >= FREE and not stopped.is_set() and not Path(os.environ["GATE"]).exists():
+            time.sleep(0.02)
+        write(self, index, *rest)
+
+    signal.signal = noting  # type: ignore[assignment]
+    finish.Finisher.write_plate = gated  # type: ignore[method-assign, assignment]
+    main()

@@ -1,0 +1,49 @@
+"""What tests of the farm do with jobs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from void_server import pipeline
+from void_server.api.job import Progress
+from void_server.farm import run, site
+from void_server.farm.engine import FarmEngine
+from void_server.farm.job import FarmJob
+from void_server.farm.submit import ENGINES, Wanted, submit, submitted
+
+Make = Callable[..., Wanted]
+
+
+def results_of(job: FarmJob) -> pipeline.Results:
+    return pipeline.Results(job.folder)
+
+
+def planned(wanted: Wanted, chosen: site.Site, engine: str = "openjd") -> FarmJob:
+    ((job, _),) = submit([wanted], chosen, engine, dry_run=True)
+    return job
+
+
+def handed(job: FarmJob) -> tuple[FarmEngine, dict[str, str]]:
+    name, ids = submitted(job)
+    return ENGINES[name], ids
+
+
+def until(condition: Callable[[], bool], logs: Path | None = None) -> None:
+    """Wait for what a farm does; where it does not come, show its logs."""
+    end = time.monotonic() + 180
+    while not condition():
+        assert time.monotonic() < end, [path.read_text() for path in sorted(logs.glob("*log"))] if logs else "too late"
+        time.sleep(0.2)
+
+
+def as_it_is(path: str) -> str:
+    """A path that has the same name everywhere."""
+    return path
+
+
+def do(job: FarmJob, stage: str, task: int = 0) -> list[Progress]:
+    told: list[Progress] = []
+    run.run_task(job, stage, task, as_it_is, told.append)
+    return told

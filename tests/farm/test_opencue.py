@@ -1,0 +1,108 @@
+"""OpenCue: its own outlines and client, and a real RQD, around a STAND-IN of the scheduler."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from void_server import pipeline
+from void_server.farm import site
+
+from . import opencue_scheduler
+from .conftest import open_gate, same
+from .jobs import Make, planned, until
+
+
+def test_opencue_makes_an_outline_of_the_job(wanted: Make, site: site.Site) -> None:
+    pytest.importorskip("outline", reason="pyoutline is not installed: OpenCue was not tested")
+    one = wanted({"engine": "void"}, priority=60, suspended=True, show="show", shot="sh010", limits={"void": 1})
+    job = planned(one, site, "opencue")
+    import xml.etree.ElementTree as ElementTree
+
+    tree = ElementTree.fromstring(re.sub(r"<!DOCTYPE[^>]*>", "", (job.folder / "opencue.xml").read_text()))
+    layers = {layer.get("name"): layer for layer in tree.iter("layer")}
+    assert list(layers) == ["quadmask", "remove", "finish", "report"]
+    assert layers["finish"].findtext("range") == "0-2"
+    assert "#IFRAME#" in (layers["finish"].findtext("cmd") or "")
+    assert layers["remove"].findtext("gpus") == "1"
+    assert "void" in ElementTree.tostring(layers["remove"].find("limits") or ElementTree.Element("none")).decode()
+    waits = {(depend.findtext("deplayer"), depend.findtext("onlayer")) for depend in tree.iter("depend")}
+    assert waits == {("remove", "quadmask"), ("finish", "remove"), ("report", "finish")}
+    assert tree.findtext(".//priority") == "60"
+    assert tree.findtext(".//paused") in ("True", "1")
+
+
+#: The command as an artist runs it; the scheduler takes nothing from root, whom tests may run as.
+AS_ARTIST = "import outline.util; outline.util.get_uid = lambda: 1000; from void_server.cli import main; main()"
+
+
+@pytest.fixture
+def opencue(gated: site.Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A settings file of a site with OpenCue: its real client and RQD around a stand-in of the scheduler."""
+    if reason := opencue_scheduler.lacking():
+        pytest.skip(f"{reason}: OpenCue was not tested")
+    settings = tmp_path / "site.json"
+    settings.write_text(json.dumps({"engine": "opencue", "command": gated.command, "environment": gated.environment}))
+    monkeypatch.setenv("VOID_FARM_SETTINGS", str(settings))
+    (tmp_path / "opencue").mkdir()
+    with opencue_scheduler.running(tmp_path / "opencue") as address:
+        monkeypatch.setenv("CUEBOT_HOSTS", address)
+        yield tmp_path / "opencue"
+
+
+def by_artist(*words: str) -> subprocess.CompletedProcess[str]:
+    """`void farm` with these words."""
+    command = [sys.executable, "-c", AS_ARTIST, "farm", *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_opencue_does_the_layers_in_their_order(
+    opencue: Path, shot: Path, tmp_path: Path, whole: pipeline.Results
+) -> None:
+    out = tmp_path / "out"
+    said = [word for text in ("user=artist", "frames_per_task=5", "comment=take two") for word in ("--set", text)]
+    submission = ("submit", f"{shot}/plate", f"{shot}/roto", "-o", str(out), *said)
+    refused = by_artist(*submission, "--set", "user=root")
+    assert "OpenCue refused: " in refused.stderr
+    assert "as root" in refused.stderr
+    assert list(out.glob("*")) == []
+    open_gate()
+    done = by_artist(*submission)
+    assert done.returncode == 0, done.stderr
+    folder = out / "v001"
+    assert f"{folder}  quadmask=void-shot-artist_void_plate_v001 " in done.stdout
+    until(lambda: (folder / "job.json").is_file(), opencue)
+    assert same(pipeline.Results(folder), whole)
+    ask = "import opencue.api as api; print([c.message() for c in api.findJob(sys.argv[1]).getComments()])"
+    name = "void-shot-artist_void_plate_v001"
+    comments = subprocess.run(
+        [sys.executable, "-c", f"import sys; {ask}", name],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert comments.stdout == "['take two']\n", comments.stderr
+    status = by_artist("status", str(folder)).stdout
+    assert re.search(r"finish +3/3 done +3 succeeded", status), status
+
+
+def test_opencue_job_that_was_stopped_goes_on(
+    opencue: Path, shot: Path, tmp_path: Path, whole: pipeline.Results
+) -> None:
+    folder = tmp_path / "out" / "v001"
+    said = ("--set", "user=artist", "--set", "frames_per_task=12")
+    assert by_artist("submit", f"{shot}/plate", f"{shot}/roto", "-o", str(folder.parent), *said).returncode == 0
+    until(lambda: any((folder / "plate").glob("void_*.exr")), opencue)
+    assert by_artist("cancel", str(folder)).returncode == 0
+    until(lambda: "running" not in by_artist("status", str(folder)).stdout, opencue)
+    assert not (folder / "job.json").exists()
+    open_gate()
+    assert by_artist("again", str(folder)).returncode == 0
+    until(lambda: (folder / "job.json").is_file(), opencue)
+    assert same(pipeline.Results(folder), whole)

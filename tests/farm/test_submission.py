@@ -1,0 +1,207 @@
+"""What is said of a farm job, and what is refused before anything is handed over."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from void_server.api.errors import InputError, SettingError
+from void_server.api.shot import Prompt
+from void_server.cli_farm import _fields
+from void_server.farm import openjd, pathmap, site, slurm
+from void_server.farm.job import Fields
+from void_server.farm.submit import batch, submit
+
+from .conftest import VOID
+from .jobs import Make, planned
+
+
+def test_wrong_fields_are_refused() -> None:
+    for wrong, message in (
+        ({"priority": 101}, "priority is 101; give a whole number from 0 to 100"),
+        ({"frames_per_task": 0}, "frames per task is 0"),
+        ({"limits": {"nuke_r": 0}}, "limit 'nuke_r' is 0"),
+        ({"colour": "red"}, "no farm field 'colour'"),
+        ({"pool": 3}, "farm field pool is 3"),
+    ):
+        with pytest.raises(SettingError, match=message):
+            Fields.from_dict(wrong)
+
+
+def test_fields_are_said_on_the_command_line() -> None:
+    said = ["priority=70", "limits=void=1,nuke_r=2", "suspended=yes", "comment=a = b", "pool=gpu"]
+    fields = _fields({"department": "comp"}, said)
+    assert fields == Fields(
+        priority=70,
+        limits={"void": 1, "nuke_r": 2},
+        suspended=True,
+        comment="a = b",
+        pool="gpu",
+        department="comp",
+    )
+    for wrong, message in (
+        ("speed=3", "sets no field"),
+        ("priority=high", "give a whole number"),
+        ("gpus", "sets no field"),
+    ):
+        with pytest.raises(SettingError, match=message):
+            _fields({}, [wrong])
+
+
+def test_an_empty_value_takes_a_field_back() -> None:
+    assert _fields({"pool": "gpu", "priority": 70}, ["pool=", "priority="]) == Fields()
+
+
+def test_what_the_site_says_does_not_keep_another_engine_from_working(
+    shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "site.json"
+    file.write_text(json.dumps({"engine": "slurm", "fields": {"pool": "gpu", "limits": {"void": 1}}}))
+    monkeypatch.setenv("VOID_FARM_SETTINGS", str(file))
+    command = [*VOID, "farm", "submit", f"{shot}/plate", f"{shot}/roto", "-o", str(tmp_path / "out"), "--dry-run"]
+    done = subprocess.run([*command, "--engine", "deadline"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Pool=gpu\n" in (tmp_path / "out" / "v001" / "deadline" / "finish.job").read_text()
+    done = subprocess.run([*command, "--engine", "local"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    done = subprocess.run(
+        [*command, "--engine", "local", "--set", "pool=x"], capture_output=True, text=True, check=False
+    )
+    assert "local has nothing for the field pool" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("engine", "field"),
+    [("local", "pool"), ("openjd", "machine_limit"), ("deadline", "gpu_memory_gb"), ("slurm", "secondary_pool")],
+)
+def test_a_field_that_an_engine_has_nothing_for_is_refused(
+    wanted: Make, site: site.Site, engine: str, field: str
+) -> None:
+    value: Any = "x" if isinstance(getattr(Fields(), field), str) else 7
+    with pytest.raises(SettingError, match=f"{engine} has nothing for the field {field.replace('_', ' ')}"):
+        submit([wanted(**{field: value})], site, engine)
+
+
+def test_nothing_stays_of_a_submission_of_which_one_shot_is_wrong(wanted: Make, site: site.Site) -> None:
+    good = wanted()
+    bad = dataclasses.replace(good, shot=dataclasses.replace(good.shot, plate="/nowhere/plate.%04d.exr"))
+    with pytest.raises(InputError, match="nowhere"):
+        submit([good, bad], site, "openjd")
+    assert list(good.out.glob("*")) == []
+
+
+def test_nothing_stays_where_the_engine_is_not_there(
+    wanted: Make, site: site.Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    monkeypatch.delenv("DEADLINE_PATH", raising=False)
+    for engine in ("slurm", "deadline", "deadlinecloud"):
+        one = wanted()
+        with pytest.raises(SettingError, match="install"):
+            submit([one], site, engine)
+        assert list(one.out.glob("*")) == []
+    with pytest.raises(SettingError, match="no farm engine 'qube'"):
+        submit([wanted()], site, "qube")
+
+
+def test_what_was_said_is_remembered_beside_the_script(tmp_path: Path) -> None:
+    script = tmp_path / "sh010.nk"
+    assert site.remembered(script) == {}
+    site.remember(script, Fields(name="once", comment="once", user="ann", pool="gpu", priority=60))
+    assert site.remembered(script) == {"pool": "gpu", "priority": 60}
+    site.remember(tmp_path / "v001", Fields(pool="night"))
+    assert site.remembered(tmp_path / "v002") == {"pool": "night"}
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".sh010.nk.void_farm.json", ".versions.void_farm.json"]
+
+
+def test_the_site_sets_engine_command_and_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "farm.json"
+    monkeypatch.setenv("VOID_FARM_SETTINGS", str(file))
+    with pytest.raises(SettingError, match="are not there"):
+        site.load()
+    file.write_text(
+        json.dumps(
+            {
+                "engine": "slurm",
+                "command": ["/studio/void"],
+                "fields": {"pool": "gpu", "limits": {"void": 1}},
+                "path_map": [{"source_path_format": "WINDOWS", "source_path": "P:\\show", "destination_path": "/show"}],
+            }
+        )
+    )
+    loaded = site.load()
+    assert (loaded.engine, loaded.command, loaded.fields.pool) == ("slurm", ("/studio/void",), "gpu")
+    assert pathmap.translator(list(loaded.path_map))("P:\\show\\a\\b.exr") == "/show/a/b.exr"
+    for wrong, message in (
+        ('{"speed": 1}', "no setting 'speed'"),
+        ("{", "cannot be used"),
+        ('{"fields": 1}', "fields"),
+    ):
+        file.write_text(wrong)
+        with pytest.raises(SettingError, match=message):
+            site.load()
+
+
+def test_paths_are_mapped_by_the_longest_rule() -> None:
+    here = pathmap.translator(
+        [
+            pathmap.Rule("/mnt/show", "/a"),
+            pathmap.Rule("/mnt/show/cache", "/b"),
+            pathmap.Rule("p:\\SHOW", "/c", windows=True),
+        ]
+    )
+    assert here("/mnt/show/x.%04d.exr") == "/a/x.%04d.exr"
+    assert here("/mnt/show/cache/x.exr") == "/b/x.exr"
+    assert here("/mnt/showcase/x.exr") == "/mnt/showcase/x.exr"
+    assert here("P:\\show\\x.exr") == "/c/x.exr"
+    assert here("P:/Show/y/x.exr") == "/c/y/x.exr"
+
+
+def test_a_table_of_shots_is_one_group(shot: Path, tmp_path: Path) -> None:
+    table = tmp_path / "shots.csv"
+    lines = [f"{shot}/plate,{shot}/roto,{tmp_path}/{folder},{name}" for folder, name in (("one", "A"), ("two", "B"))]
+    table.write_text("\n".join(["plate,roto,out,name", *lines]))
+    done = subprocess.run(
+        [*VOID, "farm", "submit", "--batch", str(table), "--engine", "deadline", "--dry-run"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    for name in ("one", "two"):
+        info = (tmp_path / name / "v001" / "deadline" / "quadmask.job").read_text()
+        assert "BatchName=A and 1 more\n" in info
+    for wrong, message in (
+        ("plate,roto\n", "has no shots"),
+        ("plate,roto,out\na,,c\n", "line 2: the roto is not named"),
+        ("plate,roto,out,speed\na,b,c,d\n", "no column 'speed'"),
+    ):
+        table.write_text(wrong)
+        with pytest.raises(SettingError, match=message):
+            batch(table)
+
+
+def test_what_forbids_the_cloud_goes_with_every_task(
+    wanted: Make, site: site.Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VOID_NO_CLOUD", "1")
+    monkeypatch.setenv("GEMINI_API_KEY", "secret")
+    job = planned(wanted(), dataclasses.replace(site, environment=()))
+    made = json.dumps(openjd.template(job, site))
+    assert '"VOID_NO_CLOUD": "1"' in made
+    assert "secret" not in made
+    options = slurm.options(job, job.stages[0], site, "group", [])
+    assert any(option.startswith("--export=") and "VOID_NO_CLOUD" in option for option in options)
+
+
+def test_points_outside_the_shot_are_refused_at_submission(wanted: Make, site: site.Site) -> None:
+    one = wanted()
+    clicked = dataclasses.replace(one, shot=dataclasses.replace(one.shot, prompts=(Prompt(9, "point", (5, 5)),)))
+    with pytest.raises(SettingError, match="in frame 9 is not in the frames to work on"):
+        submit([clicked], site, "openjd")
+    assert list(one.out.glob("*")) == []

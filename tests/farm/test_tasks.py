@@ -1,0 +1,149 @@
+"""A farm job done task by task: equal to the whole, done once, stopped and taken up."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from void_server import pipeline
+from void_server.api.errors import InputError, JobFailed, SettingError
+from void_server.api.job import Progress
+from void_server.farm import run, site
+from void_server.farm.submit import submit
+from void_server.service.embedded import embedded_server
+
+from .conftest import open_gate, same
+from .jobs import Make, as_it_is, do, planned, results_of
+
+
+def test_a_job_in_tasks_is_the_job(wanted: Make, site: site.Site, whole: pipeline.Results) -> None:
+    ((job, submission),) = submit([wanted()], site, "local")
+    assert [(stage.name, stage.tasks) for stage in job.stages] == [("quadmask", 1), ("finish", 3), ("report", 1)]
+    assert len(submission.commands) == 5
+    assert same(results_of(job), whole)
+    one, other = (json.loads((results.folder / "job.json").read_text()) for results in (results_of(job), whole))
+    assert {key: one[key] for key in ("frames", "classes", "warnings")} == {
+        key: other[key] for key in ("frames", "classes", "warnings")
+    }
+    assert run.state(job) == {"quadmask": (1, 1), "finish": (3, 3), "report": (1, 1)}
+    assert not results_of(job).work.exists()
+
+
+def test_tasks_that_are_done_do_nothing(wanted: Make, site: site.Site) -> None:
+    job = planned(wanted(), site)
+    do(job, "quadmask")
+    do(job, "finish", 1)
+    times = {path: path.stat().st_mtime_ns for path in job.folder.rglob("*.exr")}
+    assert do(job, "finish", 1) == []
+    do(job, "quadmask")
+    assert times == {path: path.stat().st_mtime_ns for path in job.folder.rglob("*.exr")}
+    assert run.state(job)["finish"] == (1, 3)
+
+
+def test_a_task_before_its_time_says_so(wanted: Make, site: site.Site) -> None:
+    job = planned(wanted(), site)
+    with pytest.raises(JobFailed, match=r"quadmask of .* is not made yet"):
+        do(job, "finish")
+    do(job, "quadmask")
+    with pytest.raises(JobFailed, match=r"Frame 1001 of .* is not there yet \(12 are missing\)"):
+        do(job, "report")
+    with pytest.raises(InputError, match="has tasks 0 to 2, and no 3"):
+        do(job, "finish", 3)
+    with pytest.raises(SettingError, match="no stage 'bake', only quadmask, finish, report"):
+        do(job, "bake")
+
+
+def test_sigterm_leaves_what_is_done_and_the_task_goes_on(
+    wanted: Make, gated: site.Site, whole: pipeline.Results
+) -> None:
+    job = planned(wanted(frames_per_task=12), gated)
+    command = [*gated.command, "farm", "run", "--job", str(job.file)]
+    subprocess.run([*command, "--stage", "quadmask"], check=True, capture_output=True)
+    task = subprocess.Popen([*command, "--stage", "finish"], stdout=subprocess.PIPE, text=True)
+    assert task.stdout is not None
+    for line in task.stdout:
+        if "Rewriting, frame" in line:
+            task.send_signal(signal.SIGTERM)
+            break
+    task.communicate(timeout=60)
+    assert task.returncode == run.STOPPED
+    made = sorted((job.folder / "plate").glob("void_*.exr"))
+    assert 0 < len(made) < 12
+    times = {path: path.stat().st_mtime_ns for path in made}
+    open_gate()
+    for stage in ("finish", "report"):
+        subprocess.run([*command, "--stage", stage], check=True, capture_output=True)
+    assert times == {path: path.stat().st_mtime_ns for path in made}
+    assert same(results_of(job), whole)
+
+
+def test_a_failure_is_tried_again_but_wrong_input_is_not(
+    wanted: Make, site: site.Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "_FIRST_PAUSE", 0.0)
+    job = planned(wanted(), site)
+    calls: list[int] = []
+
+    def failing(*_: Any) -> tuple[str, ...]:
+        calls.append(1)
+        if len(calls) < 3:
+            raise OSError("the disk hiccuped")
+        return ("warned",)
+
+    monkeypatch.setattr(run, "run_part", failing)
+    assert run.run_task(job, "quadmask", 0, as_it_is, lambda _: None, retries=2) == ("warned",)
+    calls.clear()
+    with pytest.raises(OSError, match="hiccuped"):
+        run.run_task(job, "quadmask", 0, as_it_is, lambda _: None, retries=1)
+    monkeypatch.setattr(run, "run_part", lambda *_: calls.append(1) or _raise(SettingError("wrong")))
+    calls.clear()
+    with pytest.raises(SettingError, match="wrong"):
+        run.run_task(job, "quadmask", 0, as_it_is, lambda _: None, retries=5)
+    assert len(calls) == 1
+
+
+def _raise(error: Exception) -> tuple[str, ...]:
+    raise error
+
+
+def test_the_model_is_a_task_of_its_own_on_a_gpu(wanted: Make, site: site.Site) -> None:
+    job = planned(wanted({"engine": "void"}), site)
+    assert [(stage.name, stage.kind, stage.after) for stage in job.stages] == [
+        ("quadmask", "cpu", ()),
+        ("remove", "gpu", ("quadmask",)),
+        ("finish", "cpu", ("remove",)),
+        ("report", "cpu", ("finish",)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("form", "expected"),
+    [
+        ("openjd", ["openjd_progress: 50.0", "openjd_status: Rewriting, frame 1003"]),
+        ("deadline", ["Progress: 50%", "Rewriting, frame 1003"]),
+        ("plain", [" 50 % Rewriting, frame 1003"]),
+    ],
+)
+def test_progress_is_printed_as_engines_read_it(
+    form: str, expected: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    say = run.printer(form)
+    for _ in range(2):
+        say(Progress("Rewriting", 1003, 0.5, None))
+    assert capsys.readouterr().out.splitlines() == expected
+
+
+def test_a_server_does_all_of_a_job(wanted: Make, site: site.Site, whole: pipeline.Results) -> None:
+    one = wanted()
+    with embedded_server([Path(one.shot.plate).parent, one.out]) as address:
+        ((job, _),) = submit([one], site, "openjd", address, dry_run=True)
+        assert [stage.name for stage in job.stages] == ["serve"]
+        do(job, "serve")
+        assert same(results_of(job), whole)
+        # once more is nothing
+        assert do(job, "serve") == []
