@@ -22,7 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from void_server.api.shot import Shot
-from void_server.farm.job import Fields, plan
+from void_server.farm.fields import Fields
+from void_server.farm.plan import plan
 from void_server.farm.run import run_task
 from void_server.sample import write_sample
 
@@ -97,7 +98,7 @@ def measured(folder: Path | None, load: float, removal: float) -> Times:
         for stage in job.stages:
             begin = time.monotonic()
             for task in range(stage.tasks):
-                run_task(job, stage.name, task, [], lambda _: None)
+                run_task(job, stage.name, task, str, lambda _: None)
             seconds[stage.name] = (time.monotonic() - begin) / stage.tasks
         tasks = job.stage("finish").tasks
     return Times(seconds["quadmask"], load, removal, seconds["finish"], tasks, seconds["report"])

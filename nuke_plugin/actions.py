@@ -17,9 +17,8 @@ from void_server.api.files import new_version_folder
 from void_server.api.shot import Prompt, Shot
 from void_server.api.shot import Settings as ShotSettings
 
-from . import clicks, colour, grid, hooks, local_server, outputs, session, settings
+from . import clicks, colour, export, grid, hooks, local_server, outputs, session, settings
 from . import knobs as k
-from .export import Exported, export
 from .monitor import Order
 from .outputs import Result
 from .voidnode import VoidNode, one_step
@@ -178,20 +177,25 @@ class Prepared:
 
 @dataclass(frozen=True)
 class PreparedShot:
-    """A shot, what was exported for it, and the folder for its version; ``view`` is empty where there is one only."""
+    """A shot, what was exported for it in which view, and the folder for its version.
+
+    ``view`` is empty where there is one only.
+    """
 
     view: str
+    exported_view: str
     shot: Shot
     out: str
-    exported: Exported
+    exported: export.Exported
 
 
-def prepare(void: VoidNode, out: Path, *, only_quadmask: bool) -> Prepared:
-    """Export what a node's job needs, and describe it. Raises VoidError."""
+def prepare(void: VoidNode, out: Path, *, only_quadmask: bool, written: bool = True) -> Prepared:
+    """Export what a node's job needs, or leave that to others, and describe it. Raises VoidError."""
     frames, prompts = void.frames(), _prompts(void)
     space, ocio = colour.working_space(void.text(k.COLORSPACE))
     views = list(nuke.views())
-    exported = {view: export(void, out, frames, view) for view in views}
+    make = export.export if written else export.plan
+    exported = {view: make(void, out, frames, view) for view in views}
     # with several views, each gets a folder of its own in the version that the artist sees
     version = new_version_folder(out) if len(views) > 1 else None
     source = " ".join(sorted({found.key for found in exported.values()}))
@@ -210,7 +214,7 @@ def prepare(void: VoidNode, out: Path, *, only_quadmask: bool) -> Prepared:
             ocio=ocio,
             settings=_shot_settings(void, only_quadmask),
         )
-        shots.append(PreparedShot(view if version else "", shot, str(version / view if version else out), files))
+        shots.append(PreparedShot(view if version else "", view, shot, str(version / view if version else out), files))
     return Prepared(tuple(shots), source)
 
 
@@ -315,7 +319,7 @@ def _frames_text(frames: list[int]) -> str:
     return ",".join(map(str, frames))
 
 
-def _files(shot: Shot, exported: Exported, frames: list[int]) -> dict[str, list[str]]:
+def _files(shot: Shot, exported: export.Exported, frames: list[int]) -> dict[str, list[str]]:
     """What to upload."""
     files = {"plate": list(exported.plate.files)}
     if exported.roto:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterator, Optional, Sequence, cast
+from typing import Iterator, Mapping, Optional, Sequence, cast
 
 import nuke
 
@@ -47,6 +48,12 @@ class Exported:
     quadmask: Optional[Written]
 
     @property
+    def patterns(self) -> dict[str, str]:
+        """The patterns by their role: plate, roto, quadmask."""
+        named = {"plate": self.plate, "roto": self.roto, "quadmask": self.quadmask}
+        return {role: written.pattern for role, written in named.items() if written}
+
+    @property
     def key(self) -> str:
         """The hash of plate and roto."""
         return f"{self.plate.key}-{self.roto.key if self.roto else ''}"
@@ -72,54 +79,88 @@ def _undisturbed() -> Iterator[None]:
 def export(void: VoidNode, out: Path, frames: Sequence[int], view: str) -> Exported:
     """Write what the server needs of ``frames`` in ``view`` below ``out``; frames that are there already stay.
 
-    The plate is raw, at full resolution, with its bounding box, in half or float; the roto is its alpha. Raises
-    :class:`SequenceError` where frames are missing afterwards, :class:`JobCancelled` where the artist stopped it.
+    The plate is raw, at full resolution, with its bounding box, in half or float; the roto is its alpha. Raises as
+    :func:`write`.
     """
-    given = void.source(k.QUADMASK_INPUT) if void.has(k.REMOVE) else None
-    roto = void.source(k.ROTO_INPUT)
+    planned = plan(void, out, frames, view)
+    write(void, planned.patterns, frames, view)
+    return planned
+
+
+def plan(void: VoidNode, out: Path, frames: Sequence[int], view: str) -> Exported:
+    """Where :func:`export` writes what, without writing anything."""
     with _undisturbed():
-        plate_sequence = _export(void, out, frames, view, "plate", k.PLATE_INPUT, None)
-        quadmask = _export(void, out, frames, view, "quadmask", k.QUADMASK_INPUT, f"({_CODE}) / 255") if given else None
-        roto_sequence = None
-        if roto is not None:
-            roto_sequence = _export(void, out, frames, view, "roto", k.ROTO_INPUT, None)
-        elif given:
-            roto_sequence = _export(void, out, frames, view, "roto", k.QUADMASK_INPUT, _OBJECT)
-    return Exported(plate_sequence, roto_sequence, quadmask)
+        planned = {role: _planned(void, out, frames, view, role, one) for role, one in _inputs(void).items()}
+    return Exported(planned["plate"], planned.get("roto"), planned.get("quadmask"))
 
 
-def _export(
-    void: VoidNode, out: Path, frames: Sequence[int], view: str, role: str, input_name: str, alpha: Optional[str]
-) -> Written:
-    """Export one input; ``alpha`` is an expression for the matte where it is not the input's own alpha."""
-    source = void.source(input_name)
-    assert source is not None
-    depth = _datatype(void, source, frames[0], view) if role == "plate" else "16 bit half"
-    box = _region(void)
-    key = fingerprint(source, f"{role} {alpha} {depth} {box} {view}")
+def write(void: VoidNode, patterns: Mapping[str, str], frames: Sequence[int], view: str) -> None:
+    """Write those of ``frames`` that are not there yet of the node's inputs, each to the pattern of its role.
+
+    Raises :class:`SequenceError` where frames are missing afterwards, :class:`JobCancelled` where the artist stopped
+    it.
+    """
+    inputs = _inputs(void)
+    with _undisturbed():
+        for role, pattern in patterns.items():
+            _write(void, role, inputs[role], pattern, frames, view)
+
+
+@dataclass(frozen=True)
+class _Input:
+    """An input to be written; ``alpha`` is an expression for the matte where it is not the input's own alpha."""
+
+    name: str
+    source: nuke.Node
+    alpha: Optional[str] = None
+
+
+def _inputs(void: VoidNode) -> dict[str, _Input]:
+    """What is to be written, by its role."""
+    plate, roto = void.source(k.PLATE_INPUT), void.source(k.ROTO_INPUT)
+    given = void.source(k.QUADMASK_INPUT) if void.has(k.REMOVE) else None
+    assert plate is not None, "checked before"
+    inputs = {"plate": _Input(k.PLATE_INPUT, plate)}
+    if given:
+        inputs["quadmask"] = _Input(k.QUADMASK_INPUT, given, f"({_CODE}) / 255")
+    if roto is not None:
+        inputs["roto"] = _Input(k.ROTO_INPUT, roto)
+    elif given:
+        inputs["roto"] = _Input(k.QUADMASK_INPUT, given, _OBJECT)
+    return inputs
+
+
+def _planned(void: VoidNode, out: Path, frames: Sequence[int], view: str, role: str, one: _Input) -> Written:
+    depth = _datatype(void, role, one.source, frames[0], view)
+    key = fingerprint(one.source, f"{role} {one.alpha} {depth} {_region(void)} {view}")
     # the hash names the folder: what has changed goes elsewhere, and jobs that use the old files keep them
-    folder = out / _FOLDER / f"{role}_{key}"
-    pattern = (folder / f"{role}.%04d.exr").as_posix()
-    paths = {frame: folder / f"{role}.{frame:04d}.exr" for frame in frames}
-    reuse = void.checked(k.REUSE)
-    missing = [frame for frame in frames if not (reuse and _is_written(paths[frame]))]
+    again = "" if void.checked(k.REUSE) else f"_{uuid.uuid4().hex[:8]}"
+    pattern = (out / _FOLDER / f"{role}_{key}{again}" / f"{role}.%04d.exr").as_posix()
+    return Written(pattern, tuple(pattern % frame for frame in frames), key)
+
+
+def _write(void: VoidNode, role: str, one: _Input, pattern: str, frames: Sequence[int], view: str) -> None:
+    missing = [frame for frame in frames if not _is_written(pattern % frame)]
     if missing:
-        with _temporary(void, input_name, alpha, box) as last:
+        depth = _datatype(void, role, one.source, frames[0], view)
+        with _temporary(void, one.name, one.alpha, _region(void)) as last:
             _render(last, role, pattern, depth, missing, view)
-    absent = [frame for frame in frames if not _is_written(paths[frame])]
+    absent = [frame for frame in frames if not _is_written(pattern % frame)]
     if absent:
         raise SequenceError(
             f"{void.name}: Nuke did not write frame {absent[0]} of the {role}"
-            f"{f' and {len(absent) - 1} more' if absent[1:] else ''} to {folder}; is the disk full, or read-only?"
+            f"{f' and {len(absent) - 1} more' if absent[1:] else ''} to {Path(pattern).parent}; is the disk full, or "
+            "read-only?"
         )
-    return Written(pattern, tuple(path.as_posix() for path in paths.values()), key)
 
 
-def _is_written(path: Path) -> bool:
-    return path.is_file() and path.stat().st_size > 0
+def _is_written(path: str) -> bool:
+    return os.path.isfile(path) and os.path.getsize(path) > 0
 
 
-def _datatype(void: VoidNode, source: nuke.Node, frame: int, view: str) -> str:
+def _datatype(void: VoidNode, role: str, source: nuke.Node, frame: int, view: str) -> str:
+    if role != "plate":
+        return "16 bit half"
     choice = void.text(k.DATATYPE)
     if choice == k.AUTOMATIC:
         # what was computed from a half file has more precision than that, so only an untouched one counts as half
@@ -176,7 +217,8 @@ def _below(source: Optional[nuke.Node], node: nuke.Node) -> nuke.Node:
 def _render(write: nuke.Node, role: str, pattern: str, depth: str, frames: Sequence[int], view: str) -> None:
     """Render into a folder beside the one of ``pattern``; whole frames move there when all are done."""
     target = Path(pattern)
-    part = target.parent.with_name(f".{target.parent.name}.part")
+    # of this process alone: on a farm, others write other frames
+    part = target.parent.with_name(f".{target.parent.name}.{uuid.uuid4().hex[:8]}.part")
     # first the type: the others are knobs of the type
     write["file_type"].setValue("exr")
     write["file"].setValue((part / target.name).as_posix())

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Sequence
 
+import nuke
+
 from void_server.api.errors import InputError, JobFailed, SettingError
 
 from . import actions, outputs, settings
@@ -22,11 +24,15 @@ _SENTENCE = "void: "
 
 @dataclass(frozen=True)
 class Engines:
-    """The farm's engines with the fields that each can express, the one that the site uses, and its fields."""
+    """The farm's engines with the fields that each can express, the one that the site uses, and its fields.
+
+    ``has_nuke`` says whether the farm has Nuke, and so can export plates and rotos.
+    """
 
     expresses: dict[str, list[str]]
     chosen: str
     fields: dict[str, Any]
+    has_nuke: bool
 
 
 def check_script() -> Path:
@@ -40,12 +46,22 @@ def check_script() -> Path:
 def engines() -> Engines:
     """What the farm's engines are and can. Raises VoidError."""
     said = _void("farm", "engines", "--json", "--script", str(check_script()))
-    return Engines(said["expresses"], said["engine"], said["fields"])
+    return Engines(said["expresses"], said["engine"], said["fields"], said["nuke"])
 
 
-def submit(nodes: Sequence[VoidNode], engine: str, fields: dict[str, Any], server: str = "") -> list[str]:
-    """Export what the nodes need and hand all of them over as one group; each node then shows its version.
+def submit(
+    nodes: Sequence[VoidNode],
+    engine: str,
+    fields: dict[str, Any],
+    server: str = "",
+    *,
+    export_there: bool = False,
+    said: Sequence[str] = (),
+) -> list[str]:
+    """Hand nodes over as one group; each then shows its version.
 
+    What they need is exported first, or, with ``export_there``, by Nuke on the farm, from the script as it is now.
+    ``said`` are fields as the command line has them, such as priority=60.
     Returns the version folders. Raises VoidError; nothing is handed over where anything is wrong.
     """
     script = check_script()
@@ -53,27 +69,46 @@ def submit(nodes: Sequence[VoidNode], engine: str, fields: dict[str, Any], serve
         actions.check_ready(void)
     rows: list[dict[str, Any]] = []
     of_rows: list[tuple[VoidNode, Path, str]] = []
-    for void in nodes:
-        versions = actions.output_folder(void)
-        prepared = actions.prepare(void, versions, only_quadmask=not void.has(k.REMOVE))
-        for one in prepared.shots:
-            name = " ".join(filter(None, [script.stem, void.name, one.view]))
-            rows.append({"shot": one.shot.to_dict(), "out": one.out, "fields": {**fields, "name": name}})
-            of_rows.append((void, versions, prepared.source))
-    with tempfile.TemporaryDirectory() as folder:
-        table = Path(folder) / "jobs.json"
+    with tempfile.TemporaryDirectory() as temporary:
+        copy = Path(temporary) / script.name
+        if export_there:
+            nuke.scriptSaveToTemp(copy.as_posix())
+        for void in nodes:
+            versions = actions.output_folder(void)
+            only_quadmask = not void.has(k.REMOVE)
+            prepared = actions.prepare(void, versions, only_quadmask=only_quadmask, written=not export_there)
+            for one in prepared.shots:
+                name = " ".join(filter(None, [script.stem, void.name, one.view]))
+                row = {"shot": one.shot.to_dict(), "out": one.out, "fields": {**fields, "name": name}}
+                if export_there:
+                    row["export"] = _export(void, copy, script, one)
+                rows.append(row)
+                of_rows.append((void, versions, prepared.source))
+        table = Path(temporary) / "jobs.json"
         table.write_text(json.dumps(rows), encoding="utf-8")
         words = ["farm", "submit", "--jobs", str(table), "--engine", engine, "--json", "--script", str(script)]
-        said = _void(*words, *(["--server", server] if server else []))
-    folders = [Path(entry["folder"]) for entry in said]
-    for (void, versions, source), made in zip(of_rows, folders):
+        words += ["--server", server] if server else []
+        made = _void(*words, *(word for text in said for word in ("--set", text)))
+    folders = [Path(entry["folder"]) for entry in made]
+    for (void, versions, source), folder in zip(of_rows, folders):
         # with views, the version is the folder above theirs
-        version = made if made.parent == versions else made.parents[1]
+        version = folder if folder.parent == versions else folder.parents[1]
         result = outputs.result_in(version)
         if result is not None:
             void.show_result(result, source)
             void.show(k.DONE, f"On the farm as {result.name}; frames appear as they are done.", result.name)
     return [str(folder) for folder in folders]
+
+
+def _export(void: VoidNode, copy: Path, script: Path, one: actions.PreparedShot) -> dict[str, Any]:
+    """What Nuke on the farm needs to know to export a shot."""
+    return {
+        "script": copy.as_posix(),
+        "name": script.as_posix(),
+        "node": void.node.fullName(),
+        "view": one.exported_view,
+        "patterns": one.exported.patterns,
+    }
 
 
 def _void(*words: str) -> Any:

@@ -121,6 +121,9 @@ def remove(
     compiled: Annotated[
         bool, typer.Option("--compiled", help="Compile the transformer first; for many jobs.", rich_help_panel=_VOID)
     ] = False,
+    piece_length: Annotated[
+        int, typer.Option(help="Longer shots are made in pieces, as on a farm; 0: never.", rich_help_panel=_VOID)
+    ] = _DEFAULT.piece_length,
     strength: Annotated[
         float, typer.Option(help="Below 1 it begins with the plate, so much of it noise.", rich_help_panel=_VOID)
     ] = _DEFAULT.strength,
@@ -153,6 +156,7 @@ def remove(
         attention=attention,
         compiled=compiled,
         strength=strength,
+        piece_length=piece_length,
         checkpoint=checkpoint,
     )
     _set_weights(weights, server)

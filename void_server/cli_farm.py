@@ -59,7 +59,7 @@ def farm_submit(
     import shlex
 
     from .farm import site as sites
-    from .farm.job import Fields
+    from .farm.job import Export
     from .farm.submit import Wanted, engine_named, submit
     from .farm.submit import batch as read_batch
 
@@ -68,7 +68,12 @@ def farm_submit(
     if jobs:
         inherited = _inherited(expressible, site.fields.__dict__)
         wanted = [
-            Wanted(Shot.from_dict(row["shot"]), Path(row["out"]), Fields.from_dict({**inherited, **row["fields"]}))
+            Wanted(
+                Shot.from_dict(row["shot"]),
+                Path(row["out"]),
+                _fields({**inherited, **row["fields"]}, fields or []),
+                Export(**row["export"]) if "export" in row else None,
+            )
             for row in json.loads(jobs.read_text(encoding="utf-8"))
         ]
     else:
@@ -135,14 +140,15 @@ def farm_engines(
     import json
 
     from .farm import site as sites
-    from .farm.job import Fields
+    from .farm.fields import Fields
     from .farm.submit import ENGINES
 
     site = sites.load()
     fields = Fields.from_dict({**site.fields.__dict__, **(sites.remembered(script) if script else {})})
     expresses = {name: sorted(engine.expresses) for name, engine in ENGINES.items()}
     if as_json:
-        print(json.dumps({"engine": site.engine, "expresses": expresses, "fields": fields.__dict__}))
+        said = {"engine": site.engine, "expresses": expresses, "fields": fields.__dict__, "nuke": bool(site.nuke)}
+        print(json.dumps(said))
         return
     for name, known in expresses.items():
         print(f"{name:<14} {', '.join(known)}" + ("  (the site's)" if name == site.engine else ""))
@@ -150,7 +156,7 @@ def farm_engines(
 
 def _fields(known: dict[str, Any], said: list[str]) -> Any:
     """The fields of a farm job, with what was said on the command line."""
-    from .farm.job import Fields
+    from .farm.fields import Fields
 
     values = dict(known)
     for text in said:

@@ -72,12 +72,19 @@ _LAST_STAGE = {
 
 
 def run_part(
-    part: Part, job_id: str, shot: Shot, folder: Path, report: Report, frames: tuple[int, ...] = ()
+    part: Part,
+    job_id: str,
+    shot: Shot,
+    folder: Path,
+    report: Report,
+    number: int = 0,
+    frames: tuple[int, ...] = (),
 ) -> tuple[str, ...]:
-    """Do one part of a job: the quadmask, the model's work, the finish of some ``frames``, or the report.
+    """Do one part of a job: the quadmask, a piece of the model's work, the finish of some ``frames``, or the report.
 
-    Several finishing parts may run at the same time, on several machines that share the folder. A part whose files are
-    there already does nothing. Raises as :func:`run`; also JobFailed where the parts before are not done.
+    ``number`` counts the parts of one kind; several may run at the same time, on several machines that share the
+    folder. A part whose files are there already does nothing. Raises as :func:`run`; also JobFailed where the parts
+    before are not done.
     """
     results = Results(folder)
     if part is Part.QUADMASK:
@@ -88,16 +95,15 @@ def run_part(
     work = open_work(shot, engines.load(shot.settings), results, course)
     if part is Part.REPORT:
         return _end(work, job_id)
-    name = part.value
+    name = f"{part.value}_{number}"
     with course.stage(_LAST_STAGE[part]):
         if part is Part.QUADMASK:
             warnings = [*work.warnings, *reason.write_quadmask(work)]
         elif part is Part.REMOVE:
-            clip = work.clip()
-            work.engine.prepare(clip, course.at)
+            clip = work.clip(results.work / name)
+            work.engine.prepare(clip, number, course.at)
             warnings = clip.warnings
         else:
-            name = f"{name}_{frames[0]}"
             warnings = rewrite(work, work.clip(results.work / name), frames)
     write_atomically(results.warnings(name), json.dumps(warnings))
     return tuple(warnings)

@@ -19,11 +19,12 @@ _TEXTS = {
     "pool": ("Pool", "Slurm: partition; OpenCue: facility"),
     "secondary_pool": ("Secondary pool", ""),
     "group": ("Group", "Slurm: constraint; OpenCue: tag"),
-    "limits": ("Limits and licences", "void=1,nuke_r=1; for each GPU task"),
+    "limits": ("Limits and licences", "void=1,other=2; for each GPU task"),
 }
 _NUMBERS = {
     "priority": ("Priority", 0, 100),
     "frames_per_task": ("Frames per task", 1, 10_000),
+    "frames_per_piece": ("Frames per GPU task (0: whole shot)", 0, 100_000),
     "machine_limit": ("Machine limit (0: none)", 0, 100_000),
     "timeout_minutes": ("Task time-out, minutes (0: none)", 0, 43_200),
     "retries": ("Retries per task", 0, 100),
@@ -52,7 +53,11 @@ class FarmDialog(Dialog):
         self._engine.setCurrentText(engines.chosen)
         self._engine.currentTextChanged.connect(self._show_expressible)
         self._server = QtWidgets.QLineEdit()
-        self._server.setPlaceholderText("empty: tasks do the work; else an inference server on the farm does")
+        self._server.setPlaceholderText("tcp://gpu01:5690; empty: the tasks do the work themselves")
+        self._export_there = QtWidgets.QCheckBox("by Nuke on the farm, from the script as it is now")
+        self._export_there.setEnabled(engines.has_nuke)
+        self._export_there.setChecked(engines.has_nuke)
+        self._export_there.setToolTip("" if engines.has_nuke else "the farm settings name no Nuke")
         self._suspended = QtWidgets.QCheckBox("begin suspended")
         self._suspended.setChecked(bool(engines.fields["suspended"]))
         self._widgets: dict[str, QtWidgets.QWidget] = {"suspended": self._suspended}
@@ -73,8 +78,9 @@ class FarmDialog(Dialog):
             form.addRow(label, box)
         form.addRow("Initial state", self._suspended)
         form.addRow("Inference server", self._server)
+        form.addRow("Export plate and roto", self._export_there)
 
-        self._answer = QtWidgets.QLabel("Plate and roto are exported first; then frames appear as they come.")
+        self._answer = QtWidgets.QLabel("Each node shows its version at once; frames appear as they come.")
         self._answer.setWordWrap(True)
         kinds = QtWidgets.QDialogButtonBox.StandardButton
         buttons = QtWidgets.QDialogButtonBox(kinds.Cancel)
@@ -117,7 +123,13 @@ class FarmDialog(Dialog):
             return
         self._submit.setEnabled(False)
         try:
-            self.folders = farm.submit(self._nodes, self._engine.currentText(), fields, self._server.text().strip())
+            self.folders = farm.submit(
+                self._nodes,
+                self._engine.currentText(),
+                fields,
+                self._server.text().strip(),
+                export_there=self._export_there.isChecked(),
+            )
         except VoidError as error:
             self._answer.setText(str(error))
         else:

@@ -13,7 +13,7 @@ import pytest
 
 from void_server import pipeline
 from void_server.api.shot import Settings, Shot
-from void_server.farm.job import Fields
+from void_server.farm.fields import Fields
 from void_server.farm.site import Site
 from void_server.farm.submit import Wanted
 from void_server.imaging import exr

@@ -14,7 +14,7 @@ from void_server.api.errors import InputError, SettingError
 from void_server.api.shot import Prompt
 from void_server.cli_farm import _fields
 from void_server.farm import openjd, pathmap, site, slurm
-from void_server.farm.job import Fields
+from void_server.farm.fields import Fields
 from void_server.farm.submit import batch, submit
 
 from .conftest import VOID

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from void_server import pipeline
-from void_server.api.errors import InputError, JobFailed, SettingError
+from void_server.api.errors import InputError, JobCancelled, JobFailed, SettingError
 from void_server.api.job import Progress
 from void_server.farm import run, site
+from void_server.farm.fields import Fields
+from void_server.farm.job import Export
+from void_server.farm.plan import plan
 from void_server.farm.submit import submit
 from void_server.service.embedded import embedded_server
 
@@ -147,3 +153,31 @@ def test_a_server_does_all_of_a_job(wanted: Make, site: site.Site, whole: pipeli
         assert same(results_of(job), whole)
         # once more is nothing
         assert do(job, "serve") == []
+
+
+def test_a_stopped_export_ends_nuke(wanted: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGTERM must not leave a Nuke behind that holds a licence."""
+    sleeping = tmp_path / "nuke.py"
+    sleeping.write_text(
+        "import os, pathlib, sys, time\n"
+        f"pathlib.Path({str(tmp_path / 'pid')!r}).write_text(str(os.getpid()))\n"
+        "time.sleep(600)\n"
+    )
+    settings = tmp_path / "site.json"
+    settings.write_text(json.dumps({"nuke": [sys.executable, str(sleeping), "-t"]}))
+    monkeypatch.setenv("VOID_FARM_SETTINGS", str(settings))
+    (tmp_path / "copy.nk").write_text("")
+    patterns = {"plate": str(tmp_path / "source" / "plate.%04d.exr")}
+    one = dataclasses.replace(wanted().shot, plate=patterns["plate"], frames="1001-1003")
+    export = Export(str(tmp_path / "copy.nk"), "/show/sh010.nk", "VOID_Remove1", "main", patterns)
+    job = plan(one, Fields(), tmp_path / "out", export=export)
+    assert [stage.name for stage in job.stages] == ["export", "quadmask", "finish", "report"]
+
+    def stop(_: Progress) -> None:
+        if (tmp_path / "pid").is_file() and (tmp_path / "pid").read_text():
+            raise JobCancelled("stop")
+
+    with pytest.raises(JobCancelled):
+        run.run_task(job, "export", 0, as_it_is, stop)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)

@@ -202,6 +202,8 @@ def test_nodes_go_to_the_farm_and_show_their_frames_as_they_come(inputs, farm_re
     assert dialog._widgets["department"].text() == "comp"
     assert dialog._widgets["limits"].text() == "void=1"
     assert not dialog._widgets["pool"].isEnabled()
+    assert not dialog._export_there.isEnabled()
+    assert not dialog._export_there.isChecked()
     keep(dialog, "farm_dialog")
     dialog._widgets["frames_per_task"].setValue(12)
     dialog._widgets["comment"].setText("tonight, please")
@@ -242,6 +244,24 @@ def test_the_farm_dialog_says_what_is_wrong_and_stays(inputs, farm_ready, monkey
     dialog._widgets["limits"].setText("void=many")
     dialog.submit()
     assert "Write limits like" in dialog._answer.text()
+
+
+@pytest.mark.skipif(
+    sys.version_info < (3, 10), reason="the command runs in the server's Python, which is 3.10 or newer"
+)
+def test_a_farm_with_nuke_exports_plate_and_roto_there(inputs, farm_ready):
+    import json
+
+    site = Path(os.environ["VOID_FARM_SETTINGS"])
+    site.write_text(json.dumps({"engine": "openjd", "nuke": ["/opt/Nuke16.0v1/Nuke16.0", "-t"]}))
+    dialog = dialog_for(void_remove(*inputs))
+    assert dialog._export_there.isChecked()
+    keep(dialog, "farm_dialog_export")
+    dialog.submit()
+    (folder,) = dialog.folders
+    job = json.loads((Path(folder) / "farm.json").read_text())
+    assert job["stages"][0]["name"] == "export"
+    assert "VOID_Remove1" in (Path(folder) / "script.nk").read_text()
 
 
 def test_an_unsaved_script_cannot_go_to_the_farm(inputs, application):

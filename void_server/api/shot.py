@@ -34,7 +34,8 @@ class Settings:
     ``published`` it does as the published code does, also where we know better. ``quality`` is exact or fast.
     ``attention`` names one of diffusers' attention backends; ``compiled`` lets torch compile the transformer first.
     ``strength`` below 1 begins with the plate, so much of it noise. ``checkpoint`` names another file of this
-    architecture in the weights' folder for the first pass.
+    architecture in the weights' folder for the first pass. A shot longer than ``piece_length`` (0: no shot is) is made
+    in pieces that are faded into each other, which machines can share.
     """
 
     engine: str = "cleanplate"
@@ -59,6 +60,7 @@ class Settings:
     attention: str = "native"
     compiled: bool = False
     strength: float = 1.0
+    piece_length: int = 0
     checkpoint: str = ""
 
     def __post_init__(self) -> None:
@@ -76,6 +78,8 @@ class Settings:
             raise SettingError(f"quality is {self.quality!r}; take exact or fast.")
         if not (math.isfinite(self.strength) and 0 < self.strength <= 1):
             raise SettingError(f"strength is {self.strength:g}; give more than 0, up to 1.")
+        if self.piece_length and not 85 <= self.piece_length <= 100_000:
+            raise SettingError(f"piece_length is {self.piece_length}; give 85 frames or more, or 0 for all at once.")
         if self.checkpoint != self.checkpoint.replace("\\", "/").rpartition("/")[2] or self.checkpoint in (".", ".."):
             raise SettingError(f"checkpoint is {self.checkpoint!r}; give the name of a file in the weights' folder.")
         if not 64 <= self.working_height <= 2160:

@@ -28,11 +28,17 @@ class Engine(Protocol):
     def check(self, settings: Settings) -> None:
         """Raise :class:`~void_server.api.errors.SettingError` where something that a job needs is not here."""
 
-    def prepare(self, clip: Clip, report: Callable[[float], None]) -> None:
+    def pieces(self, settings: Settings, frames: int) -> int:
+        """Of how many pieces the preparation of so many frames consists; 0 where there is nothing to prepare.
+
+        Known at submission, so neither the shot's files nor anything heavy is there to look at.
+        """
+
+    def prepare(self, clip: Clip, piece: int, report: Callable[[float], None]) -> None:
         """Do what is done once for all frames, and keep it in ``clip.kept``, where :meth:`synthesise` takes it up.
 
-        Optional for whoever calls :meth:`synthesise`, which does it where it was not done. On a render farm this is a
-        task of its own, and the frames are shared among others.
+        Optional for whoever calls :meth:`synthesise`, which does it where it was not done. On a render farm each piece
+        is a task of its own, on whichever machine, and the frames are shared among others.
         """
 
     def synthesise(

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from ..api.errors import JobFailed, SettingError
 from ..api.files import write_atomically
-from .engine import EVERY, Submission, ask, environment, task_command
-from .job import GPU, FarmJob, Stage
+from .engine import EVERY, Submission, ask, environment, limits, task_command
+from .job import FarmJob, Stage
 from .site import Site
 
 
@@ -77,6 +77,9 @@ def _submitted(said: str) -> str:
 def write_files(job: FarmJob, stage: Stage, site: Site, after: Sequence[str], group: str) -> tuple[Path, Path]:
     """The job info and the plug-in info of a stage."""
     fields = job.fields
+    taken = limits(job, stage, site)
+    if any(count != 1 for count in taken.values()):
+        raise SettingError("Deadline takes one stub of a limit for each task; write limits like void=1.")
     info: dict[str, object] = {
         "Plugin": "CommandLine",
         "Name": f"{job.title} - {stage.name}",
@@ -92,7 +95,7 @@ def write_files(job: FarmJob, stage: Stage, site: Site, after: Sequence[str], gr
         "Frames": f"0-{stage.tasks - 1}",
         "ChunkSize": 1,
         "MachineLimit": fields.machine_limit,
-        "LimitGroups": ",".join(fields.limits) if stage.kind == GPU else "",
+        "LimitGroups": ",".join(taken),
         "JobDependencies": ",".join(after),
         "InitialStatus": "Suspended" if fields.suspended else "Active",
         "TaskTimeoutMinutes": fields.timeout_minutes,
@@ -104,8 +107,6 @@ def write_files(job: FarmJob, stage: Stage, site: Site, after: Sequence[str], gr
         f"EnvironmentKeyValue{number}": f"{name}={value}"
         for number, (name, value) in enumerate(environment(site).items())
     }
-    if any(count != 1 for count in fields.limits.values()):
-        raise SettingError("Deadline takes one stub of a limit for each task; write limits like void=1.")
     command = task_command(site, job.file, stage.name, "<STARTFRAME>", "deadline", path_map="deadline")
     plugin: dict[str, object] = {
         "Executable": command[0],

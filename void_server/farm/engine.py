@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..api.errors import JobFailed, SettingError
-from .job import FarmJob, Fields
+from .fields import Fields
+from .job import GPU, NUKE, FarmJob, Stage
 from .site import Site
 
 # what decides where footage may go must hold on every machine; keys are never passed on
@@ -21,7 +22,9 @@ _ALWAYS = (
 )
 
 #: The fields that need nothing of an engine: ``farm.json`` and the tasks themselves know them.
-EVERY = frozenset(("name", "comment", "user", "show", "shot", "department", "frames_per_task", "retries"))
+EVERY = frozenset(
+    (*("name", "comment", "user", "show", "shot", "department"), "frames_per_task", "frames_per_piece", "retries")
+)
 #: What is asked of the machine of a task.
 MACHINE = frozenset(("cores", "memory_gb", "gpus", "gpu_memory_gb"))
 
@@ -72,6 +75,11 @@ def task_command(
     words += ["--path-map", path_map] if path_map else []
     words += ["--retries", str(retries)] if retries else []
     return [*words, "--progress", progress]
+
+
+def limits(job: FarmJob, stage: Stage, site: Site) -> dict[str, int]:
+    """The licences, by name and number, that a task of the stage takes."""
+    return {GPU: job.fields.limits, NUKE: site.nuke_limits}.get(stage.kind, {})
 
 
 def environment(site: Site) -> dict[str, str]:

@@ -11,7 +11,7 @@ from typing import Any
 from ..api.errors import JobFailed, SettingError
 from ..api.files import write_atomically
 from ..capabilities import installed
-from .engine import EVERY, MACHINE, Submission, environment, task_command
+from .engine import EVERY, MACHINE, Submission, environment, limits, task_command
 from .job import GPU, FarmJob
 from .site import Site
 
@@ -104,8 +104,8 @@ def outline_of(job: FarmJob, site: Site) -> Any:
         )
         for name, value in environment(site).items():
             layer.set_env(name, value)
-        if stage.kind == GPU and fields.limits:
-            layer.set_limits(list(fields.limits))
+        if taken := limits(job, stage, site):
+            layer.set_limits(list(taken))
         for before in stage.after:
             layer.depend_all(layers[before])
         made.add_layer(layer)

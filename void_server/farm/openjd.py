@@ -13,7 +13,7 @@ from typing import Any
 
 from ..api.errors import SettingError
 from ..api.files import write_atomically
-from .engine import EVERY, MACHINE, Submission, environment, task_command
+from .engine import EVERY, MACHINE, Submission, environment, limits, task_command
 from .job import GPU, FarmJob, Stage
 from .site import Site
 
@@ -59,7 +59,7 @@ def _step(job: FarmJob, stage: Stage, site: Site, retries: int) -> dict[str, Any
         action["timeout"] = 60 * job.fields.timeout_minutes
     step: dict[str, Any] = {
         "name": stage.name,
-        "hostRequirements": {"amounts": _amounts(job, stage)},
+        "hostRequirements": {"amounts": _amounts(job, stage, site)},
         "parameterSpace": {
             "taskParameterDefinitions": [{"name": "Task", "type": "INT", "range": f"0-{stage.tasks - 1}"}]
         },
@@ -70,12 +70,12 @@ def _step(job: FarmJob, stage: Stage, site: Site, retries: int) -> dict[str, Any
     return step
 
 
-def _amounts(job: FarmJob, stage: Stage) -> list[dict[str, Any]]:
+def _amounts(job: FarmJob, stage: Stage, site: Site) -> list[dict[str, Any]]:
     fields = job.fields
     amounts = [("amount.worker.vcpu", fields.cores), ("amount.worker.memory", fields.memory_gb * _MEBIBYTES)]
     if stage.kind == GPU:
         amounts += [("amount.worker.gpu", fields.gpus), ("amount.worker.gpu.memory", fields.gpu_memory_gb * _MEBIBYTES)]
-        amounts += [(f"amount.{limit}", count) for limit, count in fields.limits.items()]
+    amounts += [(f"amount.{limit}", count) for limit, count in limits(job, stage, site).items()]
     return [{"name": name, "min": count} for name, count in amounts]
 
 

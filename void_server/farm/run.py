@@ -11,12 +11,12 @@ from types import FrameType
 
 from ..api.client import Client
 from ..api.errors import InputError, JobCancelled, JobError, VoidError
-from ..api.job import MANIFEST, JobState, Progress
+from ..api.job import MANIFEST, JobState, Progress, Report
 from ..api.shot import Shot
-from ..imaging import sequence
 from ..pipeline import Part, run_part
 from ..results import Results
-from .job import SERVE, FarmJob
+from . import nuke, site
+from .job import EXPORT, SERVE, FarmJob
 
 #: The exit code of a task that was told to stop, as shells give it.
 STOPPED = 128 + signal.SIGTERM
@@ -35,7 +35,7 @@ def run_task(
     stage: str,
     task: int,
     here: Callable[[str], str],
-    say: Callable[[Progress], None],
+    say: Report,
     *,
     retries: int = 0,
 ) -> tuple[str, ...]:
@@ -57,7 +57,7 @@ def run_task(
             try:
                 if stage == SERVE:
                     return _served(job, shot, report)
-                return _own(job, Part(stage), task, shot, report)
+                return _own(job, stage, task, shot, here, report)
             except (InputError, JobCancelled):
                 raise
             except (VoidError, OSError, MemoryError) as error:
@@ -69,17 +69,20 @@ def run_task(
     raise AssertionError("the last attempt returns or raises")
 
 
-def _own(job: FarmJob, part: Part, task: int, shot: Shot, report: Callable[[Progress], None]) -> tuple[str, ...]:
-    results = Results(job.folder)
-    frames: tuple[int, ...] = ()
-    if part is Part.FINISH:
-        frames = sequence.parse_frames(job.stage(part.value).frames[task])
-        if all(results.plate(frame).is_file() for frame in frames):
-            return ()
-    return run_part(part, job.id, shot, job.folder, report, frames)
+def _own(
+    job: FarmJob, stage: str, task: int, shot: Shot, here: Callable[[str], str], report: Report
+) -> tuple[str, ...]:
+    frames = job.stage(stage).frames_of(task)
+    if stage == EXPORT:
+        nuke.write_frames(job, frames, site.load(), here, report)
+        return ()
+    part = Part(stage)
+    if part is Part.FINISH and all(Results(job.folder).plate(frame).is_file() for frame in frames):
+        return ()
+    return run_part(part, job.id, shot, job.folder, report, task, frames)
 
 
-def _served(job: FarmJob, shot: Shot, report: Callable[[Progress], None]) -> tuple[str, ...]:
+def _served(job: FarmJob, shot: Shot, report: Report) -> tuple[str, ...]:
     """Let an inference server do the job, and wait for it."""
     with Client(job.server, timeout=30) as client:
         done = client.submit(shot, str(job.folder), job_id=job.id, reserved=True)
@@ -100,7 +103,7 @@ def _served(job: FarmJob, shot: Shot, report: Callable[[Progress], None]) -> tup
     return done.warnings
 
 
-def _wait(seconds: float, report: Callable[[Progress], None]) -> None:
+def _wait(seconds: float, report: Report) -> None:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         report(Progress("waiting to try again", None, 0.0, None))
@@ -114,7 +117,7 @@ def _see_gpu() -> None:
 
 
 @contextmanager
-def _stopping(say: Callable[[Progress], None]) -> Iterator[Callable[[Progress], None]]:
+def _stopping(say: Report) -> Iterator[Report]:
     """A report that raises JobCancelled once SIGTERM has come."""
     told = False
 
@@ -134,7 +137,7 @@ def _stopping(say: Callable[[Progress], None]) -> Iterator[Callable[[Progress], 
         signal.signal(signal.SIGTERM, before)
 
 
-def printer(form: str) -> Callable[[Progress], None]:
+def printer(form: str) -> Report:
     """Prints progress as an engine reads it, when there is something new, and at least every minute."""
     last: tuple[int, str] = (-1, "")
     when = 0.0
@@ -157,12 +160,14 @@ def state(job: FarmJob) -> dict[str, tuple[int, int]]:
     over = (job.folder / MANIFEST).is_file()
     done: dict[str, tuple[int, int]] = {}
     for stage in job.stages:
+        chunks = [stage.frames_of(task) for task in range(stage.tasks)]
         if over:
             count = stage.tasks
         elif stage.name == Part.FINISH.value:
-            chunks = [sequence.parse_frames(frames) for frames in stage.frames]
             count = sum(all(results.plate(frame).is_file() for frame in chunk) for chunk in chunks)
+        elif stage.name == EXPORT and job.export:
+            count = sum(job.export.written(chunk) for chunk in chunks)
         else:
-            count = int((results.warnings(stage.name)).is_file())
+            count = sum(results.warnings(f"{stage.name}_{task}").is_file() for task in range(stage.tasks))
         done[stage.name] = count, stage.tasks
     return done

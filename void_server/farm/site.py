@@ -14,7 +14,7 @@ from typing import Any
 from ..api.errors import SettingError
 from ..api.files import write_atomically
 from ..api.home import home
-from .job import Fields
+from .fields import Fields
 from .pathmap import Rule, rules
 
 ENVIRONMENT = "VOID_FARM_SETTINGS"
@@ -22,10 +22,16 @@ ENVIRONMENT = "VOID_FARM_SETTINGS"
 
 @dataclass(frozen=True)
 class Site:
-    """The settings. ``options`` are those of single engines, by the engine's name."""
+    """The settings. ``options`` are those of single engines, by the engine's name.
+
+    ``nuke`` is the command of Nuke without a window on the farm, empty where the farm has none; ``nuke_limits`` are the
+    licences, by name and number, that such a task takes.
+    """
 
     engine: str = "local"
     command: tuple[str, ...] = ("void",)
+    nuke: tuple[str, ...] = ()
+    nuke_limits: dict[str, int] = field(default_factory=dict)
     fields: Fields = field(default_factory=Fields)
     path_map: tuple[Rule, ...] = ()
     environment: tuple[str, ...] = ("VOID_WEIGHTS", "SAM2_WEIGHTS", "OCIO", "VOID_HOME")
@@ -47,6 +53,8 @@ def load() -> Site:
         return Site(
             engine=str(data.get("engine", Site.engine)),
             command=tuple(map(str, data.get("command", Site.command))),
+            nuke=tuple(map(str, data.get("nuke", Site.nuke))),
+            nuke_limits={str(name): int(count) for name, count in data.get("nuke_limits", {}).items()},
             fields=Fields.from_dict(data.get("fields", {})),
             path_map=tuple(rules({"path_mapping_rules": data.get("path_map", [])})),
             environment=tuple(map(str, data.get("environment", Site.environment))),

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 
 from ..api.files import write_atomically
-from .engine import EVERY, MACHINE, Submission, ask, environment, program, task_command
+from .engine import EVERY, MACHINE, Submission, ask, environment, limits, program, task_command
 from .job import GPU, FarmJob, Stage
 from .site import Site
 
@@ -83,8 +83,8 @@ def options(job: FarmJob, stage: Stage, site: Site, group: str, after: Sequence[
     made += [f"--{name}={value}" for name, value in named.items() if value]
     if stage.kind == GPU:
         made.append(f"--gres=gpu:{fields.gpus}")
-        if fields.limits:
-            made.append("--licenses=" + ",".join(f"{name}:{count}" for name, count in fields.limits.items()))
+    if taken := limits(job, stage, site):
+        made.append("--licenses=" + ",".join(f"{name}:{count}" for name, count in taken.items()))
     if fields.suspended:
         made.append("--hold")
     return [*made, *map(str, site.options.get("slurm", {}).get("options", []))]

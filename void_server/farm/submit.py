@@ -17,10 +17,12 @@ from ..api.shot import Shot
 from .deadline import Deadline
 from .deadlinecloud import DeadlineCloud
 from .engine import FarmEngine, Submission, check_fields
-from .job import FarmJob, Fields, plan
+from .fields import Fields
+from .job import Export, FarmJob
 from .local import Local
 from .opencue import OpenCue
 from .openjd import OpenJobDescription
+from .plan import plan
 from .site import Site
 from .slurm import Slurm
 
@@ -37,11 +39,12 @@ RECORD = "farm_submitted.json"
 
 @dataclass(frozen=True)
 class Wanted:
-    """A shot to submit: where its versions go, and what is said of it."""
+    """A shot to submit: where its versions go, what is said of it, and what Nuke is to export for it."""
 
     shot: Shot
     out: Path
     fields: Fields
+    export: Export | None = None
 
 
 def engine_named(name: str) -> FarmEngine:
@@ -61,11 +64,13 @@ def submit(
     translator = engine_named(engine)
     for one in wanted:
         check_fields(engine, translator.expresses, one.fields)
+        if one.export and not site.nuke:
+            raise SettingError('The farm settings name no Nuke that could export plate and roto; set "nuke" in them.')
     made: list[tuple[FarmJob, Submission]] = []
     try:
         for one in wanted:
             fields = one.fields if one.fields.user else replace(one.fields, user=getpass.getuser())
-            made.append((plan(one.shot, fields, one.out, server), Submission()))
+            made.append((plan(one.shot, fields, one.out, server, one.export), Submission()))
         first = made[0][0].title
         group = first if len(made) == 1 else f"{first} and {len(made) - 1} more"
         for job, submission in made:

@@ -116,6 +116,13 @@ def scriptSave(filename=None):
 
 
 @main_thread_only
+def scriptSaveToTemp(filename):
+    with open(filename, "w") as file:
+        file.write(_script.script_text())
+    return filename
+
+
+@main_thread_only
 def scriptOpen(filename):
     scriptClear()
     with open(filename) as file:

@@ -204,13 +204,18 @@ class String_Knob(_Text):
             if words[0] == "value" and len(words) == 2:
                 node, _, knob = words[1].rpartition(".")
                 return str((self._node._related(node) if node else self._node)[knob].value())
+            if words[:2] == ["file", "dirname"] and len(words) == 3:
+                return os.path.dirname(words[2])
             if words[0] == "getenv" and len(words) == 2:
                 return os.environ[words[1]]
             raise RuntimeError(f"the stand-in cannot run [{match[1]}]")
 
         if found := re.search(r"(?<!\\)\$(\w+)", text):
             raise RuntimeError(f"can't read {found[1]!r}: no such variable")
-        run_ = re.sub(r"(?<!\\)\[([^\]]*)(?<!\\)\]", run, text)
+        # the innermost first
+        run_, before = text, ""
+        while run_ != before:
+            run_, before = re.sub(r"(?<!\\)\[([^\[\]]*)(?<!\\)\]", run, run_), run_
         return re.sub(r"\\([\[\]$])", r"\1", run_)
 
     def _number(self, frame):

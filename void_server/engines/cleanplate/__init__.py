@@ -20,7 +20,12 @@ class CleanPlate:
     def check(self, settings: Settings) -> None:
         """Nothing is needed beyond the installation itself."""
 
-    def prepare(self, clip: Clip, report: Callable[[float], None]) -> None:
+    def pieces(self, settings: Settings, frames: int) -> int:
+        """See :class:`void_server.engines.Engine`; each frame is made by itself."""
+        del settings, frames
+        return 0
+
+    def prepare(self, clip: Clip, piece: int, report: Callable[[float], None]) -> None:
         """Nothing is made for all frames at once."""
 
     def provenance(self, clip: Clip) -> dict[str, str]:

@@ -13,9 +13,10 @@ from ...capabilities import installed
 from ...imaging.exr import FloatImage
 from ...imaging.window import Window
 from ..clip import Clip
+from .pieces import cut
 
-#: Says that the model's frames are all there, and on which device they were made.
-DONE = "void.done"
+#: Says of a piece that the model's frames are all there, and on which device they were made.
+DONE = "void_{}.done"
 _MODULES = ("torch", "diffusers", "transformers", "safetensors", "sentencepiece")
 
 
@@ -37,6 +38,8 @@ class Void:
     def check(self, settings: Settings) -> None:
         """See :class:`void_server.engines.Engine`."""
         check_installed()
+        if settings.published and settings.piece_length:
+            raise SettingError("The published code knows no pieces; leave piece_length at 0, or published out.")
         from . import weights
 
         weights.find(settings.checkpoint).check((1, 2) if settings.second_pass else (1,))
@@ -52,18 +55,23 @@ class Void:
 
         yield from Synthesis(clip, region).frames(wanted, report)
 
-    def prepare(self, clip: Clip, report: Callable[[float], None]) -> None:
+    def pieces(self, settings: Settings, frames: int) -> int:
+        """See :class:`void_server.engines.Engine`; more than one for a shot that is longer than a piece may be."""
+        return len(cut(frames, settings.piece_length))
+
+    def prepare(self, clip: Clip, piece: int, report: Callable[[float], None]) -> None:
         """See :class:`void_server.engines.Engine`; all that wants the GPU is in here."""
         region = clip.whole_region
         if not region.empty:
             from .synthesis import Synthesis
 
-            Synthesis(clip, region).small_frames(report)
+            Synthesis(clip, region).make([piece], report)
 
     def provenance(self, clip: Clip) -> dict[str, str]:
         """See :class:`void_server.engines.Engine`; the device is the one on which the model ran."""
         from . import weights
 
-        settings, done = clip.settings, clip.kept / DONE
-        device = {"device": done.read_text(encoding="utf-8")} if done.is_file() else {}
+        settings = clip.settings
+        devices = {done.read_text(encoding="utf-8") for done in clip.kept.glob(DONE.format("*"))}
+        device = {"device": "; ".join(sorted(devices))} if devices else {}
         return {**device, **weights.find(settings.checkpoint).hashes((1, 2) if settings.second_pass else (1,))}

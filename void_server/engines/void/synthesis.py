@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
 import cv2
@@ -19,6 +20,7 @@ from ..clip import Clip
 from . import DONE, fit, noise
 from .detail import enlarged, restored
 from .model import FULL, Model, choose_device, choose_profile, explaining_memory, resident
+from .pieces import STRIDE, cut, faded
 from .sampling import FIRST, GUIDANCE, SECOND, STEPS, Part, Sampler, conditioning, embed, starting_noise, too_long
 from .vae import decode, encoder_parts, latent_length
 from .weights import find
@@ -26,6 +28,26 @@ from .windows import plan
 
 # The shares of the preparation that a pass, and the clean plate for the detail, usually take.
 _PASSES = 0.9
+
+
+@dataclass(frozen=True)
+class Piece:
+    """The frames of a shot that the model works on at once, at a ``size`` of height and width."""
+
+    frames: range
+    size: tuple[int, int]
+
+    @cached_property
+    def order(self) -> list[int]:
+        """The frames by their index in the shot as the model sees them: long enough for it, mirrored in time."""
+        count = len(self.frames)
+        return [self.frames[index] for index in fit.mirrored(count, fit.clip_length(count))]
+
+    @property
+    def latents(self) -> tuple[int, int, int]:
+        """The latents' length, height and width."""
+        height, width = self.size
+        return latent_length(len(self.order)), height // 8, width // 8
 
 
 class Synthesis:
@@ -36,7 +58,8 @@ class Synthesis:
         self._settings = clip.settings
         aspect = clip.pixel_aspect
         self._fit = fit.fit(region, clip.footage.canvas, aspect, self._settings.working_height)
-        self._order = fit.mirrored(len(clip), fit.clip_length(len(clip)))
+        self._pieces = cut(len(clip), self._settings.piece_length)
+        self._shape = (*self._fit.size, 3)
 
     @cached_property
     def _model(self) -> Model:
@@ -45,53 +68,67 @@ class Synthesis:
         profile = choose_profile(settings.memory, device)
         return resident(find(settings.checkpoint), device, profile, settings.compiled)
 
-    @property
-    def _latents(self) -> tuple[int, int, int]:
-        height, width = self._fit.size
-        return latent_length(len(self._order)), height // 8, width // 8
-
     def frames(
         self, wanted: Sequence[int], report: Callable[[float], None]
     ) -> Iterator[tuple[int, Window, FloatImage]]:
         """The new frames at full size; see :class:`void_server.engines.Engine`."""
-        small = self.small_frames(lambda share: report(_PASSES * share))
+        self.make(range(len(self._pieces)), lambda share: report(_PASSES * share))
         crop = self._fit.crop
         clean = CleanPlate().synthesise(self._clip, wanted, lambda share: report(_PASSES + (1 - _PASSES) * share))
         for index, window, rgb in clean:
             plate = self._clip.plate(index, crop)
             inner = window.intersection(crop)
             plate[crop.slices(inner)] = rgb[window.slices(inner)]
-            whole = restored(small[index].astype(np.float32), plate)
+            whole = restored(faded(self._pieces, index, self._made), plate)
             yield index, inner, whole[crop.slices(inner)]
 
     # -- the model's frames
 
-    def small_frames(self, report: Callable[[float], None]) -> FrameFile:
-        """What the model makes of the clip, frame by frame, kept for a job that is resumed."""
-        shape = (*self._fit.size, 3)
-        done = self._clip.kept / DONE
-        frames = FrameFile(self._clip.kept / "void.raw", shape, np.float16)
-        if not done.is_file():
-            with explaining_memory(self._model):
-                if self._settings.second_pass:
-                    first = FrameFile(self._clip.scratch / "void_pass1.raw", shape, np.float16)
-                    self._run(FIRST, first, lambda share: report(0.5 * share))
-                    self._run(SECOND, frames, lambda share: report(0.5 + 0.5 * share), first)
-                else:
-                    self._run(FIRST, frames, report)
-            write_atomically(done, self._model.described)
-        return frames
+    def make(self, numbers: Sequence[int], report: Callable[[float], None]) -> None:
+        """Have the model make the pieces of these ``numbers``; they are kept for whoever goes on with the job."""
+
+        def from_here(position: int) -> Callable[[float], None]:
+            return lambda share: report((position + share) / len(numbers))
+
+        for position, number in enumerate(numbers):
+            self._make(number, from_here(position))
+
+    def _make(self, number: int, report: Callable[[float], None]) -> None:
+        done = self._clip.kept / DONE.format(number)
+        if done.is_file():
+            return
+        piece = Piece(self._pieces[number], self._fit.size)
+        frames = self._file(number)
+        with explaining_memory(self._model):
+            if self._settings.second_pass:
+                first = FrameFile(self._clip.scratch / "void_pass1.raw", self._shape, np.float16)
+                self._run(FIRST, piece, first, lambda share: report(0.5 * share))
+                self._run(SECOND, piece, frames, lambda share: report(0.5 + 0.5 * share), first)
+            else:
+                self._run(FIRST, piece, frames, report)
+        write_atomically(done, self._model.described)
+
+    def _file(self, number: int) -> FrameFile:
+        return FrameFile(self._clip.kept / f"void_{number}.raw", self._shape, np.float16)
+
+    def _made(self, number: int, index: int) -> FloatImage:
+        return self._file(number)[index].astype(np.float32)
 
     def _run(
-        self, number: int, frames: FrameFile, report: Callable[[float], None], before: FrameFile | None = None
+        self,
+        number: int,
+        piece: Piece,
+        frames: FrameFile,
+        report: Callable[[float], None],
+        before: FrameFile | None = None,
     ) -> None:
         settings, model = self._settings, self._model
         model.use_attention(number, settings.attention)
         steps = settings.steps or STEPS[number]
         guidance = settings.guidance or GUIDANCE[number]
         prompt, negative = self._embeddings
-        given = conditioning(model, self._parts(), number, self._clip.seed)
-        windows = plan(self._latents[0], fit.WINDOW, published=settings.published)
+        given = conditioning(model, self._parts(piece), number, self._clip.seed)
+        windows = plan(piece.latents[0], fit.WINDOW, published=settings.published)
         sampler = Sampler(
             number,
             windows,
@@ -106,9 +143,9 @@ class Synthesis:
         def on_step(done: int, total: int) -> None:
             report(0.1 + 0.8 * done / total)
 
-        latents = sampler.run(model, self._noise(before), given, on_step)
+        latents = sampler.run(model, self._noise(piece, before), given, on_step)
         decoded = decode(model.vae, latents.transpose(1, 2), tiled=model.profile != FULL)
-        self._keep(decoded, frames, lambda share: report(0.9 + 0.1 * share))
+        self._keep(piece, decoded, frames, lambda share: report(0.9 + 0.1 * share))
 
     @cached_property
     def _embeddings(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -121,34 +158,37 @@ class Synthesis:
         prompt, negative = embed(self._model, self._clip.prompt, self._settings.negative_prompt).split(1)
         return prompt, negative
 
-    def _noise(self, before: FrameFile | None) -> torch.Tensor:
-        length, height, width = self._latents
+    def _noise(self, piece: Piece, before: FrameFile | None) -> torch.Tensor:
+        length, height, width = piece.latents
         if before is None:
-            return starting_noise((1, length, 16, height, width), self._clip.seed)
-        shown = (before[index].astype(np.float32) for index in self._order)
+            skipped = piece.frames.start // STRIDE
+            return starting_noise((1, skipped + length, 16, height, width), self._clip.seed)[:, skipped:]
+        shown = (before[index - piece.frames.start].astype(np.float32) for index in piece.order)
         if self._settings.published:
-            return noise.as_published(list(shown), self._latents, self._clip.seed)
-        return noise.warped(shown, self._latents, self._clip.seed)
+            return noise.as_published(list(shown), piece.latents, self._clip.seed)
+        return noise.warped(shown, piece.latents, self._clip.seed)
 
-    def _keep(self, decoded: Iterator[torch.Tensor], frames: FrameFile, report: Callable[[float], None]) -> None:
-        """Write the decoded frames that are the clip's own, display-referred."""
+    def _keep(
+        self, piece: Piece, decoded: Iterator[torch.Tensor], frames: FrameFile, report: Callable[[float], None]
+    ) -> None:
+        """Write the decoded frames that are the piece's own, display-referred."""
         count = 0
         with frames.writing() as append:
             for part in decoded:
                 for frame in (part[0].float().cpu() / 2 + 0.5).clamp(0, 1).permute(1, 2, 3, 0).numpy():
-                    if count < len(self._clip):
+                    if count < len(piece.frames):
                         append(frame)
                     count += 1
-                report(count / len(self._order))
+                report(count / len(piece.order))
 
     # -- the clip as the model sees it
 
-    def _parts(self) -> Iterator[Part]:
+    def _parts(self, piece: Piece) -> Iterator[Part]:
         """Plate (1, 3, n, h, w) in 0..1 and codes (n, h, w), in the parts in which they are encoded."""
-        for part in encoder_parts(len(self._order)):
-            indices = [self._order[position] for position in part]
+        for part in encoder_parts(len(piece.order)):
+            indices = [piece.order[position] for position in part]
             plates = np.stack([self._plate(index) for index in indices])
-            codes = np.stack([self._codes(index) for index in indices])
+            codes = np.stack([self._codes(index, first=index == piece.frames.start) for index in indices])
             yield torch.from_numpy(plates).permute(3, 0, 1, 2)[None], codes
 
     def _plate(self, index: int) -> FloatImage:
@@ -156,9 +196,9 @@ class Synthesis:
         small = enlarged(self._clip.plate(index, self._fit.crop), width, height)
         return np.clip(small, 0, 1).astype(np.float32)
 
-    def _codes(self, index: int) -> Quadmask:
+    def _codes(self, index: int, *, first: bool) -> Quadmask:
         codes = small_codes(self._clip.codes(index, self._fit.crop), self._fit.size)
-        if index == 0 and not self._clip.quadmask_given:
+        if first and not self._clip.quadmask_given:
             # the model was never shown anything affected on the first frame
             codes = np.where(codes == AFFECTED, KEEP, np.where(codes == OVERLAP, REMOVE, codes)).astype(np.uint8)
         return codes

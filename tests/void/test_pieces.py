@@ -1,0 +1,131 @@
+"""Long shots in pieces: where they lie, how they fade into each other, and that a farm makes of them what one does."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from void_server import pipeline
+from void_server.api.errors import SettingError
+from void_server.api.shot import Settings, Shot
+from void_server.engines.void import pieces, synthesis
+from void_server.engines.void.sampling import Sampler
+from void_server.farm.fields import Fields
+from void_server.farm.plan import plan
+from void_server.farm.run import run_task, state
+from void_server.imaging import exr
+from void_server.sample import write_sample
+
+FRAMES = range(1001, 1101)
+TINY = {"engine": "void", "steps": 1, "working_height": 64, "reasoner": "none", "device": "cpu", "grain": False}
+
+
+@pytest.fixture(scope="module")
+def long_shot(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("long")
+    write_sample(folder, "walkby", (96, 54), FRAMES)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def with_weights(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VOID_WEIGHTS", str(weights))
+
+
+def shot_of(folder: Path, **settings: Any) -> Shot:
+    return Shot(str(folder / "plate"), str(folder / "roto"), settings=Settings(**{**TINY, **settings}))
+
+
+@given(st.integers(1, 5000), st.integers(85, 600))
+def test_pieces_cover_the_shot_and_share_what_they_should(count: int, most: int) -> None:
+    made = pieces.cut(count, most)
+    assert (made[0].start, made[-1].stop) == (0, count)
+    assert max(map(len, made)) <= max(most, pieces.SHARED)
+    assert all(piece.start % pieces.STRIDE == 0 for piece in made)
+    for one, other in itertools.pairwise(made):
+        assert one.stop - other.start == pieces.SHARED
+    # no frame belongs to three, and none is much shorter than the others
+    assert all(later.start >= one.stop for one, later in zip(made, made[2:], strict=False))
+    assert max(map(len, made)) - min(map(len, made)) <= 2 * pieces.STRIDE
+
+
+def test_a_short_shot_is_one_piece_and_tiny_pieces_are_refused() -> None:
+    assert pieces.cut(85, 85) == (range(85),)
+    assert pieces.cut(9999, 0) == (range(9999),)
+    with pytest.raises(ValueError, match="hardly more than the 16 that they share"):
+        pieces.cut(100, 40)
+    with pytest.raises(SettingError, match="piece_length is 40; give 85 frames or more"):
+        Settings(piece_length=40)
+
+
+def test_shared_frames_fade_from_one_piece_to_the_next() -> None:
+    made = pieces.cut(160, 90)
+
+    def read(number: int, index: int) -> np.ndarray:
+        # each piece says its own number, and where in the shot it thinks it is
+        return np.array([float(number), made[number].start + index], np.float32)
+
+    shown = np.stack([pieces.faded(made, index, read) for index in range(160)])
+    assert np.allclose(shown[:, 1], np.arange(160))
+    numbers = shown[:, 0]
+    steps = np.diff(numbers)
+    assert (steps >= 0).all()
+    assert steps.max() == pytest.approx(1 / (pieces.SHARED + 1))
+    assert (numbers[0], numbers[-1]) == (0, len(made) - 1)
+
+
+def test_a_farm_makes_of_pieces_what_one_machine_makes(
+    long_shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = plan(shot_of(long_shot), Fields(frames_per_task=50, frames_per_piece=85), tmp_path / "farm")
+    stages = [("quadmask", 1), ("remove", 2), ("finish", 2), ("report", 1)]
+    assert [(stage.name, stage.tasks) for stage in job.stages] == stages
+    begun: list[torch.Tensor] = []
+    real = Sampler.run
+
+    def noted(self: Sampler, model: Any, noise: torch.Tensor, *rest: Any) -> torch.Tensor:
+        begun.append(noise)
+        return real(self, model, noise, *rest)
+
+    monkeypatch.setattr(Sampler, "run", noted)
+    # the later piece first, as it may happen, and once more
+    for stage, tasks in (("quadmask", [0]), ("remove", [1, 0, 1]), ("finish", [1, 0]), ("report", [0])):
+        for task in tasks:
+            run_task(job, stage, task, str, lambda _: None)
+        if stage == "remove":
+            assert state(job)["remove"] == (2, 2)
+    second, first = begun
+    start = pieces.cut(len(FRAMES), 85)[1].start // pieces.STRIDE
+    shared = pieces.SHARED // pieces.STRIDE
+    assert torch.equal(first[:, start : start + shared], second[:, :shared]), "shared frames begin with the same noise"
+    assert not torch.equal(first[:, :shared], second[:, :shared])
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    pipeline.run("0123456789ab", shot_of(long_shot, piece_length=85), whole, lambda _: None)
+    for frame in FRAMES:
+        one, other = (exr.read_rgb(pipeline.Results(folder).plate(frame)) for folder in (job.folder, whole))
+        assert np.array_equal(one, other)
+
+
+def test_a_piece_is_mirrored_at_its_own_ends() -> None:
+    made = synthesis.Piece(range(36, 100), (16, 16))
+    assert made.order[:64] == list(range(36, 100))
+    assert made.order[64] == 98
+    assert len(made.order) == 85
+    assert made.latents == (22, 2, 2)
+
+
+def test_what_is_published_is_never_cut(long_shot: Path, tmp_path: Path) -> None:
+    job = plan(shot_of(long_shot, published=True), Fields(frames_per_piece=85), tmp_path / "farm")
+    assert job.stage("remove").tasks == 1
+    with pytest.raises(SettingError, match="knows no pieces"):
+        pipeline.inspect(shot_of(long_shot, published=True, piece_length=85))
+    never = plan(shot_of(long_shot), Fields(frames_per_piece=0), tmp_path / "farm")
+    assert never.stage("remove").tasks == 1

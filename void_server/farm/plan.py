@@ -1,0 +1,79 @@
+"""From a shot to a farm job: its stages and their tasks, in a version folder that is there from now on."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from .. import engines
+from ..api.errors import SettingError
+from ..api.files import new_version_folder
+from ..api.shot import Shot
+from ..imaging import sequence
+from ..pipeline import Part
+from ..reason import check_request
+from ..segment import check_prompts
+from ..source import open_source
+from .fields import Fields
+from .job import CPU, EXPORT, GPU, NUKE, SCRIPT, SERVE, Export, FarmJob, Stage
+
+
+def plan(shot: Shot, fields: Fields, out: Path, server: str = "", export: Export | None = None) -> FarmJob:
+    """The job of a shot, in a new version folder in ``out``; nothing is submitted yet, but ``farm.json`` is written.
+
+    With ``export`` the shot's files need not be there yet; the script's copy goes into the version folder. Raises
+    :class:`~void_server.api.errors.InputError` where the shot is wrong, before any folder is made.
+    """
+    if shot.settings.only_roto:
+        raise SettingError("A roto alone is no job for a farm; use: void segment")
+    check_request(shot)
+    frames = sequence.parse_frames(shot.frames or "") if export else _looked_at(shot)
+    if export and export.written(frames):
+        export = None
+    shot = _in_pieces(shot, len(frames), fields.frames_per_piece)
+    chunks = _chunks(frames, fields.frames_per_task)
+    stages = [Stage(EXPORT, NUKE, len(chunks), (), chunks)] if export else []
+    after = tuple(stage.name for stage in stages)
+    stages += [Stage(SERVE, CPU, 1, after)] if server else _own(shot, len(frames), chunks, after)
+    folder = new_version_folder(out)
+    if export:
+        shutil.copyfile(export.script, folder / SCRIPT)
+    job = FarmJob(secrets.token_hex(6), shot, fields, tuple(stages), folder, server, frames, export)
+    job.write()
+    return job
+
+
+def _looked_at(shot: Shot) -> tuple[int, ...]:
+    """The shot's frames, once its files and its prompts are found to be in order."""
+    source = open_source(shot)
+    check_prompts(shot, source)
+    return source.frames
+
+
+def _chunks(frames: tuple[int, ...], size: int) -> tuple[str, ...]:
+    return tuple(sequence.format_frames(frames[start : start + size]) for start in range(0, len(frames), size))
+
+
+def _in_pieces(shot: Shot, frames: int, most: int) -> Shot:
+    """The shot, to be made in pieces where it is long; unless it says itself how, or what is published is wanted."""
+    settings = shot.settings
+    if not most or frames <= most or settings.piece_length or settings.published:
+        return shot
+    return replace(shot, settings=replace(settings, piece_length=most))
+
+
+def _own(shot: Shot, frames: int, chunks: tuple[str, ...], after: tuple[str, ...]) -> list[Stage]:
+    """The stages that a shot needs, each after the ones whose files it takes."""
+    # SAM 2 wants a GPU where there is one; GrabCut and the pixels do not
+    kind = GPU if shot.prompts and shot.settings.segmenter.startswith("sam2") else CPU
+    stages = [Stage(Part.QUADMASK.value, kind, 1, after)]
+    if not shot.settings.only_quadmask:
+        engine = engines.find(shot.settings.engine)
+        if pieces := engine.pieces(shot.settings, frames):
+            kind = GPU if engine.wants_gpu else CPU
+            stages.append(Stage(Part.REMOVE.value, kind, pieces, (stages[-1].name,)))
+        stages.append(Stage(Part.FINISH.value, CPU, len(chunks), (stages[-1].name,), chunks))
+    stages.append(Stage(Part.REPORT.value, CPU, 1, (stages[-1].name,)))
+    return stages
