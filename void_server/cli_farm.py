@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -198,15 +198,18 @@ def farm_run(
     retries: Annotated[int, typer.Option(min=0, help="Attempts after the first.")] = 0,
 ) -> None:
     """Do one task; what farm engines call. Doing it again does no harm."""
-    from .farm.job import FarmJob
-    from .farm.run import PROGRESS, STOPPED, printer, run_task
+    from .farm import resident
+    from .farm.run import PROGRESS, STOPPED, do, printer
 
     if progress not in PROGRESS:
         raise SettingError(f"progress is {progress!r}; take {', '.join(PROGRESS)}.")
-    here = _on_this_machine(path_map)
-    read = FarmJob.read(job if job.is_file() else Path(here(str(job))))
+    say = printer(progress)
     try:
-        warnings = run_task(read, stage, task, here, printer(progress), retries=retries)
+        warnings = None
+        if there := os.environ.get(resident.ENVIRONMENT):
+            warnings = resident.given_to(Path(there), resident.Task(job, stage, task, path_map, retries), say)
+        if warnings is None:
+            warnings = do(job, stage, task, path_map, say, retries=retries)
     except JobCancelled as error:
         print(f"void: {error}", file=sys.stderr, flush=True)
         raise typer.Exit(STOPPED) from None
@@ -219,14 +222,20 @@ def farm_run(
     print(f"{stage} {task} done", flush=True)
 
 
-def _on_this_machine(path_map: str) -> Callable[[str], str]:
-    """A function from a path of the machine that submitted the job to the path here."""
-    from .farm import deadline, pathmap, site
+@app.command("session")
+def farm_session(
+    what: Annotated[str, typer.Argument(help="begin or end.")],
+    folder: Annotated[Path, typer.Argument(help="The session's own folder.")],
+) -> None:
+    """Begin or end the process that does all GPU tasks of a session; what OpenJD's environments call."""
+    from .farm import resident
 
-    if path_map and path_map != "deadline":
-        return pathmap.translator(pathmap.read(Path(path_map)))
-    own = pathmap.translator(list(site.load().path_map))
-    return (lambda path: own(deadline.mapped(path))) if path_map else own
+    if what == "begin":
+        print(f"openjd_env: {resident.ENVIRONMENT}={resident.start(folder)}", flush=True)
+    elif what == "end":
+        print(resident.stop(folder), end="", flush=True)
+    else:
+        raise SettingError(f"A session can begin or end; {what!r} is neither.")
 
 
 @app.command("status")

@@ -13,14 +13,15 @@ import time
 from pathlib import Path
 from typing import Any
 
+from void_server import finish
+
 COMMAND = (sys.executable, "-m", "tests.farm.gated")
 #: Frames of which index are finished at once.
 FREE = 4
 
-if __name__ == "__main__":
-    from void_server import finish
-    from void_server.cli import main
 
+def shut() -> None:
+    """From now on, in this process, frames wait."""
     stopped = threading.Event()
     install, write = signal.signal, finish.Finisher.write_plate
 
@@ -38,4 +39,10 @@ if __name__ == "__main__":
 
     signal.signal = noting  # type: ignore[assignment]
     finish.Finisher.write_plate = gated  # type: ignore[method-assign, assignment]
+
+
+if __name__ == "__main__":
+    from void_server.cli import main
+
+    shut()
     main()

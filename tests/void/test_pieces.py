@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import os
+import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +22,12 @@ from void_server.api.errors import SettingError
 from void_server.api.shot import Settings, Shot
 from void_server.engines.void import pieces, synthesis
 from void_server.engines.void.sampling import Sampler
+from void_server.farm.engine import Submission
 from void_server.farm.fields import Fields
+from void_server.farm.openjd import OpenJobDescription
 from void_server.farm.plan import plan
 from void_server.farm.run import run_task, state
+from void_server.farm.site import Site
 from void_server.imaging import exr
 from void_server.sample import write_sample
 
@@ -129,3 +137,21 @@ def test_what_is_published_is_never_cut(long_shot: Path, tmp_path: Path) -> None
         pipeline.inspect(shot_of(long_shot, published=True, piece_length=85))
     never = plan(shot_of(long_shot), Fields(frames_per_piece=0), tmp_path / "farm")
     assert never.stage("remove").tasks == 1
+
+
+def test_a_session_loads_the_model_once_for_all_pieces(long_shot: Path, tmp_path: Path) -> None:
+    """OpenJD's own command line runs the whole job; both pieces are done by the process that stays."""
+    client = shutil.which("openjd", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    if not client:
+        pytest.skip("openjd-cli is not installed: its sessions were NOT tested")
+    command = (sys.executable, "-c", "from void_server.cli import main; main()")
+    job = plan(shot_of(long_shot), Fields(frames_per_task=100, frames_per_piece=85, gpus=1), tmp_path / "farm")
+    submission = Submission()
+    OpenJobDescription().submit(job, Site(command=command), "group", submission, dry_run=False)
+    (words,) = submission.commands
+    assert "passes validation" in subprocess.check_output([client, "check", words[2]], text=True)
+    done = subprocess.run([client, *words[1:]], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert (job.folder / "job.json").is_file()
+    # at its end the session tells what its process did
+    assert re.findall(r"(remove \d done), [\d.]+ s", done.stdout) == ["remove 0 done", "remove 1 done"]

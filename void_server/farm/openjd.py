@@ -21,6 +21,7 @@ BUNDLE = "openjd"
 # What a running task gets to end by itself, in seconds.
 _NOTICE = 60
 _MEBIBYTES = 1024
+_FOLDER = "{{Session.WorkingDirectory}}"
 
 
 def template(job: FarmJob, site: Site, retries: int = 0) -> dict[str, Any]:
@@ -65,9 +66,20 @@ def _step(job: FarmJob, stage: Stage, site: Site, retries: int) -> dict[str, Any
         },
         "script": {"actions": {"onRun": action}},
     }
+    if stage.kind == GPU and stage.tasks > 1:
+        step["stepEnvironments"] = [_session(site)]
     if stage.after:
         step["dependencies"] = [{"dependsOn": name} for name in stage.after]
     return step
+
+
+def _session(site: Site) -> dict[str, Any]:
+    """A process that loads the model once for all of a session's tasks."""
+    actions = {
+        action: {"command": site.command[0], "args": [*site.command[1:], "farm", "session", what, _FOLDER]}
+        for action, what in (("onEnter", "begin"), ("onExit", "end"))
+    }
+    return {"name": "Model", "script": {"actions": actions}}
 
 
 def _amounts(job: FarmJob, stage: Stage, site: Site) -> list[dict[str, Any]]:

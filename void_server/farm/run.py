@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 
 from ..api.client import Client
@@ -15,7 +16,7 @@ from ..api.job import MANIFEST, JobState, Progress, Report
 from ..api.shot import Shot
 from ..pipeline import Part, run_part
 from ..results import Results
-from . import nuke, site
+from . import deadline, nuke, pathmap, site
 from .job import EXPORT, SERVE, FarmJob
 
 #: The exit code of a task that was told to stop, as shells give it.
@@ -28,6 +29,25 @@ PROGRESS = {
     "deadline": "Progress: {percent:.0f}%\n{words}",
     "plain": "{percent:3.0f} % {words}",
 }
+
+
+def do(job_file: Path, stage: str, task: int, path_map: str, say: Report, *, retries: int = 0) -> tuple[str, ...]:
+    """Do a task of the job in ``job_file``, as :func:`run_task`, with paths mapped.
+
+    ``path_map`` is a file of rules, ``deadline`` for the rules of Deadline's repository and then the site's, or empty
+    for the site's alone.
+    """
+    here = _on_this_machine(path_map)
+    job = FarmJob.read(job_file if job_file.is_file() else Path(here(str(job_file))))
+    return run_task(job, stage, task, here, say, retries=retries)
+
+
+def _on_this_machine(path_map: str) -> Callable[[str], str]:
+    """A function from a path of the machine that submitted the job to the path here."""
+    if path_map and path_map != "deadline":
+        return pathmap.translator(pathmap.read(Path(path_map)))
+    own = pathmap.translator(list(site.load().path_map))
+    return (lambda path: own(deadline.mapped(path))) if path_map else own
 
 
 def run_task(
@@ -52,7 +72,7 @@ def run_task(
         return ()
     _see_gpu()
     shot = job.shot.with_paths(here)
-    with _stopping(say) as report:
+    with stopping(say) as report:
         for attempt in range(retries + 1):
             try:
                 if stage == SERVE:
@@ -117,7 +137,7 @@ def _see_gpu() -> None:
 
 
 @contextmanager
-def _stopping(say: Report) -> Iterator[Report]:
+def stopping(say: Report) -> Iterator[Report]:
     """A report that raises JobCancelled once SIGTERM has come."""
     told = False
 

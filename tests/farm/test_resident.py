@@ -1,0 +1,129 @@
+"""A process that does all tasks of a session: the same frames, one process, and no task lost with it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from void_server import pipeline
+from void_server.farm import resident, run, site
+from void_server.farm.job import FarmJob
+
+from .conftest import VOID, open_gate, same
+from .jobs import Make, planned, results_of, until
+
+
+@pytest.fixture
+def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    folder = tmp_path / "session"
+    folder.mkdir()
+    begun = subprocess.run([*VOID, "farm", "session", "begin", str(folder)], capture_output=True, text=True, check=True)
+    name, _, file = begun.stdout.removeprefix("openjd_env: ").strip().partition("=")
+    assert name == resident.ENVIRONMENT
+    monkeypatch.setenv(name, file)
+    yield folder
+    subprocess.run([*VOID, "farm", "session", "end", str(folder)], check=True)
+    assert not Path(file).exists()
+
+
+def command(job: FarmJob, stage: str, task: int = 0) -> list[str]:
+    return [*VOID, "farm", "run", "--job", str(job.file), "--stage", stage, "--task", str(task)]
+
+
+def log(session: Path) -> str:
+    return (session / "void_resident.log").read_text()
+
+
+def process(session: Path) -> int:
+    """The process that listens, found by its own words in the system's list."""
+    found = subprocess.run(["pgrep", "-f", f"void_server.farm.resident {session}"], capture_output=True, text=True)
+    return int(found.stdout.split()[0])
+
+
+def test_one_process_does_all_tasks(session: Path, wanted: Make, site: site.Site, whole: pipeline.Results) -> None:
+    job = planned(wanted(), site)
+    assert stat.S_IMODE((session / "void_resident.json").stat().st_mode) == 0o600
+    for stage in job.stages:
+        for task in range(stage.tasks):
+            done = subprocess.run(command(job, stage.name, task), capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+            assert f"{stage.name} {task} done" in done.stdout
+    assert "%" in done.stdout
+    assert same(results_of(job), whole)
+    assert [line.split(",")[0] for line in log(session).splitlines()] == [
+        "quadmask 0 done",
+        "finish 0 done",
+        "finish 1 done",
+        "finish 2 done",
+        "report 0 done",
+    ]
+
+
+def test_what_goes_wrong_in_there_is_told_as_anywhere(session: Path, wanted: Make, site: site.Site) -> None:
+    job = planned(wanted(), site)
+    done = subprocess.run(command(job, "finish"), capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "is not made yet" in done.stderr
+    done = subprocess.run(command(job, "bake"), capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "no stage 'bake'" in done.stderr
+    assert "finish 0 failed: The quadmask of" in log(session)
+
+
+def test_a_task_is_stopped_in_there_and_goes_on(
+    tmp_path: Path, wanted: Make, gated: site.Site, whole: pipeline.Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = planned(wanted(frames_per_task=12), gated)
+    subprocess.run(command(job, "quadmask"), check=True, capture_output=True)
+    # the process whose later frames wait
+    code = "import runpy, sys; sys.argv[0] = 'gated'; from tests.farm import gated; gated.shut(); "
+    code += "from void_server.farm import resident; from pathlib import Path; resident.serve(Path(sys.argv[1]))"
+    file = tmp_path / "void_resident.json"
+    there = subprocess.Popen([VOID[0], "-c", code, str(file)])
+    try:
+        until(file.is_file)
+        monkeypatch.setenv(resident.ENVIRONMENT, str(file))
+        task = subprocess.Popen(command(job, "finish"), stdout=subprocess.PIPE, text=True)
+        until(lambda: any((job.folder / "plate").glob("void_*.exr")))
+        task.send_signal(signal.SIGTERM)
+        open_gate()
+        task.communicate(timeout=60)
+        assert task.returncode == run.STOPPED
+        made = list((job.folder / "plate").glob("void_*.exr"))
+        assert 0 < len(made) < 12
+        for stage in ("finish", "report"):
+            subprocess.run(command(job, stage), check=True, capture_output=True)
+        assert same(results_of(job), whole)
+    finally:
+        resident.stop(tmp_path)
+        assert there.wait(30) == 0
+
+
+def test_without_the_process_the_task_does_the_work_itself(session: Path, wanted: Make, site: site.Site) -> None:
+    job = planned(wanted(), site)
+    os.kill(process(session), signal.SIGKILL)
+    done = subprocess.run(command(job, "quadmask"), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert run.state(job)["quadmask"] == (1, 1)
+    (session / "void_resident.json").unlink()
+
+
+def test_a_stranger_without_the_key_gets_nothing(session: Path, wanted: Make, site: site.Site) -> None:
+    file = session / "void_resident.json"
+    known = json.loads(file.read_text())
+    strange = session / "strange.json"
+    strange.write_text(json.dumps({**known, "key": "00" * 32}))
+    job = planned(wanted(), site)
+    assert resident.given_to(strange, resident.Task(job.file, "quadmask", 0, "", 0), lambda _: None) is None
+    assert run.state(job)["quadmask"] == (0, 1)
+    # and it still serves its own
+    subprocess.run(command(job, "quadmask"), check=True, capture_output=True)
+    assert "somebody asked for nothing: digest" in log(session)
+    assert "quadmask 0 done" in log(session)
