@@ -3,6 +3,8 @@
 
 PYTHON ?= python3
 EXTRAS ?= dev,gemini,local
+# processes that run the tests, a core each
+JOBS ?= 2
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .PHONY: demo test check clean
@@ -15,7 +17,7 @@ demo: .venv-demo/ready
 	@.venv-demo/bin/void remove demo/sample/plate demo/sample/roto -o demo/result
 
 test: check
-	@.venv/bin/python -m pytest -q
+	@OMP_NUM_THREADS=1 .venv/bin/python -m pytest -q -n $(JOBS) --dist loadfile
 
 check: .venv/ready-$(EXTRAS)
 	@.venv/bin/ruff check .
