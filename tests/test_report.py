@@ -129,3 +129,10 @@ def test_labels_are_on_the_sheet_and_inside_the_picture() -> None:
     assert changed[:, 0].max() < top + 90
     assert changed[:, 1].min() >= left
     assert changed[:, 1].max() < left + 160
+
+
+def test_points_are_told_in_words() -> None:
+    told = manifest()
+    assert "prompts" not in page(told, b"")
+    told["shot"]["prompts"] = [{"frame": 1001, "kind": "point", "at": [640.0, 360.5], "object": 1}]
+    assert "point 640,360.5 in 1001" in page(told, b"")

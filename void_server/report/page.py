@@ -88,10 +88,16 @@ def _regions(regions: Iterable[Mapping[str, Any]]) -> str:
     return f"<h2>Why it is affected</h2><table><tr>{head}</tr>{''.join(rows)}</table>"
 
 
+def _prompt(prompt: Mapping[str, Any]) -> str:
+    at = ",".join(f"{value:g}" for value in prompt["at"])
+    return f"{prompt['kind']} {at} in {prompt['frame']}"
+
+
 def _settings(manifest: Mapping[str, Any]) -> list[tuple[str, Any]]:
     shot = dict(manifest["shot"])
     settings = shot.pop("settings")
-    given = [(name, value) for name, value in shot.items() if value not in (None, "", [])]
+    shot["prompts"] = ", ".join(map(_prompt, shot["prompts"]))
+    given = [(name, value) for name, value in shot.items() if value not in (None, "")]
     return [*given, *settings.items(), ("brightest value", f"{manifest['colour']['maximum']:.4g}")]
 
 
