@@ -78,8 +78,11 @@ def submit(
             only_quadmask = not void.has(k.REMOVE)
             prepared = actions.prepare(void, versions, only_quadmask=only_quadmask, written=not export_there)
             for one in prepared.shots:
-                name = " ".join(filter(None, [script.stem, void.name, one.view]))
-                row = {"shot": one.shot.to_dict(), "out": one.out, "fields": {**fields, "name": name}}
+                # the node's name tells its job from the others; a name that is given to one alone needs no more
+                given = fields.get("name", "")
+                names = [given, one.view] if given and len(nodes) == 1 else [given or script.stem, void.name, one.view]
+                named = {**fields, "name": " ".join(filter(None, names))}
+                row = {"shot": one.shot.to_dict(), "out": one.out, "fields": named}
                 if export_there:
                     row["export"] = _export(void, copy, script, one)
                 rows.append(row)

@@ -12,6 +12,7 @@ from .qt import Dialog, QtWidgets
 
 # field: label, hint, and the range of numbers
 _TEXTS = {
+    "name": ("Job name", "empty: by script and node"),
     "comment": ("Comment", "what wranglers should know"),
     "department": ("Department", ""),
     "show": ("Show", ""),

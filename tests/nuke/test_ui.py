@@ -207,6 +207,7 @@ def test_nodes_go_to_the_farm_and_show_their_frames_as_they_come(inputs, farm_re
     keep(dialog, "farm_dialog")
     dialog._widgets["frames_per_task"].setValue(12)
     dialog._widgets["comment"].setText("tonight, please")
+    dialog._widgets["name"].setText("sh010 clean-up")
     dialog.submit()
     assert len(dialog.folders) == 2, dialog._answer.text()
     for node, folder in zip((first, second), dialog.folders):
@@ -214,7 +215,9 @@ def test_nodes_go_to_the_farm_and_show_their_frames_as_they_come(inputs, farm_re
         assert node.node("ResultPlate")["file"].value().startswith(folder)
         assert "On the farm" in node["status"].value()
         assert (Path(folder) / "openjd" / "template.json").is_file()
-    assert '"comment": "tonight, please"' in (Path(dialog.folders[0]) / "farm.json").read_text()
+    text = (Path(dialog.folders[0]) / "farm.json").read_text()
+    assert '"comment": "tonight, please"' in text
+    assert '"name": "sh010 clean-up VOID_Remove1"' in text
     from nuke_plugin.outputs import result_in
 
     assert not result_in(Path(dialog.folders[0])).finished
