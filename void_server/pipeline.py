@@ -63,11 +63,11 @@ class Part(str, Enum):
     REPORT = "report"
 
 
-_LAST_STAGE = {
-    Part.QUADMASK: REASONING,
-    Part.REMOVE: REWRITING,
-    Part.FINISH: REWRITING,
-    Part.REPORT: REPORTING,
+_STAGES = {
+    Part.QUADMASK: (REASONING, REWRITING),
+    Part.REMOVE: (REWRITING,),
+    Part.FINISH: (REWRITING,),
+    Part.REPORT: (REPORTING,),
 }
 
 
@@ -80,7 +80,8 @@ def run_part(
     number: int = 0,
     frames: tuple[int, ...] = (),
 ) -> tuple[str, ...]:
-    """Do one part of a job: the quadmask, a piece of the model's work, the finish of some ``frames``, or the report.
+    """Do one part of a job: the quadmask and what else all frames need, a piece of the model's work, the finish of some
+    ``frames``, or the report.
 
     ``number`` counts the parts of one kind; several may run at the same time, on several machines that share the
     folder. A part whose files are there already does nothing. Raises as :func:`run`; also JobFailed where the parts
@@ -91,20 +92,26 @@ def run_part(
         _clear_away(folder)
     elif not results.survey.is_file():
         raise JobFailed(f"The quadmask of {folder} is not made yet; run that part first.")
-    course = Course(report, (*first_stages(shot), _LAST_STAGE[part]))
+    course = Course(report, (*first_stages(shot), *_STAGES[part]))
     work = open_work(shot, engines.load(shot.settings), results, course)
     if part is Part.REPORT:
         return _end(work, job_id)
     name = f"{part.value}_{number}"
-    with course.stage(_LAST_STAGE[part]):
-        if part is Part.QUADMASK:
+    if part is Part.QUADMASK:
+        with course.stage(REASONING):
             warnings = [*work.warnings, *reason.write_quadmask(work)]
-        elif part is Part.REMOVE:
-            clip = work.clip(results.work / name)
-            work.engine.prepare(clip, number, course.at)
-            warnings = clip.warnings
-        else:
-            warnings = rewrite(work, work.clip(results.work / name), frames)
+        clip = work.clip(results.work / name)
+        if not shot.settings.only_quadmask:
+            with course.stage(REWRITING):
+                work.engine.prepare(clip, course.at)
+    else:
+        clip, warnings = work.clip(results.work / name), []
+        with course.stage(REWRITING):
+            if part is Part.REMOVE:
+                work.engine.make(clip, number, course.at)
+            else:
+                rewrite(work, clip, frames)
+    warnings += clip.warnings
     write_atomically(results.warnings(name), json.dumps(warnings))
     return tuple(warnings)
 

@@ -11,16 +11,23 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from void_server import pipeline
 from void_server.api.errors import InputError, JobCancelled, JobFailed, SettingError
 from void_server.api.job import Progress
+from void_server.api.shot import Shot
+from void_server.engines.cleanplate import still
 from void_server.farm import run, site
 from void_server.farm.fields import Fields
 from void_server.farm.job import Export
 from void_server.farm.plan import plan
 from void_server.farm.submit import submit
+from void_server.imaging import exr
+from void_server.imaging.camera import Camera
+from void_server.imaging.paths import Paths
+from void_server.sample import write_sample
 from void_server.service.embedded import embedded_server
 
 from .conftest import open_gate, same
@@ -181,3 +188,26 @@ def test_a_stopped_export_ends_nuke(wanted: Make, tmp_path: Path, monkeypatch: p
         run.run_task(job, "export", 0, as_it_is, stop)
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+@pytest.mark.parametrize("kind", ["walkby", "handheld"])
+def test_what_all_frames_need_is_made_once(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the quadmask; tasks that finish frames only take it up, and make the same frames."""
+    write_sample(tmp_path / "shot", kind, (192, 108), range(1001, 1007))
+    one = Shot(str(tmp_path / "shot" / "plate"), str(tmp_path / "shot" / "roto"))
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    pipeline.run("0123456789ab", one, whole, lambda _: None)
+    job = plan(one, Fields(frames_per_task=3), tmp_path / "out")
+    do(job, "quadmask")
+
+    def never(*_: Any, **__: Any) -> Any:
+        raise AssertionError("this was done already")
+
+    for place, name in ((Camera, "track"), (Paths, "_measure"), (still, "clean_plate")):
+        monkeypatch.setattr(place, name, never)
+    for task in (1, 0):
+        do(job, "finish", task)
+    for frame in range(1001, 1007):
+        made, expected = (exr.read_rgb(pipeline.Results(folder).plate(frame)) for folder in (job.folder, whole))
+        assert np.array_equal(made, expected)

@@ -22,24 +22,27 @@ __all__ = ["Clip", "Engine", "load"]
 class Engine(Protocol):
     """What makes the new pixels of a shot. Constructed without arguments, once per worker."""
 
-    #: Whether :meth:`prepare` should run on a machine with a GPU; all else runs on any.
+    #: Whether :meth:`make` should run on a machine with a GPU; all else runs on any.
     wants_gpu: bool
 
     def check(self, settings: Settings) -> None:
         """Raise :class:`~void_server.api.errors.SettingError` where something that a job needs is not here."""
 
+    def prepare(self, clip: Clip, report: Callable[[float], None]) -> None:
+        """Do what is done once for all frames on any machine, and keep it in ``clip.kept``; nothing if that is there.
+
+        Optional for whoever calls :meth:`synthesise`, which does it where it was not done; so is :meth:`make`. On a
+        render farm this is done with the quadmask, and the frames are shared among many machines.
+        """
+
     def pieces(self, settings: Settings, frames: int) -> int:
-        """Of how many pieces the preparation of so many frames consists; 0 where there is nothing to prepare.
+        """Of how many pieces the model's work on so many frames consists, 0 for engines without a model.
 
         Known at submission, so neither the shot's files nor anything heavy is there to look at.
         """
 
-    def prepare(self, clip: Clip, piece: int, report: Callable[[float], None]) -> None:
-        """Do what is done once for all frames, and keep it in ``clip.kept``, where :meth:`synthesise` takes it up.
-
-        Optional for whoever calls :meth:`synthesise`, which does it where it was not done. On a render farm each piece
-        is a task of its own, on whichever machine, and the frames are shared among others.
-        """
+    def make(self, clip: Clip, piece: int, report: Callable[[float], None]) -> None:
+        """Have the model make a piece, and keep it in ``clip.kept``; on a render farm a task of its own."""
 
     def synthesise(
         self, clip: Clip, wanted: Sequence[int], report: Callable[[float], None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from functools import reduce
 from pathlib import Path
@@ -11,11 +12,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..api.files import write_atomically
 from ..api.shot import Shot
 from ..imaging.exr import FloatImage
 from ..imaging.footage import Footage
 from ..imaging.window import Window
 from ..quadmask import classes, coverage
+
+_REGIONS = "regions.json"
 
 
 class QuadmaskFiles(Protocol):
@@ -51,7 +55,9 @@ class Clip:
         self._quadmask = quadmask
         #: What the artist should know of the result; engines add to it.
         self.warnings: list[str] = []
-        self._regions: dict[int, Window] = {}
+        known = self.kept / _REGIONS
+        found = json.loads(known.read_text(encoding="utf-8")) if known.is_file() else []
+        self._regions: dict[int, Window] = {index: Window(*sides) for index, sides in enumerate(found)}
 
     def __len__(self) -> int:
         return len(self.footage.frames)
@@ -108,6 +114,11 @@ class Clip:
             found = Window(canvas.x + x, canvas.y + y, width, height)
             self._regions[index] = found.grown(self.margin).intersection(canvas) if width else Window(0, 0, 0, 0)
         return self._regions[index]
+
+    def keep_regions(self) -> None:
+        """Let whoever goes on with the job know the regions; to find them, all of the quadmask is read."""
+        windows = [self.region(index) for index in range(len(self))]
+        write_atomically(self.kept / _REGIONS, json.dumps(windows))
 
     @property
     def whole_region(self) -> Window:

@@ -30,7 +30,7 @@ class Fields:
     secondary_pool: str = ""
     group: str = ""
     limits: dict[str, int] = field(default_factory=dict)
-    frames_per_task: int = 40
+    frames_per_task: int = 10
     frames_per_piece: int = 405
     machine_limit: int = 0
     suspended: bool = False

@@ -95,6 +95,11 @@ class Camera:
     def __init__(self, from_first: Iterable[Homography]) -> None:
         self._from_first = list(from_first)
 
+    @property
+    def from_first(self) -> NDArray[np.float64]:
+        """All homographies from the first frame, (frames, 3, 3)."""
+        return np.stack(self._from_first)
+
     @classmethod
     def track(cls, frames: Iterable[tuple[FloatImage, Mask]]) -> Camera:
         """Follow the background through ``frames``, pairs of display-referred RGB and what to leave out of account.

@@ -31,13 +31,16 @@ _CONTAMINATED = 9
 class Paths:
     """Where the background seen at a pixel of one frame lies in others; in pixels of the analysed size.
 
-    ``hidden`` says, frame by frame, where no background is seen. The motion is kept in the file ``scratch``.
+    ``hidden`` says, frame by frame, where no background is seen. The motion is kept in ``file``, where it may have been
+    ``measured`` already.
     """
 
-    def __init__(self, footage: Footage, hidden: Sequence[Mask], camera: Camera, scratch: Path) -> None:
-        self._footage, self.hidden, self.camera, self._file = footage, hidden, camera, scratch
+    def __init__(
+        self, footage: Footage, hidden: Sequence[Mask], camera: Camera, file: Path, *, measured: bool = False
+    ) -> None:
+        self._footage, self.hidden, self.camera, self._file = footage, hidden, camera, file
         self._height, self._width = footage.small_size
-        if not camera.at_rest:
+        if not (camera.at_rest or measured):
             self._measure()
         self._step = lru_cache(maxsize=64)(self._read)
 

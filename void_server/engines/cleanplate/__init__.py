@@ -7,9 +7,12 @@ from collections.abc import Callable, Iterator, Sequence
 from ...api.shot import Settings
 from ...imaging.camera import Camera
 from ...imaging.exr import FloatImage
+from ...imaging.kept import keep, kept
 from ...imaging.window import Window
 from ..clip import Clip
 from . import exposure, moving, still
+
+_PREPARED = "cleanplate.npz"
 
 
 class CleanPlate:
@@ -20,13 +23,28 @@ class CleanPlate:
     def check(self, settings: Settings) -> None:
         """Nothing is needed beyond the installation itself."""
 
+    def prepare(self, clip: Clip, report: Callable[[float], None]) -> None:
+        """Follow the camera, and look through all frames for what lies behind each; see the protocol."""
+        file = clip.kept / _PREPARED
+        if clip.whole_region.empty or file.is_file():
+            return
+        clip.keep_regions()
+        camera = Camera.track((clip.footage.small_plate(i), clip.small_rewritten(i)) for i in range(len(clip)))
+        report(0.2)
+        if camera.at_rest:
+            found = still.prepare(clip, lambda share: report(0.2 + 0.8 * share))
+        else:
+            found = moving.prepare(clip, camera)
+        keep(file, camera=camera.from_first, **found)
+        report(1.0)
+
     def pieces(self, settings: Settings, frames: int) -> int:
-        """See :class:`void_server.engines.Engine`; each frame is made by itself."""
+        """See :class:`void_server.engines.Engine`; there is no model."""
         del settings, frames
         return 0
 
-    def prepare(self, clip: Clip, piece: int, report: Callable[[float], None]) -> None:
-        """Nothing is made for all frames at once."""
+    def make(self, clip: Clip, piece: int, report: Callable[[float], None]) -> None:
+        """There is no model."""
 
     def provenance(self, clip: Clip) -> dict[str, str]:
         """Nothing decides the result but the settings and the software."""
@@ -37,14 +55,15 @@ class CleanPlate:
         self, clip: Clip, wanted: Sequence[int], report: Callable[[float], None]
     ) -> Iterator[tuple[int, Window, FloatImage]]:
         """See :class:`void_server.engines.Engine`."""
-        region = clip.whole_region
-        if region.empty:
+        if clip.whole_region.empty:
             return
-        camera = Camera.track((clip.footage.small_plate(i), clip.small_rewritten(i)) for i in range(len(clip)))
+        self.prepare(clip, report)
+        found = kept(clip.kept / _PREPARED)
+        camera = Camera(found["camera"])
         if camera.at_rest:
-            frames = still.synthesise(clip, region, wanted, report)
+            frames = still.synthesise(clip, found, wanted)
         else:
-            frames = moving.synthesise(clip, camera, wanted, report)
+            frames = moving.synthesise(clip, camera, found, wanted)
         for index, window, rgb in frames:
             border = (clip.blend(index, window) > 0) & ~clip.rewritten(index, window)
             yield index, window, exposure.match(rgb, clip.plate(index, window), border)

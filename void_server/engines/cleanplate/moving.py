@@ -5,14 +5,17 @@ What none of them sees is filled once, in one frame, and carried to the others a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from ...imaging.camera import Camera, Mask
 from ...imaging.exr import FloatImage
+from ...imaging.footage import Footage
 from ...imaging.parallel import in_order
 from ...imaging.paths import Paths
 from ...imaging.sequence import spread
@@ -27,7 +30,7 @@ _SIDE = 3
 _BAND = 256
 #: Farther frames than this are not asked: steps add up.
 _REACH = 150
-
+_PATHS = "paths.raw"
 #: The frame to fill what is never seen is chosen among so many.
 _CANDIDATES = 16
 
@@ -63,44 +66,50 @@ def _sources(paths: Paths, index: int, window: Window, anchor: int | None) -> _S
     return _Sources(found, unseen, in_anchor)
 
 
+def _small(footage: Footage, window: Window) -> Window:
+    """The window of the analysed size that holds ``window`` of the plate, with a pixel to spare."""
+    canvas, scale, (height, width) = footage.canvas, footage.scale, footage.small_size
+    x, y = (window.x - canvas.x) * scale, (window.y - canvas.y) * scale
+    left, top = int(np.floor(x)) - 1, int(np.floor(y)) - 1
+    right = int(np.ceil(x + window.width * scale)) + 1
+    bottom = int(np.ceil(y + window.height * scale)) + 1
+    return Window(left, top, right - left, bottom - top).intersection(Window(0, 0, width, height))
+
+
+def prepare(clip: Clip, camera: Camera) -> dict[str, NDArray[Any]]:
+    """What all frames need: the paths, in a file of their own, what is hidden, and what fills what no frame shows.
+
+    That is filled once, in the frame where it is most, the ``anchor`` (-1 for none), from which the others take it.
+    """
+    hidden = [clip.small_rewritten(index) for index in range(len(clip))]
+    paths = Paths(clip.footage, hidden, camera, clip.kept / _PATHS)
+    busy = [index for index in range(len(clip)) if not clip.region(index).empty]
+    chosen = [busy[position] for position in spread(len(busy), _CANDIDATES)]
+
+    def count(index: int) -> int:
+        window = _small(clip.footage, clip.region(index))
+        covered = hidden[index][window.y : window.bottom, window.x : window.right]
+        return int(np.count_nonzero(_sources(paths, index, window, None).unseen & covered))
+
+    unseen = {index: number for index, number in in_order(count, chosen) if number}
+    anchor = max(unseen, key=lambda index: unseen[index], default=-1)
+    fill = inpaint(clip.footage.small_plate(anchor), hidden[anchor]) if unseen else np.zeros((0, 0, 3), np.float32)
+    return {"hidden": np.packbits(np.stack(hidden)), "anchor": np.array(anchor), "fill": fill}
+
+
 class _Background:
     """The background of a shot, frame by frame."""
 
-    def __init__(self, clip: Clip, camera: Camera) -> None:
+    def __init__(self, clip: Clip, camera: Camera, found: Mapping[str, NDArray[Any]]) -> None:
         self._clip = clip
         self._scale = clip.footage.scale
-        hidden = [clip.small_rewritten(index) for index in range(len(clip))]
-        self._paths = Paths(clip.footage, hidden, camera, clip.scratch / "paths.raw")
+        shape = len(clip), *clip.footage.small_size
+        hidden = np.unpackbits(found["hidden"], count=math.prod(shape)).reshape(shape).astype(bool)
+        self._paths = Paths(clip.footage, list(hidden), camera, clip.kept / _PATHS, measured=True)
         #: The share of each frame's region that no frame shows.
         self.unseen: dict[int, float] = {}
-        self._anchor: int | None = None
-        self._fill = np.zeros((0, 0, 3), np.float32)
-        self._fill_unseen()
-
-    def _fill_unseen(self) -> None:
-        """Fill what no frame shows once, in the frame where it is most, from which the others take it."""
-        busy = [index for index in range(len(self._clip)) if not self._clip.region(index).empty]
-        chosen = [busy[position] for position in spread(len(busy), _CANDIDATES)]
-
-        def count(index: int) -> int:
-            window = self._small(self._clip.region(index))
-            hidden = self._paths.hidden[index][window.y : window.bottom, window.x : window.right]
-            return int(np.count_nonzero(_sources(self._paths, index, window, None).unseen & hidden))
-
-        unseen = {index: number for index, number in in_order(count, chosen) if number}
-        if unseen:
-            anchor = max(unseen, key=lambda index: unseen[index])
-            self._fill = inpaint(self._clip.footage.small_plate(anchor), self._paths.hidden[anchor])
-            self._anchor = anchor
-
-    def _small(self, window: Window) -> Window:
-        """The window of the analysed size that holds ``window`` of the plate, with a pixel to spare."""
-        canvas, (height, width) = self._clip.footage.canvas, self._clip.footage.small_size
-        x, y = (window.x - canvas.x) * self._scale, (window.y - canvas.y) * self._scale
-        left, top = int(np.floor(x)) - 1, int(np.floor(y)) - 1
-        right = int(np.ceil(x + window.width * self._scale)) + 1
-        bottom = int(np.ceil(y + window.height * self._scale)) + 1
-        return Window(left, top, right - left, bottom - top).intersection(Window(0, 0, width, height))
+        self._anchor = int(found["anchor"])
+        self._fill: FloatImage = found["fill"]
 
     def _positions(self, window: Window) -> FloatImage:
         """The positions of the plate's pixels ``window`` at the analysed size, (height, width, 2)."""
@@ -114,7 +123,7 @@ class _Background:
         window = self._clip.region(index)
         if window.empty:
             return window, np.zeros((0, 0, 3), np.float32)
-        small = self._small(window)
+        small = _small(self._clip.footage, window)
         sources = _sources(self._paths, index, small, self._anchor)
         result = np.zeros((window.height, window.width, 3), np.float32)
         missing = np.zeros((window.height, window.width), bool)
@@ -192,11 +201,10 @@ def _lookup(image: FloatImage, at: FloatImage, interpolation: int = cv2.INTER_LI
 
 
 def synthesise(
-    clip: Clip, camera: Camera, wanted: Sequence[int], report: Callable[[float], None]
+    clip: Clip, camera: Camera, found: Mapping[str, NDArray[Any]], wanted: Sequence[int]
 ) -> Iterator[tuple[int, Window, FloatImage]]:
     """Yield (index, window, RGB) for each wanted frame that has pixels to rewrite; see the engine."""
-    background = _Background(clip, camera)
-    report(1.0)
+    background = _Background(clip, camera, found)
     for index, (window, rgb) in in_order(background.frame, wanted):
         if not window.empty:
             yield index, window, rgb

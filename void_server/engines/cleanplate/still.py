@@ -6,8 +6,8 @@ touched than afterwards, the time before counts: a ball that the removed object 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,14 +103,19 @@ def _look_through(clip: Clip, band: Window) -> _Looks:
     return _Looks((rows, columns), samples, seen, affected)
 
 
+def prepare(clip: Clip, report: Callable[[float], None]) -> dict[str, NDArray[Any]]:
+    """What all frames need: the clean plate of the whole region, and what of it was filled as no frame shows it."""
+    plate, unseen = clean_plate(clip, clip.whole_region, report)
+    return {"plate": inpaint(plate, unseen), "unseen": unseen}
+
+
 def synthesise(
-    clip: Clip, region: Window, wanted: Sequence[int], report: Callable[[float], None]
+    clip: Clip, found: Mapping[str, NDArray[Any]], wanted: Sequence[int]
 ) -> Iterator[tuple[int, Window, FloatImage]]:
     """Yield (index, window, RGB) for each wanted frame that has pixels to rewrite; see the engine."""
-    plate, unseen = clean_plate(clip, region, report)
+    plate, unseen, region = found["plate"], found["unseen"], clip.whole_region
     busy = {index: window for index in range(len(clip)) if not (window := clip.region(index)).empty}
     clip.warn_of_unseen({index: float(np.mean(unseen[region.slices(window)])) for index, window in busy.items()})
-    plate = inpaint(plate, unseen)
     for index in wanted:
         window = clip.region(index)
         if not window.empty:

@@ -12,6 +12,7 @@ from ...api.shot import Settings
 from ...capabilities import installed
 from ...imaging.exr import FloatImage
 from ...imaging.window import Window
+from ..cleanplate import CleanPlate
 from ..clip import Clip
 from .pieces import cut
 
@@ -55,11 +56,15 @@ class Void:
 
         yield from Synthesis(clip, region).frames(wanted, report)
 
+    def prepare(self, clip: Clip, report: Callable[[float], None]) -> None:
+        """See :class:`void_server.engines.Engine`; the clean plate, from which the detail comes."""
+        CleanPlate().prepare(clip, report)
+
     def pieces(self, settings: Settings, frames: int) -> int:
         """See :class:`void_server.engines.Engine`; more than one for a shot that is longer than a piece may be."""
         return len(cut(frames, settings.piece_length))
 
-    def prepare(self, clip: Clip, piece: int, report: Callable[[float], None]) -> None:
+    def make(self, clip: Clip, piece: int, report: Callable[[float], None]) -> None:
         """See :class:`void_server.engines.Engine`; all that wants the GPU is in here."""
         region = clip.whole_region
         if not region.empty:
