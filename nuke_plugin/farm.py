@@ -114,8 +114,18 @@ def _export(void: VoidNode, copy: Path, script: Path, one: actions.PreparedShot)
     }
 
 
+def cancel(folder: str) -> None:
+    """Stop a version's job on the farm; its finished frames stay. Raises VoidError."""
+    _said("farm", "cancel", folder)
+
+
 def _void(*words: str) -> Any:
     """What the command says, as data. Raises VoidError with its sentence."""
+    return json.loads(_said(*words))
+
+
+def _said(*words: str) -> str:
+    """What the command says. Raises VoidError with its sentence."""
     server_command = settings.load().server_command
     command = [*(server_command[:-1] or ["void"]), *words]
     try:
@@ -133,4 +143,4 @@ def _void(*words: str) -> Any:
         lines = done.stderr.splitlines() or [f"{command[0]} ended with {done.returncode}."]
         sentence = next((line for line in reversed(lines) if line.startswith(_SENTENCE)), lines[-1])
         raise JobFailed(sentence.removeprefix(_SENTENCE), done.stderr)
-    return json.loads(done.stdout)
+    return done.stdout

@@ -68,6 +68,11 @@ class Result:
         return self.folder.name
 
     @property
+    def folders(self) -> tuple[Path, ...]:
+        """Where the files are: the version folder, or one of each view in it."""
+        return tuple(self.folder / view / "v001" for view in self.views) or (self.folder,)
+
+    @property
     def _below(self) -> str:
         return f"{self.folder.as_posix()}/%V/v001" if self.views else self.folder.as_posix()
 
@@ -87,7 +92,7 @@ class Result:
 
     def report(self) -> Path:
         """The report to open in a browser."""
-        return Path(self._below.replace("%V", self.views[0] if self.views else "")) / "report" / "report.html"
+        return self.folders[0] / "report" / "report.html"
 
 
 def result_in(folder: Path) -> Optional[Result]:

@@ -14,7 +14,7 @@ import nukescripts
 from void_server.api.errors import VoidError
 from void_server.api.job import Job, JobState
 
-from .. import session, settings
+from .. import farm, farm_jobs, session, settings
 from ..monitor import Monitor
 from ..startup import PANEL, PANEL_CLASS, PANEL_ID
 from ..voidnode import VoidNode, all_nodes
@@ -30,6 +30,7 @@ _COLOURS = {
     JobState.CANCELLED: "#999999",
 }
 _PICTURE_HEIGHT = 280
+_FARM_SECONDS = 5
 _WORDS = {
     JobState.QUEUED: "in the queue",
     JobState.RUNNING: "running",
@@ -43,6 +44,7 @@ _WORDS = {
 class _Row:
     job: Job
     node: Optional[str]
+    on_farm: bool = False
 
     @property
     def name(self) -> str:
@@ -60,6 +62,8 @@ class JobsPanel(QtWidgets.QWidget):
         self._rows: list[_Row] = []
         self._monitor: Optional[Monitor] = None
         self._sheet: Optional[Path] = None
+        self._farm_rows: list[_Row] = []
+        self._farm_seen = 0.0
         self._build()
         # the panel asks for the list only while it can be seen
         self._timer = QtCore.QTimer(self)
@@ -159,6 +163,7 @@ class JobsPanel(QtWidgets.QWidget):
         # what the nodes know of their own jobs may be at another server, or newer
         jobs.update({job.id: job for job, _ in mine.values()})
         rows = [_Row(job, mine[job.id][1] if job.id in mine else None) for job in jobs.values()]
+        rows += self._on_the_farm()
         rows = [row for row in rows if row.node or not self._only_mine.isChecked()]
         self._fill(sorted(rows, key=lambda row: -row.job.created))
 
@@ -171,6 +176,14 @@ class JobsPanel(QtWidgets.QWidget):
                     found[update.job.id] = update.job, void.name
         return found
 
+    def _on_the_farm(self) -> list[_Row]:
+        """What nodes show that is on its way on the farm; looked at now and then, as disks may be slow."""
+        if time.monotonic() - self._farm_seen > _FARM_SECONDS:
+            found = ((void, farm_jobs.job_of(void.shown)) for void in all_nodes() if void.shown)
+            self._farm_rows = [_Row(job, void.name, on_farm=True) for void, job in found if job]
+            self._farm_seen = time.monotonic()
+        return self._farm_rows
+
     def _fill(self, rows: list[_Row]) -> None:
         chosen = self._chosen()
         self._rows = rows
@@ -181,7 +194,7 @@ class JobsPanel(QtWidgets.QWidget):
             left = job.progress.seconds_left if job.state is JobState.RUNNING else None
             texts = {
                 _NAME: row.name,
-                _STATE: _WORDS[job.state],
+                _STATE: "on the farm" if row.on_farm else _WORDS[job.state],
                 _LEFT: "" if left is None else f"{left:.0f} s" if left < 100 else f"{left / 60:.0f} min",
                 _ENGINE: "quadmask only" if job.shot.settings.only_quadmask else job.shot.settings.engine,
                 _STARTED: time.strftime("%d %b %H:%M", time.localtime(job.created)),
@@ -239,6 +252,9 @@ class JobsPanel(QtWidgets.QWidget):
     def _log(row: _Row) -> str:
         job = row.job
         lines = [f"plate    {job.shot.plate}", f"frames   {job.shot.frames or 'all'}", f"folder   {job.folder}"]
+        if row.on_farm:
+            lines.append(f"farm     void farm status {job.folder}")
+            lines.append(f"         void farm again {job.folder}   (goes on after a stop or a failure)")
         lines += [f"warning  {warning}" for warning in job.warnings]
         if job.error:
             lines += [f"error    {job.error}", *([job.error.detail] if job.error.detail else [])]
@@ -273,7 +289,12 @@ class JobsPanel(QtWidgets.QWidget):
         if row is None:
             return
         void = self._node(row) if row.node else None
-        if void:
+        if row.on_farm:
+            try:
+                farm.cancel(row.job.folder)
+            except VoidError as error:
+                nuke.message(str(error))
+        elif void:
             session.cancel(void)
         elif self._monitor:
             self._monitor.cancel_job(row.job.id)

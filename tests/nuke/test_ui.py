@@ -221,11 +221,30 @@ def test_nodes_go_to_the_farm_and_show_their_frames_as_they_come(inputs, farm_re
     from nuke_plugin.outputs import result_in
 
     assert not result_in(Path(dialog.folders[0])).finished
+    from nuke_plugin.ui.jobs_panel import JobsPanel
+
+    panel = JobsPanel()
+    panel.resize(860, 300)
+    panel.show()
+    assert sorted(zip(column(panel, 0), column(panel, 1))) == [(node.name(), "on the farm") for node in (first, second)]
+    assert panel._table.cellWidget(0, 2).text() == "0 of 12 frames  0 %"
+    panel.cancel()
+    assert "stopped where it runs" in nuke.standin.messages[-1]
     for stage in ("quadmask", "finish", "report"):
+        if stage == "report":
+            panel._farm_seen = 0
+            panel.refresh()
+            bars = {panel._table.cellWidget(row, 2).text() for row in range(2)}
+            assert bars == {"0 of 12 frames  0 %", "12 of 12 frames  100 %"}
+            keep(panel, "farm_jobs")
         job = str(Path(dialog.folders[0]) / "farm.json")
         subprocess.run([*farm_ready, "farm", "run", "--job", job, "--stage", stage], check=True, capture_output=True)
     done = result_in(Path(dialog.folders[0]))
     assert (done.first, done.last, done.has_plate, done.finished) == (1001, 1012, True, True)
+    panel._farm_seen = 0
+    panel.refresh()
+    assert column(panel, 0) == [second.name()]
+    panel.hide()
     # what was chosen is there the next time
     again = dialog_for(first)
     assert again._widgets["frames_per_task"].value() == 12
