@@ -45,8 +45,12 @@ def node_created() -> None:
 
 @_never_raising
 def script_loaded() -> None:
-    """A script was opened: its nodes find their jobs again."""
-    session.follow_all()
+    """A script was opened: its nodes find their jobs again, where an artist is there to see it.
+
+    On a farm, many Nukes may have copies of the script open.
+    """
+    if nuke.GUI:
+        session.follow_all()
 
 
 @_never_raising

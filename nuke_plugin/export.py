@@ -24,16 +24,18 @@ _FOLDER = "source"
 _OBJECT = "quadmask.remove > 0.5 || quadmask.overlap > 0.5"
 _AFFECTED = "quadmask.affected > 0.5 || quadmask.overlap > 0.5"
 _CODE = f"({_OBJECT}) ? (({_AFFECTED}) ? 63 : 0) : (({_AFFECTED}) ? 127 : 255)"
+_MATTES = "16 bit half"
 _HALF_SOURCES = ("16-bit half float", "8-bit fixed")
 
 
 @dataclass(frozen=True)
 class Written:
-    """An exported sequence: its pattern, its frames in files, and the hash of what it was made from."""
+    """An exported sequence: its pattern, its frames in files, the hash of what it was made from, and its data type."""
 
     pattern: str
     files: tuple[str, ...]
     key: str
+    depth: str
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def export(void: VoidNode, out: Path, frames: Sequence[int], view: str) -> Expor
     :func:`write`.
     """
     planned = plan(void, out, frames, view)
-    write(void, planned.patterns, frames, view)
+    write(void, planned.patterns, frames, view, depth=planned.plate.depth)
     return planned
 
 
@@ -94,16 +96,16 @@ def plan(void: VoidNode, out: Path, frames: Sequence[int], view: str) -> Exporte
     return Exported(planned["plate"], planned.get("roto"), planned.get("quadmask"))
 
 
-def write(void: VoidNode, patterns: Mapping[str, str], frames: Sequence[int], view: str) -> None:
+def write(void: VoidNode, patterns: Mapping[str, str], frames: Sequence[int], view: str, *, depth: str) -> None:
     """Write those of ``frames`` that are not there yet of the node's inputs, each to the pattern of its role.
 
-    Raises :class:`SequenceError` where frames are missing afterwards, :class:`JobCancelled` where the artist stopped
-    it.
+    ``depth`` is the plate's data type; mattes are half. Raises :class:`SequenceError` where frames are missing
+    afterwards, :class:`JobCancelled` where the artist stopped it.
     """
     inputs = _inputs(void)
     with _undisturbed():
         for role, pattern in patterns.items():
-            _write(void, role, inputs[role], pattern, frames, view)
+            _write(void, role, inputs[role], pattern, frames, view, depth if role == "plate" else _MATTES)
 
 
 @dataclass(frozen=True)
@@ -136,13 +138,12 @@ def _planned(void: VoidNode, out: Path, frames: Sequence[int], view: str, role: 
     # the hash names the folder: what has changed goes elsewhere, and jobs that use the old files keep them
     again = "" if void.checked(k.REUSE) else f"_{uuid.uuid4().hex[:8]}"
     pattern = (out / _FOLDER / f"{role}_{key}{again}" / f"{role}.%04d.exr").as_posix()
-    return Written(pattern, tuple(pattern % frame for frame in frames), key)
+    return Written(pattern, tuple(pattern % frame for frame in frames), key, depth)
 
 
-def _write(void: VoidNode, role: str, one: _Input, pattern: str, frames: Sequence[int], view: str) -> None:
+def _write(void: VoidNode, role: str, one: _Input, pattern: str, frames: Sequence[int], view: str, depth: str) -> None:
     missing = [frame for frame in frames if not _is_written(pattern % frame)]
     if missing:
-        depth = _datatype(void, role, one.source, frames[0], view)
         with _temporary(void, one.name, one.alpha, _region(void)) as last:
             _render(last, role, pattern, depth, missing, view)
     absent = [frame for frame in frames if not _is_written(pattern % frame)]
@@ -160,7 +161,7 @@ def _is_written(path: str) -> bool:
 
 def _datatype(void: VoidNode, role: str, source: nuke.Node, frame: int, view: str) -> str:
     if role != "plate":
-        return "16 bit half"
+        return _MATTES
     choice = void.text(k.DATATYPE)
     if choice == k.AUTOMATIC:
         # what was computed from a half file has more precision than that, so only an untouched one counts as half

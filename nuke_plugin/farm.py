@@ -111,6 +111,7 @@ def _export(void: VoidNode, copy: Path, script: Path, one: actions.PreparedShot)
         "node": void.node.fullName(),
         "view": one.exported_view,
         "patterns": one.exported.patterns,
+        "depth": one.exported.plate.depth,
     }
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from .api.errors import JobCancelled, SettingError, VoidError
+from .api.errors import JobCancelled, JobFailed, SettingError, VoidError
 from .api.shot import Settings, Shot
 from .cli_options import Frames, Ocio, Reasoner, Scene, Space, absolute, shot_of
 
@@ -231,7 +232,10 @@ def farm_session(
     from .farm import resident
 
     if what == "begin":
-        print(f"openjd_env: {resident.ENVIRONMENT}={resident.start(folder)}", flush=True)
+        try:
+            print(f"openjd_env: {resident.ENVIRONMENT}={resident.start(folder)}", flush=True)
+        except JobFailed as error:
+            print(f"warning: {error} Each task loads the model itself.\n{error.detail}", flush=True)
     elif what == "end":
         print(resident.stop(folder), end="", flush=True)
     else:
@@ -272,13 +276,20 @@ def farm_cancel(folder: JobFolder) -> None:
 def farm_again(folder: JobFolder, farm_engine: FarmEngine = None) -> None:
     """Hand a job over again, after it failed or was stopped; what is finished is not made again."""
     from .farm import site as sites
-    from .farm.engine import Submission
+    from .farm.engine import Submission, inexpressible
     from .farm.job import FILE, FarmJob
-    from .farm.submit import hand_over, submitted
+    from .farm.submit import engine_named, hand_over, submitted
 
-    job = FarmJob.read(folder / FILE)
+    job, site = FarmJob.read(folder / FILE), sites.load()
+    before, ids = submitted(job)
+    engine = farm_engine or before
+    with suppress(VoidError):
+        # what waits or runs there still would do the same work beside it
+        engine_named(before).cancel(ids, site)
+    if left_out := inexpressible(engine_named(engine).expresses, job.fields):
+        print(f"{engine} has nothing for {', '.join(left_out)}; that is left out.", file=sys.stderr)
     submission = Submission()
-    hand_over(job, submission, sites.load(), farm_engine or submitted(job)[0], job.title)
+    hand_over(job, submission, site, engine, job.title)
     print(_numbers(job.folder, submission.ids))
 
 

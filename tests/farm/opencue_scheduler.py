@@ -232,6 +232,11 @@ class Scheduler:
         """The job of that name."""
         return next((job for job in self.jobs if job.name == name), None)
 
+    def pending(self, name: str) -> bool:
+        """Whether a job of that name is not over yet."""
+        job = self.named(name)
+        return job is not None and not all(layer.done for layer in job.layers.values())
+
 
 def serve(port: int, rqd_port: int, logs: Path) -> None:
     """Answer client and RQD until killed."""
@@ -244,6 +249,9 @@ def serve(port: int, rqd_port: int, logs: Path) -> None:
         def LaunchSpecAndWait(self, request: Any, context: Any) -> Any:  # noqa: N802
             try:
                 jobs = read(request.spec)
+                for job in jobs:
+                    if scheduler.pending(job.name):
+                        raise ValueError(f"The job {job.name} is already pending")
             except ValueError as error:
                 context.abort(grpc.StatusCode.INTERNAL, str(error))
             with scheduler.lock:

@@ -76,13 +76,13 @@ def test_opencue_does_the_layers_in_their_order(
     done = by_artist(*submission)
     assert done.returncode == 0, done.stderr
     folder = out / "v001"
-    assert f"{folder}  quadmask=void-shot-artist_void_plate_v001 " in done.stdout
+    name = re.search(rf"{folder}  quadmask=(void-shot-artist_void_plate_v001_v001_\w+)  ", done.stdout)
+    assert name, done.stdout
     until(lambda: (folder / "job.json").is_file(), opencue)
     assert same(pipeline.Results(folder), whole)
     ask = "import opencue.api as api; print([c.message() for c in api.findJob(sys.argv[1]).getComments()])"
-    name = "void-shot-artist_void_plate_v001"
     comments = subprocess.run(
-        [sys.executable, "-c", f"import sys; {ask}", name],
+        [sys.executable, "-c", f"import sys; {ask}", name[1]],
         capture_output=True,
         text=True,
         check=False,

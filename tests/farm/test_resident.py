@@ -8,8 +8,10 @@ import signal
 import stat
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from void_server import pipeline
@@ -42,9 +44,7 @@ def log(session: Path) -> str:
 
 
 def process(session: Path) -> int:
-    """The process that listens, found by its own words in the system's list."""
-    found = subprocess.run(["pgrep", "-f", f"void_server.farm.resident {session}"], capture_output=True, text=True)
-    return int(found.stdout.split()[0])
+    return int(json.loads((session / "void_resident.json").read_text())["pid"])
 
 
 def test_one_process_does_all_tasks(session: Path, wanted: Make, site: site.Site, whole: pipeline.Results) -> None:
@@ -93,11 +93,16 @@ def test_a_task_is_stopped_in_there_and_goes_on(
         task = subprocess.Popen(command(job, "finish"), stdout=subprocess.PIPE, text=True)
         until(lambda: any((job.folder / "plate").glob("void_*.exr")))
         task.send_signal(signal.SIGTERM)
-        open_gate()
-        task.communicate(timeout=60)
+        # it is heard when the next frame is done
+        for frames in range(1, 12):
+            open_gate(frames)
+            with suppress(subprocess.TimeoutExpired):
+                task.communicate(timeout=1)
+                break
         assert task.returncode == run.STOPPED
         made = list((job.folder / "plate").glob("void_*.exr"))
         assert 0 < len(made) < 12
+        open_gate()
         for stage in ("finish", "report"):
             subprocess.run(command(job, stage), check=True, capture_output=True)
         assert same(results_of(job), whole)
@@ -111,8 +116,8 @@ def test_without_the_process_the_task_does_the_work_itself(session: Path, wanted
     os.kill(process(session), signal.SIGKILL)
     done = subprocess.run(command(job, "quadmask"), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    assert "the task does its work itself" in done.stdout
     assert run.state(job)["quadmask"] == (1, 1)
-    (session / "void_resident.json").unlink()
 
 
 def test_a_stranger_without_the_key_gets_nothing(session: Path, wanted: Make, site: site.Site) -> None:
@@ -127,3 +132,51 @@ def test_a_stranger_without_the_key_gets_nothing(session: Path, wanted: Make, si
     subprocess.run(command(job, "quadmask"), check=True, capture_output=True)
     assert "somebody asked for nothing: digest" in log(session)
     assert "quadmask 0 done" in log(session)
+
+
+def test_a_process_that_is_unfit_ends_and_the_task_goes_on(
+    tmp_path: Path, wanted: Make, site: site.Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after an error of CUDA, from which a process does not recover."""
+    code = "import sys; from pathlib import Path; from void_server.farm import resident, run\n"
+    code += "def lost(*_, **__): raise RuntimeError('CUDA error: an illegal memory access')\n"
+    code += "resident.do = lost; resident.serve(Path(sys.argv[1]))"
+    file = tmp_path / "void_resident.json"
+    with subprocess.Popen([VOID[0], "-c", code, str(file)], stdout=subprocess.PIPE, text=True) as there:
+        until(file.is_file)
+        monkeypatch.setenv(resident.ENVIRONMENT, str(file))
+        job = planned(wanted(), site)
+        for _ in range(2):
+            done = subprocess.run(command(job, "quadmask"), capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+        said, _ = there.communicate(timeout=30)
+    assert "illegal memory access" in said
+    assert there.returncode == 0
+    assert not file.exists()
+    assert run.state(job)["quadmask"] == (1, 1)
+
+
+def test_a_session_ends_though_a_task_hangs_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resident, "_END", 0.5)
+    code = "import sys, time; from pathlib import Path; from void_server.farm import resident\n"
+    code += "resident.do = lambda *_, **__: time.sleep(600); resident.serve(Path(sys.argv[1]))"
+    file = tmp_path / "void_resident.json"
+    with subprocess.Popen([VOID[0], "-c", code, str(file)]) as there:
+        until(file.is_file)
+        connection = resident._connected(file)
+        connection.send(resident.Task(tmp_path / "farm.json", "remove", 0, "", 0))
+        resident.stop(tmp_path)
+        assert not psutil.pid_exists(there.pid)
+        connection.close()
+    assert not file.exists()
+
+
+def test_where_no_process_can_begin_tasks_work_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    (tmp_path / "psutil.py").write_text("raise ImportError('a broken installation')")
+    code = "import sys; sys.path.remove(sys.argv.pop(1)); from void_server.cli import main; main()"
+    words = ["farm", "session", "begin", str(tmp_path)]
+    done = subprocess.run([VOID[0], "-c", code, str(tmp_path), *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Each task loads the model itself" in done.stdout
+    assert "openjd_env" not in done.stdout

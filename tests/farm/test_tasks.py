@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
 from void_server import pipeline
@@ -162,32 +162,49 @@ def test_a_server_does_all_of_a_job(wanted: Make, site: site.Site, whole: pipeli
         assert do(job, "serve") == []
 
 
-def test_a_stopped_export_ends_nuke(wanted: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """SIGTERM must not leave a Nuke behind that holds a licence."""
-    sleeping = tmp_path / "nuke.py"
-    sleeping.write_text(
-        "import os, pathlib, sys, time\n"
-        f"pathlib.Path({str(tmp_path / 'pid')!r}).write_text(str(os.getpid()))\n"
-        "time.sleep(600)\n"
-    )
-    settings = tmp_path / "site.json"
-    settings.write_text(json.dumps({"nuke": [sys.executable, str(sleeping), "-t"]}))
-    monkeypatch.setenv("VOID_FARM_SETTINGS", str(settings))
+def test_a_stopped_export_ends_nuke(wanted: Make, tmp_path: Path) -> None:
+    """SIGTERM must not leave a Nuke behind that holds a licence, though a studio's script has started it."""
+    wrapper, pid = tmp_path / "nuke", tmp_path / "pid"
+    sleeping = f"import os, pathlib, time; pathlib.Path({str(pid)!r}).write_text(str(os.getpid())); time.sleep(600)"
+    wrapper.write_text(f'#!/bin/sh\n{sys.executable} -c "{sleeping}"\necho done\n')
+    wrapper.chmod(0o755)
     (tmp_path / "copy.nk").write_text("")
     patterns = {"plate": str(tmp_path / "source" / "plate.%04d.exr")}
     one = dataclasses.replace(wanted().shot, plate=patterns["plate"], frames="1001-1003")
-    export = Export(str(tmp_path / "copy.nk"), "/show/sh010.nk", "VOID_Remove1", "main", patterns)
-    job = plan(one, Fields(), tmp_path / "out", export=export)
+    names = str(tmp_path / "copy.nk"), "/show/sh010.nk", "VOID_Remove1", "main"
+    job = plan(one, Fields(), tmp_path / "out", export=Export(*names, patterns, "16 bit half", (str(wrapper), "-t")))
     assert [stage.name for stage in job.stages] == ["export", "quadmask", "finish", "report"]
 
     def stop(_: Progress) -> None:
-        if (tmp_path / "pid").is_file() and (tmp_path / "pid").read_text():
+        if pid.is_file() and pid.read_text():
             raise JobCancelled("stop")
 
     with pytest.raises(JobCancelled):
         run.run_task(job, "export", 0, as_it_is, stop)
-    with pytest.raises(ProcessLookupError):
-        os.kill(int((tmp_path / "pid").read_text()), 0)
+    assert not psutil.pid_exists(int(pid.read_text()))
+
+
+def test_what_was_just_exported_elsewhere_is_waited_for(
+    wanted: Make, shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network disk may not show yet what another machine has written."""
+    monkeypatch.setattr(run, "_FIRST_PAUSE", 0.0)
+    (tmp_path / "copy.nk").write_text("")
+    there = tmp_path / "source"
+    one = dataclasses.replace(wanted().shot, plate=str(there / "plate.%04d.exr"), frames="1001-1012")
+    names = str(tmp_path / "copy.nk"), "/show/sh010.nk", "VOID_Remove1", "main"
+    export = Export(*names, {"plate": one.plate}, "16 bit half", ("nuke",))
+    job = plan(one, Fields(), tmp_path / "out", export=export)
+    attempts: list[float] = []
+
+    def wait(seconds: float, _: Any) -> None:
+        attempts.append(seconds)
+        if len(attempts) == 2:
+            there.symlink_to(shot / "plate")
+
+    monkeypatch.setattr(run, "_wait", wait)
+    do(job, "quadmask")
+    assert len(attempts) == 2
 
 
 @pytest.mark.parametrize("kind", ["walkby", "handheld"])

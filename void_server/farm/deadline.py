@@ -36,9 +36,10 @@ class Deadline:
             made.ids[stage.name] = f"<{stage.name}>" if dry_run else _submitted(ask(command, "Deadline"))
 
     def cancel(self, ids: Mapping[str, str], site: Site) -> None:
-        """Fail the jobs, as Deadline says it; they can be resumed there."""
-        for number in ids.values():
-            ask([_client(), "-FailJob", number], "Deadline")
+        """Fail the jobs that are not over, as Deadline says it; they can be resumed there."""
+        for stage, state in self.states(ids).items():
+            if state not in ("Completed", "Failed"):
+                ask([_client(), "-FailJob", ids[stage]], "Deadline")
 
     def states(self, ids: Mapping[str, str]) -> dict[str, str]:
         """As Deadline calls them."""
@@ -63,8 +64,14 @@ def _client() -> str:
 
 
 def mapped(path: str) -> str:
-    """A path under its name on this machine, by the rules of Deadline's repository."""
-    return ask([_client(), "-CheckPathMapping", path], "Deadline").strip() or path
+    """A path under its name on this machine, by the rules of Deadline's repository; as it is, without its client."""
+    try:
+        client = _client()
+    except SettingError as error:
+        print(f"paths are taken as they are: {error}", flush=True)
+        return path
+    said = ask([client, "-CheckPathMapping", path], "Deadline").strip().splitlines()
+    return said[-1].strip() if said else path
 
 
 def _submitted(said: str) -> str:

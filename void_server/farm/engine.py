@@ -58,13 +58,17 @@ class FarmEngine(Protocol):
 
 def check_fields(engine: str, expresses: frozenset[str], fields: Fields) -> None:
     """Raise :class:`SettingError` naming the first field that is set and that the engine knows nothing of."""
+    for name in inexpressible(expresses, fields):
+        said = f"the field {name.replace('_', ' ')}, which is {getattr(fields, name)!r}"
+        raise SettingError(f"{engine} has nothing for {said}; leave it empty, or take another engine.")
+
+
+def inexpressible(expresses: frozenset[str], fields: Fields) -> list[str]:
+    """The fields that are set and that an engine knows nothing of."""
     default = Fields()
-    for name, value in fields.__dict__.items():
-        if name not in expresses and value != getattr(default, name):
-            raise SettingError(
-                f"{engine} has nothing for the field {name.replace('_', ' ')}, which is {value!r}; leave it empty, or "
-                "take another engine."
-            )
+    return [
+        name for name, value in fields.__dict__.items() if name not in expresses and value != getattr(default, name)
+    ]
 
 
 def task_command(

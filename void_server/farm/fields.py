@@ -60,6 +60,11 @@ class Fields:
                 raise SettingError(
                     f"{name.replace('_', ' ')} is {value!r}; give a whole number from {least} to {most}."
                 )
+        if 0 < self.frames_per_piece < 85:
+            raise SettingError(
+                f"frames per piece is {self.frames_per_piece}; give 0 for the whole shot, or 85 and more, which is the "
+                "least that the model takes."
+            )
         for limit, count in self.limits.items():
             if not limit or not isinstance(count, int) or count < 1:
                 raise SettingError(f"The limit {limit!r} is {count!r}; write it like nuke_r=1.")

@@ -32,6 +32,7 @@ class Export:
     """What Nuke writes before anything else: a node's inputs in a view, each to the pattern of its role.
 
     ``script`` is a copy of the artist's script, and ``name`` what that is called, by which it finds relative paths.
+    ``depth`` is the data type of the plate, as Nuke calls it. ``nuke`` is the command of Nuke on the farm.
     """
 
     script: str
@@ -39,10 +40,16 @@ class Export:
     node: str
     view: str
     patterns: dict[str, str]
+    depth: str
+    nuke: tuple[str, ...] = ()
 
     def written(self, frames: Iterable[int]) -> bool:
         """Whether all of these frames are there."""
-        return all(Path(pattern % frame).is_file() for frame in frames for pattern in self.patterns.values())
+        return all(_is_written(Path(pattern % frame)) for frame in frames for pattern in self.patterns.values())
+
+
+def _is_written(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size > 0
 
 
 @dataclass(frozen=True)
@@ -120,7 +127,7 @@ class FarmJob:
             )
             shot, fields = Shot.from_dict(data["shot"]), Fields.from_dict(data["fields"])
             frames = tuple(data["frames"])
-            export = Export(**data["export"]) if data["export"] else None
+            export = Export(**{**data["export"], "nuke": tuple(data["export"]["nuke"])}) if data["export"] else None
             return cls(data["id"], shot, fields, stages, file.absolute().parent, data["server"], frames, export)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise SettingError(f"{file} is no farm job that can be read: {error}") from error

@@ -8,20 +8,22 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, replace
 from importlib.util import find_spec
 from pathlib import Path
 
+import psutil
+
 from ..api.errors import JobFailed, SettingError
 from ..api.job import Progress, Report
 from .job import SCRIPT, FarmJob
-from .site import Site
 
 # What Nuke gets to end by itself, in seconds.
 _NOTICE = 20
 
 
-def write_frames(job: FarmJob, frames: tuple[int, ...], site: Site, here: Callable[[str], str], report: Report) -> None:
+def write_frames(job: FarmJob, frames: tuple[int, ...], here: Callable[[str], str], report: Report) -> None:
     """Have Nuke write those of ``frames`` that are not there yet.
 
     ``here`` gives a path of the submitting machine under its name on this one. Raises :class:`SettingError` where Nuke
@@ -29,15 +31,15 @@ def write_frames(job: FarmJob, frames: tuple[int, ...], site: Site, here: Callab
     """
     assert job.export is not None, "a job with this stage says what to export"
     patterns = {role: here(pattern) for role, pattern in job.export.patterns.items()}
-    wanted = replace(job.export, script=str(job.folder / SCRIPT), name=here(job.export.name), patterns=patterns)
+    # Nuke wants forward slashes everywhere
+    script, name = (job.folder / SCRIPT).as_posix(), Path(here(job.export.name)).as_posix()
+    wanted = replace(job.export, script=script, name=name, patterns=patterns)
     if wanted.written(frames):
         return
-    if not site.nuke:
-        raise SettingError('The farm settings of this machine name no Nuke; set "nuke" to its command there.')
     with tempfile.TemporaryDirectory() as folder:
         order, words = Path(folder) / "export.json", Path(folder) / "stderr"
         order.write_text(json.dumps({**asdict(wanted), "frames": frames}), encoding="utf-8")
-        command = [*site.nuke, str(_batch()), f"--export={order}"]
+        command = [*wanted.nuke, str(_batch()), f"--export={order}"]
         try:
             with open(words, "wb") as errors:
                 code = _wait(subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=errors), wanted.node, report)
@@ -67,10 +69,20 @@ def _wait(nuke: subprocess.Popen[bytes], node: str, report: Report) -> int:
             report(Progress(f"Nuke exports {node}", None, 0.0, None))
             time.sleep(0.2)
     finally:
-        if nuke.poll() is None:
-            nuke.terminate()
-            try:
-                nuke.wait(_NOTICE)
-            except subprocess.TimeoutExpired:
-                nuke.kill()
+        _end(nuke)
     return nuke.wait()
+
+
+def _end(nuke: subprocess.Popen[bytes]) -> None:
+    """End Nuke, which may have been started by a studio's script: the licence must not stay with it."""
+    try:
+        process = psutil.Process(nuke.pid)
+        family = [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return
+    for ask in (psutil.Process.terminate, psutil.Process.kill):
+        for one in family:
+            with suppress(psutil.NoSuchProcess):
+                ask(one)
+        _, family = psutil.wait_procs(family, _NOTICE)
+    nuke.wait()

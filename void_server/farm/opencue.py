@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+import secrets
 import shlex
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from ..api.errors import JobFailed, SettingError
@@ -30,8 +31,12 @@ class OpenCue:
         write_atomically(file, launcher.serialize(use_pycuerun=False))
         made.commands.append(["opencue", str(file)])
         if not dry_run:
-            name = _launch(launcher, job.fields.comment)
-            made.ids.update({stage.name: name for stage in job.stages})
+            launched = _launch(launcher)
+            made.ids.update({stage.name: str(launched.name()) for stage in job.stages})
+            if job.fields.comment:
+                # the specification has no place for one
+                with suppress(JobFailed), _explained():
+                    launched.addComment("VOID", job.fields.comment)
 
     def cancel(self, ids: Mapping[str, str], site: Site) -> None:
         """Kill the job; the name is enough while it is on the farm."""
@@ -78,9 +83,10 @@ def outline_of(job: FarmJob, site: Site) -> Any:
 
     fields = job.fields
     # no range here: layers that lie outside it would be left out without a word
-    made = outline.Outline(
-        _name(job.title), show=_name(fields.show or "void"), shot=_name(fields.shot or "shot"), user=fields.user or None
-    )
+    # a scheduler has one pending job of a name; each hand-over is another
+    name = _name(f"{job.title} {job.folder.name} {secrets.token_hex(3)}")
+    show, shot = _name(fields.show or "void"), _name(fields.shot or "shot")
+    made = outline.Outline(name, show=show, shot=shot, user=fields.user or None)
     if fields.pool:
         made.set_facility(fields.pool)
     layers: dict[str, Any] = {}
@@ -99,12 +105,15 @@ def outline_of(job: FarmJob, site: Site) -> Any:
             range=f"0-{stage.tasks - 1}",
             cores=fields.cores,
             memory=f"{fields.memory_gb}g",
-            tags=[tag for tag in ("general", fields.group) if tag],
+            # a host with any of the tags takes it
+            tags=[fields.group or "general"],
             **options,
         )
         for name, value in environment(site).items():
             layer.set_env(name, value)
         if taken := limits(job, stage, site):
+            if any(count != 1 for count in taken.values()):
+                raise SettingError("OpenCue takes one of a limit for each task; write limits like void=1.")
             layer.set_limits(list(taken))
         for before in stage.after:
             layer.depend_all(layers[before])
@@ -124,11 +133,8 @@ def _launcher(job: FarmJob, site: Site) -> Any:
     return launcher
 
 
-def _launch(launcher: Any, comment: str) -> str:
-    """Hand the outline to the scheduler; the job's name there."""
+def _launch(launcher: Any) -> Any:
+    """Hand the outline to the scheduler; the job there."""
     with _explained():
         (job,) = launcher.launch(use_pycuerun=False)
-        if comment:
-            # the specification has no place for one
-            job.addComment("VOID", comment)
-        return str(job.name())
+        return job

@@ -20,6 +20,8 @@ from .site import Site
 BUNDLE = "openjd"
 # What a running task gets to end by itself, in seconds.
 _NOTICE = 60
+# What a session's begin and end may take, in seconds.
+_SESSION_ACTION = 180
 _MEBIBYTES = 1024
 _FOLDER = "{{Session.WorkingDirectory}}"
 
@@ -76,7 +78,11 @@ def _step(job: FarmJob, stage: Stage, site: Site, retries: int) -> dict[str, Any
 def _session(site: Site) -> dict[str, Any]:
     """A process that loads the model once for all of a session's tasks."""
     actions = {
-        action: {"command": site.command[0], "args": [*site.command[1:], "farm", "session", what, _FOLDER]}
+        action: {
+            "command": site.command[0],
+            "args": [*site.command[1:], "farm", "session", what, _FOLDER],
+            "timeout": _SESSION_ACTION,
+        }
         for action, what in (("onEnter", "begin"), ("onExit", "end"))
     }
     return {"name": "Model", "script": {"actions": actions}}

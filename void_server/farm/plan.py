@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from .. import engines
-from ..api.errors import SettingError
+from ..api.errors import JobFailed, SettingError
 from ..api.files import new_version_folder
 from ..api.shot import Shot
 from ..imaging import sequence
@@ -32,16 +32,21 @@ def plan(shot: Shot, fields: Fields, out: Path, server: str = "", export: Export
     frames = sequence.parse_frames(shot.frames or "") if export else _looked_at(shot)
     if export and export.written(frames):
         export = None
-    shot = _in_pieces(shot, len(frames), fields.frames_per_piece)
+    if not server:
+        shot = _in_pieces(shot, len(frames), fields.frames_per_piece)
     chunks = _chunks(frames, fields.frames_per_task)
     stages = [Stage(EXPORT, NUKE, len(chunks), (), chunks)] if export else []
     after = tuple(stage.name for stage in stages)
     stages += [Stage(SERVE, CPU, 1, after)] if server else _own(shot, len(frames), chunks, after)
     folder = new_version_folder(out)
-    if export:
-        shutil.copyfile(export.script, folder / SCRIPT)
     job = FarmJob(secrets.token_hex(6), shot, fields, tuple(stages), folder, server, frames, export)
-    job.write()
+    try:
+        if export:
+            shutil.copyfile(export.script, folder / SCRIPT)
+        job.write()
+    except OSError as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise JobFailed(f"{folder} cannot be written ({error}); choose another folder, or free the disk.") from error
     return job
 
 
@@ -60,6 +65,8 @@ def _in_pieces(shot: Shot, frames: int, most: int) -> Shot:
     """The shot, to be made in pieces where it is long; unless it says itself how, or what is published is wanted."""
     settings = shot.settings
     if not most or frames <= most or settings.piece_length or settings.published:
+        return shot
+    if not engines.find(settings.engine).pieces(settings, frames):
         return shot
     return replace(shot, settings=replace(settings, piece_length=most))
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import FrameType
 
 from ..api.client import Client
-from ..api.errors import InputError, JobCancelled, JobError, VoidError
+from ..api.errors import InputError, JobCancelled, JobError, SequenceError, VoidError
 from ..api.job import MANIFEST, JobState, Progress, Report
 from ..api.shot import Shot
 from ..pipeline import Part, run_part
@@ -23,6 +23,8 @@ from .job import EXPORT, SERVE, FarmJob
 STOPPED = 128 + signal.SIGTERM
 # Seconds before the second attempt; each further one waits twice as long.
 _FIRST_PAUSE = 10.0
+# Directories of network disks may be remembered for a minute.
+_LATE_RETRIES = 3
 
 PROGRESS = {
     "openjd": "openjd_progress: {percent:.1f}\nopenjd_status: {words}",
@@ -71,17 +73,19 @@ def run_task(
     if (job.folder / MANIFEST).is_file():
         return ()
     _see_gpu()
-    shot = job.shot.with_paths(here)
+    # what another machine has just exported may not be in sight of this one yet
+    late: tuple[type[VoidError], ...] = (SequenceError,) if job.export and stage != EXPORT else ()
+    retries = max(retries, _LATE_RETRIES) if late else retries
     with stopping(say) as report:
         for attempt in range(retries + 1):
             try:
+                shot = job.shot.with_paths(here)
                 if stage == SERVE:
                     return _served(job, shot, report)
                 return _own(job, stage, task, shot, here, report)
-            except (InputError, JobCancelled):
-                raise
             except (VoidError, OSError, MemoryError) as error:
-                if attempt == retries:
+                wrong = isinstance(error, (InputError, JobCancelled)) and not isinstance(error, late)
+                if wrong or attempt == retries:
                     raise
                 pause = _FIRST_PAUSE * 2**attempt
                 print(f"attempt {attempt + 1} failed: {error}; again in {pause:g} s", flush=True)
@@ -94,7 +98,7 @@ def _own(
 ) -> tuple[str, ...]:
     frames = job.stage(stage).frames_of(task)
     if stage == EXPORT:
-        nuke.write_frames(job, frames, site.load(), here, report)
+        nuke.write_frames(job, frames, here, report)
         return ()
     part = Part(stage)
     if part is Part.FINISH and all(Results(job.folder).plate(frame).is_file() for frame in frames):

@@ -34,7 +34,7 @@ class Site:
     nuke_limits: dict[str, int] = field(default_factory=dict)
     fields: Fields = field(default_factory=Fields)
     path_map: tuple[Rule, ...] = ()
-    environment: tuple[str, ...] = ("VOID_WEIGHTS", "SAM2_WEIGHTS", "OCIO", "VOID_HOME")
+    environment: tuple[str, ...] = ("VOID_WEIGHTS", "SAM2_WEIGHTS", "OCIO", "VOID_HOME", ENVIRONMENT)
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 

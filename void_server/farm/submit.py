@@ -69,8 +69,9 @@ def submit(
     made: list[tuple[FarmJob, Submission]] = []
     try:
         for one in wanted:
+            export = replace(one.export, nuke=site.nuke) if one.export else None
             fields = one.fields if one.fields.user else replace(one.fields, user=getpass.getuser())
-            made.append((plan(one.shot, fields, one.out, server, one.export), Submission()))
+            made.append((plan(one.shot, fields, one.out, server, export), Submission()))
         first = made[0][0].title
         group = first if len(made) == 1 else f"{first} and {len(made) - 1} more"
         for job, submission in made:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,14 +23,20 @@ class FrameFile:
 
     @contextmanager
     def writing(self) -> Iterator[Callable[[NDArray[Any]], None]]:
-        """A function that appends an array, to a file that begins empty."""
+        """A function that appends an array, to a file that takes its place when it is whole."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        with open(self._path, "wb") as file:
+        # of this process alone: the same may be made a second time, by a task that was thought dead
+        part = self._path.with_name(f".{self._path.name}.{uuid.uuid4().hex[:8]}")
+        try:
+            with open(part, "wb") as file:
 
-            def append(array: NDArray[Any]) -> None:
-                file.write(np.ascontiguousarray(array, self._dtype).tobytes())
+                def append(array: NDArray[Any]) -> None:
+                    file.write(np.ascontiguousarray(array, self._dtype).tobytes())
 
-            yield append
+                yield append
+            os.replace(part, self._path)
+        finally:
+            part.unlink(missing_ok=True)
 
     def write(self, arrays: Iterable[NDArray[Any]]) -> None:
         """Write ``arrays`` in order, in place of whatever the file held."""

@@ -150,9 +150,12 @@ class Model:
 
 
 def free_memory(device: torch.device) -> int:
-    """The free bytes on a device; for the CPU as much as anybody could want."""
+    """The bytes on a device that this process has or could have; for the CPU as much as anybody could want.
+
+    What it holds already counts, else the model that it keeps would push the next job into a smaller profile.
+    """
     if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
+        return int(torch.cuda.mem_get_info(device)[0]) + int(torch.cuda.memory_reserved(device))
     return 2**62
 
 
