@@ -25,6 +25,7 @@ def test_wrong_fields_are_refused() -> None:
     for wrong, message in (
         ({"priority": 101}, "priority is 101; give a whole number from 0 to 100"),
         ({"frames_per_task": 0}, "frames per task is 0"),
+        ({"frames_per_piece": 40}, "frames per piece is 40; give 0 for the whole shot, or 85"),
         ({"limits": {"nuke_r": 0}}, "limit 'nuke_r' is 0"),
         ({"colour": "red"}, "no farm field 'colour'"),
         ({"pool": 3}, "farm field pool is 3"),

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from void_server.api.errors import SettingError
 from void_server.api.shot import Settings
 from void_server.engines.void import sampling
-from void_server.engines.void.model import FULL, LOW, Model, choose_device, choose_profile
+from void_server.engines.void.model import BALANCED, FULL, LOW, Model, choose_device, choose_profile
 from void_server.engines.void.parity import TOLERANCE, compare
 from void_server.engines.void.sampling import (
     Conditioning,
@@ -372,3 +372,13 @@ def test_nothing_heavy_is_loaded_to_check_a_job() -> None:
     code = "import sys, void_server.engines.void, void_server.engines.void.weights; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_what_this_process_holds_counts_as_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model that is kept between jobs must not push the next one into a smaller profile."""
+    gigabyte = 2**30
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (30 * gigabyte, 80 * gigabyte))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: 0)
+    assert choose_profile("auto", torch.device("cuda")) == BALANCED
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: 25 * gigabyte)
+    assert choose_profile("auto", torch.device("cuda")) == FULL

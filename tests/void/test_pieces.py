@@ -135,6 +135,9 @@ def test_what_is_published_is_never_cut(long_shot: Path, tmp_path: Path) -> None
     assert job.stage("remove").tasks == 1
     with pytest.raises(SettingError, match="knows no pieces"):
         pipeline.inspect(shot_of(long_shot, published=True, piece_length=85))
+    for settings, server in (({}, "tcp://gpu01:5690"), ({"engine": "cleanplate", "steps": 0}, "")):
+        job = plan(shot_of(long_shot, **settings), Fields(frames_per_piece=85), tmp_path / "farm", server)
+        assert job.shot.settings.piece_length == 0, "nothing is gained there by a seam"
     never = plan(shot_of(long_shot), Fields(frames_per_piece=0), tmp_path / "farm")
     assert never.stage("remove").tasks == 1
 
