@@ -36,7 +36,9 @@ from .cli_options import (
     Transfer,
     absolute,
     prompts_of,
+    removal_of,
     shot_of,
+    taking,
 )
 
 # Only what is light is imported up here: `void --help` must not wait for OpenCV. Commands import what they use.
@@ -69,106 +71,20 @@ def main() -> None:
 
 
 @app.command()
+@taking(removal_of)
 def remove(
-    plate: Plate,
     out: Out,
-    roto: Roto = "",
-    quadmask: Annotated[str | None, typer.Option(help="A quadmask sequence to use instead of reasoning.")] = None,
-    prompt: Scene = "",
-    frames: Frames = None,
-    engine: Annotated[str, typer.Option(help="Makes the new pixels.")] = _DEFAULT.engine,
-    reasoner: Reasoner = _DEFAULT.reasoner,
-    reasoner_model: ReasonerModel = "",
-    analysis: Analysis = None,
-    cells: Cells = _DEFAULT.cells,
-    point: Points = None,
-    off: Nots = None,
-    box: Boxes = None,
-    segmenter: Segmenter = _DEFAULT.segmenter,
-    colorspace: Space = Shot.colorspace,
-    ocio: Ocio = None,
-    feather: Annotated[
-        float, typer.Option(help="Pixels over which new pixels fade into the plate.")
-    ] = _DEFAULT.feather,
-    no_grain: Annotated[bool, typer.Option("--no-grain", help="Do not match the plate's grain.")] = False,
-    seed: Annotated[int, typer.Option(help="Decides all randomness.")] = _DEFAULT.seed,
     weights: Annotated[
         Path | None, typer.Option(help="The VOID weights' folder; else $VOID_WEIGHTS.", rich_help_panel=_VOID)
     ] = None,
-    steps: Annotated[int, typer.Option(help="0: as published, 30 and 50.", rich_help_panel=_VOID)] = _DEFAULT.steps,
-    guidance: Annotated[
-        float, typer.Option(help="0: as published, 1 and 6.", rich_help_panel=_VOID)
-    ] = _DEFAULT.guidance,
-    second_pass: Annotated[
-        bool,
-        typer.Option("--second-pass", help="Again, over noise that moves along.", rich_help_panel=_VOID),
-    ] = False,
-    negative_prompt: Annotated[str, typer.Option(help="What it must not be.", rich_help_panel=_VOID)] = "",
-    working_height: Annotated[
-        int, typer.Option(help="Of the model's frames, which are about 7/4 as wide.", rich_help_panel=_VOID)
-    ] = _DEFAULT.working_height,
-    memory: Annotated[str, typer.Option(help="auto, full, balanced or low.", rich_help_panel=_VOID)] = _DEFAULT.memory,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.", rich_help_panel=_VOID)] = _DEFAULT.device,
-    published: Annotated[
-        bool, typer.Option("--published", help="As the published code does it, flaws too.", rich_help_panel=_VOID)
-    ] = False,
-    quality: Annotated[
-        str, typer.Option(help="exact, or fast: steps that change little are made in part.", rich_help_panel=_VOID)
-    ] = _DEFAULT.quality,
-    attention: Annotated[
-        str, typer.Option(help="One of diffusers' attention backends, such as flash or sage.", rich_help_panel=_VOID)
-    ] = _DEFAULT.attention,
-    compiled: Annotated[
-        bool, typer.Option("--compiled", help="Compile the transformer first; for many jobs.", rich_help_panel=_VOID)
-    ] = False,
-    piece_length: Annotated[
-        int, typer.Option(help="Longer shots are made in pieces, as on a farm; 0: never.", rich_help_panel=_VOID)
-    ] = _DEFAULT.piece_length,
-    strength: Annotated[
-        float, typer.Option(help="Below 1 it begins with the plate, so much of it noise.", rich_help_panel=_VOID)
-    ] = _DEFAULT.strength,
-    checkpoint: Annotated[
-        str, typer.Option(help="Another checkpoint in the weights' folder for the first pass.", rich_help_panel=_VOID)
-    ] = _DEFAULT.checkpoint,
     server: Address = None,
     transfer: Transfer = "path",
     no_progress: NoProgress = False,
+    **asked: Any,
 ) -> None:
     """Remove what the roto covers, and all that it did to the scene."""
-    settings = Settings(
-        engine=engine,
-        reasoner=reasoner,
-        reasoner_model=reasoner_model,
-        cells=cells,
-        segmenter=segmenter,
-        feather=feather,
-        grain=not no_grain,
-        seed=seed,
-        steps=steps,
-        guidance=guidance,
-        second_pass=second_pass,
-        negative_prompt=negative_prompt,
-        working_height=working_height,
-        memory=memory,
-        device=device,
-        published=published,
-        quality=quality,
-        attention=attention,
-        compiled=compiled,
-        strength=strength,
-        piece_length=piece_length,
-        checkpoint=checkpoint,
-    )
     _set_weights(weights, server)
-    shot = shot_of(
-        {"plate": plate, "roto": roto, "quadmask": quadmask, "ocio": ocio, "analysis": analysis},
-        prompts=prompts_of(point, off, box),
-        frames=frames,
-        prompt=prompt,
-        colorspace=colorspace,
-        settings=settings,
-    )
-    _run(shot, out, server, transfer, not no_progress)
+    _run(removal_of(**asked), out, server, transfer, not no_progress)
 
 
 @app.command()

@@ -12,7 +12,7 @@ import typer
 
 from .api.errors import JobCancelled, JobFailed, SettingError, VoidError
 from .api.shot import Settings, Shot
-from .cli_options import Frames, Ocio, Reasoner, Scene, Space, absolute, shot_of
+from .cli_options import absolute, removal_of, taking
 
 # Commands import what they use: `void --help` must not wait for OpenCV.
 
@@ -27,10 +27,13 @@ FarmEngine = Annotated[
     str | None,
     typer.Option("--engine", help="local, openjd, deadlinecloud, deadline, opencue, slurm; the site's if not given."),
 ]
+# what a table of shots may say of each
+_OF_SHOT = ("plate", "roto", "quadmask", "prompt", "frames", "colorspace")
 JobFolder = Annotated[Path, typer.Argument(help="The job's version folder.")]
 
 
 @app.command("submit")
+@taking(removal_of, "engine")
 def farm_submit(
     plate: Annotated[str, typer.Argument(help="The plate, as for `void remove`.")] = "",
     roto: Annotated[str, typer.Argument(help="The roto.")] = "",
@@ -45,15 +48,10 @@ def farm_submit(
     as_json: Annotated[bool, typer.Option("--json", help="Print it for programs.")] = False,
     farm_engine: FarmEngine = None,
     fields: FieldsSaid = None,
-    quadmask: Annotated[str | None, typer.Option(help="A quadmask sequence to use instead of reasoning.")] = None,
-    prompt: Scene = "",
-    frames: Frames = None,
     removal: Annotated[str, typer.Option("--removal", help="The engine that makes the new pixels.")] = _DEFAULT.engine,
-    reasoner: Reasoner = _DEFAULT.reasoner,
-    colorspace: Space = Shot.colorspace,
-    ocio: Ocio = None,
     server: Annotated[str, typer.Option(help="An inference server on the farm that does the work.")] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write the files, and say what would be run.")] = False,
+    **asked: Any,
 ) -> None:
     """Submit a shot, or a table of shots, to the farm."""
     import json
@@ -75,18 +73,16 @@ def farm_submit(
                 _fields({**inherited, **row["fields"]}, fields or []),
                 Export(**row["export"]) if "export" in row else None,
             )
-            for row in json.loads(jobs.read_text(encoding="utf-8"))
+            for row in _read_jobs(jobs)
         ]
     else:
-        given = {"plate": plate, "roto": roto, "quadmask": quadmask, "prompt": prompt, "frames": frames}
         if not batch and not (plate and out):
             raise SettingError("Name the plate, the roto and -o, or a table with --batch.")
-        settings = Settings(engine=removal, reasoner=reasoner)
-        one = {**{name: value for name, value in given.items() if value}, "out": str(out)}
-        wanted = [
-            _wanted(row, site, script, fields or [], settings, colorspace, ocio, expressible)
-            for row in (read_batch(batch) if batch else [one])
-        ]
+        rows = (
+            read_batch(batch, str(out) if out else "") if batch else [{"plate": plate, "roto": roto, "out": str(out)}]
+        )
+        asked |= {"engine": removal}
+        wanted = [_wanted(row, asked, site, script, fields or [], expressible) for row in rows]
     made = submit(wanted, site, farm_engine or site.engine, server, dry_run=dry_run)
     for job, submission in made:
         if not dry_run:
@@ -100,28 +96,35 @@ def farm_submit(
         print(json.dumps([{"folder": str(job.folder), "ids": submission.ids} for job, submission in made]))
 
 
+def _read_jobs(file: Path) -> list[dict[str, Any]]:
+    import json
+
+    try:
+        rows = json.loads(file.read_text(encoding="utf-8"))
+        if not all({"shot", "out", "fields"} <= set(row) for row in rows):
+            raise ValueError("each needs shot, out and fields")
+        return list(rows)
+    except (OSError, ValueError, TypeError) as error:
+        raise SettingError(
+            f"The jobs in {file} cannot be read ({error}); the Nuke plugin writes such files."
+        ) from error
+
+
 def _wanted(
     row: dict[str, str],
+    asked: dict[str, Any],
     site: Any,
     script: Path | None,
     said: list[str],
-    settings: Settings,
-    colorspace: str,
-    ocio: Path | None,
     expressible: frozenset[str],
 ) -> Any:
-    """A shot to submit, from a row of a table or the command line."""
+    """A shot to submit, from a row of a table or the command line, with what is ``asked`` for all of them."""
     from .farm import site as sites
     from .farm.submit import Wanted
 
     named: dict[str, Any] = {name: row[name] for name in ("name", "shot", "show", "comment") if name in row}
-    shot = shot_of(
-        {"plate": row["plate"], "roto": row.get("roto"), "quadmask": row.get("quadmask"), "ocio": ocio},
-        prompt=row.get("prompt", ""),
-        frames=row.get("frames"),
-        colorspace=row.get("colorspace", colorspace),
-        settings=settings,
-    )
+    of_shot = {name: row[name] for name in _OF_SHOT if name in row}
+    shot = removal_of(**{**asked, **of_shot})
     remembered = sites.remembered(script or Path(absolute(row["out"])) / "v001")
     chosen = _fields({**_inherited(expressible, site.fields.__dict__, remembered), **named}, said)
     return Wanted(shot, Path(absolute(row["out"])), chosen)
@@ -163,7 +166,9 @@ def _fields(known: dict[str, Any], said: list[str]) -> Any:
     for text in said:
         name, _, value = text.partition("=")
         before = getattr(Fields(), name, None)
-        if before is None or "=" not in text:
+        if before is not None and "=" not in text:
+            raise SettingError(f"{text!r} says nothing; write it like {name}={_as_said(before)}.")
+        if before is None:
             raise SettingError(f"{text!r} sets no field; known are {', '.join(Fields().__dict__)}.")
         if not value:
             values[name] = before
@@ -179,6 +184,10 @@ def _fields(known: dict[str, Any], said: list[str]) -> Any:
         except (ValueError, KeyError):
             raise SettingError(f"{name} is {value!r}; give {_kind(before)}.") from None
     return Fields.from_dict(values)
+
+
+def _as_said(value: object) -> str:
+    return {bool: "true", dict: "void=1"}.get(type(value), "comp" if value == "" else str(value))
 
 
 def _kind(value: object) -> str:
@@ -244,9 +253,9 @@ def farm_session(
 
 @app.command("status")
 def farm_status(folder: JobFolder) -> None:
-    """Say how a job stands: by its files, and by what the engine says."""
+    """Say how a job stands: by its files, and by what the engine says. Exits with 1 where tasks have failed."""
     from .farm.job import FILE, FarmJob
-    from .farm.run import state
+    from .farm.run import failures, state
     from .farm.submit import engine_named, submitted
 
     job = FarmJob.read(folder / FILE)
@@ -256,8 +265,13 @@ def farm_status(folder: JobFolder) -> None:
         said = engine_named(engine).states(ids)
     except VoidError as error:
         print(f"void: {error}", file=sys.stderr)
+    failed = failures(job)
     for stage, (done, of) in state(job).items():
         print(f"{stage:<10} {done}/{of} done  {said.get(stage, '')}".rstrip())
+        for task, why in failed[stage].items():
+            print(f"{'':<10} task {task} failed: {why}")
+    if any(failed.values()):
+        raise typer.Exit(1)
 
 
 @app.command("cancel")

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from .api.shot import Prompt, Shot
+from .api.shot import Prompt, Settings, Shot
+
+_DEFAULT = Settings()
+_VOID = "Engine void"
 
 Plate = Annotated[
     str, typer.Argument(help="The plate: name.%04d.exr, name.####.exr, a folder with one sequence, a movie.")
@@ -55,3 +61,129 @@ def shot_of(files: dict[str, str | Path | None], **rest: Any) -> Shot:
     """A shot from the files that were named, those that were."""
     named: dict[str, Any] = {name: absolute(str(path)) for name, path in files.items() if path}
     return Shot(**named, **rest)
+
+
+def removal_of(
+    plate: Plate,
+    roto: Roto = "",
+    quadmask: Annotated[str | None, typer.Option(help="A quadmask sequence to use instead of reasoning.")] = None,
+    prompt: Scene = "",
+    frames: Frames = None,
+    engine: Annotated[str, typer.Option(help="Makes the new pixels.")] = _DEFAULT.engine,
+    reasoner: Reasoner = _DEFAULT.reasoner,
+    reasoner_model: ReasonerModel = "",
+    analysis: Analysis = None,
+    cells: Cells = _DEFAULT.cells,
+    point: Points = None,
+    off: Nots = None,
+    box: Boxes = None,
+    segmenter: Segmenter = _DEFAULT.segmenter,
+    colorspace: Space = Shot.colorspace,
+    ocio: Ocio = None,
+    feather: Annotated[
+        float, typer.Option(help="Pixels over which new pixels fade into the plate.")
+    ] = _DEFAULT.feather,
+    no_grain: Annotated[bool, typer.Option("--no-grain", help="Do not match the plate's grain.")] = False,
+    seed: Annotated[int, typer.Option(help="Decides all randomness.")] = _DEFAULT.seed,
+    steps: Annotated[int, typer.Option(help="0: as published, 30 and 50.", rich_help_panel=_VOID)] = _DEFAULT.steps,
+    guidance: Annotated[
+        float, typer.Option(help="0: as published, 1 and 6.", rich_help_panel=_VOID)
+    ] = _DEFAULT.guidance,
+    second_pass: Annotated[
+        bool,
+        typer.Option("--second-pass", help="Again, over noise that moves along.", rich_help_panel=_VOID),
+    ] = False,
+    negative_prompt: Annotated[str, typer.Option(help="What it must not be.", rich_help_panel=_VOID)] = "",
+    working_height: Annotated[
+        int, typer.Option(help="Of the model's frames, which are about 7/4 as wide.", rich_help_panel=_VOID)
+    ] = _DEFAULT.working_height,
+    memory: Annotated[str, typer.Option(help="auto, full, balanced or low.", rich_help_panel=_VOID)] = _DEFAULT.memory,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.", rich_help_panel=_VOID)] = _DEFAULT.device,
+    published: Annotated[
+        bool, typer.Option("--published", help="As the published code does it, flaws too.", rich_help_panel=_VOID)
+    ] = False,
+    quality: Annotated[
+        str, typer.Option(help="exact, or fast: steps that change little are made in part.", rich_help_panel=_VOID)
+    ] = _DEFAULT.quality,
+    attention: Annotated[
+        str, typer.Option(help="One of diffusers' attention backends, such as flash or sage.", rich_help_panel=_VOID)
+    ] = _DEFAULT.attention,
+    compiled: Annotated[
+        bool, typer.Option("--compiled", help="Compile the transformer first; for many jobs.", rich_help_panel=_VOID)
+    ] = False,
+    piece_length: Annotated[
+        int, typer.Option(help="Longer shots are made in pieces, as on a farm; 0: never.", rich_help_panel=_VOID)
+    ] = _DEFAULT.piece_length,
+    strength: Annotated[
+        float, typer.Option(help="Below 1 it begins with the plate, so much of it noise.", rich_help_panel=_VOID)
+    ] = _DEFAULT.strength,
+    checkpoint: Annotated[
+        str, typer.Option(help="Another checkpoint in the weights' folder for the first pass.", rich_help_panel=_VOID)
+    ] = _DEFAULT.checkpoint,
+) -> Shot:
+    """The shot that a command's words make, with all that can be said of a removal."""
+    settings = Settings(
+        engine=engine,
+        reasoner=reasoner,
+        reasoner_model=reasoner_model,
+        cells=cells,
+        segmenter=segmenter,
+        feather=feather,
+        grain=not no_grain,
+        seed=seed,
+        steps=steps,
+        guidance=guidance,
+        second_pass=second_pass,
+        negative_prompt=negative_prompt,
+        working_height=working_height,
+        memory=memory,
+        device=device,
+        published=published,
+        quality=quality,
+        attention=attention,
+        compiled=compiled,
+        strength=strength,
+        piece_length=piece_length,
+        checkpoint=checkpoint,
+    )
+    return shot_of(
+        {"plate": plate, "roto": roto, "quadmask": quadmask, "ocio": ocio, "analysis": analysis},
+        prompts=prompts_of(point, off, box),
+        frames=frames,
+        prompt=prompt,
+        colorspace=colorspace,
+        settings=settings,
+    )
+
+
+def taking(source: Callable[..., Any], *without: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Gives a command the options of ``source`` too, but those that it has itself, and ``without`` some.
+
+    It gets them as keywords. Typer reads a command's options from its signature, so that is what is put together.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = dict(inspect.signature(command).parameters)
+        own = {name: one for name, one in own.items() if one.kind is not inspect.Parameter.VAR_KEYWORD}
+        taken = {
+            name: one
+            for name, one in inspect.signature(source).parameters.items()
+            if name not in own and name not in without
+        }
+        hints = {**get_type_hints(source, include_extras=True), **get_type_hints(command, include_extras=True)}
+
+        @functools.wraps(command)
+        def run(**words: Any) -> None:
+            command(**words)
+
+        # by keyword, so that those with a default may come first
+        keywords = [
+            one.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[name])
+            for name, one in {**taken, **own}.items()
+        ]
+        run.__signature__ = inspect.Signature(keywords)  # type: ignore[attr-defined]
+        run.__annotations__ = {one.name: one.annotation for one in keywords}
+        del run.__wrapped__
+        return run
+
+    return decorate

@@ -20,6 +20,8 @@ _TEXTS = {
     "pool": ("Pool", "Slurm: partition; OpenCue: facility"),
     "secondary_pool": ("Secondary pool", ""),
     "group": ("Group", "Slurm: constraint; OpenCue: tag"),
+    "gpu_pool": ("Pool of GPU tasks", "empty: the same"),
+    "gpu_group": ("Group of GPU tasks", "empty: the same"),
     "limits": ("Limits and licences", "void=1,other=2; for each GPU task"),
 }
 _NUMBERS = {
@@ -31,8 +33,9 @@ _NUMBERS = {
     "retries": ("Retries per task", 0, 100),
     "cores": ("Cores per task", 1, 1024),
     "memory_gb": ("Memory per task, GB", 1, 10_000),
+    "gpu_task_memory_gb": ("Memory per GPU task, GB", 1, 10_000),
     "gpus": ("GPUs per GPU task", 1, 64),
-    "gpu_memory_gb": ("Memory per GPU, GB", 1, 10_000),
+    "gpu_memory_gb": ("Memory of each GPU, GB", 1, 10_000),
 }
 
 

@@ -87,7 +87,7 @@ def test_openjd_asks_for_gpus_and_licences_only_where_they_are_used(wanted: Make
     }
     assert amounts["remove"] == {
         "amount.worker.vcpu": 2,
-        "amount.worker.memory": 8192,
+        "amount.worker.memory": 49152,
         "amount.worker.gpu": 2,
         "amount.worker.gpu.memory": 24576,
         "amount.void": 1,

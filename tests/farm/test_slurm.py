@@ -47,7 +47,7 @@ def test_slurm_does_the_stages_in_their_order(wanted: Make, site: site.Site, who
 
 @pytest.mark.usefixtures("in_cluster")
 def test_slurm_gives_each_task_its_gpu_and_its_licence(wanted: Make, site: site.Site, tmp_path: Path) -> None:
-    job = planned(wanted({"engine": "void"}, limits={"void": 1}, cores=1, memory_gb=1), site, "slurm")
+    job = planned(wanted({"engine": "void"}, limits={"void": 1}, cores=1, gpu_task_memory_gb=1), site, "slurm")
     script = tmp_path / "gpu.sh"
     script.write_text(f'#!/bin/sh\necho "gpu $CUDA_VISIBLE_DEVICES" > {tmp_path}/seen\n')
     options = slurm.options(job, job.stage("remove"), site, "group", [])

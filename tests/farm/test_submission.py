@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ import pytest
 from void_server.api.errors import InputError, SettingError
 from void_server.api.shot import Prompt
 from void_server.cli_farm import _fields
-from void_server.farm import openjd, pathmap, site, slurm
+from void_server.farm import deadline, openjd, pathmap, site, slurm
 from void_server.farm.fields import Fields
+from void_server.farm.job import FarmJob
 from void_server.farm.submit import batch, submit
 
 from .conftest import VOID
@@ -48,7 +50,7 @@ def test_fields_are_said_on_the_command_line() -> None:
     for wrong, message in (
         ("speed=3", "sets no field"),
         ("priority=high", "give a whole number"),
-        ("gpus", "sets no field"),
+        ("gpus", "says nothing; write it like gpus=1"),
     ):
         with pytest.raises(SettingError, match=message):
             _fields({}, [wrong])
@@ -139,7 +141,7 @@ def test_the_site_sets_engine_command_and_defaults(tmp_path: Path, monkeypatch: 
     assert (loaded.engine, loaded.command, loaded.fields.pool) == ("slurm", ("/studio/void",), "gpu")
     assert pathmap.translator(list(loaded.path_map))("P:\\show\\a\\b.exr") == "/show/a/b.exr"
     for wrong, message in (
-        ('{"speed": 1}', "no setting 'speed'"),
+        ('{"speed": 1}', "no setting speed"),
         ("{", "cannot be used"),
         ('{"fields": 1}', "fields"),
     ):
@@ -206,3 +208,80 @@ def test_points_outside_the_shot_are_refused_at_submission(wanted: Make, site: s
     with pytest.raises(SettingError, match="in frame 9 is not in the frames to work on"):
         submit([clicked], site, "openjd")
     assert list(one.out.glob("*")) == []
+
+
+def void(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*VOID, "farm", *words], capture_output=True, text=True, check=False)
+
+
+def test_all_that_remove_takes_can_be_said_of_a_farm_job(shot: Path, tmp_path: Path) -> None:
+    said = ["--feather", "4", "--seed", "3", "--segmenter", "grabcut", "--point", "1001:96,60", "--second-pass"]
+    submission = ["submit", f"{shot}/plate", "-o", str(tmp_path / "out"), "--engine", "slurm", "--dry-run"]
+    done = void(*submission, "--removal", "void", *said)
+    assert done.returncode == 0, done.stderr
+    asked = FarmJob.read(tmp_path / "out" / "v001" / "farm.json").shot
+    settings = asked.settings
+    assert (settings.engine, settings.feather, settings.seed, settings.second_pass) == ("void", 4.0, 3, True)
+    assert [(prompt.frame, prompt.at) for prompt in asked.prompts] == [(1001, (96.0, 60.0))]
+    done = void(*submission, f"{shot}/roto", "--colorspace", "bogus")
+    assert done.returncode == 2
+    assert "bogus" in done.stderr
+
+
+def test_gpu_tasks_go_where_the_gpus_are(wanted: Make, site: site.Site) -> None:
+    places = {"pool": "cpu", "gpu_pool": "gpu", "gpu_group": "rtx", "memory_gb": 4, "gpu_task_memory_gb": 64}
+    job = planned(wanted({"engine": "void"}, **places), site, "slurm")
+    for name, expected in (
+        ("remove", {"--partition=gpu", "--constraint=rtx", "--mem=64G"}),
+        ("finish", {"--partition=cpu", "--mem=4G"}),
+    ):
+        options = slurm.options(job, job.stage(name), site, "group", [])
+        asked = {option for option in options if option.startswith(("--partition", "--constraint", "--mem"))}
+        assert asked == expected
+    deadline.write_files(job, job.stage("remove"), site, [], "group")
+    info = (job.folder / "deadline" / "remove.job").read_text()
+    assert "Pool=gpu\n" in info
+    assert "Group=rtx\n" in info
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ("[]", "the file: "),
+        ('{"command": "/studio/void"}', "command: Input should be a valid array, not '/studio/void'"),
+        ('{"environment": "OCIO"}', "environment: "),
+        ('{"nuke": "/opt/Nuke"}', "nuke: "),
+        ('{"options": {"slurmm": {}}}', "no setting options.slurmm"),
+        ('{"options": {"slurm": {"options": "--exclusive"}}}', "options.slurm.options: "),
+        ('{"path_map": [{"source": "P:/"}]}', 'the rule {"source": "P:/"} is not like'),
+        ('{"path_map": [{"source_path": "a", "destination_path": "b", "source_path_format": "mac"}]}', "is not like"),
+    ],
+)
+def test_a_mistake_in_the_sites_settings_is_named(
+    settings: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "farm.json"
+    file.write_text(settings)
+    monkeypatch.setenv("VOID_FARM_SETTINGS", str(file))
+    with pytest.raises(SettingError, match=re.escape(message)):
+        site.load()
+
+
+def test_a_table_may_be_excels_and_name_no_folder(shot: Path, tmp_path: Path) -> None:
+    table = tmp_path / "shots.csv"
+    table.write_text(f"plate;roto;name\n{shot}/plate;{shot}/roto;A\n")
+    assert batch(table, "/out") == [{"plate": f"{shot}/plate", "roto": f"{shot}/roto", "name": "A", "out": "/out"}]
+
+
+def test_wrong_words_are_answered_with_sentences(shot: Path, tmp_path: Path) -> None:
+    (tmp_path / "jobs.json").write_text("{}")
+    submission = ["submit", f"{shot}/plate", f"{shot}/roto", "-o", str(tmp_path / "out"), "--engine", "local"]
+    for words, sentence in (
+        (["submit", "--jobs", str(tmp_path / "none.json")], "cannot be read"),
+        ([*submission, "--set", "priority"], "says nothing; write it like priority=50"),
+        ([*submission, "--set", "gpu_pool=x"], "local has nothing for the field gpu pool"),
+    ):
+        done = void(*words)
+        assert done.returncode == 2
+        assert sentence in done.stderr
+        assert "Traceback" not in done.stderr

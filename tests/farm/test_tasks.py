@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -30,8 +31,8 @@ from void_server.imaging.paths import Paths
 from void_server.sample import write_sample
 from void_server.service.embedded import embedded_server
 
-from .conftest import open_gate, same
-from .jobs import Make, as_it_is, do, planned, results_of
+from .conftest import VOID, open_gate, same
+from .jobs import Make, as_it_is, do, planned, results_of, until
 
 
 def test_a_job_in_tasks_is_the_job(wanted: Make, site: site.Site, whole: pipeline.Results) -> None:
@@ -228,3 +229,39 @@ def test_what_all_frames_need_is_made_once(kind: str, tmp_path: Path, monkeypatc
     for frame in range(1001, 1007):
         made, expected = (exr.read_rgb(pipeline.Results(folder).plate(frame)) for folder in (job.folder, whole))
         assert np.array_equal(made, expected)
+
+
+def test_status_tells_which_task_failed_and_why(wanted: Make, site: site.Site) -> None:
+    job = planned(wanted(), site)
+    status = [*VOID, "farm", "status", str(job.folder)]
+    with pytest.raises(JobFailed):
+        do(job, "finish", 1)
+    assert run.failures(job)["finish"] == {1: f"The quadmask of {job.folder} is not made yet; run that part first."}
+    done = subprocess.run(status, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "task 1 failed: The quadmask of" in done.stdout
+    do(job, "quadmask")
+    do(job, "finish", 1)
+    assert not any(run.failures(job).values())
+    assert subprocess.run(status, capture_output=True, text=True, check=False).returncode == 0
+
+
+def test_ctrl_c_says_how_to_go_on(wanted: Make, gated: site.Site, tmp_path: Path) -> None:
+    one = wanted()
+    settings = tmp_path / "site.json"
+    settings.write_text(json.dumps({"command": gated.command, "environment": gated.environment}))
+    words = ["farm", "submit", one.shot.plate, one.shot.roto, "-o", str(one.out), "--engine", "local"]
+    variables = {**os.environ, "VOID_FARM_SETTINGS": str(settings)}
+    running = subprocess.Popen(
+        [*VOID, *words],
+        env=variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    until(lambda: any((one.out / "v001" / "plate").glob("void_*.exr")))
+    os.killpg(running.pid, signal.SIGINT)
+    _, said = running.communicate(timeout=60)
+    assert running.returncode == 1
+    assert f"go on with: void farm again {one.out / 'v001'}" in said

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ..api.errors import JobFailed, SettingError
 from ..api.files import write_atomically
-from .engine import EVERY, Submission, ask, environment, limits, task_command
+from .engine import EVERY, Submission, ask, environment, limits, task_command, where
 from .job import FarmJob, Stage
 from .site import Site
 
@@ -22,7 +22,7 @@ class Deadline:
     """GPUs are a matter of pools, groups and limits there; their number and memory cannot be asked for."""
 
     expresses = EVERY | {
-        *("priority", "pool", "secondary_pool", "group"),
+        *("priority", "pool", "secondary_pool", "group", "gpu_pool", "gpu_group"),
         *("limits", "machine_limit", "suspended", "timeout_minutes"),
     }
 
@@ -85,6 +85,7 @@ def write_files(job: FarmJob, stage: Stage, site: Site, after: Sequence[str], gr
     """The job info and the plug-in info of a stage."""
     fields = job.fields
     taken = limits(job, stage, site)
+    pool, group_of_hosts = where(job, stage)
     if any(count != 1 for count in taken.values()):
         raise SettingError("Deadline takes one stub of a limit for each task; write limits like void=1.")
     info: dict[str, object] = {
@@ -94,9 +95,9 @@ def write_files(job: FarmJob, stage: Stage, site: Site, after: Sequence[str], gr
         "Comment": fields.comment,
         "Department": fields.department,
         "UserName": fields.user,
-        "Pool": fields.pool,
+        "Pool": pool,
         "SecondaryPool": fields.secondary_pool,
-        "Group": fields.group,
+        "Group": group_of_hosts,
         "Priority": fields.priority,
         # Deadline's frames are our tasks' numbers
         "Frames": f"0-{stage.tasks - 1}",

@@ -26,7 +26,7 @@ EVERY = frozenset(
     (*("name", "comment", "user", "show", "shot", "department"), "frames_per_task", "frames_per_piece", "retries")
 )
 #: What is asked of the machine of a task.
-MACHINE = frozenset(("cores", "memory_gb", "gpus", "gpu_memory_gb"))
+MACHINE = frozenset(("cores", "memory_gb", "gpus", "gpu_memory_gb", "gpu_task_memory_gb"))
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,19 @@ def task_command(
 def limits(job: FarmJob, stage: Stage, site: Site) -> dict[str, int]:
     """The licences, by name and number, that a task of the stage takes."""
     return {GPU: job.fields.limits, NUKE: site.nuke_limits}.get(stage.kind, {})
+
+
+def where(job: FarmJob, stage: Stage) -> tuple[str, str]:
+    """The pool and the group for a stage's tasks, empty for any."""
+    fields = job.fields
+    if stage.kind == GPU:
+        return fields.gpu_pool or fields.pool, fields.gpu_group or fields.group
+    return fields.pool, fields.group
+
+
+def memory_gb(job: FarmJob, stage: Stage) -> int:
+    """The memory that a stage's task asks for, in gigabytes; a model passes through it on its way to the GPU."""
+    return job.fields.gpu_task_memory_gb if stage.kind == GPU else job.fields.memory_gb
 
 
 def environment(site: Site) -> dict[str, str]:

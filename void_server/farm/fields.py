@@ -16,7 +16,8 @@ class Fields:
     ``limits`` are licences and other scarce things by name, and how many of them each GPU task takes. Shots of more
     than ``frames_per_piece`` frames are shared among several GPU tasks, where the engine can do that; 0: never. With a
     ``machine_limit`` of 0 as many machines work as there are, with ``timeout_minutes`` of 0 a task may take as long as
-    it takes. Memory is in gigabytes, for each task.
+    it takes. Memory is in gigabytes, for each task; GPU tasks ask for ``gpu_task_memory_gb``,
+    and go to ``gpu_pool`` and ``gpu_group`` where these are set.
     """
 
     name: str = ""
@@ -40,6 +41,9 @@ class Fields:
     memory_gb: int = 8
     gpus: int = 1
     gpu_memory_gb: int = 24
+    gpu_pool: str = ""
+    gpu_group: str = ""
+    gpu_task_memory_gb: int = 48
 
     def __post_init__(self) -> None:
         ranges = {
@@ -53,6 +57,7 @@ class Fields:
             "memory_gb": (1, 10_000),
             "gpus": (1, 64),
             "gpu_memory_gb": (1, 10_000),
+            "gpu_task_memory_gb": (1, 10_000),
         }
         for name, (least, most) in ranges.items():
             value = getattr(self, name)

@@ -91,7 +91,10 @@ class FarmJob:
     @property
     def title(self) -> str:
         """Its name, or one made of the plate's."""
-        return self.fields.name or f"VOID {Path(self.shot.plate).stem.partition('.')[0]} {self.folder.name}"
+        if self.fields.name:
+            return self.fields.name
+        plate = Path(self.shot.plate).stem.partition(".")[0]
+        return " ".join(filter(None, ["VOID", self.fields.show, self.fields.shot, plate, self.folder.name]))
 
     def stage(self, name: str) -> Stage:
         """A stage by its name. Raises :class:`SettingError`."""

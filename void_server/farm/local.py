@@ -25,10 +25,13 @@ class Local:
             for stage in job.stages
             for task in range(stage.tasks)
         )
-        for command in [] if dry_run else made.commands:
-            if code := subprocess.call(command, stdin=subprocess.DEVNULL, stdout=sys.stderr):
-                what = "was stopped" if code == STOPPED else "failed, see above"
-                raise JobFailed(f"A task {what}; go on with: void farm again {job.folder}")
+        try:
+            for command in [] if dry_run else made.commands:
+                if code := subprocess.call(command, stdin=subprocess.DEVNULL, stdout=sys.stderr):
+                    what = "was stopped" if code == STOPPED else "failed, see above"
+                    raise JobFailed(f"A task {what}; go on with: void farm again {job.folder}")
+        except KeyboardInterrupt:
+            raise JobFailed(f"Stopped; go on with: void farm again {job.folder}") from None
 
     def cancel(self, ids: Mapping[str, str], site: Site) -> None:
         """There is nothing to ask."""

@@ -12,7 +12,7 @@ from typing import Any
 from ..api.errors import JobFailed, SettingError
 from ..api.files import write_atomically
 from ..capabilities import installed
-from .engine import EVERY, MACHINE, Submission, environment, limits, task_command
+from .engine import EVERY, MACHINE, Submission, environment, limits, memory_gb, task_command, where
 from .job import GPU, FarmJob
 from .site import Site
 
@@ -20,7 +20,13 @@ from .site import Site
 class OpenCue:
     """Pool is the facility, group a tag; limits are OpenCue's limits."""
 
-    expresses = EVERY | MACHINE | {"priority", "pool", "group", "limits", "suspended", "timeout_minutes"}
+    expresses = (
+        EVERY
+        | MACHINE
+        | {
+            *("priority", "pool", "group", "gpu_group", "limits", "suspended", "timeout_minutes"),
+        }
+    )
 
     def submit(self, job: FarmJob, site: Site, group: str, made: Submission, *, dry_run: bool) -> None:
         """See :class:`void_server.farm.engine.FarmEngine`; a dry run writes the job's specification."""
@@ -104,9 +110,9 @@ def outline_of(job: FarmJob, site: Site) -> Any:
             command=[shlex.quote(word) for word in command],
             range=f"0-{stage.tasks - 1}",
             cores=fields.cores,
-            memory=f"{fields.memory_gb}g",
+            memory=f"{memory_gb(job, stage)}g",
             # a host with any of the tags takes it
-            tags=[fields.group or "general"],
+            tags=[where(job, stage)[1] or "general"],
             **options,
         )
         for name, value in environment(site).items():

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..api.errors import SettingError
 from ..api.files import write_atomically
-from .engine import EVERY, MACHINE, Submission, environment, limits, task_command
+from .engine import EVERY, MACHINE, Submission, environment, limits, memory_gb, task_command
 from .job import GPU, FarmJob, Stage
 from .site import Site
 
@@ -90,7 +90,7 @@ def _session(site: Site) -> dict[str, Any]:
 
 def _amounts(job: FarmJob, stage: Stage, site: Site) -> list[dict[str, Any]]:
     fields = job.fields
-    amounts = [("amount.worker.vcpu", fields.cores), ("amount.worker.memory", fields.memory_gb * _MEBIBYTES)]
+    amounts = [("amount.worker.vcpu", fields.cores), ("amount.worker.memory", memory_gb(job, stage) * _MEBIBYTES)]
     if stage.kind == GPU:
         amounts += [("amount.worker.gpu", fields.gpus), ("amount.worker.gpu.memory", fields.gpu_memory_gb * _MEBIBYTES)]
     amounts += [(f"amount.{limit}", count) for limit, count in limits(job, stage, site).items()]

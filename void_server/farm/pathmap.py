@@ -38,11 +38,15 @@ def read(file: Path) -> list[Rule]:
 
 
 def rules(data: Any) -> list[Rule]:
-    """Rules from ``{"path_mapping_rules": [{source_path_format, source_path, destination_path}]}``."""
-    return [
-        Rule(entry["source_path"], entry["destination_path"], entry.get("source_path_format", "POSIX") == "WINDOWS")
-        for entry in data.get("path_mapping_rules", [])
-    ]
+    """Rules from ``{"path_mapping_rules": [{source_path_format, source_path, destination_path}]}``; else ValueError."""
+    made = []
+    for entry in data.get("path_mapping_rules", []):
+        format_ = str(entry.get("source_path_format", "POSIX"))
+        if format_ not in ("POSIX", "WINDOWS") or not {"source_path", "destination_path"} <= set(entry):
+            example = '{"source_path_format": "WINDOWS", "source_path": "P:\\\\show", "destination_path": "/show"}'
+            raise ValueError(f"the rule {json.dumps(entry)} is not like {example}")
+        made.append(Rule(entry["source_path"], entry["destination_path"], format_ == "WINDOWS"))
+    return made
 
 
 def translator(given: list[Rule]) -> Callable[[str], str]:

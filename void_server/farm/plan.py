@@ -12,6 +12,7 @@ from ..api.errors import JobFailed, SettingError
 from ..api.files import new_version_folder
 from ..api.shot import Shot
 from ..imaging import sequence
+from ..imaging.colour import ColourSpace
 from ..pipeline import Part
 from ..reason import check_request
 from ..segment import check_prompts
@@ -53,6 +54,7 @@ def plan(shot: Shot, fields: Fields, out: Path, server: str = "", export: Export
 def _looked_at(shot: Shot) -> tuple[int, ...]:
     """The shot's frames, once its files and its prompts are found to be in order."""
     source = open_source(shot)
+    ColourSpace(shot.colorspace, shot.ocio)
     check_prompts(shot, source)
     return source.frames
 

@@ -12,6 +12,7 @@ from types import FrameType
 
 from ..api.client import Client
 from ..api.errors import InputError, JobCancelled, JobError, SequenceError, VoidError
+from ..api.files import write_atomically
 from ..api.job import MANIFEST, JobState, Progress, Report
 from ..api.shot import Shot
 from ..pipeline import Part, run_part
@@ -68,6 +69,7 @@ def run_task(
     OSError; JobCancelled after SIGTERM.
     """
     there = job.stage(stage)
+    failure = _failure(job, stage, task)
     if not 0 <= task < there.tasks:
         raise InputError(f"Stage {stage} has tasks 0 to {there.tasks - 1}, and no {task}.")
     if (job.folder / MANIFEST).is_file():
@@ -80,17 +82,40 @@ def run_task(
         for attempt in range(retries + 1):
             try:
                 shot = job.shot.with_paths(here)
-                if stage == SERVE:
-                    return _served(job, shot, report)
-                return _own(job, stage, task, shot, here, report)
+                served = stage == SERVE
+                warnings = _served(job, shot, report) if served else _own(job, stage, task, shot, here, report)
+                failure.unlink(missing_ok=True)
+                return warnings
             except (VoidError, OSError, MemoryError) as error:
                 wrong = isinstance(error, (InputError, JobCancelled)) and not isinstance(error, late)
                 if wrong or attempt == retries:
+                    _note(failure, error)
                     raise
                 pause = _FIRST_PAUSE * 2**attempt
                 print(f"attempt {attempt + 1} failed: {error}; again in {pause:g} s", flush=True)
                 _wait(pause, report)
     raise AssertionError("the last attempt returns or raises")
+
+
+def _failure(job: FarmJob, stage: str, task: int) -> Path:
+    return Results(job.folder).work / f"failed_{stage}_{task}.txt"
+
+
+def _note(file: Path, error: BaseException) -> None:
+    """Say why a task has failed, for whoever asks how the job stands; the log says more."""
+    if not isinstance(error, JobCancelled):
+        with suppress(OSError):
+            file.parent.mkdir(exist_ok=True)
+            write_atomically(file, str(error))
+
+
+def failures(job: FarmJob) -> dict[str, dict[int, str]]:
+    """Why tasks have failed, by stage and number: of those whose last attempt did."""
+    told: dict[str, dict[int, str]] = {}
+    for stage in job.stages:
+        files = {task: _failure(job, stage.name, task) for task in range(stage.tasks)}
+        told[stage.name] = {task: file.read_text(encoding="utf-8") for task, file in files.items() if file.is_file()}
+    return told
 
 
 def _own(

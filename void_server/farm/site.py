@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..api.errors import SettingError
 from ..api.files import write_atomically
@@ -18,6 +21,12 @@ from .fields import Fields
 from .pathmap import Rule, rules
 
 ENVIRONMENT = "VOID_FARM_SETTINGS"
+
+
+def _own_command() -> tuple[str, ...]:
+    """The command that this is, by its full path: machines of a farm mostly have the same installation."""
+    beside = Path(sys.executable).with_name("void.exe" if os.name == "nt" else "void")
+    return (str(beside) if beside.is_file() else "void",)
 
 
 @dataclass(frozen=True)
@@ -29,7 +38,7 @@ class Site:
     """
 
     engine: str = "local"
-    command: tuple[str, ...] = ("void",)
+    command: tuple[str, ...] = field(default_factory=_own_command)
     nuke: tuple[str, ...] = ()
     nuke_limits: dict[str, int] = field(default_factory=dict)
     fields: Fields = field(default_factory=Fields)
@@ -46,22 +55,62 @@ def load() -> Site:
             raise SettingError(f"The farm settings {file} are not there; correct ${ENVIRONMENT}.")
         return Site()
     try:
-        data = json.loads(file.read_text(encoding="utf-8"))
-        unknown = sorted(set(data) - set(Site.__dataclass_fields__))
-        if unknown:
-            raise ValueError(f"there is no setting {unknown[0]!r}; known are {', '.join(Site.__dataclass_fields__)}")
+        said = _Settings.model_validate_json(file.read_text(encoding="utf-8"))
         return Site(
-            engine=str(data.get("engine", Site.engine)),
-            command=tuple(map(str, data.get("command", Site.command))),
-            nuke=tuple(map(str, data.get("nuke", Site.nuke))),
-            nuke_limits={str(name): int(count) for name, count in data.get("nuke_limits", {}).items()},
-            fields=Fields.from_dict(data.get("fields", {})),
-            path_map=tuple(rules({"path_mapping_rules": data.get("path_map", [])})),
-            environment=tuple(map(str, data.get("environment", Site.environment))),
-            options=dict(data.get("options", {})),
+            engine=said.engine,
+            command=tuple(said.command or Site().command),
+            nuke=tuple(said.nuke),
+            nuke_limits=said.nuke_limits,
+            fields=Fields.from_dict(said.fields),
+            path_map=tuple(rules({"path_mapping_rules": said.path_map})),
+            environment=tuple(said.environment),
+            options=said.options.model_dump(exclude_unset=True),
         )
-    except (OSError, ValueError, KeyError, TypeError, SettingError) as error:
+    except ValidationError as error:
+        raise SettingError(f"The farm settings {file} cannot be used: {_in_words(error)}") from error
+    except (OSError, ValueError, SettingError) as error:
         raise SettingError(f"The farm settings {file} cannot be used: {error}") from error
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class _Slurm(_Strict):
+    options: list[str] = []
+    wckeys: bool = False
+
+
+class _DeadlineCloud(_Strict):
+    farm_id: str = ""
+    queue_id: str = ""
+
+
+class _Options(_Strict):
+    slurm: _Slurm = _Slurm()
+    deadlinecloud: _DeadlineCloud = _DeadlineCloud()
+
+
+class _Settings(_Strict):
+    """The file, as :class:`Site` has it."""
+
+    engine: str = Site.engine
+    command: list[str] = []
+    nuke: list[str] = []
+    nuke_limits: dict[str, int] = {}
+    fields: dict[str, Any] = {}
+    path_map: list[dict[str, str]] = []
+    environment: list[str] = list(Site.environment)
+    options: _Options = _Options()
+
+
+def _in_words(error: ValidationError) -> str:
+    """The first thing that is wrong, by the setting's name."""
+    first = error.errors()[0]
+    name = ".".join(map(str, first["loc"]))
+    if first["type"] == "extra_forbidden":
+        return f"there is no setting {name}; known are {', '.join(_Settings.model_fields)}."
+    return f"{name or 'the file'}: {first['msg']}, not {first['input']!r:.60}."
 
 
 def remembered(script: Path) -> dict[str, Any]:

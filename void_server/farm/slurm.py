@@ -6,22 +6,24 @@ import shlex
 from collections.abc import Mapping, Sequence
 
 from ..api.files import write_atomically
-from .engine import EVERY, MACHINE, Submission, ask, environment, limits, program, task_command
+from .engine import EVERY, MACHINE, Submission, ask, environment, limits, memory_gb, program, task_command, where
 from .job import GPU, FarmJob, Stage
 from .site import Site
 
-# Slurm's priorities are lowered by "nice", which goes to 10,000 for everybody; 50 is where nothing is asked.
+# Everybody may be nicer than usual, which 50 is, and nobody less so.
 _NICE = 100
 
 
 class Slurm:
     """Pool is the partition, group a constraint, department the account, limits are licences."""
 
+    # the memory of a GPU is a matter of partition or constraint there
     expresses = (
         EVERY
-        | MACHINE
+        | (MACHINE - {"gpu_memory_gb"})
         | {
-            *("priority", "pool", "group", "limits", "machine_limit", "suspended", "timeout_minutes"),
+            *("priority", "pool", "group", "gpu_pool", "gpu_group"),
+            *("limits", "machine_limit", "suspended", "timeout_minutes"),
         }
     )
 
@@ -54,6 +56,7 @@ class Slurm:
 def options(job: FarmJob, stage: Stage, site: Site, group: str, after: Sequence[str]) -> list[str]:
     """Sbatch's options for a stage."""
     fields = job.fields
+    pool, group_of_hosts = where(job, stage)
     together = f"%{fields.machine_limit}" if fields.machine_limit else ""
     made = [
         "--parsable",
@@ -62,8 +65,8 @@ def options(job: FarmJob, stage: Stage, site: Site, group: str, after: Sequence[
         f"--array=0-{stage.tasks - 1}{together}",
         f"--output={job.folder / 'logs' / stage.name}_%a.log",
         f"--cpus-per-task={fields.cores}",
-        f"--mem={fields.memory_gb}G",
-        f"--nice={(100 - fields.priority) * _NICE}",
+        f"--mem={memory_gb(job, stage)}G",
+        f"--nice={max(0, 50 - fields.priority) * _NICE}",
         "--export=" + ",".join(["PATH", *environment(site)]),
         # else what depends on a stage that failed would wait for ever
         "--kill-on-invalid-dep=yes",
@@ -71,8 +74,8 @@ def options(job: FarmJob, stage: Stage, site: Site, group: str, after: Sequence[
     ]
     (job.folder / "logs").mkdir(exist_ok=True)
     named = {
-        "partition": fields.pool,
-        "constraint": fields.group,
+        "partition": pool,
+        "constraint": group_of_hosts,
         "account": fields.department,
         "comment": fields.comment,
         # what belongs together, for wranglers' own lists

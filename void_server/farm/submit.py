@@ -76,7 +76,7 @@ def submit(
         group = first if len(made) == 1 else f"{first} and {len(made) - 1} more"
         for job, submission in made:
             hand_over(job, submission, site, engine, group, dry_run=dry_run)
-    except (VoidError, OSError, KeyboardInterrupt):
+    except BaseException:
         for job, submission in made:
             # what this machine has done itself is worth keeping
             if engine != "local":
@@ -116,11 +116,16 @@ def submitted(job: FarmJob) -> tuple[str, dict[str, str]]:
         raise SettingError(f"{job.folder} was not submitted to a farm ({file.name} is not there).") from error
 
 
-def batch(file: Path) -> list[dict[str, str]]:
-    """The rows of a table of shots (CSV with a heading). Raises :class:`SettingError` naming file and line."""
+def batch(file: Path, out: str = "") -> list[dict[str, str]]:
+    """The rows of a table of shots (CSV with a heading, commas or semicolons), with ``out`` where one names none.
+
+    Raises :class:`SettingError` naming file and line.
+    """
     try:
         with open(file, newline="", encoding="utf-8-sig") as lines:
-            rows = list(csv.DictReader(lines))
+            heading = lines.readline()
+            lines.seek(0)
+            rows = list(csv.DictReader(lines, delimiter=";" if ";" in heading else ","))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise SettingError(f"The table {file} cannot be read: {error}") from error
     known = {"plate", "roto", "out", "quadmask", "prompt", "frames", "colorspace", "name", "shot", "show", "comment"}
@@ -128,6 +133,7 @@ def batch(file: Path) -> list[dict[str, str]]:
         wrong = sorted(str(name) for name in row if name not in known)
         if wrong:
             raise SettingError(f"{file}: there is no column {wrong[0]!r}; known are {', '.join(sorted(known))}.")
+        row["out"] = row.get("out") or out
         lacking = [name for name in ("plate", "roto", "out") if not row.get(name)]
         if lacking:
             raise SettingError(f"{file}, line {number}: the {lacking[0]} is not named.")
