@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from void_server import capabilities
 from void_server.api.home import home
 from void_server.service.store import Store
 
@@ -164,3 +165,9 @@ def test_help_loads_nothing_heavy() -> None:
         "print([m for m in ('numpy', 'cv2', 'OpenImageIO', 'torch', 'rich.progress') if m in sys.modules])"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+def test_what_is_missing_comes_with_a_command_that_can_be_run() -> None:
+    hint = capabilities.how_to_install("gemini")
+    assert hint.startswith('pip install "google-genai>=')
+    assert capabilities.how_to_install("nothing") == "install the extra nothing of void-nuke"

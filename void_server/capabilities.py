@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
+from importlib.metadata import PackageNotFoundError, entry_points, requires
 from importlib.util import find_spec
 
 from .quadmask import REASONERS
@@ -26,3 +26,14 @@ def installed(module: str) -> bool:
         return find_spec(module) is not None
     except ModuleNotFoundError:
         return False
+
+
+def how_to_install(extra: str) -> str:
+    """The command that installs what an extra needs, wherever this package itself was installed from."""
+    try:
+        wanted = [line.partition(";") for line in requires("void-nuke") or []]
+    except PackageNotFoundError:
+        wanted = []
+    marks = f'extra == "{extra}"', f"extra == '{extra}'"
+    packages = [f'"{package.strip()}"' for package, _, marker in wanted if marker.strip() in marks]
+    return f"pip install {' '.join(packages)}" if packages else f"install the extra {extra} of void-nuke"

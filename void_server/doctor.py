@@ -18,7 +18,7 @@ from .api.client import Client, default_address
 from .api.errors import ColourError, SettingError, VoidError
 from .api.home import home
 from .api.shot import Settings
-from .capabilities import installed
+from .capabilities import how_to_install, installed
 from .engines.void.weights import BASE, ENVIRONMENT, PASSES, Weights
 from .quadmask import analysts
 from .quadmask.segmentation import checkpoints
@@ -104,7 +104,7 @@ def _state() -> Finding:
 def _extras() -> Iterator[Finding]:
     for extra, (modules, purpose) in _EXTRAS.items():
         missing = [name for name in modules if not installed(name)]
-        remedy = f'for {purpose}: pip install "void-nuke[{extra}]"' if missing else ""
+        remedy = f"for {purpose}: {how_to_install(extra)}" if missing else ""
         yield Finding(
             f"extra {extra}", not missing, f"without {', '.join(missing)}" if missing else "installed", remedy
         )
@@ -177,6 +177,9 @@ def show(findings: list[Finding], as_json: bool) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, show_header=False)
+    for _ in range(4):
+        # names of files are what somebody will look for: never cut
+        table.add_column(overflow="fold")
     for finding in findings:
         mark = "[green]ok[/]" if finding.good else "[red]missing[/]" if finding.needed else "[yellow]-[/]"
         table.add_row(mark, finding.subject, escape(finding.found), f"[dim]{escape(finding.remedy)}[/]")

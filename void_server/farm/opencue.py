@@ -11,7 +11,7 @@ from typing import Any
 
 from ..api.errors import JobFailed, SettingError
 from ..api.files import write_atomically
-from ..capabilities import installed
+from ..capabilities import how_to_install, installed
 from .engine import EVERY, MACHINE, Submission, environment, limits, memory_gb, task_command, where
 from .job import GPU, FarmJob
 from .site import Site
@@ -31,7 +31,7 @@ class OpenCue:
     def submit(self, job: FarmJob, site: Site, group: str, made: Submission, *, dry_run: bool) -> None:
         """See :class:`void_server.farm.engine.FarmEngine`; a dry run writes the job's specification."""
         if not installed("outline"):
-            raise SettingError('OpenCue\'s pyoutline is not installed here: pip install "void-nuke[opencue]"')
+            raise SettingError(f"OpenCue's pyoutline is not installed here: {how_to_install('opencue')}")
         file = job.folder / "opencue.xml"
         launcher = _launcher(job, site)
         write_atomically(file, launcher.serialize(use_pycuerun=False))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from ...api.errors import SettingError
 from ...api.shot import Settings
-from ...capabilities import installed
+from ...capabilities import how_to_install, installed
 from ...imaging.exr import FloatImage
 from ...imaging.window import Window
 from ..cleanplate import CleanPlate
@@ -26,8 +26,7 @@ def check_installed() -> None:
     absent = [name for name in _MODULES if not installed(name)]
     if absent:
         raise SettingError(
-            f"The VOID engine needs {', '.join(absent)}, not installed where the server runs: "
-            'pip install "void-nuke[void]"'
+            f"The VOID engine needs {', '.join(absent)}, not installed where the server runs: {how_to_install('void')}"
         )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from ...api.errors import JobFailed, SettingError
 from ...api.home import home
-from ...capabilities import installed
+from ...capabilities import how_to_install, installed
 from ..analysis import schema
 from ..question import Question
 from . import Reply, privacy
@@ -38,7 +38,7 @@ class Gemini:
         """As the server is set up. Raises :class:`SettingError` where something is missing, or forbidden."""
         privacy.check_cloud("Gemini")
         if not installed("google.genai"):
-            raise SettingError('google-genai is not installed where the server runs: pip install "void-nuke[gemini]"')
+            raise SettingError(f"google-genai is not installed where the server runs: {how_to_install('gemini')}")
         secret = privacy.key(KEYS, home() / "gemini.key", "Gemini")
         chosen = model or os.environ.get(ENVIRONMENT_MODEL) or DEFAULT_MODEL
         return cls(chosen, secret, os.environ.get(ENVIRONMENT_URL) or _PUBLIC)

@@ -9,7 +9,7 @@ from typing import Any
 
 from ...api.errors import JobFailed, SettingError
 from ...api.home import home
-from ...capabilities import installed
+from ...capabilities import how_to_install, installed
 from ..analysis import schema
 from ..question import Question
 from . import Reply, privacy
@@ -46,9 +46,7 @@ class Local:
         if not privacy.in_house(url):
             privacy.check_cloud(privacy.host(url))
         if not installed("openai"):
-            raise SettingError(
-                'The package openai is not installed where the server runs: pip install "void-nuke[local]"'
-            )
+            raise SettingError(f"The package openai is not installed where the server runs: {how_to_install('local')}")
         chosen = model or os.environ.get(ENVIRONMENT_MODEL, "")
         if not chosen:
             raise SettingError(

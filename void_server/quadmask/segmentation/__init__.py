@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...api.errors import SettingError
-from ...capabilities import installed
+from ...capabilities import how_to_install, installed
 from ...imaging.exr import FloatImage
 from . import checkpoints
 from .checkpoints import Checkpoint
@@ -87,7 +87,7 @@ def checkpoint_for(name: str) -> Checkpoint | None:
         return None
     checkpoint = checkpoints.find("" if name in (AUTO, "sam2") else name)
     if not sam2_installed():
-        raise SettingError('SAM 2 is not installed where the server runs: pip install "void-nuke[sam2]".')
+        raise SettingError(f"SAM 2 is not installed where the server runs: {how_to_install('sam2')}")
     return checkpoint
 
 
