@@ -190,10 +190,12 @@ def printer(form: str) -> Report:
     """Prints progress as an engine reads it, when there is something new, and at least every minute."""
     last: tuple[int, str] = (-1, "")
     when = 0.0
+    # engines draw bars; people read logs
+    steps = 20 if form == "plain" else 100
 
     def say(progress: Progress) -> None:
         nonlocal last, when
-        now = int(100 * progress.fraction), progress.stage
+        now = int(steps * progress.fraction), progress.stage
         if now == last and time.monotonic() - when < 60:
             return
         last, when = now, time.monotonic()
