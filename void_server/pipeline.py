@@ -93,7 +93,9 @@ def run_part(
     elif not results.survey.is_file():
         raise JobFailed(f"The quadmask of {folder} is not made yet; run that part first.")
     course = Course(report, (*first_stages(shot), *_STAGES[part]))
-    work = open_work(shot, engines.load(shot.settings), results, course)
+    # only where the model works must be what it needs
+    engine = engines.load(shot.settings) if part is Part.REMOVE else engines.find(shot.settings.engine)
+    work = open_work(shot, engine, results, course)
     if part is Part.REPORT:
         return _end(work, job_id)
     name = f"{part.value}_{number}"

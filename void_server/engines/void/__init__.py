@@ -6,6 +6,7 @@ Nothing heavy is imported until a job needs it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from ...api.errors import SettingError
 from ...api.shot import Settings
@@ -14,10 +15,14 @@ from ...imaging.exr import FloatImage
 from ...imaging.window import Window
 from ..cleanplate import CleanPlate
 from ..clip import Clip
+from .made import Made, made_with
 from .pieces import cut
 
-#: Says of a piece that the model's frames are all there, and on which device they were made.
-DONE = "void_{}.done"
+if TYPE_CHECKING:
+    from .synthesis import Synthesis
+
+# The shares of the preparation that the model, and the clean plate for the detail, usually take.
+_PASSES = 0.9
 _MODULES = ("torch", "diffusers", "transformers", "safetensors", "sentencepiece")
 
 
@@ -47,13 +52,14 @@ class Void:
     def synthesise(
         self, clip: Clip, wanted: Sequence[int], report: Callable[[float], None]
     ) -> Iterator[tuple[int, Window, FloatImage]]:
-        """See :class:`void_server.engines.Engine`."""
+        """See :class:`void_server.engines.Engine`; where all pieces are made, this needs no torch and no weights."""
         region = clip.whole_region
         if region.empty:
             return
-        from .synthesis import Synthesis
-
-        yield from Synthesis(clip, region).frames(wanted, report)
+        made = Made(clip, region)
+        if made.missing:
+            _model_at_work(made).make(made.missing, lambda share: report(_PASSES * share))
+        yield from made.frames(wanted, lambda share: report(_PASSES + (1 - _PASSES) * share))
 
     def prepare(self, clip: Clip, report: Callable[[float], None]) -> None:
         """See :class:`void_server.engines.Engine`; the clean plate, from which the detail comes."""
@@ -66,16 +72,15 @@ class Void:
     def make(self, clip: Clip, piece: int, report: Callable[[float], None]) -> None:
         """See :class:`void_server.engines.Engine`; all that wants the GPU is in here."""
         region = clip.whole_region
-        if not region.empty:
-            from .synthesis import Synthesis
-
-            Synthesis(clip, region).make([piece], report)
+        if not region.empty and piece in (made := Made(clip, region)).missing:
+            _model_at_work(made).make([piece], report)
 
     def provenance(self, clip: Clip) -> dict[str, str]:
-        """See :class:`void_server.engines.Engine`; the device is the one on which the model ran."""
-        from . import weights
+        """See :class:`void_server.engines.Engine`: where the model ran, and the hashes of its weights."""
+        return made_with(clip.kept)
 
-        settings = clip.settings
-        devices = {done.read_text(encoding="utf-8") for done in clip.kept.glob(DONE.format("*"))}
-        device = {"device": "; ".join(sorted(devices))} if devices else {}
-        return {**device, **weights.find(settings.checkpoint).hashes((1, 2) if settings.second_pass else (1,))}
+
+def _model_at_work(made: Made) -> Synthesis:
+    from .synthesis import Synthesis
+
+    return Synthesis(made)

@@ -1,4 +1,4 @@
-"""A shot's way through the model: fitted to it, both passes, and back to full size."""
+"""A shot's way through the model: fitted to it, and both passes."""
 
 from __future__ import annotations
 
@@ -10,24 +10,18 @@ import cv2
 import numpy as np
 import torch
 
-from ...api.files import write_atomically
 from ...imaging.exr import FloatImage
 from ...imaging.framefile import FrameFile
-from ...imaging.window import Window
 from ...quadmask.classes import AFFECTED, KEEP, OVERLAP, REMOVE, Quadmask, nearest
-from ..cleanplate import CleanPlate
-from ..clip import Clip
-from . import DONE, fit, noise
-from .detail import enlarged, restored
+from . import fit, noise
+from .detail import enlarged
+from .made import Made
 from .model import FULL, Model, choose_device, choose_profile, explaining_memory, resident
-from .pieces import STRIDE, cut, faded
+from .pieces import STRIDE
 from .sampling import FIRST, GUIDANCE, SECOND, STEPS, Part, Sampler, conditioning, embed, starting_noise, too_long
 from .vae import decode, encoder_parts, latent_length
 from .weights import find
 from .windows import plan
-
-# The shares of the preparation that a pass, and the clean plate for the detail, usually take.
-_PASSES = 0.9
 
 
 @dataclass(frozen=True)
@@ -51,15 +45,11 @@ class Piece:
 
 
 class Synthesis:
-    """One job on one clip."""
+    """The model at work on the pieces of one clip."""
 
-    def __init__(self, clip: Clip, region: Window) -> None:
-        self._clip = clip
-        self._settings = clip.settings
-        aspect = clip.pixel_aspect
-        self._fit = fit.fit(region, clip.footage.canvas, aspect, self._settings.working_height)
-        self._pieces = cut(len(clip), self._settings.piece_length)
-        self._shape = (*self._fit.size, 3)
+    def __init__(self, made: Made) -> None:
+        self._made, self._clip, self._fit = made, made.clip, made.fit
+        self._settings = made.clip.settings
 
     @cached_property
     def _model(self) -> Model:
@@ -67,22 +57,6 @@ class Synthesis:
         device = choose_device(settings.device)
         profile = choose_profile(settings.memory, device)
         return resident(find(settings.checkpoint), device, profile, settings.compiled)
-
-    def frames(
-        self, wanted: Sequence[int], report: Callable[[float], None]
-    ) -> Iterator[tuple[int, Window, FloatImage]]:
-        """The new frames at full size; see :class:`void_server.engines.Engine`."""
-        self.make(range(len(self._pieces)), lambda share: report(_PASSES * share))
-        crop = self._fit.crop
-        clean = CleanPlate().synthesise(self._clip, wanted, lambda share: report(_PASSES + (1 - _PASSES) * share))
-        for index, window, rgb in clean:
-            plate = self._clip.plate(index, crop)
-            inner = window.intersection(crop)
-            plate[crop.slices(inner)] = rgb[window.slices(inner)]
-            whole = restored(faded(self._pieces, index, self._made), plate)
-            yield index, inner, whole[crop.slices(inner)]
-
-    # -- the model's frames
 
     def make(self, numbers: Sequence[int], report: Callable[[float], None]) -> None:
         """Have the model make the pieces of these ``numbers``; they are kept for whoever goes on with the job."""
@@ -94,25 +68,16 @@ class Synthesis:
             self._make(number, from_here(position))
 
     def _make(self, number: int, report: Callable[[float], None]) -> None:
-        done = self._clip.kept / DONE.format(number)
-        if done.is_file():
-            return
-        piece = Piece(self._pieces[number], self._fit.size)
-        frames = self._file(number)
+        piece, frames = Piece(self._made.pieces[number], self._fit.size), self._made.file(number)
+        passes = (FIRST, SECOND) if self._settings.second_pass else (FIRST,)
         with explaining_memory(self._model):
             if self._settings.second_pass:
-                first = FrameFile(self._clip.scratch / "void_pass1.raw", self._shape, np.float16)
+                first = FrameFile(self._clip.scratch / "void_pass1.raw", self._made.shape, np.float16)
                 self._run(FIRST, piece, first, lambda share: report(0.5 * share))
                 self._run(SECOND, piece, frames, lambda share: report(0.5 + 0.5 * share), first)
             else:
                 self._run(FIRST, piece, frames, report)
-        write_atomically(done, self._model.described)
-
-    def _file(self, number: int) -> FrameFile:
-        return FrameFile(self._clip.kept / f"void_{number}.raw", self._shape, np.float16)
-
-    def _made(self, number: int, index: int) -> FloatImage:
-        return self._file(number)[index].astype(np.float32)
+        self._made.note(number, {"device": self._model.described, **self._model.weights.hashes(passes)})
 
     def _run(
         self,

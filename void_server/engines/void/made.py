@@ -1,0 +1,71 @@
+"""What the model has made of a clip, piece by piece, and how that becomes the shot's frames; needs no model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ...api.files import write_atomically
+from ...imaging.exr import FloatImage
+from ...imaging.framefile import FrameFile
+from ...imaging.window import Window
+from ..cleanplate import CleanPlate
+from ..clip import Clip
+from . import fit
+from .detail import restored
+from .pieces import cut, faded
+
+# Says of a piece that the model's frames are all there, and what they were made with.
+_DONE = "void_{}.json"
+
+
+class Made:
+    """The model's frames of one clip, in ``clip.kept``, where whoever works on the job finds them."""
+
+    def __init__(self, clip: Clip, region: Window) -> None:
+        self.clip = clip
+        self.fit = fit.fit(region, clip.footage.canvas, clip.pixel_aspect, clip.settings.working_height)
+        self.pieces = cut(len(clip), clip.settings.piece_length)
+        #: Of a model's frame, (height, width, 3).
+        self.shape = (*self.fit.size, 3)
+
+    def file(self, number: int) -> FrameFile:
+        """The frames of a piece, display-referred."""
+        return FrameFile(self.clip.kept / f"void_{number}.raw", self.shape, np.float16)
+
+    def _done(self, number: int) -> Path:
+        return self.clip.kept / _DONE.format(number)
+
+    def note(self, number: int, made_with: Mapping[str, str]) -> None:
+        """A piece is there, whole."""
+        write_atomically(self._done(number), json.dumps(dict(made_with)))
+
+    @property
+    def missing(self) -> list[int]:
+        """The numbers of the pieces that are still to be made."""
+        return [number for number in range(len(self.pieces)) if not self._done(number).is_file()]
+
+    def frames(
+        self, wanted: Sequence[int], report: Callable[[float], None]
+    ) -> Iterator[tuple[int, Window, FloatImage]]:
+        """The new frames at full size, once no piece is missing; see :class:`void_server.engines.Engine`."""
+        crop = self.fit.crop
+        for index, window, rgb in CleanPlate().synthesise(self.clip, wanted, report):
+            plate = self.clip.plate(index, crop)
+            inner = window.intersection(crop)
+            plate[crop.slices(inner)] = rgb[window.slices(inner)]
+            whole = restored(faded(self.pieces, index, self._frame), plate)
+            yield index, inner, whole[crop.slices(inner)]
+
+    def _frame(self, number: int, index: int) -> FloatImage:
+        return self.file(number)[index].astype(np.float32)
+
+
+def made_with(kept: Path) -> dict[str, str]:
+    """What all pieces were made with: the devices, and the weights' hashes by their files."""
+    told = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(kept.glob(_DONE.format("*")))]
+    names = sorted({name for one in told for name in one})
+    return {name: "; ".join(sorted({one[name] for one in told if name in one})) for name in names}
