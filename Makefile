@@ -17,7 +17,7 @@ demo: .venv-demo/ready
 	@.venv-demo/bin/void remove demo/sample/plate demo/sample/roto -o demo/result
 
 test: check
-	@OMP_NUM_THREADS=1 .venv/bin/python -m pytest -q -n $(JOBS) --dist loadfile
+	@OMP_NUM_THREADS=1 .venv/bin/python -m pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 check: .venv/ready-$(EXTRAS)
 	@.venv/bin/ruff check .
