@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .engines import Clip
+from .engines import Clip, NewPixels
 from .imaging import exr, grain, sequence
-from .imaging.exr import FloatImage
+from .imaging.grain import Grain, Look
+from .imaging.kept import keep, kept
+from .imaging.parallel import in_order
 from .imaging.window import Window
 from .quadmask import classes
 
 MATTE_CHANNELS = (*classes.CHANNELS, "blend.A")
-#: Grain is measured this far around what is rewritten, and from so many frames.
-_SURROUNDINGS = 64
+#: Grain is measured in so many frames.
 _MEASURED_FRAMES = 5
+_GRAIN = "grain.npz"
 
 
 class Finisher:
@@ -25,7 +26,7 @@ class Finisher:
 
     def __init__(self, clip: Clip, *, grain: bool) -> None:
         self._clip = clip
-        self._with_grain = grain
+        self._grain = _plates_grain(clip) if grain and not clip.whole_region.empty else None
 
     def mattes(self, index: int, window: Window) -> NDArray[np.float16]:
         """The mattes of the four classes and the blend in ``window``, in the order of :data:`MATTE_CHANNELS`."""
@@ -35,29 +36,49 @@ class Finisher:
             blend[window.slices(region)] = self._clip.blend(index, region)
         return np.dstack([classes.mattes(self._clip.codes(index, window)), blend])
 
-    @cached_property
-    def _grain(self) -> grain.Grain:
-        """The plate's grain around what is rewritten, from a few frames spread over the shot."""
-        busy = [index for index in range(len(self._clip)) if not self._clip.region(index).empty]
-        levels = []
-        for index in (busy[position] for position in sequence.spread(len(busy), _MEASURED_FRAMES)):
-            window = self._clip.region(index).grown(_SURROUNDINGS).intersection(self._clip.footage.canvas)
-            levels.append(grain.measure(self._clip.plate(index, window), ~self._clip.rewritten(index, window)).level)
-        return grain.Grain(np.median(levels, axis=0))
-
-    def write_plate(self, index: int, window: Window, rgb: FloatImage, path: Path) -> None:
-        """Write the counterfactual plate of a frame: ``rgb``, display-referred, over the plate by the blend."""
-        footage = self._clip.footage
-        frame = footage.frames[index]
+    def write_plate(self, new: NewPixels, path: Path) -> None:
+        """Write the counterfactual plate of a frame: the new pixels over the plate by the blend."""
+        footage, window = self._clip.footage, new.window
+        source = footage.plate.path(footage.frames[new.index])
         if window.empty:
-            exr.rewrite(footage.plate.path(frame), path, window, rgb, np.zeros((0, 0), bool))
+            exr.rewrite(source, path, window, new.rgb, np.zeros((0, 0), bool))
             return
-        blend = self._clip.blend(index, window)
+        blend = self._clip.blend(new.index, window)
         touched = blend > 0
-        if self._with_grain:
-            rgb = grain.add(rgb, touched, self._grain, (self._clip.seed, index))
-        new = footage.colour.from_linear(footage.curve.to_linear(rgb))
-        plate = exr.read_rgb(footage.plate.path(frame), window)
-        plate = np.where(np.isfinite(plate), plate, new)
-        mixed = plate + (new - plate) * blend[..., None]
-        exr.rewrite(footage.plate.path(frame), path, window, mixed, touched)
+        linear = footage.curve.to_linear(new.rgb)
+        if self._grain is not None:
+            seed = self._clip.seed, new.index
+            linear = grain.add(linear, touched, self._grain, seed, new.grain, footage.survey.maximum)
+        rgb = footage.colour.from_linear(linear)
+        plate = exr.read_rgb(source, window)
+        plate = np.where(np.isfinite(plate), plate, rgb)
+        mixed = plate + (rgb - plate) * blend[..., None]
+        exr.rewrite(source, path, window, mixed, touched)
+
+
+def keep_grain(clip: Clip) -> None:
+    """Measure the plate's grain, for whoever goes on with the job."""
+    if clip.settings.grain and not clip.whole_region.empty:
+        _plates_grain(clip)
+
+
+def _plates_grain(clip: Clip) -> Grain:
+    """The plate's grain, from a few frames spread over the shot; measured once per job."""
+    file = clip.kept / _GRAIN
+    if not file.is_file():
+        busy = [index for index in range(len(clip)) if not clip.region(index).empty]
+        chosen = [busy[position] for position in sequence.spread(len(busy), _MEASURED_FRAMES)]
+        keep(file, **vars(grain.measure(looks for _, looks in in_order(lambda index: _looks(clip, index), chosen))))
+    return Grain.from_arrays(kept(file))
+
+
+def _looks(clip: Clip, index: int) -> tuple[Look, Look | None]:
+    """A frame and the one after it, or before it at the end, around what is rewritten."""
+    canvas = clip.footage.canvas
+    window = clip.region(index).grown(max(canvas.width, canvas.height) // 4).intersection(canvas)
+    other = index + 1 if index + 1 < len(clip) else index - 1
+
+    def look(index: int) -> Look:
+        return Look(clip.footage.read_linear(clip.footage.frames[index], window), ~clip.rewritten(index, window))
+
+    return look(index), look(other) if other >= 0 else None

@@ -10,7 +10,7 @@ import json
 from enum import Enum
 from pathlib import Path
 
-from . import engines, reason, segment
+from . import engines, finish, reason, segment
 from .api.errors import JobFailed
 from .api.files import write_atomically
 from .api.job import Report
@@ -106,6 +106,7 @@ def run_part(
         if not shot.settings.only_quadmask:
             with course.stage(REWRITING):
                 work.engine.prepare(clip, course.at)
+                finish.keep_grain(clip)
     else:
         clip, warnings = work.clip(results.work / name), []
         with course.stage(REWRITING):

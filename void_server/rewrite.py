@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from . import engines, finish
-from .imaging import exr
+from .engines import NewPixels
 from .imaging.parallel import in_order
 from .imaging.window import Window
 from .work import Work
@@ -21,29 +21,30 @@ def rewrite(work: Work, clip: engines.Clip, frames: tuple[int, ...]) -> list[str
     ]
     finisher = finish.Finisher(clip, grain=clip.settings.grain)
 
-    def new_frames() -> Iterator[tuple[int, Window, exr.FloatImage]]:
+    def new_frames() -> Iterator[NewPixels]:
         """The engine's frames, and between them those in which there is nothing to rewrite."""
         rest = iter(wanted)
-        made = work.engine.synthesise(clip, wanted, lambda share: course.at(0.4 * share))
-        for made_index, window, rgb in made:
+        for new in work.engine.synthesise(clip, wanted, lambda share: course.at(0.4 * share)):
             for index in rest:
-                if index == made_index:
-                    yield index, window, rgb
+                if index == new.index:
+                    yield new
                     break
-                yield index, Window(0, 0, 0, 0), np.zeros((0, 0, 3), np.float32)
-        for index in rest:
-            yield index, Window(0, 0, 0, 0), np.zeros((0, 0, 3), np.float32)
+                yield _nothing(index)
+        yield from map(_nothing, rest)
 
-    def write(item: tuple[int, Window, exr.FloatImage]) -> int:
-        index, window, rgb = item
-        frame = work.frames[index]
-        _write_mattes(work, finisher, index)
-        finisher.write_plate(index, window, rgb, results.plate(frame))
+    def write(new: NewPixels) -> int:
+        frame = work.frames[new.index]
+        _write_mattes(work, finisher, new.index)
+        finisher.write_plate(new, results.plate(frame))
         return frame
 
     for done, (_, frame) in enumerate(in_order(write, new_frames())):
         course.at(0.4 + 0.6 * (done + 1) / len(wanted), frame)
     return clip.warnings
+
+
+def _nothing(index: int) -> NewPixels:
+    return NewPixels(index, Window(0, 0, 0, 0), np.zeros((0, 0, 3), np.float32))
 
 
 def write_all_mattes(work: Work) -> None:

@@ -6,6 +6,7 @@ An engine is a class in the entry-point group ``void_server.engines``; see :clas
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import Protocol
 
@@ -16,7 +17,21 @@ from ..imaging.exr import FloatImage
 from ..imaging.window import Window
 from .clip import Clip
 
-__all__ = ["Clip", "Engine", "load"]
+__all__ = ["Clip", "Engine", "NewPixels", "load"]
+
+
+@dataclass(frozen=True)
+class NewPixels:
+    """What an engine makes of one frame: ``rgb`` (height, width, 3), display-referred, of ``window``.
+
+    ``grain`` (height, width) is the share of its grain's variance that they have: 1 for pixels of the plate, 1/n for
+    the mean of n of them, 0 for painted ones. None where that is not known; it is measured then.
+    """
+
+    index: int
+    window: Window
+    rgb: FloatImage
+    grain: FloatImage | None = None
 
 
 class Engine(Protocol):
@@ -44,14 +59,12 @@ class Engine(Protocol):
     def make(self, clip: Clip, piece: int, report: Callable[[float], None]) -> None:
         """Have the model make a piece, and keep it in ``clip.kept``; on a render farm a task of its own."""
 
-    def synthesise(
-        self, clip: Clip, wanted: Sequence[int], report: Callable[[float], None]
-    ) -> Iterator[tuple[int, Window, FloatImage]]:
-        """Yield (index, window, RGB) for each wanted frame index, in order.
+    def synthesise(self, clip: Clip, wanted: Sequence[int], report: Callable[[float], None]) -> Iterator[NewPixels]:
+        """Yield the new pixels of each wanted frame index, in order.
 
-        RGB is (height, width, 3), display-referred, and covers all pixels of the frame whose blend is above 0; frames
-        without any may be left out. The same pixels must come whichever frames are wanted, so that a resumed job is
-        the job. ``report`` takes the share of preparation that is done, before the first frame is yielded.
+        They cover all pixels of the frame whose blend is above 0; frames without any may be left out. The same pixels
+        must come whichever frames are wanted, so that a resumed job is the job. ``report`` takes the share of
+        preparation that is done, before the first frame is yielded.
         """
 
     def provenance(self, clip: Clip) -> dict[str, str]:

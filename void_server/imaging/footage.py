@@ -75,7 +75,11 @@ class Footage:
 
     def read_plate(self, frame: int, window: Window) -> FloatImage:
         """RGB of ``window``, (height, width, 3), display-referred: 0..1 up to the shot's maximum."""
-        return self.curve.to_display(self._read_linear(frame, window)[0])
+        return self.curve.to_display(self.read_linear(frame, window))
+
+    def read_linear(self, frame: int, window: Window) -> FloatImage:
+        """RGB of ``window``, (height, width, 3), scene-linear Rec.709."""
+        return self._read_linear(frame, window)[0]
 
     def read_roto(self, frame: int, window: Window) -> FloatImage:
         """The roto in ``window``, (height, width), 0..1."""

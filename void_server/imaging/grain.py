@@ -1,14 +1,17 @@
-"""Grain: measured in the plate around new pixels, and added to them where they have too little.
+"""Grain: measured in the plate, and given to new pixels that have too little of it.
 
-What varies from pixel to pixel is measured with a filter that is blind to edges and slopes (Immerkær, Fast Noise
-Variance Estimation, 1996), in the flattest blocks, separately for dark and bright ones. New grain is seeded by job and
-frame.
+Grain lives in scene-linear light, as noise whose strength depends on how bright a channel is. It is measured per half
+stop and channel in what differs from one frame to the next, as it stands or along the optical flow, and in what varies
+within the flattest blocks, whichever is least; with its correlation from pixel to pixel and from channel to channel.
+New grain is white noise shaped by that (Galerne et al., Random Phase Textures, 2011) and scaled by brightness (Norkin
+and Birkbeck, Film Grain Synthesis for AV1 Video Codec, 2018).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -16,66 +19,301 @@ from numpy.typing import NDArray
 
 from .exr import FloatImage
 
-_FILTER = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32) / 6
+Mask = NDArray[np.bool_]
+
 _BLOCK = 8
-#: Grain is measured in this many steps of brightness.
-_STEPS = 6
-#: Of all blocks of one brightness, this share is taken to hold no texture.
-_FLAT = 0.25
-#: Film and sensors with a Bayer pattern correlate neighbouring pixels about as much as this blur does.
-_SOFTNESS = 0.55
+#: Below this, scene-linear, grain is taken to depend on brightness linearly; above it, steps are half stops.
+_TOE = 0.02
+_STEPS_PER_STOP = 2
+_STEPS = 40
+_FEWEST_BLOCKS = 12
+#: Of all blocks of one brightness, the quietest share is taken to hold no texture, or no motion.
+_FLAT, _STILL = 0.4, 0.5
+#: Grain is correlated over so many pixels at most.
+_REACH = 3
+#: Relative to brightness, grain of no camera or film grows towards highlights, here from this step on; what seems to
+#: is edges.
+_GROWTH, _MIDDLE_GREY = 1.25, 6
+#: Highlights, from this step on, are small and hard-edged: two ways of measuring must agree on them to this ratio, and
+#: so must the quieter and the louder half of the blocks.
+_AGREEMENT, _WHITE = 1.5, 12
+#: Over so many blocks, what changes alike is taken for light, not for grain.
+_LIGHT = 9
 
 
 @dataclass(frozen=True)
 class Grain:
-    """How much pixels vary, per step of brightness and channel: (steps, 3), display-referred."""
+    """How scene-linear pixels vary.
+
+    ``level`` (steps, 3) is the standard deviation of each channel at each step of its brightness, NaN where that was
+    not measured; ``kernels`` (3, size, size) shape white noise like the grain of each channel, ``mixing`` (3, 3) mixes
+    the channels.
+    """
 
     level: FloatImage
+    kernels: FloatImage
+    mixing: FloatImage
 
-    def at(self, brightness: FloatImage) -> FloatImage:
-        """The level at each pixel's brightness (height, width): (height, width, 3)."""
-        steps = (np.arange(_STEPS) + 0.5) / _STEPS
-        return np.stack([np.interp(brightness, steps, self.level[:, c]) for c in range(3)], axis=-1).astype(np.float32)
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Grain:
+        """The grain that ``vars()`` of another one describes."""
+        return cls(arrays["level"], arrays["kernels"], arrays["mixing"])
+
+    def at(self, rgb: FloatImage) -> FloatImage:
+        """The standard deviation at each pixel of scene-linear ``rgb``, (height, width, 3); 0 where not measured."""
+        steps = np.arange(_STEPS, dtype=np.float32)
+        result = np.zeros_like(rgb)
+        for channel in range(3):
+            known = ~np.isnan(self.level[:, channel])
+            if known.any():
+                position = np.clip(_position(rgb[..., channel]), 0, _STEPS - 1)
+                level = np.interp(position, steps[known], self.level[known, channel])
+                result[..., channel] = np.where(known[np.round(position).astype(int)], level, 0)
+        return result
 
 
-def measure(rgb: FloatImage, where: NDArray[np.bool_]) -> Grain:
-    """The grain of display-referred ``rgb``, (height, width, 3), in the blocks that lie wholly in ``where``."""
-    detail = cv2.filter2D(rgb, -1, _FILTER)
-    rows, columns = (n // _BLOCK for n in where.shape)
+def _position(linear: FloatImage) -> FloatImage:
+    """Brightness in steps: half stops above the toe."""
+    return (_STEPS_PER_STOP * np.log2(1 + np.maximum(linear, 0) / np.float32(_TOE))).astype(np.float32)
+
+
+class Look(NamedTuple):
+    """What grain is measured in: a frame, scene-linear (height, width, 3), and where it shows the scene."""
+
+    rgb: FloatImage
+    shown: Mask
+
+
+class _Residuals(NamedTuple):
+    """What is left of blocks without their content: ``values`` (blocks, size, size, 3), ``brightness`` (blocks, 3)."""
+
+    values: FloatImage
+    brightness: FloatImage
+
+    @property
+    def spread(self) -> FloatImage:
+        """The standard deviation of each block and channel."""
+        return np.asarray(np.sqrt((self.values**2).mean(axis=(1, 2))), np.float32)
+
+    @classmethod
+    def joined(cls, several: list[_Residuals]) -> _Residuals:
+        return cls(*(np.concatenate(arrays) for arrays in zip(*several, strict=True)))
+
+
+def _blocks(image: NDArray[Any]) -> NDArray[Any]:
+    """``image`` as whole blocks, (blocks, size, size, ...)."""
+    rows, columns = (n // _BLOCK for n in image.shape[:2])
+    cut = image[: rows * _BLOCK, : columns * _BLOCK]
+    split = cut.reshape(rows, _BLOCK, columns, _BLOCK, *image.shape[2:]).swapaxes(1, 2)
+    return split.reshape(rows * columns, _BLOCK, _BLOCK, *image.shape[2:])
+
+
+def _without_slopes(blocks: FloatImage) -> FloatImage:
+    """Blocks (blocks, size, size, channels) less the plane that fits each best; noise keeps its variance."""
+    ramp = np.arange(_BLOCK, dtype=np.float32) - (_BLOCK - 1) / 2
+    ramp /= np.sqrt((ramp**2).sum() * _BLOCK)
+    flat = blocks - blocks.mean(axis=(1, 2), keepdims=True)
+    for axis in (ramp[:, None], ramp[None, :]):
+        plane = axis * np.ones((_BLOCK, _BLOCK), np.float32)
+        flat = flat - np.einsum("nyxc,yx->nc", flat, plane)[:, None, None] * plane[..., None]
+    return np.asarray(flat * np.sqrt(_BLOCK**2 / (_BLOCK**2 - 3)), np.float32)
+
+
+def _in_space(look: Look) -> _Residuals:
+    blocks = _blocks(look.rgb)[_blocks(look.shown).all(axis=(1, 2))]
+    return _Residuals(_without_slopes(blocks), blocks.mean(axis=(1, 2)))
+
+
+def _along_time(here: Look, there: Look, *, flow: bool) -> _Residuals:
+    """What differs between two frames, block by block, each where it stands or where the optical flow takes it."""
+    height, width = (n // _BLOCK * _BLOCK for n in here.shown.shape)
+    other, shown, variance = there.rgb[:height, :width], there.shown[:height, :width], np.float32(2)
+    if flow:
+        other, shown, variance = _moved(here, there, height, width)
+    whole = np.asarray(_blocks(here.shown[:height, :width] & shown).all(axis=(1, 2)))
+    ours, theirs = _blocks(here.rgb[:height, :width])[whole], _blocks(other)[whole]
+    difference = theirs - ours
+    mean = difference.mean(axis=(1, 2))
+    # a block that changed as a whole has moved
+    same = (np.abs(mean) <= difference.std(axis=(1, 2))).all(axis=-1)
+    difference -= _light(mean, whole, height // _BLOCK)[:, None, None]
+    scale = np.sqrt(np.broadcast_to(variance, whole.shape)[whole])[:, None, None, None]
+    return _Residuals((difference / scale)[same], ((ours + theirs) / 2)[same].mean(axis=(1, 2)))
+
+
+def _light(mean: FloatImage, whole: Mask, rows: int) -> FloatImage:
+    """How the light has changed around blocks, (blocks, 3), by the means of what differs in each."""
+    grid = np.zeros((len(whole), 4), np.float32)
+    grid[whole] = np.column_stack([mean, np.ones(len(mean), np.float32)])
+    around = cv2.blur(grid.reshape(rows, -1, 4), (_LIGHT, _LIGHT), borderType=cv2.BORDER_CONSTANT).reshape(-1, 4)[whole]
+    return np.asarray(around[:, :3] / np.maximum(around[:, 3:], 1e-6), np.float32)
+
+
+def _moved(here: Look, there: Look, height: int, width: int) -> tuple[FloatImage, Mask, FloatImage]:
+    """The other frame brought over this one, where it is shown there, and for each block the variance of the difference
+    of white noise of variance 1.
+    """
+    estimator = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    flow = estimator.calc(_for_flow(here.rgb), _for_flow(there.rgb), None)[:height, :width]
+    motion = _blocks(flow).mean(axis=(1, 2))
+    per_block = motion.reshape(height // _BLOCK, width // _BLOCK, 2)
+    columns, rows = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+    at = np.stack([columns, rows], axis=-1) + per_block.repeat(_BLOCK, axis=0).repeat(_BLOCK, axis=1)
+    other = cv2.remap(there.rgb, at, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    shown = cv2.remap(there.shown.astype(np.float32), at, None, cv2.INTER_LINEAR, borderValue=0) > 0.999
+    return other, shown, 1 + _kept_by_cubic(motion[:, 0]) * _kept_by_cubic(motion[:, 1])
+
+
+def _for_flow(linear: FloatImage) -> NDArray[np.uint8]:
+    grey = cv2.cvtColor(np.clip(linear, 0, 1), cv2.COLOR_RGB2GRAY)
+    return np.round(255 * np.sqrt(grey)).astype(np.uint8)
+
+
+def _kept_by_cubic(position: FloatImage) -> FloatImage:
+    """The share of its variance that white noise keeps in OpenCV's cubic interpolation, along one axis."""
+    f, a = position - np.floor(position), -0.75
+    near = [((a + 2) * x - (a + 3)) * x * x + 1 for x in (f, 1 - f)]
+    far = [((a * x - 5 * a) * x + 8 * a) * x - 4 * a for x in (1 + f, 2 - f)]
+    return np.asarray(sum(weight**2 for weight in (*near, *far)), np.float32)
+
+
+def _levels(residuals: _Residuals, quiet: float) -> FloatImage:
+    """The level of each step and channel, of the ``quiet`` share of blocks; NaN where too few were seen."""
     level = np.full((_STEPS, 3), np.nan, np.float32)
-    if rows and columns:
-
-        def blocks(image: NDArray[Any]) -> NDArray[Any]:
-            cut = image[: rows * _BLOCK, : columns * _BLOCK]
-            return cut.reshape(rows, _BLOCK, columns, _BLOCK, *image.shape[2:])
-
-        whole = blocks(where).all(axis=(1, 3))
-        spread = np.sqrt((blocks(detail) ** 2).mean(axis=(1, 3)))[whole]
-        brightness = blocks(rgb).mean(axis=(1, 3))[whole].mean(axis=-1)
-        step = np.clip((brightness * _STEPS).astype(int), 0, _STEPS - 1)
-        for number in range(_STEPS):
-            if np.count_nonzero(step == number) >= 8:
-                level[number] = np.quantile(spread[step == number], _FLAT, axis=0)
-    return Grain(_without_gaps(level))
+    spread, step = residuals.spread, np.clip(np.round(_position(residuals.brightness)), 0, _STEPS - 1)
+    for channel in range(3):
+        for number in np.unique(step[:, channel]).astype(int):
+            chosen = spread[step[:, channel] == number, channel]
+            quieter, louder = np.quantile(chosen, (0.25, 0.75))
+            even = number < _WHITE or louder <= _AGREEMENT * quieter
+            if len(chosen) >= _FEWEST_BLOCKS and even:
+                level[number, channel] = np.quantile(chosen, quiet)
+    return level
 
 
-def _without_gaps(level: FloatImage) -> FloatImage:
-    """The levels with those that were not measured taken from their neighbours; 0 where none was."""
-    known = np.flatnonzero(~np.isnan(level[:, 0]))
-    if not len(known):
-        return np.zeros_like(level)
-    steps = np.arange(len(level))
-    return np.stack([np.interp(steps, known, level[known, c]) for c in range(3)], axis=-1).astype(np.float32)
+def _plausible(level: FloatImage) -> FloatImage:
+    """Levels that, relative to brightness, do not grow towards highlights."""
+    brightness = np.float32(_TOE) * np.exp2(np.arange(_STEPS, dtype=np.float32) / _STEPS_PER_STOP)
+    relative = level / brightness[:, None]
+    bright = relative[_MIDDLE_GREY:]
+    relative[_MIDDLE_GREY:] = np.minimum(bright, _GROWTH * np.fmin.accumulate(bright, axis=0))
+    return np.asarray(relative * brightness[:, None], np.float32)
 
 
-def add(rgb: FloatImage, where: NDArray[np.bool_], target: Grain, seed: tuple[int, ...]) -> FloatImage:
-    """Display-referred ``rgb`` with grain added in ``where``, so that it has as much as ``target``."""
-    present = measure(rgb, where)
-    missing = Grain(np.sqrt(np.maximum(target.level**2 - present.level**2, 0)))
-    if not missing.level.any():
+def measure(pairs: Iterable[tuple[Look, Look | None]]) -> Grain:
+    """The grain that some frames of a plate show, each with a neighbour in time where it has one."""
+    pairs = list(pairs)
+    space = _Residuals.joined([_in_space(look) for look, _ in pairs])
+    neighbours = [(here, there) for here, there in pairs if there is not None]
+    if not neighbours:
+        level = _plausible(_least(_levels(space, _FLAT)))
+        return Grain(level, *_correlation(space, level))
+    still, along_flow = (
+        _Residuals.joined([_along_time(*pair, flow=flow) for pair in neighbours]) for flow in (False, True)
+    )
+    level = _plausible(_least(_levels(space, _FLAT), _levels(still, _STILL), _levels(along_flow, _STILL)))
+    # not what was brought over along the flow: it is smoothed, and its correlation not the grain's
+    stands = 2 * np.count_nonzero(_typical(still, level)) > len(still.values)
+    return Grain(level, *_correlation(still if stands else space, level))
+
+
+def _least(*levels: FloatImage) -> FloatImage:
+    """The least of several measurements (steps, 3); NaN for highlights on which no two agree."""
+    ordered = np.sort(np.stack(levels), axis=0)  # NaN comes last
+    agreed = ordered[1] <= _AGREEMENT * ordered[0] if len(ordered) > 1 else np.zeros(ordered.shape[1:], bool)
+    agreed[:_WHITE] = True
+    return np.where(agreed, ordered[0], np.nan)
+
+
+def _expected(residuals: _Residuals, level: FloatImage) -> FloatImage:
+    """The level of each block, (blocks, 3)."""
+    return Grain(level, np.zeros(0, np.float32), np.zeros(0, np.float32)).at(residuals.brightness[:, None])[:, 0]
+
+
+def _typical(residuals: _Residuals, level: FloatImage) -> Mask:
+    """The blocks that are no louder than their level: without texture and motion."""
+    expected = _expected(residuals, level)
+    return np.asarray(((expected > 0) & (residuals.spread < 1.4 * expected)).all(axis=-1))
+
+
+def _correlation(residuals: _Residuals, level: FloatImage) -> tuple[FloatImage, FloatImage]:
+    """Kernels and mixing, from the typical blocks."""
+    typical = _typical(residuals, level)
+    kernels = np.zeros((3, 2 * _REACH + 1, 2 * _REACH + 1), np.float32)
+    kernels[:, _REACH, _REACH] = 1
+    if np.count_nonzero(typical) < _FEWEST_BLOCKS:
+        return kernels, np.eye(3, dtype=np.float32)
+    noise = residuals.values[typical] / _expected(residuals, level)[typical][:, None, None]
+    channels = np.corrcoef(noise.reshape(-1, 3).T) * 0.999 + np.eye(3) * 0.001
+    for channel in range(3):
+        kernels[channel] = _kernel(_autocorrelation(noise[..., channel]))
+    return kernels, np.linalg.cholesky(channels).astype(np.float32)
+
+
+def _autocorrelation(noise: FloatImage) -> FloatImage:
+    """The correlation of noise, (blocks, size, size), with itself moved by up to the reach: (2 reach + 1, same)."""
+    size = 2 * _BLOCK
+    power = np.abs(np.fft.rfft2(noise, (size, size))) ** 2
+    overlap = np.abs(np.fft.rfft2(np.ones((_BLOCK, _BLOCK)), (size, size))) ** 2
+    lags = np.fft.irfft2(power.mean(axis=0)) / np.maximum(np.fft.irfft2(overlap), 0.5)
+    lags = np.fft.fftshift(lags)[_BLOCK - _REACH : _BLOCK + _REACH + 1, _BLOCK - _REACH : _BLOCK + _REACH + 1]
+    return np.asarray(lags / lags[_REACH, _REACH], np.float32)
+
+
+def _kernel(correlation: FloatImage) -> FloatImage:
+    """The kernel, of energy 1, that gives white noise this autocorrelation: the root of its spectrum."""
+    size = 4 * _REACH + 1
+    padded = np.zeros((size, size))
+    padded[: 2 * _REACH + 1, : 2 * _REACH + 1] = correlation
+    spectrum = np.fft.fft2(np.roll(padded, (-_REACH, -_REACH), axis=(0, 1))).real
+    kernel = np.fft.fftshift(np.fft.ifft2(np.sqrt(np.maximum(spectrum, 0))).real)
+    middle = size // 2
+    kernel = kernel[middle - _REACH : middle + _REACH + 1, middle - _REACH : middle + _REACH + 1]
+    return np.asarray(kernel / np.sqrt((kernel**2).sum()), np.float32)
+
+
+def share_of_median(samples: NDArray[np.intp]) -> FloatImage:
+    """The share of its samples' variance that the median of so many has: pi / 2n, 1 for one; 0 where there is none."""
+    share = np.minimum(np.float32(np.pi / 2) / np.maximum(samples, 1), 1)
+    return np.asarray(np.where(samples > 0, share, 0), np.float32)
+
+
+def add(
+    rgb: FloatImage, where: Mask, grain: Grain, seed: tuple[int, ...], carried: FloatImage | None, maximum: float
+) -> FloatImage:
+    """Scene-linear ``rgb``, (height, width, 3), with as much grain in ``where`` as the plate has at its brightness.
+
+    ``carried`` (height, width) is the share of the plate's variance that the pixels have already, None where that is
+    not known: it is measured then. No pixel is lifted above ``maximum`` by its grain.
+    """
+    # at an edge, neither side takes the grain of the other
+    level = np.minimum(grain.at(rgb), grain.at(cv2.GaussianBlur(rgb, (0, 0), 1.5)))
+    level *= where[..., None]
+    if not level.any():
         return rgb
-    noise = np.random.default_rng(seed).standard_normal(rgb.shape, np.float32)
-    noise = cv2.GaussianBlur(noise, (5, 5), _SOFTNESS)
-    noise /= max(float(cv2.filter2D(noise, -1, _FILTER).std()), 1e-6)
-    brightness = cv2.GaussianBlur(rgb.mean(axis=-1), (0, 0), 2)
-    return np.where(where[..., None], rgb + noise * missing.at(brightness), rgb).astype(np.float32)
+    share = _carried(rgb, where, level) if carried is None else carried[..., None]
+    white = np.random.default_rng(seed).standard_normal(rgb.shape, np.float32) @ grain.mixing.T
+    noise = np.dstack([cv2.filter2D(white[..., c], -1, grain.kernels[c]) for c in range(3)])
+    grainy = rgb + noise * level * np.sqrt(1 - np.clip(share, 0, 1))
+    return np.minimum(grainy, np.maximum(rgb, np.float32(maximum)))
+
+
+def _carried(rgb: FloatImage, where: Mask, level: FloatImage) -> FloatImage:
+    """The share of the variance ``level`` squared that ``rgb`` has already, (height, width, 3), by the flattest blocks
+    around each.
+    """
+    height, width = where.shape
+    padding = [(0, -height % _BLOCK), (0, -width % _BLOCK)]
+    rows, columns = (height + padding[0][1]) // _BLOCK, (width + padding[1][1]) // _BLOCK
+    padded = np.pad(rgb, [*padding, (0, 0)], mode="edge")
+    variance = (_without_slopes(_blocks(padded)) ** 2).mean(axis=(1, 2))
+    expected = (_blocks(np.pad(level, [*padding, (0, 0)])) ** 2).mean(axis=(1, 2))
+    inside = _blocks(np.pad(where, padding)).mean(axis=(1, 2)) > 0.75
+    measured = inside[:, None] & (expected > 0)
+    share = np.where(measured, variance / np.maximum(expected, 1e-20), np.inf).reshape(rows, columns, 3)
+    share = cv2.erode(np.minimum(share, 1e6).astype(np.float32), np.ones((3, 3), np.uint8))
+    # where nothing can be measured, there is none
+    share[share >= 1e6] = 0
+    share = cv2.GaussianBlur(np.minimum(share, 1), (3, 3), 0)
+    full = cv2.resize(share, (columns * _BLOCK, rows * _BLOCK), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(full[:height, :width])

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 from ...api.shot import Settings
 from ...imaging.camera import Camera
-from ...imaging.exr import FloatImage
 from ...imaging.kept import keep, kept
-from ...imaging.window import Window
+from .. import NewPixels
 from ..clip import Clip
 from . import exposure, moving, still
 
@@ -51,9 +51,7 @@ class CleanPlate:
         del clip
         return {}
 
-    def synthesise(
-        self, clip: Clip, wanted: Sequence[int], report: Callable[[float], None]
-    ) -> Iterator[tuple[int, Window, FloatImage]]:
+    def synthesise(self, clip: Clip, wanted: Sequence[int], report: Callable[[float], None]) -> Iterator[NewPixels]:
         """See :class:`void_server.engines.Engine`."""
         if clip.whole_region.empty:
             return
@@ -64,6 +62,7 @@ class CleanPlate:
             frames = still.synthesise(clip, found, wanted)
         else:
             frames = moving.synthesise(clip, camera, found, wanted)
-        for index, window, rgb in frames:
+        for frame in frames:
+            index, window = frame.index, frame.window
             border = (clip.blend(index, window) > 0) & ~clip.rewritten(index, window)
-            yield index, window, exposure.match(rgb, clip.plate(index, window), border)
+            yield replace(frame, rgb=exposure.match(frame.rgb, clip.plate(index, window), border))

@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 from ...imaging.camera import Camera, Mask
 from ...imaging.exr import FloatImage
 from ...imaging.footage import Footage
+from ...imaging.grain import share_of_median
 from ...imaging.parallel import in_order
 from ...imaging.paths import Paths
 from ...imaging.sequence import spread
 from ...imaging.temporal import median
 from ...imaging.window import Window
+from .. import NewPixels
 from ..clip import Clip
 from .inpaint import inpaint
 
@@ -31,6 +33,8 @@ _BAND = 256
 #: Farther frames than this are not asked: steps add up.
 _REACH = 150
 _PATHS = "paths.raw"
+#: The share of its variance that white noise keeps in cubic interpolation, on average over all positions.
+_INTERPOLATED = 0.7
 #: The frame to fill what is never seen is chosen among so many.
 _CANDIDATES = 16
 
@@ -118,26 +122,28 @@ class _Background:
         y = (np.arange(window.y, window.bottom, dtype=np.float32) - canvas.y + 0.5) * self._scale - 0.5
         return np.stack(np.meshgrid(x, y), axis=-1)
 
-    def frame(self, index: int) -> tuple[Window, FloatImage]:
-        """The region of frame ``index`` to rewrite, and what lies behind it."""
+    def frame(self, index: int) -> NewPixels:
+        """What lies behind the region of frame ``index`` that is to be rewritten."""
         window = self._clip.region(index)
         if window.empty:
-            return window, np.zeros((0, 0, 3), np.float32)
+            return NewPixels(index, window, np.zeros((0, 0, 3), np.float32))
         small = _small(self._clip.footage, window)
         sources = _sources(self._paths, index, small, self._anchor)
         result = np.zeros((window.height, window.width, 3), np.float32)
+        grain = np.zeros((window.height, window.width), np.float32)
         missing = np.zeros((window.height, window.width), bool)
         for top in range(0, window.height, _BAND):
             band = Window(window.x, window.y + top, window.width, min(_BAND, window.height - top))
             rows = slice(top, top + band.height)
-            result[rows], missing[rows] = self._band(index, window, band, small, sources)
-        return window, inpaint(result, missing)
+            result[rows], grain[rows], missing[rows] = self._band(index, window, band, small, sources)
+        return NewPixels(index, window, inpaint(result, missing), grain)
 
     def _band(
         self, index: int, window: Window, band: Window, small: Window, sources: _Sources
-    ) -> tuple[FloatImage, Mask]:
+    ) -> tuple[FloatImage, FloatImage, Mask]:
+        """The band's new pixels, the share of the plate's grain that they have, and what is still missing."""
         needed = self._clip.blend(index, window)[window.slices(band)] > 0
-        plate = self._clip.plate(index, band)
+        plate, grain = self._clip.plate(index, band), np.zeros(needed.shape, np.float32)
         rows, columns = np.nonzero(needed)
         at = self._positions(band)[rows, columns] - np.array([small.x, small.y], np.float32)
         samples, seen = [], []
@@ -154,6 +160,7 @@ class _Background:
         if samples:
             found = np.any(seen, axis=0)
             plate[rows[found], columns[found]] = median(np.stack(samples), np.stack(seen))[found]
+            grain[rows, columns] = _INTERPOLATED * share_of_median(np.sum(seen, axis=0))
         self.unseen[index] = self.unseen.get(index, 0.0) + np.count_nonzero(~found) / (window.width * window.height)
         anchored = self._in_anchor(index, small, sources, at)
         if anchored is not None:
@@ -163,7 +170,7 @@ class _Background:
             found |= carried
         missing = np.zeros(needed.shape, bool)
         missing[rows[~found], columns[~found]] = True
-        return plate, missing
+        return plate, grain, missing
 
     def _in_anchor(self, index: int, small: Window, sources: _Sources, at: FloatImage) -> FloatImage | None:
         """Where positions ``at`` of the window ``small`` of frame ``index`` lie in the anchor, None where unknown."""
@@ -182,7 +189,7 @@ class _Background:
         if window.empty:
             return values, visible
         at = full[asked] - np.array([window.x, window.y], np.float32)
-        values[asked] = _lookup(self._clip.plate(source, window), at, cv2.INTER_CUBIC)
+        values[asked] = _cubic(self._clip.plate(source, window), at)
         free = ~self._clip.rewritten(source, window)
         inside = (at >= 0).all(axis=1) & (at <= [window.width - 1, window.height - 1]).all(axis=1)
         visible[asked] = (_lookup(free.astype(np.float32), at) > 0.99) & inside
@@ -200,12 +207,27 @@ def _lookup(image: FloatImage, at: FloatImage, interpolation: int = cv2.INTER_LI
     return found.reshape(rows * columns, *image.shape[2:])[: len(at)]
 
 
+def _cubic(image: FloatImage, at: FloatImage) -> FloatImage:
+    """``image`` at (n, 2) positions, between the least and the largest of the four pixels around each.
+
+    Beyond them cubic interpolation rings at hard edges, and the way back from display-referred to a lamp's linear light
+    magnifies that many times.
+    """
+    values = _lookup(image, at, cv2.INTER_CUBIC)
+    corner = np.floor(at)
+    around = np.ones((2, 2), np.uint8)
+    # anchored so that each pixel looks at itself and its right and lower neighbours
+    least = _lookup(cv2.erode(image, around, anchor=(0, 0)), corner, cv2.INTER_NEAREST)
+    largest = _lookup(cv2.dilate(image, around, anchor=(0, 0)), corner, cv2.INTER_NEAREST)
+    return np.clip(values, least, largest)
+
+
 def synthesise(
     clip: Clip, camera: Camera, found: Mapping[str, NDArray[Any]], wanted: Sequence[int]
-) -> Iterator[tuple[int, Window, FloatImage]]:
-    """Yield (index, window, RGB) for each wanted frame that has pixels to rewrite; see the engine."""
+) -> Iterator[NewPixels]:
+    """Yield the new pixels of each wanted frame that has any; see the engine."""
     background = _Background(clip, camera, found)
-    for index, (window, rgb) in in_order(background.frame, wanted):
-        if not window.empty:
-            yield index, window, rgb
+    for _, frame in in_order(background.frame, wanted):
+        if not frame.window.empty:
+            yield frame
     clip.warn_of_unseen(background.unseen)

@@ -13,11 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...imaging.exr import FloatImage
+from ...imaging.grain import share_of_median
 from ...imaging.parallel import in_order
 from ...imaging.temporal import median
 from ...imaging.window import Window
 from ...quadmask import coverage
 from ...quadmask.classes import AFFECTED, OVERLAP
+from .. import NewPixels
 from ..clip import Clip
 from .inpaint import inpaint
 
@@ -50,9 +52,14 @@ def _bands(window: Window, frames: int) -> Iterator[Window]:
         yield Window(window.x, y, window.width, min(rows, window.bottom - y))
 
 
-def _clean(samples: FloatImage, seen: NDArray[np.bool_], affected: NDArray[np.bool_]) -> FloatImage:
-    """The clean pixels, (pixels, 3), of (frames, pixels, 3) samples, where they were seen, and where affected."""
-    everything = median(samples, seen)
+def _clean(
+    samples: FloatImage, seen: NDArray[np.bool_], affected: NDArray[np.bool_]
+) -> tuple[FloatImage, NDArray[np.intp]]:
+    """The clean pixels, (pixels, 3), and of how many samples each is the median.
+
+    Of (frames, pixels, 3) samples, where they were seen, and where affected.
+    """
+    everything, count = median(samples, seen), seen.sum(axis=0)
     before = seen & (np.cumsum(affected, axis=0) == 0)
     touched = affected.any(axis=0) & (before.sum(axis=0) >= _FEWEST_BEFORE)
     if touched.any():
@@ -61,16 +68,26 @@ def _clean(samples: FloatImage, seen: NDArray[np.bool_], affected: NDArray[np.bo
         differs = np.abs(earlier - everything[touched]) > np.maximum(_OTHER_STATE, 3 * np.minimum(noise, 0.02))
         indices = np.flatnonzero(touched)[differs.any(axis=-1)]
         everything[indices] = earlier[differs.any(axis=-1)]
-    return everything
+        count[indices] = before.sum(axis=0)[indices]
+    return everything, count
 
 
-def clean_plate(clip: Clip, window: Window, report: Callable[[float], None]) -> tuple[FloatImage, NDArray[np.bool_]]:
-    """The clean plate in ``window``, (height, width, 3), and which pixels of it no frame ever shows, (height, width).
+class CleanPlate(NamedTuple):
+    """The clean plate of a window: ``rgb`` (height, width, 3), ``unseen``, which pixels of it no frame ever shows, and
+    ``grain``, the share of the plate's grain that it has, both (height, width).
 
-    Pixels that are never rewritten are left at 0 and count as shown.
+    Pixels that are never rewritten are 0, and not unseen.
     """
-    plate = np.zeros((window.height, window.width, 3), np.float32)
-    unseen = np.zeros((window.height, window.width), bool)
+
+    rgb: FloatImage
+    unseen: NDArray[np.bool_]
+    grain: FloatImage
+
+
+def clean_plate(clip: Clip, window: Window, report: Callable[[float], None]) -> CleanPlate:
+    """The clean plate in ``window``."""
+    shape = window.height, window.width
+    plate, grain, unseen = np.zeros((*shape, 3), np.float32), np.zeros(shape, np.float32), np.zeros(shape, bool)
     for band in _bands(window, len(clip)):
         looks = _look_through(clip, band)
         rows, columns = looks.pixels
@@ -78,10 +95,12 @@ def clean_plate(clip: Clip, window: Window, report: Callable[[float], None]) -> 
         # in pieces, as sorting takes several times the memory of the samples
         for piece in np.array_split(np.arange(len(rows)), len(rows) // _PIECE + 1):
             samples, seen, affected = looks.samples[:, piece], looks.seen[:, piece], looks.affected[:, piece]
-            plate[where][rows[piece], columns[piece]] = _clean(samples, seen, affected)
+            pixels, count = _clean(samples, seen, affected)
+            plate[where][rows[piece], columns[piece]] = pixels
+            grain[where][rows[piece], columns[piece]] = share_of_median(count)
             unseen[where][rows[piece], columns[piece]] = ~seen.any(axis=0)
         report((band.bottom - window.y) / window.height)
-    return plate, unseen
+    return CleanPlate(plate, unseen, grain)
 
 
 def _look_through(clip: Clip, band: Window) -> _Looks:
@@ -105,18 +124,17 @@ def _look_through(clip: Clip, band: Window) -> _Looks:
 
 def prepare(clip: Clip, report: Callable[[float], None]) -> dict[str, NDArray[Any]]:
     """What all frames need: the clean plate of the whole region, and what of it was filled as no frame shows it."""
-    plate, unseen = clean_plate(clip, clip.whole_region, report)
-    return {"plate": inpaint(plate, unseen), "unseen": unseen}
+    plate, unseen, grain = clean_plate(clip, clip.whole_region, report)
+    return {"plate": inpaint(plate, unseen), "unseen": unseen, "grain": grain}
 
 
-def synthesise(
-    clip: Clip, found: Mapping[str, NDArray[Any]], wanted: Sequence[int]
-) -> Iterator[tuple[int, Window, FloatImage]]:
-    """Yield (index, window, RGB) for each wanted frame that has pixels to rewrite; see the engine."""
+def synthesise(clip: Clip, found: Mapping[str, NDArray[Any]], wanted: Sequence[int]) -> Iterator[NewPixels]:
+    """Yield the new pixels of each wanted frame that has any; see the engine."""
     plate, unseen, region = found["plate"], found["unseen"], clip.whole_region
     busy = {index: window for index in range(len(clip)) if not (window := clip.region(index)).empty}
     clip.warn_of_unseen({index: float(np.mean(unseen[region.slices(window)])) for index, window in busy.items()})
     for index in wanted:
         window = clip.region(index)
         if not window.empty:
-            yield index, window, plate[region.slices(window)]
+            where = region.slices(window)
+            yield NewPixels(index, window, plate[where], found["grain"][where])

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 from ...api.errors import SettingError
 from ...api.shot import Settings
 from ...capabilities import how_to_install, installed
-from ...imaging.exr import FloatImage
-from ...imaging.window import Window
+from .. import NewPixels
 from ..cleanplate import CleanPlate
 from ..clip import Clip
 from .made import Made, made_with
@@ -49,9 +48,7 @@ class Void:
 
         weights.find(settings.checkpoint).check((1, 2) if settings.second_pass else (1,))
 
-    def synthesise(
-        self, clip: Clip, wanted: Sequence[int], report: Callable[[float], None]
-    ) -> Iterator[tuple[int, Window, FloatImage]]:
+    def synthesise(self, clip: Clip, wanted: Sequence[int], report: Callable[[float], None]) -> Iterator[NewPixels]:
         """See :class:`void_server.engines.Engine`; where all pieces are made, this needs no torch and no weights."""
         region = clip.whole_region
         if region.empty:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import cv2
 import numpy as np
 
@@ -19,14 +21,21 @@ def enlarged(small: FloatImage, width: int, height: int) -> FloatImage:
     return cv2.resize(small, (width, height), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LANCZOS4)
 
 
-def restored(small: FloatImage, clean: FloatImage) -> FloatImage:
+class Restored(NamedTuple):
+    """A frame with its detail, and the ``gain`` of the clean plate in it, both (height, width, 3)."""
+
+    rgb: FloatImage
+    gain: FloatImage
+
+
+def restored(small: FloatImage, clean: FloatImage) -> Restored:
     """The model's frame at the size of ``clean``, which shows the same crop out of the shot's own pixels.
 
     Guided upsampling (He and Sun, Fast Guided Filter, arXiv 1505.00996): around each pixel the model's frame is taken
     for a multiple of the clean plate plus a constant, fitted at the model's size and applied at full size. Where both
     show the same, that is the clean plate; where the model has it darker or of another colour, the clean plate so
     graded. What the fit leaves unexplained is something else that the model shows there, and is enlarged as it is.
-    All display-referred, (h, w, 3).
+    No pixel is darker or brighter than all that both show around it. All display-referred, (h, w, 3).
     """
     height, width = clean.shape[:2]
     seen = cv2.resize(clean, (small.shape[1], small.shape[0]), interpolation=cv2.INTER_AREA)
@@ -34,8 +43,20 @@ def restored(small: FloatImage, clean: FloatImage) -> FloatImage:
     gain = (_around(small * seen) - mean * mean_seen) / (_around(seen * seen) - mean_seen**2 + _FLAT)
     offset = mean - gain * mean_seen
     unexplained = small - (gain * seen + offset)
-    graded = enlarged_smoothly(gain, width, height) * clean + enlarged_smoothly(offset, width, height)
-    return (graded + enlarged(unexplained, width, height)).astype(np.float32)
+    gain = enlarged_smoothly(gain, width, height)
+    graded = gain * clean + enlarged_smoothly(offset, width, height)
+    whole = graded + enlarged(unexplained, width, height)
+    return Restored(np.clip(whole, *_limits(small, clean)).astype(np.float32), gain)
+
+
+def _limits(small: FloatImage, clean: FloatImage) -> tuple[FloatImage, FloatImage]:
+    """The least and the largest value that model and clean plate show within a pixel of the model's of each pixel."""
+    height, width = clean.shape[:2]
+    reach = 2 * -(-height // small.shape[0]) + 1
+    window, around = np.ones((reach, reach), np.uint8), np.ones((3, 3), np.uint8)
+    least = np.minimum(cv2.erode(clean, window), enlarged_smoothly(cv2.erode(small, around), width, height))
+    largest = np.maximum(cv2.dilate(clean, window), enlarged_smoothly(cv2.dilate(small, around), width, height))
+    return least, largest
 
 
 def _around(image: FloatImage) -> FloatImage:

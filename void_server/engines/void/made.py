@@ -12,6 +12,7 @@ from ...api.files import write_atomically
 from ...imaging.exr import FloatImage
 from ...imaging.framefile import FrameFile
 from ...imaging.window import Window
+from .. import NewPixels
 from ..cleanplate import CleanPlate
 from ..clip import Clip
 from . import fit
@@ -48,17 +49,19 @@ class Made:
         """The numbers of the pieces that are still to be made."""
         return [number for number in range(len(self.pieces)) if not self._done(number).is_file()]
 
-    def frames(
-        self, wanted: Sequence[int], report: Callable[[float], None]
-    ) -> Iterator[tuple[int, Window, FloatImage]]:
+    def frames(self, wanted: Sequence[int], report: Callable[[float], None]) -> Iterator[NewPixels]:
         """The new frames at full size, once no piece is missing; see :class:`void_server.engines.Engine`."""
         crop = self.fit.crop
-        for index, window, rgb in CleanPlate().synthesise(self.clip, wanted, report):
+        for clean in CleanPlate().synthesise(self.clip, wanted, report):
+            index, window, grain = clean.index, clean.window, clean.grain
             plate = self.clip.plate(index, crop)
             inner = window.intersection(crop)
-            plate[crop.slices(inner)] = rgb[window.slices(inner)]
-            whole = restored(faded(self.pieces, index, self._frame), plate)
-            yield index, inner, whole[crop.slices(inner)]
+            plate[crop.slices(inner)] = clean.rgb[window.slices(inner)]
+            whole, gain = restored(faded(self.pieces, index, self._frame), plate)
+            if grain is not None:
+                # the clean plate's detail comes with its grain
+                grain = grain[window.slices(inner)] * (gain[crop.slices(inner)] ** 2).mean(axis=-1)
+            yield NewPixels(index, inner, whole[crop.slices(inner)], grain)
 
     def _frame(self, number: int, index: int) -> FloatImage:
         return self.file(number)[index].astype(np.float32)
