@@ -1,11 +1,17 @@
 """How good is the result? Runs the main job on shots with ground truth and prints a table, baselines beside it.
 
     python benchmarks/scenes.py FOLDER [--sample] [--only NAME]
+    python benchmarks/scenes.py --grain [--only NAME]
 
 FOLDER holds shots with plate/, roto/, truth/ and change/ (as `void sample` writes them). With --sample the shots of
 `void sample` are written to a temporary folder and measured too. Every shot is done twice, without added grain: with
 the quadmask that the ground truth gives, which judges the engine, and with its own reasoner. The baselines get the
 ground truth's region: Telea's inpainting frame by frame, and a per-pixel temporal median of what is not masked.
+
+With --grain, the shots of `void sample` are done with default settings, and the grain of the new pixels is compared
+with the truth's, by brightness: its deviation, its correlation with the pixel beside it (both as ratios, 1 is right),
+and the result's maximum over the plate's. Grain is what departs from the same shot on a perfect sensor. The baseline, in
+the same run, is the job without added grain.
 
 Figures are taken display-referred inside the truly changed region (roto and change together), except `kept`: the share
 of pixels outside that region, grown by 8, that are the plate's bit for bit.
@@ -19,10 +25,12 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from void_server import pipeline
 from void_server.api.shot import Settings, Shot
@@ -74,9 +82,9 @@ def peak_memory() -> float:
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
-def job(folder: Path, out: Path, quadmask: str | None) -> tuple[float, float]:
+def job(folder: Path, out: Path, quadmask: str | None, grain: bool = False) -> tuple[float, float]:
     """Run the job; seconds, and the peak of memory in MB."""
-    shot = Shot(str(folder / "plate"), str(folder / "roto"), quadmask=quadmask, settings=Settings(grain=False))
+    shot = Shot(str(folder / "plate"), str(folder / "roto"), quadmask=quadmask, settings=Settings(grain=grain))
     out.mkdir(parents=True)
     begin = time.perf_counter()
     pipeline.run("benchmark", shot, out, lambda _: None)
@@ -169,6 +177,62 @@ def rows(folder: Path) -> Iterator[tuple[str, dict[str, float]]]:
             yield name, {**measured(truth, out), "s/frame": seconds / len(truth.frames), "MB": memory}
 
 
+_BANDS = (0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 1.0, 4.0, 1e4)
+#: A band with fewer new pixels than this says nothing.
+_FEWEST = 500
+
+
+def fine(image: FloatImage) -> FloatImage:
+    """What varies from pixel to pixel: not what was restored a little too dark."""
+    return image - cv2.blur(image, (9, 9))
+
+
+def beside(grain: FloatImage, where: NDArray[np.bool_]) -> float:
+    """The correlation of grain with the pixel to its right."""
+    both = where[:, 1:] & where[:, :-1]
+    return float(np.corrcoef(grain[:, 1:][both], grain[:, :-1][both])[0, 1])
+
+
+def grain_rows(scene: str) -> Iterator[tuple[str, str]]:
+    """For each band of brightness a line of figures: job with grain, and without."""
+    with tempfile.TemporaryDirectory() as temporary:
+        shot, perfect = Path(temporary) / "shot", Path(temporary) / "perfect"
+        frames = range(1001, 1021)
+        write_sample(shot, scene, (640, 360), frames)
+        write_sample(perfect, scene, (640, 360), frames, grain=False)
+        results = {}
+        for name, grain in (("grain", True), ("no grain", False)):
+            job(shot, Path(temporary) / name, None, grain)
+            results[name] = pipeline.Results(Path(temporary) / name)
+        figures: dict[tuple[float, str], list[list[float]]] = {}
+        brightest = {"plate": 0.0, "grain": 0.0, "no grain": 0.0}
+        for frame in frames:
+            plate, truth = (exr.read_rgb(shot / name / f"{name}.{frame}.exr") for name in ("plate", "truth"))
+            clean = exr.read_rgb(perfect / f"truth/truth.{frame}.exr")
+            mattes = results["grain"].mattes(frame)
+            new = exr.read_channels(mattes, ["blend.A"], exr.windows(mattes)[0])[..., 0] == 1
+            images = {name: exr.read_rgb(result.plate(frame)) for name, result in results.items()}
+            for name, image in {"plate": plate, **images}.items():
+                brightest[name] = max(brightest[name], float(image.max()))
+            for low, high in pairwise(_BANDS):
+                for channel in range(3):
+                    band = new & (clean[..., channel] >= low) & (clean[..., channel] < high)
+                    if np.count_nonzero(band) < _FEWEST:
+                        continue
+                    true = fine(truth - clean)[..., channel]
+                    for name, image in images.items():
+                        mine = fine(image - clean)[..., channel]
+                        ratio = mine[band].std() / true[band].std()
+                        correlation = (1 + beside(mine, band)) / (1 + beside(true, band))
+                        figures.setdefault((low, name), []).append([float(ratio), correlation])
+        for low, high in pairwise(_BANDS):
+            if (low, "grain") in figures:
+                cells = (np.mean(figures[low, name], axis=0) for name in results)
+                yield f"{low:g} to {high:g}", "  ".join(f"{ratio:9.2f} {along:11.2f}" for ratio, along in cells)
+        over = (brightest[name] / brightest["plate"] for name in results)
+        yield "maximum / plate's", "  ".join(f"{ratio:9.2f} {'':>11}" for ratio in over)
+
+
 _COLUMNS = {
     "psnr": "6.2f",
     "ssim": "6.4f",
@@ -184,8 +248,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, nargs="?")
     parser.add_argument("--sample", action="store_true")
+    parser.add_argument("--grain", action="store_true")
     parser.add_argument("--only", default="")
     arguments = parser.parse_args()
+    if arguments.grain:
+        print(f"{'':<28}   {'with grain':>21}  {'--no-grain':>21}")
+        print(f"{'shot':<10} {'brightness':<17}   {'deviation correlation  ' * 2}", flush=True)
+        for scene in SCENES:
+            for band, cells in grain_rows(scene) if arguments.only in scene else ():
+                print(f"{scene:<10} {band:<17}   {cells}", flush=True)
+        return
     with tempfile.TemporaryDirectory() as temporary:
         folders = sorted(p.parent for p in arguments.folder.glob("*/meta.json")) if arguments.folder else []
         if arguments.sample:

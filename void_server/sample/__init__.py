@@ -84,8 +84,8 @@ class Frames:
 class Film:
     """Makes the frames of a scene at one size, at any ``moment`` from 0, the shot's begin, to 1, its end."""
 
-    def __init__(self, scene: Scene, width: int, height: int) -> None:
-        self._scene, self._width, self._height = scene, width, height
+    def __init__(self, scene: Scene, width: int, height: int, *, grain: bool = True) -> None:
+        self._scene, self._width, self._height, self._with_grain = scene, width, height, grain
         rng = np.random.default_rng(_SEED)
         self._margin = 4 + math.ceil(height * (scene.pan * _NEARER + scene.shake) / 2)
         self._set = stage.paint(height, width + 2 * self._margin, rng)
@@ -158,6 +158,8 @@ class Film:
         level = cv2.transform(plate + truth, np.full((1, 3), 1 / 6, np.float32)) + _FLOOR
         red, green, blue = cv2.split(cv2.absdiff(plate, truth))
         change = (cv2.max(red, cv2.max(green, blue)) > _VISIBLE * level) & (roto < 0.5)
+        if not self._with_grain:
+            return Frames(plate, truth, roto, change.astype(np.float32))
         y, x = np.random.default_rng((_SEED, number & 0xFFFFFFFF)).integers(0, 64, 2)
         grain = self._grain[y : y + height, x : x + width]
         return Frames(_grainy(plate, grain), _grainy(truth, grain), roto, change.astype(np.float32))
@@ -176,12 +178,14 @@ def write_sample(
     scene: str = "walkby",
     size: tuple[int, int] = (1280, 720),
     frames: Sequence[int] = range(1001, 1041),
+    *,
+    grain: bool = True,
 ) -> None:
     """Write plate/, roto/, truth/ and change/ EXR sequences of a sample shot into the folder ``out``.
 
     Half, scene-linear Rec.709; roto in A; change in Y, 1 where plate and truth differ visibly outside the object; and
-    meta.json, which says what happens. Raises :class:`SettingError` where the scene is not known, the size too small,
-    or ``out`` holds something already.
+    meta.json, which says what happens. Without ``grain`` it is the same shot on a perfect sensor. Raises
+    :class:`SettingError` where the scene is not known, the size too small, or ``out`` holds something already.
     """
     if scene not in SCENES:
         raise SettingError(f"There is no scene {scene!r}; there are {', '.join(SCENES)}.")
@@ -190,7 +194,7 @@ def write_sample(
         raise SettingError(f"Size {width}x{height} is too small; take {_SMALLEST[0]}x{_SMALLEST[1]} or more.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise SettingError(f"{out} holds something already; name another folder.")
-    film = Film(SCENES[scene], width, height)
+    film = Film(SCENES[scene], width, height, grain=grain)
     moments = {frame: index / max(len(frames) - 1, 1) for index, frame in enumerate(frames)}
 
     def write(frame: int) -> None:
