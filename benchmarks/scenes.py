@@ -10,8 +10,8 @@ ground truth's region: Telea's inpainting frame by frame, and a per-pixel tempor
 
 With --grain, the shots of `void sample` are done with default settings, and the grain of the new pixels is compared
 with the truth's, by brightness: its deviation, its correlation with the pixel beside it (both as ratios, 1 is right),
-and the result's maximum over the plate's. Grain is what departs from the same shot on a perfect sensor. The baseline, in
-the same run, is the job without added grain.
+and the result's maximum over the plate's. Grain is what departs from the same shot on a perfect sensor. The baseline,
+in the same run, is the job without added grain.
 
 Figures are taken display-referred inside the truly changed region (roto and change together), except `kept`: the share
 of pixels outside that region, grown by 8, that are the plate's bit for bit.
