@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
+from void_server import pipeline
 from void_server.api.errors import InputError
+from void_server.api.shot import Settings, Shot
+from void_server.finish import MATTE_CHANNELS
 from void_server.imaging import exr
 from void_server.imaging.window import Window
 from void_server.quadmask import classes
@@ -119,15 +124,106 @@ def test_a_matte_of_other_frames_is_refused(quadmask: Path, tmp_path: Path) -> N
 
 
 def test_the_command_puts_the_new_version_beside_the_old(quadmask: Path) -> None:
-    void = [sys.executable, "-c", "from void_server.cli import main; main()"]
-    done = subprocess.run(
-        [*void, "edit", str(quadmask), "--grid", "r0c0=keep"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = void_edit(quadmask, "--grid", "r0c0=keep")
     assert done.returncode == 0, done.stderr
     assert f"{quadmask.parents[1] / 'v002' / 'quadmask'}  (0 frames changed)" in done.stdout
+
+
+# -- what is to be looked at
+
+
+VOID = (sys.executable, "-c", "from void_server.cli import main; main()")
+
+
+def void_edit(*words: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*VOID, "edit", *map(str, words)], capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def job(shot: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The output folder of a finished job that made a quadmask."""
+    out = tmp_path_factory.mktemp("job")
+    settings = Settings(only_quadmask=True, reasoner="none", feather=3.0)
+    pipeline.run("0123456789ab", Shot(str(shot / "plate"), str(shot / "roto"), settings=settings), out / "v001", str)
+    return out
+
+
+def test_a_corrected_quadmask_has_mattes_and_a_contact_sheet(shot: Path, job: Path) -> None:
+    done = void_edit(job / "v001/quadmask", "--grid", "1003:r1c3=affected", "--why", "the <lamp>")
+    assert done.returncode == 0, done.stderr
+    folder = job / "v002"
+    assert str(folder / "report" / "contact_sheet.png") in done.stdout
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "history.jsonl",
+        "job.json",
+        "mattes",
+        "quadmask",
+        "report",
+    ]
+    window = Window(0, 0, 192, 108)
+    cell = Grid(window).cell(1, 3)
+    for frame in range(1001, 1013):
+        codes = classes.read(folder / f"quadmask/void_quadmask.{frame}.exr", window)
+        mattes = exr.read_channels(folder / f"mattes/void_mattes.{frame}.exr", MATTE_CHANNELS, window)
+        assert np.array_equal(classes.mattes(codes), mattes[..., :4])
+        # the blend is that of the job's own roto and feather
+        before = exr.read_channels(job / f"v001/mattes/void_mattes.{frame}.exr", ["blend.A"], window)[..., 0]
+        blend, inside = mattes[..., 4], np.zeros((108, 192), bool)
+        inside[window.slices(cell.grown(6))] = frame == 1003
+        assert np.array_equal(blend[~inside], before[~inside])
+        assert (blend[window.slices(cell)] == 1).all() == (frame == 1003)
+    sheet = cv2.imread(str(folder / "report/contact_sheet.png"))
+    assert sheet.shape[0] > 2 * 108
+    page = (folder / "report/report.html").read_text()
+    assert "1003:r1c3=affected" in page
+    assert "the &lt;lamp&gt;" in page
+    manifest = json.loads((folder / "job.json").read_text())
+    assert manifest["shot"]["plate"] == str(shot / "plate")
+    assert [edit["grid"] for edit in manifest["edits"]] == [["1003:r1c3=affected"]]
+
+
+def test_a_correction_of_a_correction_has_them_too(job: Path, tmp_path: Path) -> None:
+    first, second = tmp_path / "one", tmp_path / "two"
+    assert void_edit(job / "v001/quadmask", "--grid", "r0c0=affected", "-o", first).returncode == 0
+    done = void_edit(first / "v001/quadmask", "--grid", "r0c1=affected", "-o", second)
+    assert done.returncode == 0, done.stderr
+    assert (second / "v001/mattes/void_mattes.1012.exr").is_file()
+    page = (second / "v001/report/report.html").read_text()
+    assert "r0c0=affected" in page
+    assert "r0c1=affected" in page
+
+
+def test_a_quadmask_of_no_job_is_corrected_and_what_is_missing_is_said(quadmask: Path) -> None:
+    done = void_edit(quadmask, "--grid", "r0c0=affected")
+    assert done.returncode == 0, done.stderr
+    assert "No mattes and no contact sheet, as there is no job.json in" in done.stderr
+    assert "give --plate and --roto" in done.stderr
+    assert sorted(path.name for path in (quadmask.parents[1] / "v002").iterdir()) == ["history.jsonl", "quadmask"]
+
+
+def test_a_quadmask_of_no_job_takes_a_plate_and_a_roto(shot: Path, job: Path, tmp_path: Path) -> None:
+    painted = Path(shutil.copytree(job / "v001/quadmask", tmp_path / "painted/quadmask"))
+    files = ("--plate", shot / "plate", "--roto", shot / "roto")
+    done = void_edit(painted, "--grid", "r0c0=affected", "-o", tmp_path / "out", *files)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out/v001/report/contact_sheet.png").is_file()
+    assert (tmp_path / "out/v001/mattes/void_mattes.1001.exr").is_file()
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (("--plate", "/nowhere/p.%04d.exr", "--roto", "/nowhere/r.%04d.exr"), "folder /nowhere of the plate does not"),
+        (("--plate", "/nowhere/p.%04d.exr"), "The roto is missing; give both"),
+    ],
+)
+def test_a_plate_that_is_not_there_burns_no_version(
+    job: Path, tmp_path: Path, files: tuple[str, ...], message: str
+) -> None:
+    done = void_edit(job / "v001/quadmask", "--grid", "r0c0=affected", "-o", tmp_path / "out", *files)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert not (tmp_path / "out").exists()
 
 
 # -- the grid

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import html
 import itertools
 import json
+import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -19,6 +21,8 @@ from void_server.api.errors import ImageError, InputError, JobCancelled, Sequenc
 from void_server.api.job import Progress
 from void_server.api.shot import Settings, Shot
 from void_server.course import all_stages
+from void_server.engines import Clip, NewPixels
+from void_server.engines.cleanplate import CleanPlate
 from void_server.finish import MATTE_CHANNELS
 from void_server.imaging import exr, sequence
 from void_server.imaging.colour import Curve
@@ -223,6 +227,132 @@ def test_movies(shot: Path, tmp_path: Path) -> None:
     decoded = exr.read_rgb(results.plate(3))
     corner = np.s_[:20, 100:]
     assert np.allclose(decoded[corner], np.clip(original[corner], 0, 1), atol=0.02)
+
+
+# -- what is brighter than the plate
+
+
+@pytest.fixture
+def firefly(monkeypatch: pytest.MonkeyPatch) -> int:
+    """An engine at fault: in one frame a pixel far too bright, and in all one that is as bright as the plate."""
+    synthesise = CleanPlate.synthesise
+
+    def faulty(
+        self: CleanPlate, clip: Clip, wanted: Sequence[int], report: Callable[[float], None]
+    ) -> Iterator[NewPixels]:
+        for new in synthesise(self, clip, wanted, report):
+            row, column = np.argwhere(clip.rewritten(new.index, new.window))[0]
+            new.rgb[row + 2, column] = 1.0
+            if new.index == 5:
+                new.rgb[row, column] = clip.footage.curve.to_display(np.full(3, 90.0, np.float32))
+            yield new
+
+    monkeypatch.setattr(CleanPlate, "synthesise", faulty)
+    return 1006
+
+
+def says_where(warnings: Sequence[str], results: pipeline.Results, frame: int) -> None:
+    found = [text for text in warnings if "brighter than anything in the plate" in text]
+    assert len(found) == 1
+    match = re.search(r"in frame (\d+): ([\d.]+) at (\d+),(\d+) from the top left, .* maximum is (\d+)", found[0])
+    assert match
+    assert int(match[1]) == frame
+    written = exr.read_rgb(results.plate(frame))
+    assert float(match[2]) == pytest.approx(written[int(match[4]), int(match[3])].max(), rel=0.01)
+    assert float(match[2]) == pytest.approx(90, rel=0.01)
+    assert int(match[5]) == 12
+    manifest = json.loads((results.folder / "job.json").read_text())
+    assert manifest["warnings"] == list(warnings)
+    (told,) = manifest["colour"]["overshoots"]
+    assert (told["frame"], told["value"]) == (frame, pytest.approx(90, rel=0.01))
+    assert found[0] in html.unescape((results.folder / "report/report.html").read_text())
+
+
+def test_a_result_brighter_than_the_plate_is_a_warning(shot: Path, firefly: int, tmp_path: Path) -> None:
+    results, warnings = run(shot_of(shot, settings=Settings(grain=False)), tmp_path / "v001")
+    says_where(warnings, results, firefly)
+
+
+def test_the_warning_is_there_also_when_the_job_was_stopped_after_that_frame(
+    shot: Path, firefly: int, tmp_path: Path
+) -> None:
+    def stop(progress: Progress) -> None:
+        if progress.stage == "Rewriting" and progress.frame == firefly:
+            raise JobCancelled("stopped")
+
+    asked = shot_of(shot, settings=Settings(grain=False))
+    with pytest.raises(JobCancelled):
+        run(asked, tmp_path / "v001", stop)
+    results = pipeline.Results(tmp_path / "v001")
+    assert results.plate(firefly).is_file()
+    says_where(run(asked, results.folder)[1], results, firefly)
+
+
+def test_the_warning_comes_from_any_part_of_a_farm_job(shot: Path, firefly: int, tmp_path: Path) -> None:
+    asked = shot_of(shot, settings=Settings(grain=False))
+    results = pipeline.Results(tmp_path)
+    frames = frames_of(shot)
+
+    def part(kind: pipeline.Part, number: int = 0, some: tuple[int, ...] = ()) -> tuple[str, ...]:
+        return pipeline.run_part(kind, "0123456789ab", asked, tmp_path, ignore, number, some)
+
+    part(pipeline.Part.QUADMASK)
+    part(pipeline.Part.FINISH, 0, frames[:4])
+    part(pipeline.Part.FINISH, 1, frames[4:])
+    says_where(part(pipeline.Part.REPORT), results, firefly)
+
+
+def test_a_lamp_behind_the_object_is_no_overshoot(shot: Path, tmp_path: Path) -> None:
+    """What is uncovered may be brighter than the rest of its frame, as other frames show it."""
+    folder = copied(shot, tmp_path)
+    window = Window(0, 0, 192, 108)
+    rotos = {f: exr.read_matte(folder / f"roto/roto.{f}.exr", window) > 0 for f in frames_of(folder)}
+    # the only lamp, small and in the figure's way
+    row, column = np.median(np.argwhere(rotos[1006]), axis=0).astype(int)
+    lamp = np.zeros((108, 192), bool)
+    lamp[row - 1 : row + 2, column - 1 : column + 2] = True
+    hidden = []
+    for frame, roto in rotos.items():
+        path = folder / f"plate/plate.{frame}.exr"
+        pixels = np.clip(exr.read_rgb(path), 0, 0.8)
+        pixels[lamp & ~roto] = 12.0
+        hidden += [frame] if pixels.max() < 1 else []
+        exr.write(path, pixels.astype(np.float16), exr.RGB)
+    assert hidden
+    codes = write_given(folder, tmp_path / "given")
+    asked = shot_of(folder, quadmask=str(codes), settings=Settings(grain=False))
+    results, warnings = run(asked, tmp_path / "v001")
+    assert all(exr.read_rgb(results.plate(frame)).max() > 10 for frame in hidden)
+    assert not any("brighter" in text for text in warnings)
+
+
+def sheet_of(results: pipeline.Results) -> np.ndarray:
+    return cv2.imread(str(results.folder / "report/contact_sheet.png"))
+
+
+def test_the_underexposed_rows_show_the_frame_with_the_brightest_fault(
+    shot: Path, done: pipeline.Results, firefly: int, tmp_path: Path
+) -> None:
+    results, _ = run(shot_of(shot, settings=Settings(grain=False)), tmp_path / "v001")
+    good, faulty = sheet_of(done), sheet_of(results)
+    assert firefly - 1001 not in sequence.spread(12, 6)
+    assert faulty.shape[1] - good.shape[1] == (good.shape[1] - 190) // 6
+    left = 190 + 3 * (faulty.shape[1] - 190) // 7
+    rows = faulty[-48 - 2 * (108 + 10) : -48, left : left + 192]
+    plate, result = rows[:108], rows[118 : 118 + 108]
+    assert (result == 255).any()
+    assert not (plate == 255).any()
+
+
+def test_only_pictures_with_highlights_are_shown_underexposed_too(
+    shot: Path, done: pipeline.Results, tmp_path: Path
+) -> None:
+    folder = copied(shot, tmp_path)
+    for frame in frames_of(folder):
+        path = folder / f"plate/plate.{frame}.exr"
+        exr.write(path, np.clip(exr.read_rgb(path), 0, 0.9).astype(np.float16), exr.RGB)
+    results, _ = run(shot_of(folder, settings=Settings(grain=False)), tmp_path / "v001")
+    assert sheet_of(done).shape[0] - sheet_of(results).shape[0] == 2 * (108 + 10)
 
 
 def copied(shot: Path, tmp_path: Path) -> Path:

@@ -169,6 +169,20 @@ def test_points_count_from_the_format_whatever_the_overscan(plate: Path, tmp_pat
     assert (results.folder / "report" / "contact_sheet.png").is_file()
 
 
+def test_the_report_of_a_segmentation_speaks_of_a_roto(plate: Path, tmp_path: Path) -> None:
+    x, y = ball_at(3)
+    results, _ = run(shot_with(plate, Prompt(1004, "point", (x - 8, y - 4))), tmp_path / "v001")
+    page = (results.folder / "report" / "report.html").read_text()
+    assert "Share of the roto" in page
+    assert "quadmask" not in page
+    sheet = cv2.imread(str(results.folder / "report" / "contact_sheet.png"))[..., ::-1].astype(int)
+    # frame 1001 stands first; its roto is red over the plate, below it, and no cells are drawn
+    row = sheet[48 + SIZE[0] + 10 : 48 + 2 * SIZE[0] + 10, 190 : 190 + SIZE[1]]
+    red = row[..., 0] - row[..., 1] > 60
+    assert overlap(red, roto_of(results, 1001) >= 0.5) > 0.9
+    assert sheet.shape[1] == 190 + 6 * (SIZE[1] + 10)
+
+
 def test_a_point_is_all_that_a_removal_needs(plate: Path, tmp_path: Path) -> None:
     x, y = ball_at(3)
     shot = shot_with(plate, Prompt(1004, "point", (x - 8, y - 4)), only_roto=False, grain=False)

@@ -164,17 +164,33 @@ def edit(
     add: Annotated[str | None, typer.Option(help="A matte of what is affected too.")] = None,
     protect: Annotated[str | None, typer.Option(help="A matte of what must stay as it is.")] = None,
     why: Annotated[str, typer.Option(help="A word on it, for the history.")] = "",
+    plate: Annotated[str, typer.Option(help="The plate, for a quadmask that does not lie in a job's folder.")] = "",
+    roto: Annotated[str, typer.Option(help="The roto, likewise.")] = "",
 ) -> None:
     """Correct a quadmask: by cells of the grid, eight along the frame's short side, and by mattes."""
+    from . import corrected
     from .quadmask.edits import HISTORY
     from .quadmask.edits import edit as edited
 
     place = Path(quadmask).expanduser().absolute()
     # a job's quadmask lies in OUT/v001/quadmask
     beside = place.parents[1] if place.is_dir() else place.parents[2]
+    shot, unknown = None, ""
+    try:
+        shot = corrected.shot_of(str(place), *(absolute(name) if name else "" for name in (plate, roto)))
+    except InputError as error:
+        if plate or roto:
+            raise
+        unknown = str(error).rstrip(".")
     folder, changed = edited(str(place), out or beside, grid or [], add, protect, why)
-    print(f"quadmask  {folder / 'quadmask'}  ({changed} frames changed)")
-    print(f"history   {folder / HISTORY}")
+    print(f"quadmask       {folder / 'quadmask'}  ({changed} frames changed)")
+    print(f"history        {folder / HISTORY}")
+    if shot is None:
+        print(f"warning: No mattes and no contact sheet, as {unknown}; give --plate and --roto.", file=sys.stderr)
+        return
+    warnings = corrected.show(shot, folder)
+    print(f"mattes         {folder / 'mattes'}")
+    _say(warnings, folder)
 
 
 def _set_weights(weights: Path | None, server: str | None) -> None:
@@ -271,9 +287,14 @@ def _follow(client: Any, job: Job, progress: bool, *, remote: bool) -> Job:
 
 
 def _conclude(job: Job, folder: Path) -> None:
-    for warning in job.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
     print(f"result         {folder}")
+    _say(job.warnings, folder)
+
+
+def _say(warnings: Sequence[str], folder: Path) -> None:
+    """What there is to look at in a version folder, and what its maker should know."""
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
     print(f"contact sheet  {folder / 'report' / 'contact_sheet.png'}")
     print(f"report         {folder / 'report' / 'report.html'}")
 

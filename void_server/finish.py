@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from . import overshoot
 from .engines import Clip, NewPixels
 from .imaging import exr, grain, sequence
 from .imaging.grain import Grain, Look
@@ -39,7 +40,8 @@ class Finisher:
     def write_plate(self, new: NewPixels, path: Path) -> None:
         """Write the counterfactual plate of a frame: the new pixels over the plate by the blend."""
         footage, window = self._clip.footage, new.window
-        source = footage.plate.path(footage.frames[new.index])
+        frame = footage.frames[new.index]
+        source = footage.plate.path(frame)
         if window.empty:
             exr.rewrite(source, path, window, new.rgb, np.zeros((0, 0), bool))
             return
@@ -53,6 +55,9 @@ class Finisher:
         plate = exr.read_rgb(source, window)
         plate = np.where(np.isfinite(plate), plate, rgb)
         mixed = plate + (rgb - plate) * blend[..., None]
+        # before the frame is there, so that a job that goes on from it still knows
+        written = footage.colour.to_linear(mixed)
+        overshoot.note(self._clip.kept, overshoot.find(frame, written, window, touched, footage.survey.maximum))
         exr.rewrite(source, path, window, mixed, touched)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-import uuid
 import zlib
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +15,7 @@ import zmq.auth
 
 from .errors import ProtocolError, ServerUnreachable, SettingError
 from .files import digest_of, new_version_folder
-from .job import MANIFEST, Job
+from .job import MANIFEST, Job, new_id
 from .messages import CHUNK, UNASKED, pack, result, unpack
 from .shot import Shot
 
@@ -174,7 +173,7 @@ class Client:
         wrong.
         """
         return Job.from_dict(
-            self._ask("submit", id=job_id or _new_id(), shot=shot.to_dict(), out=out, reserved=reserved)
+            self._ask("submit", id=job_id or new_id(), shot=shot.to_dict(), out=out, reserved=reserved)
         )
 
     def submit_files(self, shot: Shot, files: Mapping[str, Sequence[str]], on_bytes: OnBytes = _ignored) -> Job:
@@ -194,7 +193,7 @@ class Client:
                 self._upload(path, digest, size, partial(_after, on_bytes, sent, total))
                 sent += size
                 sums[role].append([path.name, digest])
-        return Job.from_dict(self._ask("submit", id=_new_id(), shot=shot.to_dict(), files=sums))
+        return Job.from_dict(self._ask("submit", id=new_id(), shot=shot.to_dict(), files=sums))
 
     def _upload(self, path: Path, digest: str, size: int, on_done: Callable[[int], None]) -> None:
         offset = self._ask("upload.offset", digest=digest, size=size)
@@ -280,10 +279,6 @@ class Client:
                 raise self._unreachable()
             if time.monotonic() - heard > 2 * heartbeat:
                 self._disconnect()
-
-
-def _new_id() -> str:
-    return uuid.uuid4().hex[:12]
 
 
 def _marker(folder: Path) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import uuid
 from dataclasses import dataclass
 from typing import Any, Callable, Mapping, Optional
 
@@ -12,6 +13,11 @@ from .shot import Shot
 
 #: What describes a finished job in its version folder; it is written last.
 MANIFEST = "job.json"
+
+
+def new_id() -> str:
+    """An id that no other job has."""
+    return uuid.uuid4().hex[:12]
 
 
 class JobState(str, enum.Enum):

@@ -39,6 +39,8 @@ class Engine(Protocol):
 
     #: Whether :meth:`make` should run on a machine with a GPU; all else runs on any.
     wants_gpu: bool
+    #: The settings that it looks at, besides feather, grain and seed, which count for every engine.
+    settings: frozenset[str]
 
     def check(self, settings: Settings) -> None:
         """Raise :class:`~void_server.api.errors.SettingError` where something that a job needs is not here."""

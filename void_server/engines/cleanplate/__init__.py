@@ -19,6 +19,7 @@ class CleanPlate:
     """Clean plates from the shot itself; runs anywhere."""
 
     wants_gpu = False
+    settings: frozenset[str] = frozenset()
 
     def check(self, settings: Settings) -> None:
         """Nothing is needed beyond the installation itself."""

@@ -38,6 +38,12 @@ class Void:
     """The VOID model; wants the extra ``void``, the weights, and for any real size a GPU."""
 
     wants_gpu = True
+    settings = frozenset(
+        (
+            *("steps", "guidance", "second_pass", "negative_prompt", "working_height", "memory", "device", "published"),
+            *("quality", "attention", "compiled", "strength", "piece_length", "checkpoint"),
+        )
+    )
 
     def check(self, settings: Settings) -> None:
         """See :class:`void_server.engines.Engine`."""
