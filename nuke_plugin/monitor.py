@@ -96,12 +96,12 @@ class Line:
 
         To ask for a file on a share tells that machine who the artist is; so only shares of the path map count.
         """
-        slashed = folder.replace("\\", "/")
         path = translated(folder, self.disks, self.system or here(), here())
-        is_strange_share = path.startswith("//") and path == slashed
+        mounts = [disk[here()].replace("\\", "/").rstrip("/") for disk in self.disks if disk.get(here())]
+        is_known = not path.startswith("//") or any(path.lower().startswith(f"{mount}/".lower()) for mount in mounts)
         found = Path(path)
         fits = found.is_absolute() and ".." not in found.parts and is_version(found.name)
-        return found if fits and not is_strange_share else None
+        return found if fits and is_known else None
 
 
 class Monitor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,7 +145,7 @@ def read_manifest(file: Path) -> dict[str, Any]:
 
 def _described(folder: Path) -> Optional[Path]:
     """What describes a version: its manifest, or what was submitted to a farm."""
-    return next((folder / name for name in (_MANIFEST, _ON_FARM) if (folder / name).is_file()), None)
+    return next((folder / name for name in (_MANIFEST, _ON_FARM) if os.path.isfile(folder / name)), None)
 
 
 def results(out: Path) -> list[Result]:

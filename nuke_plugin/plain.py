@@ -16,7 +16,7 @@ from pathlib import Path
 from void_server.api.errors import SettingError
 
 #: More than this nobody reads in a window, and Nuke would stand still over it.
-LONGEST = 1000
+LONGEST = 2000
 _INSTEAD = {"[": "(", "]": ")", "{": "(", "}": ")", "<": "(", ">": ")", "\\": "/", '"': "'", "`": "'", "$": ""}
 # what Nuke evaluates in the name of a file, with the signs that stand for frame and view
 _NOT_IN_FOLDERS = {*_INSTEAD, "%", "#"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import time
 import webbrowser
 from dataclasses import dataclass
@@ -291,7 +292,8 @@ class JobsPanel(QtWidgets.QWidget):
             if folder is None:
                 return None
             file = folder / "report" / name
-        return file if file.is_file() else None
+        # Path.is_file raises for names that no disk can have
+        return file if os.path.isfile(file) else None
 
     @staticmethod
     def _node(row: _Row) -> Optional[VoidNode]:

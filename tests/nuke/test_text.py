@@ -16,6 +16,7 @@ from driving import read_node, state, void_remove
 from nuke_plugin import knobs as k
 from nuke_plugin import messages, outputs, plain, session, shell
 from nuke_plugin.monitor import Line, Monitor, Update
+from nuke_plugin.pathmap import here
 from nuke_plugin.ticket import Ticket
 from nuke_plugin.voidnode import VoidNode
 from void_server.api.errors import JobFailed, SettingError
@@ -253,6 +254,8 @@ def test_a_command_line_is_one_command_in_every_shell():
     ("folder", "good"),
     [
         ("/jobs/out/v001", True),
+        ("\\\\files\\show\\out\\v001", True),
+        ("//files/show2/out/v001", False),
         ("//evil.example/share/v001", False),
         ("\\\\evil.example\\share\\v001", False),
         ("/jobs/../etc/v001", False),
@@ -262,7 +265,7 @@ def test_a_command_line_is_one_command_in_every_shell():
     ],
 )
 def test_which_folders_of_a_server_are_looked_at(folder, good):
-    line = Line("tcp://127.0.0.1:9")
+    line = Line("tcp://127.0.0.1:9", disks=({here(): "//files/show"},))
     assert (line.folder_here(folder) is not None) == good
 
 
