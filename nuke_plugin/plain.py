@@ -50,9 +50,10 @@ def check_folder(folder: Path) -> Path:
     path = folder.as_posix()
     wrong = next((character for character in path if character in _NOT_IN_FOLDERS or not _is_seen(character)), None)
     if wrong is not None:
-        named = wrong if wrong.isprintable() else f"the character {ord(wrong)}"
+        # in words: where this is shown, the character itself is none that may be
+        named = unicodedata.name(wrong, f"character {ord(wrong)}").lower()
         raise SettingError(
-            f"The output folder {path} holds {named}, which Nuke would evaluate in a file name; "
+            f"The output folder {path} holds what Nuke would evaluate in a file name ({named}); "
             "give this node an output folder of its own, or change the template in the VOID settings."
         )
     return folder

@@ -505,7 +505,7 @@ def test_an_output_folder_that_nuke_would_evaluate(plugin, server, sample, tmp_p
     nuke.scriptSaveAs((tmp_path / "a [show] for $5" / "sh_v001.nk").as_posix())
     node = void_remove(read_node(sample / "plate"), read_node(sample / "roto"), address=server.address)
     press(node, "remove")
-    assert "holds $, which Nuke would evaluate" in node["status"].value()
+    assert "Nuke would evaluate in a file name (left square bracket)" in node["status"].value()
     node["output_folder"].setValue((tmp_path / "plain").as_posix())
     press(node, "remove")
     wait_until_done(node)
