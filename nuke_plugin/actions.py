@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
@@ -17,10 +15,12 @@ from void_server.api.files import new_version_folder
 from void_server.api.shot import Prompt, Shot
 from void_server.api.shot import Settings as ShotSettings
 
-from . import clicks, colour, export, grid, hooks, local_server, outputs, session, settings
+from . import clicks, colour, export, grid, hooks, local_server, outputs, session, settings, shell
 from . import knobs as k
+from .messages import say
 from .monitor import Order
 from .outputs import Result
+from .tile import Tile
 from .voidnode import VoidNode, one_step
 
 
@@ -83,7 +83,8 @@ def show_version(void: VoidNode) -> None:
         raise SettingError(f"{void.name}: version {name} is not in {_versions_folder(void)} any more.")
     void.show_result(result)
     what = "result" if result.has_plate else "quadmask"
-    void.show(k.DONE, f"Shows the {what} {result.name}, frames {result.first}-{result.last}.", result.name)
+    status = f"Shows the {what} {result.name}, frames {result.first}-{result.last}."
+    void.show(k.DONE, status, Tile(version=result.version))
 
 
 def refresh(void: VoidNode) -> None:
@@ -337,12 +338,7 @@ def command_line(void: VoidNode) -> str:
     if not script:
         raise SettingError("The script has no name yet; save it first.")
     program = Path(__file__).with_name("batch.py").as_posix()
-    words = [nuke.EXE_PATH, "-t", program, f"--script={script}", f"--node={void.name}"]
-    return " ".join(shlex.quote(word) for word in words) if sys.platform != "win32" else " ".join(map(_quoted, words))
-
-
-def _quoted(word: str) -> str:
-    return f'"{word}"' if " " in word else word
+    return shell.command([nuke.EXE_PATH, "-t", program, f"--script={script}", f"--node={void.name}"])
 
 
 def submit_by_hook(void: VoidNode) -> Optional[str]:
@@ -368,4 +364,4 @@ def tell(error: VoidError, void: Optional[VoidNode] = None) -> None:
         void.show(k.FAILED, str(error))
     if not nuke.GUI:
         raise error
-    nuke.message(str(error))
+    say(str(error))

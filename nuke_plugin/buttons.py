@@ -12,6 +12,7 @@ from void_server.api.errors import VoidError
 from . import actions, clicks, diagnostics, menu_commands, session
 from . import knobs as k
 from .findings import as_text
+from .messages import say
 from .voidnode import VoidNode
 
 
@@ -24,7 +25,7 @@ def _copy_command(void: VoidNode) -> None:
 
 
 def _check(void: VoidNode) -> None:
-    nuke.message(as_text(diagnostics.examine(void)))
+    say(as_text(diagnostics.examine(void)))
 
 
 def _diagnostics(void: VoidNode) -> None:
@@ -68,4 +69,4 @@ def press(action: str) -> None:
         if not nuke.GUI:
             raise
         nuke.tprint(traceback.format_exc())
-        nuke.message(f"{void.name}: something is wrong in the plugin itself. Press Copy diagnostics on the tab Info.")
+        say(f"{void.name}: something is wrong in the plugin itself. Press Copy diagnostics on the tab Info.")

@@ -15,6 +15,7 @@ import nuke
 from void_server.api.errors import JobCancelled, SequenceError
 
 from . import knobs as k
+from .plain import check_folder
 from .upstream import fingerprint
 from .voidnode import VoidNode
 
@@ -218,6 +219,7 @@ def _below(source: Optional[nuke.Node], node: nuke.Node) -> nuke.Node:
 def _render(write: nuke.Node, role: str, pattern: str, depth: str, frames: Sequence[int], view: str) -> None:
     """Render into a folder beside the one of ``pattern``; whole frames move there when all are done."""
     target = Path(pattern)
+    check_folder(target.parent)
     # of this process alone: on a farm, others write other frames
     part = target.parent.with_name(f".{target.parent.name}.{uuid.uuid4().hex[:8]}.part")
     # first the type: the others are knobs of the type

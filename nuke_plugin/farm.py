@@ -16,6 +16,7 @@ from void_server.api.errors import InputError, JobFailed, SettingError
 from . import actions, outputs, settings
 from . import knobs as k
 from .local_server import environment
+from .tile import Tile
 from .voidnode import VoidNode
 
 # how the command begins what it says of an error
@@ -99,7 +100,8 @@ def submit(
         result = outputs.result_in(version)
         if result is not None:
             void.show_result(result, source)
-            void.show(k.DONE, f"On the farm as {result.name}; frames appear as they are done.", result.name)
+            status = f"On the farm as {result.name}; frames appear as they are done."
+            void.show(k.DONE, status, Tile(version=result.version))
     return [str(folder) for folder in folders]
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 from typing import Optional
 
+from void_server.api.errors import SettingError
 from void_server.api.job import Job, JobState, Progress
 from void_server.api.shot import Shot
 
-from .outputs import Result
+from .outputs import Result, read_manifest
 
 
 def job_of(result: Result) -> Optional[Job]:
@@ -23,14 +23,14 @@ def job_of(result: Result) -> Optional[Job]:
     wanted = there = 0
     try:
         for folder in result.folders:
-            described = json.loads((folder / "farm.json").read_text(encoding="utf-8"))
+            described = read_manifest(folder / "farm.json")
             wanted += len(described["frames"])
             made = folder / kind
             # hidden ones are half written
             there += sum(name.startswith("void_") for name in os.listdir(made)) if made.is_dir() else 0
         status = os.stat(result.folders[0] / "farm.json")
         return Job(
-            id=described["id"],
+            id=str(described["id"]),
             state=JobState.RUNNING,
             shot=Shot.from_dict(described["shot"]),
             folder=result.folders[0].as_posix(),
@@ -38,5 +38,5 @@ def job_of(result: Result) -> Optional[Job]:
             updated=status.st_mtime,
             progress=Progress(f"{there} of {wanted} frames", None, there / wanted, None),
         )
-    except (OSError, ValueError, KeyError, ZeroDivisionError):
+    except (OSError, ValueError, LookupError, TypeError, SettingError):
         return None

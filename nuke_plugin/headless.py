@@ -18,6 +18,7 @@ from void_server.api.errors import InputError, SettingError, VoidError
 
 from . import export
 from . import knobs as k
+from .plain import lines
 from .voidnode import VoidNode, is_void
 
 
@@ -106,6 +107,6 @@ def main() -> int:
     try:
         task()
     except VoidError as error:
-        print(f"void: {error}", file=sys.stderr)
+        print(f"void: {lines(str(error))}", file=sys.stderr)
         return 2 if isinstance(error, InputError) else 1
     return 0

@@ -30,7 +30,8 @@ GRID_CLEAR = "grid_clear"
 
 SERVER = "server"
 TRANSFER = "transfer"
-OUTPUT = "output"
+#: Not `output`: Nuke shows the value of a knob of that name on the tile.
+OUTPUT = "output_folder"
 COLORSPACE = "colorspace"
 SEED = "seed"
 STEPS = "steps"

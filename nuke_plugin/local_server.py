@@ -24,7 +24,12 @@ _DETACHED = 0x00000208 if sys.platform == "win32" else 0
 
 def can_start(settings: Settings, address: str) -> bool:
     """Whether a server for ``address`` is one of this machine, and it is known how to start it."""
-    return bool(settings.server_command) and urlparse(address).hostname in _LOCAL
+    try:
+        named = urlparse(address).hostname
+    except ValueError:
+        # no address at all, such as tcp://[: the client says so
+        return False
+    return bool(settings.server_command) and named in _LOCAL
 
 
 def roots(settings: Settings, out: str) -> list[str]:

@@ -10,6 +10,7 @@ from void_server.api.errors import VoidError
 
 from . import actions, diagnostics
 from .findings import as_text
+from .messages import say
 from .voidnode import VoidNode, is_void
 
 
@@ -27,12 +28,12 @@ def edit_settings() -> None:
     try:
         SettingsDialog().exec_()
     except VoidError as error:
-        nuke.message(str(error))
+        say(str(error))
 
 
 def check() -> None:
     """Say what is complete and what is not."""
-    nuke.message(as_text(diagnostics.examine()))
+    say(as_text(diagnostics.examine()))
 
 
 def documentation() -> None:
@@ -46,7 +47,7 @@ def submit_selected() -> None:
     if chosen:
         submit(chosen)
     else:
-        nuke.message("Select the VOID nodes to submit first.")
+        say("Select the VOID nodes to submit first.")
 
 
 def submit(nodes: list[VoidNode]) -> None:
@@ -61,7 +62,7 @@ def submit(nodes: list[VoidNode]) -> None:
             answers.append(f"{void.name}: {answer}")
     except VoidError as error:
         answers.append(str(error))
-    nuke.message("\n".join(answers))
+    say("\n".join(answers))
 
 
 def _open_farm_dialog(nodes: list[VoidNode]) -> None:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import queue
 import threading
+import traceback
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Callable, Mapping, Optional, Sequence
+from pathlib import Path
+from typing import Callable, Iterator, Mapping, Optional, Sequence
 
 from void_server.api.client import Client, Keys
 from void_server.api.errors import JobCancelled, JobFailed, ServerUnreachable, UnknownJob, VoidError
 from void_server.api.job import Job, JobState
 from void_server.api.shot import Shot
 
+from .outputs import is_version
 from .pathmap import here, translated
 from .ticket import Ticket
+from .tile import Step, Tile
 
 _PAUSE = 0.5
 _LONGEST_PAUSE = 8.0
@@ -36,6 +41,26 @@ class Order:
 
 
 @dataclass(frozen=True)
+class Note:
+    """What to show instead of a job's own progress; ``said`` is an error's sentence, which the tile does not get."""
+
+    step: Step
+    percent: Optional[int] = None
+    said: str = ""
+
+    @property
+    def tile(self) -> Tile:
+        """What the tile says."""
+        return Tile(self.step, self.percent)
+
+    @property
+    def sentence(self) -> str:
+        """What the panel says."""
+        words = self.tile.text
+        return self.said or f"{words[0].upper()}{words[1:]}."
+
+
+@dataclass(frozen=True)
 class Update:
     """News of a node's job in one view.
 
@@ -50,7 +75,7 @@ class Update:
     folder: str = ""
     arrived: bool = False
     error: Optional[VoidError] = None
-    note: str = ""
+    note: Optional[Note] = None
 
 
 @dataclass(frozen=True)
@@ -66,9 +91,17 @@ class Line:
         """A path here as the server sees it."""
         return translated(path, self.disks, here(), self.system or here())
 
-    def from_server(self, path: str) -> str:
-        """A path of the server's as it is here."""
-        return translated(path, self.disks, self.system or here(), here())
+    def folder_here(self, folder: str) -> Optional[Path]:
+        """A version folder of the server's as it is here, None where its path is none to look at.
+
+        To ask for a file on a share tells that machine who the artist is; so only shares of the path map count.
+        """
+        path = translated(folder, self.disks, self.system or here(), here())
+        mounts = [disk[here()].replace("\\", "/").rstrip("/") for disk in self.disks if disk.get(here())]
+        is_known = not path.startswith("//") or any(path.lower().startswith(f"{mount}/".lower()) for mount in mounts)
+        found = Path(path)
+        fits = found.is_absolute() and ".." not in found.parts and is_version(found.name)
+        return found if fits and is_known else None
 
 
 class Monitor:
@@ -153,9 +186,26 @@ class Monitor:
                 try:
                     task = self._tasks.get(timeout=None if idle else self._pause)
                 except queue.Empty:
-                    self._look(client)
-                else:
+                    task = self._look
+                try:
                     task(client)
+                except Exception as error:  # a thread that ended here would leave its nodes waiting for good
+                    for (node, view), ticket in list(self._followed.items()):
+                        self._end(Update(node, view, ticket, error=_of_ours(error)))
+
+    @contextmanager
+    def _ending(self, node: str, view: str, ticket: Optional[Ticket] = None) -> Iterator[None]:
+        """Whatever goes wrong inside ends the matter for that node."""
+        try:
+            yield
+        except VoidError as error:
+            self._end(Update(node, view, ticket, error=error))
+        except OSError as error:
+            # what was exported is gone again, or cannot be read
+            failure = JobFailed(f"{error.filename} cannot be sent ({error.strerror}); press Remove again.")
+            self._end(Update(node, view, ticket, error=failure))
+        except Exception as error:  # as in _run
+            self._end(Update(node, view, ticket, error=_of_ours(error)))
 
     def _post(self, update: Update) -> None:
         with self._lock:
@@ -170,7 +220,7 @@ class Monitor:
 
     def _submit(self, client: Client, order: Order) -> None:
         key = order.node, order.view
-        try:
+        with self._ending(*key):
             self._reach(client, order)
             if key in self._stopped:
                 raise JobCancelled("Stopped before it was submitted.")
@@ -178,15 +228,12 @@ class Monitor:
                 shot = order.shot.with_paths(self.line.to_server)
                 job = client.submit(shot, self.line.to_server(order.out))
             else:
-                job = client.submit_files(order.shot, order.files, partial(self._sent, key, "sending"))
-        except VoidError as error:
-            self._end(Update(order.node, order.view, error=error))
-            return
-        ticket = Ticket(job.id, self.line.address, order.view, order.out, order.files is not None, order.source)
-        self._followed[key] = ticket
-        self._tell(key, ticket, job)
-        if key in self._stopped:
-            self._cancel(client, key)
+                job = client.submit_files(order.shot, order.files, partial(self._sent, key, Step.SENDING))
+            ticket = Ticket(job.id, self.line.address, order.view, order.out, order.files is not None, order.source)
+            self._followed[key] = ticket
+            self._tell(key, ticket, job)
+            if key in self._stopped:
+                self._cancel(client, key)
 
     def _reach(self, client: Client, order: Order) -> None:
         """Make sure that the server answers; start one where that is possible."""
@@ -195,7 +242,7 @@ class Monitor:
         except ServerUnreachable:
             if not self._start_server():
                 raise
-            self._post(Update(order.node, order.view, note="starting a server on this machine"))
+            self._post(Update(order.node, order.view, note=Note(Step.STARTING)))
             for attempt in range(10):
                 try:
                     client.hello()
@@ -204,10 +251,10 @@ class Monitor:
                     if attempt == 9 or self._closing.is_set():
                         raise
 
-    def _sent(self, key: tuple[str, str], what: str, done: int, total: int) -> None:
+    def _sent(self, key: tuple[str, str], step: Step, done: int, total: int) -> None:
         if key in self._stopped or self._closing.is_set():
             raise JobCancelled("Stopped while frames were on their way.")
-        self._post(Update(*key, ticket=self._followed.get(key), note=f"{what} {100 * done // max(total, 1)} %"))
+        self._post(Update(*key, ticket=self._followed.get(key), note=Note(step, _percent(done, total))))
 
     def _cancel(self, client: Client, key: tuple[str, str]) -> None:
         ticket = self._followed.get(key)
@@ -215,13 +262,10 @@ class Monitor:
             self._quietly(lambda: client.cancel(ticket.job))
 
     def _resume(self, client: Client, node: str, ticket: Ticket) -> None:
-        try:
+        with self._ending(node, ticket.view, ticket):
             job = client.resume(ticket.job)
-        except VoidError as error:
-            self._end(Update(node, ticket.view, ticket, error=error))
-            return
-        self._followed[node, ticket.view] = ticket
-        self._tell((node, ticket.view), ticket, job)
+            self._followed[node, ticket.view] = ticket
+            self._tell((node, ticket.view), ticket, job)
 
     def _quietly(self, ask: Callable[[], object]) -> None:
         """Ask for what may have happened by itself; the next look shows how things stand."""
@@ -229,7 +273,7 @@ class Monitor:
             ask()
         except VoidError as error:
             for node, view in self._followed:
-                self._post(Update(node, view, self._followed[node, view], note=str(error)))
+                self._post(Update(node, view, self._followed[node, view], note=Note(Step.TROUBLE, said=str(error))))
 
     def _look(self, client: Client) -> None:
         """See how all followed jobs stand."""
@@ -249,7 +293,7 @@ class Monitor:
             with self._lock:
                 self._listed = None
             for key, ticket in self._followed.items():
-                note = "the server does not answer; asking again" if unreachable else str(error)
+                note = Note(Step.UNREACHABLE) if unreachable else Note(Step.TROUBLE, said=str(error))
                 self._post(Update(*key, ticket=ticket, note=note))
                 self._last.pop(key, None)
 
@@ -263,7 +307,7 @@ class Monitor:
             return
         if job.state is JobState.DONE and ticket.upload:
             try:
-                folder = client.download(job.id, ticket.out, partial(self._sent, key, "fetching"))
+                folder = client.download(ticket.job, ticket.out, partial(self._sent, key, Step.FETCHING))
             except OSError as error:
                 failure = JobFailed(f"The result cannot be written to {ticket.out}: {error}; then press Resume.")
                 self._end(Update(*key, ticket=ticket, error=failure))
@@ -279,9 +323,30 @@ class Monitor:
 
     def _tell(self, key: tuple[str, str], ticket: Ticket, job: Job) -> None:
         self._last[key] = job
-        folder = "" if ticket.upload else self.line.from_server(job.folder)
+        folder = "" if ticket.upload else _version_here(ticket, job)
         update = Update(*key, ticket=ticket, job=job, folder=folder, arrived=job.state is JobState.DONE)
         if job.state.ended:
             self._end(update)
         else:
             self._post(update)
+
+
+def _of_ours(error: Exception) -> VoidError:
+    """What the artist hears of an error that nobody foresaw."""
+    return VoidError(
+        f"Something is wrong in the plugin itself ({error!r}). Press Copy diagnostics on the tab Info.",
+        "".join(traceback.format_exception(type(error), error, error.__traceback__)),
+    )
+
+
+def _version_here(ticket: Ticket, job: Job) -> str:
+    """The job's version below the folder that was asked for; where that is, is not the server's to say.
+
+    Empty where the server names no version.
+    """
+    name = job.folder.replace("\\", "/").rpartition("/")[2]
+    return str(Path(ticket.out) / name) if is_version(name) else ""
+
+
+def _percent(done: int, total: int) -> int:
+    return min(100, 100 * done // max(total, 1))

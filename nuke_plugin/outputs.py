@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import getpass
 import json
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
 from void_server.api.errors import SettingError
 
+from .plain import check_folder
+
+_VERSION = re.compile(r"v\d{3,9}", re.ASCII)
 _VERSION_IN_NAME = re.compile(r"[._-]?v\d+$", re.IGNORECASE)
 _MANIFEST = "job.json"
 _ON_FARM = "farm.json"
+#: No manifest is as large; what is, is none of ours, and would take Nuke's time and memory.
+_LARGEST = 64 * 2**20
+#: Frames as knobs hold them.
+_FRAMES = range(-(2**31), 2**31)
 
 
 def output_folder(template: str, script: str, node: str) -> Path:
@@ -40,12 +48,7 @@ def output_folder(template: str, script: str, node: str) -> Path:
         ) from error
     if not Path(folder).is_absolute():
         raise SettingError(f"The output folder {folder!r} is not an absolute path; begin it with / or a drive.")
-    if evaluated := sorted(set(folder) & set("[]$")):
-        raise SettingError(
-            f"The output folder {folder} holds {evaluated[0]}, which Nuke would evaluate in a file name; "
-            "give this node an output folder of its own, or change the template in the VOID settings."
-        )
-    return Path(folder)
+    return check_folder(Path(folder))
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,11 @@ class Result:
     def name(self) -> str:
         """The version, such as v001."""
         return self.folder.name
+
+    @property
+    def version(self) -> int:
+        """The version's number."""
+        return int(self.name[1:])
 
     @property
     def folders(self) -> tuple[Path, ...]:
@@ -97,6 +105,8 @@ class Result:
 
 def result_in(folder: Path) -> Optional[Result]:
     """The version in ``folder``, None where it is neither finished nor on a farm in every view."""
+    if not is_version(folder.name):
+        return None
     own = _described(folder)
     manifests = [own] if own else [one for path in sorted(folder.glob("*/v001")) if (one := _described(path))]
     views = tuple(manifest.parents[1].name for manifest in manifests if manifest.parent != folder)
@@ -104,19 +114,38 @@ def result_in(folder: Path) -> Optional[Result]:
     if not manifests or started - set(views):
         return None
     try:
-        found = [json.loads(manifest.read_text(encoding="utf-8")) for manifest in manifests]
+        found = [read_manifest(manifest) for manifest in manifests]
         frames = [frame for manifest in found for frame in manifest["frames"]]
         has_plate = not any(manifest["shot"]["settings"]["only_quadmask"] for manifest in found)
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, LookupError, TypeError):
         # somebody else's file, or one that is just being written: not a version of ours
         return None
     finished = all(manifest.name == _MANIFEST for manifest in manifests)
     return Result(folder, views, min(frames), max(frames), has_plate, finished)
 
 
+def is_version(name: str) -> bool:
+    """Whether a folder is called like a version, such as v001."""
+    return _VERSION.fullmatch(name) is not None
+
+
+def read_manifest(file: Path) -> dict[str, Any]:
+    """What describes a version, with its frames checked. Raises OSError, ValueError, LookupError or TypeError."""
+    if file.stat().st_size > _LARGEST:
+        raise ValueError(f"{file} is too large")
+    try:
+        read: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError(f"{file} is nested too deeply") from None
+    frames = read["frames"]
+    if not isinstance(frames, list) or not frames or not all(type(f) is int and f in _FRAMES for f in frames):
+        raise ValueError(f"{file} names no frames")
+    return read
+
+
 def _described(folder: Path) -> Optional[Path]:
     """What describes a version: its manifest, or what was submitted to a farm."""
-    return next((folder / name for name in (_MANIFEST, _ON_FARM) if (folder / name).is_file()), None)
+    return next((folder / name for name in (_MANIFEST, _ON_FARM) if os.path.isfile(folder / name)), None)
 
 
 def results(out: Path) -> list[Result]:

@@ -17,7 +17,9 @@ from void_server.api.job import Job, JobState
 
 from . import knobs as k
 from . import local_server, outputs, settings
-from .monitor import Line, Monitor, Order, Update
+from .messages import say
+from .monitor import Line, Monitor, Note, Order, Update
+from .tile import Step, Tile
 from .voidnode import VoidNode, all_nodes, find
 
 _monitors: dict[str, Monitor] = {}
@@ -87,9 +89,9 @@ def latest(identity: str) -> dict[str, Update]:
 
 def submit(void: VoidNode, orders: list[Order], address: str) -> None:
     """Submit orders, one for each view, and show that they are on their way."""
-    _latest[void.id] = {order.view: Update(order.node, order.view, note="submitting") for order in orders}
+    _latest[void.id] = {order.view: Update(order.node, order.view, note=Note(Step.SUBMITTING)) for order in orders}
     void.set_tickets([])
-    void.show(k.WAITING, "Submitting.", "submitting")
+    void.show(k.WAITING, "Submitting.", Tile(Step.SUBMITTING))
     for order in orders:
         monitor(address, order.out).submit(order)
 
@@ -101,25 +103,25 @@ def cancel(void: VoidNode) -> None:
         for found in monitors():
             if servers.get(view, found.line.address) == found.line.address:
                 found.cancel(void.id, view)
-    void.show(void.state, "Stopping.", "stopping")
+    void.show(void.state, "Stopping.", Tile(Step.STOPPING))
 
 
 def resume(void: VoidNode) -> None:
     """Go on with a node's jobs that have failed or were stopped."""
     _latest[void.id] = {}
     for ticket in void.tickets:
-        _latest[void.id][ticket.view] = Update(void.id, ticket.view, ticket, note="going on")
+        _latest[void.id][ticket.view] = Update(void.id, ticket.view, ticket, note=Note(Step.GOING_ON))
         monitor(ticket.server, ticket.out).resume(void.id, ticket)
-    void.show(k.WAITING, "Going on.", "waiting")
+    void.show(k.WAITING, "Going on.", Tile(Step.WAITING))
 
 
 def follow(void: VoidNode) -> None:
     """Find a node's jobs again, after its script was opened."""
     for ticket in void.tickets:
-        _latest.setdefault(void.id, {})[ticket.view] = Update(void.id, ticket.view, ticket, note="asking the server")
+        _latest.setdefault(void.id, {})[ticket.view] = Update(void.id, ticket.view, ticket, note=Note(Step.ASKING))
         monitor(ticket.server, ticket.out).follow(void.id, ticket)
     if void.tickets:
-        void.show(k.WAITING, "Asking the server how the job stands.", "waiting")
+        void.show(k.WAITING, "Asking the server how the job stands.", Tile(Step.WAITING))
 
 
 def follow_all() -> None:
@@ -195,30 +197,29 @@ def _bring(update: Update) -> None:
     if before == update:
         return
     if any(not _over(one) for one in views.values()):
-        state, status, progress = _progress(views)
-        void.show(state, status, progress)
+        void.show(*_progress(views))
         return
     error = next(filter(None, map(_error_of, views.values())), None)
     if error is None:
         _finish(void, views)
     elif isinstance(error, JobCancelled):
-        void.show(k.STOPPED, str(error), "")
+        void.show(k.STOPPED, str(error))
     else:
-        void.show(k.FAILED, str(error), "")
+        void.show(k.FAILED, str(error))
         if nuke.GUI:
-            nuke.message(f"{void.name}: {error}")
+            say(f"{void.name}: {error}")
 
 
-def _progress(views: dict[str, Update]) -> tuple[str, str, str]:
-    """State, status and the tile's words of jobs that are under way."""
+def _progress(views: dict[str, Update]) -> tuple[str, str, Tile]:
+    """State, status and tile of jobs that are under way."""
     running = [update for update in views.values() if not _over(update)]
     jobs = [update.job for update in views.values() if update.job]
     first = running[0]
     if first.note:
-        return (k.RUNNING if first.ticket else k.WAITING), f"{first.note[0].upper()}{first.note[1:]}.", first.note
+        return (k.RUNNING if first.ticket else k.WAITING), first.note.sentence, first.note.tile
     job = first.job
     if job is None or job.state is JobState.QUEUED:
-        return k.WAITING, "Waiting for its turn at the server.", "in the queue"
+        return k.WAITING, "Waiting for its turn at the server.", Tile(Step.QUEUED)
     percent = int(100 * sum(one.progress.fraction for one in jobs) / len(views))
     words = [job.progress.stage or "Starting"]
     if job.progress.frame is not None:
@@ -227,7 +228,7 @@ def _progress(views: dict[str, Update]) -> tuple[str, str, str]:
         words.append(f"{_duration(job.progress.seconds_left)} left")
     if len(views) > 1:
         words.append(f"view {first.view}")
-    return k.RUNNING, f"{', '.join(words)}, {percent} %.", f"{percent} %"
+    return k.RUNNING, f"{', '.join(words)}, {percent} %.", Tile(percent=percent)
 
 
 def _duration(seconds: float) -> str:
@@ -238,13 +239,16 @@ def _duration(seconds: float) -> str:
 def _finish(void: VoidNode, views: dict[str, Update]) -> None:
     """Show the version that has arrived."""
     update = next(iter(views.values()))
+    void.set_tickets([])
+    if not update.folder:
+        void.show(k.FAILED, "The server does not say which version it has made; are server and plugin of one version?")
+        return
     folder = Path(update.folder)
     if update.view:
         # each view has a version folder of its own, below the one that the artist sees
         folder = folder.parents[1]
     source = " ".join(sorted({one.ticket.source for one in views.values() if one.ticket}))
     result = outputs.result_in(folder)
-    void.set_tickets([])
     if result is None:
         void.show(
             k.FAILED,
@@ -252,9 +256,12 @@ def _finish(void: VoidNode, views: dict[str, Update]) -> None:
             "The path map in the VOID settings translates the server's paths.",
         )
         return
-    void.show_result(result, source)
+    try:
+        void.show_result(result, source)
+    except VoidError as error:
+        void.show(k.FAILED, str(error))
+        return
     warnings = [warning for update in views.values() if update.job for warning in update.job.warnings]
     what = "Done" if result.has_plate else "The quadmask is ready; look at it with view quadmask"
-    void.show(
-        k.DONE, " ".join([f"{what}: {result.name}, frames {result.first}-{result.last}.", *warnings]), result.name
-    )
+    status = f"{what}: {result.name}, frames {result.first}-{result.last}."
+    void.show(k.DONE, " ".join([status, *warnings]), Tile(version=result.version))

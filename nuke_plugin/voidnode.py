@@ -12,9 +12,13 @@ import nuke
 
 from void_server.api.errors import SettingError
 
-from . import grid, outputs
+from . import grid, outputs, plain
 from . import knobs as k
 from .ticket import Ticket, joined, parse
+from .tile import Tile
+
+_PLUG_IN = re.compile(r"[a-z][\w.-]{0,40}", re.ASCII | re.IGNORECASE)
+_MOST_CHOICES = 100
 
 
 @contextmanager
@@ -37,11 +41,6 @@ def one_step(name: str) -> Iterator[None]:
         yield
     finally:
         nuke.Undo.end()
-
-
-def literal(text: str) -> str:
-    """``text`` for a text knob, which would run what stands in brackets and look up what follows a dollar."""
-    return re.sub(r"([\[\]$])", r"\\\1", text)
 
 
 def is_void(node: nuke.Node) -> bool:
@@ -126,16 +125,18 @@ class VoidNode:
 
     def offer(self, choices: Mapping[str, Sequence[str]]) -> None:
         """Let pulldowns offer what the server has. Raises :class:`SettingError` where it lacks what is chosen."""
-        for name, values in choices.items():
+        for name, offered in choices.items():
+            # Nuke takes tabs, slashes and the like in a pulldown's items for more than text
+            values = [value for value in offered if _PLUG_IN.fullmatch(value)][:_MOST_CHOICES]
             knob = cast(Optional[nuke.Enumeration_Knob], self.node.knob(name))
             if knob is None:
                 continue
             chosen = str(knob.value())
             if chosen not in values:
                 raise SettingError(f"{self.name}: the server has no {name} {chosen!r}; it has {', '.join(values)}.")
-            if list(knob.values()) != list(values):
+            if list(knob.values()) != values:
                 with unrecorded():
-                    knob.setValues(list(values))
+                    knob.setValues(values)
                     knob.setValue(chosen)
 
     # -- what the node remembers
@@ -165,13 +166,14 @@ class VoidNode:
     @property
     def state(self) -> str:
         """The first word of what the tile says: one of the states in :mod:`.knobs`."""
-        return self.text(k.STATE).partition(" ")[0]
+        word = self.text(k.STATE).partition(" ")[0]
+        return word if word in k.TILES else k.IDLE
 
-    def show(self, state: str, status: str, progress: str = "") -> None:
-        """Show a state on the tile and in the panel."""
+    def show(self, state: str, status: str, tile: Tile = Tile()) -> None:  # noqa: B008 -- it never changes
+        """Show a state on the tile, in words of ours, and in the panel, where ``status`` may be anybody's sentence."""
         with unrecorded():
-            self.node[k.STATE].setValue(literal(f"{state} {progress}".strip()))
-            self.node[k.STATUS].setValue(literal(status))
+            self.node[k.STATE].setValue(f"{state} {tile.text}".strip())
+            self.node[k.STATUS].setValue(plain.plain(status))
             self.node["tile_color"].setValue(k.TILES[state])
 
     # -- results
@@ -194,7 +196,12 @@ class VoidNode:
         return outputs.result_in(Path(folder)) if folder else None
 
     def show_result(self, result: Optional[outputs.Result], source: str = "") -> None:
-        """Point the node's Reads at a version, or at nothing; nothing else in the script changes."""
+        """Point the node's Reads at a version, or at nothing; nothing else in the script changes.
+
+        Raises :class:`SettingError` where Nuke would not take the version's path as it is.
+        """
+        if result is not None:
+            plain.check_folder(result.folder)
         with one_step("VOID result"):
             if result is not None:
                 files = {k.RESULT_PLATE: result.plate if result.has_plate else "", k.RESULT_MATTES: result.mattes}

@@ -19,21 +19,23 @@ KEY = "AIza-a-very-secret-key"
 
 @dataclass(frozen=True)
 class Answer:
-    """What to answer with: a model's text, or a status and a body, or nothing at all for so many seconds."""
+    """What to answer with: a model's text, or a status, a body and where to go, or nothing for so many seconds."""
 
     text: str | None = None
     status: int = 200
     body: dict[str, Any] | None = None
     delay: float = 0.0
+    location: str = ""
 
 
 @dataclass
 class Loopback:
-    """A server; ``asked`` holds what it was asked."""
+    """A server; ``asked`` holds what it was asked, ``heard`` all requests of any kind, with headers and body."""
 
     answers: list[Answer]
     url: str = ""
     asked: list[dict[str, Any]] = field(default_factory=list)
+    heard: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
 
 
@@ -106,15 +108,24 @@ PROTOCOLS = {"gemini": (_check_gemini, _gemini), "local": (_check_openai, _opena
 
 
 @contextmanager
-def loopback(protocol: str, *answers: Answer) -> Iterator[Loopback]:
+def loopback(protocol: str, *answers: Answer, host: str = "127.0.0.1") -> Iterator[Loopback]:
     """A server that gives the answers in order, the last one again and again."""
     served = Loopback(list(answers))
     check, form = PROTOCOLS[protocol]
     ended = threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            served.heard.append(f"{self.requestline}\n{self.headers}")
+            self._say(502, {})
+
+        # what a proxy is asked to tunnel to
+        do_CONNECT = do_GET  # noqa: N815 -- http.server's name
+
         def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            content = self.rfile.read(int(self.headers["Content-Length"]))
+            served.heard.append(f"{self.requestline}\n{self.headers}\n{content.decode()}")
+            body = json.loads(content)
             if wrong := check(self.path, self.headers, body):
                 served.wrong.append(wrong)
                 self._say(400, {"error": {"code": 400, "message": wrong, "status": "INVALID_ARGUMENT"}})
@@ -122,12 +133,14 @@ def loopback(protocol: str, *answers: Answer) -> Iterator[Loopback]:
             answer = served.answers[min(len(served.asked), len(served.answers) - 1)]
             served.asked.append(body)
             ended.wait(answer.delay)
-            self._say(answer.status, answer.body or form(answer.text or ""))
+            self._say(answer.status, answer.body or form(answer.text or ""), answer.location)
 
-        def _say(self, status: int, body: dict[str, Any]) -> None:
+        def _say(self, status: int, body: dict[str, Any], location: str = "") -> None:
             content = json.dumps(body).encode()
             try:
                 self.send_response(status)
+                if location:
+                    self.send_header("Location", location)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
@@ -138,11 +151,11 @@ def loopback(protocol: str, *answers: Answer) -> Iterator[Loopback]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer((host, 0), Handler)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
-    served.url = f"http://127.0.0.1:{server.server_port}" + ("/v1" if protocol == "local" else "")
+    served.url = f"http://{host}:{server.server_port}" + ("/v1" if protocol == "local" else "")
     try:
         yield served
     finally:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -273,6 +276,97 @@ def test_a_local_model_may_give_boxes_in_pixels(shot: Path, tmp_path: Path, monk
     assert 10 < rows.mean() < 80
 
 
+# -- footage and keys go to the host that is named, and to no other
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_takes_neither_footage_nor_key_to_another_host(
+    protocol: str, status: int, shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (
+        loopback(protocol, Answer(said(protocol))) as other,
+        loopback(protocol, Answer(status=status, location=f"{other.url}/stolen?key=1")) as served,
+    ):
+        use(monkeypatch, served)
+        elsewhere = other.url.split("/")[2]
+        with pytest.raises(JobFailed, match=f"redirects to {elsewhere}.*nothing was sent there") as caught:
+            run(shot, tmp_path / "v001", reasoner=protocol)
+    assert other.heard == []
+    assert len(served.asked) == 1
+    assert KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+def test_no_proxy_hears_what_is_sent_without_encryption(
+    protocol: str, variable: str, shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("NO_PROXY", "no_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with loopback(protocol, Answer(said(protocol))) as proxy, loopback(protocol, Answer(said(protocol))) as served:
+        use(monkeypatch, served)
+        monkeypatch.setenv(variable, f"http://127.0.0.1:{proxy.url.split(':')[2].split('/')[0]}")
+        run(shot, tmp_path / "v001", reasoner=protocol)
+    assert proxy.heard == []
+    assert len(served.asked) == 1
+
+
+def test_a_proxy_tunnels_to_gemini_and_sees_neither_key_nor_footage_and_none_is_used_in_the_house(
+    protocol: str, shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("NO_PROXY", "no_proxy", "ALL_PROXY", "all_proxy", "https_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with loopback("gemini", Answer("")) as proxy:
+        use(monkeypatch, proxy)
+        monkeypatch.setenv("VOID_GEMINI_URL", "https://gemini.invalid")
+        monkeypatch.setenv("VOID_LOCAL_URL", "https://model.invalid/v1")
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        with pytest.raises(JobFailed, match="cannot be reached"):
+            run(shot, tmp_path / "v001", reasoner=protocol)
+    assert {request.splitlines()[0] for request in proxy.heard} == (
+        {"CONNECT gemini.invalid:443 HTTP/1.1"} if protocol == "gemini" else set()
+    )
+    assert KEY not in "".join(proxy.heard)
+
+
+def test_a_name_that_comes_to_mean_a_host_outside_the_house_gets_nothing(
+    shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("openai", reason="the extra local is not installed")
+    monkeypatch.setenv("VOID_NO_CLOUD", "1")
+    monkeypatch.setenv("VOID_LOCAL_MODEL", "qwen")
+    monkeypatch.setenv("VOID_LOCAL_KEY", KEY)
+    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.01)
+    real = socket.getaddrinfo
+    outside = "127.0.0.2"
+    # no public address answers in a test, so one of this machine's stands for it
+    monkeypatch.setattr(privacy, "is_private", lambda address: address != outside)
+    try:
+        served = loopback("local", Answer(said("local")), host=outside)
+        other = served.__enter__()
+    except OSError:
+        pytest.skip(f"this system has no {outside}")
+    port = other.url.split(":")[2].split("/")[0]
+    asked: list[str] = []
+
+    def answers(host: Any, *rest: Any, **named: Any) -> Any:
+        if host != "model.studio":
+            return real(host, *rest, **named)
+        asked.append(host)
+        # whoever checks the name first sees another address than whoever connects
+        inside = named.get("type", rest[2] if len(rest) > 2 else 0) != socket.SOCK_STREAM
+        return real("127.0.0.1" if inside else outside, *rest, **named)
+
+    try:
+        monkeypatch.setattr(socket, "getaddrinfo", answers)
+        monkeypatch.setenv("VOID_LOCAL_URL", f"http://model.studio:{port}/v1")
+        with pytest.raises(SettingError, match=f"model.studio.*{outside}.*sends no footage out of the house"):
+            run(shot, tmp_path / "v001", reasoner="local")
+    finally:
+        served.__exit__(None, None, None)
+    assert asked
+    assert other.heard == []
+
+
 # -- what is refused at submission
 
 
@@ -332,6 +426,9 @@ def test_a_studio_can_forbid_the_cloud(monkeypatch: pytest.MonkeyPatch) -> None:
         ("http://[::1]/v1", True),
         ("http://93.184.216.34/v1", False),
         ("http://no-such-host.invalid/v1", False),
+        # one IPv4 address in IPv6's clothes
+        ("http://[::ffff:8.8.8.8]/v1", False),
+        ("http://[::ffff:10.1.2.3]/v1", True),
     ],
 )
 def test_which_hosts_are_in_the_house(url: str, inside: bool) -> None:
@@ -345,6 +442,55 @@ def test_a_password_in_an_address_is_told_to_nobody(monkeypatch: pytest.MonkeyPa
     with pytest.raises(SettingError) as caught:
         reason.check(asking("local"))
     assert "s3cret" not in str(caught.value)
+
+
+BAD_URLS = [
+    "localhost:8000/v1",
+    "127.0.0.1:8000",
+    "gpu01",
+    "ftp://gpu01/v1",
+    "file:///etc/passwd",
+    "http://",
+    "http:///v1",
+    "http://:8000/v1",
+    "http://gpu01:port/v1",
+    "http://gpu01:99999/v1",
+    "http://[::1/v1",
+    "http://gpu 01/v1",
+    "http://gpu01/v1\n",
+    f"http://{70 * 'a'}.com/v1",
+    "http://gpu..01/v1",
+    "nonsense",
+]
+
+
+@pytest.mark.usefixtures("clean")
+@pytest.mark.parametrize("url", BAD_URLS)
+@pytest.mark.parametrize("reasoner", PROTOCOLS)
+def test_an_address_that_is_none_is_a_sentence_at_submission(
+    reasoner: str, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip(PACKAGES[reasoner], reason=f"the extra {reasoner} is not installed")
+    variable = f"VOID_{reasoner.upper()}_URL"
+    monkeypatch.setenv(variable, url)
+    monkeypatch.setenv("VOID_LOCAL_MODEL", "m")
+    monkeypatch.setenv("GEMINI_API_KEY", KEY)
+    with pytest.raises(SettingError, match=f"{variable} is .*write it like http"):
+        reason.check(asking(reasoner))
+
+
+@pytest.mark.usefixtures("clean")
+def test_a_bad_address_ends_the_command_with_2(shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("openai", reason="the extra local is not installed")
+    monkeypatch.setenv("VOID_LOCAL_URL", "bob:s3cret@localhost:8000/v1")
+    monkeypatch.setenv("VOID_LOCAL_MODEL", "m")
+    program, out = Path(sys.executable).with_name("void"), tmp_path / "out"
+    command = [program, "remove", shot / "plate", shot / "roto", "-o", out, "--reasoner", "local"]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert "VOID_LOCAL_URL is" in done.stderr
+    assert "s3cret" not in done.stderr
+    assert not out.exists() or not any(out.iterdir())
 
 
 @pytest.mark.usefixtures("clean")

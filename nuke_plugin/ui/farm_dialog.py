@@ -7,8 +7,9 @@ from typing import Any, Optional, Sequence
 from void_server.api.errors import VoidError
 
 from .. import farm
+from ..plain import plain
 from ..voidnode import VoidNode
-from .qt import Dialog, QtWidgets
+from .qt import Dialog, PlainLabel, QtWidgets
 
 # field: label, hint, and the range of numbers
 _TEXTS = {
@@ -67,7 +68,7 @@ class FarmDialog(Dialog):
         self._widgets: dict[str, QtWidgets.QWidget] = {"suspended": self._suspended}
 
         form = QtWidgets.QFormLayout()
-        form.addRow("Nodes", QtWidgets.QLabel(", ".join(void.name for void in nodes)))
+        form.addRow("Nodes", PlainLabel(", ".join(void.name for void in nodes)))
         form.addRow("Engine", self._engine)
         for name, (label, hint) in _TEXTS.items():
             line = QtWidgets.QLineEdit(_text(engines.fields[name]))
@@ -84,7 +85,7 @@ class FarmDialog(Dialog):
         form.addRow("Inference server", self._server)
         form.addRow("Export plate and roto", self._export_there)
 
-        self._answer = QtWidgets.QLabel("Each node shows its version at once; frames appear as they come.")
+        self._answer = PlainLabel("Each node shows its version at once; frames appear as they come.")
         self._answer.setWordWrap(True)
         kinds = QtWidgets.QDialogButtonBox.StandardButton
         buttons = QtWidgets.QDialogButtonBox(kinds.Cancel)
@@ -101,7 +102,7 @@ class FarmDialog(Dialog):
         known = self._engines.expresses.get(engine, [])
         for name, widget in self._widgets.items():
             widget.setEnabled(name in known)
-            widget.setToolTip("" if name in known else f"{engine} has nothing for this")
+            widget.setToolTip("" if name in known else plain(f"{engine} has nothing for this"))
 
     def fields(self) -> dict[str, Any]:
         """The fields as they stand, those that the engine knows. Raises :class:`ValueError` for wrong limits."""
@@ -135,7 +136,7 @@ class FarmDialog(Dialog):
                 export_there=self._export_there.isChecked(),
             )
         except VoidError as error:
-            self._answer.setText(str(error))
+            self._answer.setText(plain(str(error)))
         else:
             self.accept()
         finally:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import time
 import webbrowser
 from dataclasses import dataclass
@@ -14,11 +16,13 @@ import nukescripts
 from void_server.api.errors import VoidError
 from void_server.api.job import Job, JobState
 
-from .. import farm, farm_jobs, session, settings
+from .. import farm, farm_jobs, session, settings, shell
+from ..messages import say
 from ..monitor import Monitor
+from ..plain import plain
 from ..startup import PANEL, PANEL_CLASS, PANEL_ID
 from ..voidnode import VoidNode, all_nodes
-from .qt import QtCore, QtGui, QtWidgets
+from .qt import PlainLabel, QtCore, QtGui, QtWidgets
 
 _COLUMNS = ("Shot", "State", "Progress", "Left", "Engine", "Started", "Job")
 _NAME, _STATE, _PROGRESS, _LEFT, _ENGINE, _STARTED, _ID = range(len(_COLUMNS))
@@ -31,6 +35,9 @@ _COLOURS = {
 }
 _PICTURE_HEIGHT = 280
 _FARM_SECONDS = 5
+_MOST_OF_OTHERS = 200
+_LONGEST_CELL = 60
+_LONGEST_LOG = 20_000
 _WORDS = {
     JobState.QUEUED: "in the queue",
     JobState.RUNNING: "running",
@@ -76,7 +83,7 @@ class JobsPanel(QtWidgets.QWidget):
     # -- how it looks
 
     def _build(self) -> None:
-        self._where = QtWidgets.QLabel()
+        self._where = PlainLabel()
         self._only_mine = QtWidgets.QCheckBox("this script only")
         self._only_mine.toggled.connect(self.refresh)
         top = QtWidgets.QHBoxLayout()
@@ -150,7 +157,7 @@ class JobsPanel(QtWidgets.QWidget):
         try:
             current = session.monitor(settings.load().address)
         except VoidError as error:
-            self._where.setText(str(error))
+            self._where.setText(plain(str(error)))
             return
         if current is not self._monitor:
             self._monitor = current
@@ -164,8 +171,11 @@ class JobsPanel(QtWidgets.QWidget):
         jobs.update({job.id: job for job, _ in mine.values()})
         rows = [_Row(job, mine[job.id][1] if job.id in mine else None) for job in jobs.values()]
         rows += self._on_the_farm()
-        rows = [row for row in rows if row.node or not self._only_mine.isChecked()]
-        self._fill(sorted(rows, key=lambda row: -row.job.created))
+        rows.sort(key=lambda row: -row.job.created)
+        # a server may know of more jobs than a table can show without Nuke standing still
+        most = 0 if self._only_mine.isChecked() else _MOST_OF_OTHERS
+        shown = {row.job.id for row in itertools.islice((row for row in rows if not row.node), most)}
+        self._fill([row for row in rows if row.node or row.job.id in shown])
 
     @staticmethod
     def _my_jobs() -> dict[str, tuple[Job, str]]:
@@ -214,6 +224,7 @@ class JobsPanel(QtWidgets.QWidget):
         if item is None:
             item = QtWidgets.QTableWidgetItem()
             self._table.setItem(row, column, item)
+        text = plain(text, _LONGEST_CELL)
         if item.text() != text:
             item.setText(text)
         if colour:
@@ -225,7 +236,8 @@ class JobsPanel(QtWidgets.QWidget):
             bar = QtWidgets.QProgressBar()
             self._table.setCellWidget(row, _PROGRESS, bar)
         bar.setValue(100 if job.state is JobState.DONE else int(100 * job.progress.fraction))
-        stage = job.progress.stage if job.state is JobState.RUNNING else ""
+        # the bar fills in what follows a percent sign
+        stage = plain(job.progress.stage, _LONGEST_CELL).replace("%", "") if job.state is JobState.RUNNING else ""
         frame = f" {job.progress.frame}" if stage and job.progress.frame is not None else ""
         bar.setFormat(f"{stage}{frame}  %p %" if stage else "%p %")
 
@@ -242,7 +254,7 @@ class JobsPanel(QtWidgets.QWidget):
         self._cancel.setEnabled(alive)
         self._resume.setEnabled(resumable)
         self._find.setEnabled(row is not None and row.node is not None)
-        self._report.setEnabled(row is not None and self._file(row, "report.html").is_file())
+        self._report.setEnabled(row is not None and self._file(row, "report.html") is not None)
         text = self._log(row) if row else "No jobs yet. Press Remove on a VOID Remove node."
         if self._details.toPlainText() != text:
             self._details.setPlainText(text)
@@ -253,31 +265,35 @@ class JobsPanel(QtWidgets.QWidget):
         job = row.job
         lines = [f"plate    {job.shot.plate}", f"frames   {job.shot.frames or 'all'}", f"folder   {job.folder}"]
         if row.on_farm:
-            lines.append(f"farm     void farm status {job.folder}")
-            lines.append(f"         void farm again {job.folder}   (goes on after a stop or a failure)")
+            status, again = (shell.command(["void", "farm", verb, job.folder]) for verb in ("status", "again"))
+            lines += [f"farm     {status}", f"         {again}   (goes on after a stop or a failure)"]
         lines += [f"warning  {warning}" for warning in job.warnings]
         if job.error:
             lines += [f"error    {job.error}", *([job.error.detail] if job.error.detail else [])]
-        return "\n".join(lines)
+        return "\n".join(lines)[:_LONGEST_LOG]
 
     def _show_picture(self, row: Optional[_Row]) -> None:
         """Plate, quadmask and result of a few frames, as the contact sheet has them."""
-        sheet = self._file(row, "contact_sheet.png") if row else Path()
-        self._picture.setVisible(sheet.is_file())
-        if sheet.is_file() and sheet != self._sheet:
+        sheet = self._file(row, "contact_sheet.png") if row else None
+        self._picture.setVisible(sheet is not None)
+        if sheet and sheet != self._sheet:
             fitting = QtCore.Qt.AspectRatioMode.KeepAspectRatio
             smooth = QtCore.Qt.TransformationMode.SmoothTransformation
             picture = QtGui.QPixmap(str(sheet))
             self._picture.setPixmap(picture.scaled(self.width() - 20, _PICTURE_HEIGHT, fitting, smooth))
             self._sheet = sheet
 
-    def _file(self, row: _Row, name: str) -> Path:
-        """A file of the job's report, where the result is on this machine."""
-        folder = row.job.folder
+    def _file(self, row: _Row, name: str) -> Optional[Path]:
+        """A file of the job's report, None where there is none on this machine."""
         if row.node and (void := self._node(row)) and void.shown and row.job.state is JobState.DONE:
-            return void.shown.report().with_name(name)
-        line = self._monitor.line if self._monitor else None
-        return Path(line.from_server(folder) if line else folder) / "report" / name
+            file = void.shown.report().with_name(name)
+        else:
+            folder = self._monitor.line.folder_here(row.job.folder) if self._monitor else None
+            if folder is None:
+                return None
+            file = folder / "report" / name
+        # Path.is_file raises for names that no disk can have
+        return file if os.path.isfile(file) else None
 
     @staticmethod
     def _node(row: _Row) -> Optional[VoidNode]:
@@ -293,7 +309,7 @@ class JobsPanel(QtWidgets.QWidget):
             try:
                 farm.cancel(row.job.folder)
             except VoidError as error:
-                nuke.message(str(error))
+                say(str(error))
         elif void:
             session.cancel(void)
         elif self._monitor:
@@ -324,8 +340,8 @@ class JobsPanel(QtWidgets.QWidget):
     def open_report(self) -> None:
         """Open the report of the chosen job."""
         row = self._chosen()
-        if row:
-            webbrowser.open(self._file(row, "report.html").as_uri())
+        if row and (report := self._file(row, "report.html")):
+            webbrowser.open(report.as_uri())
 
 
 def show_panel() -> None:

@@ -7,7 +7,15 @@ try:
 except ImportError:
     from PySide2 import QtCore, QtGui, QtWidgets  # type: ignore[no-redef]
 
-__all__ = ["Dialog", "QtCore", "QtGui", "QtWidgets"]
+__all__ = ["Dialog", "PlainLabel", "QtCore", "QtGui", "QtWidgets"]
+
+
+class PlainLabel(QtWidgets.QLabel):
+    """A label that shows its text as it is; Qt's own takes what looks like HTML for that."""
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__(text)
+        self.setTextFormat(QtCore.Qt.TextFormat.PlainText)
 
 
 class Dialog(QtWidgets.QDialog):

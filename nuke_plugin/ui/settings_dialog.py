@@ -9,7 +9,8 @@ from void_server.api.client import Client
 from void_server.api.errors import VoidError
 
 from .. import settings
-from .qt import Dialog, QtWidgets
+from ..plain import plain
+from .qt import Dialog, PlainLabel, QtWidgets
 
 _HELP = {
     "server": ("Server", "tcp://gpu01:5690; empty for one on this machine"),
@@ -38,7 +39,7 @@ class SettingsDialog(Dialog):
         self._transfer.setCurrentText(now.transfer)
         self._transfer.setToolTip("path: the server sees the same disks. upload: frames travel over the network.")
         form.addRow("Transfer", self._transfer)
-        self._answer = QtWidgets.QLabel(f"Kept in {settings.user_file()}")
+        self._answer = PlainLabel(f"Kept in {settings.user_file()}")
         self._answer.setWordWrap(True)
         if studio := os.environ.get("VOID_NUKE_SETTINGS"):
             named = QtWidgets.QLineEdit(studio)
@@ -68,9 +69,9 @@ class SettingsDialog(Dialog):
             with Client(entered.address, keys=entered.keys, timeout=3) as client:
                 info = client.hello()
         except VoidError as error:
-            self._answer.setText(str(error))
+            self._answer.setText(plain(str(error)))
             return
-        self._answer.setText(f"{entered.address} answers: VOID {info.version}.")
+        self._answer.setText(plain(f"{entered.address} answers: VOID {info.version}."))
 
     def save(self) -> None:
         """Keep what differs from the studio's settings."""
@@ -79,6 +80,6 @@ class SettingsDialog(Dialog):
         try:
             settings.save_user(changes)
         except (VoidError, OSError) as error:
-            self._answer.setText(str(error))
+            self._answer.setText(plain(str(error)))
             return
         self.accept()

@@ -494,7 +494,7 @@ def test_untitled_script_is_refused_with_what_to_do(shot, server):
     press(node, "remove")
     assert "save it first" in node["status"].value()
     assert not nuke.standin.rendered
-    node["output"].setValue(nuke.standin.tmp_path.as_posix() + "/elsewhere")
+    node["output_folder"].setValue(nuke.standin.tmp_path.as_posix() + "/elsewhere")
     press(node, "remove")
     wait_until_done(node)
     assert (nuke.standin.tmp_path / "elsewhere" / "v001" / "job.json").is_file()
@@ -505,8 +505,8 @@ def test_an_output_folder_that_nuke_would_evaluate(plugin, server, sample, tmp_p
     nuke.scriptSaveAs((tmp_path / "a [show] for $5" / "sh_v001.nk").as_posix())
     node = void_remove(read_node(sample / "plate"), read_node(sample / "roto"), address=server.address)
     press(node, "remove")
-    assert "holds $, which Nuke would evaluate" in node["status"].value()
-    node["output"].setValue((tmp_path / "plain").as_posix())
+    assert "Nuke would evaluate in a file name (left square bracket)" in node["status"].value()
+    node["output_folder"].setValue((tmp_path / "plain").as_posix())
     press(node, "remove")
     wait_until_done(node)
 
@@ -575,7 +575,7 @@ def test_ranges_that_are_wrong(shot, server):
 def test_output_folder_that_cannot_be_written(shot, server, tmp_path):
     (tmp_path / "file").write_text("not a folder")
     node = void_remove(*shot, address=server.address)
-    node["output"].setValue((tmp_path / "file" / "deeper").as_posix())
+    node["output_folder"].setValue((tmp_path / "file" / "deeper").as_posix())
     press(node, "remove")
     assert state(node) == "failed"
     assert "cannot be written" in node["status"].value() or "could not write" in node["status"].value()

@@ -14,6 +14,7 @@ from nuke_plugin import colour, grid, hooks, local_server, outputs, settings
 from nuke_plugin.monitor import Line, Monitor, Order
 from nuke_plugin.pathmap import translated
 from nuke_plugin.ticket import Ticket, joined, parse
+from nuke_plugin.tile import Step
 from nuke_plugin.upstream import fingerprint
 from void_server.api import Settings as ShotSettings
 from void_server.api import Shot
@@ -304,7 +305,7 @@ def test_monitor_starts_a_server_where_it_can(sample, tmp_path):
     try:
         follower.monitor.submit(order(tmp_path / "sample", tmp_path))
         assert follower.until(lambda update: update.arrived or update.error).arrived
-        assert any("starting a server" in update.note for update in follower.seen)
+        assert any(update.note and update.note.step is Step.STARTING for update in follower.seen)
     finally:
         follower.monitor.close()
         running.stop()
@@ -325,7 +326,7 @@ def test_monitor_survives_an_address_that_none_can_use(sample, tmp_path):
     try:
         follower.monitor.list_jobs(True)
         follower.monitor.follow("n", Ticket("job", follower.monitor.line.address, "", "", False))
-        assert "nowhere at all" in follower.until(lambda update: update.note).note
+        assert "nowhere at all" in follower.until(lambda update: update.note).note.said
         follower.monitor.submit(order(sample, tmp_path))
         assert "nowhere at all" in str(follower.until(lambda update: update.error).error)
     finally:
@@ -335,7 +336,7 @@ def test_monitor_survives_an_address_that_none_can_use(sample, tmp_path):
 def test_a_stop_while_the_result_is_fetched_ends_the_job_here(linked, sample, tmp_path):
     def stop_once_fetching():
         # in the monitor's own thread, so the stop is there before the next piece of the result
-        if any(update.note.startswith("fetching") for update in linked.monitor._news.values()):
+        if any(update.note and update.note.step is Step.FETCHING for update in linked.monitor._news.values()):
             linked.monitor.cancel("n", "")
         linked.woken.set()
 

@@ -13,7 +13,7 @@ from driving import press, read_node, state, void_remove, wait_for, wait_until_d
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 try:
-    from PySide6 import QtWidgets
+    from PySide6 import QtCore, QtWidgets
 except ImportError as error:
     pytest.skip(f"Qt cannot run here ({error}): panel and dialog were NOT tested", allow_module_level=True)
 
@@ -291,3 +291,33 @@ def test_an_unsaved_script_cannot_go_to_the_farm(inputs, application):
     nuke.root()["name"].setValue("")
     press(node, "farm_submit")
     assert "save it first" in nuke.standin.messages[-1]
+
+
+def test_what_a_server_says_is_no_mark_up_and_no_endless_table(panel):
+    from void_server.api import Job, JobState, Progress, Shot
+
+    evil = "<img src='file:///x'>%p [exec calc]" + 100_000 * "x"
+    jobs = [
+        Job(
+            f"{n:012x}",
+            JobState.RUNNING,
+            Shot("/p", "/r"),
+            f"/{evil}/v001",
+            n,
+            n,
+            Progress(evil, 7, 0.5),
+            None,
+            (evil,),
+        )
+        for n in range(1000)
+    ]
+    panel._timer.stop()
+    panel._monitor.list_jobs(False)
+    panel._monitor.jobs = lambda: jobs
+    panel.refresh()
+    assert panel._table.rowCount() == 200
+    assert column(panel, 6)[0] == f"{999:012x}"
+    assert len(column(panel, 0)[0]) < 100
+    assert panel._table.cellWidget(0, 2).format().startswith("(img src='file:///x')p (exec calc)x")
+    assert len(panel._details.toPlainText()) <= 20_000
+    assert panel._where.textFormat() == QtCore.Qt.TextFormat.PlainText

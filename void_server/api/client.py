@@ -16,7 +16,7 @@ import zmq.auth
 from .errors import ProtocolError, ServerUnreachable, SettingError
 from .files import digest_of, new_version_folder
 from .job import MANIFEST, Job, new_id
-from .messages import CHUNK, UNASKED, pack, result, unpack
+from .messages import CHUNK, MAX_MESSAGE, UNASKED, pack, result, unpack
 from .shot import Shot
 
 DEFAULT_ADDRESS = "tcp://127.0.0.1:5690"
@@ -39,6 +39,19 @@ class ServerInfo:
     roots: tuple[str, ...]
     engines: tuple[str, ...]
     reasoners: tuple[str, ...]
+
+    @classmethod
+    def from_dict(cls, data: Any) -> ServerInfo:
+        """What a server's greeting says. Raises :class:`ProtocolError` for anything else."""
+        lists = ("roots", "engines", "reasoners")
+        if (
+            not isinstance(data, Mapping)
+            or not isinstance(data.get("version"), str)
+            or not all(isinstance(data.get(name), int) for name in ("protocol", "pid"))
+            or not all(_are_texts(data.get(name)) for name in lists)
+        ):
+            raise ProtocolError("What answers is no VOID server, or one of another version; check the address.")
+        return cls(data["version"], data["protocol"], data["pid"], *(tuple(data[name]) for name in lists))
 
 
 @dataclass(frozen=True)
@@ -103,6 +116,8 @@ class Client:
         if self._socket is None:
             socket = self._context.socket(zmq.DEALER)
             socket.linger = 0
+            # what is larger is never read into memory: the connection ends
+            socket.maxmsgsize = 2 * MAX_MESSAGE
             socket.setsockopt(zmq.HEARTBEAT_IVL, _HEARTBEAT_MS)
             socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 3 * _HEARTBEAT_MS)
             self._socket = socket
@@ -131,9 +146,10 @@ class Client:
         return self._number
 
     def _receive(self, deadline: float) -> Optional[dict[str, Any]]:
-        """The next message, None where none comes until ``deadline``."""
+        """The next message, None where none comes until ``deadline``, however many others do."""
         socket = self._connected()
-        if socket.poll(max(0, int((deadline - time.monotonic()) * 1000))):
+        left = deadline - time.monotonic()
+        if left > 0 and socket.poll(max(1, int(left * 1000))):
             return unpack(socket.recv())
         return None
 
@@ -153,17 +169,16 @@ class Client:
             if message["id"] == number:
                 return result(message)
 
+    def _job(self, verb: str, job_id: str, **body: Any) -> Job:
+        """The job of that id, which a request is about. Raises :class:`ProtocolError` where another one comes."""
+        job = Job.from_dict(self._ask(verb, **body))
+        if job.id != job_id:
+            raise ProtocolError(f"The server was asked for job {job_id} and answered with {job.id}.")
+        return job
+
     def hello(self) -> ServerInfo:
         """Ask the server who it is."""
-        body = self._ask("hello")
-        return ServerInfo(
-            body["version"],
-            body["protocol"],
-            body["pid"],
-            tuple(body["roots"]),
-            tuple(body["engines"]),
-            tuple(body["reasoners"]),
-        )
+        return ServerInfo.from_dict(self._ask("hello"))
 
     def submit(self, shot: Shot, out: str, *, job_id: Optional[str] = None, reserved: bool = False) -> Job:
         """Submit a shot whose files the server can reach; results go to a new version folder in ``out``.
@@ -172,9 +187,8 @@ class Client:
         same ``job_id`` gives the job that it is. Raises :class:`~void_server.api.errors.InputError` where the shot is
         wrong.
         """
-        return Job.from_dict(
-            self._ask("submit", id=job_id or new_id(), shot=shot.to_dict(), out=out, reserved=reserved)
-        )
+        number = job_id or new_id()
+        return self._job("submit", number, id=number, shot=shot.to_dict(), out=out, reserved=reserved)
 
     def submit_files(self, shot: Shot, files: Mapping[str, Sequence[str]], on_bytes: OnBytes = _ignored) -> Job:
         """Submit a shot with its files, to a server that cannot reach them.
@@ -193,7 +207,8 @@ class Client:
                 self._upload(path, digest, size, partial(_after, on_bytes, sent, total))
                 sent += size
                 sums[role].append([path.name, digest])
-        return Job.from_dict(self._ask("submit", id=new_id(), shot=shot.to_dict(), files=sums))
+        number = new_id()
+        return self._job("submit", number, id=number, shot=shot.to_dict(), files=sums)
 
     def _upload(self, path: Path, digest: str, size: int, on_done: Callable[[int], None]) -> None:
         offset = self._ask("upload.offset", digest=digest, size=size)
@@ -241,19 +256,22 @@ class Client:
 
     def status(self, job_id: str) -> Job:
         """The job as it stands. Raises :class:`~void_server.api.errors.UnknownJob`."""
-        return Job.from_dict(self._ask("status", job=job_id))
+        return self._job("status", job_id, job=job_id)
 
     def jobs(self) -> list[Job]:
         """All jobs that the server knows, the newest first."""
-        return [Job.from_dict(job) for job in self._ask("jobs")]
+        listed = self._ask("jobs")
+        if not isinstance(listed, list):
+            raise ProtocolError("The server's answer is no list of jobs; are client and server of one version?")
+        return [Job.from_dict(job) for job in listed]
 
     def cancel(self, job_id: str) -> Job:
         """Stop a job; what it has finished stays, and it can be resumed."""
-        return Job.from_dict(self._ask("cancel", job=job_id))
+        return self._job("cancel", job_id, job=job_id)
 
     def resume(self, job_id: str) -> Job:
         """Go on with a job that failed or was cancelled."""
-        return Job.from_dict(self._ask("resume", job=job_id))
+        return self._job("resume", job_id, job=job_id)
 
     def watch(self, job_id: str, *, heartbeat: float = 2.0, patience: float = 60.0) -> Iterator[Job]:
         """Yield the job whenever it changes, until it has ended.
@@ -279,6 +297,10 @@ class Client:
                 raise self._unreachable()
             if time.monotonic() - heard > 2 * heartbeat:
                 self._disconnect()
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)
 
 
 def _marker(folder: Path) -> Path:

@@ -104,7 +104,9 @@ def _tree(root: type[VoidError]) -> dict[str, type[VoidError]]:
 _KINDS = _tree(VoidError)
 
 
-def from_dict(data: Mapping[str, Any]) -> VoidError:
+def from_dict(data: Any) -> VoidError:
     """Rebuild an error that :meth:`VoidError.to_dict` made; an unknown kind becomes :class:`VoidError`."""
+    if not isinstance(data, Mapping):
+        return ProtocolError("The other side failed, and does not say why.")
     kind = _KINDS.get(str(data.get("kind")), VoidError)
     return kind(str(data.get("message", "unknown error")), str(data.get("detail", "")))

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import re
 import uuid
 from dataclasses import dataclass
 from typing import Any, Callable, Mapping, Optional
 
-from .errors import VoidError, from_dict
+from .errors import ProtocolError, SettingError, VoidError, from_dict
 from .shot import Shot
 
 #: What describes a finished job in its version folder; it is written last.
 MANIFEST = "job.json"
+_ID = re.compile(r"[0-9a-f]{12}")
+# The year 5138, in seconds since the epoch: calendars can show it.
+_LATEST = 1e11
 
 
 def new_id() -> str:
@@ -79,15 +83,49 @@ class Job:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Job:
-        """Rebuild a job that :meth:`to_dict` made."""
-        return cls(
-            id=data["id"],
-            state=JobState(data["state"]),
-            shot=Shot.from_dict(data["shot"]),
-            folder=data["folder"],
-            created=data["created"],
-            updated=data["updated"],
-            progress=Progress(**data["progress"]),
-            error=from_dict(data["error"]) if data["error"] else None,
-            warnings=tuple(data["warnings"]),
-        )
+        """Rebuild a job that :meth:`to_dict` made. Raises :class:`ProtocolError` for anything else."""
+        try:
+            if not _ID.fullmatch(data["id"]):
+                raise ValueError(f"its id is {data['id']!r:.40}")
+            return cls(
+                id=data["id"],
+                state=JobState(data["state"]),
+                shot=Shot.from_dict(data["shot"]),
+                folder=_text(data["folder"]),
+                created=_number(data["created"], _LATEST),
+                updated=_number(data["updated"], _LATEST),
+                progress=_progress(data["progress"]),
+                error=from_dict(data["error"]) if data["error"] else None,
+                warnings=_texts(data["warnings"]),
+            )
+        except (LookupError, TypeError, ValueError, SettingError) as error:
+            raise ProtocolError(
+                f"The server's answer describes no job ({error}); are client and server of one version?"
+            ) from error
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r:.40} is no text")
+    return value
+
+
+def _texts(values: Any) -> tuple[str, ...]:
+    if not isinstance(values, (list, tuple)):
+        raise TypeError(f"{values!r:.40} is no list")
+    return tuple(map(_text, values))
+
+
+def _number(value: Any, most: float) -> float:
+    # what is no number at all is not between others
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= most:
+        raise TypeError(f"{value!r:.40} is no number from 0 to {most:g}")
+    return value
+
+
+def _progress(data: Mapping[str, Any]) -> Progress:
+    frame, left = data["frame"], data["seconds_left"]
+    if frame is not None and (isinstance(frame, bool) or not isinstance(frame, int) or abs(frame) >= 2**31):
+        raise TypeError(f"{frame!r:.40} is no frame")
+    left = None if left is None else _number(left, _LATEST)
+    return Progress(_text(data["stage"]), frame, _number(data["fraction"], 1), left)

@@ -199,24 +199,19 @@ class String_Knob(_Text):
         self.setValue(text)
 
     def _evaluated(self, text):
-        def run(match):
-            words = match[1].split()
-            if words[0] == "value" and len(words) == 2:
-                node, _, knob = words[1].rpartition(".")
-                return str((self._node._related(node) if node else self._node)[knob].value())
-            if words[:2] == ["file", "dirname"] and len(words) == 3:
-                return os.path.dirname(words[2])
-            if words[0] == "getenv" and len(words) == 2:
-                return os.environ[words[1]]
-            raise RuntimeError(f"the stand-in cannot run [{match[1]}]")
+        return _tcl.substitute(text, self._run)
 
-        if found := re.search(r"(?<!\\)\$(\w+)", text):
-            raise RuntimeError(f"can't read {found[1]!r}: no such variable")
-        # the innermost first
-        run_, before = text, ""
-        while run_ != before:
-            run_, before = re.sub(r"(?<!\\)\[([^\[\]]*)(?<!\\)\]", run, run_), run_
-        return re.sub(r"\\([\[\]$])", r"\1", run_)
+    def _run(self, words):
+        """A TCL command of this knob's text; those that Nuke has and no node of ours needs are remembered, not done."""
+        session.commands.append(words)
+        if words[0] == "value" and len(words) == 2:
+            node, _, knob = words[1].rpartition(".")
+            return str((self._node._related(node) if node else self._node)[knob].value())
+        if words[:2] == ["file", "dirname"] and len(words) == 3:
+            return os.path.dirname(words[2])
+        if words[0] == "getenv" and len(words) == 2:
+            return os.environ[words[1]]
+        raise _tcl.TclError(f"the stand-in cannot run {words}")
 
     def _number(self, frame):
         raise TypeError(f"{self._name} is text")

@@ -1,5 +1,6 @@
 """Nodes: the classes that our own nodes and tests use, each with the knobs that it has in Nuke."""
 
+import contextlib
 import re
 
 from . import _tcl
@@ -247,6 +248,19 @@ class Node:
     def setXYpos(self, x, y):
         self["xpos"].setValue(int(x))
         self["ypos"].setValue(int(y))
+
+    def _tile(self):
+        """What stands on the tile, as Nuke's autolabel.py makes it: the label is evaluated, and then once more.
+
+        A user knob that is called output stands there too.
+        """
+        name, label = self.name(), self["label"].value()
+        with contextlib.suppress(_tcl.TclError):
+            label = _tcl.substitute(label, self["label"]._run)
+        output = self._knobs["output"].value() if "output" in self._knobs else ""
+        return "\n".join(
+            filter(None, [f"{name} ({output})" if output not in ("", "rgb", "rgba", "-") else name, label])
+        )
 
     def showControlPanel(self, forceFloat=False):
         pass

@@ -41,6 +41,7 @@ class Session:
         self.executing = False
         self.events = collections.deque()
         self.messages = []
+        self.commands = []
         self.this = []
         self.groups = []
         self.undo = []

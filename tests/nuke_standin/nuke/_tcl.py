@@ -1,4 +1,4 @@
-"""Words of the TCL in which Nuke's scripts are written."""
+"""The TCL in which Nuke's scripts are written, and that it runs out of text in knobs."""
 
 import re
 
@@ -75,3 +75,93 @@ def quote(text):
         return text
     special = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "[": "\\[", "]": "\\]", "{": "\\{", "}": "\\}", "$": "\\$"}
     return '"' + "".join(special.get(c, c) for c in text) + '"'
+
+
+_ONE_LETTER = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
+_CODED = re.compile(r"x([0-9A-Fa-f]{1,2})|u([0-9A-Fa-f]{1,4})|([0-7]{1,3})")
+_VARIABLE = re.compile(r"\$(?:\{([^}]*)\}|((?:\w|::)+(?:\([^)]*\))?))")
+
+
+def substitute(text, run):
+    """``text`` as TCL's ``subst`` makes it: backslashes, variables and commands, from left to right.
+
+    ``run`` gets the words of each command and gives its result. Like TCL this runs what stands before a fault, also
+    the whole commands of brackets that are never closed, before it raises :class:`TclError`.
+    """
+    return _Reader(text, run).until("")[0]
+
+
+class _Reader:
+    def __init__(self, text, run):
+        self.text, self.run, self.at = text, run, 0
+
+    def until(self, ends):
+        """What comes before one of the characters ``ends``, or before the end, substituted; and that character."""
+        made = []
+        while self.at < len(self.text):
+            character = self.text[self.at]
+            if character in ends:
+                return "".join(made), character
+            if character == "\\":
+                made.append(self.backslash())
+            elif character == "[":
+                self.at += 1
+                made.append(self.script())
+            elif character == "$":
+                made.append(self.variable())
+            else:
+                made.append(character)
+                self.at += 1
+        return "".join(made), ""
+
+    def backslash(self):
+        rest = self.text[self.at + 1 :]
+        if not rest:
+            self.at += 1
+            return "\\"
+        if coded := _CODED.match(rest):
+            self.at += 1 + coded.end()
+            return chr(int(coded[1] or coded[2] or "0", 16) if coded[3] is None else int(coded[3], 8))
+        if rest[0] == "\n":
+            self.at += 1 + re.match(r"\n[ \t]*", rest).end()
+            return " "
+        self.at += 2
+        return _ONE_LETTER.get(rest[0], rest[0])
+
+    def variable(self):
+        found = _VARIABLE.match(self.text, self.at)
+        if found is None:
+            self.at += 1
+            return "$"
+        raise TclError(f"can't read {(found[1] or found[2])!r}: no such variable")
+
+    def script(self):
+        """The result of the commands up to a closing bracket."""
+        words, result = [], ""
+        while self.at < len(self.text):
+            character = self.text[self.at]
+            if character in " \t":
+                self.at += 1
+            elif character in ";\n]":
+                self.at += 1
+                if words:
+                    result = self.run(words)
+                words = []
+                if character == "]":
+                    return result
+            elif character == "#" and not words:
+                while self.at < len(self.text) and self.text[self.at] != "\n":
+                    self.at += 2 if self.text[self.at] == "\\" else 1
+            elif character == "{":
+                _, word, self.at = read_word(self.text, self.at)
+                words.append(word)
+            elif character == '"':
+                self.at += 1
+                word, end = self.until('"')
+                if not end:
+                    raise TclError('missing "')
+                self.at += 1
+                words.append(word)
+            else:
+                words.append(self.until(" \t;\n]")[0])
+        raise TclError("missing close-bracket")

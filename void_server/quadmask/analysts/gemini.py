@@ -11,7 +11,7 @@ from ...api.home import home
 from ...capabilities import how_to_install, installed
 from ..analysis import schema
 from ..question import Question
-from . import Reply, privacy
+from . import Reply, connection, privacy
 
 DEFAULT_MODEL = "gemini-3-pro-preview"
 ENVIRONMENT_MODEL, ENVIRONMENT_URL = "VOID_GEMINI_MODEL", "VOID_GEMINI_URL"
@@ -41,7 +41,7 @@ class Gemini:
             raise SettingError(f"google-genai is not installed where the server runs: {how_to_install('gemini')}")
         secret = privacy.key(KEYS, home() / "gemini.key", "Gemini")
         chosen = model or os.environ.get(ENVIRONMENT_MODEL) or DEFAULT_MODEL
-        return cls(chosen, secret, os.environ.get(ENVIRONMENT_URL) or _PUBLIC)
+        return cls(chosen, secret, privacy.checked_url(ENVIRONMENT_URL, os.environ.get(ENVIRONMENT_URL) or _PUBLIC))
 
     @property
     def host(self) -> str:
@@ -72,6 +72,8 @@ class Gemini:
         options = types.HttpOptions(
             base_url=self.url,
             timeout=round(1000 * _PATIENCE),
+            # many studios reach the internet by a proxy only
+            client_args=connection.options(self.url, tunnel=True),
             retry_options=types.HttpRetryOptions(
                 attempts=_ATTEMPTS, initial_delay=_FIRST_PAUSE, http_status_codes=[408, 429, 500, 502, 503, 504]
             ),
@@ -79,14 +81,17 @@ class Gemini:
         config = types.GenerateContentConfig(
             response_mime_type="application/json", response_json_schema=schema(self.boxes), temperature=0.0
         )
-        client = genai.Client(api_key=self.secret, http_options=options)
         try:
+            # GOOGLE_GENAI_USE_VERTEXAI would choose another service, with the account of whoever runs the server
+            client = genai.Client(vertexai=False, api_key=self.secret, http_options=options)
             answer = client.models.generate_content(model=self.model, contents=parts, config=config)
         except errors.APIError as error:
-            raise self._failure(f"answered {error.code}: {error.message}") from None
+            elsewhere = connection.redirect(self.url, error.code, getattr(error.response, "headers", {}))
+            raise self._failure(elsewhere or f"answered {error.code}: {error.message}") from None
         except (httpx.TimeoutException, TimeoutError):
             raise self._failure(f"gave no answer within {_PATIENCE:g} seconds") from None
-        except (httpx.HTTPError, OSError, ValueError) as error:
+        except (httpx.HTTPError, OSError, ValueError, ImportError) as error:
+            # ImportError: a SOCKS proxy needs a package of its own
             raise self._failure(f"cannot be reached: {error}") from None
         if not answer.text:
             raise self._failure(f"refused to answer ({_reason(answer)})")

@@ -7,12 +7,12 @@ import os
 from dataclasses import dataclass, field
 from typing import Any
 
-from ...api.errors import JobFailed, SettingError
+from ...api.errors import JobFailed, SettingError, VoidError
 from ...api.home import home
 from ...capabilities import how_to_install, installed
 from ..analysis import schema
 from ..question import Question
-from . import Reply, privacy
+from . import Reply, connection, privacy
 
 ENVIRONMENT_URL, ENVIRONMENT_MODEL, ENVIRONMENT_BOXES = "VOID_LOCAL_URL", "VOID_LOCAL_MODEL", "VOID_LOCAL_BOXES"
 #: What may be said of a model's boxes: thousandths of the frame, as Qwen3-VL and GLM-V give them, or pixels, as
@@ -43,6 +43,7 @@ class Local:
                 f"No model of your own is set up: set {ENVIRONMENT_URL} where the server runs, such as "
                 f"http://localhost:8000/v1, and {ENVIRONMENT_MODEL}."
             )
+        privacy.checked_url(ENVIRONMENT_URL, url)
         if not privacy.in_house(url):
             privacy.check_cloud(privacy.host(url))
         if not installed("openai"):
@@ -88,7 +89,14 @@ class Local:
             "type": "json_schema",
             "json_schema": {"name": "analysis", "schema": schema(self.boxes), "strict": True},
         }
-        client = openai.OpenAI(base_url=self.url, api_key=self.secret, timeout=_PATIENCE, max_retries=_RETRIES)
+        client = openai.OpenAI(
+            base_url=self.url,
+            api_key=self.secret,
+            timeout=_PATIENCE,
+            max_retries=_RETRIES,
+            # in the house no proxy is needed, and one may be outside
+            http_client=openai.DefaultHttpxClient(**connection.options(self.url, tunnel=False)),
+        )
         try:
             answer = client.chat.completions.create(
                 model=self.model, messages=messages, response_format=form, temperature=0.0
@@ -96,8 +104,11 @@ class Local:
         except openai.APITimeoutError:
             raise self._failure(f"gave no answer within {_PATIENCE:g} seconds") from None
         except openai.APIStatusError as error:
-            raise self._failure(f"answered {error.status_code}: {error.message}") from None
+            elsewhere = connection.redirect(self.url, error.status_code, error.response.headers)
+            raise self._failure(elsewhere or f"answered {error.status_code}: {error.message}") from None
         except openai.APIError as error:
+            if isinstance(error.__cause__, VoidError):
+                raise error.__cause__ from None
             raise self._failure(f"cannot be reached: {error}") from None
         finally:
             client.close()

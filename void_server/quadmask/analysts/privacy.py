@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import socket
 import stat
 import sys
@@ -14,15 +15,43 @@ from ...api.errors import SettingError
 
 #: Set to anything, nothing is sent beyond the studio's own network.
 FORBIDDEN = "VOID_NO_CLOUD"
+_NAME = re.compile(r"[\w-]+(\.[\w-]+)*\.?")
+
+
+#: What the studio has decided, as a sentence.
+FORBIDDING = f"This server sends no footage out of the house (${FORBIDDEN} is set)."
+
+
+def is_forbidden() -> bool:
+    """Whether the server's owner forbids to send footage out of the house."""
+    return bool(os.environ.get(FORBIDDEN))
 
 
 def check_cloud(what: str) -> None:
     """Raise :class:`SettingError` where the server's owner forbids to send footage out of the house."""
-    if os.environ.get(FORBIDDEN):
+    if is_forbidden():
         raise SettingError(
-            f"This server sends no footage out of the house (${FORBIDDEN} is set), and {what} would; "
-            "take reasoner image, or local with a model on your own network."
+            f"{FORBIDDING} {what} would; take reasoner image, or local with a model on your own network."
         )
+
+
+def checked_url(variable: str, url: str) -> str:
+    """A URL as ``variable`` names it. Raises :class:`SettingError` where no service can be reached by it."""
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 -- raises where it is no number, or too large
+        name = parts.hostname or ""
+        name.encode("idna")
+        good = parts.scheme in ("http", "https") and (":" in name or bool(_NAME.fullmatch(name)))
+    except ValueError:
+        good = False
+    # urlsplit drops some of them silently
+    if not good or not url.isprintable() or " " in url:
+        shown = re.sub(r"[^/]*@", "***@", url)
+        raise SettingError(
+            f"{variable} is {shown!r}, which is no address of a service; write it like http://localhost:8000/v1."
+        )
+    return url
 
 
 def host(url: str) -> str:
@@ -30,15 +59,22 @@ def host(url: str) -> str:
     return urlsplit(url).netloc.rpartition("@")[2]
 
 
+def is_private(address: str) -> bool:
+    """Whether an IP address is this machine's, or one on a private network."""
+    parsed = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped:
+        # Python's versions differ in what they say of such a one
+        parsed = parsed.ipv4_mapped
+    return parsed.is_private or parsed.is_loopback
+
+
 def in_house(url: str) -> bool:
-    """Whether a URL's host is this machine or one on a private network."""
-    host = urlsplit(url).hostname or ""
+    """Whether all that a URL's host may mean is this machine, or on a private network."""
     try:
-        found = {entry[4][0] for entry in socket.getaddrinfo(host, None)}
+        found = {str(entry[4][0]) for entry in socket.getaddrinfo(urlsplit(url).hostname or "", None)}
     except OSError:
         return False
-    addresses = [ipaddress.ip_address(str(address).partition("%")[0]) for address in found]
-    return bool(addresses) and all(address.is_private or address.is_loopback for address in addresses)
+    return bool(found) and all(map(is_private, found))
 
 
 def key(variables: tuple[str, ...], file: Path, what: str) -> str:

@@ -1,0 +1,138 @@
+"""What a broken or hostile server answers: the client says so in a sentence, and never does as it is told."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import msgpack
+import pytest
+import zmq
+from hypothesis import given
+from hypothesis import strategies as st
+
+from void_server.api import Client, Job, JobState, ServerInfo, Shot, messages
+from void_server.api.errors import ProtocolError, ServerUnreachable, VoidError, from_dict
+
+JOB = Job("0123456789ab", JobState.RUNNING, Shot("/p.exr", "/r.exr"), "/out/v001", 1.0, 2.0).to_dict()
+SERVER = {"version": "1", "protocol": 1, "pid": 2, "roots": [], "engines": ["a"], "reasoners": []}
+WRONG = [None, [], {}, "x", b"x", 7, -1, True, float("nan"), float("inf"), 2**63, [None], {"a": 1}]
+
+
+@contextmanager
+def answering(answer: Callable[[int], list[bytes]]) -> Iterator[Client]:
+    """A server that answers each request with the frames that ``answer`` makes of its number."""
+    context = zmq.Context()
+    socket = context.socket(zmq.ROUTER)
+    port = socket.bind_to_random_port("tcp://127.0.0.1")
+    ended = threading.Event()
+
+    def serve() -> None:
+        while not ended.is_set():
+            if socket.poll(20):
+                sender, data = socket.recv_multipart()
+                for frame in answer(msgpack.unpackb(data)["id"]):
+                    socket.send_multipart([sender, frame])
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        with Client(f"tcp://127.0.0.1:{port}", timeout=3) as client:
+            yield client
+    finally:
+        ended.set()
+        thread.join()
+        socket.close(linger=0)
+        context.term()
+
+
+def body(content: Any) -> Callable[[int], list[bytes]]:
+    return lambda number: [messages.pack(number, body=content)]
+
+
+@pytest.mark.parametrize("field", [name for name in JOB if name != "error"])
+@pytest.mark.parametrize("value", WRONG, ids=repr)
+def test_a_job_of_wrong_types_is_a_sentence(field: str, value: Any) -> None:
+    if (field, value) in (("warnings", []), ("created", 7), ("updated", 7), ("folder", "x")):
+        pytest.skip("as it should be")
+    with pytest.raises(ProtocolError, match="describes no job"):
+        Job.from_dict({**JOB, field: value})
+
+
+@pytest.mark.parametrize("field", ["stage", "frame", "fraction", "seconds_left"])
+@pytest.mark.parametrize("value", [[], {}, True, float("nan"), float("inf"), 2**63, -1.5], ids=repr)
+def test_progress_of_wrong_types_is_a_sentence(field: str, value: Any) -> None:
+    with pytest.raises(ProtocolError, match="describes no job"):
+        Job.from_dict({**JOB, "progress": {**JOB["progress"], field: value}})
+
+
+@pytest.mark.parametrize("number", ["../../etc", "0123456789AB", "0123456789ab\n", "", "a" * 10**6])
+def test_an_id_is_no_path_and_no_novel(number: str) -> None:
+    with pytest.raises(ProtocolError, match="its id is") as caught:
+        Job.from_dict({**JOB, "id": number})
+    assert len(str(caught.value)) < 300
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=5,
+)
+
+
+@given(st.sampled_from(list(JOB)), ANYTHING)
+def test_whatever_comes_as_a_job_is_one_or_a_sentence(field: str, value: Any) -> None:
+    try:
+        job = Job.from_dict({**JOB, field: value})
+    except VoidError:
+        return
+    assert len(job.id) == 12
+
+
+@given(ANYTHING)
+def test_whatever_comes_as_an_error_is_one(data: Any) -> None:
+    assert isinstance(from_dict(data), VoidError)
+
+
+@given(st.sampled_from(list(SERVER)), ANYTHING)
+def test_whatever_comes_as_a_greeting_is_one_or_a_sentence(field: str, value: Any) -> None:
+    try:
+        info = ServerInfo.from_dict({**SERVER, field: value})
+    except ProtocolError:
+        return
+    assert all(isinstance(name, str) for name in info.engines)
+
+
+@pytest.mark.parametrize("verb", ["status", "cancel", "resume"])
+def test_another_job_than_the_one_asked_for_is_refused(verb: str) -> None:
+    with (
+        answering(body(JOB)) as client,
+        pytest.raises(ProtocolError, match=r"ba9876543210.*answered with 0123456789ab"),
+    ):
+        getattr(client, verb)("ba9876543210")
+
+
+@pytest.mark.parametrize("content", [7, "x", None, {"a": 1}], ids=repr)
+def test_a_list_of_jobs_that_is_none_is_a_sentence(content: Any) -> None:
+    with answering(body(content)) as client, pytest.raises(ProtocolError, match="no list of jobs"):
+        client.jobs()
+
+
+def test_answers_to_other_questions_without_end_are_not_read_for_ever() -> None:
+    def flood(number: int) -> list[bytes]:
+        return 50_000 * [messages.pack(number + 1, body={})]
+
+    with answering(flood) as client:
+        client._timeout = 0.2
+        with pytest.raises(ServerUnreachable):
+            client.hello()
+
+
+def test_a_message_that_is_too_large_never_arrives() -> None:
+    def large(number: int) -> list[bytes]:
+        return [messages.pack(number, body={"x": bytes(3 * messages.MAX_MESSAGE)})]
+
+    with answering(large) as client, pytest.raises(ServerUnreachable):
+        client.hello()

@@ -1,0 +1,68 @@
+"""How a client reaches its service: the host that is named, and no other.
+
+httpx, on which google-genai and openai both build, is told so by these options; both packages would follow redirects,
+with the pictures and, to some hosts, with the key. httpx's documentation describes ``event_hooks`` and the extension
+``trace``, which hears of a connection before anything is sent over it.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+from ...api.errors import JobFailed, SettingError
+from . import privacy
+
+_CONNECTED = "connection.connect_tcp.complete"
+
+
+def options(url: str, *, tunnel: bool) -> dict[str, Any]:
+    """What an httpx client is made with to reach ``url`` and nothing else.
+
+    Redirects are not followed. The environment's proxies count only with ``tunnel`` and https, where a proxy passes on
+    what it cannot read; what is not encrypted would be the proxy's to read and keep.
+    """
+    made: dict[str, Any] = {
+        "follow_redirects": False,
+        "trust_env": tunnel and urlsplit(url).scheme == "https",
+        "event_hooks": {"request": [_Guard(url)]},
+    }
+    # without the environment httpx forgets a studio's own certificates, too
+    files, folders = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
+    if files or folders:
+        made["verify"] = ssl.create_default_context(cafile=files, capath=folders)
+    return made
+
+
+def redirect(url: str, status: int, headers: Mapping[str, str]) -> str | None:
+    """What to say of an answer that sends the question elsewhere, None for any other answer."""
+    if not 300 <= status < 400:
+        return None
+    target = privacy.host(urljoin(url, headers.get("location", ""))) or "nowhere"
+    return f"redirects to {target} ({status}), and nothing was sent there: name the address that answers itself"
+
+
+class _Guard:
+    """Looks at every request, and at the machine that a connection has reached, before anything is sent."""
+
+    def __init__(self, url: str) -> None:
+        self._host = urlsplit(url).hostname or ""
+
+    def __call__(self, request: Any) -> None:
+        if request.url.raw_host != self._host.encode("idna"):
+            raise JobFailed(f"The question was for {self._host} and would have gone to {request.url.host}.")
+        request.extensions = {**request.extensions, "trace": self._trace}
+
+    def _trace(self, event: str, info: Mapping[str, Any]) -> None:
+        # by then a name may mean another machine than when it was checked
+        if event != _CONNECTED or not privacy.is_forbidden():
+            return
+        stream = info["return_value"]
+        address = stream.get_extra_info("server_addr")[0]
+        if privacy.is_private(address):
+            return
+        stream.close()
+        raise SettingError(f"{self._host} has turned out to be {address}. {privacy.FORBIDDING}")
