@@ -93,7 +93,7 @@ def measured(folder: Path | None, load: float, removal: float) -> Times:
         if folder is None:
             folder = Path(temporary) / "shot"
             write_sample(folder, "walkby", (1920, 1080), range(1001, 1086))
-        job = plan(Shot(str(folder / "plate"), str(folder / "roto")), Fields(), Path(temporary) / "out")
+        job = plan(Shot(str(folder / "plate"), str(folder / "roto")), Fields()).begin(Path(temporary) / "out")
         seconds: dict[str, float] = {}
         for stage in job.stages:
             begin = time.monotonic()

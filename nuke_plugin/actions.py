@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
 import nuke
 
@@ -285,23 +285,31 @@ def _shot_settings(void: VoidNode, only_quadmask: bool) -> ShotSettings:
             cells=void.text(k.CELLS),
             segmenter=void.text(k.SEGMENTER),
         )
+    engine = void.text(k.ENGINE)
     return ShotSettings(
-        engine=void.text(k.ENGINE),
+        engine=engine,
         reasoner=void.text(k.REASONER),
         cells=void.text(k.CELLS),
         feather=void.number(k.FEATHER),
         grain=void.checked(k.GRAIN),
         seed=int(void.number(k.SEED)),
         only_quadmask=only_quadmask,
-        steps=int(void.number(k.STEPS)),
-        guidance=void.number(k.GUIDANCE),
-        second_pass=void.checked(k.SECOND_PASS),
-        negative_prompt=void.text(k.NEGATIVE_PROMPT),
-        working_height=int(void.number(k.WORKING_HEIGHT)),
-        memory=void.text(k.MEMORY),
-        published=void.checked(k.PUBLISHED),
-        quality=void.text(k.QUALITY),
+        **(_diffusion(void) if engine == "void" else {}),
     )
+
+
+def _diffusion(void: VoidNode) -> dict[str, Any]:
+    """The settings of the engine void; any other would refuse them."""
+    return {
+        "steps": int(void.number(k.STEPS)),
+        "guidance": void.number(k.GUIDANCE),
+        "second_pass": void.checked(k.SECOND_PASS),
+        "negative_prompt": void.text(k.NEGATIVE_PROMPT),
+        "working_height": int(void.number(k.WORKING_HEIGHT)),
+        "memory": void.text(k.MEMORY),
+        "published": void.checked(k.PUBLISHED),
+        "quality": void.text(k.QUALITY),
+    }
 
 
 def _own_quadmask(void: VoidNode, source: str) -> Optional[Result]:

@@ -169,5 +169,5 @@ def test_help_loads_nothing_heavy() -> None:
 
 def test_what_is_missing_comes_with_a_command_that_can_be_run() -> None:
     hint = capabilities.how_to_install("gemini")
-    assert hint.startswith('pip install "google-genai>=')
+    assert hint.startswith(f'{sys.executable} -m pip install "google-genai>=')
     assert capabilities.how_to_install("nothing") == "install the extra nothing of void-nuke"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.metadata import PackageNotFoundError, entry_points, requires
 from importlib.util import find_spec
 
@@ -28,12 +29,22 @@ def installed(module: str) -> bool:
         return False
 
 
-def how_to_install(extra: str) -> str:
-    """The command that installs what an extra needs, wherever this package itself was installed from."""
+def how_to_install(extra: str = "") -> str:
+    """The command that installs what an extra needs, or this package itself, wherever that was installed from.
+
+    It calls the pip of this very Python, and can be pasted into any shell.
+    """
+    packages = " ".join(f'"{requirement}"' for requirement in _requirements(extra))
+    if not packages:
+        return f"install the extra {extra} of void-nuke"
+    python = f'"{sys.executable}"' if " " in sys.executable else sys.executable
+    return f"{python} -m pip install {packages}"
+
+
+def _requirements(extra: str) -> list[str]:
     try:
         wanted = [line.partition(";") for line in requires("void-nuke") or []]
     except PackageNotFoundError:
-        wanted = []
-    marks = f'extra == "{extra}"', f"extra == '{extra}'"
-    packages = [f'"{package.strip()}"' for package, _, marker in wanted if marker.strip() in marks]
-    return f"pip install {' '.join(packages)}" if packages else f"install the extra {extra} of void-nuke"
+        return []
+    marks = (f'extra == "{extra}"', f"extra == '{extra}'") if extra else ("",)
+    return [requirement.strip() for requirement, _, marker in wanted if marker.strip() in marks]

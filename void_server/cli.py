@@ -10,13 +10,16 @@ from typing import Annotated, Any
 
 import typer
 
-from .api.errors import InputError, JobError, ServerUnreachable, SettingError, VoidError
+from . import __version__
+from .api.errors import JobError, ServerUnreachable, SettingError, VoidError
 from .api.job import Job, JobState
 from .api.shot import Settings, Shot
 from .cli_farm import app as farm_app
+from .cli_frame import FAILED, App, failed, print_json, run
 from .cli_options import (
     Address,
     Analysis,
+    AsJson,
     Boxes,
     Cells,
     Frames,
@@ -45,29 +48,31 @@ from .cli_options import (
 
 _DEFAULT = Settings()
 _VOID = "Engine void"
-FAILED, WRONG_INPUT = 1, 2
 
-app = typer.Typer(
-    help="Remove objects from shots, together with everything they did to the scene.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-keys_app = typer.Typer(help="Keys for servers that other machines can reach.", no_args_is_help=True)
+app = App(help="Remove objects from shots, together with everything they did to the scene.")
+keys_app = App(help="Keys for servers that other machines can reach.")
 app.add_typer(keys_app, name="keys")
 app.add_typer(farm_app, name="farm")
 
 
 def main() -> None:
     """Entry point of the console script: errors become a sentence and an exit code."""
-    try:
-        app()
-    except VoidError as error:
-        print(f"void: {error}", file=sys.stderr)
-        sys.exit(WRONG_INPUT if isinstance(error, InputError) else FAILED)
-    except OSError as error:
-        print(f"void: {error}", file=sys.stderr)
-        sys.exit(FAILED)
+    sys.exit(run(app))
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"void {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _void(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_version, help="Print the version.")
+    ] = False,
+) -> None:
+    del version
 
 
 @app.command()
@@ -80,11 +85,12 @@ def remove(
     server: Address = None,
     transfer: Transfer = "path",
     no_progress: NoProgress = False,
+    as_json: AsJson = False,
     **asked: Any,
 ) -> None:
     """Remove what the roto covers, and all that it did to the scene."""
     _set_weights(weights, server)
-    _run(removal_of(**asked), out, server, transfer, not no_progress)
+    _run(removal_of(**asked), out, server, transfer, not no_progress, as_json)
 
 
 @app.command()
@@ -107,6 +113,7 @@ def quadmask(
     server: Address = None,
     transfer: Transfer = "path",
     no_progress: NoProgress = False,
+    as_json: AsJson = False,
 ) -> None:
     """Find what the removal affects, write the quadmask, and stop there."""
     settings = Settings(
@@ -120,7 +127,7 @@ def quadmask(
         colorspace=colorspace,
         settings=settings,
     )
-    _run(shot, out, server, transfer, not no_progress)
+    _run(shot, out, server, transfer, not no_progress, as_json)
 
 
 @app.command()
@@ -139,6 +146,7 @@ def segment(
     server: Address = None,
     transfer: Transfer = "path",
     no_progress: NoProgress = False,
+    as_json: AsJson = False,
 ) -> None:
     """Make a roto of an object from points, boxes or a rough roto, and stop there."""
     settings = Settings(segmenter=segmenter, device=device, reasoner="none", only_roto=True)
@@ -149,7 +157,7 @@ def segment(
         colorspace=colorspace,
         settings=settings,
     )
-    _run(shot, out, server, transfer, not no_progress)
+    _run(shot, out, server, transfer, not no_progress, as_json)
 
 
 @app.command()
@@ -204,7 +212,7 @@ def _set_weights(weights: Path | None, server: str | None) -> None:
     os.environ["VOID_WEIGHTS"] = str(weights.expanduser().absolute())
 
 
-def _run(shot: Shot, out: Path, server: str | None, transfer: str, progress: bool) -> None:
+def _run(shot: Shot, out: Path, server: str | None, transfer: str, progress: bool, as_json: bool) -> None:
     """Submit a shot, follow it to its end, and say where the result is."""
     import os
 
@@ -220,12 +228,22 @@ def _run(shot: Shot, out: Path, server: str | None, transfer: str, progress: boo
         else:
             with ByteProgress("Uploading", progress) as on_bytes:
                 job = client.submit_files(shot, _files(shot), on_bytes)
-        job = _follow(client, job, progress, remote=address is not None)
+        with _naming(job):
+            job = _follow(client, job, progress, remote=address is not None)
         folder = job.folder
         if transfer == "upload":
             with ByteProgress("Downloading", progress) as on_bytes:
                 folder = client.download(job.id, str(out), on_bytes)
-    _conclude(job, Path(folder))
+    _conclude(job, Path(folder), as_json)
+
+
+@contextmanager
+def _naming(job: Job) -> Iterator[None]:
+    """Let an error in here be told with the job's id and folder."""
+    try:
+        yield
+    except VoidError as error:
+        raise typer.Exit(failed(error, id=job.id, folder=job.folder)) from error
 
 
 @contextmanager
@@ -286,17 +304,28 @@ def _follow(client: Any, job: Job, progress: bool, *, remote: bool) -> Job:
     return job
 
 
-def _conclude(job: Job, folder: Path) -> None:
+def _conclude(job: Job, folder: Path, as_json: bool = False) -> None:
+    if as_json:
+        for warning in job.warnings:
+            print(f"warning: {warning}", file=sys.stderr)
+        sheet, report = map(str, _to_look_at(folder))
+        print_json({**job.to_dict(), "folder": str(folder), "contact_sheet": sheet, "report": report})
+        return
     print(f"result         {folder}")
     _say(job.warnings, folder)
+
+
+def _to_look_at(folder: Path) -> tuple[Path, Path]:
+    return folder / "report" / "contact_sheet.png", folder / "report" / "report.html"
 
 
 def _say(warnings: Sequence[str], folder: Path) -> None:
     """What there is to look at in a version folder, and what its maker should know."""
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    print(f"contact sheet  {folder / 'report' / 'contact_sheet.png'}")
-    print(f"report         {folder / 'report' / 'report.html'}")
+    sheet, report = _to_look_at(folder)
+    print(f"contact sheet  {sheet}")
+    print(f"report         {report}")
 
 
 @app.command()
@@ -376,37 +405,66 @@ def _client_for(job_id: str | None, server: str | None, *, embed: bool = False) 
         yield client
 
 
+def _known(job_id: str | None, server: str | None) -> list[Job]:
+    """A job, or without an id all of them: as the server says, or, where none answers, as this machine's state does.
+
+    Raises ServerUnreachable where a server that was named does not answer, UnknownJob.
+    """
+    import os
+
+    from .api.home import home
+    from .service.store import Store
+
+    try:
+        with _client_for(job_id, server) as client:
+            return [client.status(job_id)] if job_id else list(client.jobs())
+    except ServerUnreachable:
+        if server or os.environ.get("VOID_SERVER"):
+            raise
+    store = Store(home())
+    try:
+        return [store.get(job_id)] if job_id else store.all()
+    finally:
+        store.close()
+
+
 @app.command()
 def jobs(
     server: Address = None,
     watch: Annotated[bool, typer.Option("--watch", help="Keep showing them until Ctrl-C.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List jobs: those of the server, or, where none answers, those that were done on this machine."""
     import time
     from contextlib import suppress
 
-    from .api.home import home
     from .console import show_jobs
-    from .service.store import Store
 
     def listed() -> list[Job]:
-        try:
-            with _client_for(None, server) as client:
-                return list(client.jobs())
-        except ServerUnreachable:
-            if server:
-                raise
-            store = Store(home())
-            try:
-                return store.all()
-            finally:
-                store.close()
+        return _known(None, server)
 
+    if as_json:
+        if watch:
+            raise SettingError("--watch is for people, --json for programs; leave one out.")
+        print_json({"jobs": [job.to_dict() for job in listed()]})
+        return
     show_jobs(listed())
     with suppress(KeyboardInterrupt):
         while watch:
             time.sleep(2)
             show_jobs(listed(), again=True)
+
+
+@app.command()
+def status(job_id: JobId, server: Address = None, as_json: AsJson = False) -> None:
+    """Show how a job stands: its state, progress, folder and error."""
+    from .console import show_job
+
+    (job,) = _known(job_id, server)
+    if as_json:
+        print_json(job.to_dict())
+    else:
+        show_job(job)
 
 
 @app.command()
@@ -453,16 +511,18 @@ def parity(
 
 
 @app.command()
-def doctor(
-    server: Address = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print it for programs.")] = False,
-) -> None:
+def doctor(server: Address = None, as_json: AsJson = False) -> None:
     """Say what this machine can run, what is missing, and how to get it."""
-    from .doctor import examine, show
+    from dataclasses import asdict
+
+    from .doctor import examine, ready, show
 
     findings = examine(server)
-    show(findings, as_json)
-    if any(finding.needed and not finding.good for finding in findings):
+    if as_json:
+        print_json({"ready": ready(findings), "findings": [asdict(finding) for finding in findings]})
+    else:
+        show(findings)
+    if not ready(findings):
         raise typer.Exit(FAILED)
 
 

@@ -12,13 +12,14 @@ import typer
 
 from .api.errors import JobCancelled, JobFailed, SettingError, VoidError
 from .api.shot import Settings, Shot
-from .cli_options import absolute, removal_of, taking
+from .cli_frame import App
+from .cli_options import AsJson, absolute, removal_of, taking
 
 # Commands import what they use: `void --help` must not wait for OpenCV.
 
 _DEFAULT = Settings()
 
-app = typer.Typer(help="Jobs on the render farm.", no_args_is_help=True)
+app = App(help="Jobs on the render farm.")
 
 FieldsSaid = Annotated[
     list[str] | None, typer.Option("--set", help="A field, such as priority=60, pool=gpu or limits=void=1. Repeat it.")
@@ -45,7 +46,7 @@ def farm_submit(
     script: Annotated[
         Path | None, typer.Option(help="Beside which the fields are remembered; else beside the versions.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print it for programs.")] = False,
+    as_json: AsJson = False,
     farm_engine: FarmEngine = None,
     fields: FieldsSaid = None,
     removal: Annotated[str, typer.Option("--removal", help="The engine that makes the new pixels.")] = _DEFAULT.engine,
@@ -138,7 +139,7 @@ def _inherited(expressible: frozenset[str], *said: dict[str, Any]) -> dict[str, 
 @app.command("engines")
 def farm_engines(
     script: Annotated[Path | None, typer.Option(help="Whose remembered fields to give.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print it for programs.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List the farm engines, and the fields that each has something for."""
     import json

@@ -11,6 +11,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from .api.shot import Prompt, Settings, Shot
+from .cli_frame import AS_JSON
 
 _DEFAULT = Settings()
 _VOID = "Engine void"
@@ -42,6 +43,7 @@ Ocio = Annotated[Path | None, typer.Option(help="An OCIO configuration; $OCIO or
 Address = Annotated[str | None, typer.Option("--server", help="A server's address; $VOID_SERVER, else an own one.")]
 Transfer = Annotated[str, typer.Option(help="path: the server reads the files itself. upload: send them to it.")]
 NoProgress = Annotated[bool, typer.Option("--no-progress", help="Print no progress.")]
+AsJson = Annotated[bool, typer.Option(AS_JSON, help="Print JSON for scripts; progress stays on stderr.")]
 JobId = Annotated[str, typer.Argument(help="The job's id, as `void jobs` lists it.")]
 
 

@@ -8,11 +8,14 @@ from collections.abc import Sequence
 from types import TracebackType
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 from rich.table import Table
 
 from .api.job import Job
 
+# Columns for what is not read on a terminal: no line is that long.
+_UNBROKEN = 100_000
 _STYLES = {"done": "green", "failed": "red", "cancelled": "yellow", "running": "cyan", "queued": "default"}
 
 
@@ -86,17 +89,54 @@ class ByteProgress:
         self._bar.stop()
 
 
+def printer() -> Console:
+    """For stdout: as wide as the terminal, and as wide as the words are where there is none."""
+    console = Console()
+    if not console.is_terminal:
+        console.width = _UNBROKEN
+    return console
+
+
 def show_jobs(jobs: Sequence[Job], *, again: bool = False) -> None:
     """A table of jobs, in place of the one before where it is shown ``again``."""
-    console = Console()
+    console = printer()
     table = Table(box=None, pad_edge=False, header_style="dim")
     for title in ("id", "state", "", "stage", "begun", "folder"):
         table.add_column(title, overflow="fold")
     for job in jobs:
-        begun = time.strftime("%d %b %H:%M", time.localtime(job.created))
-        state = f"[{_STYLES[job.state.value]}]{job.state.value}[/]"
         stage = str(job.error) if job.error else f"{job.progress.stage} {_left(job.progress.seconds_left)}"
-        table.add_row(job.id, state, f"{job.progress.fraction:.0%}", stage, begun, job.folder)
+        table.add_row(
+            job.id, _state(job), f"{job.progress.fraction:.0%}", escape(stage), _begun(job), escape(job.folder)
+        )
     if again:
         console.clear()
     console.print(table if jobs else "no jobs yet")
+
+
+def show_job(job: Job) -> None:
+    """A job, a line for each thing that is known of it."""
+    progress = job.progress
+    frame = f"frame {progress.frame}" if progress.frame is not None else ""
+    far = [f"{progress.fraction:.0%}", progress.stage, frame, _left(progress.seconds_left)]
+    lines = {
+        "id": job.id,
+        "state": _state(job),
+        "progress": "  ".join(filter(None, far)),
+        "begun": _begun(job),
+        "folder": escape(job.folder),
+        "error": escape(str(job.error or "")),
+    }
+    console = printer()
+    for name, value in lines.items():
+        if value:
+            console.print(f"{name:<10}{value}", soft_wrap=True, highlight=False)
+    for warning in job.warnings:
+        console.print(f"{'warning':<10}{escape(warning)}", soft_wrap=True, highlight=False)
+
+
+def _state(job: Job) -> str:
+    return f"[{_STYLES[job.state]}]{job.state.value}[/]"
+
+
+def _begun(job: Job) -> str:
+    return time.strftime("%d %b %H:%M", time.localtime(job.created))

@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import psutil
 
+from . import capabilities
 from .api.client import Client, default_address
 from .api.errors import ColourError, SettingError, VoidError
 from .api.home import home
 from .api.shot import Settings
 from .capabilities import how_to_install, installed
+from .engines.void import MODULES
 from .engines.void.weights import BASE, ENVIRONMENT, PASSES, Weights
 from .quadmask import analysts
 from .quadmask.segmentation import checkpoints
 
 _CORE = ("numpy", "opencv-python-headless", "OpenImageIO", "pyzmq", "msgpack", "Fileseq")
 _EXTRAS = {
-    "void": (("torch", "diffusers", "transformers", "safetensors"), "the VOID engine"),
-    "sam2": (("torch", "sam2"), "rotos from clicks"),
-    "gemini": (("google.genai",), "the Gemini reasoner"),
-    "local": (("openai",), "the reasoner with a language model of your own"),
+    "void": (MODULES, "for the engine void"),
+    "sam2": (("torch", "sam2"), "for rotos from clicks"),
+    "gemini": (("google.genai",), "for the reasoner gemini"),
+    "local": (("openai",), "for the reasoner local, a language model of your own"),
 }
 #: Where weights come from, and under which licence: the base model, then the checkpoints by their pass.
 _SOURCES = {
@@ -40,13 +41,18 @@ _SOURCES = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at. ``needed``: without it the main job cannot run here. ``remedy``: what to do about it."""
+    """One thing looked at.
+
+    ``needed``: without it the main job cannot run here. ``remedy``: what to do about it, ``command``: what to paste
+    into a shell for that.
+    """
 
     subject: str
     good: bool
     found: str
     remedy: str = ""
     needed: bool = False
+    command: str = ""
 
 
 def examine(server: str | None = None) -> list[Finding]:
@@ -60,7 +66,8 @@ def examine(server: str | None = None) -> list[Finding]:
         _gpu(),
         *_weights(),
         _sam2(),
-        *_analysts(),
+        *_engines(),
+        *_reasoners(),
         _server(server),
     ]
 
@@ -78,7 +85,7 @@ def _core() -> Iterator[Finding]:
         try:
             yield Finding(name, True, version(name), needed=True)
         except PackageNotFoundError:
-            yield Finding(name, False, "missing", "pip install void-nuke", needed=True)
+            yield Finding(name, False, "missing", needed=True, command=how_to_install())
 
 
 def _colour() -> Finding:
@@ -103,11 +110,11 @@ def _state() -> Finding:
 
 def _extras() -> Iterator[Finding]:
     for extra, (modules, purpose) in _EXTRAS.items():
-        missing = [name for name in modules if not installed(name)]
-        remedy = f"for {purpose}: {how_to_install(extra)}" if missing else ""
-        yield Finding(
-            f"extra {extra}", not missing, f"without {', '.join(missing)}" if missing else "installed", remedy
-        )
+        if absent := [name for name in modules if not installed(name)]:
+            found = f"without {', '.join(absent)}"
+            yield Finding(f"extra {extra}", False, found, purpose, command=how_to_install(extra))
+        else:
+            yield Finding(f"extra {extra}", True, "installed")
 
 
 def _gpu() -> Finding:
@@ -115,14 +122,14 @@ def _gpu() -> Finding:
     try:
         answer = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
     except (OSError, subprocess.SubprocessError):
-        return Finding("GPU", False, "none found", "the cleanplate engine needs none, the VOID engine does")
+        return Finding("GPU", False, "none found", "the engine cleanplate needs none, the engine void does")
     return Finding("GPU", True, answer.replace("\n", "; "))
 
 
 def _weights() -> Iterator[Finding]:
     folder = os.environ.get(ENVIRONMENT)
     if not folder:
-        remedy = f"for the VOID engine: set it to a folder with {BASE}/ and {', '.join(PASSES.values())}"
+        remedy = f"for the engine void: set it to a folder with {BASE}/ and {', '.join(PASSES.values())}"
         yield Finding("weights", False, f"${ENVIRONMENT} is not set", remedy)
         return
     weights = Weights(Path(folder).expanduser())
@@ -147,8 +154,25 @@ def _sam2() -> Finding:
     return Finding("SAM 2 checkpoints", bool(found), ", ".join(found) or "none found", "" if found else remedy)
 
 
-def _analysts() -> Iterator[Finding]:
-    for name in analysts.NAMES:
+def _engines() -> Iterator[Finding]:
+    from . import engines
+
+    for name in capabilities.engines():
+        try:
+            engines.load(Settings(engine=name))
+        except SettingError as error:
+            yield Finding(f"engine {name}", False, "cannot be used", str(error))
+        except Exception as error:  # an engine of somebody else's may fail in any way
+            yield Finding(f"engine {name}", False, "cannot be loaded", f"{type(error).__name__}: {error}")
+        else:
+            yield Finding(f"engine {name}", True, "can be used")
+
+
+def _reasoners() -> Iterator[Finding]:
+    for name in capabilities.reasoners():
+        if name not in analysts.NAMES:
+            yield Finding(f"reasoner {name}", True, "can be used")
+            continue
         try:
             analyst = analysts.choose(Settings(reasoner=name))
         except SettingError as error:
@@ -163,26 +187,29 @@ def _server(address: str | None) -> Finding:
         with Client(address, timeout=2) as client:
             info = client.hello()
     except VoidError:
-        return Finding("server", False, f"none at {address}", "none is needed for `void remove`; start one: void serve")
+        return Finding("server", False, f"none at {address}", "none is needed for `void remove`", command="void serve")
     return Finding("server", True, f"{address}, version {info.version}, protocol {info.protocol}")
 
 
-def show(findings: list[Finding], as_json: bool) -> None:
-    """Print the findings, for people or for programs."""
-    if as_json:
-        print(json.dumps([asdict(finding) for finding in findings], indent=1))
-        return
+def ready(findings: Iterable[Finding]) -> bool:
+    """Whether the main job can run on this machine."""
+    return all(finding.good for finding in findings if finding.needed)
+
+
+def show(findings: Sequence[Finding]) -> None:
+    """Print the findings. No line is broken, so that names and commands can be copied."""
     from rich.console import Console
     from rich.markup import escape
-    from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, show_header=False)
-    for _ in range(4):
-        # names of files are what somebody will look for: never cut
-        table.add_column(overflow="fold")
+    console = Console()
+    width = max(len(finding.subject) for finding in findings)
     for finding in findings:
-        mark = "[green]ok[/]" if finding.good else "[red]missing[/]" if finding.needed else "[yellow]-[/]"
-        table.add_row(mark, finding.subject, escape(finding.found), f"[dim]{escape(finding.remedy)}[/]")
-    Console().print(table)
-    ready = all(finding.good for finding in findings if finding.needed)
-    print("The main job runs on this machine." if ready else "The main job cannot run on this machine yet; see above.")
+        mark = "[green]ok[/]     " if finding.good else "[red]missing[/]" if finding.needed else "[yellow]-[/]      "
+        lines = [f"{mark}  {finding.subject:<{width}}  {escape(finding.found)}"]
+        indent = " " * (width + 11)
+        lines += [f"{indent}[dim]{escape(finding.remedy)}[/]"] if finding.remedy else []
+        lines += [f"{indent}{escape(finding.command)}"] if finding.command else []
+        for line in lines:
+            console.print(line, soft_wrap=True, highlight=False)
+    able = "The main job runs on this machine."
+    print(able if ready(findings) else "The main job cannot run on this machine yet; see above.")

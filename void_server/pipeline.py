@@ -29,6 +29,7 @@ __all__ = ["Part", "Results", "inspect", "run", "run_part"]
 def inspect(shot: Shot) -> None:
     """Check a submission: files, frames, formats, colour space, settings. Raises InputError with what to do."""
     reason.check(shot)
+    engines.check_settings(shot.settings)
     engines.load(shot.settings)
     ColourSpace(shot.colorspace, shot.ocio)
     segment.check_prompts(shot, open_source(shot))

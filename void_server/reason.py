@@ -41,11 +41,23 @@ def check(shot: Shot) -> None:
 
 
 def check_request(shot: Shot) -> None:
-    """Raise :class:`SettingError` where the reasoner is not known, or its analysis cannot be read."""
-    if shot.settings.reasoner not in REASONERS:
+    """Raise :class:`SettingError` where the reasoner is not known, would ignore a setting, or has no analysis."""
+    settings = shot.settings
+    if settings.reasoner not in REASONERS:
         known = ", ".join(REASONERS)
-        raise SettingError(f"There is no reasoner {shot.settings.reasoner!r} here; installed are {known}.")
-    if shot.settings.reasoner == FILE:
+        raise SettingError(f"There is no reasoner {settings.reasoner!r} here; installed are {known}.")
+    if settings.reasoner_model and settings.reasoner not in analysts.NAMES:
+        asking = " or ".join(analysts.NAMES)
+        raise SettingError(
+            f"The reasoner {settings.reasoner} asks no language model, so it would ignore {settings.reasoner_model!r}; "
+            f"take reasoner {asking}, or name no model."
+        )
+    if shot.analysis and settings.reasoner != FILE:
+        raise SettingError(
+            f"The reasoner {settings.reasoner} would ignore the analysis {shot.analysis}; take reasoner file, or leave "
+            "the analysis out."
+        )
+    if settings.reasoner == FILE:
         if not shot.analysis:
             raise SettingError("The reasoner file needs an analysis: name its file.")
         _read(shot)

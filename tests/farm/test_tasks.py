@@ -173,7 +173,8 @@ def test_a_stopped_export_ends_nuke(wanted: Make, tmp_path: Path) -> None:
     patterns = {"plate": str(tmp_path / "source" / "plate.%04d.exr")}
     one = dataclasses.replace(wanted().shot, plate=patterns["plate"], frames="1001-1003")
     names = str(tmp_path / "copy.nk"), "/show/sh010.nk", "VOID_Remove1", "main"
-    job = plan(one, Fields(), tmp_path / "out", export=Export(*names, patterns, "16 bit half", (str(wrapper), "-t")))
+    export = Export(*names, patterns, "16 bit half", (str(wrapper), "-t"))
+    job = plan(one, Fields(), export=export).begin(tmp_path / "out")
     assert [stage.name for stage in job.stages] == ["export", "quadmask", "finish", "report"]
 
     def stop(_: Progress) -> None:
@@ -195,7 +196,7 @@ def test_what_was_just_exported_elsewhere_is_waited_for(
     one = dataclasses.replace(wanted().shot, plate=str(there / "plate.%04d.exr"), frames="1001-1012")
     names = str(tmp_path / "copy.nk"), "/show/sh010.nk", "VOID_Remove1", "main"
     export = Export(*names, {"plate": one.plate}, "16 bit half", ("nuke",))
-    job = plan(one, Fields(), tmp_path / "out", export=export)
+    job = plan(one, Fields(), export=export).begin(tmp_path / "out")
     attempts: list[float] = []
 
     def wait(seconds: float, _: Any) -> None:
@@ -216,7 +217,7 @@ def test_what_all_frames_need_is_made_once(kind: str, tmp_path: Path, monkeypatc
     whole = tmp_path / "whole"
     whole.mkdir()
     pipeline.run("0123456789ab", one, whole, lambda _: None)
-    job = plan(one, Fields(frames_per_task=3), tmp_path / "out")
+    job = plan(one, Fields(frames_per_task=3)).begin(tmp_path / "out")
     do(job, "quadmask")
 
     def never(*_: Any, **__: Any) -> Any:

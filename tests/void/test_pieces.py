@@ -93,7 +93,7 @@ def test_shared_frames_fade_from_one_piece_to_the_next() -> None:
 def test_a_farm_makes_of_pieces_what_one_machine_makes(
     long_shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = plan(shot_of(long_shot), Fields(frames_per_task=50, frames_per_piece=85), tmp_path / "farm")
+    job = plan(shot_of(long_shot), Fields(frames_per_task=50, frames_per_piece=85)).begin(tmp_path / "farm")
     stages = [("quadmask", 1), ("remove", 2), ("finish", 2), ("report", 1)]
     assert [(stage.name, stage.tasks) for stage in job.stages] == stages
     begun: list[torch.Tensor] = []
@@ -140,14 +140,17 @@ def test_a_piece_is_mirrored_at_its_own_ends() -> None:
 
 
 def test_what_is_published_is_never_cut(long_shot: Path, tmp_path: Path) -> None:
-    job = plan(shot_of(long_shot, published=True), Fields(frames_per_piece=85), tmp_path / "farm")
+    job = plan(shot_of(long_shot, published=True), Fields(frames_per_piece=85)).begin(tmp_path / "farm")
     assert job.stage("remove").tasks == 1
     with pytest.raises(SettingError, match="knows no pieces"):
         pipeline.inspect(shot_of(long_shot, published=True, piece_length=85))
-    for settings, server in (({}, "tcp://gpu01:5690"), ({"engine": "cleanplate", "steps": 0}, "")):
-        job = plan(shot_of(long_shot, **settings), Fields(frames_per_piece=85), tmp_path / "farm", server)
+    for settings, server in (
+        ({}, "tcp://gpu01:5690"),
+        ({"engine": "cleanplate", "steps": 0, "working_height": 384}, ""),
+    ):
+        job = plan(shot_of(long_shot, **settings), Fields(frames_per_piece=85), server)
         assert job.shot.settings.piece_length == 0, "nothing is gained there by a seam"
-    never = plan(shot_of(long_shot), Fields(frames_per_piece=0), tmp_path / "farm")
+    never = plan(shot_of(long_shot), Fields(frames_per_piece=0)).begin(tmp_path / "farm")
     assert never.stage("remove").tasks == 1
 
 
@@ -157,7 +160,7 @@ def test_a_session_loads_the_model_once_for_all_pieces(long_shot: Path, tmp_path
     if not client:
         pytest.skip("openjd-cli is not installed: its sessions were NOT tested")
     command = (sys.executable, "-c", "from void_server.cli import main; main()")
-    job = plan(shot_of(long_shot), Fields(frames_per_task=100, frames_per_piece=85, gpus=1), tmp_path / "farm")
+    job = plan(shot_of(long_shot), Fields(frames_per_task=100, frames_per_piece=85, gpus=1)).begin(tmp_path / "farm")
     submission = Submission()
     OpenJobDescription().submit(job, Site(command=command), "group", submission, dry_run=False)
     (words,) = submission.commands

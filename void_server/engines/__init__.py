@@ -34,12 +34,21 @@ class NewPixels:
     grain: FloatImage | None = None
 
 
+#: The settings that mean the same whatever the engine.
+OF_ALL = frozenset(
+    (
+        *("engine", "reasoner", "reasoner_model", "cells", "segmenter", "only_quadmask", "only_roto"),
+        *("feather", "grain", "seed", "device"),
+    )
+)
+
+
 class Engine(Protocol):
     """What makes the new pixels of a shot. Constructed without arguments, once per worker."""
 
     #: Whether :meth:`make` should run on a machine with a GPU; all else runs on any.
     wants_gpu: bool
-    #: The settings that it looks at, besides feather, grain and seed, which count for every engine.
+    #: The settings that it looks at beyond :data:`OF_ALL`; any other must be left as it is.
     settings: frozenset[str]
 
     def check(self, settings: Settings) -> None:
@@ -78,6 +87,18 @@ def load(settings: Settings) -> Engine:
     engine = find(settings.engine)
     engine.check(settings)
     return engine
+
+
+def check_settings(settings: Settings) -> None:
+    """Raise :class:`SettingError` naming the first setting that is set and that the engine would ignore."""
+    known = OF_ALL | find(settings.engine).settings
+    default = Settings()
+    for name, value in settings.__dict__.items():
+        if name not in known and value != getattr(default, name):
+            raise SettingError(
+                f"The engine {settings.engine} would ignore {name}, which is {value!r}; leave it out, or take another "
+                "engine."
+            )
 
 
 def find(name: str) -> Engine:

@@ -1,10 +1,10 @@
-"""From a shot to a farm job: its stages and their tasks, in a version folder that is there from now on."""
+"""From a shot to a farm job: its stages and their tasks, and then the version folder in which they work."""
 
 from __future__ import annotations
 
 import secrets
 import shutil
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .. import engines
@@ -21,15 +21,55 @@ from .fields import Fields
 from .job import CPU, EXPORT, GPU, NUKE, SCRIPT, SERVE, Export, FarmJob, Stage
 
 
-def plan(shot: Shot, fields: Fields, out: Path, server: str = "", export: Export | None = None) -> FarmJob:
-    """The job of a shot, in a new version folder in ``out``; nothing is submitted yet, but ``farm.json`` is written.
+@dataclass(frozen=True)
+class Plan:
+    """A shot that was found to be in order, its stages and frames; nothing of it is on any disk yet."""
 
-    With ``export`` the shot's files need not be there yet; the script's copy goes into the version folder. Raises
-    :class:`~void_server.api.errors.InputError` where the shot is wrong, before any folder is made.
+    shot: Shot
+    fields: Fields
+    stages: tuple[Stage, ...]
+    frames: tuple[int, ...]
+    server: str = ""
+    export: Export | None = None
+
+    def begin(self, out: Path) -> FarmJob:
+        """The job, in a new version folder in ``out``; the script's copy and ``farm.json`` are written into that.
+
+        Raises :class:`JobFailed` where they cannot be written; no folder stays then.
+        """
+        folder = new_version_folder(out)
+        job = FarmJob(
+            secrets.token_hex(6),
+            self.shot,
+            self.fields,
+            self.stages,
+            folder,
+            self.server,
+            self.frames,
+            self.export,
+        )
+        try:
+            if self.export:
+                shutil.copyfile(self.export.script, folder / SCRIPT)
+            job.write()
+        except OSError as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise JobFailed(
+                f"{folder} cannot be written ({error}); choose another folder, or free the disk."
+            ) from error
+        return job
+
+
+def plan(shot: Shot, fields: Fields, server: str = "", export: Export | None = None) -> Plan:
+    """The stages and tasks of a shot; nothing is written.
+
+    Raises :class:`~void_server.api.errors.InputError` where the shot is wrong.
     """
     if shot.settings.only_roto:
         raise SettingError("A roto alone is no job for a farm; use: void segment")
     check_request(shot)
+    if not server:
+        engines.check_settings(shot.settings)
     frames = sequence.parse_frames(shot.frames or "") if export else _looked_at(shot)
     if export and export.written(frames):
         export = None
@@ -39,16 +79,7 @@ def plan(shot: Shot, fields: Fields, out: Path, server: str = "", export: Export
     stages = [Stage(EXPORT, NUKE, len(chunks), (), chunks)] if export else []
     after = tuple(stage.name for stage in stages)
     stages += [Stage(SERVE, CPU, 1, after)] if server else _own(shot, len(frames), chunks, after)
-    folder = new_version_folder(out)
-    job = FarmJob(secrets.token_hex(6), shot, fields, tuple(stages), folder, server, frames, export)
-    try:
-        if export:
-            shutil.copyfile(export.script, folder / SCRIPT)
-        job.write()
-    except OSError as error:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise JobFailed(f"{folder} cannot be written ({error}); choose another folder, or free the disk.") from error
-    return job
+    return Plan(shot, fields, tuple(stages), frames, server, export)
 
 
 def _looked_at(shot: Shot) -> tuple[int, ...]:

@@ -22,7 +22,7 @@ from .job import Export, FarmJob
 from .local import Local
 from .opencue import OpenCue
 from .openjd import OpenJobDescription
-from .plan import plan
+from .plan import Plan, plan
 from .site import Site
 from .slurm import Slurm
 
@@ -66,12 +66,11 @@ def submit(
         check_fields(engine, translator.expresses, one.fields)
         if one.export and not site.nuke:
             raise SettingError('The farm settings name no Nuke that could export plate and roto; set "nuke" in them.')
+    plans = [_planned(one, site, server) for one in wanted]
     made: list[tuple[FarmJob, Submission]] = []
     try:
-        for one in wanted:
-            export = replace(one.export, nuke=site.nuke) if one.export else None
-            fields = one.fields if one.fields.user else replace(one.fields, user=getpass.getuser())
-            made.append((plan(one.shot, fields, one.out, server, export), Submission()))
+        for one, planned in zip(wanted, plans, strict=True):
+            made.append((planned.begin(one.out), Submission()))
         first = made[0][0].title
         group = first if len(made) == 1 else f"{first} and {len(made) - 1} more"
         for job, submission in made:
@@ -79,10 +78,16 @@ def submit(
     except BaseException:
         for job, submission in made:
             # what this machine has done itself is worth keeping
-            if engine != "local":
+            if engine != "local" or not (job.folder / RECORD).exists():
                 _take_back(job, submission, translator, site)
         raise
     return made
+
+
+def _planned(one: Wanted, site: Site, server: str) -> Plan:
+    export = replace(one.export, nuke=site.nuke) if one.export else None
+    fields = one.fields if one.fields.user else replace(one.fields, user=getpass.getuser())
+    return plan(one.shot, fields, server, export)
 
 
 def hand_over(

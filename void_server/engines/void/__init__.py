@@ -22,12 +22,13 @@ if TYPE_CHECKING:
 
 # The shares of the preparation that the model, and the clean plate for the detail, usually take.
 _PASSES = 0.9
-_MODULES = ("torch", "diffusers", "transformers", "safetensors", "sentencepiece")
+#: The packages that the engine needs beyond the installation itself.
+MODULES = ("torch", "diffusers", "transformers", "safetensors", "sentencepiece")
 
 
 def check_installed() -> None:
     """Raise :class:`SettingError` where what the engine needs is not installed."""
-    absent = [name for name in _MODULES if not installed(name)]
+    absent = [name for name in MODULES if not installed(name)]
     if absent:
         raise SettingError(
             f"The VOID engine needs {', '.join(absent)}, not installed where the server runs: {how_to_install('void')}"
@@ -47,6 +48,9 @@ class Void:
 
     def check(self, settings: Settings) -> None:
         """See :class:`void_server.engines.Engine`."""
+        guided = settings.guidance > 1 or (settings.second_pass and not settings.guidance)
+        if settings.negative_prompt and not guided:
+            raise SettingError("The negative prompt needs a guidance above 1; set guidance, or leave it out.")
         check_installed()
         if settings.published and settings.piece_length:
             raise SettingError("The published code knows no pieces; leave piece_length at 0, or published out.")
