@@ -37,6 +37,7 @@ from .cli_options import (
     Segmenter,
     Space,
     Transfer,
+    a_folder,
     absolute,
     prompts_of,
     removal_of,
@@ -164,7 +165,10 @@ def segment(
 def edit(
     quadmask: Annotated[str, typer.Argument(help="The quadmask sequence to correct; it stays as it is.")],
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="Folder for the new version; beside the original's if not given.")
+        Path | None,
+        typer.Option(
+            "-o", "--out", callback=a_folder, help="Folder for the new version; beside the original's if not given."
+        ),
     ] = None,
     grid: Annotated[
         list[str] | None, typer.Option(help="A cell, such as 1001-1040:r5c7=affected, or r5c7=keep. Repeat it.")
@@ -209,6 +213,8 @@ def _set_weights(weights: Path | None, server: str | None) -> None:
         return
     if server or os.environ.get("VOID_SERVER"):
         raise SettingError("The weights are the server's: set VOID_WEIGHTS where it runs, and leave --weights out.")
+    if not weights.expanduser().is_dir():
+        raise SettingError(f"The weights' folder {weights} is not there; `void doctor` says what belongs into it.")
     os.environ["VOID_WEIGHTS"] = str(weights.expanduser().absolute())
 
 
@@ -330,7 +336,7 @@ def _say(warnings: Sequence[str], folder: Path) -> None:
 
 @app.command()
 def sample(
-    out: Annotated[Path, typer.Argument(help="A new folder for the shot.")],
+    out: Annotated[Path, typer.Argument(callback=a_folder, help="A new folder for the shot.")],
     size: Annotated[str, typer.Option(help="Width x height.")] = "1280x720",
     frames: Annotated[str, typer.Option(help="Frame range.")] = "1001-1040",
     scene: Annotated[str, typer.Option(help="walkby, pan, handheld or knock.")] = "walkby",
@@ -529,7 +535,8 @@ def doctor(server: Address = None, as_json: AsJson = False) -> None:
 @app.command("install-nuke")
 def install_nuke(
     nuke_home: Annotated[
-        Path | None, typer.Option(help="Nuke's folder for plugins; ~/.nuke, or a studio's folder on NUKE_PATH.")
+        Path | None,
+        typer.Option(callback=a_folder, help="Nuke's folder for plugins; ~/.nuke, or a studio's folder on NUKE_PATH."),
     ] = None,
     python: Annotated[
         list[str] | None, typer.Option(help="A Python version of Nuke's; 3.9, 3.10 and 3.11 if not given.")
@@ -537,7 +544,10 @@ def install_nuke(
     system: Annotated[
         list[str] | None, typer.Option(help="linux-x86_64, windows-amd64, darwin-arm64, ...; this one if not given.")
     ] = None,
-    wheels: Annotated[Path | None, typer.Option(help="A folder of wheels, for machines without network.")] = None,
+    wheels: Annotated[
+        Path | None,
+        typer.Option(exists=True, file_okay=False, help="A folder of wheels, for machines without network."),
+    ] = None,
     uninstall: Annotated[bool, typer.Option("--uninstall", help="Take the plugin out again.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Only look whether it is complete and up to date.")] = False,
 ) -> None:
@@ -566,7 +576,7 @@ def install_nuke(
 @keys_app.command("new")
 def keys_new(
     name: Annotated[str, typer.Argument(help="Whose key it is; becomes the files' name.")],
-    folder: Annotated[Path, typer.Option(help="Where to put the files.")] = Path(),
+    folder: Annotated[Path, typer.Option(callback=a_folder, help="Where to put the files.")] = Path(),
 ) -> None:
     """Make a key pair for a client."""
     public, secret = _ring().new(name, folder)

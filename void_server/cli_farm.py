@@ -13,7 +13,7 @@ import typer
 from .api.errors import JobCancelled, JobFailed, SettingError, VoidError
 from .api.shot import Settings, Shot
 from .cli_frame import App
-from .cli_options import AsJson, absolute, removal_of, taking
+from .cli_options import AsJson, a_folder, absolute, removal_of, taking
 
 # Commands import what they use: `void --help` must not wait for OpenCV.
 
@@ -39,7 +39,8 @@ def farm_submit(
     plate: Annotated[str, typer.Argument(help="The plate, as for `void remove`.")] = "",
     roto: Annotated[str, typer.Argument(help="The roto.")] = "",
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="Folder for the version folder, made at once.")
+        Path | None,
+        typer.Option("-o", "--out", callback=a_folder, help="Folder for the version folder, made at once."),
     ] = None,
     batch: Annotated[Path | None, typer.Option(help="A CSV table with plate,roto,out and more: one group.")] = None,
     jobs: Annotated[Path | None, typer.Option(help="Shots as JSON, as the Nuke plugin writes them.")] = None,
@@ -59,22 +60,18 @@ def farm_submit(
     import shlex
 
     from .farm import site as sites
-    from .farm.job import Export
     from .farm.submit import Wanted, engine_named, submit
     from .farm.submit import batch as read_batch
 
+    if sum(map(bool, (plate, batch, jobs))) > 1:
+        raise SettingError("Name a plate, a table with --batch, or --jobs: one of them.")
     site = sites.load()
     expressible = engine_named(farm_engine or site.engine).expresses
     if jobs:
         inherited = _inherited(expressible, site.fields.__dict__)
         wanted = [
-            Wanted(
-                Shot.from_dict(row["shot"]),
-                Path(row["out"]),
-                _fields({**inherited, **row["fields"]}, fields or []),
-                Export(**row["export"]) if "export" in row else None,
-            )
-            for row in _read_jobs(jobs)
+            Wanted(shot, folder, _fields({**inherited, **own}, fields or []), export)
+            for shot, folder, own, export in _read_jobs(jobs)
         ]
     else:
         if not batch and not (plate and out):
@@ -97,14 +94,27 @@ def farm_submit(
         print(json.dumps([{"folder": str(job.folder), "ids": submission.ids} for job, submission in made]))
 
 
-def _read_jobs(file: Path) -> list[dict[str, Any]]:
+def _read_jobs(file: Path) -> list[tuple[Shot, Path, dict[str, Any], Any]]:
+    """Of each job the shot, the folder for its version, the fields, and the export, if there is one."""
     import json
+
+    from .farm.job import Export
 
     try:
         rows = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(rows, list) or not rows:
+            raise ValueError("it must be a list of jobs")
         if not all({"shot", "out", "fields"} <= set(row) for row in rows):
             raise ValueError("each needs shot, out and fields")
-        return list(rows)
+        return [
+            (
+                Shot.from_dict(row["shot"]),
+                Path(row["out"]),
+                dict(row["fields"]),
+                Export(**row["export"]) if "export" in row else None,
+            )
+            for row in rows
+        ]
     except (OSError, ValueError, TypeError) as error:
         raise SettingError(
             f"The jobs in {file} cannot be read ({error}); the Nuke plugin writes such files."

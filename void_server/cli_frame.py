@@ -14,8 +14,8 @@ from .api.errors import InputError, SettingError, VoidError
 FAILED, WRONG_INPUT = 1, 2
 AS_JSON = "--json"
 
-#: Options for which an empty text means something: that there is none.
-_MAY_BE_EMPTY = ("prompt", "negative_prompt", "reasoner_model", "checkpoint", "why", "path_map")
+#: What may be given empty, which says that there is none.
+_MAY_BE_EMPTY = ("roto", "prompt", "negative_prompt", "reasoner_model", "checkpoint", "why", "path_map")
 
 
 class _Command(TyperCommand):
@@ -59,7 +59,8 @@ def _usage(error: typer.TyperException) -> str:
     """What is wrong with the words of a command, and where to look."""
     context = getattr(error, "ctx", None)
     path = context.command_path if context else "void"
-    return f"{' '.join(error.format_message().split())} See: {path} --help"
+    said = " ".join(error.format_message().split())
+    return f"{said}{'' if said.endswith(('.', '?', ')')) else '.'} See: {path} --help"
 
 
 def failed(error: VoidError, **about: Any) -> int:

@@ -16,6 +16,15 @@ from .cli_frame import AS_JSON
 _DEFAULT = Settings()
 _VOID = "Engine void"
 
+
+def a_folder(path: Path | None) -> Path | None:
+    """Check an option that names a folder to write into; it need not be there yet."""
+    for place in (path, *path.parents) if path else ():
+        if place.exists() and not place.is_dir():
+            raise typer.BadParameter(f"{place} is a file; name a folder.")
+    return path
+
+
 Plate = Annotated[
     str, typer.Argument(help="The plate: name.%04d.exr, name.####.exr, a folder with one sequence, a movie.")
 ]
@@ -25,7 +34,12 @@ Roto = Annotated[
         help="The roto of what to remove, over the same frames; its alpha counts. None with --point, --box."
     ),
 ]
-Out = Annotated[Path, typer.Option("-o", "--out", help="Folder for the results; each job makes v001, v002, ... in it.")]
+Out = Annotated[
+    Path,
+    typer.Option(
+        "-o", "--out", callback=a_folder, help="Folder for the results; each job makes v001, v002, ... in it."
+    ),
+]
 Frames = Annotated[str | None, typer.Option(help="Frames to work on, such as 1001-1032; all if not given.")]
 Scene = Annotated[str, typer.Option(help="The scene after the removal, such as: A lime falls on the table.")]
 Reasoner = Annotated[str, typer.Option(help="Finds what the removal affects: image, gemini, local, file, or none.")]

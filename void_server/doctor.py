@@ -186,6 +186,8 @@ def _server(address: str | None) -> Finding:
     try:
         with Client(address, timeout=2) as client:
             info = client.hello()
+    except SettingError as error:
+        return Finding("server", False, f"none at {address}", str(error))
     except VoidError:
         return Finding("server", False, f"none at {address}", "none is needed for `void remove`", command="void serve")
     return Finding("server", True, f"{address}, version {info.version}, protocol {info.protocol}")

@@ -52,11 +52,7 @@ def check_request(shot: Shot) -> None:
             f"The reasoner {settings.reasoner} asks no language model, so it would ignore {settings.reasoner_model!r}; "
             f"take reasoner {asking}, or name no model."
         )
-    if shot.analysis and settings.reasoner != FILE:
-        raise SettingError(
-            f"The reasoner {settings.reasoner} would ignore the analysis {shot.analysis}; take reasoner file, or leave "
-            "the analysis out."
-        )
+    segmentation.check_name(settings.segmenter)
     if settings.reasoner == FILE:
         if not shot.analysis:
             raise SettingError("The reasoner file needs an analysis: name its file.")

@@ -74,6 +74,10 @@ class Settings:
             raise SettingError(f"steps is {self.steps}; give 1 to 1000, or 0 for the published number.")
         if not (math.isfinite(self.guidance) and 0 <= self.guidance <= 30):
             raise SettingError(f"guidance is {self.guidance:g}; give 1 to 30, or 0 for the published strength.")
+        if self.memory not in ("auto", "full", "balanced", "low"):
+            raise SettingError(f"memory is {self.memory!r}; take auto, full, balanced or low.")
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
+            raise SettingError(f"device is {self.device!r}; take auto, cpu or cuda.")
         if self.quality not in ("exact", "fast"):
             raise SettingError(f"quality is {self.quality!r}; take exact or fast.")
         if not (math.isfinite(self.strength) and 0 < self.strength <= 1):

@@ -132,5 +132,11 @@ class FarmJob:
             frames = tuple(data["frames"])
             export = Export(**{**data["export"], "nuke": tuple(data["export"]["nuke"])}) if data["export"] else None
             return cls(data["id"], shot, fields, stages, file.absolute().parent, data["server"], frames, export)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except OSError as error:
+            raise SettingError(
+                f"{file} cannot be read ({error.strerror}); name a farm job's version folder."
+            ) from error
+        except KeyError as error:
+            raise SettingError(f"{file} is no farm job: it lacks {error}.") from error
+        except (ValueError, TypeError) as error:
             raise SettingError(f"{file} is no farm job that can be read: {error}") from error

@@ -15,9 +15,9 @@ from ...imaging.exr import FloatImage
 from . import checkpoints
 from .checkpoints import Checkpoint
 
-__all__ = ["Frames", "Hints", "Segmenter", "checkpoint_for", "choose"]
+__all__ = ["Frames", "Hints", "Segmenter", "check_name", "checkpoint_for", "choose"]
 
-AUTO, GRABCUT = "auto", "grabcut"
+AUTO, GRABCUT, SAM2 = "auto", "grabcut", "sam2"
 
 
 class Frames(Protocol):
@@ -63,6 +63,13 @@ def sam2_installed() -> bool:
     return installed("sam2") and installed("torch")
 
 
+def check_name(name: str) -> None:
+    """Raise :class:`SettingError` where there is no segmenter of that name, whether or not it can run here."""
+    known = AUTO, GRABCUT, SAM2, *checkpoints.NAMES
+    if name not in known:
+        raise SettingError(f"There is no segmenter {name!r}; take {', '.join(known)}.")
+
+
 def choose(name: str, device: str = "auto") -> Segmenter:
     """The segmenter that is asked for; ``auto`` is SAM 2 where it is installed with weights, else GrabCut.
 
@@ -83,9 +90,10 @@ def checkpoint_for(name: str) -> Checkpoint | None:
 
     Raises :class:`SettingError` as :func:`choose`.
     """
+    check_name(name)
     if name == GRABCUT or (name == AUTO and not (sam2_installed() and checkpoints.available())):
         return None
-    checkpoint = checkpoints.find("" if name in (AUTO, "sam2") else name)
+    checkpoint = checkpoints.find("" if name in (AUTO, SAM2) else name)
     if not sam2_installed():
         raise SettingError(f"SAM 2 is not installed where the server runs: {how_to_install('sam2')}")
     return checkpoint

@@ -53,9 +53,7 @@ def available() -> list[Checkpoint]:
 
 
 def find(name: str = "") -> Checkpoint:
-    """The checkpoint of that name, the best if none is named. Raises :class:`SettingError` where it is not here."""
-    if name and name not in NAMES:
-        raise SettingError(f"There is no segmenter {name!r}; take auto, grabcut, sam2, {', '.join(NAMES)}.")
+    """The checkpoint named, of :data:`NAMES`, or the best there is. Raises :class:`SettingError` where it is not here."""
     for checkpoint in available():
         if not name or checkpoint.name == name:
             return checkpoint
