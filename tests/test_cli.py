@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+import void_server
 from void_server import capabilities
 from void_server.api.home import home
 from void_server.service.store import Store
@@ -155,8 +158,148 @@ def test_doctor_says_that_the_main_job_runs() -> None:
     assert done.returncode == 0
     assert "The main job runs on this machine." in done.stdout
     assert "SAM 2 checkpoints" in done.stdout
-    findings = json.loads(void("doctor", "--json").stdout)
-    assert {"numpy", "OpenImageIO", "weights", "server"} <= {finding["subject"] for finding in findings}
+    said = json.loads(void("doctor", "--json").stdout)
+    assert said["ready"] is True
+    assert {"numpy", "OpenImageIO", "weights", "server"} <= {finding["subject"] for finding in said["findings"]}
+
+
+def test_doctor_lists_engines_and_reasoners_with_what_each_lacks() -> None:
+    findings = {finding["subject"]: finding for finding in json.loads(void("doctor", "--json").stdout)["findings"]}
+    assert findings["engine cleanplate"]["good"]
+    assert not findings["engine void"]["good"]
+    assert "The VOID engine needs" in findings["engine void"]["remedy"]
+    assert [findings[f"reasoner {name}"]["good"] for name in ("image", "file", "none")] == [True] * 3
+    assert "GEMINI_API_KEY" in findings["reasoner gemini"]["remedy"]
+    assert "VOID_LOCAL_URL" in findings["reasoner local"]["remedy"]
+
+
+def test_an_engine_that_cannot_be_loaded_is_a_finding_of_the_doctor(tmp_path: Path) -> None:
+    info = tmp_path / "studio_engines-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: studio-engines\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[void_server.engines]\nbroken = broken_engine:Broken\n")
+    (tmp_path / "broken_engine.py").write_text("import nowhere_to_be_found\n")
+    done = subprocess.run(
+        [*VOID, "doctor"], capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(tmp_path)}
+    )
+    assert done.returncode == 0, done.stderr
+    assert "cannot be loaded" in done.stdout
+    assert "No module named 'nowhere_to_be_found'" in done.stdout
+
+
+def test_doctors_commands_stand_whole_on_lines_of_their_own() -> None:
+    without = "import sys; sys.modules['google.genai'] = sys.modules['openai'] = None; "
+    hide = "from void_server import capabilities as c; real = c.installed; "
+    hide += "c.installed = lambda name: name not in ('google.genai', 'openai') and real(name); "
+    done = subprocess.run(
+        [sys.executable, "-c", f"{without}{hide}from void_server.cli import main; main()", "doctor"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "COLUMNS": "40"},
+    )
+    assert done.returncode == 0, done.stderr
+    lines = [line.strip() for line in done.stdout.splitlines()]
+    for extra in ("gemini", "local"):
+        command = capabilities.how_to_install(extra)
+        assert command in lines
+        # the shell, and pip, understand it as it stands
+        words = shlex.split(command)
+        assert words[:4] == [sys.executable, "-m", "pip", "install"]
+        assert all(">=" in word for word in words[4:])
+
+
+def test_a_table_of_jobs_in_a_pipe_is_not_broken(shot: Path, tmp_path: Path) -> None:
+    out = tmp_path / ("a folder with a name that is long " * 4)
+    assert void("quadmask", shot / "plate", shot / "roto", "-o", out).returncode == 0
+    listed = void("jobs").stdout.splitlines()
+    assert len(listed) == 2
+    assert str(out / "v001") in listed[1]
+
+
+def test_scripts_get_one_json_object(shot: Path, tmp_path: Path) -> None:
+    done = void("remove", shot / "plate", shot / "roto", "-o", tmp_path / "out", "--json")
+    assert done.returncode == 0, done.stderr
+    assert "100% done" in done.stderr
+    made = json.loads(done.stdout)
+    assert (made["state"], made["folder"], made["error"]) == ("done", str(tmp_path / "out" / "v001"), None)
+    assert made["progress"]["fraction"] == 1
+    assert Path(made["contact_sheet"]).is_file()
+    assert Path(made["report"]).is_file()
+    listed = json.loads(void("jobs", "--json").stdout)["jobs"]
+    assert [job["id"] for job in listed] == [made["id"]]
+    asked = json.loads(void("status", made["id"], "--json").stdout)
+    assert {**asked, "contact_sheet": made["contact_sheet"], "report": made["report"]} == made
+    shown = void("status", made["id"]).stdout
+    assert made["folder"] in shown
+    assert "done" in shown
+    for command in ("quadmask", "segment"):
+        rest = [shot / "roto"] if command == "quadmask" else ["--roto", shot / "roto"]
+        done = void(command, shot / "plate", *rest, "-o", tmp_path / command, "--json", "--transfer", "upload")
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["folder"] == str(tmp_path / command / "v001")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "kind"),
+    [
+        (["remove", "nowhere", "roto", "-o", "out", "--json"], 2, "SequenceError"),
+        (["quadmask", "--json"], 2, "SettingError"),
+        (["remove", "a", "b", "-o", "out", "--json", "--bogus"], 2, "SettingError"),
+        (["status", "nobody", "--json"], 2, "UnknownJob"),
+        (["jobs", "--json", "--server", "tcp://127.0.0.1:9"], 1, "ServerUnreachable"),
+    ],
+)
+def test_errors_are_json_too_and_keep_their_exit_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], code: int, kind: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = void(*words)
+    assert done.returncode == code
+    error = json.loads(done.stdout)["error"]
+    assert error["kind"] == kind
+    assert done.stderr == f"void: {error['message']}\n"
+
+
+def test_a_job_that_fails_is_named_in_the_json(shot: Path, tmp_path: Path) -> None:
+    shutil.copytree(shot / "plate", tmp_path / "plate")
+    broken = tmp_path / "plate" / "plate.1006.exr"
+    # the header is whole, the pixels are not
+    broken.write_bytes(broken.read_bytes()[:2000])
+    done = void("remove", tmp_path / "plate", shot / "roto", "-o", tmp_path / "out", "--json")
+    assert done.returncode in (1, 2)
+    said = json.loads(done.stdout)
+    assert "1006" in said["error"]["message"]
+    assert said["folder"] == str(tmp_path / "out" / "v001")
+    assert json.loads(void("status", said["id"], "--json").stdout)["error"] == said["error"]
+
+
+def test_a_server_that_the_environment_names_is_not_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VOID_SERVER", "tcp://127.0.0.1:9")
+    done = void("jobs")
+    assert done.returncode == 1
+    assert "No VOID server answers at tcp://127.0.0.1:9" in done.stderr
+
+
+def test_the_version() -> None:
+    done = void("--version")
+    assert (done.returncode, done.stdout) == (0, f"void {void_server.__version__}\n")
+
+
+def test_every_command_takes_h() -> None:
+    for words in ([], ["remove"], ["doctor"], ["keys"], ["keys", "new"], ["farm"], ["farm", "again"]):
+        done = void(*words, "-h")
+        assert done.returncode == 0
+        assert "Usage: " + " ".join(["void", *words]) in done.stdout
+
+
+def test_shells_complete_commands_and_options() -> None:
+    def completed(words: str) -> str:
+        shell = {"_VOID_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+        return subprocess.check_output(VOID, env={**os.environ, **shell}, text=True)
+
+    assert {"remove", "resume"} <= set(completed("void re").split())
+    assert "--second-pass" in completed("void remove --sec")
 
 
 def test_help_loads_nothing_heavy() -> None:

@@ -492,7 +492,12 @@ def resume(job_id: JobId, server: Address = None, no_progress: NoProgress = Fals
 
 @app.command()
 def parity(
-    folder: Annotated[Path, typer.Argument(help="Holds cases/*.safetensors and model/, the weights that made them.")],
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            exists=True, file_okay=False, help="Holds cases/*.safetensors and model/, the weights that made them."
+        ),
+    ],
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "cpu",
     tolerance: Annotated[float, typer.Option(help="The largest difference that may be.")] = 1e-4,
 ) -> None:

@@ -98,6 +98,27 @@ def test_nothing_stays_of_a_submission_of_which_one_shot_is_wrong(wanted: Make, 
     assert list(good.out.glob("*")) == []
 
 
+@pytest.mark.parametrize("engine", ["local", "openjd"])
+def test_of_a_batch_with_one_wrong_shot_no_version_is_even_begun(
+    wanted: Make, site: site.Site, tmp_path: Path, engine: str
+) -> None:
+    good = wanted()
+    bad = dataclasses.replace(
+        good, shot=dataclasses.replace(good.shot, plate="/nowhere/plate.%04d.exr"), out=tmp_path / "other"
+    )
+    with pytest.raises(InputError, match="nowhere"):
+        submit([good, bad], site, engine)
+    # not even the folder for versions
+    assert not good.out.exists()
+
+
+def test_settings_that_the_removals_engine_would_ignore_are_refused(wanted: Make, site: site.Site) -> None:
+    one = wanted({"steps": 30})
+    with pytest.raises(SettingError, match="The engine cleanplate would ignore steps, which is 30"):
+        submit([one], site, "openjd")
+    assert not one.out.exists()
+
+
 def test_nothing_stays_where_the_engine_is_not_there(
     wanted: Make, site: site.Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -545,6 +545,11 @@ def test_settings_of_the_engine_void_reach_the_server(shot, server):
     node["steps"].setValue(-1)
     press(node, "remove")
     assert "steps is -1" in node["status"].value()
+    # they are no business of another engine, which would refuse them
+    node["engine"].setValue("cleanplate")
+    assert actions._shot_settings(VoidNode(node), only_quadmask=False).steps == 0
+    press(node, "remove")
+    wait_until_done(node)
 
 
 def test_the_pulldowns_offer_what_the_server_has(shot, server):

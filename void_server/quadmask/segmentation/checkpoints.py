@@ -53,7 +53,7 @@ def available() -> list[Checkpoint]:
 
 
 def find(name: str = "") -> Checkpoint:
-    """The checkpoint named, of :data:`NAMES`, or the best there is. Raises :class:`SettingError` where it is not here."""
+    """The checkpoint named, or the best there is. Raises :class:`SettingError` where it is not here."""
     for checkpoint in available():
         if not name or checkpoint.name == name:
             return checkpoint
