@@ -93,7 +93,7 @@ def submit(
         words = ["farm", "submit", "--jobs", str(table), "--engine", engine, "--json", "--script", str(script)]
         words += ["--server", server] if server else []
         made = _void(*words, *(word for text in said for word in ("--set", text)))
-    folders = [Path(entry["folder"]) for entry in made]
+    folders = [Path(entry["folder"]) for entry in made["jobs"]]
     for (void, versions, source), folder in zip(of_rows, folders):
         # with views, the version is the folder above theirs
         version = folder if folder.parent == versions else folder.parents[1]

@@ -12,7 +12,7 @@ import typer
 
 from .api.errors import JobCancelled, JobFailed, SettingError, VoidError
 from .api.shot import Settings, Shot
-from .cli_frame import App
+from .cli_frame import App, print_json
 from .cli_options import AsJson, a_folder, absolute, removal_of, taking
 
 # Commands import what they use: `void --help` must not wait for OpenCV.
@@ -56,7 +56,6 @@ def farm_submit(
     **asked: Any,
 ) -> None:
     """Submit a shot, or a table of shots, to the farm."""
-    import json
     import shlex
 
     from .farm import site as sites
@@ -91,7 +90,7 @@ def farm_submit(
             print(shlex.join(command))
         print(_numbers(job.folder, submission.ids))
     if as_json:
-        print(json.dumps([{"folder": str(job.folder), "ids": submission.ids} for job, submission in made]))
+        print_json({"jobs": [{"folder": str(job.folder), "ids": submission.ids} for job, submission in made]})
 
 
 def _read_jobs(file: Path) -> list[tuple[Shot, Path, dict[str, Any], Any]]:
@@ -152,8 +151,6 @@ def farm_engines(
     as_json: AsJson = False,
 ) -> None:
     """List the farm engines, and the fields that each has something for."""
-    import json
-
     from .farm import site as sites
     from .farm.fields import Fields
     from .farm.submit import ENGINES
@@ -163,7 +160,7 @@ def farm_engines(
     expresses = {name: sorted(engine.expresses) for name, engine in ENGINES.items()}
     if as_json:
         said = {"engine": site.engine, "expresses": expresses, "fields": fields.__dict__, "nuke": bool(site.nuke)}
-        print(json.dumps(said))
+        print_json(said)
         return
     for name, known in expresses.items():
         print(f"{name:<14} {', '.join(known)}" + ("  (the site's)" if name == site.engine else ""))

@@ -249,6 +249,29 @@ def test_all_that_remove_takes_can_be_said_of_a_farm_job(shot: Path, tmp_path: P
     assert "bogus" in done.stderr
 
 
+def test_scripts_get_the_folders_and_numbers_of_a_submission(shot: Path, tmp_path: Path) -> None:
+    words = ["submit", f"{shot}/plate", f"{shot}/roto", "-o", str(tmp_path / "out"), "--dry-run", "--json"]
+    done = void(*words, "--engine", "slurm")
+    assert done.returncode == 0, done.stderr
+    (job,) = json.loads(done.stdout)["jobs"]
+    assert job["folder"] == str(tmp_path / "out" / "v001")
+    assert set(job["ids"]) == {"quadmask", "finish", "report"}
+    done = void(*words, "--engine", "magic")
+    assert done.returncode == 2
+    assert "no farm engine 'magic'" in json.loads(done.stdout)["error"]["message"]
+
+
+def test_an_output_that_is_a_file_is_wrong_input(shot: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("x")
+    table = tmp_path / "shots.csv"
+    rows = [f"{shot}/plate,{shot}/roto,{tmp_path}/{out}" for out in ("good", "notes.txt")]
+    table.write_text("\n".join(["plate,roto,out", *rows]))
+    done = void("submit", "--batch", str(table), "--engine", "local")
+    assert done.returncode == 2
+    assert f"The output folder {tmp_path}/notes.txt is no folder" in done.stderr
+    assert list((tmp_path / "good").glob("v*")) == []
+
+
 def test_gpu_tasks_go_where_the_gpus_are(wanted: Make, site: site.Site) -> None:
     places = {"pool": "cpu", "gpu_pool": "gpu", "gpu_group": "rtx", "memory_gb": 4, "gpu_task_memory_gb": 64}
     job = planned(wanted({"engine": "void"}, **places), site, "slurm")

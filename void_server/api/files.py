@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Union
 
-from .errors import JobFailed
+from .errors import InputError, JobFailed
 from .messages import CHUNK
 
 
@@ -30,7 +30,7 @@ def write_atomically(path: Path, content: Union[str, bytes]) -> None:
 def new_version_folder(out: Path) -> Path:
     """Make the next free version folder, v001, v002, ..., in ``out``; no two callers get the same.
 
-    Raises :class:`JobFailed` where it cannot be made.
+    Raises :class:`InputError` where ``out`` is or lies in a file, :class:`JobFailed` where it cannot be made.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -44,6 +44,8 @@ def new_version_folder(out: Path) -> Path:
             except FileExistsError:
                 continue
             return folder
+    except (FileExistsError, NotADirectoryError) as error:
+        raise InputError(f"The output folder {out} is no folder ({error.strerror}); name another.") from error
     except OSError as error:
         raise JobFailed(
             f"The output folder {out} cannot be written ({error.strerror}); choose another or free the disk."
