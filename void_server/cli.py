@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from . import __version__
-from .api.errors import JobError, ServerUnreachable, SettingError, VoidError
+from .api.errors import InputError, JobError, ServerUnreachable, SettingError, VoidError
 from .api.job import Job, JobState
 from .api.shot import Settings, Shot
 from .cli_farm import app as farm_app
