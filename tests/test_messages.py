@@ -11,9 +11,6 @@ from pathlib import Path
 import pytest
 
 from void_server import cli
-from void_server.api.errors import SettingError
-from void_server.api.shot import Settings
-from void_server.quadmask import analysts
 
 Said = Callable[..., tuple[int, str, str]]
 
@@ -210,18 +207,3 @@ def test_a_group_without_a_command_shows_its_help(said: Said, words: list[str]) 
     code, shown, errors = said(*words)
     assert (code, errors) == (2, "")
     assert "Usage: " in shown
-
-
-@pytest.mark.parametrize(
-    ("variable", "name", "example"),
-    [("VOID_LOCAL_URL", "local", "http://localhost:8000/v1"), ("VOID_GEMINI_URL", "gemini", "https://")],
-)
-@pytest.mark.parametrize(
-    "url", ["localhost:8000/v1", "gpu01", "ftp://gpu01/v1", "http://", "http://[gpu01", "http://a:x"]
-)
-def test_an_address_of_a_language_model_that_is_none_is_named(
-    monkeypatch: pytest.MonkeyPatch, variable: str, name: str, example: str, url: str
-) -> None:
-    monkeypatch.setenv(variable, url)
-    with pytest.raises(SettingError, match=rf"\${variable} is .*; write it like {example}"):
-        analysts.choose(Settings(reasoner=name))
