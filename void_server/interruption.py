@@ -1,0 +1,63 @@
+"""Ctrl-C, SIGTERM and a terminal that is closed: they end a command in order, with a sentence and an exit code."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+class Interrupted(BaseException):
+    """The command was told to end by signal ``number``; ``str()`` is the sentence for whoever reads the terminal.
+
+    Like KeyboardInterrupt it is no Exception, so that nothing takes it for a failure; unlike that one it leaves no
+    command but by :func:`void_server.cli.main`.
+    """
+
+    def __init__(self, number: int, message: str = "Stopped.") -> None:
+        super().__init__(message)
+        self.number = number
+
+    @property
+    def exit_code(self) -> int:
+        """As shells count it: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP."""
+        return 128 + self.number
+
+    def saying(self, message: str) -> Interrupted:
+        """The same with another sentence."""
+        return Interrupted(self.number, message)
+
+
+def ending_signals() -> list[signal.Signals]:
+    """The signals that end a program in order; not those that it was started to ignore, as by nohup."""
+    known = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    return [number for number in known if signal.getsignal(number) is not signal.SIG_IGN]
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Have those signals raise :class:`Interrupted` in the block, each time that one comes."""
+
+    def interrupt(number: int, _: FrameType | None) -> None:
+        raise Interrupted(number)
+
+    with _handled(interrupt):
+        yield
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Ignore those signals in the block: to clear up, which takes no more than seconds."""
+    with _handled(signal.SIG_IGN):
+        yield
+
+
+@contextmanager
+def _handled(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> Iterator[None]:
+    before = {number: signal.signal(number, handler) for number in ending_signals()}
+    try:
+        yield
+    finally:
+        for number, former in before.items():
+            signal.signal(number, former)
