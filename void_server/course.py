@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -36,29 +36,29 @@ class Remaining:
     """Seconds to go, from how fast the work went lately.
 
     It never rises, as nobody believes a number that does: where the work slows down it stays until it is right again.
-    Nothing is said in the first seconds, when a resumed job skips what it has.
+    So nothing is said too early, in the stages that come fast, or while a resumed job skips what it has.
     """
 
-    _SILENT = 5.0
-    _STEP = 0.25
+    _WINDOW = 5.0
+    _EARLY = 0.25
 
     def __init__(self, now: float) -> None:
-        self._begin = self._when = now
-        self._fraction = 0.0
-        self._speed: float | None = None
+        self._begin = now
+        self._seen = deque([(now, 0.0)])
         self._told: float | None = None
 
     def at(self, fraction: float, now: float) -> float | None:
         """At time ``now`` the fraction is done; None where it is too early to tell."""
-        elapsed, passed = now - self._begin, now - self._when
-        if passed >= self._STEP:
-            speed = (fraction - self._fraction) / passed
-            # over a longer time the longer the job takes, as stages differ
-            share = 1.0 - math.exp(-passed / max(self._SILENT, 0.3 * elapsed))
-            self._speed = speed if self._speed is None else self._speed + share * (speed - self._speed)
-            self._when, self._fraction = now, fraction
-        if elapsed >= self._SILENT and self._speed:
-            left = (1.0 - fraction) / self._speed
+        elapsed = now - self._begin
+        # longer the longer the job takes, as stages differ
+        window = max(self._WINDOW, 0.3 * elapsed)
+        if now - self._seen[-1][0] > window / 50:
+            self._seen.append((now, fraction))
+        while len(self._seen) > 1 and self._seen[1][0] <= now - window:
+            self._seen.popleft()
+        when, before = self._seen[0]
+        if elapsed > 2 * self._WINDOW and fraction > max(self._EARLY, before):
+            left = (1.0 - fraction) * (now - when) / (fraction - before)
             self._told = left if self._told is None else min(self._told, left)
         return self._told
 

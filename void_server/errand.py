@@ -12,7 +12,7 @@ from .api.errors import InputError, JobError, JobFailed, ServerUnreachable, Unkn
 from .api.job import Job, JobState
 from .console import ByteProgress, JobProgress
 from .deliveries import Delivery
-from .interruption import Interrupted
+from .interruption import Interrupted, no_more
 
 #: A server that says nothing for so many seconds is waited for, as it may be restarted.
 _PATIENCE = 20.0
@@ -59,6 +59,7 @@ class Errand:
             with ByteProgress("Downloading", self.progress) as on_bytes:
                 folder = self.client.download(job.id, self.delivery.out, on_bytes)
         except Interrupted as stop:
+            no_more()
             raise stop.saying(go_on) from None
         except ServerUnreachable as error:
             raise ServerUnreachable(f"{error} {go_on}") from error
@@ -89,9 +90,9 @@ class Errand:
 
     def _stop(self) -> str:
         """Stop the job as the command is ended, and wait until it is; a second signal ends the wait. What to say."""
-        if self.progress:
-            print("stopping the job; again to wait no longer", file=sys.stderr)
         try:
+            if self.progress:
+                print("stopping the job; again to wait no longer", file=sys.stderr)
             self.client.cancel(self.job_id, interrupted=True)
             *_, self._job = self.client.watch(self.job_id, patience=_PATIENCE)
         except Interrupted:
@@ -106,6 +107,8 @@ class Errand:
         except ServerUnreachable as error:
             if self.server:
                 return f"{error} Job {self.job_id} may go on there; stop it with: void cancel {self.job_id}{self._at}"
+        finally:
+            no_more()
         return self._kept(self._job)
 
     def _kept(self, job: Job | None) -> str:

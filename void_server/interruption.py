@@ -42,19 +42,26 @@ def interruptible() -> Iterator[None]:
     def interrupt(number: int, _: FrameType | None) -> None:
         raise Interrupted(number)
 
-    with _handled(interrupt):
+    with handling(interrupt):
         yield
+
+
+def no_more() -> None:
+    """Ignore those signals from now on to the end of the block that is :func:`interruptible`."""
+    for number in ending_signals():
+        signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
     """Ignore those signals in the block: to clear up, which takes no more than seconds."""
-    with _handled(signal.SIG_IGN):
+    with handling(signal.SIG_IGN):
         yield
 
 
 @contextmanager
-def _handled(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> Iterator[None]:
+def handling(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> Iterator[None]:
+    """Have ``handler`` take those signals in the block."""
     before = {number: signal.signal(number, handler) for number in ending_signals()}
     try:
         yield

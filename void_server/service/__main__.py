@@ -19,7 +19,7 @@ def main() -> None:
     try:
         serve(config, lambda address: print(address, flush=True))
     except VoidError as error:
-        print(error)
+        print(error, flush=True)
         sys.exit(1)
 
 

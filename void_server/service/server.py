@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import re
-import signal
 import sys
 import time
 from collections import deque
@@ -30,12 +29,12 @@ from ..api.home import home
 from ..api.job import MANIFEST, Job, JobState, Progress
 from ..api.messages import MAX_MESSAGE, PROTOCOL, UNASKED, pack, pack_error, unpack
 from ..api.shot import Shot
-from ..interruption import ending_signals
+from ..interruption import handling
 from . import transfer
 from .access import below_roots, check_shot
 from .crew import Crew, Member
 from .keys import KeyRing
-from .store import Store, interrupted
+from .store import Store, interrupted, stopped
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1", "[::1]")
 _JOB_ID = re.compile(r"[0-9a-f]{12}")
@@ -116,16 +115,19 @@ class Server:
 
     async def run(self, on_ready: Callable[[str], None]) -> int | None:
         """Serve until told to stop; by which signal, None where it was idle."""
-        self._stop = stop = asyncio.Event()
+        self._stop = asyncio.Event()
         self._asked = time.monotonic()
         loop = asyncio.get_running_loop()
 
         def end(number: int, _: object) -> None:
             self._ended_by = number
-            loop.call_soon_threadsafe(stop.set)
+            loop.call_soon_threadsafe(self._stop.set)
 
-        for number in ending_signals():
-            signal.signal(number, end)
+        with handling(end):
+            await self._serve(on_ready)
+        return self._ended_by
+
+    async def _serve(self, on_ready: Callable[[str], None]) -> None:
         context = zmq.asyncio.Context()
         authenticator = self._authenticator(context)
         self._socket = self._bound(context)
@@ -140,7 +142,7 @@ class Server:
             self._crew.task(self._listen())
             self._crew.task(self._look_after(authenticator))
             on_ready(address)
-            await stop.wait()
+            await self._stop.wait()
         finally:
             self._leave_jobs()
             await self._crew.stop()
@@ -149,14 +151,14 @@ class Server:
             self._socket.close(linger=200)
             self._store.close()
             context.term()
-        return self._ended_by
 
     def _leave_jobs(self) -> None:
         """Say what becomes of the jobs that are not done when the server ends."""
         for job_id in [*self._queue, *self._crew.working_on()]:
-            if self._config.embedded or job_id in self._stopping:
-                state = self._stopping.get(job_id, JobState.INTERRUPTED)
-                self._end(job_id, state, interrupted())
+            if job_id in self._stopping:
+                self._end(job_id, self._stopping[job_id], stopped())
+            elif self._config.embedded:
+                self._end(job_id, JobState.INTERRUPTED, interrupted())
             else:
                 self._store.update(job_id, state=JobState.QUEUED)
 
@@ -391,8 +393,8 @@ class Server:
             return
         member.job = None
         if job_id and message["kind"] != "ready":
-            stopped = self._stopping.get(job_id, JobState.CANCELLED)
-            state = {"done": JobState.DONE, "failed": JobState.FAILED, "cancelled": stopped}[message["kind"]]
+            stopping = self._stopping.get(job_id, JobState.CANCELLED)
+            state = {"done": JobState.DONE, "failed": JobState.FAILED, "cancelled": stopping}[message["kind"]]
             error = error_from_dict(message["error"]) if "error" in message else None
             self._end(job_id, state, error, message.get("warnings"))
         self._dispatch()
@@ -402,8 +404,7 @@ class Server:
         if member.job is None:
             return
         if member.job in self._stopping:
-            stopped = JobCancelled("The job was stopped; its finished frames are kept, and it can be resumed.")
-            self._end(member.job, self._stopping[member.job], stopped)
+            self._end(member.job, self._stopping[member.job], stopped())
         elif self._store.attempts(member.job) < _ATTEMPTS:
             self._enqueue(member.job)
         else:

@@ -129,11 +129,7 @@ class Store:
             raise InputError(
                 f"Job {job.id} belongs to another server; stop it with: void cancel {job.id} --server {owner}"
             )
-        return self.update(
-            job.id,
-            state=JobState.CANCELLED,
-            error=JobCancelled("The job was stopped; its finished frames are kept, and it can be resumed."),
-        )
+        return self.update(job.id, state=JobState.CANCELLED, error=stopped())
 
     def update(
         self,
@@ -188,6 +184,11 @@ class Store:
             (self._owner[2],),
         )
         return [_job(row) for row in rows.fetchall() if not _alive(row)]
+
+
+def stopped() -> JobCancelled:
+    """What became of a job that somebody stopped."""
+    return JobCancelled("The job was stopped; its finished frames are kept, and it can be resumed.")
 
 
 def interrupted() -> JobCancelled:
