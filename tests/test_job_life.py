@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -188,7 +189,7 @@ def test_a_command_whose_server_is_killed_says_how_to_go_on(longer: Path, tmp_pa
         code, said = running.end()
     job = only_job()
     assert code == 1
-    assert f"Job {job.id} was interrupted; go on with: void resume {job.id}\n" in said
+    assert f"Job {job.id} is kept; go on with: void resume {job.id}\n" in said
     assert job.state is JobState.INTERRUPTED
     with Client(RunningServer(longer, tmp_path).address) as client:
         assert client.status(job.id).state is JobState.INTERRUPTED
@@ -258,6 +259,22 @@ def test_cancel_needs_no_server(longer: Path, tmp_path: Path) -> None:
     done = void("cancel", job.id)
     assert done.returncode == 2
     assert f"Job {job.id} is done; there is nothing to stop" in done.stderr
+
+
+def test_a_terminal_that_is_closed_stops_the_job_at_its_server(longer: Path, tmp_path: Path) -> None:
+    server = RunningServer(longer, tmp_path)
+    words = ["remove", longer / "plate", longer / "roto", "-o", tmp_path, "--server", server.address]
+    child, terminal = pty.fork()
+    if child == 0:
+        os.execv(VOID[0], [*VOID, *map(str, words)])
+    with Client(server.address) as client:
+        wait_for(lambda: list(tmp_path.glob("v001/plate/void*.exr")), 120)
+        # what it shows goes nowhere from here on
+        os.close(terminal)
+        _, status = os.waitpid(child, 0)
+        job = client.status(only_job().id)
+    assert os.waitstatus_to_exitcode(status) == 129
+    assert job.state is JobState.INTERRUPTED
 
 
 @pytest.mark.parametrize("how", ["variable", "option"])

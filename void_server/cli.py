@@ -361,13 +361,15 @@ def _client_for(job_id: str, server: str | None, *, embed: bool = False) -> Iter
     from .service.embedded import embedded_server
 
     named = _named(server, job_id)
-    with _store() as store:
-        owner, job = store.owner(job_id), store.find(job_id)
+    owner = job = None
+    if not named:
+        with _store() as store:
+            owner, job = store.owner(job_id), store.find(job_id)
     with Client(named or owner or default_address(), timeout=10 if named else 2) as client:
         try:
             client.hello()
         except ServerUnreachable:
-            if not (embed and job and not named):
+            if not (embed and job):
                 raise
         else:
             yield client

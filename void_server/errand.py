@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .api.client import Client
-from .api.errors import InputError, JobError, JobFailed, ServerUnreachable, UnknownJob
+from .api.errors import InputError, JobError, JobFailed, ServerUnreachable, UnknownJob, VoidError
 from .api.job import Job, JobState
 from .console import ByteProgress, JobProgress
 from .deliveries import Delivery
@@ -63,6 +63,8 @@ class Errand:
             raise stop.saying(go_on) from None
         except ServerUnreachable as error:
             raise ServerUnreachable(f"{error} {go_on}") from error
+        except JobFailed as error:
+            raise JobFailed(f"{error} {go_on}") from error
         except OSError as error:
             raise JobFailed(f"The result cannot be written to {self.delivery.out} ({error}). {go_on}") from error
         self.delivery.arrived(folder)
@@ -75,8 +77,8 @@ class Errand:
                     self._job = now
                     shown.update(now)
         except ServerUnreachable as error:
-            may = "may go on there; follow it with" if self.server else "was interrupted; go on with"
-            raise ServerUnreachable(f"{error} Job {job.id} {may}: {self._again}") from error
+            how = "may go on there; follow it with" if self.server else "is kept; go on with"
+            raise ServerUnreachable(f"{error} Job {job.id} {how}: {self._again}") from error
         return self._job or job
 
     @property
@@ -91,25 +93,31 @@ class Errand:
     def _stop(self) -> str:
         """Stop the job as the command is ended, and wait until it is; a second signal ends the wait. What to say."""
         try:
-            if self.progress:
-                print("stopping the job; again to wait no longer", file=sys.stderr)
-            self.client.cancel(self.job_id, interrupted=True)
-            *_, self._job = self.client.watch(self.job_id, patience=_PATIENCE)
+            self._end_job()
         except Interrupted:
             pass
         except UnknownJob:
             if self.delivery:
                 self.delivery.drop()
             return "Stopped before the job began; nothing was made."
-        except InputError:
-            # it ended by itself just now
-            self._job = self.client.status(self.job_id)
-        except ServerUnreachable as error:
+        except VoidError as error:
+            # a server of the command's own ends with it, and its job too
             if self.server:
                 return f"{error} Job {self.job_id} may go on there; stop it with: void cancel {self.job_id}{self._at}"
         finally:
             no_more()
         return self._kept(self._job)
+
+    def _end_job(self) -> None:
+        if self.progress:
+            print("stopping the job; Ctrl-C again stops waiting for it", file=sys.stderr)
+        try:
+            self.client.cancel(self.job_id, interrupted=True)
+        except UnknownJob:
+            raise
+        except InputError:
+            pass  # it ended by itself just now
+        *_, self._job = self.client.watch(self.job_id, patience=_PATIENCE)
 
     def _kept(self, job: Job | None) -> str:
         if job and job.state is JobState.DONE:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -40,10 +41,22 @@ def interruptible() -> Iterator[None]:
     """Have those signals raise :class:`Interrupted` in the block, each time that one comes."""
 
     def interrupt(number: int, _: FrameType | None) -> None:
+        _leave_terminal()
         raise Interrupted(number)
 
     with handling(interrupt):
         yield
+
+
+def _leave_terminal() -> None:
+    """Write nowhere where the terminal is gone, so that no word of the command's last ones fails."""
+    for stream in (1, 2):
+        try:
+            os.write(stream, b"")
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream)
+            os.close(nowhere)
 
 
 def no_more() -> None:
