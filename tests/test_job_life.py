@@ -42,7 +42,7 @@ class Running:
             assert self.process.poll() is None, self.process.communicate()
             return any(folder.glob(pattern))
 
-        wait_for(there, 120)
+        wait_for(there, 300)
         self.below = psutil.Process(self.process.pid).children(recursive=True)
 
     def end(self, number: int | None = None) -> tuple[int, str]:
@@ -268,7 +268,7 @@ def test_a_terminal_that_is_closed_stops_the_job_at_its_server(longer: Path, tmp
     if child == 0:
         os.execv(VOID[0], [*VOID, *map(str, words)])
     with Client(server.address) as client:
-        wait_for(lambda: list(tmp_path.glob("v001/plate/void*.exr")), 120)
+        wait_for(lambda: list(tmp_path.glob("v001/plate/void*.exr")), 300)
         # what it shows goes nowhere from here on
         os.close(terminal)
         _, status = os.waitpid(child, 0)
