@@ -340,7 +340,7 @@ def test_a_server_that_does_not_answer_is_told_with_the_cause() -> None:
     with listening(None) as address:
         assert "something listens there, but says nothing" in why(address)
     with listening(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n") as address:
-        assert "what listens there is no VOID server; check the address" in why(address)
+        assert "what listens there is no VOID server" in why(address)
     context = zmq.Context()
     other = context.socket(zmq.ROUTER)
     port = other.bind_to_random_port("tcp://127.0.0.1")
@@ -356,7 +356,9 @@ def test_a_wrong_key_is_told_with_the_cause(tmp_path: Path, monkeypatch: pytest.
     ring.allow(public)
     running = RunningServer(keys=True)
     server = str(ring.server_public)
-    assert "asks for keys; set VOID_KEY and VOID_SERVER_KEY" in why(running.address)
+    without = why(running.address)
+    assert "asks for keys" in without
+    assert "set VOID_KEY and VOID_SERVER_KEY" in without
     assert "does not let this client's key in" in why(running.address, Keys(str(strange), server))
     assert "VOID_SERVER_KEY is not its key" in why(running.address, Keys(str(secret), str(strange_public)))
     missing = Keys(str(tmp_path / "none"), server)

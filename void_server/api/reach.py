@@ -66,6 +66,11 @@ class Reach:
                 "the server there does not let this client's key in; have it allowed with `void keys allow`"
             ),
             zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL: mechanism,
-            zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL: "what listens there is no VOID server"
-            + (", or VOID_SERVER_KEY is not its key; check both" if self._keys else "; check the address"),
+            # whoever hangs up first leaves no detail
+            zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL: "what listens there is no VOID server, or one that "
+            + (
+                "asks for no keys, or VOID_SERVER_KEY is not its key; check address and keys"
+                if self._keys
+                else "asks for keys; check the address, or set VOID_KEY and VOID_SERVER_KEY"
+            ),
         }
