@@ -101,14 +101,14 @@ def test_ctrl_c_stops_the_job_and_resume_ends_it(tmp_path: Path) -> None:
         time.sleep(0.02)
     running.send_signal(signal.SIGINT)
     _, said = running.communicate(timeout=60)
-    assert running.returncode == 1
+    assert running.returncode == 130
     assert "Go on with: void resume" in said
     assert "Traceback" not in said
     finished = len(list(tmp_path.glob("out/v001/plate/void*.exr")))
     assert 0 < finished < 40
     job = said.split("void resume ")[1].split()[0]
     store = Store(home())
-    assert store.get(job).state.value == "cancelled"
+    assert store.get(job).state.value == "interrupted"
     store.close()
     done = void("resume", job)
     assert done.returncode == 0, done.stderr

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from .api.errors import InputError, JobError, ServerUnreachable, SettingError, VoidError
-from .api.job import Job, JobState
+from .api.errors import InputError, ServerUnreachable, SettingError, VoidError
+from .api.job import Job, JobState, new_id
 from .api.shot import Settings, Shot
 from .cli_farm import app as farm_app
 from .cli_options import (
@@ -40,6 +40,7 @@ from .cli_options import (
     shot_of,
     taking,
 )
+from .interruption import Interrupted, interruptible
 
 # Only what is light is imported up here: `void --help` must not wait for OpenCV. Commands import what they use.
 
@@ -61,7 +62,11 @@ app.add_typer(farm_app, name="farm")
 def main() -> None:
     """Entry point of the console script: errors become a sentence and an exit code."""
     try:
-        app()
+        with interruptible():
+            app()
+    except Interrupted as stop:
+        print(f"void: {stop}", file=sys.stderr)
+        sys.exit(stop.exit_code)
     except VoidError as error:
         print(f"void: {error}", file=sys.stderr)
         sys.exit(WRONG_INPUT if isinstance(error, InputError) else FAILED)
@@ -206,30 +211,48 @@ def _set_weights(weights: Path | None, server: str | None) -> None:
 
 def _run(shot: Shot, out: Path, server: str | None, transfer: str, progress: bool) -> None:
     """Submit a shot, follow it to its end, and say where the result is."""
-    import os
-
     from .api.client import Client
     from .console import ByteProgress
+    from .deliveries import Delivery
+    from .errand import Errand
 
     if transfer not in ("path", "upload"):
         raise SettingError(f"transfer is {transfer!r}; take path or upload.")
-    address = server or os.environ.get("VOID_SERVER")
+    address, folder = _named(server), absolute(str(out))
+    delivery = Delivery(new_id(), folder, address) if transfer == "upload" else None
     with _server_for(shot, out, address) as used, Client(used) as client:
-        if transfer == "path":
-            job = client.submit(shot, absolute(str(out)))
-        else:
-            with ByteProgress("Uploading", progress) as on_bytes:
-                job = client.submit_files(shot, _files(shot), on_bytes)
-        job = _follow(client, job, progress, remote=address is not None)
-        folder = job.folder
-        if transfer == "upload":
-            with ByteProgress("Downloading", progress) as on_bytes:
-                folder = client.download(job.id, str(out), on_bytes)
-    _conclude(job, Path(folder))
+        errand = Errand(client, delivery.job if delivery else new_id(), progress, address, delivery)
+
+        def begin() -> Job:
+            if delivery is None:
+                return client.submit(shot, folder, job_id=errand.job_id)
+            client.hello()
+            files = _files(shot)
+            # known before the server knows the job, so that no moment is left in which only the server does
+            delivery.keep()
+            try:
+                with ByteProgress("Uploading", progress) as on_bytes:
+                    return client.submit_files(shot, files, on_bytes, job_id=delivery.job)
+            except InputError:
+                delivery.drop()
+                raise
+
+        job, result = errand.run(begin)
+    _conclude(job, result)
+
+
+def _named(server: str | None, job_id: str = "") -> str:
+    """The server that the user named, for a job that was uploaded the one that has it; empty where none was."""
+    import os
+
+    from . import deliveries
+
+    delivery = deliveries.find(job_id)
+    return server or (delivery.server if delivery else "") or os.environ.get("VOID_SERVER", "")
 
 
 @contextmanager
-def _server_for(shot: Shot, out: Path, address: str | None) -> Iterator[str]:
+def _server_for(shot: Shot, out: Path, address: str) -> Iterator[str]:
     """The server to use; an embedded one, which may use no more than the job's own folders, where none is named."""
     if address:
         yield address
@@ -264,26 +287,6 @@ def _files(shot: Shot) -> dict[str, list[str]]:
             paths = [path for frame, path in sorted(found.files.items()) if wanted is None or frame in wanted]
             files[role] = [str(path) for path in dict.fromkeys(paths)]
     return files
-
-
-def _follow(client: Any, job: Job, progress: bool, *, remote: bool) -> Job:
-    """Show the job's progress to its end. Raises the error with which it ended; Ctrl-C stops the job."""
-    from .console import JobProgress
-
-    with JobProgress(job, progress) as shown:
-        try:
-            for job in client.watch(job.id):  # noqa: B020 -- the job as it is now
-                shown.update(job)
-        except KeyboardInterrupt:
-            client.cancel(job.id)
-            for job in client.watch(job.id):  # noqa: B020
-                shown.update(job)
-    if job.state is JobState.CANCELLED:
-        at = f" --server {client.address}" if remote else ""
-        raise JobError(f"Stopped; finished frames are kept in {job.folder}. Go on with: void resume {job.id}{at}")
-    if job.error:
-        raise job.error
-    return job
 
 
 def _conclude(job: Job, folder: Path) -> None:
@@ -330,6 +333,8 @@ def serve(
     ] = None,
 ) -> None:
     """Run a server until Ctrl-C. Without --root it takes uploads only."""
+    import signal
+
     from .api.client import default_address
     from .service.server import ServerConfig
     from .service.server import serve as run
@@ -341,32 +346,30 @@ def serve(
         require_keys=require_keys,
         idle_minutes=idle_minutes,
     )
-    run(config, lambda bound: print(f"listening at {bound}", flush=True))
+    ended_by = run(config, lambda bound: print(f"listening at {bound}", flush=True))
+    if ended_by == signal.SIGINT:
+        raise Interrupted(ended_by, "The server has ended; its jobs go on when it is started again.")
 
 
 @contextmanager
-def _client_for(job_id: str | None, server: str | None, *, embed: bool = False) -> Iterator[Any]:
+def _client_for(job_id: str, server: str | None, *, embed: bool = False) -> Iterator[Any]:
     """A client of the server to ask: the named one, the one that owns the job, or the default one, if it answers.
 
     With ``embed`` an embedded server takes the job where nothing answers.
     """
-    import os
-
     from .api.client import Client, default_address
-    from .api.home import home
     from .service.embedded import embedded_server
-    from .service.store import Store
 
-    named = server or os.environ.get("VOID_SERVER")
-    store = Store(home())
-    owner = store.owner(job_id) if job_id else None
-    job = store.find(job_id) if job_id else None
-    store.close()
+    named = _named(server, job_id)
+    owner = job = None
+    if not named:
+        with _store() as store:
+            owner, job = store.owner(job_id), store.find(job_id)
     with Client(named or owner or default_address(), timeout=10 if named else 2) as client:
         try:
             client.hello()
         except ServerUnreachable:
-            if not (embed and job and not named):
+            if not (embed and job):
                 raise
         else:
             yield client
@@ -376,54 +379,137 @@ def _client_for(job_id: str | None, server: str | None, *, embed: bool = False) 
         yield client
 
 
+@contextmanager
+def _store() -> Iterator[Any]:
+    """The jobs that are known on this machine."""
+    from .api.home import home
+    from .service.store import Store
+
+    store = Store(home())
+    try:
+        yield store
+    finally:
+        store.close()
+
+
 @app.command()
 def jobs(
     server: Address = None,
     watch: Annotated[bool, typer.Option("--watch", help="Keep showing them until Ctrl-C.")] = False,
+    limit: Annotated[int | None, typer.Option(min=1, help="Show the newest so many only.")] = None,
+    clear: Annotated[bool, typer.Option("--clear", help="Take those that have ended off the list.")] = False,
 ) -> None:
-    """List jobs: those of the server, or, where none answers, those that were done on this machine."""
+    """List jobs: those of the server, or, where none is named or answers, those that were done on this machine."""
     import time
-    from contextlib import suppress
 
-    from .api.home import home
     from .console import show_jobs
-    from .service.store import Store
+
+    def asked(ask: Callable[[Any], Any], of_store: Callable[[Any], Any]) -> Any:
+        try:
+            with _client_for("", server) as client:
+                return ask(client)
+        except ServerUnreachable:
+            if _named(server):
+                raise
+        with _store() as store:
+            return of_store(store)
+
+    if clear:
+        count = asked(lambda client: client.clear_jobs(), lambda store: store.clear())
+        print(f"{count} jobs are off the list; their results are where they were")
+        return
 
     def listed() -> list[Job]:
-        try:
-            with _client_for(None, server) as client:
-                return list(client.jobs())
-        except ServerUnreachable:
-            if server:
-                raise
-            store = Store(home())
-            try:
-                return store.all()
-            finally:
-                store.close()
+        return list(asked(lambda client: client.jobs(limit), lambda store: store.all(limit)))
 
     show_jobs(listed())
-    with suppress(KeyboardInterrupt):
-        while watch:
-            time.sleep(2)
-            show_jobs(listed(), again=True)
+    while watch:
+        time.sleep(2)
+        show_jobs(listed(), again=True)
 
 
 @app.command()
 def cancel(job_id: JobId, server: Address = None) -> None:
-    """Stop a job; its finished frames stay."""
-    with _client_for(job_id, server) as client:
-        client.cancel(job_id)
-        *_, job = client.watch(job_id)
-    print(f"{job.id} {job.state.value}; go on with: void resume {job.id}")
+    """Stop a job; its finished frames stay. Where no server has it, none will take it up."""
+    named = _named(server, job_id)
+    try:
+        with _client_for(job_id, server) as client:
+            client.cancel(job_id)
+            *_, job = client.watch(job_id)
+    except ServerUnreachable:
+        if named:
+            raise
+        with _store() as store:
+            job = store.cancel(job_id)
+    go_on = f"; go on with: void resume {job.id}{f' --server {server}' if server else ''}" if job.state.stopped else ""
+    print(f"{job.id} {job.state.value}{go_on}")
 
 
 @app.command()
 def resume(job_id: JobId, server: Address = None, no_progress: NoProgress = False) -> None:
-    """Go on with a job that was stopped or failed; finished frames are not made again."""
+    """Go on with a job that was stopped or failed, or follow one that runs; finished frames are not made again."""
+    from . import deliveries
+    from .errand import Errand
+
+    delivery = deliveries.find(job_id)
     with _client_for(job_id, server, embed=True) as client:
-        job = _follow(client, client.resume(job_id), not no_progress, remote=server is not None)
-    _conclude(job, Path(job.folder))
+        errand = Errand(client, job_id, not no_progress, _named(server, job_id), delivery)
+        job = client.status(job_id)
+        if delivery and job.state is JobState.DONE:
+            if delivery.folder:
+                raise InputError(f"Job {job_id} is done; its result is in {delivery.folder}.")
+            result = errand.bring(job)
+        else:
+            job, result = errand.run(lambda: client.resume(job_id))
+    _conclude(job, result)
+
+
+@app.command()
+def fetch(
+    job_id: JobId,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Folder for the result; that of the job if not given.")
+    ] = None,
+    server: Address = None,
+    no_progress: NoProgress = False,
+) -> None:
+    """Download the result of a finished job, or go on downloading it."""
+    from . import deliveries
+    from .errand import Errand
+
+    named, delivery = _named(server, job_id), deliveries.find(job_id)
+    with _client_for(job_id, server, embed=True) as client:
+        job = client.status(job_id)
+        if out:
+            delivery = deliveries.Delivery(job_id, absolute(str(out)), named)
+            delivery.keep()
+        if delivery is None:
+            raise InputError(f"Job {job_id} was not uploaded from here; say with -o where its result is to go.")
+        if delivery.folder and Path(delivery.folder).is_dir():
+            raise InputError(f"The result is in {delivery.folder} already; -o fetches it to another folder.")
+        result = Errand(client, job_id, not no_progress, named, delivery).bring(job)
+    _conclude(job, result)
+
+
+@app.command()
+def clean(
+    older: Annotated[str, typer.Option(help="How long it was not used: 30d, 12h, 4w.")] = "30d",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+) -> None:
+    """Remove old jobs that have ended from VOID's own folder, with uploads and results in it; yours stay."""
+    from rich.filesize import decimal
+
+    from . import cleaning
+    from .api.home import home
+
+    with _store() as store:
+        found = list(cleaning.leftovers(home(), store, cleaning.age(older)))
+        freed = cleaning.size(found)
+        if not dry_run:
+            found = [leftover for leftover in found if cleaning.remove(leftover, store)]
+    for leftover in found:
+        print(leftover.what)
+    print(f"{decimal(freed)} {'would be' if dry_run else 'are'} free in {home()}")
 
 
 @app.command()

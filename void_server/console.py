@@ -11,9 +11,16 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 from rich.table import Table
 
-from .api.job import Job
+from .api.job import Job, JobState
 
-_STYLES = {"done": "green", "failed": "red", "cancelled": "yellow", "running": "cyan", "queued": "default"}
+_STYLES = {
+    JobState.DONE: "green",
+    JobState.FAILED: "red",
+    JobState.CANCELLED: "yellow",
+    JobState.INTERRUPTED: "yellow",
+    JobState.RUNNING: "cyan",
+    JobState.QUEUED: "default",
+}
 
 
 def _left(seconds: float | None) -> str:
@@ -94,7 +101,7 @@ def show_jobs(jobs: Sequence[Job], *, again: bool = False) -> None:
         table.add_column(title, overflow="fold")
     for job in jobs:
         begun = time.strftime("%d %b %H:%M", time.localtime(job.created))
-        state = f"[{_STYLES[job.state.value]}]{job.state.value}[/]"
+        state = f"[{_STYLES[job.state]}]{job.state.value}[/]"
         stage = str(job.error) if job.error else f"{job.progress.stage} {_left(job.progress.seconds_left)}"
         table.add_row(job.id, state, f"{job.progress.fraction:.0%}", stage, begun, job.folder)
     if again:
