@@ -14,13 +14,15 @@ import zmq
 import zmq.auth
 
 from .errors import ProtocolError, ServerUnreachable, SettingError
-from .files import digest_of, new_version_folder
+from .files import digest_of, new_version_folder, open_regular
 from .job import MANIFEST, Job, new_id
 from .messages import CHUNK, UNASKED, pack, result, unpack
 from .shot import Shot
 
 DEFAULT_ADDRESS = "tcp://127.0.0.1:5690"
 _HEARTBEAT_MS = 2000
+#: A server may look so many seconds at the files of a shot before it says whether it takes it.
+_LOOKING = 75.0
 
 #: Called with the bytes sent or received so far, and all there are.
 OnBytes = Callable[[int, int], None]
@@ -142,9 +144,9 @@ class Client:
             f"No VOID server answers at {self.address}; start one with `void serve`, or check address and keys."
         )
 
-    def _ask(self, verb: str, **body: Any) -> Any:
+    def _ask(self, verb: str, *, wait: Optional[float] = None, **body: Any) -> Any:
         number = self._send(verb, body)
-        deadline = time.monotonic() + self._timeout
+        deadline = time.monotonic() + (wait or self._timeout)
         while True:
             message = self._receive(deadline)
             if message is None:
@@ -172,9 +174,12 @@ class Client:
         same ``job_id`` gives the job that it is. Raises :class:`~void_server.api.errors.InputError` where the shot is
         wrong.
         """
-        return Job.from_dict(
-            self._ask("submit", id=job_id or new_id(), shot=shot.to_dict(), out=out, reserved=reserved)
-        )
+        return self._submitted(id=job_id or new_id(), shot=shot.to_dict(), out=out, reserved=reserved)
+
+    def _submitted(self, **body: Any) -> Job:
+        # whether the server is there at all is known sooner than what it thinks of the shot
+        self.hello()
+        return Job.from_dict(self._ask("submit", wait=max(self._timeout, _LOOKING), **body))
 
     def submit_files(self, shot: Shot, files: Mapping[str, Sequence[str]], on_bytes: OnBytes = _ignored) -> Job:
         """Submit a shot with its files, to a server that cannot reach them.
@@ -193,11 +198,11 @@ class Client:
                 self._upload(path, digest, size, partial(_after, on_bytes, sent, total))
                 sent += size
                 sums[role].append([path.name, digest])
-        return Job.from_dict(self._ask("submit", id=new_id(), shot=shot.to_dict(), files=sums))
+        return self._submitted(id=new_id(), shot=shot.to_dict(), files=sums)
 
     def _upload(self, path: Path, digest: str, size: int, on_done: Callable[[int], None]) -> None:
         offset = self._ask("upload.offset", digest=digest, size=size)
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             while offset < size:
                 file.seek(offset)
                 data = file.read(CHUNK)
