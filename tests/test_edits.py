@@ -134,9 +134,7 @@ def test_a_matte_of_another_size_is_refused_as_a_roto_is(quadmask: Path, tmp_pat
     assert [folder.name for folder in (tmp_path / "out").iterdir()] == ["v001"]
 
 
-def test_a_painted_matte_and_a_painted_quadmask_are_read_from_where_they_are_painted(
-    quadmask: Path, tmp_path: Path
-) -> None:
+def test_a_painted_matte_and_a_painted_quadmask_are_read_from_where_they_are_painted(tmp_path: Path) -> None:
     """RGB under a solid alpha, as paint programs write."""
     codes = np.full((80, 160), KEEP, np.float32)
     codes[20:40, 40:60] = REMOVE

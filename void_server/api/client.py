@@ -22,7 +22,7 @@ from .shot import Shot
 DEFAULT_ADDRESS = "tcp://127.0.0.1:5690"
 _HEARTBEAT_MS = 2000
 #: A server may look so many seconds at the files of a shot before it says whether it takes it.
-_LOOKING = 75.0
+_LOOKING = 150.0
 
 #: Called with the bytes sent or received so far, and all there are.
 OnBytes = Callable[[int, int], None]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import islice
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,11 +93,11 @@ def choose(
 
 def _looked_at(
     sequence: Sequence, frames: tuple[int, ...], *, whole: bool
-) -> Iterator[tuple[tuple[str, ...], FloatImage]]:
+) -> Iterator[tuple[tuple[str, ...], FloatImage | NDArray[np.uint8]]]:
     """Channels and pixels of a few frames, spread over the sequence, then of more; of a movie those it begins with."""
     if sequence.movie:
         for picture_ in islice(movie.read_frames(sequence.movie), min(_MORE, len(frames))):
-            yield exr.RGB, picture_.astype(np.float32) / np.float32(255)
+            yield exr.RGB, picture_
         return
     order = [*spread(len(frames), _FEW), *spread(len(frames), _MORE)]
     for index in dict.fromkeys(order):
@@ -117,21 +118,21 @@ class _Look:
         self._high: NDArray[np.float32] = np.zeros(0, np.float32)
         self._thin: list[FloatImage] = []
 
-    def add(self, names: tuple[str, ...], pixels: FloatImage) -> None:
-        """Look at one more frame, (height, width, channels)."""
+    def add(self, names: tuple[str, ...], pixels: FloatImage | NDArray[np.uint8]) -> None:
+        """Look at one more frame, (height, width, channels), of 0..1 or of 8 bits."""
         if self._names and names != self._names:
             raise ImageError(
                 f"The frames of the {self._what} {self._sequence.name} have different channels "
                 f"({', '.join(self._names)}, and {', '.join(names)}); write them all alike."
             )
-        pixels = np.nan_to_num(pixels, nan=0.0, posinf=1.0, neginf=0.0)
-        low, high = pixels.min(axis=(0, 1)), pixels.max(axis=(0, 1))
+        # of all pixels, as an object may be small; row by row, which is many times as fast
+        low, high = (_finite(most.reduce(most.reduce(pixels, axis=0), axis=0)) for most in (np.fmin, np.fmax))
         first = not self._names
         self._names = names
         self._low = low if first else np.minimum(self._low, low)
         self._high = high if first else np.maximum(self._high, high)
         step = max(1, int((pixels.shape[0] * pixels.shape[1] / _THINNED) ** 0.5))
-        self._thin.append(pixels[::step, ::step].reshape(-1, len(names)))
+        self._thin.append(_finite(pixels[::step, ::step]).reshape(-1, len(names)))
 
     @property
     def _groups(self) -> list[tuple[str, ...]]:
@@ -213,6 +214,12 @@ class _Look:
         else:
             why = f"{_words(first)} leaves next to nothing open"
         return f"The matte of the {self._what} {self._sequence.name} was read from {_words(taken)}: {why}."
+
+
+def _finite(values: NDArray[Any]) -> FloatImage:
+    """Values of 0..1 or of 8 bits as finite ones of 0..1."""
+    scaled = values / np.float32(255) if values.dtype == np.uint8 else values
+    return np.nan_to_num(scaled, nan=0.0, posinf=1.0, neginf=0.0).astype(np.float32)
 
 
 def _words(channels: tuple[str, ...]) -> str:

@@ -140,7 +140,10 @@ def _by_pattern(path: Path, what: str) -> Sequence:
         message = f"{path} is no sequence; write it like name.%04d.exr, name.####.exr or name.1001-1100#.exr."
         raise SequenceError(message) from error
     if not pattern.padding():
-        problem = "has no frame number" if os.path.lexists(path) else "does not exist"
+        there = os.path.lexists(path)
+        if there:
+            check_regular(path)
+        problem = "has no frame number" if there else "does not exist"
         raise SequenceError(f"The {what} {path} {problem}; name a sequence like name.%04d.exr.")
     digits = re.compile(rf"{re.escape(pattern.basename())}(-?\d+){re.escape(pattern.extension())}")
     found: dict[int, os.DirEntry[str]] = {}

@@ -26,7 +26,7 @@ from ..api.shot import Shot
 from .access import check_shot
 
 #: How long looking at a shot may take, and how much memory.
-SECONDS = 60.0
+SECONDS = 120.0
 MEMORY = 4 << 30
 #: So many shots are looked at at the same time.
 _AT_ONCE = 4
