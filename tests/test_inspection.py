@@ -23,7 +23,15 @@ import pytest
 from tests.test_service import wait_for
 from void_server import pipeline
 from void_server.api import Client, Settings, Shot
-from void_server.api.errors import ColourError, ImageError, InputError, JobFailed, SequenceError, SettingError
+from void_server.api.errors import (
+    ColourError,
+    ImageError,
+    InputError,
+    JobFailed,
+    SequenceError,
+    SettingError,
+    VoidError,
+)
 from void_server.api.files import digest_of, open_regular
 from void_server.imaging import sequence
 from void_server.service import inspection
@@ -317,7 +325,7 @@ def test_a_server_that_looks_at_a_shot_answers_others_and_can_be_stopped(
                 with Client(address) as client:
                     try:
                         told.append(client.submit(Shot(str(shot / "plate"), str(shot / "roto")), str(out)).id)
-                    except InputError as error:
+                    except VoidError as error:
                         told.append(error)
 
             waiting = threading.Thread(target=submit, daemon=True)

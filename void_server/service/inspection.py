@@ -67,6 +67,8 @@ class Inspector:
             ) from error
         finally:
             self._end(process)
+        if self._stopped:
+            raise _stopping()
         if process.returncode:
             raise JobFailed(
                 f"Looking at the shot's files was ended by the system ({_how(process.returncode)}), most likely for "
@@ -87,7 +89,7 @@ class Inspector:
     def _taken(self) -> subprocess.Popen[bytes]:
         with self._lock:
             if self._stopped:
-                raise JobFailed("The server is being stopped; submit the shot again when it is back.")
+                raise _stopping()
             ready, self._spare = self._spare, None
             return ready if ready and ready.poll() is None else self._new()
 
@@ -115,6 +117,10 @@ class Inspector:
         if spare:
             self._end(spare)
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _stopping() -> JobFailed:
+    return JobFailed("The server is being stopped; submit the shot again when it is back.")
 
 
 def _how(code: int) -> str:
