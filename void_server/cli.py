@@ -30,6 +30,7 @@ from .cli_options import (
     Reasoner,
     ReasonerModel,
     Roto,
+    RotoOffset,
     Scene,
     Segmenter,
     Space,
@@ -99,6 +100,7 @@ def quadmask(
     roto: Roto = "",
     prompt: Scene = "",
     frames: Frames = None,
+    roto_offset: RotoOffset = 0,
     reasoner: Reasoner = _DEFAULT.reasoner,
     reasoner_model: ReasonerModel = "",
     analysis: Analysis = None,
@@ -121,6 +123,7 @@ def quadmask(
         {"plate": plate, "roto": roto, "ocio": ocio, "analysis": analysis},
         prompts=prompts_of(point, off, box),
         frames=frames,
+        roto_offset=roto_offset,
         prompt=prompt,
         colorspace=colorspace,
         settings=settings,
@@ -137,6 +140,7 @@ def segment(
     box: Boxes = None,
     roto: Annotated[str, typer.Option(help="A rough roto of some frames; an empty frame of it says nothing.")] = "",
     frames: Frames = None,
+    roto_offset: RotoOffset = 0,
     segmenter: Segmenter = _DEFAULT.segmenter,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = _DEFAULT.device,
     colorspace: Space = Shot.colorspace,
@@ -151,6 +155,7 @@ def segment(
         {"plate": plate, "roto": roto, "ocio": ocio},
         prompts=prompts_of(point, off, box),
         frames=frames,
+        roto_offset=roto_offset,
         colorspace=colorspace,
         settings=settings,
     )
@@ -177,6 +182,8 @@ def edit(
     from .quadmask.edits import HISTORY
     from .quadmask.edits import edit as edited
 
+    if not quadmask.strip():
+        raise SettingError("The quadmask is empty; name its files like void_quadmask.%04d.exr.")
     place = Path(quadmask).expanduser().absolute()
     # a job's quadmask lies in OUT/v001/quadmask
     beside = place.parents[1] if place.is_dir() else place.parents[2]
@@ -266,9 +273,15 @@ def _server_for(shot: Shot, out: Path, address: str) -> Iterator[str]:
 
 def _folders(paths: Sequence[Path]) -> list[Path]:
     """The folders that hold the files, links followed, as an artist's own files may lie anywhere."""
+    import os
+
     folders = {path if path.is_dir() else path.parent for path in paths[:-1]} | {paths[-1]}
     linked = {
-        file.resolve().parent for folder in folders if folder.is_dir() for file in folder.iterdir() if file.is_symlink()
+        Path(os.path.realpath(file)).parent
+        for folder in folders
+        if folder.is_dir() and os.access(folder, os.R_OK)
+        for file in folder.iterdir()
+        if file.is_symlink()
     }
     return sorted(folders | linked)
 
@@ -310,13 +323,15 @@ def sample(
     scene: Annotated[str, typer.Option(help="walkby, pan, handheld or knock.")] = "walkby",
 ) -> None:
     """Write a sample shot with exact ground truth: plate, roto, truth."""
+    import re
+
     from .imaging.sequence import parse_frames
     from .sample import write_sample
 
-    width, _, height = size.partition("x")
-    if not (width.isdigit() and height.isdigit()):
+    wanted = re.fullmatch(r"\s*(\d{1,9})\s*[xX\u00d7]\s*(\d{1,9})\s*", size, re.ASCII)
+    if not wanted:
         raise SettingError(f"Size {size!r} cannot be understood; write it like 1280x720.")
-    write_sample(out, scene, (int(width), int(height)), parse_frames(frames))
+    write_sample(out, scene, (int(wanted[1]), int(wanted[2])), parse_frames(frames))
     print(out)
 
 

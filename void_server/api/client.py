@@ -14,7 +14,7 @@ import zmq
 import zmq.auth
 
 from .errors import ProtocolError, ServerUnreachable, SettingError
-from .files import digest_of, new_version_folder
+from .files import digest_of, new_version_folder, open_regular
 from .job import MANIFEST, Job, new_id
 from .messages import CHUNK, MAX_MESSAGE, UNASKED, pack, result, unpack
 from .reach import Reach
@@ -22,6 +22,8 @@ from .shot import Shot
 
 DEFAULT_ADDRESS = "tcp://127.0.0.1:5690"
 _HEARTBEAT_MS = 2000
+#: A server may look so many seconds at the files of a shot before it says whether it takes it.
+_LOOKING = 150.0
 
 #: Called with the bytes sent or received so far, and all there are.
 OnBytes = Callable[[int, int], None]
@@ -175,9 +177,9 @@ class Client:
         why = self._reach.why() if self._reach else "the connection is closed"
         return ServerUnreachable(f"No VOID server answers at {self.address}: {why}.")
 
-    def _ask(self, verb: str, **body: Any) -> Any:
+    def _ask(self, verb: str, *, wait: Optional[float] = None, **body: Any) -> Any:
         number = self._send(verb, body)
-        deadline = time.monotonic() + self._timeout
+        deadline = time.monotonic() + (wait or self._timeout)
         while True:
             message = self._receive(deadline)
             if message is None:
@@ -187,9 +189,9 @@ class Client:
             if message["id"] == number:
                 return result(message)
 
-    def _job(self, verb: str, job_id: str, **body: Any) -> Job:
+    def _job(self, verb: str, job_id: str, *, wait: Optional[float] = None, **body: Any) -> Job:
         """The job of that id, which a request is about. Raises :class:`ProtocolError` where another one comes."""
-        job = Job.from_dict(self._ask(verb, **body))
+        job = Job.from_dict(self._ask(verb, wait=wait, **body))
         if job.id != job_id:
             raise ProtocolError(f"The server was asked for job {job_id} and answered with {job.id}.")
         return job
@@ -205,8 +207,12 @@ class Client:
         same ``job_id`` gives the job that it is. Raises :class:`~void_server.api.errors.InputError` where the shot is
         wrong.
         """
-        number = job_id or new_id()
-        return self._job("submit", number, id=number, shot=shot.to_dict(), out=out, reserved=reserved)
+        return self._submitted(job_id or new_id(), shot, out=out, reserved=reserved)
+
+    def _submitted(self, job_id: str, shot: Shot, **body: Any) -> Job:
+        # whether the server is there at all is known sooner than what it thinks of the shot
+        self.hello()
+        return self._job("submit", job_id, wait=max(self._timeout, _LOOKING), id=job_id, shot=shot.to_dict(), **body)
 
     def submit_files(
         self,
@@ -232,12 +238,11 @@ class Client:
                 self._upload(path, digest, size, partial(_after, on_bytes, sent, total))
                 sent += size
                 sums[role].append([path.name, digest])
-        number = job_id or new_id()
-        return self._job("submit", number, id=number, shot=shot.to_dict(), files=sums)
+        return self._submitted(job_id or new_id(), shot, files=sums)
 
     def _upload(self, path: Path, digest: str, size: int, on_done: Callable[[int], None]) -> None:
         offset = self._ask("upload.offset", digest=digest, size=size)
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             while offset < size:
                 file.seek(offset)
                 data = file.read(CHUNK)

@@ -11,7 +11,6 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -31,8 +30,9 @@ from ..api.messages import MAX_MESSAGE, PROTOCOL, UNASKED, pack, pack_error, unp
 from ..api.shot import Shot
 from ..interruption import handling
 from . import transfer
-from .access import below_roots, check_shot
+from .access import below_roots
 from .crew import Crew, Member
+from .inspection import Inspector
 from .keys import KeyRing
 from .store import Store, interrupted, stopped
 
@@ -135,6 +135,7 @@ class Server:
         self._store = Store(self._config.state, address, embedded=self._config.embedded)
         self._uploads = transfer.Uploads(self._config.state / "uploads")
         self._crew = Crew(context, self._config.pipeline, self._config.workers, self._heard, self._died)
+        self._inspector = Inspector(self._config.pipeline, stay_ready=not self._config.embedded)
         self._crew.start()
         try:
             if not self._config.embedded:
@@ -145,6 +146,7 @@ class Server:
             await self._stop.wait()
         finally:
             self._leave_jobs()
+            self._inspector.stop()
             await self._crew.stop()
             if authenticator:
                 authenticator.stop()
@@ -271,7 +273,11 @@ class Server:
             # the answer to an earlier try was lost on its way
             return known.to_dict()
         shot = Shot.from_dict(body["shot"])
-        shot, out = await asyncio.to_thread(self._admit, job_id, shot, body)
+        shot, out, roots = await asyncio.to_thread(self._admit, job_id, shot, body)
+        await self._inspector.inspect(shot, roots)
+        if known := self._store.find(job_id):
+            # submitted a second time while it was looked at
+            return known.to_dict()
         now = time.time()
         folder = out if body.get("reserved") else new_version_folder(out)
         job = Job(job_id, JobState.QUEUED, shot, str(folder), now, now)
@@ -279,23 +285,20 @@ class Server:
         self._enqueue(job_id)
         return job.to_dict()
 
-    def _admit(self, job_id: str, shot: Shot, body: dict[str, Any]) -> tuple[Shot, Path]:
-        """Check a submission; the shot with the paths that the server uses, and where its version folder goes."""
+    def _admit(self, job_id: str, shot: Shot, body: dict[str, Any]) -> tuple[Shot, Path, tuple[Path, ...] | None]:
+        """Check what a submission asks for, but not the files: the shot with the paths that the server uses, where its
+        version folder goes, and the roots that its files must lie below.
+        """
         if "files" in body:
             folder = self._config.state / "jobs" / job_id
             places = self._uploads.place(body["files"], folder / "input")
             if lacking := sorted(set(shot.paths()) - set(places)):
                 raise InputError(f"The files of the shot's {lacking[0]} were not uploaded; upload them too.")
-            shot, out = Shot.from_dict({**shot.to_dict(), **places}), folder
-        else:
-            out = below_roots(body["out"], self._config.roots)
-            if body.get("reserved") and (not out.is_dir() or (out / MANIFEST).exists()):
-                raise InputError(
-                    f"{out} is no version folder that waits for its result; submit to the folder above it."
-                )
-            shot = check_shot(shot, self._config.roots)
-        import_module(self._config.pipeline).inspect(shot)
-        return shot, out
+            return Shot.from_dict({**shot.to_dict(), **places}), folder, None
+        out = below_roots(body["out"], self._config.roots)
+        if body.get("reserved") and (not out.is_dir() or (out / MANIFEST).exists()):
+            raise InputError(f"{out} is no version folder that waits for its result; submit to the folder above it.")
+        return shot, out, self._config.roots
 
     async def _status(self, _: bytes, body: dict[str, Any]) -> dict[str, Any]:
         return self._job(body["job"]).to_dict()
