@@ -170,7 +170,7 @@ def _over(update: Update) -> bool:
 
 
 def _gave_up(job: Job) -> bool:
-    return job.state in (JobState.FAILED, JobState.CANCELLED)
+    return job.state is JobState.FAILED or job.state.stopped
 
 
 def _error_of(update: Update) -> Optional[VoidError]:
@@ -178,7 +178,7 @@ def _error_of(update: Update) -> Optional[VoidError]:
         return update.error
     if update.job and update.job.state is JobState.FAILED:
         return update.job.error or VoidError("The job failed; its log says why.")
-    if update.job and update.job.state is JobState.CANCELLED:
+    if update.job and update.job.state.stopped:
         return JobCancelled("Stopped; finished frames are kept. Resume goes on from there.")
     return None
 

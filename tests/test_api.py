@@ -17,7 +17,7 @@ prompts = st.builds(
 ) | st.builds(Prompt, frame=st.just(7), kind=st.just("box"), at=st.just((1.0, 2.0, 3.0, 4.0)), object=st.integers(1, 9))
 shots = st.builds(
     Shot,
-    plate=st.text(),
+    plate=st.text(min_size=1).filter(str.strip),
     roto=st.text(min_size=1),
     prompts=st.lists(prompts).map(tuple),
     frames=st.none() | st.text(),
@@ -66,7 +66,8 @@ def test_no_bytes_break_the_reader(data: bytes) -> None:
         ({"prompts": [{"frame": 1, "kind": "scribble", "at": [1, 2]}]}, "of kind 'scribble'"),
         ({"prompts": [{"frame": 1, "kind": "box", "at": [5, 5, 5, 9]}]}, "The box in frame 1 is empty"),
         ({"prompts": [{"frame": 1, "kind": "point", "at": [1, 2, 3]}]}, "has 3 numbers; give 2"),
-        ({"roto": ""}, "names no roto, and no point or box"),
+        ({"plate": " "}, "names no plate"),
+        ({"roto": ""}, "names no roto, no quadmask, and no point or box"),
     ],
 )
 def test_shots_are_checked(change: dict[str, object], message: str) -> None:

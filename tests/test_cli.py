@@ -59,6 +59,32 @@ def test_relative_paths_and_upload(shot: Path, tmp_path: Path, monkeypatch: pyte
     [
         (["remove", "nowhere/p.%04d.exr", "roto", "-o", "out"], "of the plate does not exist"),
         (["remove", "plate", "roto", "-o", "out", "--frames", "x"], "cannot be understood"),
+        (["remove", "plate", "roto", "-o", "out", "--frames", ""], "The frame range is empty"),
+        (["remove", "plate", "roto", "-o", "out", "--frames", "1001..1005"], "write it like 1001-1032"),
+        (["remove", "", "roto", "-o", "out"], "The plate is empty; name its files"),
+        (["remove", "plate", "", "-o", "out"], "names no roto, no quadmask, and no point or box"),
+        (["remove", "plate", "roto", "-o", "out", "--quadmask", ""], "The quadmask is empty"),
+        (["quadmask", " ", "roto", "-o", "out"], "The plate is empty"),
+        (["segment", "", "-o", "out", "--point", "1001:4,4"], "The plate is empty"),
+        (["edit", "", "--grid", "r0c0=keep"], "The quadmask is empty"),
+        (
+            ["remove", "plate", "roto", "-o", "out", "--reasoner", "file", "--analysis", "a.json"],
+            "it has none of object",
+        ),
+        (
+            ["remove", "plate", "roto", "-o", "out", "--analysis", "a.json"],
+            "take --reasoner file, or leave the analysis",
+        ),
+        (["remove", "plate", "plate", "-o", "out"], "Plate and roto are the same files"),
+        (["remove", "plate", "roto", "-o", "out", "--quadmask", "plate"], "R, G and B hold no quadmask"),
+        (["remove", "plate", "roto", "-o", "out", "--roto-offset", "1000"], "it has 2001-2012 with --roto-offset 1000"),
+        (["remove", "plate", "pipe", "-o", "out"], "roto.1001.exr is a named pipe, not a file"),
+        (["remove", "plate", "roto", "-o", "out", "--ocio", "pipe/roto.1001.exr"], "is a named pipe, not a file"),
+        (
+            ["remove", "plate", "roto", "-o", "out", "--transfer", "upload", "--ocio", "pipe/roto.1001.exr"],
+            "is a named pipe, not a file",
+        ),
+        (["remove", "plate", "loop", "-o", "out"], "loop is a link that leads back to itself"),
         (["remove", "plate", "roto", "-o", "out", "--feather", "-1"], "feather is -1"),
         (["remove", "plate", "roto", "-o", "out", "--seed", "-1"], "seed is -1"),
         (["remove", "plate", "roto", "-o", "out", "--transfer", "pigeon"], "take path or upload"),
@@ -66,6 +92,9 @@ def test_relative_paths_and_upload(shot: Path, tmp_path: Path, monkeypatch: pyte
         (["remove", "plate", "roto", "-o", "out", "--colorspace", "magic"], "not in the OCIO configuration"),
         (["sample", "out", "--size", "big"], "write it like 1280x720"),
         (["sample", "out", "--size", "10x10"], "too small"),
+        (["sample", "out", "--size", "0x0"], "too small"),
+        (["sample", "out", "--size", "99999x99999"], "Size 99999x99999 is too large; take 8192x8192 or less"),
+        (["sample", "out", "--frames", "1-99999999"], "has more than 100000 frames"),
         (["sample", "out", "--scene", "opera"], "there are walkby, pan, handheld, knock"),
         (["sample", "plate"], "holds something already"),
         (["keys", "revoke", "nobody"], "No client 'nobody' is allowed"),
@@ -76,6 +105,10 @@ def test_wrong_input_is_one_sentence(
 ) -> None:
     for name in ("plate", "roto"):
         (tmp_path / name).symlink_to(shot / name)
+    (tmp_path / "a.json").write_text('{"a":3}')
+    (tmp_path / "pipe").mkdir()
+    os.mkfifo(tmp_path / "pipe" / "roto.1001.exr")
+    (tmp_path / "loop").symlink_to("loop")
     monkeypatch.chdir(tmp_path)
     done = void(*arguments)
     assert done.returncode == 2
@@ -104,14 +137,14 @@ def test_ctrl_c_stops_the_job_and_resume_ends_it(tmp_path: Path) -> None:
         time.sleep(0.02)
     running.send_signal(signal.SIGINT)
     _, said = running.communicate(timeout=60)
-    assert running.returncode == 1
+    assert running.returncode == 130
     assert "Go on with: void resume" in said
     assert "Traceback" not in said
     finished = len(list(tmp_path.glob("out/v001/plate/void*.exr")))
     assert 0 < finished < 40
     job = said.split("void resume ")[1].split()[0]
     store = Store(home())
-    assert store.get(job).state.value == "cancelled"
+    assert store.get(job).state.value == "interrupted"
     store.close()
     done = void("resume", job)
     assert done.returncode == 0, done.stderr

@@ -123,6 +123,35 @@ def test_a_matte_of_other_frames_is_refused(quadmask: Path, tmp_path: Path) -> N
         edit(str(quadmask), tmp_path / "out", [], str(add), None)
 
 
+def test_a_matte_of_another_size_is_refused_as_a_roto_is(quadmask: Path, tmp_path: Path) -> None:
+    for frame in range(1001, 1005):
+        exr.write(tmp_path / f"add/m.{frame}.exr", np.ones((40, 80, 1), np.float16), ("A",))
+    for add, protect, what in ((str(tmp_path / "add"), None, "add"), (None, str(tmp_path / "add"), "protect")):
+        with pytest.raises(
+            InputError, match=f"Frame 1001 of the matte to {what} m.#.exr is 80x40, the quadmask 160x80; write both in"
+        ):
+            edit(str(quadmask), tmp_path / "out", [], add, protect)
+    assert [folder.name for folder in (tmp_path / "out").iterdir()] == ["v001"]
+
+
+def test_a_painted_matte_and_a_painted_quadmask_are_read_from_where_they_are_painted(tmp_path: Path) -> None:
+    """RGB under a solid alpha, as paint programs write."""
+    codes = np.full((80, 160), KEEP, np.float32)
+    codes[20:40, 40:60] = REMOVE
+    picture = np.zeros((80, 160), np.float32)
+    picture[0:20, 0:40] = 1
+    for frame in range(1001, 1005):
+        for name, values in (("codes", codes / 255), ("add", picture)):
+            solid = np.dstack([values, values, values, np.ones_like(values)])
+            exr.write(tmp_path / f"{name}/m.{frame}.exr", solid, (*exr.RGB, "A"))
+    folder, changed = edit(str(tmp_path / "codes"), tmp_path / "out", [], str(tmp_path / "add"), None)
+    assert changed == 4
+    made = classes.read(folder / "quadmask" / "void_quadmask.1002.exr", DISPLAY)
+    assert (made[0:20, 0:40] == AFFECTED).all()
+    assert (made[20:40, 40:60] == REMOVE).all()
+    assert np.mean(made == KEEP) == pytest.approx(1 - 1200 / 12800)
+
+
 def test_the_command_puts_the_new_version_beside_the_old(quadmask: Path) -> None:
     done = void_edit(quadmask, "--grid", "r0c0=keep")
     assert done.returncode == 0, done.stderr

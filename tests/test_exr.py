@@ -9,7 +9,7 @@ import numpy as np
 import OpenImageIO as oiio  # noqa: N813
 import pytest
 
-from void_server.api.errors import ImageError
+from void_server.api.errors import ImageError, InputError
 from void_server.imaging import exr
 from void_server.imaging.window import Window
 
@@ -159,7 +159,7 @@ def test_bad_files_are_named(tmp_path: Path, content: bytes | str | None, messag
         path.write_bytes(whole[: len(whole) // 2])
     elif isinstance(content, bytes):
         path.write_bytes(content)
-    with pytest.raises(ImageError, match=f"bad.1007.exr .*{message}"):
+    with pytest.raises(InputError, match=f"bad.1007.exr .*{message}"):
         exr.read_rgb(path)
 
 
@@ -174,7 +174,7 @@ def test_a_plate_without_rgb_names_its_channels(tmp_path: Path) -> None:
     [(("R", "G", "B", "A"), 3), (("Y",), 0), (("R", "G", "B"), 0), (("depth.Z", "roto.alpha"), 1)],
 )
 def test_which_channel_is_the_matte(channels: tuple[str, ...], index: int) -> None:
-    assert exr.matte_channel(Path("roto.exr"), channels) == index
+    assert exr.matte_channels(Path("roto.exr"), channels)[0][0] == channels[index]
 
 
 def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:

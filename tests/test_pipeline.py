@@ -445,8 +445,12 @@ def test_a_damaged_frame_is_named(shot: Path, tmp_path: Path) -> None:
 
 
 def test_a_quadmask_that_is_none(shot: Path, tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match=r"plate.1001.exr is no quadmask"):
-        run(shot_of(shot, quadmask=str(shot / "plate")), tmp_path / "v001")
+    with pytest.raises(ImageError, match=r"quadmask plate.#.exr cannot be used: R, G and B hold no quadmask"):
+        pipeline.inspect(shot_of(shot, quadmask=str(shot / "plate")))
+    grey = np.random.default_rng(1).random((108, 192, 1))
+    given = write_sequence(tmp_path / "grey", range(1001, 1013), grey, ("Y",), "grey")
+    with pytest.raises(ImageError, match=r"grey.#.exr cannot be used: Y holds no quadmask: \d\d% of its pixels"):
+        pipeline.inspect(shot_of(shot, quadmask=str(given)))
 
 
 def test_a_full_disk_keeps_finished_frames(shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

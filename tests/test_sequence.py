@@ -28,8 +28,19 @@ def test_every_notation_finds_the_same(folder: Path, text: str) -> None:
     assert found.path(1000) == folder / "shot.v2.1000.exr"
 
 
-def test_one_file_is_one_frame(folder: Path) -> None:
-    assert sequence.find(str(folder / "shot.v2.0999.exr")).frames == (999,)
+def test_one_file_of_a_sequence_stands_for_the_sequence_and_that_is_said(folder: Path) -> None:
+    found = sequence.find(str(folder / "shot.v2.0999.exr"), "plate")
+    assert found.frames == (997, 998, 999, 1000, 1001)
+    assert found.notes == (
+        "The plate names one file, shot.v2.0999.exr; its whole sequence was taken, 997-1001. "
+        "--frames takes less of it.",
+    )
+
+
+def test_a_file_that_is_alone_needs_no_words(tmp_path: Path) -> None:
+    (tmp_path / "still.0999.exr").touch()
+    found = sequence.find(str(tmp_path / "still.0999.exr"), "plate")
+    assert (found.frames, found.notes) == ((999,), ())
 
 
 def test_negative_frames(tmp_path: Path) -> None:
@@ -78,6 +89,27 @@ def test_a_frame_twice(folder: Path) -> None:
 @given(st.sets(st.integers(-2000, 20000), min_size=1, max_size=40))
 def test_ranges_survive_writing_and_reading(frames: set[int]) -> None:
     assert sequence.parse_frames(sequence.format_frames(frames)) == tuple(sorted(frames))
+
+
+@pytest.mark.parametrize(
+    ("text", "frames"),
+    [
+        ("1001 1005", (1001, 1005)),
+        ("1001, 1005", (1001, 1005)),
+        ("1001-1003 1005", (1001, 1002, 1003, 1005)),
+        ("1001 - 1003", (1001, 1002, 1003)),
+        ("1001\u20131003", (1001, 1002, 1003)),
+        ("-3 -1", (-3, -1)),
+    ],
+)
+def test_lists_of_frames_are_understood_however_they_are_written(text: str, frames: tuple[int, ...]) -> None:
+    assert sequence.parse_frames(text) == frames
+
+
+@pytest.mark.parametrize("text", ["1-200000", "1-9999999", "1-999999999999"])
+def test_a_range_of_millions_is_refused(text: str) -> None:
+    with pytest.raises(SequenceError, match="has more than 100000 frames"):
+        sequence.parse_frames(text)
 
 
 @pytest.mark.parametrize("text", ["", "abc", "1-9x0", "1..5"])

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -293,6 +295,79 @@ def test_a_job_that_does_not_exist(client: Client) -> None:
 def test_a_server_that_is_not_there() -> None:
     with Client("tcp://127.0.0.1:9", timeout=0.2) as client, pytest.raises(ServerUnreachable, match="start one with"):
         client.hello()
+
+
+@contextmanager
+def listening(answer: bytes | None) -> Iterator[str]:
+    """A port of another program's, which says nothing, or one thing and hangs up; its address."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def talk() -> None:
+        while True:
+            try:
+                talker, _ = listener.accept()
+            except OSError:
+                return
+            talkers.append(talker)
+            if answer is not None:
+                talker.sendall(answer)
+                talker.close()
+
+    talkers: list[socket.socket] = []
+    thread = threading.Thread(target=talk)
+    thread.start()
+    try:
+        yield f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join()
+        for talker in talkers:
+            talker.close()
+
+
+def why(address: str, keys: Keys | None = None) -> str:
+    """What a client is told that gets no answer."""
+    with Client(address, keys=keys, timeout=1) as client, pytest.raises(ServerUnreachable) as caught:
+        client.hello()
+    text = str(caught.value)
+    assert text.startswith(f"No VOID server answers at {address}: ")
+    return text
+
+
+def test_a_server_that_does_not_answer_is_told_with_the_cause() -> None:
+    assert "nothing listens there; start one with `void serve`" in why("tcp://127.0.0.1:9")
+    with listening(None) as address:
+        assert "something listens there, but says nothing" in why(address)
+    with listening(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n") as address:
+        assert "what listens there is no VOID server" in why(address)
+    context = zmq.Context()
+    other = context.socket(zmq.ROUTER)
+    port = other.bind_to_random_port("tcp://127.0.0.1")
+    assert "not a VOID server, or one that is stuck" in why(f"tcp://127.0.0.1:{port}")
+    other.close(linger=0)
+    context.term()
+
+
+def test_a_wrong_key_is_told_with_the_cause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ring = KeyRing(home())
+    public, secret = ring.new("ann", tmp_path)
+    strange_public, strange = ring.new("eve", tmp_path)
+    ring.allow(public)
+    running = RunningServer(keys=True)
+    server = str(ring.server_public)
+    without = why(running.address)
+    assert "asks for keys" in without
+    assert "set VOID_KEY and VOID_SERVER_KEY" in without
+    assert "does not let this client's key in" in why(running.address, Keys(str(strange), server))
+    assert "VOID_SERVER_KEY is not its key" in why(running.address, Keys(str(secret), str(strange_public)))
+    missing = Keys(str(tmp_path / "none"), server)
+    with Client(running.address, keys=missing) as client, pytest.raises(SettingError, match="keys for the server"):
+        client.hello()
+    assert "asks for no keys" in why(RunningServer().address, Keys(str(secret), server))
+    monkeypatch.setenv("VOID_KEY", str(secret))
+    with pytest.raises(SettingError, match="VOID_SERVER_KEY is not set"):
+        Client(running.address)
 
 
 def test_an_address_that_is_none() -> None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from . import __version__
-from .api.errors import InputError, JobError, ServerUnreachable, SettingError, VoidError
-from .api.job import Job, JobState
+from .api.errors import InputError, ServerUnreachable, SettingError, VoidError
+from .api.job import Job, JobState, new_id
 from .api.shot import Settings, Shot
 from .cli_farm import app as farm_app
 from .cli_frame import FAILED, App, failed, print_json, run
@@ -33,6 +33,7 @@ from .cli_options import (
     Reasoner,
     ReasonerModel,
     Roto,
+    RotoOffset,
     Scene,
     Segmenter,
     Space,
@@ -44,6 +45,10 @@ from .cli_options import (
     shot_of,
     taking,
 )
+from .interruption import Interrupted
+
+if TYPE_CHECKING:
+    from .errand import Errand
 
 # Only what is light is imported up here: `void --help` must not wait for OpenCV. Commands import what they use.
 
@@ -101,6 +106,7 @@ def quadmask(
     roto: Roto = "",
     prompt: Scene = "",
     frames: Frames = None,
+    roto_offset: RotoOffset = 0,
     reasoner: Reasoner = _DEFAULT.reasoner,
     reasoner_model: ReasonerModel = "",
     analysis: Analysis = None,
@@ -124,6 +130,7 @@ def quadmask(
         {"plate": plate, "roto": roto, "ocio": ocio, "analysis": analysis},
         prompts=prompts_of(point, off, box),
         frames=frames,
+        roto_offset=roto_offset,
         prompt=prompt,
         colorspace=colorspace,
         settings=settings,
@@ -140,6 +147,7 @@ def segment(
     box: Boxes = None,
     roto: Annotated[str, typer.Option(help="A rough roto of some frames; an empty frame of it says nothing.")] = "",
     frames: Frames = None,
+    roto_offset: RotoOffset = 0,
     segmenter: Segmenter = _DEFAULT.segmenter,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = _DEFAULT.device,
     colorspace: Space = Shot.colorspace,
@@ -155,6 +163,7 @@ def segment(
         {"plate": plate, "roto": roto, "ocio": ocio},
         prompts=prompts_of(point, off, box),
         frames=frames,
+        roto_offset=roto_offset,
         colorspace=colorspace,
         settings=settings,
     )
@@ -184,6 +193,8 @@ def edit(
     from .quadmask.edits import HISTORY
     from .quadmask.edits import edit as edited
 
+    if not quadmask.strip():
+        raise SettingError("The quadmask is empty; name its files like void_quadmask.%04d.exr.")
     place = Path(quadmask).expanduser().absolute()
     # a job's quadmask lies in OUT/v001/quadmask
     beside = place.parents[1] if place.is_dir() else place.parents[2]
@@ -220,40 +231,60 @@ def _set_weights(weights: Path | None, server: str | None) -> None:
 
 def _run(shot: Shot, out: Path, server: str | None, transfer: str, progress: bool, as_json: bool) -> None:
     """Submit a shot, follow it to its end, and say where the result is."""
-    import os
-
     from .api.client import Client
     from .console import ByteProgress
+    from .deliveries import Delivery
+    from .errand import Errand
 
     if transfer not in ("path", "upload"):
         raise SettingError(f"transfer is {transfer!r}; take path or upload.")
-    address = server or os.environ.get("VOID_SERVER")
+    address, folder = _named(server), absolute(str(out))
+    delivery = Delivery(new_id(), folder, address) if transfer == "upload" else None
     with _server_for(shot, out, address) as used, Client(used) as client:
-        if transfer == "path":
-            job = client.submit(shot, absolute(str(out)))
-        else:
-            with ByteProgress("Uploading", progress) as on_bytes:
-                job = client.submit_files(shot, _files(shot), on_bytes)
-        with _naming(job):
-            job = _follow(client, job, progress, remote=address is not None)
-        folder = job.folder
-        if transfer == "upload":
-            with ByteProgress("Downloading", progress) as on_bytes:
-                folder = client.download(job.id, str(out), on_bytes)
-    _conclude(job, Path(folder), as_json)
+        errand = Errand(client, delivery.job if delivery else new_id(), progress, address, delivery)
+
+        def begin() -> Job:
+            if delivery is None:
+                return client.submit(shot, folder, job_id=errand.job_id)
+            client.hello()
+            files = _files(shot)
+            # known before the server knows the job, so that no moment is left in which only the server does
+            delivery.keep()
+            try:
+                with ByteProgress("Uploading", progress) as on_bytes:
+                    return client.submit_files(shot, files, on_bytes, job_id=delivery.job)
+            except InputError:
+                delivery.drop()
+                raise
+
+        with _naming(errand):
+            job, result = errand.run(begin)
+    _conclude(job, result, as_json)
 
 
 @contextmanager
-def _naming(job: Job) -> Iterator[None]:
-    """Let an error in here be told with the job's id and folder."""
+def _naming(errand: Errand) -> Iterator[None]:
+    """Let an error in here be told with the job's id and folder, once it has them."""
     try:
         yield
-    except VoidError as error:
-        raise typer.Exit(failed(error, id=job.id, folder=job.folder)) from error
+    except (VoidError, Interrupted) as error:
+        if errand.job is None:
+            raise
+        raise typer.Exit(failed(error, id=errand.job.id, folder=errand.job.folder)) from error
+
+
+def _named(server: str | None, job_id: str = "") -> str:
+    """The server that the user named, for a job that was uploaded the one that has it; empty where none was."""
+    import os
+
+    from . import deliveries
+
+    delivery = deliveries.find(job_id)
+    return server or (delivery.server if delivery else "") or os.environ.get("VOID_SERVER", "")
 
 
 @contextmanager
-def _server_for(shot: Shot, out: Path, address: str | None) -> Iterator[str]:
+def _server_for(shot: Shot, out: Path, address: str) -> Iterator[str]:
     """The server to use; an embedded one, which may use no more than the job's own folders, where none is named."""
     if address:
         yield address
@@ -267,9 +298,15 @@ def _server_for(shot: Shot, out: Path, address: str | None) -> Iterator[str]:
 
 def _folders(paths: Sequence[Path]) -> list[Path]:
     """The folders that hold the files, links followed, as an artist's own files may lie anywhere."""
+    import os
+
     folders = {path if path.is_dir() else path.parent for path in paths[:-1]} | {paths[-1]}
     linked = {
-        file.resolve().parent for folder in folders if folder.is_dir() for file in folder.iterdir() if file.is_symlink()
+        Path(os.path.realpath(file)).parent
+        for folder in folders
+        if folder.is_dir() and os.access(folder, os.R_OK)
+        for file in folder.iterdir()
+        if file.is_symlink()
     }
     return sorted(folders | linked)
 
@@ -288,26 +325,6 @@ def _files(shot: Shot) -> dict[str, list[str]]:
             paths = [path for frame, path in sorted(found.files.items()) if wanted is None or frame in wanted]
             files[role] = [str(path) for path in dict.fromkeys(paths)]
     return files
-
-
-def _follow(client: Any, job: Job, progress: bool, *, remote: bool) -> Job:
-    """Show the job's progress to its end. Raises the error with which it ended; Ctrl-C stops the job."""
-    from .console import JobProgress
-
-    with JobProgress(job, progress) as shown:
-        try:
-            for job in client.watch(job.id):  # noqa: B020 -- the job as it is now
-                shown.update(job)
-        except KeyboardInterrupt:
-            client.cancel(job.id)
-            for job in client.watch(job.id):  # noqa: B020
-                shown.update(job)
-    if job.state is JobState.CANCELLED:
-        at = f" --server {client.address}" if remote else ""
-        raise JobError(f"Stopped; finished frames are kept in {job.folder}. Go on with: void resume {job.id}{at}")
-    if job.error:
-        raise job.error
-    return job
 
 
 def _conclude(job: Job, folder: Path, as_json: bool = False) -> None:
@@ -342,13 +359,15 @@ def sample(
     scene: Annotated[str, typer.Option(help="walkby, pan, handheld or knock.")] = "walkby",
 ) -> None:
     """Write a sample shot with exact ground truth: plate, roto, truth."""
+    import re
+
     from .imaging.sequence import parse_frames
     from .sample import write_sample
 
-    width, _, height = size.partition("x")
-    if not (width.isdigit() and height.isdigit()):
+    wanted = re.fullmatch(r"\s*(\d{1,9})\s*[xX\u00d7]\s*(\d{1,9})\s*", size, re.ASCII)
+    if not wanted:
         raise SettingError(f"Size {size!r} cannot be understood; write it like 1280x720.")
-    write_sample(out, scene, (int(width), int(height)), parse_frames(frames))
+    write_sample(out, scene, (int(wanted[1]), int(wanted[2])), parse_frames(frames))
     print(out)
 
 
@@ -365,6 +384,8 @@ def serve(
     ] = None,
 ) -> None:
     """Run a server until Ctrl-C. Without --root it takes uploads only."""
+    import signal
+
     from .api.client import default_address
     from .service.server import ServerConfig
     from .service.server import serve as run
@@ -376,32 +397,30 @@ def serve(
         require_keys=require_keys,
         idle_minutes=idle_minutes,
     )
-    run(config, lambda bound: print(f"listening at {bound}", flush=True))
+    ended_by = run(config, lambda bound: print(f"listening at {bound}", flush=True))
+    if ended_by == signal.SIGINT:
+        raise Interrupted(ended_by, "The server has ended; its jobs go on when it is started again.")
 
 
 @contextmanager
-def _client_for(job_id: str | None, server: str | None, *, embed: bool = False) -> Iterator[Any]:
+def _client_for(job_id: str, server: str | None, *, embed: bool = False) -> Iterator[Any]:
     """A client of the server to ask: the named one, the one that owns the job, or the default one, if it answers.
 
     With ``embed`` an embedded server takes the job where nothing answers.
     """
-    import os
-
     from .api.client import Client, default_address
-    from .api.home import home
     from .service.embedded import embedded_server
-    from .service.store import Store
 
-    named = server or os.environ.get("VOID_SERVER")
-    store = Store(home())
-    owner = store.owner(job_id) if job_id else None
-    job = store.find(job_id) if job_id else None
-    store.close()
+    named = _named(server, job_id)
+    owner = job = None
+    if not named:
+        with _store() as store:
+            owner, job = store.owner(job_id), store.find(job_id)
     with Client(named or owner or default_address(), timeout=10 if named else 2) as client:
         try:
             client.hello()
         except ServerUnreachable:
-            if not (embed and job and not named):
+            if not (embed and job):
                 raise
         else:
             yield client
@@ -411,43 +430,54 @@ def _client_for(job_id: str | None, server: str | None, *, embed: bool = False) 
         yield client
 
 
-def _known(job_id: str | None, server: str | None) -> list[Job]:
-    """A job, or without an id all of them: as the server says, or, where none answers, as this machine's state does.
-
-    Raises ServerUnreachable where a server that was named does not answer, UnknownJob.
-    """
-    import os
-
+@contextmanager
+def _store() -> Iterator[Any]:
+    """The jobs that are known on this machine."""
     from .api.home import home
     from .service.store import Store
 
-    try:
-        with _client_for(job_id, server) as client:
-            return [client.status(job_id)] if job_id else list(client.jobs())
-    except ServerUnreachable:
-        if server or os.environ.get("VOID_SERVER"):
-            raise
     store = Store(home())
     try:
-        return [store.get(job_id)] if job_id else store.all()
+        yield store
     finally:
         store.close()
+
+
+def _asked(job_id: str, server: str | None, ask: Callable[[Any], Any], of_store: Callable[[Any], Any]) -> Any:
+    """What the server says, or, where none is named or answers, what is known on this machine."""
+    try:
+        with _client_for(job_id, server) as client:
+            return ask(client)
+    except ServerUnreachable:
+        if _named(server, job_id):
+            raise
+    with _store() as store:
+        return of_store(store)
 
 
 @app.command()
 def jobs(
     server: Address = None,
     watch: Annotated[bool, typer.Option("--watch", help="Keep showing them until Ctrl-C.")] = False,
+    limit: Annotated[int | None, typer.Option(min=1, help="Show the newest so many only.")] = None,
+    clear: Annotated[bool, typer.Option("--clear", help="Take those that have ended off the list.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List jobs: those of the server, or, where none answers, those that were done on this machine."""
+    """List jobs: those of the server, or, where none is named or answers, those that were done on this machine."""
     import time
-    from contextlib import suppress
 
     from .console import show_jobs
 
     def listed() -> list[Job]:
-        return _known(None, server)
+        return list(_asked("", server, lambda client: client.jobs(limit), lambda store: store.all(limit)))
+
+    if clear:
+        count = _asked("", server, lambda client: client.clear_jobs(), lambda store: store.clear())
+        if as_json:
+            print_json({"cleared": count})
+        else:
+            print(f"{count} jobs are off the list; their results are where they were")
+        return
 
     if as_json:
         if watch:
@@ -455,10 +485,9 @@ def jobs(
         print_json({"jobs": [job.to_dict() for job in listed()]})
         return
     show_jobs(listed())
-    with suppress(KeyboardInterrupt):
-        while watch:
-            time.sleep(2)
-            show_jobs(listed(), again=True)
+    while watch:
+        time.sleep(2)
+        show_jobs(listed(), again=True)
 
 
 @app.command()
@@ -466,7 +495,7 @@ def status(job_id: JobId, server: Address = None, as_json: AsJson = False) -> No
     """Show how a job stands: its state, progress, folder and error."""
     from .console import show_job
 
-    (job,) = _known(job_id, server)
+    job = _asked(job_id, server, lambda client: client.status(job_id), lambda store: store.get(job_id))
     if as_json:
         print_json(job.to_dict())
     else:
@@ -475,19 +504,86 @@ def status(job_id: JobId, server: Address = None, as_json: AsJson = False) -> No
 
 @app.command()
 def cancel(job_id: JobId, server: Address = None) -> None:
-    """Stop a job; its finished frames stay."""
-    with _client_for(job_id, server) as client:
-        client.cancel(job_id)
-        *_, job = client.watch(job_id)
-    print(f"{job.id} {job.state.value}; go on with: void resume {job.id}")
+    """Stop a job; its finished frames stay. Where no server has it, none will take it up."""
+    named = _named(server, job_id)
+    try:
+        with _client_for(job_id, server) as client:
+            client.cancel(job_id)
+            *_, job = client.watch(job_id)
+    except ServerUnreachable:
+        if named:
+            raise
+        with _store() as store:
+            job = store.cancel(job_id)
+    go_on = f"; go on with: void resume {job.id}{f' --server {server}' if server else ''}" if job.state.stopped else ""
+    print(f"{job.id} {job.state.value}{go_on}")
 
 
 @app.command()
 def resume(job_id: JobId, server: Address = None, no_progress: NoProgress = False) -> None:
-    """Go on with a job that was stopped or failed; finished frames are not made again."""
+    """Go on with a job that was stopped or failed, or follow one that runs; finished frames are not made again."""
+    from . import deliveries
+    from .errand import Errand
+
+    delivery = deliveries.find(job_id)
     with _client_for(job_id, server, embed=True) as client:
-        job = _follow(client, client.resume(job_id), not no_progress, remote=server is not None)
-    _conclude(job, Path(job.folder))
+        errand = Errand(client, job_id, not no_progress, _named(server, job_id), delivery)
+        job = client.status(job_id)
+        if delivery and job.state is JobState.DONE:
+            if delivery.folder:
+                raise InputError(f"Job {job_id} is done; its result is in {delivery.folder}.")
+            result = errand.bring(job)
+        else:
+            job, result = errand.run(lambda: client.resume(job_id))
+    _conclude(job, result)
+
+
+@app.command()
+def fetch(
+    job_id: JobId,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Folder for the result; that of the job if not given.")
+    ] = None,
+    server: Address = None,
+    no_progress: NoProgress = False,
+) -> None:
+    """Download the result of a finished job, or go on downloading it."""
+    from . import deliveries
+    from .errand import Errand
+
+    named, delivery = _named(server, job_id), deliveries.find(job_id)
+    with _client_for(job_id, server, embed=True) as client:
+        job = client.status(job_id)
+        if out:
+            delivery = deliveries.Delivery(job_id, absolute(str(out)), named)
+            delivery.keep()
+        if delivery is None:
+            raise InputError(f"Job {job_id} was not uploaded from here; say with -o where its result is to go.")
+        if delivery.folder and Path(delivery.folder).is_dir():
+            raise InputError(f"The result is in {delivery.folder} already; -o fetches it to another folder.")
+        result = Errand(client, job_id, not no_progress, named, delivery).bring(job)
+    _conclude(job, result)
+
+
+@app.command()
+def clean(
+    older: Annotated[str, typer.Option(help="How long it was not used: 30d, 12h, 4w.")] = "30d",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+) -> None:
+    """Remove old jobs that have ended from VOID's own folder, with uploads and results in it; yours stay."""
+    from rich.filesize import decimal
+
+    from . import cleaning
+    from .api.home import home
+
+    with _store() as store:
+        found = list(cleaning.leftovers(home(), store, cleaning.age(older)))
+        freed = cleaning.size(found)
+        if not dry_run:
+            found = [leftover for leftover in found if cleaning.remove(leftover, store)]
+    for leftover in found:
+        print(leftover.what)
+    print(f"{decimal(freed)} {'would be' if dry_run else 'are'} free in {home()}")
 
 
 @app.command()

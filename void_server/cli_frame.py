@@ -9,7 +9,8 @@ from typing import Any
 import typer
 from typer.core import TyperCommand
 
-from .api.errors import InputError, SettingError, VoidError
+from .api.errors import InputError, JobCancelled, SettingError, VoidError
+from .interruption import Interrupted, interruptible
 
 FAILED, WRONG_INPUT = 1, 2
 AS_JSON = "--json"
@@ -45,11 +46,12 @@ class App(typer.Typer):
 def run(app: App) -> int:
     """Run the command that was typed; its exit code. Errors become a sentence on stderr."""
     try:
-        return app(prog_name="void", standalone_mode=False) or 0
+        with interruptible():
+            return app(prog_name="void", standalone_mode=False) or 0
     except typer.TyperException as error:
         # a command without arguments has shown its help
         return failed(SettingError(_usage(error))) if error.format_message() else WRONG_INPUT
-    except VoidError as error:
+    except (VoidError, Interrupted) as error:
         return failed(error)
     except OSError as error:
         return failed(VoidError(str(error)))
@@ -63,11 +65,14 @@ def _usage(error: typer.TyperException) -> str:
     return f"{said}{'' if said.endswith(('.', '?', ')')) else '.'} See: {path} --help"
 
 
-def failed(error: VoidError, **about: Any) -> int:
-    """Say why a command failed, with ``--json`` for programs too, ``about`` what; its exit code."""
+def failed(error: VoidError | Interrupted, **about: Any) -> int:
+    """Say why a command failed, or was stopped, with ``--json`` for programs too, ``about`` what; its exit code."""
     print(f"void: {error}", file=sys.stderr)
     if AS_JSON in sys.argv:
-        print_json({**about, "error": error.to_dict()})
+        told = JobCancelled(str(error)) if isinstance(error, Interrupted) else error
+        print_json({**about, "error": told.to_dict()})
+    if isinstance(error, Interrupted):
+        return error.exit_code
     return WRONG_INPUT if isinstance(error, InputError) else FAILED
 
 

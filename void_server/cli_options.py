@@ -10,6 +10,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from .api.errors import SettingError
 from .api.shot import Prompt, Settings, Shot
 from .cli_frame import AS_JSON
 
@@ -31,7 +32,7 @@ Plate = Annotated[
 Roto = Annotated[
     str,
     typer.Argument(
-        help="The roto of what to remove, over the same frames; its alpha counts. None with --point, --box."
+        help="The roto of what to remove, over the same frames; its alpha counts. None with --point, --box, --quadmask."
     ),
 ]
 Out = Annotated[
@@ -40,6 +41,7 @@ Out = Annotated[
         "-o", "--out", callback=a_folder, help="Folder for the results; each job makes v001, v002, ... in it."
     ),
 ]
+RotoOffset = Annotated[int, typer.Option(help="Added to the roto's frame numbers to get the plate's, such as 1000.")]
 Frames = Annotated[str | None, typer.Option(help="Frames to work on, such as 1001-1032; all if not given.")]
 Scene = Annotated[str, typer.Option(help="The scene after the removal, such as: A lime falls on the table.")]
 Reasoner = Annotated[str, typer.Option(help="Finds what the removal affects: image, gemini, local, file, or none.")]
@@ -75,6 +77,10 @@ def absolute(path: str) -> str:
 
 def shot_of(files: dict[str, str | Path | None], **rest: Any) -> Shot:
     """A shot from the files that were named, those that were."""
+    for name, path in files.items():
+        # the roto may be left out, and a script's empty variable is the same there
+        if path is not None and not str(path).strip() and name != "roto":
+            raise SettingError(f"The {name} is empty; name its files, or leave the option out.")
     named: dict[str, Any] = {name: absolute(str(path)) for name, path in files.items() if path}
     return Shot(**named, **rest)
 
@@ -85,6 +91,8 @@ def removal_of(
     quadmask: Annotated[str | None, typer.Option(help="A quadmask sequence to use instead of reasoning.")] = None,
     prompt: Scene = "",
     frames: Frames = None,
+    roto_offset: RotoOffset = 0,
+    quadmask_offset: Annotated[int, typer.Option(help="The same for the quadmask's frame numbers.")] = 0,
     engine: Annotated[str, typer.Option(help="Makes the new pixels.")] = _DEFAULT.engine,
     reasoner: Reasoner = _DEFAULT.reasoner,
     reasoner_model: ReasonerModel = "",
@@ -166,6 +174,8 @@ def removal_of(
         {"plate": plate, "roto": roto, "quadmask": quadmask, "ocio": ocio, "analysis": analysis},
         prompts=prompts_of(point, off, box),
         frames=frames,
+        roto_offset=roto_offset,
+        quadmask_offset=quadmask_offset,
         prompt=prompt,
         colorspace=colorspace,
         settings=settings,

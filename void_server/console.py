@@ -12,11 +12,18 @@ from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 from rich.table import Table
 
-from .api.job import Job
+from .api.job import Job, JobState
 
 # Columns for what is not read on a terminal: no line is that long.
 _UNBROKEN = 100_000
-_STYLES = {"done": "green", "failed": "red", "cancelled": "yellow", "running": "cyan", "queued": "default"}
+_STYLES = {
+    JobState.DONE: "green",
+    JobState.FAILED: "red",
+    JobState.CANCELLED: "yellow",
+    JobState.INTERRUPTED: "yellow",
+    JobState.RUNNING: "cyan",
+    JobState.QUEUED: "default",
+}
 
 
 def _left(seconds: float | None) -> str:

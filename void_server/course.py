@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -31,6 +32,37 @@ def all_stages(shot: Shot) -> tuple[str, ...]:
     return (*first_stages(shot), REASONING, *rewriting, REPORTING)
 
 
+class Remaining:
+    """Seconds to go, from how fast the work went lately.
+
+    It never rises, as nobody believes a number that does: where the work slows down it stays until it is right again.
+    So nothing is said too early, in the stages that come fast, or while a resumed job skips what it has.
+    """
+
+    _WINDOW = 5.0
+    _EARLY = 0.25
+
+    def __init__(self, now: float) -> None:
+        self._begin = now
+        self._seen = deque([(now, 0.0)])
+        self._told: float | None = None
+
+    def at(self, fraction: float, now: float) -> float | None:
+        """At time ``now`` the fraction is done; None where it is too early to tell."""
+        elapsed = now - self._begin
+        # longer the longer the job takes, as stages differ
+        window = max(self._WINDOW, 0.3 * elapsed)
+        if now - self._seen[-1][0] > window / 50:
+            self._seen.append((now, fraction))
+        while len(self._seen) > 1 and self._seen[1][0] <= now - window:
+            self._seen.popleft()
+        when, before = self._seen[0]
+        if elapsed > 2 * self._WINDOW and fraction > max(self._EARLY, before):
+            left = (1.0 - fraction) * (now - when) / (fraction - before)
+            self._told = left if self._told is None else min(self._told, left)
+        return self._told
+
+
 @dataclass
 class Course:
     """Tells how far the job is, and how long each stage took."""
@@ -40,7 +72,7 @@ class Course:
     timings: dict[str, float] = field(default_factory=dict)
     _stage: str = ""
     _done: float = 0.0
-    _begin: float = field(default_factory=time.monotonic)
+    _remaining: Remaining = field(default_factory=lambda: Remaining(time.monotonic()))
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -54,8 +86,7 @@ class Course:
     def at(self, share: float, frame: int | None = None) -> None:
         """So much of the stage is done."""
         fraction = min(self._done + share * self._share(self._stage), 1.0)
-        elapsed = time.monotonic() - self._begin
-        left = elapsed / fraction - elapsed if fraction > 0.05 else None
+        left = self._remaining.at(fraction, time.monotonic())
         self.report(Progress(self._stage, frame, fraction, left))
 
     def _share(self, stage: str) -> float:

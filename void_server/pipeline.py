@@ -20,7 +20,7 @@ from .course import REASONING, REPORTING, REWRITING, Course, all_stages, first_s
 from .imaging.colour import ColourSpace
 from .results import Results
 from .rewrite import rewrite, write_all_mattes
-from .source import open_source
+from .source import check_plate, open_source
 from .work import Work, open_work
 
 __all__ = ["Part", "Results", "inspect", "run", "run_part"]
@@ -32,7 +32,9 @@ def inspect(shot: Shot) -> None:
     engines.check_settings(shot.settings)
     engines.load(shot.settings)
     ColourSpace(shot.colorspace, shot.ocio)
-    segment.check_prompts(shot, open_source(shot))
+    source = open_source(shot)
+    check_plate(source)
+    segment.check_prompts(shot, source)
 
 
 def run(job_id: str, shot: Shot, folder: Path, report: Report) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from .api.errors import JobFailed, SettingError
-from .api.files import write_atomically
+from .api.files import open_regular, write_atomically
 from .api.shot import Settings, Shot
 from .imaging.footage import Footage
 from .imaging.parallel import in_order
@@ -28,6 +28,8 @@ Codes = Callable[[int, Window], classes.Quadmask]
 #: How often a model may answer before a malformed answer is the end of it.
 _ANSWERS = 2
 FILE, IMAGE, NONE = "file", "image", "none"
+# In bytes; what is longer ends in the middle, and is refused for that.
+_LARGEST_ANALYSIS = 1 << 24
 
 
 def check(shot: Shot) -> None:
@@ -57,6 +59,11 @@ def check_request(shot: Shot) -> None:
         if not shot.analysis:
             raise SettingError("The reasoner file needs an analysis: name its file.")
         _read(shot)
+    elif shot.analysis:
+        raise SettingError(
+            f"The analysis {shot.analysis} is read by the reasoner file alone, and {shot.settings.reasoner} is asked "
+            "for; take --reasoner file, or leave the analysis out."
+        )
 
 
 def write_quadmask(work: Work) -> list[str]:
@@ -85,7 +92,7 @@ def write_quadmask(work: Work) -> list[str]:
 
 
 def _given(quadmask: Sequence) -> Codes:
-    return lambda frame, window: classes.read(quadmask.path(frame), window)
+    return lambda frame, window: classes.read(quadmask.path(frame), window, quadmask.channels)
 
 
 def _found(work: Work, found: Reasoning) -> Codes:
@@ -138,7 +145,8 @@ def _read(shot: Shot) -> Analysis:
     assert shot.analysis, "checked at submission"
     path = Path(shot.analysis)
     try:
-        return read_file(path.read_text(encoding="utf-8"), path.name)
+        with open_regular(path) as file:
+            return read_file(file.read(_LARGEST_ANALYSIS).decode("utf-8"), path.name)
     except (OSError, UnicodeDecodeError) as error:
         raise SettingError(f"The analysis {path} cannot be read ({error}); name a JSON file.") from error
 

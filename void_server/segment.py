@@ -49,7 +49,7 @@ def check_prompts(shot: Shot, source: Source) -> None:
                 f"{where} is outside the plate, which is {source.display.width}x{source.display.height}, counted from "
                 "its top left corner."
             )
-    if not shot.roto:
+    if shot.prompts and not shot.roto:
         hints(shot, source)
 
 
@@ -75,7 +75,9 @@ def hints(shot: Shot, source: Source) -> dict[int, dict[int, Hints]]:
     if source.roto:
         first = min(found, default=1)
         for frame, path in source.roto.files.items():
-            matte = exr.read_matte(path, source.canvas) >= 0.5 if frame in indices else np.zeros((1, 1), bool)
+            if frame not in indices:
+                continue
+            matte = exr.read_matte(path, source.canvas, source.roto.channels) >= 0.5
             if matte.mean() > _ROUGH_LEAST:
                 of_object = found.setdefault(first, {})
                 known = of_object.get(indices[frame], Hints())

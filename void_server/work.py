@@ -14,13 +14,16 @@ from .api.errors import SequenceError
 from .api.files import write_atomically
 from .api.shot import Shot
 from .course import READING, SEGMENTING, Course
-from .imaging import exr
+from .imaging import exr, matte
 from .imaging.colour import ColourSpace
 from .imaging.footage import Footage
 from .imaging.sequence import Sequence
 from .imaging.window import Window
 from .results import Results
 from .source import Source, as_exr, open_source, to_be_segmented
+
+# A roto that covers more of every frame is rarely meant so.
+_NEARLY_ALL = 0.8
 
 
 @dataclass
@@ -78,7 +81,8 @@ def open_work(shot: Shot, engine: engines.Engine, results: Results, course: Cour
         with course.stage(SEGMENTING):
             source, warnings = _segment(shot, source, colour, results, course)
             footage = _look(source, colour, results, course)
-    return Work(shot, engine, results, course, source, footage, [*warnings, *_survey_warnings(footage)])
+    told = [*source.notes, *warnings, *_survey_warnings(footage)]
+    return Work(shot, engine, results, course, source, footage, told)
 
 
 def _look(source: Source, colour: ColourSpace, results: Results, course: Course) -> Footage:
@@ -95,9 +99,7 @@ def _look(source: Source, colour: ColourSpace, results: Results, course: Course)
     footage.look(at)
     removed = footage.survey.removed
     if not any(removed.values()):
-        raise SequenceError(
-            f"The roto {source.roto.name} is empty in all {count} frames; draw what to remove, into its alpha."
-        )
+        raise matte.empty("roto", source.roto, count, footage.survey.highest)
     if min(removed.values()) >= 0.999:
         raise SequenceError(
             f"The roto {source.roto.name} covers everything in all {count} frames; nothing is left to learn from."
@@ -117,8 +119,8 @@ def _segment(
     footage = Footage(source.plate, None, source.frames, colour, source.canvas, results.work / "segmenting")
     footage.look(lambda frame: course.at(0.0, frame))
 
-    def write(path: Path, matte: exr.FloatImage) -> None:
-        _write_like(source, path, matte[..., None].astype(np.float16), ("A",), source.canvas)
+    def write(path: Path, found: exr.FloatImage) -> None:
+        _write_like(source, path, found[..., None].astype(np.float16), ("A",), source.canvas)
 
     warnings = segment.write_roto(shot, source, footage, roto, write, course.at)
     write_atomically(told, json.dumps(warnings))
@@ -127,6 +129,12 @@ def _segment(
 
 def _survey_warnings(footage: Footage) -> list[str]:
     warnings = []
+    least = min(footage.survey.removed.values(), default=0.0)
+    if least > _NEARLY_ALL:
+        warnings.append(
+            f"The roto covers {least:.0%} of the frame or more in all frames, so that next to nothing is left to learn "
+            "from; is it inverted?"
+        )
     for name, broken in (("plate", footage.survey.broken), ("roto", footage.survey.broken_roto)):
         if broken:
             frame, count = next(iter(broken.items()))

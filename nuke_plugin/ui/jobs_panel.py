@@ -32,6 +32,7 @@ _COLOURS = {
     JobState.DONE: "#5fae6b",
     JobState.FAILED: "#d65555",
     JobState.CANCELLED: "#999999",
+    JobState.INTERRUPTED: "#999999",
 }
 _PICTURE_HEIGHT = 280
 _FARM_SECONDS = 5
@@ -44,6 +45,7 @@ _WORDS = {
     JobState.DONE: "done",
     JobState.FAILED: "failed",
     JobState.CANCELLED: "stopped",
+    JobState.INTERRUPTED: "interrupted",
 }
 
 
@@ -250,7 +252,7 @@ class JobsPanel(QtWidgets.QWidget):
     def _show_details(self) -> None:
         row = self._chosen()
         alive = row is not None and not row.job.state.ended
-        resumable = row is not None and row.job.state in (JobState.FAILED, JobState.CANCELLED)
+        resumable = row is not None and (row.job.state is JobState.FAILED or row.job.state.stopped)
         self._cancel.setEnabled(alive)
         self._resume.setEnabled(resumable)
         self._find.setEnabled(row is not None and row.node is not None)

@@ -14,13 +14,16 @@ import zmq
 import zmq.auth
 
 from .errors import ProtocolError, ServerUnreachable, SettingError
-from .files import digest_of, new_version_folder
+from .files import digest_of, new_version_folder, open_regular
 from .job import MANIFEST, Job, new_id
 from .messages import CHUNK, MAX_MESSAGE, UNASKED, pack, result, unpack
+from .reach import Reach
 from .shot import Shot
 
 DEFAULT_ADDRESS = "tcp://127.0.0.1:5690"
 _HEARTBEAT_MS = 2000
+#: A server may look so many seconds at the files of a shot before it says whether it takes it.
+_LOOKING = 150.0
 
 #: Called with the bytes sent or received so far, and all there are.
 OnBytes = Callable[[int, int], None]
@@ -63,8 +66,14 @@ class Keys:
 
     @classmethod
     def from_environment(cls) -> Optional[Keys]:
-        """The files that ``VOID_KEY`` and ``VOID_SERVER_KEY`` name, None where they are not set."""
+        """The files that ``VOID_KEY`` and ``VOID_SERVER_KEY`` name, None where they are not set.
+
+        Raises :class:`~void_server.api.errors.SettingError` where only one of them is.
+        """
         secret, server = os.environ.get("VOID_KEY"), os.environ.get("VOID_SERVER_KEY")
+        if bool(secret) != bool(server):
+            missing = "VOID_SERVER_KEY" if secret else "VOID_KEY"
+            raise SettingError(f"{missing} is not set, and a server's keys need both; set it, or unset the other.")
         return cls(secret, server) if secret and server else None
 
 
@@ -94,6 +103,7 @@ class Client:
         self._timeout = timeout
         self._context = zmq.Context()
         self._socket: Optional[zmq.Socket[bytes]] = None
+        self._reach: Optional[Reach] = None
         self._number = UNASKED
 
     def __enter__(self) -> Client:
@@ -108,6 +118,9 @@ class Client:
         self._context.term()
 
     def _disconnect(self) -> None:
+        if self._reach is not None:
+            self._reach.close()
+            self._reach = None
         if self._socket is not None:
             self._socket.close(linger=0)
             self._socket = None
@@ -123,11 +136,18 @@ class Client:
             self._socket = socket
             try:
                 self._identify(socket)
+                self._reach = Reach(socket, self._keys is not None)
                 socket.connect(self.address)
-            except (zmq.ZMQError, OSError, ValueError) as error:
+            except zmq.ZMQError as error:
                 self._disconnect()
                 raise SettingError(
                     f"Server address {self.address!r} cannot be used: {error}; write it like {DEFAULT_ADDRESS}."
+                ) from error
+            except (OSError, ValueError) as error:
+                self._disconnect()
+                raise SettingError(
+                    f"The keys for the server cannot be used: {error}; VOID_KEY names the client's secret key file, "
+                    "VOID_SERVER_KEY the server's public one."
                 ) from error
         return self._socket
 
@@ -154,24 +174,24 @@ class Client:
         return None
 
     def _unreachable(self) -> ServerUnreachable:
-        return ServerUnreachable(
-            f"No VOID server answers at {self.address}; start one with `void serve`, or check address and keys."
-        )
+        why = self._reach.why() if self._reach else "the connection is closed"
+        return ServerUnreachable(f"No VOID server answers at {self.address}: {why}.")
 
-    def _ask(self, verb: str, **body: Any) -> Any:
+    def _ask(self, verb: str, *, wait: Optional[float] = None, **body: Any) -> Any:
         number = self._send(verb, body)
-        deadline = time.monotonic() + self._timeout
+        deadline = time.monotonic() + (wait or self._timeout)
         while True:
             message = self._receive(deadline)
             if message is None:
+                error = self._unreachable()
                 self._disconnect()
-                raise self._unreachable()
+                raise error
             if message["id"] == number:
                 return result(message)
 
-    def _job(self, verb: str, job_id: str, **body: Any) -> Job:
+    def _job(self, verb: str, job_id: str, *, wait: Optional[float] = None, **body: Any) -> Job:
         """The job of that id, which a request is about. Raises :class:`ProtocolError` where another one comes."""
-        job = Job.from_dict(self._ask(verb, **body))
+        job = Job.from_dict(self._ask(verb, wait=wait, **body))
         if job.id != job_id:
             raise ProtocolError(f"The server was asked for job {job_id} and answered with {job.id}.")
         return job
@@ -187,14 +207,25 @@ class Client:
         same ``job_id`` gives the job that it is. Raises :class:`~void_server.api.errors.InputError` where the shot is
         wrong.
         """
-        number = job_id or new_id()
-        return self._job("submit", number, id=number, shot=shot.to_dict(), out=out, reserved=reserved)
+        return self._submitted(job_id or new_id(), shot, out=out, reserved=reserved)
 
-    def submit_files(self, shot: Shot, files: Mapping[str, Sequence[str]], on_bytes: OnBytes = _ignored) -> Job:
+    def _submitted(self, job_id: str, shot: Shot, **body: Any) -> Job:
+        # whether the server is there at all is known sooner than what it thinks of the shot
+        self.hello()
+        return self._job("submit", job_id, wait=max(self._timeout, _LOOKING), id=job_id, shot=shot.to_dict(), **body)
+
+    def submit_files(
+        self,
+        shot: Shot,
+        files: Mapping[str, Sequence[str]],
+        on_bytes: OnBytes = _ignored,
+        *,
+        job_id: Optional[str] = None,
+    ) -> Job:
         """Submit a shot with its files, to a server that cannot reach them.
 
         ``files`` lists them by their part in the shot: plate, roto, quadmask, ocio. What the server has already, whole
-        or in part, is not sent again.
+        or in part, is not sent again. ``job_id`` as for :meth:`submit`.
         """
         paths = {role: [Path(name) for name in names] for role, names in files.items()}
         total = sum(path.stat().st_size for of_role in paths.values() for path in of_role)
@@ -207,12 +238,11 @@ class Client:
                 self._upload(path, digest, size, partial(_after, on_bytes, sent, total))
                 sent += size
                 sums[role].append([path.name, digest])
-        number = new_id()
-        return self._job("submit", number, id=number, shot=shot.to_dict(), files=sums)
+        return self._submitted(job_id or new_id(), shot, files=sums)
 
     def _upload(self, path: Path, digest: str, size: int, on_done: Callable[[int], None]) -> None:
         offset = self._ask("upload.offset", digest=digest, size=size)
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             while offset < size:
                 file.seek(offset)
                 data = file.read(CHUNK)
@@ -258,19 +288,30 @@ class Client:
         """The job as it stands. Raises :class:`~void_server.api.errors.UnknownJob`."""
         return self._job("status", job_id, job=job_id)
 
-    def jobs(self) -> list[Job]:
-        """All jobs that the server knows, the newest first."""
-        listed = self._ask("jobs")
+    def jobs(self, limit: Optional[int] = None) -> list[Job]:
+        """The jobs on the server's list, the newest first; no more than ``limit``."""
+        listed = self._ask("jobs", limit=limit)
         if not isinstance(listed, list):
             raise ProtocolError("The server's answer is no list of jobs; are client and server of one version?")
         return [Job.from_dict(job) for job in listed]
 
-    def cancel(self, job_id: str) -> Job:
-        """Stop a job; what it has finished stays, and it can be resumed."""
-        return self._job("cancel", job_id, job=job_id)
+    def clear_jobs(self) -> int:
+        """Take jobs that have ended off the server's list, and nothing else of them; how many there were."""
+        count = self._ask("jobs.clear")
+        if not isinstance(count, int):
+            raise ProtocolError("The server's answer is no number of jobs; are client and server of one version?")
+        return count
+
+    def cancel(self, job_id: str, *, interrupted: bool = False) -> Job:
+        """Stop a job; what it has finished stays, and it can be resumed.
+
+        Its state is ``cancelled`` then, or ``interrupted`` where nobody decided so, but whoever followed it was ended.
+        Raises :class:`~void_server.api.errors.InputError` for a job that is done or has failed.
+        """
+        return self._job("cancel", job_id, job=job_id, interrupted=interrupted)
 
     def resume(self, job_id: str) -> Job:
-        """Go on with a job that failed or was cancelled."""
+        """Go on with a job that failed or was stopped; one that the server works on already stays as it is."""
         return self._job("resume", job_id, job=job_id)
 
     def watch(self, job_id: str, *, heartbeat: float = 2.0, patience: float = 60.0) -> Iterator[Job]:

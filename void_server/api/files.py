@@ -2,19 +2,76 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import stat
 from pathlib import Path
-from typing import Union
+from typing import BinaryIO, Union
 
 from .errors import InputError, JobFailed
 from .messages import CHUNK
 
+_KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+def unreadable(path: Path, error: OSError) -> InputError:
+    """Why a file or a folder that somebody named cannot be read, as a sentence."""
+    if isinstance(error, PermissionError):
+        return InputError(f"{path} may not be read: permission denied; ask its owner to allow it.")
+    if isinstance(error, FileNotFoundError):
+        return InputError(f"{path} does not exist.")
+    if error.errno == errno.ELOOP:
+        return InputError(f"{path} is a link that leads back to itself; name the file that it was meant for.")
+    return InputError(f"{path} cannot be read: {error.strerror or error}.")
+
+
+def check_regular(path: Path) -> None:
+    """Raise :class:`InputError` unless ``path``, links followed, is a regular file. Never blocks.
+
+    Whoever opens a named pipe waits for somebody to write into it, and a device may never end.
+    """
+    try:
+        _check_mode(path, os.stat(path).st_mode)
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def _check_mode(path: Path, mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        kind = next((words for is_kind, words in _KINDS if is_kind(mode)), "something else")
+        raise InputError(f"{path} is {kind}, not a file; name a regular file.")
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a regular file to read its bytes; nothing else, also where it was exchanged a moment ago.
+
+    Raises :class:`InputError`.
+    """
+    check_regular(path)
+    try:
+        number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except OSError as error:
+        raise unreadable(path, error) from error
+    file = os.fdopen(number, "rb")
+    try:
+        _check_mode(path, os.fstat(number).st_mode)
+    except InputError:
+        file.close()
+        raise
+    return file
+
 
 def digest_of(path: Path) -> str:
-    """The SHA-256 of a file."""
+    """The SHA-256 of a file. Raises :class:`InputError` where it is no regular file that can be read."""
     digest = hashlib.sha256()
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         while data := file.read(CHUNK):
             digest.update(data)
     return digest.hexdigest()

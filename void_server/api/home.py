@@ -5,7 +5,24 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from .errors import ServerRefused
+
 
 def home() -> Path:
     """The state folder: ``$VOID_HOME``, else ``~/.void``."""
     return Path(os.environ.get("VOID_HOME") or Path.home() / ".void")
+
+
+def made(folder: Path) -> Path:
+    """A folder of the state, made where it is not there. Raises :class:`ServerRefused` where it cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        problem = error.strerror
+    else:
+        if os.access(folder, os.W_OK):
+            return folder
+        problem = "it is read-only"
+    raise ServerRefused(
+        f"VOID cannot keep its state in {folder} ({problem}); set $VOID_HOME to a folder that it may write."
+    )

@@ -25,18 +25,28 @@ def new_id() -> str:
 
 
 class JobState(str, enum.Enum):
-    """Where a job stands. ``queued`` and ``running`` jobs are alive, the others have ended."""
+    """Where a job stands. ``queued`` and ``running`` jobs are alive, the others have ended.
+
+    ``cancelled`` is a job that somebody stopped; ``interrupted`` one whose command was ended by a signal, with or
+    without its server. Both can be resumed, and nobody does so unasked.
+    """
 
     QUEUED = "queued"
     RUNNING = "running"
     DONE = "done"
     FAILED = "failed"
     CANCELLED = "cancelled"
+    INTERRUPTED = "interrupted"
 
     @property
     def ended(self) -> bool:
         """Whether nothing more will happen to the job unless it is resumed."""
         return self not in (JobState.QUEUED, JobState.RUNNING)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the job ended before it was done, for no fault of its own."""
+        return self in (JobState.CANCELLED, JobState.INTERRUPTED)
 
 
 @dataclass(frozen=True)

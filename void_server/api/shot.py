@@ -139,8 +139,9 @@ class Shot:
     frames of the plate. ``prompt`` describes the scene after the removal. ``colorspace`` is the plate's, a name of the
     OCIO configuration ``ocio`` (a path, or OpenImageIO's own configuration where it is None).
 
-    With ``prompts`` the roto is made: it may then be left out, or be a rough one of a few frames. ``analysis`` is a
-    file that says what the removal affects, for the reasoner ``file``.
+    With ``prompts`` the roto is made: it may then be left out, or be a rough one of a few frames. It may be left out
+    too where ``quadmask`` says what the object is. ``roto_offset`` and ``quadmask_offset`` are added to their frame
+    numbers to get the plate's. ``analysis`` is a file that says what the removal affects, for the reasoner ``file``.
     """
 
     plate: str
@@ -152,11 +153,17 @@ class Shot:
     ocio: Optional[str] = None
     prompts: tuple[Prompt, ...] = ()
     analysis: Optional[str] = None
+    roto_offset: int = 0
+    quadmask_offset: int = 0
     settings: Settings = field(default_factory=Settings)
 
     def __post_init__(self) -> None:
-        if not (self.roto or self.prompts):
-            raise SettingError("The shot names no roto, and no point or box to make one from.")
+        if not self.plate.strip():
+            raise SettingError("The shot names no plate; name its files like plate.%04d.exr.")
+        if self.settings.only_roto and not (self.roto or self.prompts):
+            raise SettingError("The shot names no point, no box and no rough roto to make a roto from.")
+        if not (self.roto or self.prompts or self.quadmask):
+            raise SettingError("The shot names no roto, no quadmask, and no point or box to make one from.")
 
     #: What names files, by what they are; those in the second are no sequences.
     SEQUENCES: ClassVar[tuple[str, ...]] = ("plate", "roto", "quadmask")

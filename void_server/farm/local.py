@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 
 from ..api.errors import JobFailed, SettingError
+from ..interruption import Interrupted
 from .engine import EVERY, Submission, task_command
 from .job import FarmJob
 from .run import STOPPED
@@ -30,8 +31,8 @@ class Local:
                 if code := subprocess.call(command, stdin=subprocess.DEVNULL, stdout=sys.stderr):
                     what = "was stopped" if code == STOPPED else "failed, see above"
                     raise JobFailed(f"A task {what}; go on with: void farm again {job.folder}")
-        except KeyboardInterrupt:
-            raise JobFailed(f"Stopped; go on with: void farm again {job.folder}") from None
+        except Interrupted as stop:
+            raise stop.saying(f"Stopped; go on with: void farm again {job.folder}") from None
 
     def cancel(self, ids: Mapping[str, str], site: Site) -> None:
         """There is nothing to ask."""

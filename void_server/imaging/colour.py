@@ -8,13 +8,16 @@ show and keeps highlights above it apart.
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import OpenImageIO as oiio  # noqa: N813 -- as its own documentation writes it
 
 from ..api.errors import ColourError
+from ..api.files import check_regular
 from ..api.shot import SCENE_LINEAR_REC709
 from .exr import FloatImage
 
@@ -104,6 +107,9 @@ class ColourSpace:
 
     def _known(self) -> str:
         """The configuration's name for scene-linear, after a check that the way there exists."""
+        # some are names of built-in ones, ocio://default
+        if (named := self._config or os.environ.get("OCIO", "")) and "://" not in named:
+            check_regular(Path(named))
         colours = oiio.ColorConfig(self._config)
         if reason := colours.geterror():
             where = self._config or "The OCIO configuration in $OCIO"

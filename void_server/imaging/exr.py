@@ -20,12 +20,17 @@ import OpenImageIO as oiio  # noqa: N813 -- as its own documentation writes it
 from numpy.typing import NDArray
 
 from ..api.errors import ImageError
+from ..api.files import check_regular, open_regular
 from .window import Window
 
 FloatImage = NDArray[np.float32]
 
 HALF_MAX = 65504.0
 RGB = ("R", "G", "B")
+
+# Colour where alpha is 0 is a matte too, for programs that paint on something opaque.
+_AS_WRITTEN = oiio.ImageSpec()
+_AS_WRITTEN.attribute("oiio:UnassociatedAlpha", 1)
 
 # Encoding a frame again with one of these would change pixels that nobody touched.
 _LOSSY = ("b44", "dwaa", "dwab", "pxr24")
@@ -44,11 +49,12 @@ class Header:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[oiio.ImageInput]:
-    image = oiio.ImageInput.open(str(path))
+    check_regular(path)
+    image = oiio.ImageInput.open(str(path), _AS_WRITTEN)
     if image is None:
         reason = oiio.geterror() or "unknown format"
-        if not path.is_file():
-            raise ImageError(f"{path} does not exist.")
+        # the more telling reason, where it may not be opened at all
+        open_regular(path).close()
         raise ImageError(f"{path} cannot be read as an image; write the frame again.", reason)
     with closing(image):
         yield image
@@ -148,18 +154,23 @@ def read_rgb(path: Path, window: Window | None = None) -> FloatImage:
         return _read_window(path, image, header.part, indices, window or header.data_window)
 
 
-def matte_channel(path: Path, names: Sequence[str]) -> int:
-    """The index of the channel to take a matte from: A, else the only one, else R, else the first alpha of a layer."""
-    if "A" in names:
-        return list(names).index("A")
-    if len(names) == 1:
-        return 0
-    if "R" in names:
-        return list(names).index("R")
-    for index, name in enumerate(names):
-        if name.lower().endswith((".a", ".alpha")):
-            return index
-    raise ImageError(f"{path} has no alpha, only {', '.join(names)}; write the roto into the alpha.")
+def is_alpha(name: str) -> bool:
+    """Whether a channel is an alpha by its name, that of a layer too."""
+    return name.lower().rpartition(".")[2] in ("a", "alpha")
+
+
+def matte_channels(path: Path, names: Sequence[str]) -> list[tuple[str, ...]]:
+    """The channels that a matte may be in, the most obvious first: A, the only one, the colour, the alphas of layers.
+
+    Raises :class:`ImageError` where there are none.
+    """
+    colour = tuple(name for name in (*RGB, "Y") if name in names)
+    found: list[tuple[str, ...]] = [("A",)] if "A" in names else []
+    found += [(names[0],)] if len(names) == 1 else [colour] if colour else []
+    found += [(name,) for name in names if is_alpha(name)]
+    if not found:
+        raise ImageError(f"{path} has no alpha, only {', '.join(names)}; write the roto into the alpha.")
+    return list(dict.fromkeys(found))
 
 
 def channel_names(path: Path) -> tuple[str, ...]:
@@ -183,16 +194,26 @@ def pixel_aspect(path: Path) -> float:
 
 
 def read_channels(path: Path, names: Sequence[str], window: Window) -> FloatImage:
-    """Read the named channels of an image's first part in ``window`` as (height, width, channels)."""
+    """Read the named channels of an image's first part in ``window`` as (height, width, channels).
+
+    Whole numbers become 0..1. Raises :class:`ImageError` naming a channel that is not there.
+    """
     with _opened(path) as image:
-        known = image.spec().channelnames
+        known = list(image.spec().channelnames)
+        if lacking := [name for name in names if name not in known]:
+            raise ImageError(
+                f"{path} has no channel {lacking[0]}, as other frames have, only {', '.join(known)}; write all frames "
+                "alike."
+            )
         return _read_window(path, image, 0, [known.index(name) for name in names], window)
 
 
-def read_matte(path: Path, window: Window) -> FloatImage:
-    """Read a matte in ``window`` as (height, width), by :func:`matte_channel`; whole numbers become 0..1."""
-    names = channel_names(path)
-    return read_channels(path, [names[matte_channel(path, names)]], window)[..., 0]
+def read_matte(path: Path, window: Window, channels: Sequence[str] = ()) -> FloatImage:
+    """Read a matte in ``window`` as (height, width), the most of its ``channels``; by default the first of the most
+    obvious of :func:`matte_channels`.
+    """
+    channels = channels or matte_channels(path, channel_names(path))[0][:1]
+    return read_channels(path, channels, window).max(axis=-1)
 
 
 def _lossless(spec: oiio.ImageSpec) -> oiio.ImageSpec:

@@ -36,13 +36,14 @@ class Survey:
     """What one look at every frame found.
 
     The brightest finite value of the scene, how many pixels of plate and roto are not finite, by frame, and the share
-    of each frame that the roto covers.
+    of each frame that the roto covers; ``highest`` is the roto's highest value.
     """
 
     maximum: float = 0.0
     broken: dict[int, int] = field(default_factory=dict)
     broken_roto: dict[int, int] = field(default_factory=dict)
     removed: dict[int, float] = field(default_factory=dict)
+    highest: float = 0.0
 
 
 class Footage:
@@ -89,7 +90,7 @@ class Footage:
     def _read_roto(self, frame: int, window: Window) -> FloatImage:
         if self.roto is None:
             return np.zeros((window.height, window.width), np.float32)
-        return exr.read_matte(self.roto.path(frame), window)
+        return exr.read_matte(self.roto.path(frame), window, self.roto.channels)
 
     def _read_linear(self, frame: int, window: Window) -> tuple[FloatImage, int]:
         pixels = exr.read_rgb(self.plate.path(frame), window)
@@ -110,7 +111,7 @@ class Footage:
         """What :meth:`look` found."""
         data = json.loads((self._work / SURVEY).read_text())
         by_frame = {name: {int(f): n for f, n in data[name].items()} for name in ("broken", "broken_roto", "removed")}
-        return Survey(data["maximum"], **by_frame)
+        return Survey(data["maximum"], highest=data["highest"], **by_frame)
 
     def look(self, report: Callable[[int], None]) -> None:
         """Read every frame once: survey the shot and keep the small frames. Done once per job, whoever resumes it."""
@@ -124,6 +125,7 @@ class Footage:
                 rotos(roto)
                 survey.maximum = max(survey.maximum, brightest)
                 survey.removed[frame] = float(np.mean(roto >= 128))
+                survey.highest = max(survey.highest, float(roto.max(initial=0)) / 255)
                 if broken:
                     survey.broken[frame] = broken
                 if broken_roto:

@@ -11,13 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..api.errors import ImageError
+from ..api.files import check_regular, open_regular
+from .sequence import MOST_FRAMES
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[cv2.VideoCapture]:
+    check_regular(path)
     capture = cv2.VideoCapture(str(path))
     try:
-        if not capture.isOpened() or capture.get(cv2.CAP_PROP_FRAME_COUNT) <= 0:
+        if not capture.isOpened() or not capture.get(cv2.CAP_PROP_FRAME_COUNT) > 0:
+            # the more telling reason, where it may not be opened at all
+            open_regular(path).close()
             raise ImageError(f"{path} cannot be read as a movie; write the frames as an EXR sequence.")
         yield capture
     finally:
@@ -25,9 +30,12 @@ def _opened(path: Path) -> Iterator[cv2.VideoCapture]:
 
 
 def frame_count(path: Path) -> int:
-    """How many frames a movie says it has. Raises :class:`ImageError` where it cannot be opened."""
+    """How many frames a movie says it has. Raises :class:`ImageError` where it cannot be opened, or says too many."""
     with _opened(path) as capture:
-        return int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+    if count > MOST_FRAMES:
+        raise ImageError(f"{path} says that it has {count} frames, and {MOST_FRAMES} is the most; write a shorter one.")
+    return count
 
 
 def size(path: Path) -> tuple[int, int]:

@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from fileseq.exceptions import FileSeqException
+from fileseq.exceptions import FileSeqException, MaxSizeException
 from fileseq.filesequence import FileSequence
 from fileseq.frameset import FrameSet
 
 from ..api.errors import SequenceError
+from ..api.files import check_regular, unreadable
 
 MOVIE_SUFFIXES = (".mov", ".mp4", ".mkv", ".avi", ".mxf", ".m4v", ".webm")
 IMAGE_SUFFIXES = (".exr", ".png", ".tif", ".tiff", ".jpg", ".jpeg", ".dpx")
+#: No range, and no movie, may have more: a shot has hundreds.
+MOST_FRAMES = 100_000
 
 
 @dataclass(frozen=True)
 class Sequence:
-    """Frames on disk: one file each, or all in one movie, whose frames count from 1."""
+    """Frames on disk: one file each, or all in one movie, whose frames count from 1.
+
+    ``channels`` are those that hold the matte where it is one, empty for the obvious; ``notes`` what the artist should
+    know of how it was understood.
+    """
 
     name: str
     files: dict[int, Path]
     movie: Path | None = None
+    channels: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def frames(self) -> tuple[int, ...]:
@@ -39,6 +49,14 @@ class Sequence:
             have = format_frames(self.frames)
             raise SequenceError(f"Frame {frame} of {self.name} is missing; it has {have}.") from None
 
+    def moved(self, by: int) -> Sequence:
+        """The same with other frame numbers."""
+        return replace(self, files={frame + by: path for frame, path in self.files.items()})
+
+    def noting(self, *notes: str) -> Sequence:
+        """The same with more notes."""
+        return replace(self, notes=(*self.notes, *notes))
+
 
 def spread(count: int, most: int) -> list[int]:
     """The indices of at most ``most`` of ``count`` frames, evenly spread from the first to the last, ascending."""
@@ -51,14 +69,20 @@ def format_frames(frames: Iterable[int]) -> str:
 
 
 def parse_frames(text: str) -> tuple[int, ...]:
-    """The frames of a range such as ``1001-1032``, ``1-9x2`` or ``-3-3``, ascending.
+    """The frames of a range such as ``1001-1032``, ``1-9x2``, ``-3-3``, or of a list of them, ascending.
 
-    Raises :class:`SequenceError` where it is no range.
+    A list has commas or blanks between. Raises :class:`SequenceError` where it is no range.
     """
+    listed = re.sub(r"(?<=\d)\s+[-\u2013]\s+(?=-?\d)|(?<=\d)\u2013(?=-?\d)", "-", text.strip())
     try:
-        frames = tuple(sorted({int(frame) for frame in FrameSet(text)}))
+        chosen = FrameSet(re.sub(r"[\s,;]+", ",", listed))
+        if len(chosen) > MOST_FRAMES:
+            raise MaxSizeException
+        frames = tuple(sorted({int(frame) for frame in chosen}))
+    except MaxSizeException as error:
+        raise SequenceError(f"Frame range {text!r} has more than {MOST_FRAMES} frames; give a shorter one.") from error
     except (FileSeqException, ValueError) as error:
-        message = f"Frame range {text!r} cannot be understood; write it like 1001-1032 or 1001-1032x2."
+        message = f"Frame range {text!r} cannot be understood; write it like 1001-1032, 1001-1032x2 or 1001,1005."
         raise SequenceError(message) from error
     if not frames:
         raise SequenceError("The frame range is empty; write it like 1001-1032.")
@@ -69,25 +93,44 @@ def find(text: str, what: str = "sequence") -> Sequence:
     """Find the sequence or movie that an artist named.
 
     ``text`` is a pattern (``name.%04d.exr``, ``name.####.exr``, ``name.1001-1100#.exr``), a folder that holds one
-    sequence or movie, a movie, or one frame; ``what`` is its part in the shot, for messages. Padding is not held
-    against a file: what matters is its number. Raises :class:`SequenceError`.
+    sequence or movie, a movie, or one frame, which stands for its whole sequence; ``what`` is its part in the shot, for
+    messages. Padding is not held against a file: what matters is its number. Raises
+    :class:`~void_server.api.errors.InputError`; nothing but regular files is taken, and none is opened but a movie.
     """
+    if not text.strip():
+        raise SequenceError(f"The {what} is empty; name its files like name.%04d.exr.")
     path = Path(text).expanduser()
-    if path.is_dir():
-        return _in_folder(path, what)
-    if path.suffix.lower() in MOVIE_SUFFIXES:
-        if not path.is_file():
-            raise SequenceError(f"The {what} {path} does not exist.")
-        return _movie(path)
-    if not path.parent.is_dir():
-        raise SequenceError(f"The folder {path.parent} of the {what} does not exist.")
-    return _by_pattern(path, what)
+    try:
+        if path.is_dir():
+            return _in_folder(path, what)
+        if path.suffix.lower() in MOVIE_SUFFIXES:
+            if not os.path.lexists(path):
+                raise SequenceError(f"The {what} {path} does not exist.")
+            return _movie(path)
+        if not path.parent.is_dir():
+            raise SequenceError(f"The folder {path.parent} of the {what} does not exist.")
+        return _by_pattern(path, what)
+    except OSError as error:
+        raise unreadable(Path(error.filename or path), error) from error
 
 
 def _movie(path: Path) -> Sequence:
     from .movie import frame_count  # OpenCV is slow to load, and most shots are EXR
 
     return Sequence(path.name, dict.fromkeys(range(1, frame_count(path) + 1), path), movie=path)
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    with os.scandir(folder) as entries:
+        return sorted(entries, key=lambda entry: entry.name)
+
+
+def _is(of_kind: Callable[[], bool]) -> bool:
+    """Whether an entry of a folder is of a kind; not where that cannot be asked."""
+    try:
+        return of_kind()
+    except OSError:
+        return False
 
 
 def _by_pattern(path: Path, what: str) -> Sequence:
@@ -97,29 +140,49 @@ def _by_pattern(path: Path, what: str) -> Sequence:
         message = f"{path} is no sequence; write it like name.%04d.exr, name.####.exr or name.1001-1100#.exr."
         raise SequenceError(message) from error
     if not pattern.padding():
-        problem = "has no frame number" if path.is_file() else "does not exist"
+        there = os.path.lexists(path)
+        if there:
+            check_regular(path)
+        problem = "has no frame number" if there else "does not exist"
         raise SequenceError(f"The {what} {path} {problem}; name a sequence like name.%04d.exr.")
     digits = re.compile(rf"{re.escape(pattern.basename())}(-?\d+){re.escape(pattern.extension())}")
-    files: dict[int, Path] = {}
-    for file in sorted(path.parent.iterdir()):
-        if match := digits.fullmatch(file.name):
+    found: dict[int, os.DirEntry[str]] = {}
+    for entry in _entries(path.parent):
+        if match := digits.fullmatch(entry.name):
             frame = int(match[1])
-            if frame in files:
+            if frame in found:
                 raise SequenceError(
-                    f"Frame {frame} of {path.name} is there twice: {files[frame].name} and {file.name}."
+                    f"Frame {frame} of {path.name} is there twice: {found[frame].name} and {entry.name}."
                 )
-            files[frame] = file
-    if not files:
+            found[frame] = entry
+    if not found:
         raise SequenceError(f"The {what} {path} does not exist: no file in {path.parent} matches it.")
-    wanted = pattern.frameSet()
-    found = Sequence(path.name, files)
-    if wanted is None:
-        return found
-    return Sequence(path.name, {int(frame): found.path(int(frame)) for frame in wanted})
+    for entry in found.values():
+        # most folders know this of their files without asking for each
+        if not _is(entry.is_file):
+            check_regular(Path(entry.path))
+    files = {frame: Path(entry.path) for frame, entry in found.items()}
+    if pattern.frameSet() is None:
+        return Sequence(path.name, files)
+    if path in files.values():
+        return _of_one_frame(path, pattern, files, what)
+    wanted = parse_frames(pattern.frameRange())
+    whole = Sequence(path.name, files)
+    return Sequence(path.name, {frame: whole.path(frame) for frame in wanted})
+
+
+def _of_one_frame(path: Path, pattern: FileSequence, files: dict[int, Path], what: str) -> Sequence:
+    """The sequence of a single file, as file managers give it when it is dragged in."""
+    name = f"{pattern.basename()}#{pattern.extension()}"
+    if len(files) == 1:
+        return Sequence(name, files)
+    have = format_frames(files)
+    note = f"The {what} names one file, {path.name}; its whole sequence was taken, {have}. --frames takes less of it."
+    return Sequence(name, files, notes=(note,))
 
 
 def _in_folder(folder: Path, what: str) -> Sequence:
-    names = sorted(f.name for f in folder.iterdir() if f.is_file() and not f.name.startswith("."))
+    names = [entry.name for entry in _entries(folder) if not entry.name.startswith(".") and not _is(entry.is_dir)]
     movies = [n for n in names if n.lower().endswith(MOVIE_SUFFIXES)]
     images = [n for n in names if n.lower().endswith(IMAGE_SUFFIXES)]
     patterns = {re.sub(r"-?\d+(?=\.[^.]+$)", "#", name) for name in images}

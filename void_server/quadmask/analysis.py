@@ -230,6 +230,9 @@ def read_file(text: str, source: str) -> Analysis:
     """
     try:
         data = _json(text)
+        if not set(data) & {*Analysis.model_fields, "affected_subjects", "primary_subject"}:
+            known = ", ".join(Analysis.model_fields)
+            raise SettingError(f"it has none of {known}, only {', '.join(map(str, list(data)[:4])) or 'nothing'}")
         return _published(data) if "affected_subjects" in data or "primary_subject" in data else _validated(data)
     except (SettingError, KeyError, TypeError, ValueError) as error:
         raise SettingError(f"{source} is no analysis that can be used: {error}") from error

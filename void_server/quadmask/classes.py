@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..api.errors import ImageError
-from ..imaging import exr
+from ..imaging import exr, matte
+from ..imaging.sequence import Sequence
 from ..imaging.window import Window
 
 Quadmask = NDArray[np.uint8]
@@ -43,23 +44,42 @@ def nearest(values: NDArray[np.floating]) -> Quadmask:
     return np.array(list(NAMES), np.uint8)[np.digitize(values, _THRESHOLDS)]
 
 
+def wrong(values: NDArray[np.floating]) -> str:
+    """What the values (0..1) of a quadmask are that is none, in words; nothing where it is one."""
+    scaled = values * 255
+    far = float(np.mean(~(np.abs(scaled - nearest(scaled)) <= _DRIFT))) if values.size else 0.0
+    if far <= _DRIFTING_SHARE:
+        return ""
+    return (
+        f"no quadmask: {far:.0%} of its pixels are far from 0, 63, 127 and 255; write it without compression loss "
+        "and without a colour transform"
+    )
+
+
 def quantise(values: NDArray[np.floating], source: str = "quadmask") -> Quadmask:
     """Codes from values on the scale 0..255 that may have drifted a little on their way through a codec.
 
     Raises :class:`ImageError` naming ``source`` where more than a few pixels lie far from every code.
     """
-    codes = nearest(values)
-    far = float(np.mean(~(np.abs(values - codes) <= _DRIFT))) if values.size else 0.0
-    if far > _DRIFTING_SHARE:
-        raise ImageError(
-            f"{source} is no quadmask: {far:.0%} of its pixels are far from 0, 63, 127 and 255; "
-            "write it without compression loss and without a colour transform."
-        )
-    return codes
+    if fault := wrong(values / 255):
+        raise ImageError(f"{source} is {fault}.")
+    return nearest(values)
 
 
-def read(path: Path, window: Window) -> Quadmask:
+def chosen(sequence: Sequence, frames: tuple[int, ...]) -> Sequence:
+    """The quadmask with the channels that hold its codes, decided as :func:`void_server.imaging.matte.choose` does.
+
+    Raises :class:`~void_server.api.errors.InputError` where they are not clear, or hold something else.
+    """
+    if not sequence.movie and set(CHANNELS) <= set(exr.channel_names(sequence.path(frames[0]))):
+        return sequence
+    return matte.choose(sequence, "quadmask", frames, wrong, alpha_counts=False, may_be_empty=True)
+
+
+def read(path: Path, window: Window, channels: tuple[str, ...] = ()) -> Quadmask:
     """Read the quadmask in ``window`` from an image of codes (as code/255) or from an EXR with the four mattes.
+
+    ``channels`` are those that hold the codes, the obvious ones where none are named.
 
     Pixels beyond the file's data window are kept. Raises :class:`ImageError` where the file holds neither.
     """
@@ -74,7 +94,7 @@ def read(path: Path, window: Window) -> Quadmask:
         found = np.array(list(NAMES), np.uint8)[np.argmax(mattes, axis=-1)]
         found[mattes.max(axis=-1) <= 0] = KEEP
     else:
-        values = np.nan_to_num(exr.read_matte(path, inside), nan=-1.0, posinf=-1.0, neginf=-1.0)
+        values = np.nan_to_num(exr.read_matte(path, inside, channels), nan=-1.0, posinf=-1.0, neginf=-1.0)
         found = quantise(values * 255, path.name)
     codes[window.slices(inside)] = found
     return codes

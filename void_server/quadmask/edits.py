@@ -16,7 +16,7 @@ from ..api import cells
 from ..api.cells import CellEdit
 from ..api.errors import SequenceError, SettingError
 from ..api.files import new_version_folder, write_atomically
-from ..imaging import exr
+from ..imaging import exr, matte
 from ..imaging.parallel import in_order
 from ..imaging.sequence import Sequence, find, format_frames
 from ..imaging.window import Window
@@ -57,7 +57,7 @@ class Edits:
 def _matte(sequence: Sequence | None, frame: int, window: Window) -> NDArray[np.bool_]:
     if sequence is None or frame not in sequence.files:
         return np.zeros((window.height, window.width), bool)
-    return np.nan_to_num(exr.read_matte(sequence.path(frame), window)) >= 0.5
+    return np.nan_to_num(exr.read_matte(sequence.path(frame), window, sequence.channels)) >= 0.5
 
 
 def edit(
@@ -69,13 +69,12 @@ def edit(
 
     Raises :class:`~void_server.api.errors.InputError` where a file, a cell or a range is wrong.
     """
-    original = find(quadmask, "quadmask")
-    if original.movie:
-        raise SequenceError(f"The quadmask {original.name} is a movie; write it as EXR frames, which stay exact.")
+    original = _frames_of(quadmask, "quadmask")
+    original = classes.chosen(original, original.frames)
     edits = Edits(
         tuple(CellEdit.parse(text) for text in cells),
-        find(add, "matte to add") if add else None,
-        find(protect, "matte to protect") if protect else None,
+        _matte_for(original, add, "matte to add") if add else None,
+        _matte_for(original, protect, "matte to protect") if protect else None,
     )
     if not (edits.cells or edits.add or edits.protect):
         raise SettingError("Nothing is to be changed; give --grid, --add or --protect.")
@@ -84,7 +83,7 @@ def edit(
 
     def work(frame: int) -> bool:
         window, display = exr.windows(original.path(frame))
-        before = classes.read(original.path(frame), window)
+        before = classes.read(original.path(frame), window, original.channels)
         after = edits.apply(before, frame, window, display)
         exr.write(
             folder / "quadmask" / f"void_quadmask.{frame:04d}.exr",
@@ -101,22 +100,37 @@ def edit(
     return folder, changed
 
 
+def _frames_of(text: str, what: str) -> Sequence:
+    found = find(text, what)
+    if found.movie:
+        raise SequenceError(f"The {what} {found.name} is a movie; write it as EXR frames, which stay exact.")
+    return found
+
+
+def _matte_for(original: Sequence, text: str, what: str) -> Sequence:
+    """A matte for a quadmask: some of its frames, in its format."""
+    found = _frames_of(text, what)
+    shared = tuple(frame for frame in found.frames if frame in original.files)
+    if not shared:
+        raise SequenceError(
+            f"The {what}, {found.name}, has frames {format_frames(found.frames)}, and none of the quadmask's, "
+            f"{format_frames(original.frames)}."
+        )
+    _, display = exr.windows(original.path(original.frames[0]))
+    matte.check_format(what, found, shared, display, like="quadmask")
+    return matte.choose(found, what, shared, may_be_empty=True)
+
+
 def _check(edits: Edits, original: Sequence) -> None:
     """Everything that can be wrong is said before anything is written."""
     first = original.frames[0]
     window, display = exr.windows(original.path(first))
-    edits.apply(classes.read(original.path(first), window), first, window, display)
+    edits.apply(classes.read(original.path(first), window, original.channels), first, window, display)
     for edited in edits.cells:
         if not any(edited.applies(frame) for frame in original.frames):
             raise SettingError(
                 f"The edit of r{edited.row}c{edited.column} is for frames {edited.first}-{edited.last}; the quadmask "
                 f"has {format_frames(original.frames)}."
-            )
-    for name, matte in (("add", edits.add), ("protect", edits.protect)):
-        if matte and not set(matte.frames) & set(original.frames):
-            raise SequenceError(
-                f"The matte to {name}, {matte.name}, has frames {format_frames(matte.frames)}, and none of the "
-                f"quadmask's, {format_frames(original.frames)}."
             )
 
 

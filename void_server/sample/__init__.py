@@ -22,7 +22,7 @@ from ..imaging.exr import FloatImage
 from ..imaging.parallel import in_order
 from . import actors, stage
 
-_SMALLEST = (64, 36)
+_SMALLEST, _LARGEST = (64, 36), (8192, 8192)
 _SHADOW = 0.6
 _REFLECTION = 0.14
 #: What counts as a visible change: this share of the level, which is taken to be at least this.
@@ -185,13 +185,16 @@ def write_sample(
 
     Half, scene-linear Rec.709; roto in A; change in Y, 1 where plate and truth differ visibly outside the object; and
     meta.json, which says what happens. Without ``grain`` it is the same shot on a perfect sensor. Raises
-    :class:`SettingError` where the scene is not known, the size too small, or ``out`` holds something already.
+    :class:`SettingError` where the scene is not known, the size too small or too large, or ``out`` holds something
+    already.
     """
     if scene not in SCENES:
         raise SettingError(f"There is no scene {scene!r}; there are {', '.join(SCENES)}.")
     width, height = size
     if width < _SMALLEST[0] or height < _SMALLEST[1]:
         raise SettingError(f"Size {width}x{height} is too small; take {_SMALLEST[0]}x{_SMALLEST[1]} or more.")
+    if width > _LARGEST[0] or height > _LARGEST[1]:
+        raise SettingError(f"Size {width}x{height} is too large; take {_LARGEST[0]}x{_LARGEST[1]} or less.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise SettingError(f"{out} holds something already; name another folder.")
     film = Film(SCENES[scene], width, height, grain=grain)

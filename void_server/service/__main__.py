@@ -5,30 +5,22 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import threading
 from pathlib import Path
 
-from ..api.errors import ServerError
+from ..api.errors import VoidError
+from .lifeline import at_end_of_input
 from .server import ServerConfig, serve
 
 
-def _end_with_input() -> None:
-    sys.stdin.buffer.read()
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _ready(address: str) -> None:
-    print(address, flush=True)
-    threading.Thread(target=_end_with_input, daemon=True).start()
-
-
 def main() -> None:
-    """Serve until the standard input ends."""
+    """Serve until the standard input ends. Where that cannot be, say why in place of the address."""
+    at_end_of_input(lambda: os.kill(os.getpid(), signal.SIGTERM))
     config = ServerConfig(address="tcp://127.0.0.1:*", roots=tuple(Path(p) for p in sys.argv[1:]), embedded=True)
     try:
-        serve(config, _ready)
-    except ServerError as error:
-        sys.exit(str(error))
+        serve(config, lambda address: print(address, flush=True))
+    except VoidError as error:
+        print(error, flush=True)
+        sys.exit(1)
 
 
 main()

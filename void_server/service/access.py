@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,26 +16,25 @@ def below_roots(path: str | Path, roots: Sequence[Path]) -> Path:
         raise AccessDenied(
             "This server works on uploaded files only; start it with --root FOLDER, or use --transfer upload."
         )
-    resolved = Path(path).expanduser().resolve()
-    if not any(resolved.is_relative_to(root.resolve()) for root in roots):
+    # unlike Path.resolve it takes a loop of links, too, which nobody can open then
+    resolved = Path(os.path.realpath(Path(path).expanduser()))
+    if not any(resolved.is_relative_to(os.path.realpath(root)) for root in roots):
         listed = ", ".join(str(root) for root in roots)
         raise AccessDenied(f"{path} is not below the folders that this server may use ({listed}); put it there.")
     return resolved
 
 
-def check_shot(shot: Shot, roots: Sequence[Path]) -> Shot:
-    """The shot, if all files that it names lie below the roots, themselves and not only by name.
-
-    Raises :class:`AccessDenied`.
+def check_shot(shot: Shot, roots: Sequence[Path]) -> None:
+    """Raise :class:`AccessDenied` unless all files that a shot names lie below the roots, themselves and not only by
+    name. Looks at files, so it is done where they may be looked at.
     """
     named = shot.paths()
     for value in named.values():
         # nothing outside is so much as looked for
         below_roots(value if Path(value).is_dir() else Path(value).parent, roots)
-    from ..imaging import sequence  # loads OpenImageIO; a server that idles should not
+    from ..imaging import sequence  # slow to load, and the server itself needs it not
 
     for role, value in named.items():
         files = [Path(value)] if role in Shot.FILES else list(sequence.find(value, role).files.values())
         for file in dict.fromkeys(files):
             below_roots(file, roots)
-    return shot

@@ -81,7 +81,8 @@ class Crew:
         process = subprocess.Popen(
             [sys.executable, "-m", "void_server.service.worker", address, name, self._pipeline],
             env={**os.environ, TOKEN: self._token},
-            stdin=subprocess.DEVNULL,
+            # its lifeline: it ends when the server does
+            stdin=subprocess.PIPE,
             stdout=sys.stderr,
         )
         member = self._members[name] = Member(name, process)
@@ -90,6 +91,8 @@ class Crew:
     async def _bury(self, member: Member) -> None:
         code = await asyncio.get_running_loop().run_in_executor(self._waiting, member.process.wait)
         del self._members[member.name]
+        if member.process.stdin:
+            member.process.stdin.close()
         if not self._closing:
             self._on_death(member, code)
             self._hire()

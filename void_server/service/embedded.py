@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..api.errors import ServerRefused
+from ..interruption import uninterrupted
 
 
 @contextmanager
@@ -25,15 +26,16 @@ def embedded_server(roots: Sequence[Path]) -> Iterator[str]:
     assert process.stdin is not None
     assert process.stdout is not None
     try:
-        address = process.stdout.readline().strip()
-        if not address:
-            raise ServerRefused("The embedded server did not start; run `void doctor` to see what is missing.")
-        yield address
+        told = process.stdout.readline().strip()
+        if not told.startswith("tcp://"):
+            raise ServerRefused(told or "The embedded server did not start; run `void doctor` to see what is missing.")
+        yield told
     finally:
-        process.stdin.close()
-        try:
-            process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        process.stdout.close()
+        with uninterrupted():
+            process.stdin.close()
+            try:
+                process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            process.stdout.close()

@@ -9,6 +9,7 @@ from pathlib import Path
 import zmq.auth
 
 from ..api.errors import InputError
+from ..api.home import made
 
 PUBLIC, SECRET = ".key", ".key_secret"
 
@@ -29,7 +30,7 @@ class KeyRing:
         """The file to give to clients; made with its secret one when first asked for."""
         public = self.folder / f"server{PUBLIC}"
         if not public.is_file():
-            self._make(self.folder, "server")
+            self._make(made(self.folder), "server")
         return public
 
     def server_pair(self) -> tuple[bytes, bytes]:
@@ -54,8 +55,7 @@ class KeyRing:
             zmq.auth.load_certificate(file)
         except (OSError, ValueError) as error:
             raise InputError(f"{file} is no public key file; make one with `void keys new NAME`.") from error
-        self.clients.mkdir(parents=True, exist_ok=True)
-        target = self.clients / f"{file.stem}{PUBLIC}"
+        target = made(self.clients) / f"{file.stem}{PUBLIC}"
         # copied without the secret, should somebody hand over the wrong file of the two
         public, _ = zmq.auth.load_certificate(file)
         temporary = target.with_suffix(".part")

@@ -6,13 +6,11 @@ import asyncio
 import contextlib
 import os
 import re
-import signal
 import sys
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -30,11 +28,13 @@ from ..api.home import home
 from ..api.job import MANIFEST, Job, JobState, Progress
 from ..api.messages import MAX_MESSAGE, PROTOCOL, UNASKED, pack, pack_error, unpack
 from ..api.shot import Shot
+from ..interruption import handling
 from . import transfer
-from .access import below_roots, check_shot
+from .access import below_roots
 from .crew import Crew, Member
+from .inspection import Inspector
 from .keys import KeyRing
-from .store import Store
+from .store import Store, interrupted, stopped
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1", "[::1]")
 _JOB_ID = re.compile(r"[0-9a-f]{12}")
@@ -66,15 +66,18 @@ class ServerConfig:
     pipeline: str = "void_server.pipeline"
 
 
-def serve(config: ServerConfig, on_ready: Callable[[str], None]) -> None:
-    """Run a server until SIGINT or SIGTERM; running jobs go back into the queue then.
+def serve(config: ServerConfig, on_ready: Callable[[str], None]) -> int | None:
+    """Run a server until SIGINT, SIGTERM or SIGHUP; running jobs go back into the queue then.
 
-    ``on_ready`` is told the address. Raises :class:`ServerRefused` where the server may or can not listen there.
+    Those of an embedded server are interrupted.
+
+    Returns that signal's number, or None where the server ended because it was idle. ``on_ready`` is told the address.
+    Raises :class:`ServerRefused` where the server may or can not listen there.
     """
     if sys.platform == "win32":
         # ZeroMQ needs a loop that can wait for sockets
         asyncio.set_event_loop_policy(asyncio.WindowsSelectorEventLoopPolicy())
-    asyncio.run(Server(config).run(on_ready))
+    return asyncio.run(Server(config).run(on_ready))
 
 
 class Server:
@@ -92,7 +95,8 @@ class Server:
         self._queue: deque[str] = deque()
         self._progress: dict[str, Progress] = {}
         self._watchers: dict[tuple[bytes, str], float] = {}
-        self._cancelled: set[str] = set()
+        self._stopping: dict[str, JobState] = {}
+        self._ended_by: int | None = None
         self._requests: set[asyncio.Task[None]] = set()
         self._verbs: dict[str, Callable[[bytes, dict[str, Any]], Awaitable[Any]]] = {
             "hello": self._hello,
@@ -100,6 +104,7 @@ class Server:
             "status": self._status,
             "watch": self._watch,
             "jobs": self._jobs,
+            "jobs.clear": self._jobs_clear,
             "cancel": self._cancel,
             "resume": self._resume,
             "upload.offset": self._upload_offset,
@@ -108,35 +113,56 @@ class Server:
             "result.chunk": self._result_chunk,
         }
 
-    async def run(self, on_ready: Callable[[str], None]) -> None:
-        """Serve until told to stop."""
-        self._stop = stop = asyncio.Event()
+    async def run(self, on_ready: Callable[[str], None]) -> int | None:
+        """Serve until told to stop; by which signal, None where it was idle."""
+        self._stop = asyncio.Event()
         self._asked = time.monotonic()
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
+
+        def end(number: int, _: object) -> None:
+            self._ended_by = number
+            loop.call_soon_threadsafe(self._stop.set)
+
+        with handling(end):
+            await self._serve(on_ready)
+        return self._ended_by
+
+    async def _serve(self, on_ready: Callable[[str], None]) -> None:
         context = zmq.asyncio.Context()
         authenticator = self._authenticator(context)
         self._socket = self._bound(context)
         address = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
-        self._store = Store(self._config.state, address)
+        self._store = Store(self._config.state, address, embedded=self._config.embedded)
         self._uploads = transfer.Uploads(self._config.state / "uploads")
         self._crew = Crew(context, self._config.pipeline, self._config.workers, self._heard, self._died)
+        self._inspector = Inspector(self._config.pipeline, stay_ready=not self._config.embedded)
         self._crew.start()
-        if not self._config.embedded:
-            self._adopt()
-        self._crew.task(self._listen())
-        self._crew.task(self._look_after(authenticator))
-        on_ready(address)
-        await stop.wait()
-        for job_id in self._crew.working_on():
-            self._store.update(job_id, state=JobState.QUEUED)
-        await self._crew.stop()
-        if authenticator:
-            authenticator.stop()
-        self._socket.close(linger=200)
-        self._store.close()
-        context.term()
+        try:
+            if not self._config.embedded:
+                self._adopt()
+            self._crew.task(self._listen())
+            self._crew.task(self._look_after(authenticator))
+            on_ready(address)
+            await self._stop.wait()
+        finally:
+            self._leave_jobs()
+            self._inspector.stop()
+            await self._crew.stop()
+            if authenticator:
+                authenticator.stop()
+            self._socket.close(linger=200)
+            self._store.close()
+            context.term()
+
+    def _leave_jobs(self) -> None:
+        """Say what becomes of the jobs that are not done when the server ends."""
+        for job_id in [*self._queue, *self._crew.working_on()]:
+            if job_id in self._stopping:
+                self._end(job_id, self._stopping[job_id], stopped())
+            elif self._config.embedded:
+                self._end(job_id, JobState.INTERRUPTED, interrupted())
+            else:
+                self._store.update(job_id, state=JobState.QUEUED)
 
     def _authenticator(self, context: zmq.asyncio.Context) -> zmq.auth.asyncio.AsyncioAuthenticator | None:
         if not self._secure:
@@ -165,7 +191,7 @@ class Server:
         return socket
 
     def _adopt(self) -> None:
-        """Take up what servers that are gone have left."""
+        """Take up what a server at this address, which is gone, has left."""
         for job in self._store.orphans():
             self._store.own(job.id)
             self._enqueue(job.id)
@@ -247,7 +273,11 @@ class Server:
             # the answer to an earlier try was lost on its way
             return known.to_dict()
         shot = Shot.from_dict(body["shot"])
-        shot, out = await asyncio.to_thread(self._admit, job_id, shot, body)
+        shot, out, roots = await asyncio.to_thread(self._admit, job_id, shot, body)
+        await self._inspector.inspect(shot, roots)
+        if known := self._store.find(job_id):
+            # submitted a second time while it was looked at
+            return known.to_dict()
         now = time.time()
         folder = out if body.get("reserved") else new_version_folder(out)
         job = Job(job_id, JobState.QUEUED, shot, str(folder), now, now)
@@ -255,23 +285,20 @@ class Server:
         self._enqueue(job_id)
         return job.to_dict()
 
-    def _admit(self, job_id: str, shot: Shot, body: dict[str, Any]) -> tuple[Shot, Path]:
-        """Check a submission; the shot with the paths that the server uses, and where its version folder goes."""
+    def _admit(self, job_id: str, shot: Shot, body: dict[str, Any]) -> tuple[Shot, Path, tuple[Path, ...] | None]:
+        """Check what a submission asks for, but not the files: the shot with the paths that the server uses, where its
+        version folder goes, and the roots that its files must lie below.
+        """
         if "files" in body:
             folder = self._config.state / "jobs" / job_id
             places = self._uploads.place(body["files"], folder / "input")
             if lacking := sorted(set(shot.paths()) - set(places)):
                 raise InputError(f"The files of the shot's {lacking[0]} were not uploaded; upload them too.")
-            shot, out = Shot.from_dict({**shot.to_dict(), **places}), folder
-        else:
-            out = below_roots(body["out"], self._config.roots)
-            if body.get("reserved") and (not out.is_dir() or (out / MANIFEST).exists()):
-                raise InputError(
-                    f"{out} is no version folder that waits for its result; submit to the folder above it."
-                )
-            shot = check_shot(shot, self._config.roots)
-        import_module(self._config.pipeline).inspect(shot)
-        return shot, out
+            return Shot.from_dict({**shot.to_dict(), **places}), folder, None
+        out = below_roots(body["out"], self._config.roots)
+        if body.get("reserved") and (not out.is_dir() or (out / MANIFEST).exists()):
+            raise InputError(f"{out} is no version folder that waits for its result; submit to the folder above it.")
+        return shot, out, self._config.roots
 
     async def _status(self, _: bytes, body: dict[str, Any]) -> dict[str, Any]:
         return self._job(body["job"]).to_dict()
@@ -282,28 +309,36 @@ class Server:
         return job.to_dict()
 
     async def _jobs(self, _: bytes, body: dict[str, Any]) -> list[dict[str, Any]]:
+        return [self._with_progress(job).to_dict() for job in self._store.all(body.get("limit"))]
+
+    async def _jobs_clear(self, _: bytes, body: dict[str, Any]) -> int:
         del body
-        return [self._with_progress(job).to_dict() for job in self._store.all()]
+        return self._store.clear()
 
     async def _cancel(self, _: bytes, body: dict[str, Any]) -> dict[str, Any]:
         job = self._job(body["job"])
+        state = JobState.INTERRUPTED if body.get("interrupted") else JobState.CANCELLED
         if job.id in self._queue:
             self._queue.remove(job.id)
-            self._end(job.id, JobState.CANCELLED, JobCancelled("The job was stopped before it began."))
+            self._end(job.id, state, JobCancelled("The job was stopped before it began."))
         elif job.id in self._crew.working_on():
-            self._cancelled.add(job.id)
+            self._stopping.setdefault(job.id, state)
             self._crew.cancel(job.id)
-        elif not job.state.ended:
-            raise InputError(f"Job {job.id} belongs to another server ({self._store.owner(job.id)}); cancel it there.")
+        else:
+            self._announce(self._store.cancel(job.id))
         return self._job(job.id).to_dict()
 
     async def _resume(self, _: bytes, body: dict[str, Any]) -> dict[str, Any]:
         job = self._job(body["job"])
+        if job.id in (*self._queue, *self._crew.working_on()):
+            return job.to_dict()
         owner = self._store.owner(job.id)
         if job.state is JobState.DONE:
             raise InputError(f"Job {job.id} is done; its result is in {job.folder}.")
         if not job.state.ended and owner:
-            raise InputError(f"Job {job.id} is {job.state.value} already, on the server at {owner}.")
+            raise InputError(
+                f"Job {job.id} is {job.state.value} already; follow it with: void resume {job.id} --server {owner}"
+            )
         if not Path(job.folder).is_dir():
             raise InputError(f"The folder {job.folder} of job {job.id} is gone; submit the shot again.")
         self._store.own(job.id)
@@ -349,7 +384,7 @@ class Server:
     ) -> None:
         progress = Progress("done", None, 1.0, 0.0) if state is JobState.DONE else self._progress.get(job_id)
         self._progress.pop(job_id, None)
-        self._cancelled.discard(job_id)
+        self._stopping.pop(job_id, None)
         self._announce(self._store.update(job_id, state=state, error=error, progress=progress, warnings=warnings))
 
     def _heard(self, member: Member, message: dict[str, Any]) -> None:
@@ -361,7 +396,8 @@ class Server:
             return
         member.job = None
         if job_id and message["kind"] != "ready":
-            state = {"done": JobState.DONE, "failed": JobState.FAILED, "cancelled": JobState.CANCELLED}[message["kind"]]
+            stopping = self._stopping.get(job_id, JobState.CANCELLED)
+            state = {"done": JobState.DONE, "failed": JobState.FAILED, "cancelled": stopping}[message["kind"]]
             error = error_from_dict(message["error"]) if "error" in message else None
             self._end(job_id, state, error, message.get("warnings"))
         self._dispatch()
@@ -370,10 +406,8 @@ class Server:
         """A worker is gone; its job goes on with another, unless it takes one worker after the other with it."""
         if member.job is None:
             return
-        if member.job in self._cancelled:
-            self._end(
-                member.job, JobState.CANCELLED, JobCancelled("The job was stopped; its finished frames are kept.")
-            )
+        if member.job in self._stopping:
+            self._end(member.job, self._stopping[member.job], stopped())
         elif self._store.attempts(member.job) < _ATTEMPTS:
             self._enqueue(member.job)
         else:

@@ -9,33 +9,56 @@ import time
 from collections.abc import Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import psutil
 
-from ..api.errors import UnknownJob, VoidError, from_dict
+from ..api.errors import InputError, JobCancelled, ServerRefused, UnknownJob, VoidError, from_dict
+from ..api.home import made
 from ..api.job import Job, JobState, Progress
 from ..api.shot import Shot
 
+#: Changes with the schema.
+_VERSION = 1
 _SCHEMA = """
-create table if not exists jobs (
+create table jobs (
   id text primary key, state text not null, shot text not null, folder text not null,
   created real not null, updated real not null, progress text not null, error text, warnings text not null,
-  attempts integer not null default 0, owner_pid integer, owner_started real, owner_address text
+  attempts integer not null default 0, listed integer not null default 1,
+  owner_pid integer not null, owner_started real not null, owner_address text not null, embedded integer not null
 )
 """
 
 
 class Store:
-    """All jobs of one state folder. Several servers may share it; each owns the jobs that it works on."""
+    """All jobs of one state folder. Several servers may share it; each owns the jobs that it works on.
 
-    def __init__(self, folder: Path, address: str = "") -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._database = sqlite3.connect(folder / "jobs.sqlite", timeout=30, isolation_level=None)
+    The jobs of an ``embedded`` server end with it: what it leaves unfinished is interrupted, and no other server takes
+    it up unasked. Raises :class:`ServerRefused` where the folder cannot be written.
+    """
+
+    def __init__(self, folder: Path, address: str = "", *, embedded: bool = False) -> None:
+        file = made(folder) / "jobs.sqlite"
+        try:
+            self._database = sqlite3.connect(file, timeout=30, isolation_level=None)
+            self._open()
+        except sqlite3.Error as error:
+            raise ServerRefused(
+                f"{file} cannot be used ({error}); make it writable, or set $VOID_HOME to another folder."
+            ) from error
+        self._owner = os.getpid(), psutil.Process().create_time(), address, embedded
+
+    def _open(self) -> None:
         self._database.row_factory = sqlite3.Row
         self._database.execute("pragma journal_mode = wal")
-        self._database.execute(_SCHEMA)
-        self._owner = os.getpid(), psutil.Process().create_time(), address
+        with self._database:
+            # nobody else makes the table meanwhile
+            self._database.execute("begin immediate")
+            (version,) = self._database.execute("pragma user_version").fetchone()
+            if not self._database.execute("select 1 from sqlite_master where name = 'jobs'").fetchone():
+                self._database.execute(_SCHEMA)
+                self._database.execute(f"pragma user_version = {_VERSION}")
+            elif version != _VERSION:
+                raise sqlite3.DatabaseError("another version of VOID made it; move it away")
 
     def close(self) -> None:
         """Let go of the file."""
@@ -43,16 +66,18 @@ class Store:
 
     def add(self, job: Job) -> None:
         """Keep a new job, owned by this server."""
+        shot = json.dumps(job.shot.to_dict())
         self._database.execute(
-            "insert into jobs (id, state, shot, folder, created, updated, progress, warnings) values (?,?,?,?,?,?,?,?)",
-            (job.id, job.state.value, json.dumps(job.shot.to_dict()), job.folder, job.created, job.updated, "{}", "[]"),
+            "insert into jobs (id, state, shot, folder, created, updated, progress, warnings,"
+            " owner_pid, owner_started, owner_address, embedded) values (?,?,?,?,?,?,?,?,?,?,?,?)",
+            (job.id, job.state.value, shot, job.folder, job.created, job.updated, "{}", "[]", *self._owner),
         )
-        self.own(job.id)
 
     def own(self, job_id: str) -> None:
-        """Take a job over; the attempts of its former owner no longer count."""
+        """Take a job over; the attempts of its former owner no longer count. It is on the list again."""
         self._database.execute(
-            "update jobs set owner_pid = ?, owner_started = ?, owner_address = ?, attempts = 0 where id = ?",
+            "update jobs set owner_pid = ?, owner_started = ?, owner_address = ?, embedded = ?,"
+            " attempts = 0, listed = 1 where id = ?",
             (*self._owner, job_id),
         )
 
@@ -68,9 +93,43 @@ class Store:
             raise UnknownJob(f"There is no job {job_id!r}; `void jobs` lists those that there are.")
         return job
 
-    def all(self) -> list[Job]:
-        """All jobs, the newest first."""
-        return [_job(row) for row in self._database.execute("select * from jobs order by created desc")]
+    def all(self, limit: int | None = None) -> list[Job]:
+        """The jobs on the list, the newest first; no more than ``limit``."""
+        # SQLite's word for no limit is -1
+        rows = self._database.execute(
+            "select * from jobs where listed order by created desc limit ?", (-1 if limit is None else limit,)
+        )
+        return [_job(row) for row in rows]
+
+    def clear(self) -> int:
+        """Take jobs that have ended off the list; how many there were. All else of them stays."""
+        ended = [(job.id,) for job in self.all() if job.state.ended]
+        self._database.executemany("update jobs set listed = 0 where id = ?", ended)
+        return len(ended)
+
+    def ended(self) -> list[Job]:
+        """All jobs that have ended, also those that are not on the list any more, the oldest first."""
+        jobs = [_job(row) for row in self._database.execute("select * from jobs order by updated")]
+        return [job for job in jobs if job.state.ended]
+
+    def forget(self, job: Job) -> bool:
+        """Forget a job for good; whether it still was as it is given, and not taken up again meanwhile."""
+        done = self._database.execute("delete from jobs where id = ? and updated = ?", (job.id, job.updated))
+        return done.rowcount > 0
+
+    def cancel(self, job_id: str) -> Job:
+        """Stop a job that nobody works on, so that nobody will. Raises :class:`InputError` for any other."""
+        job = self.get(job_id)
+        if job.state is JobState.DONE:
+            raise InputError(f"Job {job.id} is done; there is nothing to stop. Its result is in {job.folder}.")
+        if job.state is JobState.FAILED:
+            raise InputError(f"Job {job.id} has failed already; there is nothing to stop.")
+        owner = None if job.state.ended else self.owner(job.id)
+        if owner:
+            raise InputError(
+                f"Job {job.id} belongs to another server; stop it with: void cancel {job.id} --server {owner}"
+            )
+        return self.update(job.id, state=JobState.CANCELLED, error=stopped())
 
     def update(
         self,
@@ -118,9 +177,23 @@ class Store:
         return str(row["owner_address"]) if row and _alive(row) else None
 
     def orphans(self) -> list[Job]:
-        """Jobs that were queued or running, oldest first, whose server is no more."""
-        rows = self._database.execute("select * from jobs where state in ('queued', 'running') order by created")
+        """Jobs that a server at this one's address had queued or running, oldest first, and that is no more."""
+        rows = self._database.execute(
+            "select * from jobs where state in ('queued', 'running') and owner_address = ? and not embedded"
+            " order by created",
+            (self._owner[2],),
+        )
         return [_job(row) for row in rows.fetchall() if not _alive(row)]
+
+
+def stopped() -> JobCancelled:
+    """What became of a job that somebody stopped."""
+    return JobCancelled("The job was stopped; its finished frames are kept, and it can be resumed.")
+
+
+def interrupted() -> JobCancelled:
+    """What became of a job whose embedded server has ended."""
+    return JobCancelled("The command that did the job was ended; finished frames are kept, and it can be resumed.")
 
 
 def _alive(row: sqlite3.Row) -> bool:
@@ -132,15 +205,19 @@ def _alive(row: sqlite3.Row) -> bool:
 
 
 def _job(row: sqlite3.Row) -> Job:
-    error: dict[str, Any] | None = json.loads(row["error"]) if row["error"] else None
+    state, told = JobState(row["state"]), row["error"]
+    error = from_dict(json.loads(told)) if told else None
+    if row["embedded"] and not state.ended and not _alive(row):
+        # it was killed, and could not say so
+        state, error = JobState.INTERRUPTED, interrupted()
     return Job(
         id=row["id"],
-        state=JobState(row["state"]),
+        state=state,
         shot=Shot.from_dict(json.loads(row["shot"])),
         folder=row["folder"],
         created=row["created"],
         updated=row["updated"],
         progress=Progress(**json.loads(row["progress"])),
-        error=from_dict(error) if error else None,
+        error=error,
         warnings=tuple(json.loads(row["warnings"])),
     )

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import msgpack
-import psutil
 import zmq
 
 from ..api.errors import JobCancelled, JobFailed, VoidError
 from ..api.job import Progress
 from ..api.shot import Shot
+from .lifeline import at_end_of_input
 
 TOKEN = "VOID_WORKER_TOKEN"
 #: Progress is sent this often at most, in seconds.
@@ -34,7 +34,6 @@ class Worker:
 
     def __init__(self, address: str, name: str, pipeline: str) -> None:
         self._pipeline = pipeline
-        self._parent = os.getppid()
         self._token = os.environ.pop(TOKEN)
         self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)
         self._socket.setsockopt(zmq.LINGER, 1000)
@@ -43,7 +42,7 @@ class Worker:
         self._sent = 0.0
 
     def run(self) -> None:
-        """Do jobs until the server says stop or is gone."""
+        """Do jobs until the server says stop."""
         self._send("ready")
         while True:
             message = self._receive(1000)
@@ -58,9 +57,6 @@ class Worker:
         self._socket.send(msgpack.packb({"token": self._token, "kind": kind, **content}))
 
     def _receive(self, wait: int) -> dict[str, Any] | None:
-        if os.getppid() != self._parent or not psutil.pid_exists(self._parent):
-            # the server was killed; what is finished lies on disk
-            sys.exit(1)
         if not self._socket.poll(wait):
             return None
         message: dict[str, Any] = msgpack.unpackb(self._socket.recv())
@@ -119,6 +115,8 @@ def main() -> None:
     """Entry point of the process."""
     # Ctrl-C in a terminal reaches the whole group; the server decides what becomes of its workers
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # at once, whatever it is doing: what is finished lies on disk
+    at_end_of_input(lambda: os._exit(1))
     address, name, pipeline = sys.argv[1:]
     Worker(address, name, pipeline).run()
 
