@@ -193,8 +193,6 @@ def edit(
     from .quadmask.edits import HISTORY
     from .quadmask.edits import edit as edited
 
-    if not quadmask.strip():
-        raise SettingError("The quadmask is empty; name its files like void_quadmask.%04d.exr.")
     place = Path(quadmask).expanduser().absolute()
     # a job's quadmask lies in OUT/v001/quadmask
     beside = place.parents[1] if place.is_dir() else place.parents[2]

@@ -26,7 +26,8 @@ class _Command(TyperCommand):
         given, _, _ = self.make_parser(ctx).parse_args(args=list(args))
         for param in self.params:
             value = given.get(param.name)
-            if "" in (value if isinstance(value, list) else [value]) and param.name not in _MAY_BE_EMPTY:
+            texts = [text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str)]
+            if not all(text.strip() for text in texts) and param.name not in _MAY_BE_EMPTY:
                 raise typer.BadParameter("it is empty.", ctx, param_hint=" / ".join(param.opts))
         return super().parse_args(ctx, args)
 

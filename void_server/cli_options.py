@@ -10,7 +10,6 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from .api.errors import SettingError
 from .api.shot import Prompt, Settings, Shot
 from .cli_frame import AS_JSON
 
@@ -77,10 +76,6 @@ def absolute(path: str) -> str:
 
 def shot_of(files: dict[str, str | Path | None], **rest: Any) -> Shot:
     """A shot from the files that were named, those that were."""
-    for name, path in files.items():
-        # the roto may be left out, and a script's empty variable is the same there
-        if path is not None and not str(path).strip() and name != "roto":
-            raise SettingError(f"The {name} is empty; name its files, or leave the option out.")
     named: dict[str, Any] = {name: absolute(str(path)) for name, path in files.items() if path}
     return Shot(**named, **rest)
 
