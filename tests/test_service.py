@@ -72,7 +72,9 @@ class RunningServer:
         assert self.address, "the server did not start"
 
     def workers(self) -> list[psutil.Process]:
-        return psutil.Process(self.process.pid).children()
+        children = psutil.Process(self.process.pid).children()
+        # the others wait for shots to look at
+        return [child for child in children if "void_server.service.worker" in child.cmdline()]
 
     def stop(self, number: int = signal.SIGTERM) -> None:
         self.process.send_signal(number)

@@ -139,8 +139,8 @@ def _words(value: Any) -> str:
 
 
 def _settings(manifest: Mapping[str, Any], settings: Mapping[str, Any]) -> list[tuple[str, str]]:
-    shot = {name: value for name, value in manifest["shot"].items() if name != "settings"}
-    shot["prompts"] = ", ".join(map(_prompt, shot["prompts"]))
+    shot = {name: value for name, value in manifest["shot"].items() if value and name != "settings"}
+    shot["prompts"] = ", ".join(map(_prompt, manifest["shot"]["prompts"]))
     shot["scene, by the reasoner"] = manifest["scene"]
     given = {**shot, **settings, "brightest value of the plate": f"{manifest['colour']['maximum']:.4g}"}
     return [(name.replace("_", " "), _words(value)) for name, value in given.items() if value not in (None, "")]
