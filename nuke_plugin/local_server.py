@@ -33,9 +33,13 @@ def can_start(settings: Settings, address: str) -> bool:
 
 
 def roots(settings: Settings, out: str) -> list[str]:
-    """The folders that it may use: home, those of the settings, and the disk or project that ``out`` is on."""
+    """The folders that it may use: home, those of the settings, and the disk or project that ``out`` is on.
+
+    Only those that are there, as a server does not start for others.
+    """
     top = Path(*Path(out).parts[:2])
-    return list(dict.fromkeys([str(Path.home()), *settings.local_roots, str(top)]))
+    wanted = dict.fromkeys([str(Path.home()), *settings.local_roots, str(top)])
+    return [folder for folder in wanted if Path(folder).is_dir()]
 
 
 def start(settings: Settings, address: str, out: str) -> bool:

@@ -54,6 +54,7 @@ def test_no_bytes_break_the_reader(data: bytes) -> None:
     [
         ({"plate": 3}, "plate is 3; it must be str"),
         ({"speed": 1}, "Unknown shot field 'speed'"),
+        ({b"speed": 1, "size": 2}, "Unknown shot field"),
         ({"settings": {"seed": "x"}}, "seed is 'x'; it must be int"),
         ({"settings": {"grain": 1}}, "grain is 1; it must be bool"),
         ({"settings": {"seed": True}}, "seed is True; it must be int"),

@@ -52,3 +52,13 @@ def test_the_guides_engine(shot: Path, tmp_path: Path) -> None:
 def test_an_engine_that_is_not_there() -> None:
     with pytest.raises(SettingError, match="no engine 'magic' here; installed are cleanplate, void"):
         engines.load(Settings(engine="magic"))
+
+
+def test_a_damaged_package_of_somebody_else_hides_no_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    info = tmp_path / "broken-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[void_server.engines]\nno equals sign\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert {"cleanplate", "void"} <= set(capabilities.engines())
+    assert engines.find("cleanplate")

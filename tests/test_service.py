@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -40,10 +41,12 @@ from void_server.service.server import Server, ServerConfig
 from void_server.service.store import Store
 
 SERVE = """
-import sys
+import json, sys
 from pathlib import Path
 from void_server.service.server import ServerConfig, serve
-serve(ServerConfig(address=sys.argv[1], require_keys=sys.argv[2] == "keys", roots=tuple(map(Path, sys.argv[3:]))),
+config = json.loads(sys.argv[1])
+paths = {name: Path(config[name]) for name in ("log", "state") if name in config}
+serve(ServerConfig(**{**config, **paths, "roots": tuple(map(Path, sys.argv[2:]))}),
       lambda address: print(address, flush=True))
 """
 
@@ -63,8 +66,9 @@ class RunningServer:
 
     started: ClassVar[list[RunningServer]] = []
 
-    def __init__(self, *roots: Path, address: str = "tcp://127.0.0.1:*", keys: bool = False) -> None:
-        command = [sys.executable, "-c", SERVE, address, "keys" if keys else "open", *map(str, roots)]
+    def __init__(self, *roots: Path, address: str = "tcp://127.0.0.1:*", keys: bool = False, **config: Any) -> None:
+        given = json.dumps({"address": address, "require_keys": keys, **config})
+        command = [sys.executable, "-c", SERVE, given, *map(str, roots)]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         self.started.append(self)
         assert self.process.stdout
@@ -401,6 +405,15 @@ def raw(address: str, data: bytes) -> dict[str, Any]:
         (messages.pack(7, verb="submit", body={"id": "0123456789ab"}), "request is broken"),
         (messages.pack(7, verb="status", body=[]), "no request 'status'"),
         (messages.pack(7, verb="hello", body={"x": b"0" * messages.MAX_MESSAGE}), "too large"),
+        (messages.pack(7, verb=["hello"], body={}), "no request"),
+        (messages.pack(7, verb="status", body={"job": 5}), "its job is int"),
+        (messages.pack(7, verb="status", body={}), "its job is NoneType"),
+        (messages.pack(7, verb="upload.offset", body={"digest": "0" * 64, "size": -1}), "its size is -1"),
+        (messages.pack(7, verb="upload.offset", body={"digest": "0" * 64, "size": 2**64 - 1}), "its size is 1844"),
+        (messages.pack(7, verb="upload.offset", body={"digest": "0" * 64, "size": float("nan")}), "its size is float"),
+        (b"\x91" * 100_000, "no msgpack"),
+        (b"\xdf\xff\xff\xff\xff", "no msgpack"),
+        (b"\xdd\x00\x7f\xff\xf0" + b"\x80" * 0x7FFFF0, "no msgpack"),
     ],
 )
 def test_broken_messages_are_answered_and_do_no_harm(
@@ -501,7 +514,9 @@ def test_a_damaged_chunk_is_refused_and_changes_nothing() -> None:
     assert not list(home().rglob("*.part"))
 
 
-@pytest.mark.parametrize("name", ["../evil.exr", "/etc/passwd", ".hidden", "a/b.exr"])
+@pytest.mark.parametrize(
+    "name", ["../evil.exr", "/etc/passwd", ".hidden", "a/b.exr", "..\\x.exr", "C:x.exr", "a\0b", "nul"]
+)
 def test_uploads_stay_in_their_folder(name: str) -> None:
     running = RunningServer()
     files = {"plate": [[name, "0" * 64]], "roto": [["r.1001.exr", "0" * 64]]}
@@ -512,7 +527,7 @@ def test_uploads_stay_in_their_folder(name: str) -> None:
 
 def test_only_results_can_be_fetched(client: Client, server: RunningServer, shot: Path, tmp_path: Path) -> None:
     job = ended(client, client.submit(shot_of(shot), str(tmp_path / "out")))
-    for path in ("../../secret", "/etc/hostname", "plate"):
+    for path in ("../../secret", "/etc/hostname", "plate", "plate/../job.json", "plate\0"):
         body = {"job": job.id, "path": path, "offset": 0}
         assert raw(server.address, messages.pack(1, verb="result.chunk", body=body))["error"]["kind"] == "AccessDenied"
 

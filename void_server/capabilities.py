@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import logging
 import sys
-from importlib.metadata import PackageNotFoundError, entry_points, requires
+from collections.abc import Iterator
+from importlib.metadata import EntryPoint, PackageNotFoundError, distributions, requires
 from importlib.util import find_spec
 
 from .quadmask import REASONERS
+
+_log = logging.getLogger(__name__)
 
 ENGINES = "void_server.engines"
 
 
 def engines() -> list[str]:
     """The engines that are installed, by the names of their entry points."""
-    return sorted(point.name for point in entry_points(group=ENGINES))
+    return sorted({point.name for point in engine_points()})
+
+
+def engine_points() -> Iterator[EntryPoint]:
+    """The entry points of engines; a package whose description is damaged has none, and does no harm to others."""
+    for package in distributions():
+        try:
+            points = package.entry_points
+        except Exception as error:  # whatever lies there was written by another installer
+            _log.warning("The entry points of the package %s cannot be read: %r", package, error)
+            continue
+        yield from (point for point in points if point.group == ENGINES)
 
 
 def reasoners() -> list[str]:

@@ -380,6 +380,8 @@ def serve(
     idle_minutes: Annotated[
         float | None, typer.Option(min=0, help="End after so many minutes without a job or a question.")
     ] = None,
+    log: Annotated[Path | None, typer.Option(help="A file for the log, instead of standard error.")] = None,
+    log_level: Annotated[str, typer.Option(help="What to log: debug, info, warning or error.")] = "info",
 ) -> None:
     """Run a server until Ctrl-C. Without --root it takes uploads only."""
     import signal
@@ -394,6 +396,8 @@ def serve(
         workers=workers,
         require_keys=require_keys,
         idle_minutes=idle_minutes,
+        log=log.expanduser().absolute() if log else None,
+        log_level=log_level,
     )
     ended_by = run(config, lambda bound: print(f"listening at {bound}", flush=True))
     if ended_by == signal.SIGINT:

@@ -9,6 +9,7 @@ import stat
 import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
+from multiprocessing.connection import Client
 from pathlib import Path
 
 import psutil
@@ -180,3 +181,16 @@ def test_where_no_process_can_begin_tasks_work_alone(tmp_path: Path, monkeypatch
     assert done.returncode == 0, done.stderr
     assert "Each task loads the model itself" in done.stdout
     assert "openjd_env" not in done.stdout
+
+
+@pytest.mark.parametrize("sent", [b"garbage", b"", b"\x80\x04\x95", b"\x80\x04]."], ids=repr)
+def test_whoever_asks_for_no_task_ends_no_session(session: Path, sent: bytes) -> None:
+    known = json.loads((session / "void_resident.json").read_text())
+    before = process(session)
+    with Client(known["address"], authkey=bytes.fromhex(known["key"])) as stranger:
+        stranger.send_bytes(sent)
+        with suppress(EOFError, OSError):
+            stranger.recv_bytes()
+    assert "somebody asked for nothing" in log(session)
+    assert process(session) == before
+    assert psutil.Process(before).is_running()

@@ -163,12 +163,13 @@ def test_hooks(tmp_path):
         hooks.call(str(file), hooks.OUTPUT_FOLDER, {})
 
 
-def test_a_server_is_started_on_this_machine_only():
-    known = settings.Settings(server_command=["void", "serve"], local_roots=["/extra"])
+def test_a_server_is_started_on_this_machine_only(tmp_path):
+    # a disk that is not mounted would keep the server from starting
+    known = settings.Settings(server_command=["void", "serve"], local_roots=[str(tmp_path), "/not/mounted"])
     assert local_server.can_start(known, "tcp://127.0.0.1:5690")
     assert not local_server.can_start(known, "tcp://gpu01:5690")
     assert not local_server.can_start(settings.Settings(), "tcp://127.0.0.1:5690")
-    assert local_server.roots(known, "/mnt/projects/sh010/void")[1:] == ["/extra", "/mnt"]
+    assert local_server.roots(known, "/mnt/projects/sh010/void")[1:] == [str(tmp_path), "/mnt"]
 
 
 # -- colour

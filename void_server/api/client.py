@@ -13,10 +13,10 @@ from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
 import zmq
 import zmq.auth
 
-from .errors import ProtocolError, ServerUnreachable, SettingError
-from .files import digest_of, new_version_folder, open_regular
+from .errors import InputError, ProtocolError, ServerUnreachable, SettingError
+from .files import digest_of, inside, names_of, new_version_folder, open_regular
 from .job import MANIFEST, Job, new_id
-from .messages import CHUNK, MAX_MESSAGE, UNASKED, pack, result, unpack
+from .messages import CHUNK, MAX_FRAME, UNASKED, only_frame, pack, result, understood, unpack
 from .reach import Reach
 from .shot import Shot
 
@@ -55,6 +55,21 @@ class ServerInfo:
         ):
             raise ProtocolError("What answers is no VOID server, or one of another version; check the address.")
         return cls(data["version"], data["protocol"], data["pid"], *(tuple(data[name]) for name in lists))
+
+
+@dataclass(frozen=True)
+class _Result:
+    """A file of a result: its path within the version folder, its size in bytes, its SHA-256."""
+
+    path: str
+    size: int
+    digest: str
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> _Result:
+        if not isinstance(data["path"], str):
+            raise TypeError(f"path is {data['path']!r}")
+        return cls(data["path"], _count(data["size"]), str(data["digest"]))
 
 
 @dataclass(frozen=True)
@@ -130,7 +145,7 @@ class Client:
             socket = self._context.socket(zmq.DEALER)
             socket.linger = 0
             # what is larger is never read into memory: the connection ends
-            socket.maxmsgsize = 2 * MAX_MESSAGE
+            socket.maxmsgsize = MAX_FRAME
             socket.setsockopt(zmq.HEARTBEAT_IVL, _HEARTBEAT_MS)
             socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 3 * _HEARTBEAT_MS)
             self._socket = socket
@@ -170,7 +185,7 @@ class Client:
         socket = self._connected()
         left = deadline - time.monotonic()
         if left > 0 and socket.poll(max(1, int(left * 1000))):
-            return unpack(socket.recv())
+            return unpack(only_frame(socket.recv_multipart()))
         return None
 
     def _unreachable(self) -> ServerUnreachable:
@@ -241,47 +256,58 @@ class Client:
         return self._submitted(job_id or new_id(), shot, files=sums)
 
     def _upload(self, path: Path, digest: str, size: int, on_done: Callable[[int], None]) -> None:
-        offset = self._ask("upload.offset", digest=digest, size=size)
+        offset = understood(_count, self._ask("upload.offset", digest=digest, size=size))
         with open_regular(path) as file:
             while offset < size:
                 file.seek(offset)
                 data = file.read(CHUNK)
-                offset = self._ask(
+                if not data:
+                    raise InputError(f"{path} became shorter while it was sent; submit again when it is written.")
+                answer = self._ask(
                     "upload.chunk", digest=digest, size=size, offset=offset, data=data, crc=zlib.crc32(data)
                 )
+                offset = understood(_count, answer)
                 on_done(offset)
         on_done(size)
 
     def download(self, job_id: str, out: str, on_bytes: OnBytes = _ignored) -> str:
         """Fetch the results of a finished job into a new version folder in ``out``; return that folder.
 
-        An interrupted download of the same job goes on where it stopped.
+        An interrupted download of the same job goes on where it stopped. Raises
+        :class:`~void_server.api.errors.AccessDenied`, with nothing written, where the server lists a file that is not
+        one within that folder, and :class:`ProtocolError` where one arrives damaged.
         """
-        listed = self._ask("result.list", job=job_id)
+        listed = understood(_results, self._ask("result.list", job=job_id))
+        for entry in listed:
+            # before the folder is made
+            names_of(entry.path)
         folder = _version_folder_of(Path(out), job_id)
-        total, got = sum(entry["size"] for entry in listed), 0
+        targets = {entry: inside(folder, entry.path) for entry in listed}
+        total, got = sum(entry.size for entry in listed), 0
         # the manifest comes last: where it is, everything is
-        for entry in sorted(listed, key=lambda e: (e["path"] == MANIFEST, e["path"])):
-            self._fetch(job_id, entry, folder / entry["path"])
-            got += entry["size"]
+        for entry in sorted(targets, key=lambda e: (e.path == MANIFEST, e.path)):
+            self._fetch(job_id, entry, targets[entry])
+            got += entry.size
             on_bytes(got, total)
         _marker(folder).unlink()
         return str(folder)
 
-    def _fetch(self, job_id: str, entry: Mapping[str, Any], target: Path) -> None:
+    def _fetch(self, job_id: str, entry: _Result, target: Path) -> None:
         if target.is_file():
             return
         target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(f".{target.name}.part")
+        part = inside(target.parent, f".{target.name}.part")
+        damaged = ProtocolError(f"{entry.path} of job {job_id} arrived damaged; fetch the result again.")
         with open(part, "ab") as file:
-            while file.tell() < entry["size"]:
-                answer = self._ask("result.chunk", job=job_id, path=entry["path"], offset=file.tell())
-                if not answer["data"] or zlib.crc32(answer["data"]) != answer["crc"]:
-                    raise ProtocolError(f"{entry['path']} of job {job_id} arrived damaged; fetch the result again.")
-                file.write(answer["data"])
-        if digest_of(part) != entry["digest"]:
+            while file.tell() < entry.size:
+                answer = self._ask("result.chunk", job=job_id, path=entry.path, offset=file.tell())
+                data, crc = understood(_chunk, answer)
+                if not data or zlib.crc32(data) != crc:
+                    raise damaged
+                file.write(data)
+        if digest_of(part) != entry.digest:
             part.unlink()
-            raise ProtocolError(f"{entry['path']} of job {job_id} arrived damaged; fetch the result again.")
+            raise damaged
         os.replace(part, target)
 
     def status(self, job_id: str) -> Job:
@@ -344,6 +370,22 @@ def _are_texts(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(text, str) for text in value)
 
 
+def _results(answer: Any) -> list[_Result]:
+    return [_Result.from_dict(entry) for entry in answer]
+
+
+def _count(answer: Any) -> int:
+    if not isinstance(answer, int) or answer < 0:
+        raise TypeError(f"{answer!r} is no number of bytes")
+    return answer
+
+
+def _chunk(answer: Mapping[str, Any]) -> tuple[bytes, int]:
+    if not isinstance(answer["data"], bytes):
+        raise TypeError("data are no bytes")
+    return answer["data"], int(answer["crc"])
+
+
 def _marker(folder: Path) -> Path:
     return folder / ".download"
 
@@ -351,7 +393,7 @@ def _marker(folder: Path) -> Path:
 def _version_folder_of(out: Path, job_id: str) -> Path:
     """The folder of an unfinished download of this job in ``out``, or a new one."""
     for folder in sorted(out.glob("v[0-9][0-9][0-9]*")):
-        if _marker(folder).is_file() and _marker(folder).read_text() == job_id:
+        if not folder.is_symlink() and _marker(folder).is_file() and _marker(folder).read_bytes() == job_id.encode():
             return folder
     folder = new_version_folder(out)
     _marker(folder).write_text(job_id)

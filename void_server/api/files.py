@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import stat
 from pathlib import Path
 from typing import BinaryIO, Union
 
-from .errors import InputError, JobFailed
+from .errors import AccessDenied, InputError, JobFailed
 from .messages import CHUNK
 
 _KINDS = (
@@ -19,6 +20,41 @@ _KINDS = (
     (stat.S_ISCHR, "a device"),
     (stat.S_ISBLK, "a device"),
 )
+# A file's name on every system: no separator, drive or control character, no device, nothing that Windows cuts off.
+_PLAIN = re.compile(
+    r"(?!(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|$))[^/\\:\x00-\x1f\x7f]*[^/\\:\x00-\x1f\x7f. ]", re.IGNORECASE
+)
+
+
+def is_plain_name(name: object) -> bool:
+    """Whether ``name``, which came from another machine, is that of a file in a folder, whatever the system."""
+    return isinstance(name, str) and len(name) < 256 and _PLAIN.fullmatch(name) is not None
+
+
+def names_of(path: object) -> list[str]:
+    """The names in a relative ``path`` from another machine, "/" between them. Raises :class:`AccessDenied` for others.
+
+    Those are absolute paths, and whatever leads out of a folder or is no file's name on some system.
+    """
+    names = path.split("/") if isinstance(path, str) else []
+    if not names or not all(map(is_plain_name, names)):
+        raise AccessDenied(f"{path!r} is no path within a folder; nothing is read or written there.")
+    return names
+
+
+def inside(folder: Path, path: object) -> Path:
+    """Where ``path``, which came from another machine, is in ``folder``.
+
+    Raises :class:`AccessDenied` where it may lead out, also by a link on the way.
+    """
+    names = names_of(path)
+    target = folder.joinpath(*names)
+    try:
+        if target.resolve() == folder.resolve().joinpath(*names):
+            return target
+    except (OSError, RuntimeError):
+        pass  # a loop of links
+    raise AccessDenied(f"There is a link on the way to {target}; take it away, or choose another folder.")
 
 
 def unreadable(path: Path, error: OSError) -> InputError:

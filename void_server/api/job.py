@@ -58,6 +58,15 @@ class Progress:
     fraction: float = 0.0
     seconds_left: Optional[float] = None
 
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Progress:
+        """Rebuild a progress from plain data. Raises LookupError, TypeError or ValueError where it is none."""
+        frame, left = data["frame"], data["seconds_left"]
+        if frame is not None and (isinstance(frame, bool) or not isinstance(frame, int) or abs(frame) >= 2**31):
+            raise TypeError(f"{frame!r:.40} is no frame")
+        left = None if left is None else _number(left, _LATEST)
+        return cls(_text(data["stage"]), frame, _number(data["fraction"], 1), left)
+
 
 #: Called by whatever does the work, often; raises :class:`~void_server.api.errors.JobCancelled` to stop it.
 Report = Callable[[Progress], None]
@@ -104,7 +113,7 @@ class Job:
                 folder=_text(data["folder"]),
                 created=_number(data["created"], _LATEST),
                 updated=_number(data["updated"], _LATEST),
-                progress=_progress(data["progress"]),
+                progress=Progress.from_dict(data["progress"]),
                 error=from_dict(data["error"]) if data["error"] else None,
                 warnings=_texts(data["warnings"]),
             )
@@ -131,11 +140,3 @@ def _number(value: Any, most: float) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= most:
         raise TypeError(f"{value!r:.40} is no number from 0 to {most:g}")
     return value
-
-
-def _progress(data: Mapping[str, Any]) -> Progress:
-    frame, left = data["frame"], data["seconds_left"]
-    if frame is not None and (isinstance(frame, bool) or not isinstance(frame, int) or abs(frame) >= 2**31):
-        raise TypeError(f"{frame!r:.40} is no frame")
-    left = None if left is None else _number(left, _LATEST)
-    return Progress(_text(data["stage"]), frame, _number(data["fraction"], 1), left)

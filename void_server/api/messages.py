@@ -6,7 +6,7 @@ A request is ``{"protocol", "id", "verb", "body"}``. Its answer is ``{"protocol"
 
 from __future__ import annotations
 
-from typing import Any, Mapping
+from typing import Any, Callable, Mapping, Sequence, TypeVar
 
 import msgpack
 
@@ -15,13 +15,24 @@ from .errors import ProtocolError, VoidError, from_dict
 PROTOCOL = 1
 #: Larger messages are refused; files travel in chunks of :data:`CHUNK` bytes.
 MAX_MESSAGE = 8 * 2**20
+#: Who sends more than this at once is cut off, and gets no answer.
+MAX_FRAME = 2 * MAX_MESSAGE
+#: A message that holds more values is refused: a byte can claim an object, which takes a hundred.
+MAX_VALUES = 500_000
 CHUNK = 2**20
 UNASKED = 0
+
+Read = TypeVar("Read")
+
+
+def packed(content: Mapping[str, Any]) -> bytes:
+    """Plain data as msgpack; names of files that are no Unicode are escaped."""
+    return bytes(msgpack.packb(content, unicode_errors="backslashreplace"))
 
 
 def pack(number: int, **content: Any) -> bytes:
     """An envelope with this message id."""
-    return bytes(msgpack.packb({"protocol": PROTOCOL, "id": number, **content}))
+    return packed({"protocol": PROTOCOL, "id": number, **content})
 
 
 def pack_error(number: int, error: VoidError) -> bytes:
@@ -32,15 +43,19 @@ def pack_error(number: int, error: VoidError) -> bytes:
 def unpack(data: bytes) -> dict[str, Any]:
     """Open an envelope.
 
-    Raises :class:`ProtocolError` for what is too large, no msgpack, no envelope, or of another protocol.
+    Raises :class:`ProtocolError`, and nothing else, for what is too large, no msgpack, no envelope, or of another
+    protocol.
     """
     if len(data) > MAX_MESSAGE:
         raise ProtocolError(
             f"The message is too large: {len(data)} bytes, {MAX_MESSAGE} at most; send files in chunks."
         )
     try:
-        message = msgpack.unpackb(data)
-    except (ValueError, msgpack.UnpackException) as error:
+        count = _counting()
+        message = msgpack.unpackb(
+            data, list_hook=count, object_hook=count, max_array_len=MAX_VALUES, max_map_len=MAX_VALUES
+        )
+    except Exception as error:  # whatever it is, the bytes are to blame
         raise ProtocolError(
             "The message is broken: no msgpack; is this a VOID client and server?", str(error)
         ) from error
@@ -53,8 +68,39 @@ def unpack(data: bytes) -> dict[str, Any]:
     return message
 
 
+def _counting() -> Callable[[Any], Any]:
+    """A hook for each list and each map that is unpacked, which raises ValueError when there are too many values."""
+    left = MAX_VALUES
+
+    def count(values: Any) -> Any:
+        nonlocal left
+        left -= 1 + len(values)
+        if left < 0:
+            raise ValueError(f"more than {MAX_VALUES} values")
+        return values
+
+    return count
+
+
+def only_frame(frames: Sequence[bytes]) -> bytes:
+    """The frame of a message. Raises :class:`ProtocolError` where it has more than one."""
+    if len(frames) != 1:
+        raise ProtocolError(f"The message is broken: {len(frames)} frames; is this a VOID client and server?")
+    return frames[0]
+
+
 def result(message: Mapping[str, Any]) -> Any:
     """The body of an answer. Raises the error that it carries."""
     if "error" in message:
         raise from_dict(message["error"])
     return message.get("body")
+
+
+def understood(read: Callable[[Any], Read], data: Any) -> Read:
+    """What ``read`` makes of the other side's data. Raises :class:`ProtocolError` where it is not as it should be."""
+    try:
+        return read(data)
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise ProtocolError(
+            f"The other side's message is not as it should be ({error!r}); update the older of client and server."
+        ) from error

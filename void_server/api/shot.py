@@ -213,7 +213,7 @@ def _checked(cls: type, data: Any, given: tuple[str, ...] = ()) -> dict[str, Any
     if not isinstance(data, Mapping):
         raise SettingError(f"{cls.__name__.lower()} must be a table of names and values.")
     fields = {f.name: f for f in dataclasses.fields(cls)}
-    unknown = sorted(set(data) - set(fields))
+    unknown = sorted(map(str, set(data) - set(fields)))
     if unknown:
         raise SettingError(f"Unknown {cls.__name__.lower()} field {unknown[0]!r}; known are {', '.join(fields)}.")
     for name, value in data.items():

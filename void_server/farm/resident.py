@@ -196,13 +196,15 @@ def _next(listener: Listener, file: Path) -> bool:
         with listener.accept() as connection:
             idle.cancel()
             task = connection.recv()
+            if task is not None and not isinstance(task, Task):
+                raise ValueError(f"no task: {task!r}")
             if task is not None and _answer(connection, task):
                 return True
             # before the connection closes: whoever asked may look for it
             file.unlink(missing_ok=True)
             return False
-    except _NOBODY as error:
-        print(f"somebody asked for nothing: {error}", flush=True)
+    except Exception as error:  # nothing that somebody sends may end the session
+        print(f"somebody asked for nothing: {error!r}", flush=True)
         return True
     finally:
         idle.cancel()

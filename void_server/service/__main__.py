@@ -8,18 +8,30 @@ import sys
 from pathlib import Path
 
 from ..api.errors import VoidError
+from ..api.home import home, made
 from .lifeline import at_end_of_input
 from .server import ServerConfig, serve
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+    # nobody reads on: whatever is printed from here on must not fill the pipe
+    os.dup2(2, 1)
 
 
 def main() -> None:
     """Serve until the standard input ends. Where that cannot be, say why in place of the address."""
     at_end_of_input(lambda: os.kill(os.getpid(), signal.SIGTERM))
-    config = ServerConfig(address="tcp://127.0.0.1:*", roots=tuple(Path(p) for p in sys.argv[1:]), embedded=True)
     try:
-        serve(config, lambda address: print(address, flush=True))
+        config = ServerConfig(
+            address="tcp://127.0.0.1:*",
+            roots=tuple(Path(p) for p in sys.argv[1:]),
+            embedded=True,
+            log=made(home()) / "embedded.log",
+        )
+        serve(config, _say)
     except VoidError as error:
-        print(error, flush=True)
+        _say(str(error))
         sys.exit(1)
 
 

@@ -11,13 +11,18 @@ from ..api.shot import Shot
 
 
 def below_roots(path: str | Path, roots: Sequence[Path]) -> Path:
-    """``path`` with symbolic links resolved. Raises :class:`AccessDenied` where it is not below one of the roots."""
+    """``path`` with symbolic links resolved. Raises :class:`AccessDenied` where it is not below one of the roots.
+
+    Nor may it be relative: a client knows nothing of the server's working folder, nor of its user's home.
+    """
     if not roots:
         raise AccessDenied(
             "This server works on uploaded files only; start it with --root FOLDER, or use --transfer upload."
         )
+    if not Path(path).is_absolute() or "\0" in str(path):
+        raise AccessDenied(f"{str(path)!r} is no absolute path; give one that begins with / or a drive.")
     # unlike Path.resolve it takes a loop of links, too, which nobody can open then
-    resolved = Path(os.path.realpath(Path(path).expanduser()))
+    resolved = Path(os.path.realpath(path))
     if not any(resolved.is_relative_to(os.path.realpath(root)) for root in roots):
         listed = ", ".join(str(root) for root in roots)
         raise AccessDenied(f"{path} is not below the folders that this server may use ({listed}); put it there.")
@@ -31,7 +36,7 @@ def check_shot(shot: Shot, roots: Sequence[Path]) -> None:
     named = shot.paths()
     for value in named.values():
         # nothing outside is so much as looked for
-        below_roots(value if Path(value).is_dir() else Path(value).parent, roots)
+        below_roots(value, roots)
     from ..imaging import sequence  # slow to load, and the server itself needs it not
 
     for role, value in named.items():

@@ -3,66 +3,71 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import secrets
+import logging
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections import deque
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any
 
-import msgpack
-import zmq
-import zmq.asyncio
-
 from ..api.job import Job
-from .worker import TOKEN
+from ..api.messages import packed
+from .pipe import messages_from
+
+_log = logging.getLogger(__name__)
 
 #: A worker that does not obey a cancel for so many seconds is killed; its finished frames lie on disk.
 GRACE = 30.0
+#: After so many workers that died before they were ready, there is no hope for the jobs that wait.
+_HOPELESS = 3
+_LONGEST_PAUSE = 30.0
+_LAST_LINES = 30
 
 
-@dataclass
+@dataclass(eq=False)
 class Member:
-    """One worker process and what it is doing."""
+    """One worker process and what it is doing; ``said`` are the last lines that it printed."""
 
     name: str
     process: subprocess.Popen[bytes]
     job: str | None = None
     ready: bool = False
     cancelling: bool = False
+    said: deque[str] = field(default_factory=lambda: deque(maxlen=_LAST_LINES))
+    # messages go out one after the other
+    line: asyncio.Lock = field(default_factory=asyncio.Lock)
+    ears: list[threading.Thread] = field(default_factory=list)
 
 
 class Crew:
     """``size`` worker processes.
 
-    ``on_message(member, message)`` is called with what a worker says, ``on_death(member)`` after one has ended that
-    was not told to. Both run in the server's loop.
+    ``on_message(member, message)`` is called with what a worker says of its job, and when it waits for one;
+    ``on_death(member, code)`` after one has ended that was not told to; ``on_unfit(why)`` when workers die as soon as
+    they are started, with their last words. All run in the server's loop.
     """
 
     def __init__(
         self,
-        context: zmq.asyncio.Context,
         pipeline: str,
         size: int,
         on_message: Callable[[Member, dict[str, Any]], None],
         on_death: Callable[[Member, int], None],
+        on_unfit: Callable[[str], None],
     ) -> None:
         self._pipeline, self._size = pipeline, size
-        self._on_message, self._on_death = on_message, on_death
-        self._token = secrets.token_hex(16)
-        self._socket = context.socket(zmq.ROUTER)
-        self._socket.linger = 0
-        self._port = self._socket.bind_to_random_port("tcp://127.0.0.1")
+        self._on_message, self._on_death, self._on_unfit = on_message, on_death, on_unfit
         self._members: dict[str, Member] = {}
-        self._started = 0
-        # one more than there are, as the next is hired before the last is forgotten
-        self._waiting = ThreadPoolExecutor(size + 1)
+        self._started = self._stillborn = 0
+        self._waiting = ThreadPoolExecutor(size)
         self._closing = False
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def task(self, work: Any) -> None:
+    def task(self, work: Coroutine[Any, Any, None]) -> None:
         """Run a coroutine beside the others until it or the crew ends."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
@@ -70,49 +75,96 @@ class Crew:
 
     def start(self) -> None:
         """Start the processes and listen to them."""
-        self.task(self._listen())
         for _ in range(self._size):
-            self._hire()
+            self.task(self._fill_place())
 
-    def _hire(self) -> None:
+    async def _fill_place(self) -> None:
+        """Have one worker after the other, for ever."""
+        while not self._closing:
+            try:
+                await self._employ()
+            except Exception as error:  # such as no memory for another process: there may be some later
+                _log.exception("a worker could not be started")
+                self._failed_to_start(str(error))
+            if self._stillborn:
+                await asyncio.sleep(min(_LONGEST_PAUSE, 0.25 * 2.0**self._stillborn))
+
+    async def _employ(self) -> None:
+        """Start a worker, and see it to its end."""
         self._started += 1
-        name = f"worker-{self._started}"
-        address = f"tcp://127.0.0.1:{self._port}"
         process = subprocess.Popen(
-            [sys.executable, "-m", "void_server.service.worker", address, name, self._pipeline],
-            env={**os.environ, TOKEN: self._token},
-            # its lifeline: it ends when the server does
+            [sys.executable, "-u", "-m", "void_server.service.worker", self._pipeline],
             stdin=subprocess.PIPE,
-            stdout=sys.stderr,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         )
-        member = self._members[name] = Member(name, process)
-        self.task(self._bury(member))
-
-    async def _bury(self, member: Member) -> None:
-        code = await asyncio.get_running_loop().run_in_executor(self._waiting, member.process.wait)
+        member = self._members[f"worker-{self._started}"] = Member(f"worker-{self._started}", process)
+        loop = asyncio.get_running_loop()
+        for hear in (self._hear_messages, self._hear_words):
+            ear = threading.Thread(target=hear, args=(member, loop), daemon=True)
+            ear.start()
+            member.ears.append(ear)
+        _log.info("%s started, process %d", member.name, process.pid)
+        code = await loop.run_in_executor(self._waiting, _outlive, member)
         del self._members[member.name]
-        if member.process.stdin:
-            member.process.stdin.close()
-        if not self._closing:
+        if self._closing:
+            return
+        last = next((line for line in reversed(member.said) if line.strip()), "it said nothing")
+        _log.error("%s died, exit code %d: %s", member.name, code, last)
+        if not member.ready:
+            self._failed_to_start(f"exit code {code}: {last}")
+        try:
             self._on_death(member, code)
-            self._hire()
+        except Exception:  # whatever becomes of the job, the place must be filled again
+            _log.exception("the death of %s could not be dealt with", member.name)
 
-    async def _listen(self) -> None:
-        while True:
-            name, data = await self._socket.recv_multipart()
-            member = self._members.get(name.decode(errors="replace"))
-            message = msgpack.unpackb(data)
-            # anybody on this machine could connect; only our own processes know the token
-            if member is not None and secrets.compare_digest(str(message.get("token")), self._token):
-                member.ready = True
-                self._on_message(member, message)
+    def _failed_to_start(self, why: str) -> None:
+        self._stillborn += 1
+        if self._stillborn >= _HOPELESS and not any(member.ready for member in self._members.values()):
+            self._on_unfit(why)
+
+    def _hear_messages(self, member: Member, loop: asyncio.AbstractEventLoop) -> None:
+        assert member.process.stdout is not None
+        try:
+            for message in messages_from(member.process.stdout.fileno()):
+                loop.call_soon_threadsafe(self._take, member, message)
+        except Exception:  # the line is useless from here on
+            _log.exception("%s sent what is no message; it is replaced", member.name)
+            member.process.kill()
+
+    def _hear_words(self, member: Member, loop: asyncio.AbstractEventLoop) -> None:
+        del loop
+        assert member.process.stderr is not None
+        while line := member.process.stderr.readline(4096):
+            member.said.append(line.decode(errors="replace").rstrip())
+            _log.info("%s: %s", member.name, member.said[-1])
+
+    def _take(self, member: Member, message: Any) -> None:
+        try:
+            kind, job = message["kind"], message.get("id")
+            if kind == "ready":
+                member.ready, self._stillborn = True, 0
+            elif job != member.job:
+                _log.warning("%s speaks of job %r, and works on %r: ignored", member.name, job, member.job)
+                return
+            self._on_message(member, message)
+        except Exception:  # one message must not keep the next from being heard
+            _log.exception("a message of %s could not be dealt with", member.name)
 
     def idle(self) -> Member | None:
         """A worker that waits for a job."""
         return next((m for m in self._members.values() if m.ready and m.job is None), None)
 
     def _say(self, member: Member, **content: Any) -> None:
-        self._socket.send_multipart([member.name.encode(), msgpack.packb(content)])
+        async def write() -> None:
+            async with member.line:
+                try:
+                    await asyncio.to_thread(_write, member, packed(content))
+                except OSError as error:
+                    # it has died, which is noticed
+                    _log.warning("%s cannot be told anything: %s", member.name, error)
+
+        self.task(write())
 
     def give(self, member: Member, job: Job) -> None:
         """Have a worker do a job."""
@@ -146,4 +198,24 @@ class Crew:
         await asyncio.to_thread(self._waiting.shutdown)
         for task in list(self._tasks):
             task.cancel()
-        self._socket.close()
+
+
+def _write(member: Member, message: bytes) -> None:
+    assert member.process.stdin is not None
+    member.process.stdin.write(message)
+    member.process.stdin.flush()
+
+
+def _outlive(member: Member) -> int:
+    """Wait until a worker has ended and all that it said was heard; its exit code."""
+    process = member.process
+    code = process.wait()
+    for ear, pipe in zip(member.ears, (process.stdout, process.stderr), strict=True):
+        # a process that it has left behind may hold the other end
+        ear.join(timeout=2)
+        if pipe is not None and not ear.is_alive():
+            pipe.close()
+    if process.stdin is not None:
+        with suppress(OSError):
+            process.stdin.close()
+    return code

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from pathlib import Path
@@ -10,6 +11,8 @@ import zmq.auth
 
 from ..api.errors import InputError
 from ..api.home import made
+
+_log = logging.getLogger(__name__)
 
 PUBLIC, SECRET = ".key", ".key_secret"
 
@@ -73,9 +76,22 @@ class KeyRing:
 
     def allowed(self) -> dict[str, str]:
         """The public key of each allowed client, by name."""
-        return {
-            file.stem: zmq.auth.load_certificate(file)[0].decode() for file in sorted(self.clients.glob(f"*{PUBLIC}"))
-        }
+        found = {}
+        for file in sorted(self.clients.glob(f"*{PUBLIC}")):
+            try:
+                found[file.stem] = zmq.auth.load_certificate(file)[0].decode()
+            except (OSError, ValueError) as error:
+                # one that is damaged, or just being taken away, must not keep out the others
+                _log.warning("%s is no public key file: %s", file, error)
+        return found
+
+    def callback(self, domain: str, key: bytes) -> bool:
+        """Whether the client with this key may come in; asked for each new connection."""
+        del domain
+        may = key.decode() in self.allowed().values()
+        if not may:
+            _log.warning("a client with the unknown key %s was kept out", key.decode())
+        return may
 
     @staticmethod
     def _make(folder: Path, name: str) -> None:

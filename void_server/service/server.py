@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import logging
+import math
 import os
 import re
 import sys
@@ -12,8 +15,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlparse
+from typing import Any, TypeVar
 
 import zmq
 import zmq.asyncio
@@ -21,22 +23,41 @@ import zmq.auth.asyncio
 
 from .. import __version__, capabilities
 from ..api.client import DEFAULT_ADDRESS
-from ..api.errors import AccessDenied, InputError, JobCancelled, JobFailed, ProtocolError, ServerRefused, VoidError
+from ..api.errors import (
+    AccessDenied,
+    InputError,
+    JobCancelled,
+    JobFailed,
+    ProtocolError,
+    ServerError,
+    ServerRefused,
+    SettingError,
+    VoidError,
+)
 from ..api.errors import from_dict as error_from_dict
 from ..api.files import new_version_folder
 from ..api.home import home
 from ..api.job import MANIFEST, Job, JobState, Progress
-from ..api.messages import MAX_MESSAGE, PROTOCOL, UNASKED, pack, pack_error, unpack
+from ..api.messages import MAX_FRAME, PROTOCOL, UNASKED, only_frame, pack, pack_error, unpack
 from ..api.shot import Shot
 from ..interruption import handling
-from . import transfer
+from . import log, transfer
 from .access import below_roots
 from .crew import Crew, Member
 from .inspection import Inspector
 from .keys import KeyRing
 from .store import Store, interrupted, stopped
 
-_LOOPBACK = ("127.0.0.1", "localhost", "::1", "[::1]")
+_log = logging.getLogger(__name__)
+Kind = TypeVar("Kind")
+
+_ADDRESS = re.compile(r"tcp://(?P<host>\*|[\w.-]+|\[[\w:.%]+\]):(?P<port>\*|\d+)")
+_LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+#: With a domain ZeroMQ asks whether a peer may come in, and refuses those that speak a protocol from before there was
+#: such a question, which a web page can be made to speak.
+_ZAP_DOMAIN = "void"
+#: Messages that wait of one connection, and requests of it that are worked on at once.
+_WAITING, _AT_ONCE = 64, 16
 _JOB_ID = re.compile(r"[0-9a-f]{12}")
 #: Whoever watches a job and was not heard of for so many seconds is told no more.
 _SILENCE = 15.0
@@ -52,7 +73,8 @@ class ServerConfig:
     ``roots`` are the folders below which it may read and write; without any it takes uploads only. ``state`` keeps
     jobs, keys and uploads. An ``embedded`` server works for the one client that started it, and takes up no jobs
     of others. ``require_keys`` asks for keys on this machine too. With ``idle_minutes`` it ends when it had no job and
-    was asked nothing for so long. ``pipeline`` names the module that does the work.
+    was asked nothing for so long. ``pipeline`` names the module that does the work. What happens is logged to the file
+    ``log``, or to standard error, from ``log_level`` on: debug, info, warning, error.
     """
 
     address: str = DEFAULT_ADDRESS
@@ -64,6 +86,8 @@ class ServerConfig:
     idle_minutes: float | None = None
     keep_uploads_days: float = 7.0
     pipeline: str = "void_server.pipeline"
+    log: Path | None = None
+    log_level: str = "info"
 
 
 def serve(config: ServerConfig, on_ready: Callable[[str], None]) -> int | None:
@@ -72,12 +96,26 @@ def serve(config: ServerConfig, on_ready: Callable[[str], None]) -> int | None:
     Those of an embedded server are interrupted.
 
     Returns that signal's number, or None where the server ended because it was idle. ``on_ready`` is told the address.
-    Raises :class:`ServerRefused` where the server may or can not listen there.
+    Raises :class:`ServerRefused` where the server may or can not listen there, and :class:`InputError` where the
+    configuration is wrong.
     """
+    log.start(config.log, config.log_level)
     if sys.platform == "win32":
         # ZeroMQ needs a loop that can wait for sockets
         asyncio.set_event_loop_policy(asyncio.WindowsSelectorEventLoopPolicy())
     return asyncio.run(Server(config).run(on_ready))
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who sent a message: the connection, the name of the key, the host."""
+
+    connection: bytes
+    name: str
+    host: str
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.host})"
 
 
 class Server:
@@ -86,7 +124,11 @@ class Server:
     def __init__(self, config: ServerConfig) -> None:
         self._config = config
         self._keys = KeyRing(config.state)
-        self._secure = config.require_keys or urlparse(config.address).hostname not in _LOOPBACK
+        host = _host_of(config.address)
+        # an embedded server is started for folders that it is to make
+        if missing := [root for root in config.roots if not (config.embedded or root.is_dir())]:
+            raise SettingError(f"The root {missing[0]} is no folder; make or mount it, or give another --root.")
+        self._secure = config.require_keys or host not in _LOOPBACK
         if self._secure and not self._keys.allowed():
             raise ServerRefused(
                 f"{config.address} can be reached from other machines, and no client is allowed yet: make a key with "
@@ -97,8 +139,8 @@ class Server:
         self._watchers: dict[tuple[bytes, str], float] = {}
         self._stopping: dict[str, JobState] = {}
         self._ended_by: int | None = None
-        self._requests: set[asyncio.Task[None]] = set()
-        self._verbs: dict[str, Callable[[bytes, dict[str, Any]], Awaitable[Any]]] = {
+        self._requests: dict[asyncio.Task[None], bytes] = {}
+        self._verbs: dict[str, Callable[[Caller, dict[str, Any]], Awaitable[Any]]] = {
             "hello": self._hello,
             "submit": self._submit,
             "status": self._status,
@@ -117,42 +159,57 @@ class Server:
         """Serve until told to stop; by which signal, None where it was idle."""
         self._stop = asyncio.Event()
         self._asked = time.monotonic()
+        self._cleared = -math.inf
+        # one after the other, as each chunk must follow the one before
+        self._uploading = asyncio.Lock()
         loop = asyncio.get_running_loop()
 
         def end(number: int, _: object) -> None:
             self._ended_by = number
             loop.call_soon_threadsafe(self._stop.set)
 
-        with handling(end):
-            await self._serve(on_ready)
+        context = zmq.asyncio.Context()
+        authenticator = self._authenticator(context)
+        try:
+            with handling(end):
+                self._socket = self._bound(context)
+                await self._serve(on_ready)
+        finally:
+            authenticator.stop()
+            context.destroy(linger=200)
         return self._ended_by
 
     async def _serve(self, on_ready: Callable[[str], None]) -> None:
-        context = zmq.asyncio.Context()
-        authenticator = self._authenticator(context)
-        self._socket = self._bound(context)
+        config = self._config
         address = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
-        self._store = Store(self._config.state, address, embedded=self._config.embedded)
-        self._uploads = transfer.Uploads(self._config.state / "uploads")
-        self._crew = Crew(context, self._config.pipeline, self._config.workers, self._heard, self._died)
-        self._inspector = Inspector(self._config.pipeline, stay_ready=not self._config.embedded)
-        self._crew.start()
+        self._store = Store(config.state, address, embedded=config.embedded)
+        self._uploads = transfer.Uploads(config.state / "uploads")
+        self._crew = Crew(config.pipeline, config.workers, self._heard, self._died, self._no_workers)
+        self._inspector = Inspector(config.pipeline, stay_ready=not config.embedded)
+        # looked up once: whoever asks is answered at once
+        self._engines, self._reasoners = capabilities.engines(), capabilities.reasoners()
         try:
-            if not self._config.embedded:
+            self._crew.start()
+            if not config.embedded:
                 self._adopt()
-            self._crew.task(self._listen())
-            self._crew.task(self._look_after(authenticator))
+            self._crew.task(self._for_ever(self._listen))
+            self._crew.task(self._for_ever(self._look_after))
+            _log.info(
+                "VOID server %s listens at %s, %s, roots: %s, process %d",
+                __version__,
+                address,
+                "with keys" if self._secure else "for this machine",
+                ", ".join(map(str, config.roots)) or "none, uploads only",
+                os.getpid(),
+            )
             on_ready(address)
             await self._stop.wait()
         finally:
             self._leave_jobs()
             self._inspector.stop()
             await self._crew.stop()
-            if authenticator:
-                authenticator.stop()
-            self._socket.close(linger=200)
             self._store.close()
-            context.term()
+            _log.info("VOID server at %s has ended", address)
 
     def _leave_jobs(self) -> None:
         """Say what becomes of the jobs that are not done when the server ends."""
@@ -163,30 +220,50 @@ class Server:
                 self._end(job_id, JobState.INTERRUPTED, interrupted())
             else:
                 self._store.update(job_id, state=JobState.QUEUED)
+                _log.info("job %s is left in the queue", job_id)
 
-    def _authenticator(self, context: zmq.asyncio.Context) -> zmq.auth.asyncio.AsyncioAuthenticator | None:
-        if not self._secure:
-            return None
+    @staticmethod
+    async def _for_ever(step: Callable[[], Awaitable[None]]) -> None:
+        """Do ``step`` again and again, whatever becomes of it: neither a message nor a full disk ends the server."""
+        while True:
+            try:
+                await step()
+            except Exception:
+                _log.exception("the server goes on after an error of the program")
+                await asyncio.sleep(0.1)
+
+    def _authenticator(self, context: zmq.asyncio.Context) -> zmq.auth.asyncio.AsyncioAuthenticator:
         authenticator = zmq.auth.asyncio.AsyncioAuthenticator(context)
         authenticator.start()
-        authenticator.configure_curve(domain="*", location=str(self._keys.clients))
+        authenticator.configure_curve_callback(_ZAP_DOMAIN, self._keys)
         return authenticator
 
     def _bound(self, context: zmq.asyncio.Context) -> zmq.asyncio.Socket:
         socket = context.socket(zmq.ROUTER)
-        socket.setsockopt(zmq.MAXMSGSIZE, 8 * MAX_MESSAGE)
+        socket.setsockopt(zmq.MAXMSGSIZE, MAX_FRAME)
+        socket.setsockopt(zmq.RCVHWM, _WAITING)
         socket.setsockopt(zmq.HEARTBEAT_IVL, 5000)
         socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 15000)
+        socket.setsockopt_string(zmq.ZAP_DOMAIN, _ZAP_DOMAIN)
+        socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
         if self._secure:
             socket.curve_publickey, socket.curve_secretkey = self._keys.server_pair()
             socket.curve_server = True
+        address = self._config.address
         try:
-            socket.bind(self._config.address)
+            socket.bind(address)
         except zmq.ZMQError as error:
-            socket.close(linger=0)
-            raise ServerRefused(
-                f"The server cannot listen at {self._config.address} ({error}); "
-                "another may be running there, or the address is not one of this machine."
+            if error.errno == errno.EADDRINUSE:
+                raise ServerRefused(
+                    f"The server cannot listen at {address}: another program does, most likely a VOID server; use that "
+                    "one, or choose another port with --address."
+                ) from error
+            if error.errno == errno.EACCES:
+                raise ServerRefused(
+                    f"The server may not listen at {address}: this port is the system's; choose one above 1023."
+                ) from error
+            raise SettingError(
+                f"The server cannot listen at {address} ({error}); give an address of this machine."
             ) from error
         return socket
 
@@ -196,18 +273,16 @@ class Server:
             self._store.own(job.id)
             self._enqueue(job.id)
 
-    async def _look_after(self, authenticator: zmq.auth.asyncio.AsyncioAuthenticator | None) -> None:
+    async def _look_after(self) -> None:
         """What must happen now and then."""
-        cleared = 0.0
-        while True:
-            if authenticator:
-                authenticator.configure_curve(domain="*", location=str(self._keys.clients))
-            if time.monotonic() - cleared > 3600:
-                cleared = time.monotonic()
-                await asyncio.to_thread(self._uploads.clear, self._config.keep_uploads_days * _DAY)
-            if self._is_idle():
-                self._stop.set()
-            await asyncio.sleep(2)
+        await asyncio.sleep(2)
+        if self._is_idle():
+            _log.info("nothing was asked for %g minutes", self._config.idle_minutes)
+            self._stop.set()
+        self._forget_silent()
+        if time.monotonic() - self._cleared > 3600:
+            self._cleared = time.monotonic()
+            await asyncio.to_thread(self._uploads.clear, self._config.keep_uploads_days * _DAY)
 
     def _is_idle(self) -> bool:
         limit = self._config.idle_minutes
@@ -219,60 +294,79 @@ class Server:
     # Requests
 
     async def _listen(self) -> None:
-        while True:
-            sender, frame = await self._socket.recv_multipart(copy=False)
-            self._asked = time.monotonic()
-            task = asyncio.get_running_loop().create_task(self._answer(sender.bytes, frame))
-            self._requests.add(task)
-            task.add_done_callback(self._requests.discard)
+        frames = await self._socket.recv_multipart(copy=False)
+        self._asked = time.monotonic()
+        task = asyncio.get_running_loop().create_task(self._answer(frames))
+        self._requests[task] = frames[0].bytes
+        task.add_done_callback(self._requests.pop)
+        # a message that waits is received without a pause, and answers need one
+        await asyncio.sleep(0)
 
-    async def _answer(self, sender: bytes, frame: zmq.Frame) -> None:
-        number = UNASKED
+    async def _answer(self, frames: list[zmq.Frame]) -> None:
+        caller = self._caller(frames)
+        number, verb = UNASKED, "a message"
+        failure: VoidError
         try:
-            self._check_key(frame)
-            message = unpack(frame.bytes)
-            number = message["id"]
-            verb, body = self._verbs.get(message.get("verb", "")), message.get("body")
-            if verb is None or not isinstance(body, dict):
-                raise ProtocolError(f"The server knows no request {message.get('verb')!r}; update it.")
-            answer = pack(number, body=await verb(sender, body))
+            self._check_key(caller)
+            message = unpack(only_frame([frame.bytes for frame in frames[1:]]))
+            number, asked, body = message["id"], str(message.get("verb")), message.get("body")
+            if list(self._requests.values()).count(caller.connection) > _AT_ONCE:
+                raise ServerError("This client asks too much at once; wait for answers.")
+            if asked not in self._verbs or not isinstance(body, dict):
+                raise ProtocolError(f"The server knows no request {asked!r:.100}; update it.")
+            verb = asked
+            answer = pack(number, body=await self._verbs[verb](caller, body))
         except VoidError as error:
-            answer = pack_error(number, error)
-        except (KeyError, TypeError, ValueError) as error:
-            answer = pack_error(number, ProtocolError(f"The request is broken ({error!r}); use a VOID client."))
+            failure = error
+            _log_error(logging.INFO, f"{verb} of {caller} refused", error)
         except OSError as error:
-            answer = pack_error(number, JobFailed(f"{error}; put it right and try again."))
-        await self._tell(sender, answer)
+            failure = JobFailed(f"{error}; put it right and try again.")
+            _log.warning("%s of %s failed: %s", verb, caller, error)
+        except (Exception, SystemExit) as error:  # an engine's module may do anything when it is imported
+            failure = JobFailed(
+                f"The server failed with an error of the program ({type(error).__name__}: {error}); its log says where."
+            )
+            _log.exception("%s of %s failed", verb, caller)
+        else:
+            await self._tell(caller.connection, answer)
+            return
+        await self._tell(caller.connection, pack_error(number, failure))
+
+    def _caller(self, frames: list[zmq.Frame]) -> Caller:
+        """Who sent a message. On this machine nobody need show a key."""
+        names = {key: name for name, key in self._keys.allowed().items()} if self._secure else {}
+        user, host = (_told(frames[-1], name) for name in ("User-Id", "Peer-Address"))
+        return Caller(frames[0].bytes, names.get(user, "") if self._secure else user, host)
 
     async def _tell(self, receiver: bytes, message: bytes) -> None:
         with contextlib.suppress(zmq.ZMQError):
             await self._socket.send_multipart([receiver, message])
 
-    def _check_key(self, frame: zmq.Frame) -> None:
+    def _check_key(self, caller: Caller) -> None:
         # The handshake checks a key once; one that was revoked since must not go on using its connection.
-        if self._secure and frame.get("User-Id") not in self._keys.allowed().values():
+        if not caller.name:
             raise AccessDenied("This client's key is not allowed any more; ask whoever runs the server.")
 
-    async def _hello(self, _: bytes, body: dict[str, Any]) -> dict[str, Any]:
+    async def _hello(self, _: Caller, body: dict[str, Any]) -> dict[str, Any]:
         del body
         return {
             "version": __version__,
             "protocol": PROTOCOL,
             "pid": os.getpid(),
             "roots": [str(root) for root in self._config.roots],
-            "engines": capabilities.engines(),
-            "reasoners": capabilities.reasoners(),
+            "engines": self._engines,
+            "reasoners": self._reasoners,
         }
 
-    async def _submit(self, _: bytes, body: dict[str, Any]) -> dict[str, Any]:
-        job_id = body["id"]
-        if not isinstance(job_id, str) or not _JOB_ID.fullmatch(job_id):
+    async def _submit(self, caller: Caller, body: dict[str, Any]) -> dict[str, Any]:
+        job_id = _field(body, "id", str)
+        if not _JOB_ID.fullmatch(job_id):
             raise ProtocolError("The job's id is not 12 hexadecimal digits; use a VOID client.")
         known = self._store.find(job_id)
         if known:
             # the answer to an earlier try was lost on its way
             return known.to_dict()
-        shot = Shot.from_dict(body["shot"])
+        shot = Shot.from_dict(_field(body, "shot", dict))
         shot, out, roots = await asyncio.to_thread(self._admit, job_id, shot, body)
         await self._inspector.inspect(shot, roots)
         if known := self._store.find(job_id):
@@ -282,6 +376,7 @@ class Server:
         folder = out if body.get("reserved") else new_version_folder(out)
         job = Job(job_id, JobState.QUEUED, shot, str(folder), now, now)
         self._store.add(job)
+        _log.info("job %s submitted by %s: plate %s, into %s", job_id, caller, shot.plate, folder)
         self._enqueue(job_id)
         return job.to_dict()
 
@@ -295,29 +390,33 @@ class Server:
             if lacking := sorted(set(shot.paths()) - set(places)):
                 raise InputError(f"The files of the shot's {lacking[0]} were not uploaded; upload them too.")
             return Shot.from_dict({**shot.to_dict(), **places}), folder, None
-        out = below_roots(body["out"], self._config.roots)
+        out = below_roots(_field(body, "out", str), self._config.roots)
         if body.get("reserved") and (not out.is_dir() or (out / MANIFEST).exists()):
             raise InputError(f"{out} is no version folder that waits for its result; submit to the folder above it.")
         return shot, out, self._config.roots
 
-    async def _status(self, _: bytes, body: dict[str, Any]) -> dict[str, Any]:
-        return self._job(body["job"]).to_dict()
+    async def _status(self, _: Caller, body: dict[str, Any]) -> dict[str, Any]:
+        return self._job_of(body).to_dict()
 
-    async def _watch(self, sender: bytes, body: dict[str, Any]) -> dict[str, Any]:
-        job = self._job(body["job"])
-        self._watchers[sender, job.id] = time.monotonic()
+    async def _watch(self, caller: Caller, body: dict[str, Any]) -> dict[str, Any]:
+        job = self._job_of(body)
+        self._watchers[caller.connection, job.id] = time.monotonic()
         return job.to_dict()
 
-    async def _jobs(self, _: bytes, body: dict[str, Any]) -> list[dict[str, Any]]:
-        return [self._with_progress(job).to_dict() for job in self._store.all(body.get("limit"))]
+    async def _jobs(self, _: Caller, body: dict[str, Any]) -> list[dict[str, Any]]:
+        limit = None if body.get("limit") is None else _count(body, "limit")
+        return [self._with_progress(job).to_dict() for job in self._store.all(limit)]
 
-    async def _jobs_clear(self, _: bytes, body: dict[str, Any]) -> int:
+    async def _jobs_clear(self, caller: Caller, body: dict[str, Any]) -> int:
         del body
-        return self._store.clear()
+        cleared = self._store.clear()
+        _log.info("%d jobs taken off the list by %s", cleared, caller)
+        return cleared
 
-    async def _cancel(self, _: bytes, body: dict[str, Any]) -> dict[str, Any]:
-        job = self._job(body["job"])
+    async def _cancel(self, caller: Caller, body: dict[str, Any]) -> dict[str, Any]:
+        job = self._job_of(body)
         state = JobState.INTERRUPTED if body.get("interrupted") else JobState.CANCELLED
+        _log.info("job %s is to be %s, says %s", job.id, state.value, caller)
         if job.id in self._queue:
             self._queue.remove(job.id)
             self._end(job.id, state, JobCancelled("The job was stopped before it began."))
@@ -328,8 +427,8 @@ class Server:
             self._announce(self._store.cancel(job.id))
         return self._job(job.id).to_dict()
 
-    async def _resume(self, _: bytes, body: dict[str, Any]) -> dict[str, Any]:
-        job = self._job(body["job"])
+    async def _resume(self, caller: Caller, body: dict[str, Any]) -> dict[str, Any]:
+        job = self._job_of(body)
         if job.id in (*self._queue, *self._crew.working_on()):
             return job.to_dict()
         owner = self._store.owner(job.id)
@@ -342,29 +441,40 @@ class Server:
         if not Path(job.folder).is_dir():
             raise InputError(f"The folder {job.folder} of job {job.id} is gone; submit the shot again.")
         self._store.own(job.id)
+        _log.info("job %s resumed by %s", job.id, caller)
         self._enqueue(job.id)
         return self._job(job.id).to_dict()
 
-    async def _upload_offset(self, _: bytes, body: dict[str, Any]) -> int:
-        return self._uploads.offset(body["digest"], body["size"])
+    async def _upload_offset(self, _: Caller, body: dict[str, Any]) -> int:
+        return self._uploads.offset(_field(body, "digest", str), _count(body, "size"))
 
-    async def _upload_chunk(self, _: bytes, body: dict[str, Any]) -> int:
-        # in order, as each chunk must follow the one before
-        return self._uploads.chunk(body["digest"], body["size"], body["offset"], body["data"], body["crc"])
+    async def _upload_chunk(self, _: Caller, body: dict[str, Any]) -> int:
+        digest, data = _field(body, "digest", str), _field(body, "data", bytes)
+        size, offset, crc = (_count(body, name) for name in ("size", "offset", "crc"))
+        async with self._uploading:
+            return await asyncio.to_thread(self._uploads.chunk, digest, size, offset, data, crc)
 
-    async def _result_list(self, _: bytes, body: dict[str, Any]) -> list[dict[str, Any]]:
-        return await asyncio.to_thread(transfer.listing, self._job(body["job"]))
+    async def _result_list(self, caller: Caller, body: dict[str, Any]) -> list[dict[str, Any]]:
+        job = self._job_of(body)
+        listed = await asyncio.to_thread(transfer.listing, job)
+        _log.info("job %s: its result of %d files is fetched by %s", job.id, len(listed), caller)
+        return listed
 
-    async def _result_chunk(self, _: bytes, body: dict[str, Any]) -> dict[str, Any]:
-        return transfer.chunk(self._job(body["job"]), body["path"], body["offset"])
+    async def _result_chunk(self, _: Caller, body: dict[str, Any]) -> dict[str, Any]:
+        job, path, offset = self._job_of(body), _field(body, "path", str), _count(body, "offset")
+        return await asyncio.to_thread(transfer.chunk, job, path, offset)
 
     # Jobs
 
     def _with_progress(self, job: Job) -> Job:
         return replace(job, progress=self._progress.get(job.id, job.progress))
 
-    def _job(self, job_id: Any) -> Job:
-        return self._with_progress(self._store.get(str(job_id)))
+    def _job(self, job_id: str) -> Job:
+        return self._with_progress(self._store.get(job_id))
+
+    def _job_of(self, body: dict[str, Any]) -> Job:
+        """The job that a request is about."""
+        return self._job(_field(body, "job", str))
 
     def _enqueue(self, job_id: str) -> None:
         self._announce(self._store.update(job_id, state=JobState.QUEUED))
@@ -377,6 +487,7 @@ class Server:
             self._store.attempt(job_id)
             job = self._store.update(job_id, state=JobState.RUNNING)
             self._crew.give(member, job)
+            _log.info("job %s begins, %s, attempt %d", job_id, member.name, self._store.attempts(job_id))
             self._announce(job)
 
     def _end(
@@ -385,22 +496,41 @@ class Server:
         progress = Progress("done", None, 1.0, 0.0) if state is JobState.DONE else self._progress.get(job_id)
         self._progress.pop(job_id, None)
         self._stopping.pop(job_id, None)
-        self._announce(self._store.update(job_id, state=state, error=error, progress=progress, warnings=warnings))
+        job = self._store.update(job_id, state=state, error=error, progress=progress, warnings=warnings)
+        if error:
+            _log_error(_LEVELS.get(state, logging.INFO), f"job {job_id} {state.value}", error)
+        else:
+            _log.info("job %s %s", job_id, state.value)
+        self._announce(job)
 
     def _heard(self, member: Member, message: dict[str, Any]) -> None:
         """A worker said something."""
-        job_id = member.job
-        if message["kind"] == "progress" and job_id:
-            self._progress[job_id] = Progress(**message["progress"])
+        job_id, kind = member.job, message["kind"]
+        if kind == "progress" and job_id:
+            self._progress[job_id] = Progress.from_dict(message["progress"])
             self._announce(self._job(job_id))
             return
-        member.job = None
-        if job_id and message["kind"] != "ready":
+        if kind != "ready" and job_id:
+            # all that may be wrong with the message is found before it counts
             stopping = self._stopping.get(job_id, JobState.CANCELLED)
-            state = {"done": JobState.DONE, "failed": JobState.FAILED, "cancelled": stopping}[message["kind"]]
+            state = {"done": JobState.DONE, "failed": JobState.FAILED, "cancelled": stopping}[kind]
             error = error_from_dict(message["error"]) if "error" in message else None
+            member.job = None
             self._end(job_id, state, error, message.get("warnings"))
         self._dispatch()
+
+    def _no_workers(self, why: str) -> None:
+        """Workers die as soon as they are started: no job can be done until that is mended."""
+        for job_id in list(self._queue):
+            self._queue.remove(job_id)
+            self._end(
+                job_id,
+                JobState.FAILED,
+                JobFailed(
+                    f"The server's workers do not start ({why}); its log has the rest. Run `void doctor` on the "
+                    "server, then resume the job."
+                ),
+            )
 
     def _died(self, member: Member, code: int) -> None:
         """A worker is gone; its job goes on with another, unless it takes one worker after the other with it."""
@@ -417,16 +547,64 @@ class Server:
                 JobState.FAILED,
                 JobFailed(
                     f"The worker died {_ATTEMPTS} times in this job ({reason}), most likely for want of memory; "
-                    "close other programs or take a shorter range, then resume: finished frames are kept."
+                    "close other programs or take a shorter range, then resume: finished frames are kept.",
+                    "\n".join(member.said),
                 ),
             )
 
     def _announce(self, job: Job) -> None:
         """Tell whoever watches the job."""
-        now = time.monotonic()
-        for key, heard in list(self._watchers.items()):
-            if now - heard > _SILENCE:
-                del self._watchers[key]
-            elif key[1] == job.id:
+        self._forget_silent()
+        for connection, job_id in self._watchers:
+            if job_id == job.id:
                 message = pack(UNASKED, body=self._with_progress(job).to_dict())
-                self._crew.task(self._tell(key[0], message))
+                self._crew.task(self._tell(connection, message))
+
+    def _forget_silent(self) -> None:
+        now = time.monotonic()
+        self._watchers = {key: heard for key, heard in self._watchers.items() if now - heard <= _SILENCE}
+
+
+_LEVELS = {JobState.FAILED: logging.ERROR}
+
+
+def _log_error(level: int, what: str, error: VoidError) -> None:
+    """Log an error, with the traceback that may have come along."""
+    _log.log(level, "%s: %s: %s", what, type(error).__name__, error)
+    for line in error.detail.splitlines():
+        _log.log(level, "    %s", line)
+
+
+def _host_of(address: str) -> str:
+    """The host in an address to listen at. Raises :class:`SettingError` where the address is none."""
+    match = _ADDRESS.fullmatch(address)
+    if not match or (match["port"] != "*" and not 0 < int(match["port"]) < 2**16):
+        raise SettingError(
+            f"{address!r} is no address to listen at; write it like {DEFAULT_ADDRESS}, with a port from 1 to 65535, "
+            "or tcp://*:5690 for all networks of this machine."
+        )
+    return match["host"]
+
+
+def _told(frame: zmq.Frame, name: str) -> str:
+    """What ZeroMQ knows of the connection that a frame came by, empty where it does not."""
+    try:
+        return str(frame.get(name))
+    except zmq.ZMQError:
+        return ""
+
+
+def _field(body: dict[str, Any], name: str, kind: type[Kind]) -> Kind:
+    """A field of a request. Raises :class:`ProtocolError` where it is not there, or of another kind."""
+    value = body.get(name)
+    if not isinstance(value, kind):
+        raise ProtocolError(f"The request is broken: its {name} is {type(value).__name__}; use a VOID client.")
+    return value
+
+
+def _count(body: dict[str, Any], name: str) -> int:
+    """A field that counts bytes, or is made of their number."""
+    value = _field(body, name, int)
+    if not 0 <= value < 2**63:
+        raise ProtocolError(f"The request is broken: its {name} is {value}; use a VOID client.")
+    return value

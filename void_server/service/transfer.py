@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
@@ -12,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from ..api.errors import AccessDenied, InputError, JobFailed, ProtocolError
-from ..api.files import digest_of
+from ..api.files import digest_of, inside, is_plain_name
 from ..api.job import Job, JobState
 from ..api.messages import CHUNK
 from ..api.shot import Shot
+
+_log = logging.getLogger(__name__)
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _ROLES = (*Shot.SEQUENCES, *Shot.FILES)
@@ -32,21 +35,21 @@ class Uploads:
             raise ProtocolError("The upload names no SHA-256 digest; use a VOID client.")
         return self._folder / digest[:2] / digest
 
-    def offset(self, digest: Any, size: Any) -> int:
+    def offset(self, digest: str, size: int) -> int:
         """How many bytes of a file are here already; ``size`` when it is here whole."""
         path = self._path(digest)
         if path.is_file():
             os.utime(path)
-            return int(size)
+            return size
         part = path.with_suffix(".part")
         return part.stat().st_size if part.is_file() else 0
 
-    def chunk(self, digest: Any, size: Any, offset: Any, data: Any, crc: Any) -> int:
+    def chunk(self, digest: str, size: int, offset: int, data: bytes, crc: int) -> int:
         """Append a chunk; how many bytes are here then. A chunk that does not follow changes nothing.
 
         Raises :class:`ProtocolError` where chunk or file arrived damaged.
         """
-        if not isinstance(data, bytes) or zlib.crc32(data) != crc:
+        if zlib.crc32(data) != crc:
             raise ProtocolError("A chunk of the upload arrived damaged; submit again, the rest is kept.")
         have = self.offset(digest, size)
         if have != offset or have + len(data) > size:
@@ -72,9 +75,13 @@ class Uploads:
             raise InputError(f"An upload needs the files of the plate, and may have those of {_ROLES[1:]}.")
         places = {}
         for role, entries in files.items():
+            if not isinstance(entries, list) or not entries or any(not _is_pair(entry) for entry in entries):
+                raise ProtocolError(f"The upload's files of the {role} are no names and digests; use a VOID client.")
             for name, digest in entries:
-                if not isinstance(name, str) or name != Path(name).name or name.startswith("."):
-                    raise AccessDenied(f"{name!r} is no plain file name; upload files by their names alone.")
+                if not is_plain_name(name) or name.startswith("."):
+                    raise AccessDenied(
+                        f"{name!r} is no plain file name; upload files by their names alone, without / \\ : in them."
+                    )
                 source, target = self._path(digest), folder / role / name
                 if not source.is_file():
                     raise InputError(f"{name} of the {role} was not uploaded whole; submit again.")
@@ -88,8 +95,16 @@ class Uploads:
         """Forget uploads that were not used for so many seconds; what jobs use stays with them."""
         limit = time.time() - older_than
         for path in self._folder.glob("??/*"):
-            if path.stat().st_mtime < limit:
-                path.unlink()
+            try:
+                if path.stat().st_mtime < limit:
+                    path.unlink()
+            except OSError as error:
+                # another server may have been quicker; one that cannot be removed must not keep the others
+                _log.warning("the upload %s cannot be forgotten: %s", path, error)
+
+
+def _is_pair(entry: Any) -> bool:
+    return isinstance(entry, list) and len(entry) == 2
 
 
 def _link(source: Path, target: Path) -> None:
@@ -116,13 +131,12 @@ def listing(job: Job) -> list[dict[str, Any]]:
     ]
 
 
-def chunk(job: Job, path: Any, offset: Any) -> dict[str, Any]:
+def chunk(job: Job, path: str, offset: int) -> dict[str, Any]:
     """A chunk of a result, with its checksum. Raises :class:`AccessDenied` for what is no result."""
-    folder = Path(job.folder).resolve()
-    target = (folder / str(path)).resolve()
-    if job.state is not JobState.DONE or not target.is_relative_to(folder) or not target.is_file():
+    target = inside(Path(job.folder), path)
+    if job.state is not JobState.DONE or not target.is_file():
         raise AccessDenied(f"{path} is no result of job {job.id}.")
     with open(target, "rb") as file:
-        file.seek(int(offset))
+        file.seek(offset)
         data = file.read(CHUNK)
     return {"data": data, "crc": zlib.crc32(data)}

@@ -1,7 +1,7 @@
 """A worker: a process that does one job after the other and stays, so that models can stay in it.
 
-Run by the server as ``python -m void_server.service.worker ADDRESS NAME PIPELINE``, with the server's token for this
-run in the environment. It ends with the server.
+Run by the server as ``python -m void_server.service.worker PIPELINE``, which it speaks to through standard input and
+output. It ends with the server.
 """
 
 from __future__ import annotations
@@ -9,58 +9,58 @@ from __future__ import annotations
 import errno
 import importlib
 import os
+import queue
 import signal
 import sys
+import threading
 import time
 import traceback
 from pathlib import Path
 from typing import Any
 
-import msgpack
-import zmq
-
 from ..api.errors import JobCancelled, JobFailed, VoidError
 from ..api.job import Progress
+from ..api.messages import packed
 from ..api.shot import Shot
-from .lifeline import at_end_of_input
+from .pipe import messages_from
 
-TOKEN = "VOID_WORKER_TOKEN"
 #: Progress is sent this often at most, in seconds.
 _PAUSE = 0.1
 
 
 class Worker:
-    """The worker's side of the connection to its server."""
+    """The worker's side of the line to its server."""
 
-    def __init__(self, address: str, name: str, pipeline: str) -> None:
+    def __init__(self, pipeline: str) -> None:
         self._pipeline = pipeline
-        self._token = os.environ.pop(TOKEN)
-        self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)
-        self._socket.setsockopt(zmq.LINGER, 1000)
-        self._socket.setsockopt(zmq.IDENTITY, name.encode())
-        self._socket.connect(address)
+        self._orders: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        # whatever a library prints goes where errors go, and nothing but our messages to the server
+        self._in, self._out = os.dup(0), os.fdopen(os.dup(1), "wb")
+        with open(os.devnull, "rb") as nothing:
+            os.dup2(nothing.fileno(), 0)
+        os.dup2(2, 1)
         self._sent = 0.0
 
     def run(self) -> None:
-        """Do jobs until the server says stop."""
+        """Do jobs until the server is gone."""
+        threading.Thread(target=self._listen, daemon=True).start()
         self._send("ready")
         while True:
-            message = self._receive(1000)
-            if message is None:
-                continue
-            if message["kind"] == "stop":
-                return
-            if message["kind"] == "job":
-                self._work(message)
+            order = self._orders.get()
+            if order["kind"] == "job":
+                self._work(order)
+
+    def _listen(self) -> None:
+        try:
+            for order in messages_from(self._in):
+                self._orders.put(order)
+        finally:
+            # the server was killed; what is finished lies on disk
+            os._exit(1)
 
     def _send(self, kind: str, **content: Any) -> None:
-        self._socket.send(msgpack.packb({"token": self._token, "kind": kind, **content}))
-
-    def _receive(self, wait: int) -> dict[str, Any] | None:
-        if not self._socket.poll(wait):
-            return None
-        message: dict[str, Any] = msgpack.unpackb(self._socket.recv())
-        return message
+        self._out.write(packed({"kind": kind, **content}))
+        self._out.flush()
 
     def _work(self, message: dict[str, Any]) -> None:
         job_id, folder = message["id"], Path(message["folder"])
@@ -70,7 +70,8 @@ class Worker:
             if now - self._sent < _PAUSE:
                 return
             self._sent = now
-            while (order := self._receive(0)) is not None:
+            while not self._orders.empty():
+                order = self._orders.get()
                 if order["kind"] == "cancel" and order["id"] == job_id:
                     raise JobCancelled("The job was stopped; its finished frames are kept, and it can be resumed.")
             self._send("progress", id=job_id, progress=progress.__dict__)
@@ -80,13 +81,13 @@ class Worker:
             warnings = pipeline.run(job_id, Shot.from_dict(message["shot"]), folder, report)
         except JobCancelled as error:
             self._send("cancelled", id=job_id, error=error.to_dict())
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # an engine's module may do anything, also when it is imported
             self._send("failed", id=job_id, error=explained(error, folder).to_dict())
         else:
             self._send("done", id=job_id, warnings=list(warnings))
 
 
-def explained(error: Exception, folder: Path) -> VoidError:
+def explained(error: BaseException, folder: Path) -> VoidError:
     """The error as a sentence for the artist; what else there is to know goes into the job's log."""
     details = "".join(traceback.format_exception(error))
     if isinstance(error, VoidError):
@@ -115,10 +116,8 @@ def main() -> None:
     """Entry point of the process."""
     # Ctrl-C in a terminal reaches the whole group; the server decides what becomes of its workers
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # at once, whatever it is doing: what is finished lies on disk
-    at_end_of_input(lambda: os._exit(1))
-    address, name, pipeline = sys.argv[1:]
-    Worker(address, name, pipeline).run()
+    (pipeline,) = sys.argv[1:]
+    Worker(pipeline).run()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,454 @@
+"""What strangers, broken programs and hostile servers send: nothing ends a server, a worker's line or a client."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import socket
+import struct
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import psutil
+import pytest
+import zmq
+
+from tests import test_service
+from tests.test_service import RunningServer, ended, plates, raw, shot_of, wait_for
+from void_server.api import Client, JobState, Shot, messages
+from void_server.api.errors import AccessDenied, JobFailed, ProtocolError, SettingError
+from void_server.api.home import home
+
+server, client, no_server_stays = test_service.server, test_service.client, test_service.no_server_stays
+
+# Bytes that are none of ours, at the server's port
+
+
+def port_of(running: RunningServer) -> tuple[str, int]:
+    return "127.0.0.1", int(running.address.rpartition(":")[2])
+
+
+def said_until_closed(running: RunningServer, *sent: bytes) -> bytes:
+    """Send bytes over TCP; all that the server says until it closes the connection, for a while."""
+    heard = b""
+    with socket.create_connection(port_of(running), timeout=5) as stranger, suppress(OSError):
+        for piece in sent:
+            stranger.sendall(piece)
+        while piece := stranger.recv(4096):
+            heard += piece
+    return heard
+
+
+def frame_of_zmtp_1(content: bytes) -> bytes:
+    """A frame of ZMTP 1.0, the protocol of ZeroMQ 2."""
+    length = len(content) + 1
+    return (bytes([length]) if length < 255 else b"\xff" + struct.pack(">Q", length)) + b"\0" + content
+
+
+def submission(shot: Path, out: Path) -> bytes:
+    body = {"id": "0123456789ab", "shot": shot_of(shot).to_dict(), "out": str(out)}
+    return messages.pack(1, verb="submit", body=body)
+
+
+# in ZMTP 1.0 "y" begins a frame of 120 bytes with more to follow, "x" one of 119 that is the last
+GET = b"GET /%s HTTP/1.1\r\nHost: 127.0.0.1\r\nCookie: %s\r\n\r\n" % (b"y" * 400, b"x" * 1000)
+TLS_HELLO = b"\x16\x03\x01\x00\xf8\x01\x00\x00\xf4\x03\x03" + bytes(range(256)) * 2
+ZMTP_2 = b"\xff" + bytes(7) + b"\x01\x7f\x01\x05\x00\x00"
+
+
+def web_page(message: bytes) -> bytes:
+    """What a page can have a browser post, so that a peer of ZMTP 1.0 takes the body for its messages."""
+    head = b"POST / HTTP/1.1\r\nX-Padding: "
+    # "P" is the length of a frame
+    return head + b"x" * (ord("P") + 1 - len(head)) + frame_of_zmtp_1(message)
+
+
+@pytest.mark.parametrize("sent", [GET, TLS_HELLO, b"\x00" * 4000, b"\xff" * 4000], ids=["get", "tls", "zeros", "ones"])
+def test_a_stray_connection_does_not_silence_the_server(server: RunningServer, client: Client, sent: bytes) -> None:
+    for _ in range(3):
+        said_until_closed(server, sent)
+    assert client.hello().pid == server.process.pid
+
+
+@pytest.mark.parametrize("count", [2, 50])
+def test_a_message_of_several_frames_does_not_silence_the_server(
+    server: RunningServer, client: Client, count: int
+) -> None:
+    context = zmq.Context()
+    stranger = context.socket(zmq.DEALER)
+    stranger.connect(server.address)
+    stranger.send_multipart([b"frame"] * count)
+    # the answer to the next shows that this one was looked at
+    stranger.send(messages.pack(5, verb="hello", body={}))
+    assert stranger.poll(10_000), "the server was silenced"
+    assert f"{count} frames" in msgpack.unpackb(stranger.recv())["error"]["message"]
+    assert msgpack.unpackb(stranger.recv())["body"]["pid"] == server.process.pid
+    context.destroy(linger=0)
+    assert client.hello().pid == server.process.pid
+
+
+def test_a_req_socket_does_not_silence_the_server(server: RunningServer, client: Client) -> None:
+    context = zmq.Context()
+    stranger = context.socket(zmq.REQ)
+    stranger.connect(server.address)
+    stranger.send(messages.pack(5, verb="hello", body={}))
+    # it takes no answer without the frame that it sent first, and the server takes no such frame
+    assert not stranger.poll(1000)
+    context.destroy(linger=0)
+    assert client.hello().pid == server.process.pid
+
+
+@pytest.mark.parametrize(
+    "greeting",
+    [lambda m: b"\x01\x00" + frame_of_zmtp_1(m), lambda m: ZMTP_2 + b"\x02" + struct.pack(">Q", len(m)) + m, web_page],
+    ids=["zmtp-1.0", "zmtp-2.0", "web-page"],
+)
+def test_only_peers_that_can_be_asked_who_they_are_submit_jobs(
+    server: RunningServer, client: Client, shot: Path, tmp_path: Path, greeting: Callable[[bytes], bytes]
+) -> None:
+    heard = said_until_closed(server, greeting(submission(shot, tmp_path / "out")))
+    assert b"folder" not in heard
+    assert client.jobs() == []
+    assert not (tmp_path / "out").exists()
+    # and those of today do so without keys
+    assert ended(client, client.submit(shot_of(shot), str(tmp_path / "out"))).state is JobState.DONE
+
+
+def test_a_small_message_cannot_claim_much_memory() -> None:
+    before = psutil.Process().memory_info().rss
+    maps = b"\xdd" + struct.pack(">I", 300_000) + b"\x81\xa1a\x80" * 300_000
+    for bomb in (maps, b"\xdd\x00\x7f\xff\xf0" + b"\x80" * 0x7FFFF0, b"\x91" * 10_000, b"\xdb\xff\xff\xff\xff"):
+        with pytest.raises(ProtocolError, match="no msgpack"):
+            messages.unpack(bomb)
+    assert psutil.Process().memory_info().rss - before < 2**28
+
+
+# Paths that clients name
+
+
+@pytest.mark.parametrize("path", ["~nobody-of-this-name/plate", "plate", "{tmp}/a\0b", ""])
+@pytest.mark.parametrize("field", ["plate", "out"])
+def test_a_path_that_is_none_is_denied_with_a_sentence(
+    server: RunningServer, shot: Path, tmp_path: Path, field: str, path: str
+) -> None:
+    named = path.format(tmp=tmp_path)
+    body = {"id": "0123456789ab", "shot": shot_of(shot).to_dict(), "out": str(tmp_path)}
+    if field == "plate" and path:
+        body["shot"]["plate"] = named
+    else:
+        body["out"] = named
+    error = raw(server.address, messages.pack(1, verb="submit", body=body))["error"]
+    assert error["kind"] == "AccessDenied", error
+    assert "no absolute path" in error["message"]
+
+
+# The workers
+
+
+def test_nobody_else_can_speak_to_the_workers(server: RunningServer) -> None:
+    wait_for(server.workers)
+    processes = [psutil.Process(server.process.pid), *server.workers()]
+    listening = [c.laddr.port for p in processes for c in p.net_connections() if c.status == psutil.CONN_LISTEN]
+    assert listening == [port_of(server)[1]]
+
+
+WORKERS = """
+import gc
+from void_server.pipeline import inspect
+from void_server.pipeline import run as _run
+
+# in the server, which inspects, there is none
+worker = next((found for found in gc.get_objects() if type(found).__name__ == "Worker"), None)
+
+def run(job_id, shot, folder, report):
+    if shot.prompt == "another's":
+        worker._send("done", id="ffffffffffff", warnings=[])
+        worker._send("progress", id=job_id, progress={"stage": 5})
+        worker._send("dance", id=job_id)
+    if shot.prompt == "garbage":
+        worker._out.write(b"\\xc1 garbage")
+        worker._out.flush()
+    if shot.prompt == "exit":
+        raise SystemExit("the engine has had enough")
+    print("a library prints")
+    return _run(job_id, shot, folder, report)
+"""
+
+
+def test_what_a_worker_says_amiss_costs_no_more_than_its_own_job(
+    shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "amiss.py").write_text(WORKERS)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    log = tmp_path / "server.log"
+    running = RunningServer(shot, tmp_path, pipeline="amiss", log=str(log))
+
+    def done(prompt: str) -> Any:
+        values = {**shot_of(shot).to_dict(), "prompt": prompt}
+        return ended(client, client.submit(Shot.from_dict(values), str(tmp_path / "out")))
+
+    with Client(running.address) as client:
+        assert done("garbage").state is JobState.FAILED
+        assert done("exit").state is JobState.FAILED
+        assert done("another's").state is JobState.DONE
+        assert done("").state is JobState.DONE
+    words = log.read_text()
+    assert "speaks of job 'ffffffffffff'" in words
+    assert "sent what is no message" in words
+    assert "a library prints" in words
+
+
+# Servers that are none
+
+
+@contextmanager
+def pretender(answer: Callable[[dict[str, Any]], list[bytes]]) -> Iterator[str]:
+    """A server that answers each request with these messages; its address."""
+    context = zmq.Context()
+    line = context.socket(zmq.ROUTER)
+    port = line.bind_to_random_port("tcp://127.0.0.1")
+    ending = threading.Event()
+
+    def serve() -> None:
+        while not ending.is_set():
+            if line.poll(50):
+                sender, data = line.recv_multipart()
+                for message in answer(msgpack.unpackb(data)):
+                    line.send_multipart([sender, message])
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield f"tcp://127.0.0.1:{port}"
+    finally:
+        ending.set()
+        thread.join()
+        context.destroy(linger=0)
+
+
+def listing(path: str) -> Callable[[dict[str, Any]], list[bytes]]:
+    """A server with a result of two files, of which one is at ``path``."""
+
+    def answer(request: dict[str, Any]) -> list[bytes]:
+        entry = {"size": 3, "digest": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"}
+        chunk = {"data": b"abc", "crc": 0x352441C2}
+        listed = [{"path": name, **entry} for name in ("first.txt", path)]
+        return [messages.pack(request["id"], body=listed if request["verb"] == "result.list" else chunk)]
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "../../x",
+        "/tmp/void-was-here",
+        "a/../../x",
+        "C:/x",
+        "C:x",
+        "..\\x",
+        "\\\\host\\x",
+        "a\0b",
+        "",
+        "a//b",
+        "nul",
+        "..",
+        "x/. ",
+    ],
+)
+def test_a_result_that_leads_out_of_its_folder_is_refused(tmp_path: Path, path: str) -> None:
+    out = tmp_path / "in" / "out"
+    with (
+        pretender(listing(path)) as address,
+        Client(address, timeout=5) as client,
+        pytest.raises(AccessDenied, match="is no path within a folder"),
+    ):
+        client.download("0123456789ab", str(out))
+    assert not list(tmp_path.iterdir())
+    assert not Path("/tmp/void-was-here").exists()
+
+
+def test_a_result_is_fetched_where_nothing_leads_out(tmp_path: Path) -> None:
+    with pretender(listing("plate/second.txt")) as address, Client(address, timeout=5) as client:
+        folder = Path(client.download("0123456789ab", str(tmp_path)))
+    assert {path.name: path.read_bytes() for path in folder.rglob("*.txt")} == {
+        "first.txt": b"abc",
+        "second.txt": b"abc",
+    }
+
+
+@pytest.mark.parametrize("link", ["plate", "plate/second.txt", "plate/.second.txt.part"])
+def test_a_link_in_the_way_of_a_result_is_refused(tmp_path: Path, link: str) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    begun = tmp_path / "out" / "v001"
+    (begun / link).parent.mkdir(parents=True)
+    (begun / ".download").write_text("0123456789ab")
+    (begun / link).symlink_to(outside if link == "plate" else outside / "file")
+    with (
+        pretender(listing("plate/second.txt")) as address,
+        Client(address, timeout=5) as client,
+        pytest.raises(AccessDenied, match="There is a link on the way"),
+    ):
+        client.download("0123456789ab", str(tmp_path / "out"))
+    assert not list(outside.iterdir())
+
+
+@pytest.mark.parametrize("body", [None, 5, "text", [None], {"id": []}, [{"path": 5}]], ids=str)
+def test_an_answer_that_is_none_is_an_error_of_the_server(tmp_path: Path, body: Any) -> None:
+    def answer(request: dict[str, Any]) -> list[bytes]:
+        return [messages.pack(request["id"], body=body)]
+
+    with pretender(answer) as address, Client(address, timeout=5) as client:
+        asked: list[Callable[[], Any]] = [
+            client.hello,
+            client.jobs,
+            lambda: client.status("0"),
+            lambda: next(client.watch("0")),
+            lambda: client.download("0", str(tmp_path)),
+        ]
+        for ask in asked:
+            with pytest.raises(ProtocolError):
+                ask()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("message", [msgpack.packb({"protocol": 1, "id": 1, "error": 5}), b"\xc1"])
+def test_an_error_that_is_none_is_an_error_of_the_server(message: bytes) -> None:
+    with pretender(lambda _: [message]) as address, Client(address, timeout=5) as client, pytest.raises(ProtocolError):
+        client.hello()
+
+
+# Errors of the program
+
+
+@pytest.mark.parametrize(
+    ("module", "said"),
+    [
+        ("import nothing_of_this_name", "No module named 'nothing_of_this_name'"),
+        ("1 / 0", "division by zero"),
+        ("raise SystemExit('no licence')", "no licence"),
+        ("def broken(:", "invalid syntax"),
+    ],
+)
+def test_an_engine_whose_module_fails_on_import_is_an_answer_with_its_cause(
+    shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, said: str
+) -> None:
+    site = tmp_path / "site"
+    info = site / "studio-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: studio\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[void_server.engines]\nours = studio_engine:Engine\n")
+    (site / "studio_engine.py").write_text(module)
+    monkeypatch.setenv("PYTHONPATH", f"{site}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    running = RunningServer(shot, tmp_path)
+    with Client(running.address) as client:
+        with pytest.raises(SettingError, match="The engine 'ours' cannot be loaded") as caught:
+            client.submit(shot_of(shot, engine="ours"), str(tmp_path / "out"))
+        assert said in str(caught.value)
+        assert "ours" in client.hello().engines
+
+
+def test_an_error_of_the_program_is_an_answer_and_its_traceback_is_logged(tmp_path: Path) -> None:
+    import sqlite3
+
+    log = tmp_path / "server.log"
+    running = RunningServer(tmp_path, log=str(log))
+    with Client(running.address) as client:
+        client.jobs()
+        with sqlite3.connect(home() / "jobs.sqlite") as other:
+            other.execute("drop table jobs")
+        with pytest.raises(JobFailed, match=r"error of the program \(OperationalError: no such table: jobs\)"):
+            client.jobs()
+        assert client.hello().pid == running.process.pid
+    assert "    sqlite3.OperationalError: no such table: jobs" in log.read_text()
+
+
+def test_workers_that_die_at_start_say_why(shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    site = tmp_path / "site"
+    site.mkdir()
+    code = "import sys\nif 'void_server.service.worker' in sys.orig_argv:\n    sys.exit('the driver is too old')\n"
+    (site / "sitecustomize.py").write_text(code)
+    monkeypatch.setenv("PYTHONPATH", f"{site}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    running = RunningServer(shot, tmp_path)
+    with Client(running.address) as client:
+        job = ended(client, client.submit(shot_of(shot), str(tmp_path / "out")))
+        assert job.state is JobState.FAILED
+        assert re.search(r"workers do not start \(exit code 1: .*the driver is too old\)", str(job.error))
+        # once that is mended the server goes on by itself
+        (site / "sitecustomize.py").unlink()
+        client.resume(job.id)
+        assert ended(client, job).state is JobState.DONE
+
+
+def test_housekeeping_goes_on_after_an_error_of_the_disk(tmp_path: Path) -> None:
+    stubborn = home() / "uploads" / "ab" / "a folder that cannot be removed"
+    stubborn.mkdir(parents=True)
+    os.utime(stubborn, (0, 0))
+    command = [sys.executable, "-c", "from void_server.cli import main; main()", "serve", "--idle-minutes", "0.1"]
+    command += ["--address", "tcp://127.0.0.1:*", "--root", str(tmp_path)]
+    assert subprocess.run(command, capture_output=True, timeout=60, check=False).returncode == 0
+
+
+# All at once
+
+
+def mutated(chance: random.Random, data: bytes) -> bytes:
+    """A message with bytes changed, cut off, doubled or put in."""
+    changed = bytearray(data)
+    for _ in range(chance.randint(1, 8)):
+        at = chance.randrange(len(changed)) if changed else 0
+        kind = chance.randrange(4)
+        if kind == 0 and changed:
+            changed[at] = chance.randrange(256)
+        elif kind == 1:
+            del changed[at : at + chance.randint(1, 20)]
+        elif kind == 2:
+            changed[at:at] = chance.randbytes(chance.randint(1, 20))
+        else:
+            changed[at:at] = changed[at : at + 30]
+    return bytes(changed)
+
+
+def test_two_thousand_mutated_messages_cost_no_job(shot: Path, tmp_path: Path) -> None:
+    running = RunningServer(shot, tmp_path)
+    chance = random.Random(1)
+    digest = {"digest": "0" * 64, "size": 3}
+    requests: list[tuple[str, dict[str, Any]]] = [
+        ("hello", {}),
+        ("jobs", {}),
+        *((verb, {"job": "0123456789ab"}) for verb in ("status", "watch", "cancel", "resume", "result.list")),
+        ("submit", {"id": "0123456789ab", "shot": shot_of(shot).to_dict(), "out": str(tmp_path / "out"), "x": [1, {}]}),
+        ("submit", {"id": "0123456789ab", "shot": shot_of(shot).to_dict(), "files": {"plate": [["a", "0" * 64]]}}),
+        ("upload.offset", digest),
+        ("upload.chunk", {**digest, "offset": 0, "data": b"abc", "crc": 1}),
+        ("result.chunk", {"job": "0123456789ab", "path": "plate/x.exr", "offset": 0}),
+    ]
+    context = zmq.Context()
+    stranger = context.socket(zmq.DEALER)
+    stranger.connect(running.address)
+    for number in range(2000):
+        verb, body = chance.choice(requests)
+        data = mutated(chance, messages.pack(number, verb=verb, body=body))
+        if chance.random() < 0.2:
+            stranger.send_multipart([data] * chance.randint(2, 5))
+        else:
+            stranger.send(data)
+        while stranger.poll(0):
+            stranger.recv()
+        if number % 40 == 0:
+            with socket.create_connection(port_of(running), timeout=5) as other:
+                other.sendall(mutated(chance, chance.choice([GET, TLS_HELLO, ZMTP_2, web_page(data)])))
+    with Client(running.address, timeout=60) as client:
+        assert client.hello().pid == running.process.pid
+        job = ended(client, client.submit(shot_of(shot), str(tmp_path / "result")))
+        assert job.state is JobState.DONE
+        assert len(plates(job.folder)) == 12
+    context.destroy(linger=0)

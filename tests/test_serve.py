@@ -1,0 +1,141 @@
+"""`void serve`: what keeps it from starting, and what it logs."""
+
+from __future__ import annotations
+
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests import test_service
+from tests.test_service import RunningServer, ended, raw, shot_of
+from void_server.api import Client, JobState, Keys, messages
+from void_server.api.home import home
+from void_server.service.keys import KeyRing
+
+no_server_stays = test_service.no_server_stays
+VOID = [sys.executable, "-c", "from void_server.cli import main; main()"]
+
+
+def refused(*options: str) -> tuple[int, str]:
+    """The exit code of a server that does not start, and its sentence."""
+    done = subprocess.run([*VOID, "serve", *options], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    (sentence,) = done.stderr.splitlines()
+    return done.returncode, sentence
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "foo",
+        "tcp://nohost",
+        "tcp://127.0.0.1:99999",
+        "tcp://127.0.0.1:0",
+        "tcp://127.0.0.1:5690/x",
+        "http://127.0.0.1:1",
+    ],
+)
+def test_an_address_that_is_none_is_wrong_input(address: str) -> None:
+    code, sentence = refused("--address", address)
+    assert code == 2
+    assert sentence.startswith(f"void: '{address}' is no address to listen at; write it like tcp://127.0.0.1:5690,")
+
+
+def test_an_address_of_another_machine_is_wrong_input(tmp_path: Path) -> None:
+    ring = KeyRing(home())
+    ring.allow(ring.new("ann", tmp_path)[0])
+    code, sentence = refused("--address", "tcp://192.0.2.1:5690")
+    assert code == 2
+    assert "give an address of this machine" in sentence
+
+
+def test_a_port_in_use_is_a_failure() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        code, sentence = refused("--address", f"tcp://127.0.0.1:{taken.getsockname()[1]}")
+    assert code == 1
+    assert "another program does" in sentence
+
+
+def test_a_root_that_is_not_there_is_wrong_input(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    for root in (tmp_path / "gone", file):
+        code, sentence = refused("--address", "tcp://127.0.0.1:*", "--root", str(root))
+        assert (code, sentence) == (
+            2,
+            f"void: The root {root} is no folder; make or mount it, or give another --root.",
+        )
+
+
+def test_a_log_that_cannot_be_written_is_wrong_input(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    code, sentence = refused("--address", "tcp://127.0.0.1:*", "--log", str(tmp_path / "file" / "log"))
+    assert code == 2
+    assert "cannot be written" in sentence
+    assert refused("--log-level", "chatty")[0] == 2
+
+
+def test_the_log_says_who_did_what_and_how_it_ended(shot: Path, tmp_path: Path) -> None:
+    ring = KeyRing(home())
+    public, secret = ring.new("ann", tmp_path)
+    ring.allow(public)
+    # one that is damaged must not keep ann out
+    (ring.clients / "bob.key").write_text("hello")
+    log = tmp_path / "server.log"
+    running = RunningServer(shot, tmp_path, keys=True, log=str(log))
+    with Client(running.address, keys=Keys(str(secret), str(ring.server_public))) as client:
+        job = client.submit(shot_of(shot), str(tmp_path / "out"))
+        assert ended(client, job).state is JobState.DONE
+        with pytest.raises(Exception, match="no engine 'magic'"):
+            client.submit(shot_of(shot, engine="magic"), str(tmp_path / "out"))
+    running.stop()
+    lines = log.read_text().splitlines()
+    assert all(re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} (INFO|WARNING|ERROR) ", line) for line in lines)
+    words = "\n".join(lines)
+    for said in (
+        f"listens at {running.address}, with keys",
+        "worker-1 started",
+        f"job {job.id} submitted by ann (127.0.0.1): plate {shot / 'plate'}, into {job.folder}",
+        f"job {job.id} begins, worker-1, attempt 1",
+        f"job {job.id} done",
+        "submit of ann (127.0.0.1) refused: SettingError: There is no engine 'magic'",
+        "bob.key is no public key file",
+        "has ended",
+    ):
+        assert said in words
+
+
+def test_what_a_client_says_cannot_forge_a_line_of_the_log(tmp_path: Path) -> None:
+    log = tmp_path / "server.log"
+    running = RunningServer(tmp_path, log=str(log))
+    verb = "x\n2026-01-01 00:00:00,000 INFO    job 0123456789ab done\r\x1b[2J\u2028\u202e" + "y" * 10_000
+    raw(running.address, messages.pack(1, verb=verb, body={}))
+    (line,) = [line for line in log.read_text().splitlines() if "0123456789ab" in line]
+    assert "refused" in line
+    assert line.isprintable()
+    assert len(line) < 3000
+
+
+def test_an_embedded_server_that_cannot_start_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from void_server.api.errors import ServerRefused
+    from void_server.service.embedded import embedded_server
+
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("VOID_HOME", str(tmp_path / "file"))
+    with pytest.raises(ServerRefused, match="VOID cannot keep its state in"), embedded_server([tmp_path]):
+        pass
+
+
+def test_what_an_embedded_server_logs_lies_in_the_state_folder(tmp_path: Path) -> None:
+    from void_server.service.embedded import embedded_server
+
+    with embedded_server([tmp_path]) as address, Client(address) as client:
+        client.hello()
+    assert "listens at" in (home() / "embedded.log").read_text()
