@@ -6,11 +6,12 @@ import sys
 import nuke
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
-if _HERE not in sys.path:
-    sys.path.append(_HERE)
+for _folder in (_HERE, os.path.join(_HERE, "nuke_plugin")):
+    if _folder not in sys.path:
+        sys.path.append(_folder)
 
-from nuke_plugin import startup  # noqa: E402
+from void_nuke import startup  # noqa: E402
 
 nuke.pluginAddPath(os.path.join(_HERE, "gizmos").replace(os.sep, "/"))
-nuke.pluginAddPath(os.path.join(_HERE, "nuke_plugin", "icons").replace(os.sep, "/"))
+nuke.pluginAddPath(os.path.join(_HERE, "nuke_plugin", "void_nuke", "icons").replace(os.sep, "/"))
 startup.register()

@@ -24,7 +24,7 @@ from pathlib import Path
 from void_server.api.shot import Shot
 from void_server.farm.fields import Fields
 from void_server.farm.plan import plan
-from void_server.farm.run import run_task
+from void_server.farm.tasks.run import run_task
 from void_server.sample import write_sample
 
 

@@ -17,7 +17,7 @@ CASES = {
     "stand-in alone (baseline)": "",
     "init.py": "run('init.py')",
     "init.py and menu.py": "run('init.py'); run('menu.py')",
-    "and the first press": "run('init.py'); run('menu.py'); import nuke_plugin.buttons",
+    "and the first press": "run('init.py'); run('menu.py'); import void_nuke.buttons",
 }
 PROGRAM = """
 import sys, time

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from void_server import pipeline
 from void_server.api.shot import Prompt, Settings, Shot
+from void_server.api.version import VersionFolder
 from void_server.imaging import exr, sequence
 from void_server.quadmask import classes
 from void_server.sample import SCENES, write_sample
@@ -50,13 +51,13 @@ def boxes(mask: Mask) -> Iterator[tuple[float, float, float, float]]:
             yield x / width, y / height, (x + w) / width, (y + h) / height
 
 
-def job(out: Path, shot: Shot) -> pipeline.Results:
+def job(out: Path, shot: Shot) -> VersionFolder:
     out.mkdir(parents=True)
     pipeline.run("0123456789ab", shot, out, lambda _: None)
-    return pipeline.Results(out)
+    return VersionFolder(out)
 
 
-def found_in(results: pipeline.Results, frames: list[int]) -> dict[int, Mask]:
+def found_in(results: VersionFolder, frames: list[int]) -> dict[int, Mask]:
     window = exr.windows(results.quadmask(frames[0]))[1]
     codes = {frame: classes.read(results.quadmask(frame), window) for frame in frames}
     return {frame: of_frame == classes.AFFECTED for frame, of_frame in codes.items()}

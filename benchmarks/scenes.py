@@ -34,6 +34,7 @@ from numpy.typing import NDArray
 
 from void_server import pipeline
 from void_server.api.shot import Settings, Shot
+from void_server.api.version import VersionFolder
 from void_server.imaging import exr, sequence
 from void_server.imaging.colour import Curve
 from void_server.imaging.exr import FloatImage
@@ -143,7 +144,7 @@ def masked_median(truth: Truth, unseen: list[FloatImage]) -> list[FloatImage]:
 
 
 def measured(truth: Truth, folder: Path) -> dict[str, float]:
-    results = pipeline.Results(folder)
+    results = VersionFolder(folder)
     raw = [exr.read_rgb(results.plate(f)) for f in truth.frames]
     figures = score(truth, [np.clip(truth.curve.to_display(image), 0, 1) for image in raw])
     kept, outside, hits, union = 0, 0, 0, 0
@@ -203,7 +204,7 @@ def grain_rows(scene: str) -> Iterator[tuple[str, str]]:
         results = {}
         for name, grain in (("grain", True), ("no grain", False)):
             job(shot, Path(temporary) / name, None, grain)
-            results[name] = pipeline.Results(Path(temporary) / name)
+            results[name] = VersionFolder(Path(temporary) / name)
         figures: dict[tuple[float, str], list[list[float]]] = {}
         brightest = {"plate": 0.0, "grain": 0.0, "no grain": 0.0}
         for frame in frames:

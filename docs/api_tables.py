@@ -12,7 +12,7 @@ from typing import Any, get_type_hints
 from void_server import engines
 from void_server.api import Client, Job, JobState, Progress, Prompt, Settings, Shot
 from void_server.api.errors import InputError, VoidError
-from void_server.cli_options import removal_of
+from void_server.cli.options import removal_of
 
 PAGE = Path(__file__).with_name("api.md")
 #: What the command has no option for, or says the other way round.

@@ -12,15 +12,20 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "nuke_standin"), str(ROOT / "tests" / "nuke")]
+sys.path[:0] = [
+    str(ROOT),
+    str(ROOT / "nuke_plugin"),
+    str(ROOT / "tests" / "nuke_standin"),
+    str(ROOT / "tests" / "nuke"),
+]
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
 import nuke  # noqa: E402
 import numpy as np  # noqa: E402
 from driving import RunningServer, picture, press, read_node, rgb, void_remove, wait_until_done  # noqa: E402
 from PySide6 import QtCore, QtGui, QtWidgets  # noqa: E402
+from void_nuke.studio import settings  # noqa: E402
 
-from nuke_plugin import settings  # noqa: E402
 from void_server.sample import write_sample  # noqa: E402
 
 IMAGES = ROOT / "docs" / "images"
@@ -150,7 +155,7 @@ def dark() -> QtGui.QPalette:
 
 def panel(node: nuke.Node) -> None:
     """The panel with a finished and a running job."""
-    from nuke_plugin.ui.jobs_panel import JobsPanel
+    from void_nuke.ui.jobs_panel import JobsPanel
 
     second = void_remove(node.input(0), node.input(1))
     press(second, "remove")
@@ -197,7 +202,7 @@ def main() -> None:
             views(node)
             panel(node)
         finally:
-            from nuke_plugin import session
+            from void_nuke.job import session
 
             session.forget_all()
             server.stop()

@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from void_server import pipeline, reason
+from void_server import pipeline
 from void_server.api.errors import JobCancelled, JobFailed, SettingError
 from void_server.api.job import Progress
 from void_server.api.shot import Settings, Shot
+from void_server.api.version import VersionFolder
 from void_server.imaging import exr
+from void_server.pipeline import reason
 from void_server.quadmask import analysts, classes
 from void_server.quadmask.analysts import privacy
 from void_server.sample import write_sample
@@ -86,13 +88,13 @@ def said(protocol: str, **changes: Any) -> str:
     return json.dumps({**answer, **changes})
 
 
-def run(shot: Path, folder: Path, **settings: Any) -> tuple[pipeline.Results, tuple[str, ...]]:
+def run(shot: Path, folder: Path, **settings: Any) -> tuple[VersionFolder, tuple[str, ...]]:
     folder.mkdir(parents=True)
     asked = Shot(
         str(shot / "plate"), str(shot / "roto"), settings=Settings(only_quadmask=True, segmenter="grabcut", **settings)
     )
     pipeline.inspect(asked)
-    return pipeline.Results(folder), pipeline.run("0123456789ab", asked, folder, lambda _: None)
+    return VersionFolder(folder), pipeline.run("0123456789ab", asked, folder, lambda _: None)
 
 
 def test_an_answer_becomes_a_quadmask(
@@ -110,7 +112,7 @@ def test_an_answer_becomes_a_quadmask(
     magenta = (pictures[4][..., 2] > 200) & (pictures[4][..., 1] < 90) & (pictures[4][..., 0] > 140)
     assert magenta.sum() > 100
     assert "1001, 1002" in words_of(asked)
-    told = json.loads(results.reasoning.read_text())
+    told = json.loads(results.reasoning_file.read_text())
     assert {region["name"] for region in told["regions"]} == {"painting"}
     assert told["regions"][0]["confidence"] == 0.8
     assert told["scene"] == "An empty room with a painting."

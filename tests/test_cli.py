@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import void_server
-from void_server import capabilities
+from void_server import plugins
 from void_server.api.home import home
 from void_server.service.store import Store
 
@@ -234,7 +234,7 @@ def test_doctors_commands_stand_whole_on_lines_of_their_own() -> None:
     assert done.returncode == 0, done.stderr
     lines = [line.strip() for line in done.stdout.splitlines()]
     for extra in ("gemini", "local"):
-        command = capabilities.how_to_install(extra)
+        command = plugins.how_to_install(extra)
         assert command in lines
         # the shell, and pip, understand it as it stands
         words = shlex.split(command)
@@ -344,6 +344,6 @@ def test_help_loads_nothing_heavy() -> None:
 
 
 def test_what_is_missing_comes_with_a_command_that_can_be_run() -> None:
-    hint = capabilities.how_to_install("gemini")
+    hint = plugins.how_to_install("gemini")
     assert hint.startswith(f'{sys.executable} -m pip install "google-genai>=')
-    assert capabilities.how_to_install("nothing") == "install the extra nothing of void-nuke"
+    assert plugins.how_to_install("nothing") == "install the extra nothing of void-nuke"

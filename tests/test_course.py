@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from void_server.course import Remaining
+from void_server.pipeline.progress import Remaining
 
 # seconds and fraction of a real job: 60 frames of 960 x 540 on a machine that others used too
 RECORDED = [

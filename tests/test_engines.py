@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from void_server import capabilities, engines, pipeline
+from void_server import engines, pipeline, plugins
 from void_server.api.errors import SettingError
 from void_server.api.shot import Settings, Shot
+from void_server.api.version import VersionFolder
 from void_server.imaging import exr
 
 GUIDE = Path(__file__).resolve().parents[1] / "docs" / "engines.md"
@@ -35,13 +36,13 @@ def studio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("studio")
 def test_the_guides_engine(shot: Path, tmp_path: Path) -> None:
-    assert "average" in capabilities.engines()
+    assert "average" in plugins.engines()
     job = Shot(str(shot / "plate"), str(shot / "roto"), settings=Settings(engine="average", grain=False))
     out = tmp_path / "v001"
     out.mkdir()
     pipeline.inspect(job)
     pipeline.run("0123456789ab", job, out, lambda _: None)
-    new = exr.read_rgb(pipeline.Results(out).plate(1006))
+    new = exr.read_rgb(VersionFolder(out).plate(1006))
     plate, truth = (exr.read_rgb(next((shot / part).glob("*.1006.exr"))) for part in ("plate", "truth"))
     changed = (plate != new).any(axis=-1)
     assert np.abs(new - truth)[changed].mean() < 0.3 * np.abs(plate - truth)[changed].mean()
@@ -60,5 +61,5 @@ def test_a_damaged_package_of_somebody_else_hides_no_engine(tmp_path: Path, monk
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[void_server.engines]\nno equals sign\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert {"cleanplate", "void"} <= set(capabilities.engines())
+    assert {"cleanplate", "void"} <= set(plugins.engines())
     assert engines.find("cleanplate")

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from void_server import pipeline
 from void_server.api.shot import Settings, Shot
+from void_server.api.version import VersionFolder
 from void_server.imaging import exr, grain
 from void_server.imaging.exr import FloatImage
 from void_server.sample import write_sample
@@ -150,7 +151,7 @@ def test_default_settings_make_no_fireflies(scene: str, tmp_path: Path) -> None:
             str(tmp_path / "shot/plate"), str(tmp_path / "shot/roto"), settings=Settings(grain=with_grain, seed=3)
         )
         pipeline.run("0123456789ab", shot, folder, lambda _: None)
-        results[name] = pipeline.Results(folder)
+        results[name] = VersionFolder(folder)
 
     def read(path: Path) -> NDArray[np.float32]:
         return exr.read_rgb(path)

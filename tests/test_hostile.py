@@ -130,7 +130,7 @@ def test_a_small_message_cannot_claim_much_memory() -> None:
     assert psutil.Process().memory_info().rss - before < 2**28
 
 
-# Paths that clients name
+# Trajectories that clients name
 
 
 @pytest.mark.parametrize("path", ["~nobody-of-this-name/plate", "plate", "{tmp}/a\0b", ""])

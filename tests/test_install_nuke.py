@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from void_server import install_nuke
 from void_server.api.errors import JobFailed, SettingError
+from void_server.cli import install_nuke
 
 ROOT = Path(__file__).resolve().parents[1]
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -47,8 +47,8 @@ nuke.standin_run(sys.argv[2] + "/init.py")
 for folder in nuke.pluginPath():
     nuke.standin_run(folder + "/menu.py")
 nuke.menu("Nodes").findItem("VOID").findItem("VOID Remove").invoke()
-import nuke_plugin.buttons, zmq, msgpack
-print(nuke_plugin.__file__, zmq.__file__, msgpack.__file__, nuke.selectedNodes()[0].name(), sep="|")
+import void_nuke.buttons, zmq, msgpack
+print(void_nuke.__file__, zmq.__file__, msgpack.__file__, nuke.selectedNodes()[0].name(), sep="|")
 """
     # a Python without anything installed, as Nuke's is
     command = [sys.executable, "-S", "-c", program, str(ROOT / "tests" / "nuke_standin"), str(home)]
@@ -155,5 +155,5 @@ def test_a_wheel_of_the_package_carries_the_plugin(tmp_path: Path) -> None:
         text=True,
         check=True,
     ).stdout
-    for name in ("share/void-nuke/init.py", "share/void-nuke/gizmos/VOID_Remove.gizmo", "nuke_plugin/icons/void.png"):
+    for name in ("share/void-nuke/init.py", "share/void-nuke/gizmos/VOID_Remove.gizmo", "void_nuke/icons/void.png"):
         assert name in names, name

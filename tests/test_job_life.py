@@ -15,7 +15,7 @@ import pytest
 
 from void_server.api import Client, Job, JobState
 from void_server.api.home import home
-from void_server.deliveries import Delivery
+from void_server.cli.deliveries import Delivery
 from void_server.imaging import exr
 from void_server.service.store import Store
 

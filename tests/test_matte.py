@@ -15,6 +15,7 @@ from tests.conftest import write_sequence
 from void_server import pipeline
 from void_server.api.errors import ImageError, InputError, SequenceError
 from void_server.api.shot import Settings, Shot
+from void_server.api.version import VersionFolder
 from void_server.imaging import exr, matte, sequence
 from void_server.imaging.window import Window
 from void_server.quadmask import classes
@@ -216,10 +217,10 @@ def shot_of(folder: Path, **changes: Any) -> Shot:
     return Shot(**{"plate": str(folder / "plate"), "roto": str(folder / "roto"), **changes})
 
 
-def run(shot: Shot, out: Path) -> tuple[pipeline.Results, tuple[str, ...]]:
+def run(shot: Shot, out: Path) -> tuple[VersionFolder, tuple[str, ...]]:
     out.mkdir()
     pipeline.inspect(shot)
-    return pipeline.Results(out), pipeline.run("0123456789ab", shot, out, lambda _: None)
+    return VersionFolder(out), pipeline.run("0123456789ab", shot, out, lambda _: None)
 
 
 def test_a_painted_png_with_solid_alpha_is_the_quadmask_and_the_artist_is_told(shot: Path, tmp_path: Path) -> None:

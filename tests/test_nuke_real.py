@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from void_server import install_nuke
+from void_server.cli import install_nuke
 from void_server.imaging import exr
 from void_server.sample import write_sample
 from void_server.service.embedded import embedded_server

@@ -20,13 +20,14 @@ from void_server import pipeline
 from void_server.api.errors import ImageError, InputError, JobCancelled, SequenceError, SettingError
 from void_server.api.job import Progress
 from void_server.api.shot import Settings, Shot
-from void_server.course import all_stages
+from void_server.api.version import VersionFolder
 from void_server.engines import Clip, NewPixels
 from void_server.engines.cleanplate import CleanPlate
-from void_server.finish import MATTE_CHANNELS
 from void_server.imaging import exr, sequence
 from void_server.imaging.colour import Curve
 from void_server.imaging.window import Window
+from void_server.pipeline.finish import MATTE_CHANNELS
+from void_server.pipeline.progress import all_stages
 from void_server.quadmask import classes
 from void_server.sample import write_sample
 
@@ -39,14 +40,14 @@ def shot_of(folder: Path, **changes: object) -> Shot:
     return Shot(**{"plate": str(folder / "plate"), "roto": str(folder / "roto"), **changes})  # type: ignore[arg-type]
 
 
-def run(shot: Shot, out: Path, report: Callable[[Progress], None] = ignore) -> tuple[pipeline.Results, tuple[str, ...]]:
+def run(shot: Shot, out: Path, report: Callable[[Progress], None] = ignore) -> tuple[VersionFolder, tuple[str, ...]]:
     out.mkdir(parents=True, exist_ok=True)
     pipeline.inspect(shot)
-    return pipeline.Results(out), pipeline.run("0123456789ab", shot, out, report)
+    return VersionFolder(out), pipeline.run("0123456789ab", shot, out, report)
 
 
 @pytest.fixture(scope="module")
-def done(shot: Path, tmp_path_factory: pytest.TempPathFactory) -> pipeline.Results:
+def done(shot: Path, tmp_path_factory: pytest.TempPathFactory) -> VersionFolder:
     return run(shot_of(shot), tmp_path_factory.mktemp("done") / "v001")[0]
 
 
@@ -58,7 +59,7 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
     return float(-10 * np.log10(np.mean((a - b) ** 2)))
 
 
-def test_where_the_blend_is_zero_the_plate_is_untouched(shot: Path, done: pipeline.Results) -> None:
+def test_where_the_blend_is_zero_the_plate_is_untouched(shot: Path, done: VersionFolder) -> None:
     for frame in frames_of(shot):
         plate = exr.read_rgb(shot / "plate" / f"plate.{frame:04d}.exr")
         result = exr.read_rgb(done.plate(frame))
@@ -67,7 +68,7 @@ def test_where_the_blend_is_zero_the_plate_is_untouched(shot: Path, done: pipeli
         assert np.array_equal(result[blend == 0], plate[blend == 0])
 
 
-def test_the_figure_and_its_shadow_are_gone(shot: Path, done: pipeline.Results) -> None:
+def test_the_figure_and_its_shadow_are_gone(shot: Path, done: VersionFolder) -> None:
     curve = Curve(12.0)
     for frame in frames_of(shot)[2:-2]:
         change = exr.read_matte(shot / "change" / f"change.{frame:04d}.exr", Window(0, 0, 192, 108)) > 0.5
@@ -83,7 +84,7 @@ def test_the_figure_and_its_shadow_are_gone(shot: Path, done: pipeline.Results) 
         assert psnr(result, truth) > psnr(plate, truth) + 8
 
 
-def test_mattes_and_quadmask_tell_the_same(shot: Path, done: pipeline.Results) -> None:
+def test_mattes_and_quadmask_tell_the_same(shot: Path, done: VersionFolder) -> None:
     for frame in frames_of(shot):
         window = Window(0, 0, 192, 108)
         mattes = exr.read_channels(done.mattes(frame), MATTE_CHANNELS, window)
@@ -95,7 +96,7 @@ def test_mattes_and_quadmask_tell_the_same(shot: Path, done: pipeline.Results) -
         assert (mattes[..., 4][codes != classes.KEEP] == 1).all()
 
 
-def test_manifest_report_and_no_leftovers(shot: Path, done: pipeline.Results) -> None:
+def test_manifest_report_and_no_leftovers(shot: Path, done: VersionFolder) -> None:
     manifest = json.loads((done.folder / "job.json").read_text())
     assert manifest["frames"] == list(frames_of(shot))
     assert Shot.from_dict(manifest["shot"]) == shot_of(shot)
@@ -116,7 +117,7 @@ def test_manifest_report_and_no_leftovers(shot: Path, done: pipeline.Results) ->
 
 
 def test_the_same_job_gives_the_same_pixels_also_when_stopped_and_resumed(
-    shot: Path, done: pipeline.Results, tmp_path: Path
+    shot: Path, done: VersionFolder, tmp_path: Path
 ) -> None:
     def stop(progress: Progress) -> None:
         if progress.stage == "Rewriting" and progress.frame is not None and progress.frame >= 1005:
@@ -125,7 +126,7 @@ def test_the_same_job_gives_the_same_pixels_also_when_stopped_and_resumed(
     out = tmp_path / "v001"
     with pytest.raises(JobCancelled):
         run(shot_of(shot), out, stop)
-    results = pipeline.Results(out)
+    results = VersionFolder(out)
     finished = [f for f in frames_of(shot) if results.plate(f).is_file()]
     assert finished
     assert len(finished) < len(frames_of(shot))
@@ -251,7 +252,7 @@ def firefly(monkeypatch: pytest.MonkeyPatch) -> int:
     return 1006
 
 
-def says_where(warnings: Sequence[str], results: pipeline.Results, frame: int) -> None:
+def says_where(warnings: Sequence[str], results: VersionFolder, frame: int) -> None:
     found = [text for text in warnings if "brighter than anything in the plate" in text]
     assert len(found) == 1
     match = re.search(r"in frame (\d+): ([\d.]+) at (\d+),(\d+) from the top left, .* maximum is (\d+)", found[0])
@@ -283,14 +284,14 @@ def test_the_warning_is_there_also_when_the_job_was_stopped_after_that_frame(
     asked = shot_of(shot, settings=Settings(grain=False))
     with pytest.raises(JobCancelled):
         run(asked, tmp_path / "v001", stop)
-    results = pipeline.Results(tmp_path / "v001")
+    results = VersionFolder(tmp_path / "v001")
     assert results.plate(firefly).is_file()
     says_where(run(asked, results.folder)[1], results, firefly)
 
 
 def test_the_warning_comes_from_any_part_of_a_farm_job(shot: Path, firefly: int, tmp_path: Path) -> None:
     asked = shot_of(shot, settings=Settings(grain=False))
-    results = pipeline.Results(tmp_path)
+    results = VersionFolder(tmp_path)
     frames = frames_of(shot)
 
     def part(kind: pipeline.Part, number: int = 0, some: tuple[int, ...] = ()) -> tuple[str, ...]:
@@ -326,12 +327,12 @@ def test_a_lamp_behind_the_object_is_no_overshoot(shot: Path, tmp_path: Path) ->
     assert not any("brighter" in text for text in warnings)
 
 
-def sheet_of(results: pipeline.Results) -> np.ndarray:
+def sheet_of(results: VersionFolder) -> np.ndarray:
     return cv2.imread(str(results.folder / "report/contact_sheet.png"))
 
 
 def test_the_underexposed_rows_show_the_frame_with_the_brightest_fault(
-    shot: Path, done: pipeline.Results, firefly: int, tmp_path: Path
+    shot: Path, done: VersionFolder, firefly: int, tmp_path: Path
 ) -> None:
     results, _ = run(shot_of(shot, settings=Settings(grain=False)), tmp_path / "v001")
     good, faulty = sheet_of(done), sheet_of(results)
@@ -345,7 +346,7 @@ def test_the_underexposed_rows_show_the_frame_with_the_brightest_fault(
 
 
 def test_only_pictures_with_highlights_are_shown_underexposed_too(
-    shot: Path, done: pipeline.Results, tmp_path: Path
+    shot: Path, done: VersionFolder, tmp_path: Path
 ) -> None:
     folder = copied(shot, tmp_path)
     for frame in frames_of(folder):

@@ -14,7 +14,7 @@ from hypothesis.extra.numpy import arrays
 from void_server.api.errors import ImageError
 from void_server.imaging import exr
 from void_server.imaging.window import Window
-from void_server.quadmask import classes, coverage
+from void_server.quadmask import classes, extent
 
 CODES = sorted(classes.NAMES)
 quadmasks = arrays(np.uint8, st.tuples(st.integers(1, 24), st.integers(1, 24)), elements=st.sampled_from(CODES))
@@ -81,8 +81,8 @@ def test_assembly_knows_both_at_once() -> None:
 
 @given(quadmasks, st.floats(0, 12))
 def test_the_blend_is_one_inside_and_zero_beyond_the_feather(codes: classes.Quadmask, feather: float) -> None:
-    given_up = coverage.rewritten(codes, np.zeros(codes.shape, np.float32))
-    blend = coverage.blend(given_up, feather)
+    given_up = extent.rewritten(codes, np.zeros(codes.shape, np.float32))
+    blend = extent.blend(given_up, feather)
     assert given_up[codes != classes.KEEP].all()
     assert (blend[given_up] == 1).all()
     assert blend.min() >= 0
@@ -94,6 +94,6 @@ def test_the_blend_is_one_inside_and_zero_beyond_the_feather(codes: classes.Quad
 def test_soft_edges_of_the_roto_are_rewritten() -> None:
     roto = np.zeros((9, 9), np.float32)
     roto[4, 4] = 0.1
-    given_up = coverage.rewritten(np.full((9, 9), classes.KEEP, np.uint8), roto)
+    given_up = extent.rewritten(np.full((9, 9), classes.KEEP, np.uint8), roto)
     assert given_up[3:6, 3:6].all()
     assert given_up.sum() == 9

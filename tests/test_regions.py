@@ -14,15 +14,16 @@ import pytest
 from void_server import pipeline
 from void_server.api.errors import SettingError
 from void_server.api.shot import Settings, Shot
-from void_server.course import Course, all_stages
+from void_server.api.version import VersionFolder
 from void_server.engines.cleanplate import CleanPlate
 from void_server.imaging import exr, movie
+from void_server.pipeline.context import open_context
+from void_server.pipeline.progress import Course, all_stages
 from void_server.quadmask import classes
 from void_server.quadmask.analysis import Analysis, Moving, Place, Thing, read_answer, read_file
 from void_server.quadmask.reasoning import Mask
 from void_server.quadmask.regions import find
 from void_server.quadmask.segmentation.grabcut import GrabCut
-from void_server.work import open_work
 
 SIZE = (90, 160)
 FRAMES = tuple(range(1001, 1011))
@@ -176,7 +177,7 @@ def test_a_file_that_is_no_analysis_is_refused(text: str, message: str) -> None:
 # -- whole jobs
 
 
-def job(shot: Path, analysis: dict[str, Any], tmp_path: Path, **settings: Any) -> pipeline.Results:
+def job(shot: Path, analysis: dict[str, Any], tmp_path: Path, **settings: Any) -> VersionFolder:
     file = tmp_path / "analysis.json"
     file.write_text(json.dumps(analysis))
     asked = Shot(
@@ -189,7 +190,7 @@ def job(shot: Path, analysis: dict[str, Any], tmp_path: Path, **settings: Any) -
     folder = tmp_path / "v001"
     folder.mkdir()
     pipeline.run("0123456789ab", asked, folder, lambda _: None)
-    return pipeline.Results(folder)
+    return VersionFolder(folder)
 
 
 def test_belongings_join_the_object(shot: Path, tmp_path: Path) -> None:
@@ -222,7 +223,7 @@ def test_the_scene_becomes_the_prompt(shot: Path, tmp_path: Path) -> None:
     for prompt, expected in (("", "An empty room."), ("A room.", "A room.")):
         asked = Shot(str(shot / "plate"), str(shot / "roto"), prompt=prompt)
         course = Course(lambda _: None, all_stages(asked))
-        assert open_work(asked, CleanPlate(), results, course).clip().prompt == expected
+        assert open_context(asked, CleanPlate(), results, course).clip().prompt == expected
 
 
 @pytest.mark.parametrize(
@@ -289,6 +290,6 @@ def test_the_published_analysis_gives_the_published_quadmask(shared: Path, tmp_p
     print(f"{both / theirs:.1%} of what is affected there, and {both / ours:.1%} of what is affected here is there")
     assert both / theirs >= 0.95
     assert both / ours >= 0.7
-    told = json.loads(results.reasoning.read_text())
+    told = json.loads(results.reasoning_file.read_text())
     assert {region["name"] for region in told["regions"]} == {"shadow", "trampoline bed"}
     assert "trampoline" in told["scene"]

@@ -15,11 +15,11 @@ import pytest
 
 from void_server import engines
 from void_server.api.shot import Prompt, Settings, Shot
+from void_server.pipeline.relevant import relevant
+from void_server.pipeline.report import Cells, Sheet, Thumbnail, peaks, write_report
+from void_server.pipeline.report.contact_sheet import COLOURS, contact_sheet, overlay
+from void_server.pipeline.report.page import page
 from void_server.quadmask import classes
-from void_server.relevant import relevant
-from void_server.report import Cells, Sheet, Thumbnail, peaks, write_report
-from void_server.report.contact_sheet import COLOURS, contact_sheet, overlay
-from void_server.report.page import page
 
 # where the first picture of a sheet begins
 TOP, LEFT, GAP = 48, 190, 10

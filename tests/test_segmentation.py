@@ -10,15 +10,17 @@ import cv2
 import numpy as np
 import pytest
 
-from void_server import pipeline, segment
+from void_server import pipeline
 from void_server.api.errors import SettingError
 from void_server.api.shot import Prompt, Settings, Shot
+from void_server.api.version import VersionFolder
 from void_server.imaging import exr
 from void_server.imaging.window import Window
+from void_server.pipeline import segment
+from void_server.pipeline.inputs import open_source
 from void_server.quadmask import segmentation
 from void_server.quadmask.segmentation import Hints, checkpoints
 from void_server.quadmask.segmentation.grabcut import GrabCut
-from void_server.source import open_source
 
 SIZE = (96, 160)
 
@@ -147,14 +149,14 @@ def shot_with(plate: Path, *prompts: Prompt, **settings: Any) -> Shot:
     return Shot(str(plate), prompts=prompts, settings=Settings(**asked))
 
 
-def roto_of(results: pipeline.Results, frame: int) -> np.ndarray:
+def roto_of(results: VersionFolder, frame: int) -> np.ndarray:
     return exr.read_matte(results.roto(frame), Window(-8, -4, SIZE[1], SIZE[0]))
 
 
-def run(shot: Shot, folder: Path) -> tuple[pipeline.Results, tuple[str, ...]]:
+def run(shot: Shot, folder: Path) -> tuple[VersionFolder, tuple[str, ...]]:
     folder.mkdir(parents=True)
     pipeline.inspect(shot)
-    return pipeline.Results(folder), pipeline.run("0123456789ab", shot, folder, lambda _: None)
+    return VersionFolder(folder), pipeline.run("0123456789ab", shot, folder, lambda _: None)
 
 
 def test_points_count_from_the_format_whatever_the_overscan(plate: Path, tmp_path: Path) -> None:

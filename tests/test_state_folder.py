@@ -12,7 +12,7 @@ import pytest
 from void_server.api import Client, Job, JobState, Shot
 from void_server.api.errors import ServerRefused
 from void_server.api.home import home
-from void_server.deliveries import Delivery
+from void_server.cli.deliveries import Delivery
 from void_server.service.store import Store
 
 from .test_cli import void

@@ -13,6 +13,7 @@ import pytest
 
 from void_server import pipeline
 from void_server.api.shot import Settings, Shot
+from void_server.api.version import VersionFolder
 from void_server.farm.fields import Fields
 from void_server.farm.site import Site
 from void_server.farm.submit import Wanted
@@ -46,12 +47,12 @@ def wanted(shot: Path, tmp_path: Path) -> Callable[..., Wanted]:
 
 
 @pytest.fixture(scope="session")
-def whole(shot: Path, tmp_path_factory: pytest.TempPathFactory) -> pipeline.Results:
+def whole(shot: Path, tmp_path_factory: pytest.TempPathFactory) -> VersionFolder:
     """The same shot, done in one piece."""
     folder = tmp_path_factory.mktemp("whole") / "v001"
     folder.mkdir()
     pipeline.run("0123456789ab", Shot(str(shot / "plate"), str(shot / "roto")), folder, lambda _: None)
-    return pipeline.Results(folder)
+    return VersionFolder(folder)
 
 
 def open_gate(frames: int = 1000) -> None:
@@ -61,7 +62,7 @@ def open_gate(frames: int = 1000) -> None:
     gate.with_suffix(".new").replace(gate)
 
 
-def same(one: pipeline.Results, other: pipeline.Results) -> bool:
+def same(one: VersionFolder, other: VersionFolder) -> bool:
     """Whether all frames of two jobs are equal to the bit, plates and mattes."""
     files = sorted(path.relative_to(one.folder) for path in one.folder.glob("*/void_*.exr"))
     assert files == sorted(path.relative_to(other.folder) for path in other.folder.glob("*/void_*.exr"))

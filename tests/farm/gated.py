@@ -14,8 +14,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from void_server import finish
 from void_server.imaging import parallel
+from void_server.pipeline import finish
 
 COMMAND = (sys.executable, "-m", "tests.farm.gated")
 #: Frames of which index are finished at once.

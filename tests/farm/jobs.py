@@ -6,18 +6,19 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from void_server import pipeline
 from void_server.api.job import Progress
-from void_server.farm import run, site
-from void_server.farm.engine import FarmEngine
+from void_server.api.version import VersionFolder
+from void_server.farm import site
 from void_server.farm.job import FarmJob
+from void_server.farm.schedulers.base import FarmEngine
 from void_server.farm.submit import ENGINES, Wanted, submit, submitted
+from void_server.farm.tasks import run
 
 Make = Callable[..., Wanted]
 
 
-def results_of(job: FarmJob) -> pipeline.Results:
-    return pipeline.Results(job.folder)
+def results_of(job: FarmJob) -> VersionFolder:
+    return VersionFolder(job.folder)
 
 
 def planned(wanted: Wanted, chosen: site.Site, engine: str = "openjd") -> FarmJob:

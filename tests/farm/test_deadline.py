@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from void_server import pipeline
 from void_server.api.errors import JobFailed
-from void_server.farm import deadline, site
+from void_server.api.version import VersionFolder
+from void_server.farm import site
 from void_server.farm.job import FarmJob
+from void_server.farm.schedulers import deadline
 from void_server.farm.submit import submit
 
 from .conftest import same
@@ -30,7 +31,7 @@ def emulated_deadline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_emulated_deadline_takes_and_does_the_job(
-    emulated_deadline: Path, wanted: Make, site: site.Site, whole: pipeline.Results
+    emulated_deadline: Path, wanted: Make, site: site.Site, whole: VersionFolder
 ) -> None:
     ((job, submission),) = submit([wanted(priority=60, pool="gpu", comment="two\nlines")], site, "deadline")
     assert len(set(submission.ids.values())) == 3
@@ -68,7 +69,7 @@ def test_emulated_deadline_refuses_and_nothing_stays(
 
 
 def test_emulated_deadline_maps_the_paths_of_a_windows_machine(
-    emulated_deadline: Path, wanted: Make, site: site.Site, whole: pipeline.Results, monkeypatch: pytest.MonkeyPatch
+    emulated_deadline: Path, wanted: Make, site: site.Site, whole: VersionFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = planned(wanted(), site, "deadline")
     monkeypatch.setenv("DEADLINE_EMULATOR_MAP", "P:\\=/")

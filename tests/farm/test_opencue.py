@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from void_server import pipeline
+from void_server.api.version import VersionFolder
 from void_server.farm import site
 
 from . import opencue_scheduler
@@ -63,7 +63,7 @@ def by_artist(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_opencue_does_the_layers_in_their_order(
-    opencue: Path, shot: Path, tmp_path: Path, whole: pipeline.Results
+    opencue: Path, shot: Path, tmp_path: Path, whole: VersionFolder
 ) -> None:
     out = tmp_path / "out"
     said = [word for text in ("user=artist", "frames_per_task=5", "comment=take two") for word in ("--set", text)]
@@ -79,7 +79,7 @@ def test_opencue_does_the_layers_in_their_order(
     name = re.search(rf"{folder}  quadmask=(void-shot-artist_void_plate_v001_v001_\w+)  ", done.stdout)
     assert name, done.stdout
     until(lambda: (folder / "job.json").is_file(), opencue)
-    assert same(pipeline.Results(folder), whole)
+    assert same(VersionFolder(folder), whole)
     ask = "import opencue.api as api; print([c.message() for c in api.findJob(sys.argv[1]).getComments()])"
     comments = subprocess.run(
         [sys.executable, "-c", f"import sys; {ask}", name[1]],
@@ -92,9 +92,7 @@ def test_opencue_does_the_layers_in_their_order(
     assert re.search(r"finish +3/3 done +3 succeeded", status), status
 
 
-def test_opencue_job_that_was_stopped_goes_on(
-    opencue: Path, shot: Path, tmp_path: Path, whole: pipeline.Results
-) -> None:
+def test_opencue_job_that_was_stopped_goes_on(opencue: Path, shot: Path, tmp_path: Path, whole: VersionFolder) -> None:
     folder = tmp_path / "out" / "v001"
     said = ("--set", "user=artist", "--set", "frames_per_task=12")
     assert by_artist("submit", f"{shot}/plate", f"{shot}/roto", "-o", str(folder.parent), *said).returncode == 0
@@ -105,4 +103,4 @@ def test_opencue_job_that_was_stopped_goes_on(
     open_gate()
     assert by_artist("again", str(folder)).returncode == 0
     until(lambda: (folder / "job.json").is_file(), opencue)
-    assert same(pipeline.Results(folder), whole)
+    assert same(VersionFolder(folder), whole)

@@ -15,9 +15,11 @@ from typing import Any
 
 import pytest
 
-from void_server import pipeline
-from void_server.farm import openjd, run, site
+from void_server.api.version import VersionFolder
+from void_server.farm import site
+from void_server.farm.schedulers import openjd
 from void_server.farm.submit import submit, submitted
+from void_server.farm.tasks import run
 
 from .conftest import open_gate, same
 from .jobs import Make, planned, results_of
@@ -32,7 +34,7 @@ def openjd_cli() -> str:
 
 
 def test_openjd_checks_and_runs_the_bundle(
-    openjd_cli: str, wanted: Make, site: site.Site, whole: pipeline.Results
+    openjd_cli: str, wanted: Make, site: site.Site, whole: VersionFolder
 ) -> None:
     ((job, submission),) = submit([wanted(timeout_minutes=30)], site, "openjd")
     template = str(job.folder / "openjd" / "template.json")
@@ -45,7 +47,7 @@ def test_openjd_checks_and_runs_the_bundle(
 
 
 def test_openjd_task_that_is_canceled_leaves_what_is_done(
-    openjd_cli: str, wanted: Make, gated: site.Site, whole: pipeline.Results
+    openjd_cli: str, wanted: Make, gated: site.Site, whole: VersionFolder
 ) -> None:
     ((job, submission),) = submit([wanted(frames_per_task=12, retries=3)], gated, "openjd")
     (command,) = submission.commands

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from void_server import pipeline
-from void_server.farm import site, slurm
-from void_server.farm.engine import Submission
+from void_server.api.version import VersionFolder
+from void_server.farm import site
+from void_server.farm.schedulers import slurm
+from void_server.farm.schedulers.base import Submission
 from void_server.farm.submit import ENGINES, RECORD, submit
 
 from . import slurm_cluster
@@ -35,7 +36,7 @@ def in_cluster(cluster: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.usefixtures("in_cluster")
-def test_slurm_does_the_stages_in_their_order(wanted: Make, site: site.Site, whole: pipeline.Results) -> None:
+def test_slurm_does_the_stages_in_their_order(wanted: Make, site: site.Site, whole: VersionFolder) -> None:
     ((job, submission),) = submit([wanted(priority=40, cores=1, memory_gb=1)], site, "slurm")
     engine, ids = handed(job)
     until(lambda: (job.folder / "job.json").is_file() or "failed" in str(engine.states(ids)))
@@ -60,7 +61,7 @@ def test_slurm_gives_each_task_its_gpu_and_its_licence(wanted: Make, site: site.
 
 
 @pytest.mark.usefixtures("in_cluster")
-def test_slurm_job_that_was_stopped_goes_on(wanted: Make, gated: site.Site, whole: pipeline.Results) -> None:
+def test_slurm_job_that_was_stopped_goes_on(wanted: Make, gated: site.Site, whole: VersionFolder) -> None:
     ((job, _),) = submit([wanted(frames_per_task=12, cores=1, memory_gb=1)], gated, "slurm")
     engine, ids = handed(job)
     until(lambda: any((job.folder / "plate").glob("void_*.exr")))

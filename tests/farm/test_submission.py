@@ -13,10 +13,11 @@ import pytest
 
 from void_server.api.errors import InputError, SettingError
 from void_server.api.shot import Prompt
-from void_server.cli_farm import _fields
-from void_server.farm import deadline, openjd, pathmap, site, slurm
+from void_server.cli.farm import _fields
+from void_server.farm import pathmap, site
 from void_server.farm.fields import Fields
 from void_server.farm.job import FarmJob
+from void_server.farm.schedulers import deadline, openjd, slurm
 from void_server.farm.submit import batch, submit
 
 from .conftest import VOID

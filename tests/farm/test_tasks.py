@@ -19,15 +19,17 @@ from void_server import pipeline
 from void_server.api.errors import InputError, JobCancelled, JobFailed, SettingError
 from void_server.api.job import Progress
 from void_server.api.shot import Shot
+from void_server.api.version import VersionFolder
 from void_server.engines.cleanplate import still
-from void_server.farm import run, site
+from void_server.farm import site
 from void_server.farm.fields import Fields
 from void_server.farm.job import Export
 from void_server.farm.plan import plan
 from void_server.farm.submit import submit
+from void_server.farm.tasks import run
 from void_server.imaging import exr
 from void_server.imaging.camera import Camera
-from void_server.imaging.paths import Paths
+from void_server.imaging.trajectories import Trajectories
 from void_server.sample import write_sample
 from void_server.service.embedded import embedded_server
 
@@ -35,7 +37,7 @@ from .conftest import VOID, open_gate, same
 from .jobs import Make, as_it_is, do, planned, results_of, until
 
 
-def test_a_job_in_tasks_is_the_job(wanted: Make, site: site.Site, whole: pipeline.Results) -> None:
+def test_a_job_in_tasks_is_the_job(wanted: Make, site: site.Site, whole: VersionFolder) -> None:
     ((job, submission),) = submit([wanted()], site, "local")
     assert [(stage.name, stage.tasks) for stage in job.stages] == [("quadmask", 1), ("finish", 3), ("report", 1)]
     assert len(submission.commands) == 5
@@ -45,7 +47,7 @@ def test_a_job_in_tasks_is_the_job(wanted: Make, site: site.Site, whole: pipelin
         key: other[key] for key in ("frames", "classes", "warnings")
     }
     assert run.state(job) == {"quadmask": (1, 1), "finish": (3, 3), "report": (1, 1)}
-    assert not results_of(job).work.exists()
+    assert not results_of(job).intermediate.exists()
 
 
 def test_tasks_that_are_done_do_nothing(wanted: Make, site: site.Site) -> None:
@@ -72,9 +74,7 @@ def test_a_task_before_its_time_says_so(wanted: Make, site: site.Site) -> None:
         do(job, "bake")
 
 
-def test_sigterm_leaves_what_is_done_and_the_task_goes_on(
-    wanted: Make, gated: site.Site, whole: pipeline.Results
-) -> None:
+def test_sigterm_leaves_what_is_done_and_the_task_goes_on(wanted: Make, gated: site.Site, whole: VersionFolder) -> None:
     job = planned(wanted(frames_per_task=12), gated)
     command = [*gated.command, "farm", "run", "--job", str(job.file)]
     subprocess.run([*command, "--stage", "quadmask"], check=True, capture_output=True)
@@ -152,7 +152,7 @@ def test_progress_is_printed_as_engines_read_it(
     assert capsys.readouterr().out.splitlines() == expected
 
 
-def test_a_server_does_all_of_a_job(wanted: Make, site: site.Site, whole: pipeline.Results) -> None:
+def test_a_server_does_all_of_a_job(wanted: Make, site: site.Site, whole: VersionFolder) -> None:
     one = wanted()
     with embedded_server([Path(one.shot.plate).parent, one.out]) as address:
         ((job, _),) = submit([one], site, "openjd", address, dry_run=True)
@@ -223,12 +223,12 @@ def test_what_all_frames_need_is_made_once(kind: str, tmp_path: Path, monkeypatc
     def never(*_: Any, **__: Any) -> Any:
         raise AssertionError("this was done already")
 
-    for place, name in ((Camera, "track"), (Paths, "_measure"), (still, "clean_plate")):
+    for place, name in ((Camera, "track"), (Trajectories, "_measure"), (still, "clean_plate")):
         monkeypatch.setattr(place, name, never)
     for task in (1, 0):
         do(job, "finish", task)
     for frame in range(1001, 1007):
-        made, expected = (exr.read_rgb(pipeline.Results(folder).plate(frame)) for folder in (job.folder, whole))
+        made, expected = (exr.read_rgb(VersionFolder(folder).plate(frame)) for folder in (job.folder, whole))
         assert np.array_equal(made, expected)
 
 

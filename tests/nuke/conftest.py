@@ -67,7 +67,7 @@ def terminal(tmp_path):
 
 
 def started(tmp_path, gui):
-    from nuke_plugin import session
+    from void_nuke.job import session
 
     nuke.standin_reset(gui=gui)
     nuke.standin_run(str(ROOT / "init.py"))

@@ -90,7 +90,7 @@ def void_quadmask(plate, roto, add=None, protect=None, address=None):
 
 
 def _connected(entry, address, *inputs):
-    from nuke_plugin import startup
+    from void_nuke import startup
 
     if nuke.GUI:
         nuke.menu("Nodes").findItem("VOID").findItem(entry).invoke()

@@ -530,8 +530,8 @@ def test_inputs_that_are_missing(shot, server):
 
 
 def test_settings_of_the_engine_void_reach_the_server(shot, server):
-    from nuke_plugin import actions
-    from nuke_plugin.voidnode import VoidNode
+    from void_nuke.job import actions
+    from void_nuke.node.node import VoidNode
 
     node = void_remove(*shot, address=server.address)
     for name, value in (("engine", "void"), ("steps", 12), ("guidance", 3.0), ("second_pass", True), ("memory", "low")):
@@ -733,8 +733,9 @@ def test_a_server_on_this_machine_starts_by_itself_and_outlives_nuke(shot, tmp_p
     import socket
 
     from driving import PYTHON
+    from void_nuke.job import local_server, session
+    from void_nuke.studio import settings
 
-    from nuke_plugin import local_server, session, settings
     from void_server.api import Client
 
     with socket.socket() as probe:
@@ -855,7 +856,7 @@ def test_in_a_terminal_errors_are_raised(terminal, sample):
 def test_batch(terminal, server, sample, monkeypatch, capsys):
     import sys
 
-    from nuke_plugin import batch
+    from void_nuke import batch
 
     node = void_remove(read_node(sample / "plate"), read_node(sample / "roto"), address=server.address)
     nuke.scriptSave()

@@ -23,7 +23,7 @@ COMMAND = [PYTHON, "-c", "from void_server.cli import main; main()"]
 @pytest.fixture
 def site(terminal, tmp_path, monkeypatch):
     """A farm that has a Nuke."""
-    from nuke_plugin import settings
+    from void_nuke.studio import settings
 
     settings.save_user({"server_command": [*COMMAND, "serve"]})
     file = tmp_path / "site.json"
@@ -36,8 +36,8 @@ def site(terminal, tmp_path, monkeypatch):
 
 
 def submitted(*nodes, there=True, **options):
-    from nuke_plugin import farm
-    from nuke_plugin.voidnode import VoidNode
+    from void_nuke.job import farm
+    from void_nuke.node.node import VoidNode
 
     folders = farm.submit([VoidNode(node) for node in nodes], "openjd", {}, export_there=there, **options)
     return [Path(folder) for folder in folders]
@@ -168,7 +168,7 @@ def test_a_farm_without_nuke_refuses_and_nothing_stays(node, site):
 
 
 def test_several_nodes_from_the_command_line_are_one_group(node, sample, monkeypatch, capsys):
-    from nuke_plugin import batch
+    from void_nuke import batch
 
     other = void_remove(read_node(sample / "plate"), read_node(sample / "roto"))
     nuke.scriptSave()

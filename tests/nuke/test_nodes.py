@@ -8,9 +8,9 @@ import sys
 import nuke
 import pytest
 from driving import ROOT
-
-from nuke_plugin import buttons, knobs, nodes
-from nuke_plugin.nodetext import Expression, Group, Node, formatted, quoted
+from void_nuke import buttons
+from void_nuke.node import definition, knobs
+from void_nuke.node.text import Expression, Group, Node, formatted, quoted
 
 FILES = sorted((ROOT / "gizmos").glob("*.gizmo"))
 VOID_KNOBS = {
@@ -25,9 +25,9 @@ def gizmo(request, plugin):
 
 
 def test_files_are_what_the_writer_writes():
-    assert {file.stem for file in FILES} == set(nodes.ALL)
+    assert {file.stem for file in FILES} == set(definition.ALL)
     for file in FILES:
-        assert file.read_text() == nodes.ALL[file.stem]().text(), "run: python -m nuke_plugin.nodes"
+        assert file.read_text() == definition.ALL[file.stem]().text(), "run: python -m void_nuke.node.definition"
 
 
 def test_files_begin_with_group():
@@ -45,7 +45,7 @@ def test_files_parse_with_nkparser():
         script = nkparser.Script.from_string(text)
         found = [d for d in script.diagnostics if d.code != "missing-root"]
         assert not found
-        assert len(list(script.all_nodes())) == len(nodes.ALL[file.stem]().nodes) + 1
+        assert len(list(script.all_nodes())) == len(definition.ALL[file.stem]().nodes) + 1
 
 
 @pytest.mark.skipif(sys.version_info < (3, 10), reason="nkparser needs Python 3.10")
@@ -82,7 +82,7 @@ def test_every_knob_that_the_code_names_is_on_a_node(plugin):
 
 def _knob_constants():
     """The constants of the first two blocks of knobs.py."""
-    text = (ROOT / "nuke_plugin" / "knobs.py").read_text().split("# which node it is")[0]
+    text = (ROOT / "nuke_plugin" / "void_nuke" / "node" / "knobs.py").read_text().split("# which node it is")[0]
     return set(re.findall(r"^([A-Z_]+) = ", text, re.MULTILINE))
 
 
@@ -96,7 +96,7 @@ def test_every_button_compiles_and_has_an_action(gizmo):
 
 
 def test_a_button_without_the_plugin_says_so(gizmo, monkeypatch):
-    monkeypatch.setitem(sys.modules, "nuke_plugin", None)
+    monkeypatch.setitem(sys.modules, "void_nuke", None)
     gizmo["stop"].execute()
     assert "void install-nuke --check" in nuke.standin.messages[-1]
 

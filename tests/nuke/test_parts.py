@@ -9,13 +9,15 @@ import time
 import nuke
 import pytest
 from driving import RunningServer
+from void_nuke.job import colour, local_server
+from void_nuke.job.monitor import Line, Monitor, Order
+from void_nuke.job.ticket import Ticket, joined, parse
+from void_nuke.job.upstream import fingerprint
+from void_nuke.node import cells, versions
+from void_nuke.node.tile import Step
+from void_nuke.studio import hooks, settings
+from void_nuke.studio.pathmap import translated
 
-from nuke_plugin import colour, grid, hooks, local_server, outputs, settings
-from nuke_plugin.monitor import Line, Monitor, Order
-from nuke_plugin.pathmap import translated
-from nuke_plugin.ticket import Ticket, joined, parse
-from nuke_plugin.tile import Step
-from nuke_plugin.upstream import fingerprint
 from void_server.api import Settings as ShotSettings
 from void_server.api import Shot
 from void_server.api.errors import ColourError, JobCancelled, SettingError
@@ -56,14 +58,14 @@ def test_tickets_survive_a_knob():
 
 
 def test_output_folder():
-    folder = outputs.output_folder(settings.DEFAULT_OUTPUT, "/show/sh010/sh010_comp_v012.nk", "Group1.VOID_Remove1")
+    folder = versions.output_folder(settings.DEFAULT_OUTPUT, "/show/sh010/sh010_comp_v012.nk", "Group1.VOID_Remove1")
     assert folder.as_posix() == "/show/sh010/void/sh010_comp/Group1_VOID_Remove1"
     with pytest.raises(SettingError, match="save it first"):
-        outputs.output_folder(settings.DEFAULT_OUTPUT, "", "A")
+        versions.output_folder(settings.DEFAULT_OUTPUT, "", "A")
     with pytest.raises(SettingError, match="known are"):
-        outputs.output_folder("/a/{shot}", "/a.nk", "A")
+        versions.output_folder("/a/{shot}", "/a.nk", "A")
     with pytest.raises(SettingError, match="absolute"):
-        outputs.output_folder("a/b", "/a.nk", "A")
+        versions.output_folder("a/b", "/a.nk", "A")
 
 
 def finished(folder, frames, only_quadmask=False):
@@ -82,7 +84,7 @@ def test_versions_are_those_that_are_finished(tmp_path):
     finished(tmp_path / "v005" / "right" / "v001", [1, 2])
     finished(tmp_path / "v006" / "left" / "v001", [1, 2])
     (tmp_path / "v006" / "right" / "v001").mkdir(parents=True)
-    found = outputs.results(tmp_path)
+    found = versions.results(tmp_path)
     assert [(r.name, r.views, r.first, r.last, r.has_plate) for r in found] == [
         ("v001", (), 1001, 1002, True),
         ("v003", (), 990, 1005, False),
@@ -96,18 +98,18 @@ def test_versions_are_those_that_are_finished(tmp_path):
 
 def test_grid_lines_that_are_wrong_are_named():
     with pytest.raises(SettingError, match="Line 2 of the cells: 'r1c=keep' is no edit"):
-        grid.parse("1001-1003:r0c0=affected  # the corner\nr1c=keep")
-    assert [str(edit) for edit in grid.parse("1001:r2c3=keep\n\nr0c0=affected")] == [
+        cells.parse("1001-1003:r0c0=affected  # the corner\nr1c=keep")
+    assert [str(edit) for edit in cells.parse("1001:r2c3=keep\n\nr0c0=affected")] == [
         "1001-1001:r2c3=keep",
         "r0c0=affected",
     ]
 
 
 def test_cells_are_counted_from_the_top_left():
-    assert grid.cell_at(0, 719, 1280, 720) == (0, 0)
-    assert grid.cell_at(1279, 0.5, 1280, 720) == (7, 14)
+    assert cells.cell_at(0, 719, 1280, 720) == (0, 0)
+    assert cells.cell_at(1279, 0.5, 1280, 720) == (7, 14)
     with pytest.raises(SettingError, match="outside the frame"):
-        grid.cell_at(1280, 0, 1280, 720)
+        cells.cell_at(1280, 0, 1280, 720)
 
 
 # -- settings and hooks

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import nuke
 from driving import ROOT, press, read_node, void_remove
-
-from nuke_plugin import diagnostics, startup
+from void_nuke import startup
+from void_nuke.studio import diagnostics
 
 
 def entries(name):
@@ -92,8 +92,8 @@ def test_check_environment(plugin, server, sample):
 
 
 def test_diagnostics_hold_what_support_needs_and_no_keys(plugin, sample, tmp_path):
-    from nuke_plugin import settings
-    from nuke_plugin.voidnode import VoidNode
+    from void_nuke.node.node import VoidNode
+    from void_nuke.studio import settings
 
     settings.save_user({"server": "tcp://127.0.0.1:9", "key": str(tmp_path / "me.key_secret"), "server_key": "s.key"})
     (tmp_path / "me.key_secret").write_text("very secret")
@@ -105,7 +105,7 @@ def test_diagnostics_hold_what_support_needs_and_no_keys(plugin, sample, tmp_pat
 
 
 def test_farm_hook_and_command_line(plugin, sample, tmp_path):
-    from nuke_plugin import settings
+    from void_nuke.studio import settings
 
     node = void_remove(read_node(sample / "plate"), read_node(sample / "roto"))
     hooks = tmp_path / "hooks.py"
@@ -118,7 +118,7 @@ def test_farm_hook_and_command_line(plugin, sample, tmp_path):
 
 
 def test_an_error_in_the_plugin_itself_is_told(plugin, sample, monkeypatch):
-    from nuke_plugin import buttons
+    from void_nuke import buttons
 
     def broken(void):
         raise KeyError("oops")
@@ -130,7 +130,7 @@ def test_an_error_in_the_plugin_itself_is_told(plugin, sample, monkeypatch):
 
 
 def test_callbacks_never_raise(plugin, sample, monkeypatch, capsys):
-    from nuke_plugin import session
+    from void_nuke.job import session
 
     void_remove(read_node(sample / "plate"), read_node(sample / "roto"))
     monkeypatch.setattr(session, "follow_all", lambda: 1 / 0)

@@ -12,13 +12,15 @@ import threading
 import nuke
 import pytest
 from driving import read_node, state, void_remove
+from void_nuke.job import session, shell
+from void_nuke.job.monitor import Line, Monitor, Update
+from void_nuke.job.ticket import Ticket
+from void_nuke.node import knobs as k
+from void_nuke.node import plain, versions
+from void_nuke.node.node import VoidNode
+from void_nuke.studio.pathmap import here
+from void_nuke.ui import messages
 
-from nuke_plugin import knobs as k
-from nuke_plugin import messages, outputs, plain, session, shell
-from nuke_plugin.monitor import Line, Monitor, Update
-from nuke_plugin.pathmap import here
-from nuke_plugin.ticket import Ticket
-from nuke_plugin.voidnode import VoidNode
 from void_server.api.errors import JobFailed, SettingError
 from void_server.api.job import Job, JobState, Progress
 from void_server.api.shot import Shot
@@ -188,7 +190,7 @@ def test_a_manifest_of_other_types_is_no_version(node, tmp_path, changes):
 def test_a_manifest_that_never_ends_is_no_version(node, tmp_path):
     folder = version(tmp_path / "out" / "v001")
     with open(folder / "job.json", "wb") as file:
-        file.truncate(outputs._LARGEST + 1)
+        file.truncate(versions._LARGEST + 1)
     deep = version(tmp_path / "out" / "v002")
     (deep / "job.json").write_text(100_000 * "[")
     VoidNode(node).refresh_versions(tmp_path / "out")
@@ -209,7 +211,7 @@ def test_a_pulldown_offers_only_names_and_not_without_end(node):
 @pytest.mark.parametrize("character", [*'[]{}<>$\\"`%#', "\n", "\x1b", "\u202e"])
 def test_an_output_folder_that_nuke_would_evaluate_is_refused(plugin, character):
     with pytest.raises(SettingError, match="Nuke would evaluate"):
-        outputs.output_folder("/shots/{script}/{node}", f"/s/a{character}b.nk", "VOID_Remove1")
+        versions.output_folder("/shots/{script}/{node}", f"/s/a{character}b.nk", "VOID_Remove1")
 
 
 def test_a_result_in_a_folder_that_nuke_would_evaluate_is_not_read(node, tmp_path):

@@ -43,8 +43,8 @@ def processed(condition, seconds=60):
 
 @pytest.fixture
 def panel(application, plugin, own_server):
-    from nuke_plugin import settings
-    from nuke_plugin.ui.jobs_panel import JobsPanel
+    from void_nuke.studio import settings
+    from void_nuke.ui.jobs_panel import JobsPanel
 
     settings.save_user({"server": own_server.address})
     widget = JobsPanel()
@@ -106,7 +106,7 @@ def test_a_server_that_is_away_is_said(panel, own_server):
 
 
 def test_a_hidden_panel_asks_for_nothing(panel):
-    from nuke_plugin import session
+    from void_nuke.job import session
 
     monitor = panel._monitor
     panel.hide()
@@ -116,8 +116,8 @@ def test_a_hidden_panel_asks_for_nothing(panel):
 
 
 def test_settings_dialog(application, plugin, server, monkeypatch, tmp_path):
-    from nuke_plugin import settings
-    from nuke_plugin.ui.settings_dialog import SettingsDialog
+    from void_nuke.studio import settings
+    from void_nuke.ui.settings_dialog import SettingsDialog
 
     studio = tmp_path / "studio.json"
     studio.write_text('{"output": "/renders/{script}/{node}"}')
@@ -139,7 +139,7 @@ def test_settings_dialog(application, plugin, server, monkeypatch, tmp_path):
 
 
 def test_diagnostics_go_to_the_clipboard(application, plugin, sample):
-    from nuke_plugin import settings
+    from void_nuke.studio import settings
 
     settings.save_user({"server": "tcp://127.0.0.1:9"})
     node = void_remove(read_node(sample / "plate"), read_node(sample / "roto"))
@@ -148,7 +148,7 @@ def test_diagnostics_go_to_the_clipboard(application, plugin, sample):
 
 
 def test_the_panel_opens_from_the_menu(application, plugin):
-    from nuke_plugin.ui.jobs_panel import JobsPanel
+    from void_nuke.ui.jobs_panel import JobsPanel
 
     pane = nuke.standin.panes["Properties.1"] = nuke.Pane()
     nuke.menu("Nuke").findItem("VOID").findItem("VOID Jobs").invoke()
@@ -164,7 +164,7 @@ def test_the_panel_opens_from_the_menu(application, plugin):
 def farm_ready(application, plugin, tmp_path, monkeypatch):
     import json
 
-    from nuke_plugin import settings
+    from void_nuke.studio import settings
 
     command = [os.environ.get("VOID_TEST_PYTHON", sys.executable), "-c", "from void_server.cli import main; main()"]
     settings.save_user({"server_command": [*command, "serve"]})
@@ -181,9 +181,9 @@ def inputs(plugin, sample):
 
 
 def dialog_for(*nodes):
-    from nuke_plugin import farm
-    from nuke_plugin.ui.farm_dialog import FarmDialog
-    from nuke_plugin.voidnode import VoidNode
+    from void_nuke.job import farm
+    from void_nuke.node.node import VoidNode
+    from void_nuke.ui.farm_dialog import FarmDialog
 
     dialog = FarmDialog([VoidNode(node) for node in nodes], farm.engines())
     dialog.show()
@@ -218,10 +218,10 @@ def test_nodes_go_to_the_farm_and_show_their_frames_as_they_come(inputs, farm_re
     text = (Path(dialog.folders[0]) / "farm.json").read_text()
     assert '"comment": "tonight, please"' in text
     assert '"name": "sh010 clean-up VOID_Remove1"' in text
-    from nuke_plugin.outputs import result_in
+    from void_nuke.node.versions import result_in
 
     assert not result_in(Path(dialog.folders[0])).finished
-    from nuke_plugin.ui.jobs_panel import JobsPanel
+    from void_nuke.ui.jobs_panel import JobsPanel
 
     panel = JobsPanel()
     panel.resize(860, 300)

@@ -91,7 +91,7 @@ def main():
         run(options, report)
     except Exception:
         report.check("no exception", False, traceback.format_exc())
-    from nuke_plugin import session
+    from void_nuke.job import session
 
     session.forget_all()
     return 0 if all(check["ok"] for check in report.checks) else 1

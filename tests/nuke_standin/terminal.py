@@ -16,7 +16,7 @@ if __name__ == "__main__":
     assert sys.argv[1] == "-t"
     # a blade's Nuke: without pyzmq and msgpack, and begun with another version of the plugin
     sys.modules.update({"zmq": None, "msgpack": None})  # type: ignore[dict-item]
-    sys.modules.update({name: ModuleType(name) for name in ("nuke_plugin", "nuke_plugin.export", "void_server")})
+    sys.modules.update({name: ModuleType(name) for name in ("void_nuke", "void_nuke.job.export", "void_server")})
     nuke.standin_reset(gui=False)
     sys.argv = sys.argv[2:]
     runpy.run_path(sys.argv[0], run_name="__main__")

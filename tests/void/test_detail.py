@@ -10,6 +10,7 @@ import pytest
 
 from void_server import pipeline
 from void_server.api.shot import Settings, Shot
+from void_server.api.version import VersionFolder
 from void_server.engines.void.detail import enlarged, restored
 from void_server.imaging import exr
 from void_server.imaging.colour import Curve
@@ -32,7 +33,7 @@ def test_detail_beats_enlarging_by_3_db(scene: str, tmp_path: Path) -> None:
     out = tmp_path / "v001"
     out.mkdir()
     pipeline.run("0123456789ab", shot, out, lambda _: None)
-    results = pipeline.Results(out)
+    results = VersionFolder(out)
     light = np.linspace(0.75, 1.1, SIZE[0], dtype=np.float32)[None, :, None]
     measured = []
     for frame in range(1001, 1017, 3):

@@ -16,6 +16,7 @@ from void_server import pipeline
 from void_server.api.errors import JobCancelled, JobFailed, SettingError
 from void_server.api.job import Progress
 from void_server.api.shot import Settings, Shot
+from void_server.api.version import VersionFolder
 from void_server.engines.void import fit, synthesis
 from void_server.engines.void.sampling import Sampler
 from void_server.imaging import exr
@@ -35,14 +36,14 @@ def shot_of(folder: Path, **settings: Any) -> Shot:
     return Shot(str(folder / "plate"), str(folder / "roto"), settings=Settings(**{**TINY.__dict__, **settings}))
 
 
-def run(shot: Shot, out: Path, report: Callable[[Progress], None] = lambda _: None) -> tuple[pipeline.Results, Any]:
+def run(shot: Shot, out: Path, report: Callable[[Progress], None] = lambda _: None) -> tuple[VersionFolder, Any]:
     out.mkdir(exist_ok=True)
     pipeline.inspect(shot)
     warnings = pipeline.run("0123456789ab", shot, out, report)
-    return pipeline.Results(out), warnings
+    return VersionFolder(out), warnings
 
 
-def pictures(results: pipeline.Results, frames: range) -> np.ndarray:
+def pictures(results: VersionFolder, frames: range) -> np.ndarray:
     return np.stack([exr.read_rgb(results.plate(frame)) for frame in frames])
 
 
@@ -57,7 +58,7 @@ def test_a_job_from_files_to_files(shot: Path, weights: Path, tmp_path: Path) ->
     manifest = json.loads((results.folder / "job.json").read_text())
     assert set(manifest["engine"]) == {"device", "void_pass1.safetensors"}
     assert manifest["engine"]["device"] == "cpu, float32, full"
-    assert not results.work.exists()
+    assert not results.intermediate.exists()
     assert weights.is_dir()
 
 

@@ -21,14 +21,15 @@ from hypothesis import strategies as st
 from void_server import pipeline
 from void_server.api.errors import SettingError
 from void_server.api.shot import Settings, Shot
+from void_server.api.version import VersionFolder
 from void_server.engines.void import pieces, synthesis
 from void_server.engines.void.sampling import Sampler
-from void_server.farm.engine import Submission
 from void_server.farm.fields import Fields
-from void_server.farm.openjd import OpenJobDescription
 from void_server.farm.plan import plan
-from void_server.farm.run import run_task, state
+from void_server.farm.schedulers.base import Submission
+from void_server.farm.schedulers.openjd import OpenJobDescription
 from void_server.farm.site import Site
+from void_server.farm.tasks.run import run_task, state
 from void_server.imaging import exr
 from void_server.sample import write_sample
 
@@ -127,7 +128,7 @@ def test_a_farm_makes_of_pieces_what_one_machine_makes(
     whole.mkdir()
     pipeline.run("0123456789ab", shot_of(long_shot, piece_length=85), whole, lambda _: None)
     for frame in FRAMES:
-        one, other = (exr.read_rgb(pipeline.Results(folder).plate(frame)) for folder in (job.folder, whole))
+        one, other = (exr.read_rgb(VersionFolder(folder).plate(frame)) for folder in (job.folder, whole))
         assert np.array_equal(one, other)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from typing import Protocol
 
-from .. import capabilities
+from .. import plugins
 from ..api.errors import SettingError
 from ..api.shot import Settings
 from ..imaging.exr import FloatImage
@@ -104,10 +104,10 @@ def check_settings(settings: Settings) -> None:
 
 def find(name: str) -> Engine:
     """The engine of that name, whether or not it can run here. Raises :class:`SettingError` where there is none."""
-    for point in capabilities.engine_points():
+    for point in plugins.engine_points():
         if point.name == name:
             return _made(point)
-    raise SettingError(f"There is no engine {name!r} here; installed are {', '.join(capabilities.engines())}.")
+    raise SettingError(f"There is no engine {name!r} here; installed are {', '.join(plugins.engines())}.")
 
 
 def _made(point: EntryPoint) -> Engine:

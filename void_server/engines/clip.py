@@ -17,7 +17,7 @@ from ..api.shot import Shot
 from ..imaging.exr import FloatImage
 from ..imaging.footage import Footage
 from ..imaging.window import Window
-from ..quadmask import classes, coverage
+from ..quadmask import classes, extent
 
 _REGIONS = "regions.json"
 
@@ -88,11 +88,11 @@ class Clip:
     def rewritten(self, index: int, window: Window) -> NDArray[np.bool_]:
         """The pixels in ``window`` that are to be replaced wholly, and that show nothing true."""
         roto = self.footage.read_roto(self.footage.frames[index], window)
-        return coverage.rewritten(self.codes(index, window), roto)
+        return extent.rewritten(self.codes(index, window), roto)
 
     def blend(self, index: int, window: Window) -> FloatImage:
         """The matte with which new pixels are laid over the plate."""
-        return coverage.blend(self.rewritten(index, window), self.feather)
+        return extent.blend(self.rewritten(index, window), self.feather)
 
     def warn_of_unseen(self, shares: Mapping[int, float]) -> None:
         """Warn of what no frame shows: by frame index, its share of the region to rewrite."""

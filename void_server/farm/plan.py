@@ -14,9 +14,9 @@ from ..api.shot import Shot
 from ..imaging import sequence
 from ..imaging.colour import ColourSpace
 from ..pipeline import Part
-from ..reason import check_request
-from ..segment import check_prompts
-from ..source import open_source
+from ..pipeline.inputs import open_source
+from ..pipeline.reason import check_request
+from ..pipeline.segment import check_prompts
 from .fields import Fields
 from .job import CPU, EXPORT, GPU, NUKE, SCRIPT, SERVE, Export, FarmJob, Stage
 

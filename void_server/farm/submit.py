@@ -14,17 +14,17 @@ from pathlib import Path
 from ..api.errors import SettingError, VoidError
 from ..api.files import write_atomically
 from ..api.shot import Shot
-from .deadline import Deadline
-from .deadlinecloud import DeadlineCloud
-from .engine import FarmEngine, Submission, check_fields
 from .fields import Fields
 from .job import Export, FarmJob
-from .local import Local
-from .opencue import OpenCue
-from .openjd import OpenJobDescription
 from .plan import Plan, plan
+from .schedulers.base import FarmEngine, Submission, check_fields
+from .schedulers.deadline import Deadline
+from .schedulers.deadlinecloud import DeadlineCloud
+from .schedulers.local import Local
+from .schedulers.opencue import OpenCue
+from .schedulers.openjd import OpenJobDescription
+from .schedulers.slurm import Slurm
 from .site import Site
-from .slurm import Slurm
 
 ENGINES: dict[str, FarmEngine] = {
     "local": Local(),

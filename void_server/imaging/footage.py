@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..api.files import write_atomically
+from ..api.version import SURVEY
 from . import exr
 from .colour import ColourSpace, Curve
 from .exr import FloatImage
@@ -22,8 +23,6 @@ from .parallel import in_order
 from .sequence import Sequence
 from .window import Window
 
-#: The file that is there once every frame was looked at.
-SURVEY = "survey.json"
 #: Frames are analysed at this width at most.
 ANALYSIS_WIDTH = 640
 

@@ -16,6 +16,7 @@ from ..api import cells
 from ..api.cells import CellEdit
 from ..api.errors import SequenceError, SettingError
 from ..api.files import new_version_folder, write_atomically
+from ..api.version import VersionFolder
 from ..imaging import exr, matte
 from ..imaging.parallel import in_order
 from ..imaging.sequence import Sequence, find, format_frames
@@ -86,7 +87,7 @@ def edit(
         before = classes.read(original.path(frame), window, original.channels)
         after = edits.apply(before, frame, window, display)
         exr.write(
-            folder / "quadmask" / f"void_quadmask.{frame:04d}.exr",
+            VersionFolder(folder).quadmask(frame),
             (after / np.float32(255)).astype(np.float16)[..., None],
             ("Y",),
             data_window=window,

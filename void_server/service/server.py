@@ -21,7 +21,7 @@ import zmq
 import zmq.asyncio
 import zmq.auth.asyncio
 
-from .. import __version__, capabilities
+from .. import __version__, plugins
 from ..api.client import DEFAULT_ADDRESS
 from ..api.errors import (
     AccessDenied,
@@ -43,10 +43,10 @@ from ..api.shot import Shot
 from ..interruption import handling
 from . import log, transfer
 from .access import below_roots
-from .crew import Crew, Member
 from .inspection import Inspector
 from .keys import KeyRing
 from .store import Store, interrupted, stopped
+from .workers import WorkerHandle, WorkerPool
 
 _log = logging.getLogger(__name__)
 Kind = TypeVar("Kind")
@@ -184,16 +184,16 @@ class Server:
         address = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
         self._store = Store(config.state, address, embedded=config.embedded)
         self._uploads = transfer.Uploads(config.state / "uploads")
-        self._crew = Crew(config.pipeline, config.workers, self._heard, self._died, self._no_workers)
+        self._workers = WorkerPool(config.pipeline, config.workers, self._heard, self._died, self._no_workers)
         self._inspector = Inspector(config.pipeline, stay_ready=not config.embedded)
         # looked up once: whoever asks is answered at once
-        self._engines, self._reasoners = capabilities.engines(), capabilities.reasoners()
+        self._engines, self._reasoners = plugins.engines(), plugins.reasoners()
         try:
-            self._crew.start()
+            self._workers.start()
             if not config.embedded:
                 self._adopt()
-            self._crew.task(self._for_ever(self._listen))
-            self._crew.task(self._for_ever(self._look_after))
+            self._workers.task(self._for_ever(self._listen))
+            self._workers.task(self._for_ever(self._look_after))
             _log.info(
                 "VOID server %s listens at %s, %s, roots: %s, process %d",
                 __version__,
@@ -207,13 +207,13 @@ class Server:
         finally:
             self._leave_jobs()
             self._inspector.stop()
-            await self._crew.stop()
+            await self._workers.stop()
             self._store.close()
             _log.info("VOID server at %s has ended", address)
 
     def _leave_jobs(self) -> None:
         """Say what becomes of the jobs that are not done when the server ends."""
-        for job_id in [*self._queue, *self._crew.working_on()]:
+        for job_id in [*self._queue, *self._workers.working_on()]:
             if job_id in self._stopping:
                 self._end(job_id, self._stopping[job_id], stopped())
             elif self._config.embedded:
@@ -286,7 +286,7 @@ class Server:
 
     def _is_idle(self) -> bool:
         limit = self._config.idle_minutes
-        busy = self._queue or self._crew.working_on()
+        busy = self._queue or self._workers.working_on()
         if busy:
             self._asked = time.monotonic()
         return limit is not None and time.monotonic() - self._asked > 60 * limit
@@ -420,16 +420,16 @@ class Server:
         if job.id in self._queue:
             self._queue.remove(job.id)
             self._end(job.id, state, JobCancelled("The job was stopped before it began."))
-        elif job.id in self._crew.working_on():
+        elif job.id in self._workers.working_on():
             self._stopping.setdefault(job.id, state)
-            self._crew.cancel(job.id)
+            self._workers.cancel(job.id)
         else:
             self._announce(self._store.cancel(job.id))
         return self._job(job.id).to_dict()
 
     async def _resume(self, caller: Caller, body: dict[str, Any]) -> dict[str, Any]:
         job = self._job_of(body)
-        if job.id in (*self._queue, *self._crew.working_on()):
+        if job.id in (*self._queue, *self._workers.working_on()):
             return job.to_dict()
         owner = self._store.owner(job.id)
         if job.state is JobState.DONE:
@@ -482,12 +482,12 @@ class Server:
         self._dispatch()
 
     def _dispatch(self) -> None:
-        while self._queue and (member := self._crew.idle()):
+        while self._queue and (worker := self._workers.idle()):
             job_id = self._queue.popleft()
             self._store.attempt(job_id)
             job = self._store.update(job_id, state=JobState.RUNNING)
-            self._crew.give(member, job)
-            _log.info("job %s begins, %s, attempt %d", job_id, member.name, self._store.attempts(job_id))
+            self._workers.give(worker, job)
+            _log.info("job %s begins, %s, attempt %d", job_id, worker.name, self._store.attempts(job_id))
             self._announce(job)
 
     def _end(
@@ -503,9 +503,9 @@ class Server:
             _log.info("job %s %s", job_id, state.value)
         self._announce(job)
 
-    def _heard(self, member: Member, message: dict[str, Any]) -> None:
+    def _heard(self, worker: WorkerHandle, message: dict[str, Any]) -> None:
         """A worker said something."""
-        job_id, kind = member.job, message["kind"]
+        job_id, kind = worker.job, message["kind"]
         if kind == "progress" and job_id:
             self._progress[job_id] = Progress.from_dict(message["progress"])
             self._announce(self._job(job_id))
@@ -515,7 +515,7 @@ class Server:
             stopping = self._stopping.get(job_id, JobState.CANCELLED)
             state = {"done": JobState.DONE, "failed": JobState.FAILED, "cancelled": stopping}[kind]
             error = error_from_dict(message["error"]) if "error" in message else None
-            member.job = None
+            worker.job = None
             self._end(job_id, state, error, message.get("warnings"))
         self._dispatch()
 
@@ -532,23 +532,23 @@ class Server:
                 ),
             )
 
-    def _died(self, member: Member, code: int) -> None:
+    def _died(self, worker: WorkerHandle, code: int) -> None:
         """A worker is gone; its job goes on with another, unless it takes one worker after the other with it."""
-        if member.job is None:
+        if worker.job is None:
             return
-        if member.job in self._stopping:
-            self._end(member.job, self._stopping[member.job], stopped())
-        elif self._store.attempts(member.job) < _ATTEMPTS:
-            self._enqueue(member.job)
+        if worker.job in self._stopping:
+            self._end(worker.job, self._stopping[worker.job], stopped())
+        elif self._store.attempts(worker.job) < _ATTEMPTS:
+            self._enqueue(worker.job)
         else:
             reason = f"signal {-code}" if code < 0 else f"exit code {code}"
             self._end(
-                member.job,
+                worker.job,
                 JobState.FAILED,
                 JobFailed(
                     f"The worker died {_ATTEMPTS} times in this job ({reason}), most likely for want of memory; "
                     "close other programs or take a shorter range, then resume: finished frames are kept.",
-                    "\n".join(member.said),
+                    "\n".join(worker.said),
                 ),
             )
 
@@ -558,7 +558,7 @@ class Server:
         for connection, job_id in self._watchers:
             if job_id == job.id:
                 message = pack(UNASKED, body=self._with_progress(job).to_dict())
-                self._crew.task(self._tell(connection, message))
+                self._workers.task(self._tell(connection, message))
 
     def _forget_silent(self) -> None:
         now = time.monotonic()

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from ...api.shot import Settings
+from ...imaging.arrays import keep, kept
 from ...imaging.camera import Camera
-from ...imaging.kept import keep, kept
 from .. import NewPixels
 from ..clip import Clip
 from . import exposure, moving, still

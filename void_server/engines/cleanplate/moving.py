@@ -18,9 +18,9 @@ from ...imaging.exr import FloatImage
 from ...imaging.footage import Footage
 from ...imaging.grain import share_of_median
 from ...imaging.parallel import in_order
-from ...imaging.paths import Paths
 from ...imaging.sequence import spread
 from ...imaging.temporal import median
+from ...imaging.trajectories import Trajectories
 from ...imaging.window import Window
 from .. import NewPixels
 from ..clip import Clip
@@ -51,7 +51,7 @@ class _Sources(NamedTuple):
     in_anchor: FloatImage | None
 
 
-def _sources(paths: Paths, index: int, window: Window, anchor: int | None) -> _Sources:
+def _sources(paths: Trajectories, index: int, window: Window, anchor: int | None) -> _Sources:
     found: dict[int, tuple[FloatImage, Mask]] = {}
     unseen = np.ones((window.height, window.width), bool)
     in_anchor = None
@@ -86,7 +86,7 @@ def prepare(clip: Clip, camera: Camera) -> dict[str, NDArray[Any]]:
     That is filled once, in the frame where it is most, the ``anchor`` (-1 for none), from which the others take it.
     """
     hidden = [clip.small_rewritten(index) for index in range(len(clip))]
-    paths = Paths(clip.footage, hidden, camera, clip.kept / _PATHS)
+    paths = Trajectories(clip.footage, hidden, camera, clip.kept / _PATHS)
     busy = [index for index in range(len(clip)) if not clip.region(index).empty]
     chosen = [busy[position] for position in spread(len(busy), _CANDIDATES)]
 
@@ -109,7 +109,7 @@ class _Background:
         self._scale = clip.footage.scale
         shape = len(clip), *clip.footage.small_size
         hidden = np.unpackbits(found["hidden"], count=math.prod(shape)).reshape(shape).astype(bool)
-        self._paths = Paths(clip.footage, list(hidden), camera, clip.kept / _PATHS, measured=True)
+        self._paths = Trajectories(clip.footage, list(hidden), camera, clip.kept / _PATHS, measured=True)
         #: The share of each frame's region that no frame shows.
         self.unseen: dict[int, float] = {}
         self._anchor = int(found["anchor"])

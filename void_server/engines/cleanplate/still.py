@@ -17,7 +17,7 @@ from ...imaging.grain import share_of_median
 from ...imaging.parallel import in_order
 from ...imaging.temporal import median
 from ...imaging.window import Window
-from ...quadmask import coverage
+from ...quadmask import extent
 from ...quadmask.classes import AFFECTED, OVERLAP
 from .. import NewPixels
 from ..clip import Clip
@@ -108,7 +108,7 @@ def _look_through(clip: Clip, band: Window) -> _Looks:
     wide = band.grown(clip.margin)
     inner = wide.slices(band)
     masks = [mask for _, mask in in_order(lambda index: clip.rewritten(index, wide), range(len(clip)))]
-    rows, columns = np.nonzero(coverage.blend(np.logical_or.reduce(masks), clip.feather)[inner] > 0)
+    rows, columns = np.nonzero(extent.blend(np.logical_or.reduce(masks), clip.feather)[inner] > 0)
 
     def look(index: int) -> tuple[FloatImage, NDArray[np.bool_]]:
         codes = clip.codes(index, band)[rows, columns]

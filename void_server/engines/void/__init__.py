@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from ...api.errors import SettingError
 from ...api.shot import Settings
-from ...capabilities import how_to_install, installed
+from ...plugins import how_to_install, installed
 from .. import NewPixels
 from ..cleanplate import CleanPlate
 from ..clip import Clip
-from .made import Made, made_with
+from .frames import Made, made_with
 from .pieces import cut
 
 if TYPE_CHECKING:

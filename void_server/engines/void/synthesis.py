@@ -15,7 +15,7 @@ from ...imaging.framefile import FrameFile
 from ...quadmask.classes import AFFECTED, KEEP, OVERLAP, REMOVE, Quadmask, nearest
 from . import fit, noise
 from .detail import enlarged
-from .made import Made
+from .frames import Made
 from .model import FULL, Model, choose_device, choose_profile, explaining_memory, resident
 from .pieces import STRIDE
 from .sampling import FIRST, GUIDANCE, SECOND, STEPS, Part, Sampler, conditioning, embed, starting_noise, too_long

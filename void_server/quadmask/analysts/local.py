@@ -9,7 +9,7 @@ from typing import Any
 
 from ...api.errors import JobFailed, SettingError, VoidError
 from ...api.home import home
-from ...capabilities import how_to_install, installed
+from ...plugins import how_to_install, installed
 from ..analysis import schema
 from ..question import Question
 from . import Reply, connection, privacy

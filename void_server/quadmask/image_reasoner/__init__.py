@@ -19,8 +19,8 @@ from ...imaging.exr import FloatImage
 from ...imaging.footage import Footage
 from ...imaging.framefile import FrameFile
 from ...imaging.parallel import in_order
-from ...imaging.paths import Paths
 from ...imaging.temporal import median
+from ...imaging.trajectories import Trajectories
 from ...imaging.window import Window
 from ..reasoning import UNKNOWN, Reasoning, Region
 from .background import SCALES, Background, Look, around_frame, at_rest, departure, distance_from, same_exposure
@@ -53,7 +53,7 @@ def reason(footage: Footage, scratch: Path, report: Callable[[float], None]) -> 
     if _stands(hidden, camera):
         # what moves near a thing that stands does so by itself
         return Reasoning(warnings=[_STANDING])
-    paths = Paths(footage, hidden, camera, scratch / "reasoner_paths.raw")
+    paths = Trajectories(footage, hidden, camera, scratch / "reasoner_paths.raw")
     report(0.3)
     found = FrameFile(scratch / "affected.raw", footage.small_size, bool)
     found.write(_follow(footage, paths, lambda share: report(0.3 + 0.7 * share)))
@@ -133,7 +133,7 @@ def _restore(model: Background) -> None:
         seen += visible
 
 
-def _departures(footage: Footage, paths: Paths) -> Iterator[tuple[Mask, Mask]]:
+def _departures(footage: Footage, paths: Trajectories) -> Iterator[tuple[Mask, Mask]]:
     """For each frame what departs from the background, and where the background can be compared."""
 
     def depart(index: int, model: Background) -> tuple[Mask, Mask]:
@@ -153,7 +153,7 @@ def _departures(footage: Footage, paths: Paths) -> Iterator[tuple[Mask, Mask]]:
         yield result
 
 
-def _follow(footage: Footage, paths: Paths, report: Callable[[float], None]) -> Iterator[Mask]:
+def _follow(footage: Footage, paths: Trajectories, report: Callable[[float], None]) -> Iterator[Mask]:
     """The effects in every frame, in order."""
     height, width = footage.small_size
     everywhere = Window(0, 0, width, height)

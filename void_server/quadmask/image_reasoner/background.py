@@ -12,9 +12,9 @@ import numpy as np
 from ...imaging.camera import Mask
 from ...imaging.exr import FloatImage
 from ...imaging.footage import Footage
-from ...imaging.paths import Paths
 from ...imaging.sequence import spread
 from ...imaging.temporal import median, weighted_median
+from ...imaging.trajectories import Trajectories
 from ...imaging.window import Window
 
 #: So many frames at most make the background of a camera at rest.
@@ -29,7 +29,7 @@ _LOUDEST = 4
 _BAND = 32
 #: Departures are looked for at these scales, in pixels: edges and textures, and faint broad shadows.
 SCALES = (1.2, 4.0)
-#: Paths under a moving camera are sure to about so many pixels.
+#: Trajectories under a moving camera are sure to about so many pixels.
 _SLIP = 0.5
 #: Pixels nearer to the object than this share of the diagonal say nothing about noise.
 _NEAR = 0.3
@@ -81,7 +81,7 @@ def departure(rgb: FloatImage, plate: FloatImage, visible: Mask, scale: float) -
     return np.abs(mean).max(axis=-1) / total
 
 
-def _look(footage: Footage, paths: Paths, index: int, positions: FloatImage | None, seen: Mask) -> Look:
+def _look(footage: Footage, paths: Trajectories, index: int, positions: FloatImage | None, seen: Mask) -> Look:
     rgb, distance = footage.small_plate(index), distance_from(paths.hidden[index])
     if positions is not None:
         rgb = cv2.remap(rgb, positions, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
@@ -89,7 +89,7 @@ def _look(footage: Footage, paths: Paths, index: int, positions: FloatImage | No
     return Look(index, rgb, seen, distance)
 
 
-def _looks(footage: Footage, paths: Paths, anchor: int, wanted: Collection[int]) -> list[Look]:
+def _looks(footage: Footage, paths: Trajectories, anchor: int, wanted: Collection[int]) -> list[Look]:
     height, width = footage.small_size
     looks = [_look(footage, paths, anchor, None, ~paths.hidden[anchor])]
     for direction in (-1, 1):
@@ -152,7 +152,7 @@ def _build(looks: list[Look], sureness: Sequence[float]) -> Background:
     return Background(plate, known, [_noise(looks, plate, scale) for scale in SCALES], looks)
 
 
-def at_rest(footage: Footage, paths: Paths) -> Background:
+def at_rest(footage: Footage, paths: Trajectories) -> Background:
     """The background of a camera that does not move, for all frames."""
     count = len(footage.frames)
     chosen = set(spread(count, _SAMPLES))
@@ -160,7 +160,7 @@ def at_rest(footage: Footage, paths: Paths) -> Background:
     return _build(looks, [1.0] * len(looks))
 
 
-def around_frame(footage: Footage, paths: Paths, anchor: int) -> Background:
+def around_frame(footage: Footage, paths: Trajectories, anchor: int) -> Background:
     """The background that frame ``anchor`` of a moving camera sees.
 
     Of two frames equally far in time, the earlier counts double: what the object did to the scene is seen later.

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...api.errors import SettingError
-from ...capabilities import how_to_install, installed
 from ...imaging.exr import FloatImage
+from ...plugins import how_to_install, installed
 from . import checkpoints
 from .checkpoints import Checkpoint
 

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 
 from ...api.errors import SettingError
-from ...capabilities import installed
 from ...imaging.exr import FloatImage
+from ...plugins import installed
 from . import Frames, Hints, by_first_hint
 from .checkpoints import Checkpoint
 

@@ -1,0 +1,1 @@
+"""A job of a node: prepared, exported, followed, brought back."""

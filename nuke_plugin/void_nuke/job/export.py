@@ -1,0 +1,261 @@
+"""Plate, roto and quadmask as EXR sequences, written by temporary nodes. Uses nuke, on its main thread."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Iterator, Mapping, Optional, Sequence, cast
+
+import nuke
+
+from void_server.api.errors import JobCancelled, SequenceError
+
+from ..node import knobs as k
+from ..node.node import VoidNode
+from ..node.plain import check_folder
+from .upstream import fingerprint
+
+_FOLDER = "source"
+# What the server reads as codes: remove 0, overlap 63, affected 127, keep 255. Painting one class over another need
+# not take the other out: the object counts most, and keep is what is left.
+_OBJECT = "quadmask.remove > 0.5 || quadmask.overlap > 0.5"
+_AFFECTED = "quadmask.affected > 0.5 || quadmask.overlap > 0.5"
+_CODE = f"({_OBJECT}) ? (({_AFFECTED}) ? 63 : 0) : (({_AFFECTED}) ? 127 : 255)"
+_MATTES = "16 bit half"
+_HALF_SOURCES = ("16-bit half float", "8-bit fixed")
+
+
+@dataclass(frozen=True)
+class Written:
+    """An exported sequence: its pattern, its frames in files, the hash of what it was made from, and its data type."""
+
+    pattern: str
+    files: tuple[str, ...]
+    key: str
+    depth: str
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was exported in one view, and ``key``, which is the same as long as plate and roto are.
+
+    There is no roto where the node's points stand for it.
+    """
+
+    plate: Written
+    roto: Optional[Written]
+    quadmask: Optional[Written]
+
+    @property
+    def patterns(self) -> dict[str, str]:
+        """The patterns by their role: plate, roto, quadmask."""
+        named = {"plate": self.plate, "roto": self.roto, "quadmask": self.quadmask}
+        return {role: written.pattern for role, written in named.items() if written}
+
+    @property
+    def key(self) -> str:
+        """The hash of plate and roto."""
+        return f"{self.plate.key}-{self.roto.key if self.roto else ''}"
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Full resolution inside, and afterwards everything as it was: proxy, undo, and whether the script needs saving."""
+    root = nuke.root()
+    proxy, modified = bool(root["proxy"].value()), nuke.modified()
+    nuke.Undo.disable()
+    try:
+        if proxy:
+            root["proxy"].setValue(False)
+        yield
+    finally:
+        if proxy:
+            root["proxy"].setValue(True)
+        nuke.Undo.enable()
+        nuke.modified(modified)
+
+
+def export(void: VoidNode, out: Path, frames: Sequence[int], view: str) -> Exported:
+    """Write what the server needs of ``frames`` in ``view`` below ``out``; frames that are there already stay.
+
+    The plate is raw, at full resolution, with its bounding box, in half or float; the roto is its alpha. Raises as
+    :func:`write`.
+    """
+    planned = plan(void, out, frames, view)
+    write(void, planned.patterns, frames, view, depth=planned.plate.depth)
+    return planned
+
+
+def plan(void: VoidNode, out: Path, frames: Sequence[int], view: str) -> Exported:
+    """Where :func:`export` writes what, without writing anything."""
+    with _undisturbed():
+        planned = {role: _planned(void, out, frames, view, role, one) for role, one in _inputs(void).items()}
+    return Exported(planned["plate"], planned.get("roto"), planned.get("quadmask"))
+
+
+def write(void: VoidNode, patterns: Mapping[str, str], frames: Sequence[int], view: str, *, depth: str) -> None:
+    """Write those of ``frames`` that are not there yet of the node's inputs, each to the pattern of its role.
+
+    ``depth`` is the plate's data type; mattes are half. Raises :class:`SequenceError` where frames are missing
+    afterwards, :class:`JobCancelled` where the artist stopped it.
+    """
+    inputs = _inputs(void)
+    with _undisturbed():
+        for role, pattern in patterns.items():
+            _write(void, role, inputs[role], pattern, frames, view, depth if role == "plate" else _MATTES)
+
+
+@dataclass(frozen=True)
+class _Input:
+    """An input to be written; ``alpha`` is an expression for the matte where it is not the input's own alpha."""
+
+    name: str
+    source: nuke.Node
+    alpha: Optional[str] = None
+
+
+def _inputs(void: VoidNode) -> dict[str, _Input]:
+    """What is to be written, by its role."""
+    plate, roto = void.source(k.PLATE_INPUT), void.source(k.ROTO_INPUT)
+    given = void.source(k.QUADMASK_INPUT) if void.has(k.REMOVE) else None
+    assert plate is not None, "checked before"
+    inputs = {"plate": _Input(k.PLATE_INPUT, plate)}
+    if given:
+        inputs["quadmask"] = _Input(k.QUADMASK_INPUT, given, f"({_CODE}) / 255")
+    if roto is not None:
+        inputs["roto"] = _Input(k.ROTO_INPUT, roto)
+    elif given:
+        inputs["roto"] = _Input(k.QUADMASK_INPUT, given, _OBJECT)
+    return inputs
+
+
+def _planned(void: VoidNode, out: Path, frames: Sequence[int], view: str, role: str, one: _Input) -> Written:
+    depth = _datatype(void, role, one.source, frames[0], view)
+    key = fingerprint(one.source, f"{role} {one.alpha} {depth} {_region(void)} {view}")
+    # the hash names the folder: what has changed goes elsewhere, and jobs that use the old files keep them
+    again = "" if void.checked(k.REUSE) else f"_{uuid.uuid4().hex[:8]}"
+    pattern = (out / _FOLDER / f"{role}_{key}{again}" / f"{role}.%04d.exr").as_posix()
+    return Written(pattern, tuple(pattern % frame for frame in frames), key, depth)
+
+
+def _write(void: VoidNode, role: str, one: _Input, pattern: str, frames: Sequence[int], view: str, depth: str) -> None:
+    missing = [frame for frame in frames if not _is_written(pattern % frame)]
+    if missing:
+        with _temporary(void, one.name, one.alpha, _region(void)) as last:
+            _render(last, role, pattern, depth, missing, view)
+    absent = [frame for frame in frames if not _is_written(pattern % frame)]
+    if absent:
+        raise SequenceError(
+            f"{void.name}: Nuke did not write frame {absent[0]} of the {role}"
+            f"{f' and {len(absent) - 1} more' if absent[1:] else ''} to {Path(pattern).parent}; is the disk full, or "
+            "read-only?"
+        )
+
+
+def _is_written(path: str) -> bool:
+    return os.path.isfile(path) and os.path.getsize(path) > 0
+
+
+def _datatype(void: VoidNode, role: str, source: nuke.Node, frame: int, view: str) -> str:
+    if role != "plate":
+        return _MATTES
+    choice = void.text(k.DATATYPE)
+    if choice == k.AUTOMATIC:
+        # what was computed from a half file has more precision than that, so only an untouched one counts as half
+        untouched = source.Class() in ("Read", "Dot")
+        depth = source.metadata("input/bitsperchannel", frame, view)
+        choice = k.HALF if untouched and depth in _HALF_SOURCES else k.FLOAT
+    return "16 bit half" if choice == k.HALF else "32 bit float"
+
+
+def _region(void: VoidNode) -> Optional[tuple[int, int, int, int]]:
+    """The region of interest in pixels, None for the whole picture."""
+    if not void.checked(k.USE_ROI):
+        return None
+    left, bottom, right, top = (round(float(part)) for part in void.node[k.ROI].value())
+    if left >= right or bottom >= top:
+        raise SequenceError(f"{void.name}: the region of interest is empty; draw it, or switch it off.")
+    return left, bottom, right, top
+
+
+@contextmanager
+def _temporary(
+    void: VoidNode, input_name: str, alpha: Optional[str], box: Optional[tuple[int, int, int, int]]
+) -> Iterator[nuke.Node]:
+    """Nodes inside the group that make what is to be written; gone afterwards. Yields a Write."""
+    made: list[nuke.Node] = []
+    current = void.node.node(input_name)
+    with void.node:
+        try:
+            if alpha is not None:
+                current = _below(current, nuke.nodes.Expression())
+                made.append(current)
+                for index in range(3):
+                    current[f"expr{index}"].setValue("rgb"[index])
+                current["expr3"].setValue(alpha)
+            if box is not None:
+                current = _below(current, nuke.nodes.Crop())
+                made.append(current)
+                current["box"].setValue(list(box))
+                # no larger than what there is, and black outside
+                current["intersect"].setValue(True)
+            write = _below(current, nuke.nodes.Write())
+            made.append(write)
+            yield write
+        finally:
+            for node in reversed(made):
+                nuke.delete(node)
+
+
+def _below(source: Optional[nuke.Node], node: nuke.Node) -> nuke.Node:
+    node.setInput(0, source)
+    return node
+
+
+def _render(write: nuke.Node, role: str, pattern: str, depth: str, frames: Sequence[int], view: str) -> None:
+    """Render into a folder beside the one of ``pattern``; whole frames move there when all are done."""
+    target = Path(pattern)
+    check_folder(target.parent)
+    # of this process alone: on a farm, others write other frames
+    part = target.parent.with_name(f".{target.parent.name}.{uuid.uuid4().hex[:8]}.part")
+    # first the type: the others are knobs of the type
+    write["file_type"].setValue("exr")
+    write["file"].setValue((part / target.name).as_posix())
+    write["channels"].setValue("rgb" if role == "plate" else "alpha")
+    write["raw"].setValue(True)
+    write["datatype"].setValue(depth)
+    compression = cast(nuke.Enumeration_Knob, write["compression"])
+    # the words differ between versions of Nuke
+    compression.setValue(next(name for name in compression.values() if name.lower().startswith("zip")))
+    write["autocrop"].setValue(False)
+    try:
+        # made here, not by the Write, whose knob for it is not in every version
+        part.mkdir(parents=True, exist_ok=True)
+        nuke.execute(write, nuke.FrameRanges([_compact(frames)]), [view])
+        target.parent.mkdir(exist_ok=True)
+        for file in part.iterdir():
+            os.replace(file, target.parent / file.name)
+    except RuntimeError as error:
+        # Nuke says so when the artist presses Cancel
+        if "cancel" in str(error).lower():
+            raise JobCancelled("Stopped while Nuke wrote the frames; nothing was submitted.") from error
+        raise SequenceError(f"Nuke could not write the {role}: {error}") from error
+    except OSError as error:
+        raise SequenceError(f"{target.parent} cannot be written ({error.strerror}); choose another folder.") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _compact(frames: Sequence[int]) -> str:
+    """Frames as text such as "1001-1004 1007"."""
+    runs: list[list[int]] = []
+    for frame in frames:
+        if runs and frame == runs[-1][1] + 1:
+            runs[-1][1] = frame
+        else:
+            runs.append([frame, frame])
+    return " ".join(f"{first}-{last}" for first, last in runs)

@@ -1,0 +1,76 @@
+"""What the entries of the VOID menu do. Uses nuke and Qt, on the main thread."""
+
+from __future__ import annotations
+
+import webbrowser
+
+import nuke
+
+from void_server.api.errors import VoidError
+
+from .job import actions
+from .node.node import VoidNode, is_void
+from .studio import diagnostics
+from .studio.findings import as_text
+from .ui.messages import say
+
+
+def jobs() -> None:
+    """Open the panel VOID Jobs."""
+    from .ui.jobs_panel import show_panel
+
+    show_panel()
+
+
+def edit_settings() -> None:
+    """Open the settings."""
+    from .ui.settings_dialog import SettingsDialog
+
+    try:
+        SettingsDialog().exec_()
+    except VoidError as error:
+        say(str(error))
+
+
+def check() -> None:
+    """Say what is complete and what is not."""
+    say(as_text(diagnostics.examine()))
+
+
+def documentation() -> None:
+    """Open the guide in a browser."""
+    webbrowser.open(diagnostics.documentation().as_uri())
+
+
+def submit_selected() -> None:
+    """Hand every selected VOID node to the farm."""
+    chosen = [VoidNode(node) for node in nuke.selectedNodes() if is_void(node)]
+    if chosen:
+        submit(chosen)
+    else:
+        say("Select the VOID nodes to submit first.")
+
+
+def submit(nodes: list[VoidNode]) -> None:
+    """Hand nodes to the farm: by the studio's hook where there is one, else by the dialog."""
+    answers = []
+    try:
+        for void in nodes:
+            answer = actions.submit_by_hook(void)
+            if answer is None:
+                _open_farm_dialog(nodes)
+                return
+            answers.append(f"{void.name}: {answer}")
+    except VoidError as error:
+        answers.append(str(error))
+    say("\n".join(answers))
+
+
+def _open_farm_dialog(nodes: list[VoidNode]) -> None:
+    from .job import farm
+    from .ui.farm_dialog import FarmDialog
+
+    farm.check_script()
+    if not nuke.GUI:
+        raise VoidError("The farm dialog needs Nuke's window; without one use: void farm submit")
+    FarmDialog(nodes, farm.engines()).exec_()

@@ -1,0 +1,570 @@
+"""The nodes VOID Remove and VOID Quadmask. ``python -m void_nuke.node.definition`` writes them into gizmos/."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Sequence
+
+from . import knobs as k
+from .text import Expression, Group, KnobType, Node, UserKnob, Value
+
+GIZMOS = Path(__file__).resolve().parents[3] / "gizmos"
+VIEWS = ("result", "plate", "quadmask", "difference", *k.CLASSES, "blend")
+QUADMASK_VIEWS = ("plate", "quadmask", *k.CLASSES)
+
+_RGB = ("rgba.red", "rgba.green", "rgba.blue")
+_NO_CHANNEL = ("none", "none", "none", "-rgba.alpha")
+# The classes in the colours of the contact sheet, scene-linear.
+_COLOURS = {"remove": (0.76, 0.05, 0.05), "overlap": (0.58, 0.06, 0.58), "affected": (0.87, 0.40, 0.02)}
+_LAYERS = {"quadmask": k.CLASSES, "blend": ("alpha",), "void": ("red", "green", "blue")}
+
+_TAB = ("VOID", "Settings", "Farm", "Info")
+
+
+def _code(action: str) -> str:
+    """A button's code: a missing plugin becomes a sentence."""
+    return (
+        "try:\n"
+        "    from void_nuke import buttons\n"
+        "except ImportError as error:\n"
+        '    nuke.message("VOID for Nuke is not complete here: %s. Run: void install-nuke --check" % error)\n'
+        "else:\n"
+        f'    buttons.press("{action}")'
+    )
+
+
+def _button(name: str, label: str, tooltip: str, *flags: str) -> UserKnob:
+    return UserKnob(KnobType.PYTHON_BUTTON, name, label, tooltip, text=_code(name), flags=flags)
+
+
+def _line(name: str, words: str = "") -> UserKnob:
+    """A dividing line, with bold words on it where there are any."""
+    return UserKnob(KnobType.TEXT, name, f"<b>{words}</b>" if words else "", text=" " if words else "")
+
+
+def _choice(name: str, label: str, items: Sequence[str], tooltip: str, *flags: str) -> UserKnob:
+    return UserKnob(KnobType.ENUMERATION, name, label, tooltip, value=items[0], items=items, flags=flags)
+
+
+def _text(name: str, label: str, tooltip: str, *flags: str) -> UserKnob:
+    return UserKnob(KnobType.STRING, name, label, tooltip, flags=flags)
+
+
+def _check(name: str, label: str, value: bool, tooltip: str, *flags: str) -> UserKnob:
+    return UserKnob(KnobType.BOOLEAN, name, label, tooltip, value=value, flags=flags)
+
+
+def _tab(name: str) -> UserKnob:
+    return UserKnob(KnobType.TAB, f"tab_{name.lower()}", name)
+
+
+_GENERATE = _button(
+    k.GENERATE,
+    "Generate quadmask",
+    "Find what the removal changes: shadows, reflections, what the object moves. "
+    "Look at it with view quadmask; Remove then uses it. The plate itself is not rewritten yet.",
+    "+STARTLINE",
+)
+_STOP = _button(k.STOP, "Stop", "Stop the job. What it has finished stays; Resume goes on from there.", "-STARTLINE")
+_RESUME = _button(
+    k.RESUME, "Resume", "Go on with a job that was stopped or failed; finished frames are not made again.", "-STARTLINE"
+)
+_STATUS = _text(k.STATUS, "status", "What this node's job is doing, or what went wrong and what to do.", "+DISABLED")
+
+
+def _frame_knobs() -> list[UserKnob]:
+    return [
+        _choice(
+            k.FRAMES,
+            "frame range",
+            (k.FROM_INPUT, k.FROM_SCRIPT, k.CUSTOM),
+            "input: all frames of the plate. global: the range in the project settings. custom: the range beside this.",
+            "+STARTLINE",
+        ),
+        _text(k.CUSTOM_RANGE, "", "Frames for the choice custom, such as 1001-1040.", "-STARTLINE"),
+    ]
+
+
+def _shared_choices() -> list[UserKnob]:
+    return [
+        _choice(
+            k.REASONER,
+            "reasoner",
+            ("image", "none"),
+            "Finds what the removal affects. image: from the pixels, on the CPU. gemini, local: asks a language model; "
+            "gemini sends frames to Google. none: nothing but the object itself.",
+            "+STARTLINE",
+        ),
+        _choice(
+            k.RESULT,
+            "result",
+            (k.NO_RESULT,),
+            "The version that this node shows. Every job makes a new one; earlier ones stay.",
+            "+STARTLINE",
+        ),
+    ]
+
+
+def _settings() -> list[UserKnob]:
+    return [
+        _tab("Settings"),
+        _text(
+            k.SERVER,
+            "server",
+            "The server's address, such as tcp://gpu01:5690. Empty: the one in the VOID settings, "
+            "else one on this machine, which is started when it is needed.",
+        ),
+        _choice(
+            k.TRANSFER,
+            "transfer",
+            (k.AUTOMATIC, k.BY_PATH, k.BY_UPLOAD),
+            "path: the server reads and writes the same disks. upload: frames travel over the network. "
+            "automatic: as the VOID settings say, else path.",
+        ),
+        _text(
+            k.OUTPUT,
+            "output folder",
+            "Where versions go; {script_dir}, {script}, {node} and {user} are filled in. "
+            "Empty: the template in the VOID settings.",
+        ),
+        _text(
+            k.COLORSPACE,
+            "colour space",
+            "The colour space of the pixels in this script, by its OCIO name. Empty: the script's working space.",
+        ),
+        _choice(
+            k.DATATYPE,
+            "export as",
+            (k.AUTOMATIC, k.HALF, k.FLOAT),
+            "Precision of the exported plate. automatic: half where the source is half, else float.",
+        ),
+        _choice(
+            k.CELLS,
+            "affected as",
+            ("auto", "tight", "grid"),
+            "Whether what a reasoner finds is affected is given as whole cells of the grid, as the VOID model was "
+            "trained, or tight. auto: by the engine.",
+        ),
+        _check(
+            k.REUSE,
+            "reuse exported frames",
+            True,
+            "Frames whose source has not changed are not exported again. "
+            "Switch it off if something changed that Nuke cannot know, such as a file that a script inside reads.",
+            "+STARTLINE",
+        ),
+        _check(
+            k.USE_ROI,
+            "region of interest",
+            False,
+            "Work only inside the box; faster, but the job sees less of the scene. The plate keeps its size.",
+            "+STARTLINE",
+        ),
+        UserKnob(
+            KnobType.BBOX,
+            k.ROI,
+            "",
+            "The region of interest in pixels: left, bottom, right, top.",
+            flags=("-STARTLINE",),
+        ),
+    ]
+
+
+def _diffusion() -> list[UserKnob]:
+    """The settings of the engine void."""
+    return [
+        _line("line_void", "engine void"),
+        UserKnob(
+            KnobType.INT, k.STEPS, "steps", "Steps of the diffusion. 0: as published, 30, or 50 in the second pass.", 0
+        ),
+        UserKnob(
+            KnobType.DOUBLE,
+            k.GUIDANCE,
+            "guidance",
+            "How much the prompt counts. 0: as published, 1, or 6 in the second pass.",
+            value=0.0,
+            range=(0, 12),
+        ),
+        _check(
+            k.SECOND_PASS,
+            "second pass",
+            False,
+            "Sample again, over noise that moves with the first pass: for objects that change their shape there. "
+            "Takes more than three times as long.",
+            "+STARTLINE",
+        ),
+        _text(k.NEGATIVE_PROMPT, "negative prompt", "What it must not be; counts with a guidance above 1."),
+        UserKnob(
+            KnobType.INT,
+            k.WORKING_HEIGHT,
+            "working height",
+            "Height of the model's frames, which are about 7/4 as wide; 384 is what it was trained on.",
+            value=384,
+        ),
+        _choice(
+            k.QUALITY,
+            "quality",
+            ("exact", "fast"),
+            "fast: steps in which little changes are made in part. For looking; deliver exact.",
+        ),
+        _choice(
+            k.MEMORY,
+            "memory",
+            ("auto", "full", "balanced", "low"),
+            "How much GPU memory may be used. auto: by what is free.",
+        ),
+        _check(
+            k.PUBLISHED,
+            "as published",
+            False,
+            "Do as the published code does, also where we know better: to compare results.",
+            "+STARTLINE",
+        ),
+    ]
+
+
+def _info() -> list[UserKnob]:
+    return [
+        _tab("Farm"),
+        _button(
+            k.FARM_SUBMIT,
+            "Submit to farm",
+            "Hand this node to the studio's farm, by the hook in the VOID settings. The script is saved first.",
+            "+STARTLINE",
+        ),
+        _button(
+            k.FARM_COMMAND,
+            "Copy command line",
+            "Copy the command that does this node's job without a window, for any farm or shell.",
+            "-STARTLINE",
+        ),
+        _tab("Info"),
+        UserKnob(
+            KnobType.TEXT,
+            "about",
+            "",
+            text="<b>VOID for Nuke</b><br>Removes an object together with everything that it did to the scene.",
+        ),
+        _button(k.JOBS_PANEL, "Jobs", "Open the panel VOID Jobs.", "+STARTLINE"),
+        _button(k.DOCUMENTATION, "Documentation", "Open the artist's guide.", "-STARTLINE"),
+        _button(k.CHECK, "Check environment", "Check packages, settings, disk and server, and say what is wrong."),
+        _button(k.DIAGNOSTICS, "Copy diagnostics", "Put all that support needs on the clipboard.", "-STARTLINE"),
+    ]
+
+
+def _state(kind: str) -> list[UserKnob]:
+    hidden = ("+INVISIBLE",)
+    texts = (k.ID, k.JOBS, k.FOLDER, k.SOURCE, k.STATE)
+    return [
+        UserKnob(KnobType.STRING, k.KIND, value=kind, flags=hidden),
+        *(UserKnob(KnobType.STRING, name, flags=hidden) for name in texts),
+        *(UserKnob(KnobType.INT, name, value=0, flags=hidden) for name in (k.HAS_PLATE, k.HAS_MATTES, k.FIRST, k.LAST)),
+    ]
+
+
+def _input(name: str, number: int, x: int) -> Node:
+    knobs: dict[str, Value] = {"number": number} if number else {}
+    return Node("Input", name, knobs, position=(x, 0))
+
+
+def _read(name: str, x: int, y: int) -> Node:
+    # never reached by a viewer before there is a file, and then a missing frame must be seen
+    knobs: dict[str, Value] = {"raw": True, "on_error": "error", "localizationPolicy": "off"}
+    return Node("Read", name, knobs, position=(x, y))
+
+
+def _copy(name: str, b: str, a: str, channels: Sequence[tuple[str, str]], x: int, y: int) -> Node:
+    """A Copy of up to four channels, (from, to) each, out of ``a`` into ``b``."""
+    knobs: dict[str, Value] = {}
+    for index, (source, target) in enumerate(channels):
+        knobs[f"from{index}"], knobs[f"to{index}"] = source, target
+    # the picture keeps the plate's bounding box
+    knobs["bbox"] = "B"
+    return Node("Copy", name, knobs, (b, a), (x, y))
+
+
+def _mask(channel: str, layer: Sequence[str]) -> tuple[str, ...]:
+    """The channels of an Expression's row: one of a layer switched on."""
+    names = [name if name == channel else f"-{name}" for name in layer]
+    return tuple([*names, "none"][:4])
+
+
+def _expression(
+    name: str,
+    source: str,
+    rows: Sequence[tuple[str, str]],
+    layer: Sequence[str],
+    position: tuple[int, int],
+    temporaries: Sequence[tuple[str, str]] = (),
+) -> Node:
+    """An Expression that sets the channels of one layer: ``rows`` are (channel, expression)."""
+    knobs: dict[str, Value] = {}
+    for index, (variable, text) in enumerate(temporaries):
+        knobs[f"temp_name{index}"], knobs[f"temp_expr{index}"] = variable, text
+    for index in range(4):
+        if index < len(rows):
+            knobs[f"channel{index}"] = _mask(rows[index][0], layer)
+            knobs[f"expr{index}"] = rows[index][1]
+        else:
+            knobs[f"channel{index}"] = _NO_CHANNEL
+    return Node("Expression", name, knobs, (source,), position)
+
+
+def _overlay(source: str, x: int, y: int) -> Node:
+    """The plate with the classes in colour."""
+    rows = []
+    for index, channel in enumerate(_RGB):
+        colours = " + ".join(f"{colour[index]}*quadmask.{name}" for name, colour in _COLOURS.items())
+        rows.append((channel, f"{'rgb'[index]}*(1 - 0.6*changed) + 0.6*({colours})"))
+    changed = "quadmask.remove + quadmask.overlap + quadmask.affected"
+    return _expression("Overlay", source, rows, _RGB, (x, y), [("changed", changed)])
+
+
+def _shown(name: str, channel: str, source: str, x: int, y: int) -> Node:
+    """One matte as a grey picture."""
+    return _expression(name, source, [(target, channel) for target in _RGB], _RGB, (x, y))
+
+
+def _switch(name: str, which: str, inputs: Sequence[str], x: int, y: int) -> Node:
+    return Node("Switch", name, {"which": Expression(which)}, inputs, (x, y))
+
+
+def _mattes_of(b: str, a: str, x: int, y: int) -> Node:
+    return _copy("WithMattes", b, a, [(channel, channel) for channel in k.QUADMASK_LAYER], x, y)
+
+
+def _header(kind: str) -> dict[str, Value]:
+    return {"tile_color": k.TILES[k.IDLE], "label": f"[value {k.STATE}]", "help": _HELP[kind]}
+
+
+_HELP = {
+    k.REMOVE_NODE: "VOID Remove: takes the object in the roto out of the plate, with its shadow, its reflection and "
+    "all that it did to the scene. Press Remove; the result comes back into this node.",
+    k.QUADMASK_NODE: "VOID Quadmask: finds what the removal of the object changes, as the layer quadmask, "
+    "to be looked at, painted on, and given to VOID Remove.",
+}
+_IN_RANGE = f"frame >= parent.{k.FIRST} && frame <= parent.{k.LAST}"
+
+
+def remove() -> Group:
+    """The node VOID Remove."""
+    user_knobs = [
+        _tab("VOID"),
+        _GENERATE,
+        _button(k.REMOVE, "Remove", "Take the object out. Nuke exports what it must and is free again.", "-STARTLINE"),
+        _STOP,
+        _RESUME,
+        _STATUS,
+        _line("line_look"),
+        _choice(k.VIEW, "view", VIEWS, "What this node shows in the viewer. Renders always get the result."),
+        *_frame_knobs(),
+        UserKnob(
+            KnobType.MULTILINE,
+            k.PROMPT,
+            "prompt",
+            "The scene after the removal, such as: A lime falls on the table. Never the removal itself. "
+            "For engines that take words.",
+        ),
+        _choice(
+            k.ENGINE,
+            "engine",
+            ("cleanplate", "void"),
+            "Makes the new pixels. cleanplate: out of other frames, on any machine. "
+            "void: Netflix's VOID model, where the server has its weights.",
+        ),
+        *_shared_choices(),
+        *_settings(),
+        _line("line_finish", "finish"),
+        UserKnob(
+            KnobType.DOUBLE,
+            k.FEATHER,
+            "feather",
+            "Pixels over which new pixels fade into the plate, outside the rewritten region.",
+            value=6,
+            range=(0, 50),
+        ),
+        _check(k.GRAIN, "match grain", True, "Give the new pixels the plate's grain.", "+STARTLINE"),
+        *_diffusion(),
+        UserKnob(KnobType.INT, k.SEED, "seed", "Decides all randomness; the same seed gives the same frames.", value=0),
+        *_info(),
+        *_state(k.REMOVE_NODE),
+    ]
+    new = [("rgba." + c, "void." + c) for c in ("red", "green", "blue")]
+    lay_over = [(channel, f"{k.BLEND} > 0 ? void.{channel[5:]} : {channel[5]}") for channel in _RGB]
+    keep = [("quadmask.keep", "1 - quadmask.remove - quadmask.overlap - quadmask.affected")]
+    nodes = [
+        _input(k.PLATE_INPUT, 0, 0),
+        _input(k.ROTO_INPUT, 1, 500),
+        _input(k.QUADMASK_INPUT, 2, 660),
+        _read(k.RESULT_PLATE, 330, 120),
+        _read(k.RESULT_MATTES, 170, 120),
+        _mattes_of(k.PLATE_INPUT, k.RESULT_MATTES, 0, 200),
+        _copy("WithBlend", "WithMattes", k.RESULT_MATTES, [(k.BLEND, k.BLEND)], 0, 240),
+        # beyond a region of interest the files say nothing, and everything is kept
+        _expression("KeepTheRest", "WithBlend", keep, k.QUADMASK_LAYER, (0, 280)),
+        _copy("WithNewPixels", "KeepTheRest", k.RESULT_PLATE, new, 170, 320),
+        # exactly the plate, not a mix, wherever the blend is 0
+        _expression("LayOver", "WithNewPixels", lay_over, _RGB, (170, 360)),
+        Node("Remove", "Tidy", {"channels": "void"}, ("LayOver",), (170, 400)),
+        _switch(
+            "Result",
+            f"parent.{k.HAS_MATTES} && {_IN_RANGE} ? 1 + parent.{k.HAS_PLATE} : 0",
+            (k.PLATE_INPUT, "KeepTheRest", "Tidy"),
+            0,
+            480,
+        ),
+        _copy("GivenQuadmask", k.PLATE_INPUT, k.QUADMASK_INPUT, [(c, c) for c in k.QUADMASK_LAYER], 660, 480),
+        _switch(
+            "ShownQuadmask",
+            f"!parent.{k.HAS_MATTES} && [exists parent.input2]",
+            ("Result", "GivenQuadmask"),
+            500,
+            540,
+        ),
+        _overlay("ShownQuadmask", 500, 580),
+        Node(
+            "Merge2",
+            "Difference",
+            {"operation": "difference", "Achannels": "rgb", "Bchannels": "rgb", "output": "rgb"},
+            (k.PLATE_INPUT, "Result"),
+            (-170, 580),
+        ),
+        *(_shown(f"Show_{name}", f"quadmask.{name}", "ShownQuadmask", 660, 600) for name in k.CLASSES),
+        _shown("Show_blend", k.BLEND, "Result", 820, 600),
+        # whatever the viewer shows, a render gets the result
+        _switch(
+            "View",
+            f"$gui ? parent.{k.VIEW} : 0",
+            (
+                "Result",
+                k.PLATE_INPUT,
+                "Overlay",
+                "Difference",
+                *(f"Show_{name}" for name in k.CLASSES),
+                "Show_blend",
+            ),
+            0,
+            680,
+        ),
+        Node("Output", "Output1", {}, ("View",), (0, 740)),
+    ]
+    return Group("VOID_Remove1", user_knobs, _LAYERS, nodes, _header(k.REMOVE_NODE))
+
+
+def quadmask() -> Group:
+    """The node VOID Quadmask."""
+    user_knobs = [
+        _tab("VOID"),
+        _GENERATE,
+        _STOP,
+        _RESUME,
+        _STATUS,
+        _line("line_look"),
+        _choice(
+            k.VIEW,
+            "view",
+            QUADMASK_VIEWS,
+            "What this node shows in the viewer. Renders get the plate; the layer quadmask is always there.",
+        ),
+        *_frame_knobs(),
+        UserKnob(KnobType.MULTILINE, k.PROMPT, "prompt", "The scene after the removal, for reasoners that take words."),
+        *_shared_choices(),
+        _line("line_clicks", "object"),
+        UserKnob(
+            KnobType.POSITION,
+            k.CLICK,
+            "point",
+            "Without a roto: put it on the object, or beside it, and press a button. A few points in one or two frames "
+            "are enough; the object is followed through the shot.",
+        ),
+        _button(k.CLICK_ON, "On the object", "The point is on the object in this frame.", "+STARTLINE"),
+        _button(k.CLICK_OFF, "Not on it", "The point is not on the object in this frame.", "-STARTLINE"),
+        _button(k.CLICK_CLEAR, "Clear frame", "Take the points of this frame back.", "-STARTLINE"),
+        UserKnob(
+            KnobType.MULTILINE,
+            k.CLICKS,
+            "points",
+            "One point per line, such as 1001: on 640,360 or 1001: off 700,300. With points the roto may be left out.",
+        ),
+        _line("line_grid", "grid"),
+        UserKnob(
+            KnobType.POSITION,
+            k.CELL,
+            "cell",
+            "Put it on the cell to change: cells are square, eight along the frame's short side.",
+        ),
+        _button(k.GRID_AFFECTED, "Affected", "The cell is affected in the frame range.", "+STARTLINE"),
+        _button(k.GRID_KEEP, "Keep", "The cell is kept in the frame range, object and all.", "-STARTLINE"),
+        _button(k.GRID_CLEAR, "Clear", "Take the changes of this cell back.", "-STARTLINE"),
+        UserKnob(
+            KnobType.MULTILINE,
+            k.GRID,
+            "cells",
+            "One change per line, such as 1001-1040:r5c7=affected or r0c0=keep; rows and columns count from 0 at "
+            "the top left. Later lines win.",
+        ),
+        *_settings(),
+        _choice(
+            k.SEGMENTER,
+            "segmenter",
+            ("auto", "sam2", "grabcut"),
+            "Cuts out what points and language models name. auto: SAM 2 where the server has it, else by colours.",
+        ),
+        *_info(),
+        *_state(k.QUADMASK_NODE),
+    ]
+    edited = [
+        ("quadmask.remove", "object * !changed"),
+        ("quadmask.overlap", "object * changed"),
+        ("quadmask.affected", "!object * changed"),
+        ("quadmask.keep", "!object * !changed"),
+    ]
+    temporaries = [
+        ("kept", "void.green > 0.5 || void.blue < -0.5"),
+        ("object", "(quadmask.remove > 0.5 || quadmask.overlap > 0.5) && !kept"),
+        (
+            "changed",
+            "(quadmask.affected > 0.5 || quadmask.overlap > 0.5 || void.red > 0.5 || void.blue > 0.5) && !kept",
+        ),
+    ]
+    nodes = [
+        _input(k.PLATE_INPUT, 0, 0),
+        _input(k.ROTO_INPUT, 1, 330),
+        _input(k.ADD_INPUT, 2, 500),
+        _input(k.PROTECT_INPUT, 3, 660),
+        _read(k.RESULT_MATTES, 170, 120),
+        _mattes_of(k.PLATE_INPUT, k.RESULT_MATTES, 170, 200),
+        _copy("FromRoto", k.PLATE_INPUT, k.ROTO_INPUT, [("rgba.alpha", "quadmask.remove")], 0, 200),
+        _switch("Found", f"parent.{k.HAS_MATTES} && {_IN_RANGE}", ("FromRoto", "WithMattes"), 0, 280),
+        _copy("WithAdded", "Found", k.ADD_INPUT, [("rgba.alpha", "void.red")], 0, 320),
+        _copy("WithProtected", "WithAdded", k.PROTECT_INPUT, [("rgba.alpha", "void.green")], 0, 360),
+        _expression(k.GRID_NODE, "WithProtected", [("void.blue", "0")], k.SCRATCH_LAYER, (0, 400)),
+        _expression("Edited", k.GRID_NODE, edited, k.QUADMASK_LAYER, (0, 440), temporaries),
+        Node("Remove", "Result", {"channels": "void"}, ("Edited",), (0, 480)),
+        _overlay("Result", 170, 540),
+        *(_shown(f"Show_{name}", f"quadmask.{name}", "Result", 330, 560) for name in k.CLASSES),
+        _switch(
+            "View",
+            f"$gui ? parent.{k.VIEW} : 0",
+            ("Result", "Overlay", *(f"Show_{name}" for name in k.CLASSES)),
+            0,
+            640,
+        ),
+        Node("Output", "Output1", {}, ("View",), (0, 700)),
+    ]
+    return Group("VOID_Quadmask1", user_knobs, _LAYERS, nodes, _header(k.QUADMASK_NODE))
+
+
+#: The nodes by the names of their files.
+ALL = {"VOID_Remove": remove, "VOID_Quadmask": quadmask}
+
+
+def write(folder: Path = GIZMOS) -> None:
+    """Write the file of every node into ``folder``."""
+    folder.mkdir(exist_ok=True)
+    for name, build in ALL.items():
+        (folder / f"{name}.gizmo").write_text(build().text(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write()

@@ -1,0 +1,237 @@
+"""A VOID node as the rest of the plugin sees it: its knobs, its state, its result. Uses nuke, on its main thread."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Iterator, Mapping, Optional, Sequence, cast
+
+import nuke
+
+from void_server.api.errors import SettingError
+
+from ..job.ticket import Ticket, joined, parse
+from . import cells, plain, versions
+from . import knobs as k
+from .tile import Tile
+
+_PLUG_IN = re.compile(r"[a-z][\w.-]{0,40}", re.ASCII | re.IGNORECASE)
+_MOST_CHOICES = 100
+
+
+@contextmanager
+def unrecorded() -> Iterator[None]:
+    """Knobs that only show what a job is doing: no step of undo, and no reason to save the script."""
+    modified = nuke.modified()
+    nuke.Undo.disable()
+    try:
+        yield
+    finally:
+        nuke.Undo.enable()
+        nuke.modified(modified)
+
+
+@contextmanager
+def one_step(name: str) -> Iterator[None]:
+    """All changes become one step of undo."""
+    nuke.Undo.begin(name)
+    try:
+        yield
+    finally:
+        nuke.Undo.end()
+
+
+def is_void(node: nuke.Node) -> bool:
+    """Whether the node is one of ours."""
+    return node.Class() == "Group" and node.knob(k.KIND) is not None
+
+
+def all_nodes() -> list[VoidNode]:
+    """All VOID nodes of the script, in groups too."""
+    return [VoidNode(node) for node in nuke.allNodes("Group", group=nuke.root(), recurseGroups=True) if is_void(node)]
+
+
+def find(identity: str) -> Optional[VoidNode]:
+    """The node with an id, None where it was deleted."""
+    return next((node for node in all_nodes() if node.id == identity), None)
+
+
+class VoidNode:
+    """One node. Like Nuke's own objects it is only good until the node is deleted: find it anew for each use."""
+
+    def __init__(self, node: nuke.Node) -> None:
+        self.node = cast(nuke.Group, node)
+
+    # -- what the artist has set
+
+    def text(self, name: str) -> str:
+        """A text knob, with what stands in brackets evaluated."""
+        return str(self.node[name].value()).strip()
+
+    def plain_text(self, name: str) -> str:
+        """A text knob as it was typed."""
+        return cast(nuke.String_Knob, self.node[name]).getText().strip()
+
+    def number(self, name: str) -> float:
+        """A number."""
+        return float(self.node[name].value())
+
+    def checked(self, name: str) -> bool:
+        """A checkbox."""
+        return bool(self.node[name].value())
+
+    def has(self, name: str) -> bool:
+        """Whether this kind of node has the knob."""
+        return self.node.knob(name) is not None
+
+    @property
+    def name(self) -> str:
+        """The node's full name."""
+        return self.node.fullName()
+
+    @property
+    def kind(self) -> str:
+        """Which of the nodes it is."""
+        return self.text(k.KIND)
+
+    def source(self, name: str) -> Optional[nuke.Node]:
+        """What is connected to the input of that name, None where nothing is."""
+        inner = self.node.node(name)
+        return self.node.input(int(inner["number"].value())) if inner else None
+
+    def frames(self) -> list[int]:
+        """The frames to work on, by the frame range knobs. Raises :class:`SettingError`."""
+        choice = self.text(k.FRAMES)
+        if choice == k.CUSTOM:
+            text = self.text(k.CUSTOM_RANGE)
+            try:
+                # given as text in a list: Nuke 17 is strict about it
+                frames = nuke.FrameRanges([text]).toFrameList()
+            except (ValueError, RuntimeError, TypeError):
+                frames = []
+            if not frames:
+                raise SettingError(f"{self.name}: the frame range {text!r} is not like 1001-1040; correct it.")
+            return sorted(set(frames))
+        if choice == k.FROM_SCRIPT:
+            root = nuke.root()
+            return list(range(int(root.firstFrame()), int(root.lastFrame()) + 1))
+        plate = self.source(k.PLATE_INPUT)
+        if plate is None:
+            raise SettingError(f"{self.name}: connect a plate to its first input.")
+        found = plate.frameRange()
+        return list(range(int(found.first()), int(found.last()) + 1))
+
+    def offer(self, choices: Mapping[str, Sequence[str]]) -> None:
+        """Let pulldowns offer what the server has. Raises :class:`SettingError` where it lacks what is chosen."""
+        for name, offered in choices.items():
+            # Nuke takes tabs, slashes and the like in a pulldown's items for more than text
+            values = [value for value in offered if _PLUG_IN.fullmatch(value)][:_MOST_CHOICES]
+            knob = cast(Optional[nuke.Enumeration_Knob], self.node.knob(name))
+            if knob is None:
+                continue
+            chosen = str(knob.value())
+            if chosen not in values:
+                raise SettingError(f"{self.name}: the server has no {name} {chosen!r}; it has {', '.join(values)}.")
+            if list(knob.values()) != values:
+                with unrecorded():
+                    knob.setValues(values)
+                    knob.setValue(chosen)
+
+    # -- what the node remembers
+
+    @property
+    def id(self) -> str:
+        """The node's own id, the same for as long as it lives."""
+        return self.text(k.ID)
+
+    def renew_id(self) -> None:
+        """Give the node an id of its own; the job of the node that it was copied from is not its own."""
+        self.node[k.ID].setValue(uuid.uuid4().hex[:12])
+        self.node[k.JOBS].setValue("")
+
+    @property
+    def tickets(self) -> list[Ticket]:
+        """The jobs that the node waits for, or that it could go on with."""
+        return parse(self.text(k.JOBS))
+
+    def set_tickets(self, tickets: list[Ticket]) -> None:
+        """Remember the jobs."""
+        with unrecorded():
+            self.node[k.JOBS].setValue(joined(tickets))
+        # unlike progress, this must be saved: it is how a job is found again
+        nuke.modified(True)
+
+    @property
+    def state(self) -> str:
+        """The first word of what the tile says: one of the states in :mod:`.knobs`."""
+        word = self.text(k.STATE).partition(" ")[0]
+        return word if word in k.TILES else k.IDLE
+
+    def show(self, state: str, status: str, tile: Tile = Tile()) -> None:  # noqa: B008 -- it never changes
+        """Show a state on the tile, in words of ours, and in the panel, where ``status`` may be anybody's sentence."""
+        with unrecorded():
+            self.node[k.STATE].setValue(f"{state} {tile.text}".strip())
+            self.node[k.STATUS].setValue(plain.plain(status))
+            self.node["tile_color"].setValue(k.TILES[state])
+
+    # -- results
+
+    def refresh_versions(self, out: Path, chosen: Optional[str] = None) -> None:
+        """Offer the versions that there are, and ``chosen`` among them, without showing it yet."""
+        knob = cast(nuke.Enumeration_Knob, self.node[k.RESULT])
+        names = [k.NO_RESULT, *(result.name for result in versions.results(out))]
+        before = knob.value()
+        if list(knob.values()) != names:
+            knob.setValues(names)
+        wanted = chosen or before
+        if wanted in names and knob.value() != wanted:
+            knob.setValue(wanted)
+
+    @property
+    def shown(self) -> Optional[versions.Result]:
+        """The version that the node shows."""
+        folder = self.text(k.FOLDER)
+        return versions.result_in(Path(folder)) if folder else None
+
+    def show_result(self, result: Optional[versions.Result], source: str = "") -> None:
+        """Point the node's Reads at a version, or at nothing; nothing else in the script changes.
+
+        Raises :class:`SettingError` where Nuke would not take the version's path as it is.
+        """
+        if result is not None:
+            plain.check_folder(result.folder)
+        with one_step("VOID result"):
+            if result is not None:
+                files = {k.RESULT_PLATE: result.plate if result.has_plate else "", k.RESULT_MATTES: result.mattes}
+                for name, file in files.items():
+                    read = self.node.node(name)
+                    if read is not None:
+                        _point(read, file, result)
+                self.node[k.FIRST].setValue(result.first)
+                self.node[k.LAST].setValue(result.last)
+            self.node[k.HAS_PLATE].setValue(int(result is not None and result.has_plate))
+            self.node[k.HAS_MATTES].setValue(int(result is not None))
+            self.node[k.FOLDER].setValue(result.folder.as_posix() if result else "")
+            self.node[k.SOURCE].setValue(source)
+            if result is not None:
+                self.refresh_versions(result.folder.parent, result.name)
+
+    def apply_grid(self) -> None:
+        """Put the grid's edits into effect. Raises :class:`SettingError` naming the line that is wrong."""
+        edits = cells.parse(self.plain_text(k.GRID))
+        inner = self.node.node(k.GRID_NODE)
+        if inner is not None:
+            inner["expr0"].setValue(cells.expression(edits))
+
+
+def _point(read: nuke.Node, file: str, result: versions.Result) -> None:
+    read["file"].setValue(file)
+    # a Read does not find its range by itself when its file is set
+    for name, frame in (("first", result.first), ("last", result.last)):
+        read[name].setValue(frame)
+        read[f"orig{name}"].setValue(frame)
+    read["origset"].setValue(True)
+    read["raw"].setValue(True)
+    read["on_error"].setValue("error")

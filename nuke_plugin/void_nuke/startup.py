@@ -1,0 +1,148 @@
+"""Callbacks and menus, added while Nuke starts. Uses nuke, and imports nothing that takes time or may be missing."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from typing import Any, Callable
+
+import nuke
+
+from .node.knobs import CLASSES, KIND
+from .studio import packages
+
+PANEL = "VOID Jobs"
+PANEL_ID = "void.jobs"
+#: The panel's class as an expression: it is looked for when the panel is opened, not while Nuke starts.
+PANEL_CLASS = "__import__('void_nuke.ui.jobs_panel', fromlist=['JobsPanel']).JobsPanel"
+_GIZMOS = packages.ROOT / "gizmos"
+
+
+def _module(name: str) -> Any:
+    """A module of the plugin that needs its packages."""
+    packages.activate()
+    return importlib.import_module(f"void_nuke.{name}")
+
+
+def missing() -> str:
+    """What keeps the plugin from working, as a sentence; empty if nothing does."""
+    packages.activate()
+    absent = [name for name in packages.NEEDED if importlib.util.find_spec(name) is None]
+    if not absent:
+        return ""
+    return f"{' and '.join(absent)} for this Nuke's Python missing; run: void install-nuke"
+
+
+def _has_void_nodes() -> bool:
+    return any(node.knob(KIND) is not None for node in nuke.allNodes("Group", group=nuke.root(), recurseGroups=True))
+
+
+def _node_created() -> None:
+    # called for every group of every script: no import unless it is one of ours
+    if nuke.thisNode().knob(KIND) is not None:
+        _call("events", "node_created")
+
+
+def _knob_changed() -> None:
+    if nuke.thisNode().knob(KIND) is not None:
+        _call("events", "knob_changed")
+
+
+def _script_loaded() -> None:
+    if _has_void_nodes():
+        _call("events", "script_loaded")
+
+
+def _script_closed() -> None:
+    if _has_void_nodes():
+        _call("events", "script_closed")
+
+
+def _call(module: str, function: str) -> None:
+    """Call a callback; what is missing is said, never raised, as that would break the loading of a script."""
+    try:
+        found = getattr(_module(module), function)
+    except ImportError as error:
+        nuke.tprint(f"VOID for Nuke: {missing() or error}")
+        return
+    found()
+
+
+def register() -> None:
+    """Add the callbacks; doing it again changes nothing."""
+    packages.activate()
+    for add, remove, call, node_class in (
+        (nuke.addOnCreate, nuke.removeOnCreate, _node_created, "Group"),
+        (nuke.addKnobChanged, nuke.removeKnobChanged, _knob_changed, "Group"),
+        (nuke.addOnScriptLoad, nuke.removeOnScriptLoad, _script_loaded, "Root"),
+        (nuke.addOnScriptClose, nuke.removeOnScriptClose, _script_closed, "Root"),
+    ):
+        remove(call, nodeClass=node_class)
+        add(call, nodeClass=node_class)
+
+
+def create(name: str) -> nuke.Node:
+    """Make one of our nodes below what is selected, and open its panel."""
+    node = nuke.nodePaste((_GIZMOS / f"{name}.gizmo").as_posix())
+    assert node is not None
+    node.showControlPanel()
+    return node
+
+
+def split_mattes() -> None:
+    """Below the selected node, a Copy for each class that brings its matte into the alpha."""
+    selected = nuke.selectedNodes()
+    if not selected:
+        nuke.message("Select a VOID Remove or VOID Quadmask first.")
+        return
+    source = selected[0]
+    nuke.Undo.begin("VOID mattes")
+    try:
+        for number, name in enumerate(CLASSES):
+            copy = nuke.nodes.Copy(name=f"VOID_{name}")
+            copy.setInput(0, source)
+            copy.setInput(1, source)
+            copy["from0"].setValue(f"quadmask.{name}")
+            copy["to0"].setValue("rgba.alpha")
+            copy["label"].setValue(f"alpha: {name}")
+            copy.setXYpos(source.xpos() + 110 * (number - 1), source.ypos() + 120)
+    finally:
+        nuke.Undo.end()
+
+
+def _command(module: str, function: str) -> Callable[[], None]:
+    """A menu entry's command: what is missing becomes a sentence."""
+
+    def run() -> None:
+        absent = missing()
+        if absent:
+            nuke.message(f"VOID for Nuke: {absent}")
+            return
+        getattr(_module(module), function)()
+
+    return run
+
+
+def add_menus() -> None:
+    """Add the menus and the panel; doing it again changes nothing."""
+    absent = missing()
+    nodes = nuke.menu("Nodes").addMenu("VOID", icon="void.png")
+    nodes.addCommand("VOID Remove", lambda: create("VOID_Remove"), icon="void.png")
+    nodes.addCommand("VOID Quadmask", lambda: create("VOID_Quadmask"), icon="void.png")
+    nodes.addCommand("VOID Mattes", split_mattes, icon="void.png")
+    bar = nuke.menu("Nuke").addMenu("VOID")
+    if absent:
+        bar.addCommand(f"Not complete: {absent}", _command("menu", "check"))
+    bar.addCommand(PANEL, _command("menu", "jobs"))
+    bar.addCommand("Settings...", _command("menu", "edit_settings"))
+    bar.addCommand("Submit selected to farm", _command("menu", "submit_selected"))
+    bar.addCommand("Check environment", _command("menu", "check"))
+    bar.addCommand("Documentation", _command("menu", "documentation"))
+    if not absent:
+        _register_panel()
+
+
+def _register_panel() -> None:
+    import nukescripts
+
+    nukescripts.panels.registerWidgetAsPanel(PANEL_CLASS, PANEL, PANEL_ID)

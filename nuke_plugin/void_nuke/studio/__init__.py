@@ -1,0 +1,1 @@
+"""What a studio sets up: settings, hooks, path maps, packages."""

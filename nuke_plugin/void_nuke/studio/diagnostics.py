@@ -1,0 +1,121 @@
+"""What support needs to know, and what an artist can check. Uses nuke, on its main thread."""
+
+from __future__ import annotations
+
+import importlib
+import platform
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Optional
+
+import nuke
+
+import void_server
+from void_server.api.client import Client
+from void_server.api.errors import VoidError
+
+from ..job import actions, local_server
+from ..node import knobs as k
+from ..node.node import VoidNode
+from . import settings
+from .findings import Finding, as_text
+from .packages import NEEDED, ROOT, folder
+
+_GIGABYTE = 1e9
+
+
+def documentation() -> Path:
+    """The artist's guide."""
+    page = ROOT / "docs" / "artists.html"
+    return page if page.is_file() else page.with_suffix(".md")
+
+
+def examine(void: Optional[VoidNode] = None) -> list[Finding]:
+    """Check packages, settings, output folder and server, for one node or in general."""
+    return [_packages(), _settings(), *([_output(void)] if void else []), _server(void)]
+
+
+def _packages() -> Finding:
+    found = []
+    for name in NEEDED:
+        try:
+            module = importlib.import_module(name)
+        except ImportError as error:
+            return Finding(False, "packages", f"{name} is missing ({error}); run: void install-nuke")
+        version = module.__version__ if name == "zmq" else ".".join(map(str, module.version))
+        found.append(f"{name} {version}")
+    return Finding(True, "packages", ", ".join(found))
+
+
+def _settings() -> Finding:
+    try:
+        settings.load()
+    except VoidError as error:
+        return Finding(False, "settings", str(error))
+    used = [str(file) for file in settings.files() if file.is_file()]
+    return Finding(True, "settings", ", ".join(used) or "none; defaults are used")
+
+
+def _output(void: VoidNode) -> Finding:
+    try:
+        out = actions.output_folder(void)
+    except VoidError as error:
+        return Finding(False, "output folder", str(error))
+    existing = next(path for path in (out, *out.parents) if path.exists())
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as error:
+        return Finding(False, "output folder", f"{out} cannot be written ({error.strerror}); choose another.")
+    free = shutil.disk_usage(existing).free / _GIGABYTE
+    return Finding(free > 1, "output folder", f"{out}, {free:.0f} GB free")
+
+
+def _server(void: Optional[VoidNode]) -> Finding:
+    now = _loaded()
+    address = (void.text(k.SERVER) if void else "") or now.address
+    try:
+        with Client(address, keys=now.keys, timeout=3) as client:
+            info = client.hello()
+    except VoidError as error:
+        if local_server.can_start(now, address):
+            return Finding(True, "server", f"none at {address} yet; one is started with the first job")
+        return Finding(False, "server", str(error))
+    return Finding(True, "server", f"{address}, version {info.version}")
+
+
+def everything(void: Optional[VoidNode] = None) -> str:
+    """All that support needs: versions, settings, findings, and the node's knobs; no keys."""
+    lines = [
+        f"VOID for Nuke {void_server.__version__} in {ROOT}",
+        f"Nuke {nuke.NUKE_VERSION_STRING}, Python {platform.python_version()}, {platform.platform()}",
+        f"packages from {folder()}",
+        f"server on this machine: {' '.join(local_server.describe(_loaded()))}",
+        as_text(examine(void)),
+    ]
+    if void is not None:
+        lines.append(f"node {void.name} ({void.kind})")
+        own = (k.STATUS, k.STATE, k.ID, k.JOBS, k.FOLDER, k.RESULT, k.FRAMES, k.CUSTOM_RANGE, k.SERVER, k.OUTPUT)
+        lines += [f"  {name}: {void.node[name].value()}" for name in own if void.has(name)]
+    return "\n".join(lines)
+
+
+def _loaded() -> settings.Settings:
+    """The settings, or, where they are wrong, which is a finding of its own, the defaults."""
+    try:
+        return settings.load()
+    except VoidError:
+        return settings.Settings()
+
+
+def to_clipboard(text: str) -> None:
+    """Put text on the clipboard, or print it where there is no window."""
+    if not nuke.GUI:
+        print(text, file=sys.stdout)
+        return
+    from ..ui.qt import QtWidgets
+
+    QtWidgets.QApplication.clipboard().setText(text)
+    nuke.message("It is on the clipboard now.")

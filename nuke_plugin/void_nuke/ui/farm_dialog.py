@@ -1,0 +1,152 @@
+"""The dialog that hands nodes to the render farm. Uses nuke and Qt, on the main thread."""
+
+from __future__ import annotations
+
+from typing import Any, Optional, Sequence
+
+from void_server.api.errors import VoidError
+
+from ..job import farm
+from ..node.node import VoidNode
+from ..node.plain import plain
+from .qt import Dialog, PlainLabel, QtWidgets
+
+# field: label, hint, and the range of numbers
+_TEXTS = {
+    "name": ("Job name", "empty: by script and node"),
+    "comment": ("Comment", "what wranglers should know"),
+    "department": ("Department", ""),
+    "show": ("Show", ""),
+    "shot": ("Shot", ""),
+    "pool": ("Pool", "Slurm: partition; OpenCue: facility"),
+    "secondary_pool": ("Secondary pool", ""),
+    "group": ("Group", "Slurm: constraint; OpenCue: tag"),
+    "gpu_pool": ("Pool of GPU tasks", "empty: the same"),
+    "gpu_group": ("Group of GPU tasks", "empty: the same"),
+    "limits": ("Limits and licences", "void=1,other=2; for each GPU task"),
+}
+_NUMBERS = {
+    "priority": ("Priority", 0, 100),
+    "frames_per_task": ("Frames per task", 1, 10_000),
+    "frames_per_piece": ("Frames per GPU task (0: whole shot)", 0, 100_000),
+    "machine_limit": ("Machine limit (0: none)", 0, 100_000),
+    "timeout_minutes": ("Task time-out, minutes (0: none)", 0, 43_200),
+    "retries": ("Retries per task", 0, 100),
+    "cores": ("Cores per task", 1, 1024),
+    "memory_gb": ("Memory per task, GB", 1, 10_000),
+    "gpu_task_memory_gb": ("Memory per GPU task, GB", 1, 10_000),
+    "gpus": ("GPUs per GPU task", 1, 64),
+    "gpu_memory_gb": ("Memory of each GPU, GB", 1, 10_000),
+}
+
+
+class FarmDialog(Dialog):
+    """Asks for an engine and the fields that it knows; what it does not know is greyed and left as it is."""
+
+    def __init__(
+        self, nodes: Sequence[VoidNode], engines: farm.Engines, parent: Optional[QtWidgets.QWidget] = None
+    ) -> None:
+        super().__init__(parent)
+        self._nodes, self._engines = nodes, engines
+        self.setWindowTitle("VOID: submit to farm")
+        self.setMinimumWidth(600)
+        #: The version folders, once submitted.
+        self.folders: list[str] = []
+
+        self._engine = QtWidgets.QComboBox()
+        self._engine.addItems(list(engines.expresses))
+        self._engine.setCurrentText(engines.chosen)
+        self._engine.currentTextChanged.connect(self._show_expressible)
+        self._server = QtWidgets.QLineEdit()
+        self._server.setPlaceholderText("tcp://gpu01:5690; empty: the tasks do the work themselves")
+        self._export_there = QtWidgets.QCheckBox("by Nuke on the farm, from the script as it is now")
+        self._export_there.setEnabled(engines.has_nuke)
+        self._export_there.setChecked(engines.has_nuke)
+        self._export_there.setToolTip("" if engines.has_nuke else "the farm settings name no Nuke")
+        self._suspended = QtWidgets.QCheckBox("begin suspended")
+        self._suspended.setChecked(bool(engines.fields["suspended"]))
+        self._widgets: dict[str, QtWidgets.QWidget] = {"suspended": self._suspended}
+
+        form = QtWidgets.QFormLayout()
+        form.addRow("Nodes", PlainLabel(", ".join(void.name for void in nodes)))
+        form.addRow("Engine", self._engine)
+        for name, (label, hint) in _TEXTS.items():
+            line = QtWidgets.QLineEdit(_text(engines.fields[name]))
+            line.setPlaceholderText(hint)
+            self._widgets[name] = line
+            form.addRow(label, line)
+        for name, (label, least, most) in _NUMBERS.items():
+            box = QtWidgets.QSpinBox()
+            box.setRange(least, most)
+            box.setValue(int(engines.fields[name]))
+            self._widgets[name] = box
+            form.addRow(label, box)
+        form.addRow("Initial state", self._suspended)
+        form.addRow("Inference server", self._server)
+        form.addRow("Export plate and roto", self._export_there)
+
+        self._answer = PlainLabel("Each node shows its version at once; frames appear as they come.")
+        self._answer.setWordWrap(True)
+        kinds = QtWidgets.QDialogButtonBox.StandardButton
+        buttons = QtWidgets.QDialogButtonBox(kinds.Cancel)
+        self._submit = buttons.addButton("Submit", QtWidgets.QDialogButtonBox.ButtonRole.AcceptRole)
+        buttons.accepted.connect(self.submit)
+        buttons.rejected.connect(self.reject)
+        layout = QtWidgets.QVBoxLayout(self)
+        layout.addLayout(form)
+        layout.addWidget(self._answer)
+        layout.addWidget(buttons)
+        self._show_expressible(self._engine.currentText())
+
+    def _show_expressible(self, engine: str) -> None:
+        known = self._engines.expresses.get(engine, [])
+        for name, widget in self._widgets.items():
+            widget.setEnabled(name in known)
+            widget.setToolTip("" if name in known else plain(f"{engine} has nothing for this"))
+
+    def fields(self) -> dict[str, Any]:
+        """The fields as they stand, those that the engine knows. Raises :class:`ValueError` for wrong limits."""
+        values: dict[str, Any] = {}
+        for name, widget in self._widgets.items():
+            if not widget.isEnabled():
+                continue
+            if isinstance(widget, QtWidgets.QSpinBox):
+                values[name] = widget.value()
+            elif isinstance(widget, QtWidgets.QCheckBox):
+                values[name] = widget.isChecked()
+            elif isinstance(widget, QtWidgets.QLineEdit):
+                text = widget.text().strip()
+                values[name] = _limits(text) if name == "limits" else text
+        return values
+
+    def submit(self) -> None:
+        """Hand the nodes over, and close; where something is wrong, say it and stay."""
+        try:
+            fields = self.fields()
+        except ValueError:
+            self._answer.setText("Write limits like void=1,nuke_r=1.")
+            return
+        self._submit.setEnabled(False)
+        try:
+            self.folders = farm.submit(
+                self._nodes,
+                self._engine.currentText(),
+                fields,
+                self._server.text().strip(),
+                export_there=self._export_there.isChecked(),
+            )
+        except VoidError as error:
+            self._answer.setText(plain(str(error)))
+        else:
+            self.accept()
+        finally:
+            self._submit.setEnabled(True)
+
+
+def _text(value: Any) -> str:
+    return ",".join(f"{name}={count}" for name, count in value.items()) if isinstance(value, dict) else str(value)
+
+
+def _limits(text: str) -> dict[str, int]:
+    entries = (entry.strip().partition("=") for entry in text.split(",") if entry.strip())
+    return {name: int(count or 1) for name, _, count in entries}

@@ -1,0 +1,86 @@
+"""A version folder: where everything lies that a job reads again, writes, or shows."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .job import MANIFEST
+
+PLATE, MATTES, QUADMASK, ROTO = "plate", "mattes", "quadmask", "roto"
+REASONING = "reasoning.json"
+#: The file that is there once every frame was looked at.
+SURVEY = "survey.json"
+_INTERMEDIATE, _REPORT = ".work", "report"
+
+
+def pattern(sequence: str) -> str:
+    """The files of a sequence in a version folder: PLATE, MATTES, QUADMASK or ROTO; with ``%04d`` for the frame."""
+    return f"{sequence}/void_{sequence}.%04d.exr"
+
+
+@dataclass(frozen=True)
+class VersionFolder:
+    """The files of one version of a shot's result, in ``folder``."""
+
+    folder: Path
+
+    def frame(self, sequence: str, frame: int) -> Path:
+        """A frame of PLATE, MATTES, QUADMASK or ROTO."""
+        return self.folder / (pattern(sequence) % frame)
+
+    def plate(self, frame: int) -> Path:
+        """The counterfactual plate."""
+        return self.frame(PLATE, frame)
+
+    def mattes(self, frame: int) -> Path:
+        """The mattes of the four classes, and the blend."""
+        return self.frame(MATTES, frame)
+
+    def quadmask(self, frame: int) -> Path:
+        """The quadmask, as code/255."""
+        return self.frame(QUADMASK, frame)
+
+    def roto(self, frame: int) -> Path:
+        """The roto, where the job made it."""
+        return self.frame(ROTO, frame)
+
+    @property
+    def manifest(self) -> Path:
+        """What was asked and done; written last."""
+        return self.folder / MANIFEST
+
+    @property
+    def contact_sheet(self) -> Path:
+        """The pictures to judge the result by."""
+        return self.folder / _REPORT / "contact_sheet.png"
+
+    @property
+    def report(self) -> Path:
+        """The page with the contact sheet, shares, settings and warnings."""
+        return self.folder / _REPORT / "report.html"
+
+    @property
+    def reasoning_file(self) -> Path:
+        """Why each region is in the quadmask."""
+        return self.folder / REASONING
+
+    def reasoning(self) -> dict[str, Any]:
+        """What the reasoner found, empty where none was asked."""
+        return dict(json.loads(self.reasoning_file.read_text())) if self.reasoning_file.is_file() else {}
+
+    @property
+    def intermediate(self) -> Path:
+        """What only the job itself needs; it goes when the job is done."""
+        return self.folder / _INTERMEDIATE
+
+    @property
+    def survey(self) -> Path:
+        """What is there once the shot was looked at."""
+        return self.intermediate / SURVEY
+
+    def warnings(self, part: str) -> Path:
+        """What a part of the job, done by itself, warns of."""
+        return self.intermediate / f"warnings_{part}.json"

@@ -1,0 +1,5 @@
+"""The command ``void``."""
+
+from .main import app, main
+
+__all__ = ["app", "main"]

@@ -1,0 +1,217 @@
+"""What this machine can run, what is missing, and how to get it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import psutil
+
+from .. import plugins
+from ..api.client import Client, default_address
+from ..api.errors import ColourError, SettingError, VoidError
+from ..api.home import home
+from ..api.shot import Settings
+from ..engines.void import MODULES
+from ..engines.void.weights import BASE, ENVIRONMENT, PASSES, Weights
+from ..plugins import how_to_install, installed
+from ..quadmask import analysts
+from ..quadmask.segmentation import checkpoints
+
+_CORE = ("numpy", "opencv-python-headless", "OpenImageIO", "pyzmq", "msgpack", "Fileseq")
+_EXTRAS = {
+    "void": (MODULES, "for the engine void"),
+    "sam2": (("torch", "sam2"), "for rotos from clicks"),
+    "gemini": (("google.genai",), "for the reasoner gemini"),
+    "local": (("openai",), "for the reasoner local, a language model of your own"),
+}
+#: Where weights come from, and under which licence: the base model, then the checkpoints by their pass.
+_SOURCES = {
+    0: "CogVideoX-Fun-V1.5-5b-InP, on Hugging Face; the CogVideoX licence: register for commercial use",
+    1: "netflix/void-model, on Hugging Face; Apache-2.0",
+    2: "netflix/void-model, on Hugging Face; Apache-2.0; for the second pass only",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at.
+
+    ``needed``: without it the main job cannot run here. ``remedy``: what to do about it, ``command``: what to paste
+    into a shell for that.
+    """
+
+    subject: str
+    good: bool
+    found: str
+    remedy: str = ""
+    needed: bool = False
+    command: str = ""
+
+
+def examine(server: str | None = None) -> list[Finding]:
+    """Look at everything; touches nothing and downloads nothing."""
+    return [
+        *_machine(),
+        *_core(),
+        _colour(),
+        _state(),
+        *_extras(),
+        _gpu(),
+        *_weights(),
+        _sam2(),
+        *_engines(),
+        *_reasoners(),
+        _server(server),
+    ]
+
+
+def _machine() -> Iterator[Finding]:
+    yield Finding("Python", True, platform.python_version())
+    memory = psutil.virtual_memory().total / 2**30
+    enough = memory > 3.5
+    remedy = "" if enough else "4K shots want 4 GB"
+    yield Finding("machine", enough, f"{os.cpu_count()} cores, {memory:.0f} GB", remedy)
+
+
+def _core() -> Iterator[Finding]:
+    for name in _CORE:
+        try:
+            yield Finding(name, True, version(name), needed=True)
+        except PackageNotFoundError:
+            yield Finding(name, False, "missing", needed=True, command=how_to_install())
+
+
+def _colour() -> Finding:
+    from ..imaging.colour import ColourSpace
+
+    where = os.environ.get("OCIO") or "OpenImageIO's own"
+    try:
+        ColourSpace("ACEScg")
+    except ColourError as error:
+        return Finding("OCIO", False, where, f"{error} Set $OCIO to a config.ocio, or unset it.")
+    return Finding("OCIO", True, where)
+
+
+def _state() -> Finding:
+    folder = home()
+    existing = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+    free = shutil.disk_usage(existing).free / 2**30
+    writable = os.access(existing, os.W_OK)
+    remedy = "" if writable else "set $VOID_HOME to a folder that may be written"
+    return Finding("state folder", writable, f"{folder}, {free:.0f} GB free", remedy, needed=True)
+
+
+def _extras() -> Iterator[Finding]:
+    for extra, (modules, purpose) in _EXTRAS.items():
+        if absent := [name for name in modules if not installed(name)]:
+            found = f"without {', '.join(absent)}"
+            yield Finding(f"extra {extra}", False, found, purpose, command=how_to_install(extra))
+        else:
+            yield Finding(f"extra {extra}", True, "installed")
+
+
+def _gpu() -> Finding:
+    query = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"]
+    try:
+        answer = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return Finding("GPU", False, "none found", "the engine cleanplate needs none, the engine void does")
+    return Finding("GPU", True, answer.replace("\n", "; "))
+
+
+def _weights() -> Iterator[Finding]:
+    folder = os.environ.get(ENVIRONMENT)
+    if not folder:
+        remedy = f"for the engine void: set it to a folder with {BASE}/ and {', '.join(PASSES.values())}"
+        yield Finding("weights", False, f"${ENVIRONMENT} is not set", remedy)
+        return
+    weights = Weights(Path(folder).expanduser())
+    absent = [str(path.relative_to(weights.folder)) for path in weights.missing(())]
+    found = f"lacks {', '.join(absent)}" if absent else "found"
+    yield Finding(f"weights {BASE}", not absent, found, _SOURCES[0] if absent else "")
+    for number, name in PASSES.items():
+        if not weights.checkpoint(number).is_file():
+            yield Finding(f"weights {name}", False, f"not in {weights.folder}", _SOURCES[number])
+            continue
+        try:
+            weights.check((number,))
+        except (SettingError, OSError) as error:
+            yield Finding(f"weights {name}", False, str(error), _SOURCES[number])
+        else:
+            yield Finding(f"weights {name}", True, "found")
+
+
+def _sam2() -> Finding:
+    found = [checkpoint.name for checkpoint in checkpoints.available()]
+    remedy = f"${checkpoints.ENVIRONMENT}: a folder with sam2.1_hiera_large.pt or another, from {checkpoints.SOURCE}"
+    return Finding("SAM 2 checkpoints", bool(found), ", ".join(found) or "none found", "" if found else remedy)
+
+
+def _engines() -> Iterator[Finding]:
+    from .. import engines
+
+    for name in plugins.engines():
+        try:
+            engines.load(Settings(engine=name))
+        except SettingError as error:
+            yield Finding(f"engine {name}", False, "cannot be used", str(error))
+        except Exception as error:  # an engine of somebody else's may fail in any way
+            yield Finding(f"engine {name}", False, "cannot be loaded", f"{type(error).__name__}: {error}")
+        else:
+            yield Finding(f"engine {name}", True, "can be used")
+
+
+def _reasoners() -> Iterator[Finding]:
+    for name in plugins.reasoners():
+        if name not in analysts.NAMES:
+            yield Finding(f"reasoner {name}", True, "can be used")
+            continue
+        try:
+            analyst = analysts.choose(Settings(reasoner=name))
+        except SettingError as error:
+            yield Finding(f"reasoner {name}", False, "cannot be used", str(error))
+        else:
+            yield Finding(f"reasoner {name}", True, f"{analyst.model} at {analyst.host}; not asked now")
+
+
+def _server(address: str | None) -> Finding:
+    address = address or default_address()
+    try:
+        with Client(address, timeout=2) as client:
+            info = client.hello()
+    except SettingError as error:
+        return Finding("server", False, f"none at {address}", str(error))
+    except VoidError:
+        return Finding("server", False, f"none at {address}", "none is needed for `void remove`", command="void serve")
+    return Finding("server", True, f"{address}, version {info.version}, protocol {info.protocol}")
+
+
+def ready(findings: Iterable[Finding]) -> bool:
+    """Whether the main job can run on this machine."""
+    return all(finding.good for finding in findings if finding.needed)
+
+
+def show(findings: Sequence[Finding]) -> None:
+    """Print the findings. No line is broken, so that names and commands can be copied."""
+    from rich.console import Console
+    from rich.markup import escape
+
+    console = Console()
+    width = max(len(finding.subject) for finding in findings)
+    for finding in findings:
+        mark = "[green]ok[/]     " if finding.good else "[red]missing[/]" if finding.needed else "[yellow]-[/]      "
+        lines = [f"{mark}  {finding.subject:<{width}}  {escape(finding.found)}"]
+        indent = " " * (width + 11)
+        lines += [f"{indent}[dim]{escape(finding.remedy)}[/]"] if finding.remedy else []
+        lines += [f"{indent}{escape(finding.command)}"] if finding.command else []
+        for line in lines:
+            console.print(line, soft_wrap=True, highlight=False)
+    able = "The main job runs on this machine."
+    print(able if ready(findings) else "The main job cannot run on this machine yet; see above.")

@@ -1,0 +1,320 @@
+"""The commands ``void farm``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..api.errors import JobCancelled, JobFailed, SettingError, VoidError
+from ..api.shot import Settings, Shot
+from .frame import App, print_json
+from .options import AsJson, a_folder, absolute, removal_of, taking
+
+# Commands import what they use: `void --help` must not wait for OpenCV.
+
+_DEFAULT = Settings()
+
+app = App(help="Jobs on the render farm.")
+
+FieldsSaid = Annotated[
+    list[str] | None, typer.Option("--set", help="A field, such as priority=60, pool=gpu or limits=void=1. Repeat it.")
+]
+FarmEngine = Annotated[
+    str | None,
+    typer.Option("--engine", help="local, openjd, deadlinecloud, deadline, opencue, slurm; the site's if not given."),
+]
+# what a table of shots may say of each
+_OF_SHOT = ("plate", "roto", "quadmask", "prompt", "frames", "colorspace")
+JobFolder = Annotated[Path, typer.Argument(help="The job's version folder.")]
+
+
+@app.command("submit")
+@taking(removal_of, "engine")
+def farm_submit(
+    plate: Annotated[str, typer.Argument(help="The plate, as for `void remove`.")] = "",
+    roto: Annotated[str, typer.Argument(help="The roto.")] = "",
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", callback=a_folder, help="Folder for the version folder, made at once."),
+    ] = None,
+    batch: Annotated[Path | None, typer.Option(help="A CSV table with plate,roto,out and more: one group.")] = None,
+    jobs: Annotated[Path | None, typer.Option(help="Shots as JSON, as the Nuke plugin writes them.")] = None,
+    script: Annotated[
+        Path | None, typer.Option(help="Beside which the fields are remembered; else beside the versions.")
+    ] = None,
+    as_json: AsJson = False,
+    farm_engine: FarmEngine = None,
+    fields: FieldsSaid = None,
+    removal: Annotated[str, typer.Option("--removal", help="The engine that makes the new pixels.")] = _DEFAULT.engine,
+    server: Annotated[str, typer.Option(help="An inference server on the farm that does the work.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Write the files, and say what would be run.")] = False,
+    **asked: Any,
+) -> None:
+    """Submit a shot, or a table of shots, to the farm."""
+    import shlex
+
+    from ..farm import site as sites
+    from ..farm.submit import Wanted, engine_named, submit
+    from ..farm.submit import batch as read_batch
+
+    if sum(map(bool, (plate, batch, jobs))) > 1:
+        raise SettingError("Name a plate, a table with --batch, or --jobs: one of them.")
+    site = sites.load()
+    expressible = engine_named(farm_engine or site.engine).expresses
+    if jobs:
+        inherited = _inherited(expressible, site.fields.__dict__)
+        wanted = [
+            Wanted(shot, folder, _fields({**inherited, **own}, fields or []), export)
+            for shot, folder, own, export in _read_jobs(jobs)
+        ]
+    else:
+        if not batch and not (plate and out):
+            raise SettingError("Name the plate, the roto and -o, or a table with --batch.")
+        rows = (
+            read_batch(batch, str(out) if out else "") if batch else [{"plate": plate, "roto": roto, "out": str(out)}]
+        )
+        asked |= {"engine": removal}
+        wanted = [_wanted(row, asked, site, script, fields or [], expressible) for row in rows]
+    made = submit(wanted, site, farm_engine or site.engine, server, dry_run=dry_run)
+    for job, submission in made:
+        if not dry_run:
+            sites.remember(script or job.folder, job.fields)
+        if as_json:
+            continue
+        for command in submission.commands if dry_run or not submission.ids else []:
+            print(shlex.join(command))
+        print(_numbers(job.folder, submission.ids))
+    if as_json:
+        print_json({"jobs": [{"folder": str(job.folder), "ids": submission.ids} for job, submission in made]})
+
+
+def _read_jobs(file: Path) -> list[tuple[Shot, Path, dict[str, Any], Any]]:
+    """Of each job the shot, the folder for its version, the fields, and the export, if there is one."""
+    import json
+
+    from ..farm.job import Export
+
+    try:
+        rows = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(rows, list) or not rows:
+            raise ValueError("it must be a list of jobs")
+        if not all({"shot", "out", "fields"} <= set(row) for row in rows):
+            raise ValueError("each needs shot, out and fields")
+        return [
+            (
+                Shot.from_dict(row["shot"]),
+                Path(row["out"]),
+                dict(row["fields"]),
+                Export(**row["export"]) if "export" in row else None,
+            )
+            for row in rows
+        ]
+    except (OSError, ValueError, TypeError) as error:
+        raise SettingError(
+            f"The jobs in {file} cannot be read ({error}); the Nuke plugin writes such files."
+        ) from error
+
+
+def _wanted(
+    row: dict[str, str],
+    asked: dict[str, Any],
+    site: Any,
+    script: Path | None,
+    said: list[str],
+    expressible: frozenset[str],
+) -> Any:
+    """A shot to submit, from a row of a table or the command line, with what is ``asked`` for all of them."""
+    from ..farm import site as sites
+    from ..farm.submit import Wanted
+
+    named: dict[str, Any] = {name: row[name] for name in ("name", "shot", "show", "comment") if name in row}
+    of_shot = {name: row[name] for name in _OF_SHOT if name in row}
+    shot = removal_of(**{**asked, **of_shot})
+    remembered = sites.remembered(script or Path(absolute(row["out"])) / "v001")
+    chosen = _fields({**_inherited(expressible, site.fields.__dict__, remembered), **named}, said)
+    return Wanted(shot, Path(absolute(row["out"])), chosen)
+
+
+def _inherited(expressible: frozenset[str], *said: dict[str, Any]) -> dict[str, Any]:
+    """What was said before, the later over the earlier, without what the engine has nothing for."""
+    return {name: value for fields in said for name, value in fields.items() if name in expressible}
+
+
+@app.command("engines")
+def farm_engines(
+    script: Annotated[Path | None, typer.Option(help="Whose remembered fields to give.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the farm engines, and the fields that each has something for."""
+    from ..farm import site as sites
+    from ..farm.fields import Fields
+    from ..farm.submit import ENGINES
+
+    site = sites.load()
+    fields = Fields.from_dict({**site.fields.__dict__, **(sites.remembered(script) if script else {})})
+    expresses = {name: sorted(engine.expresses) for name, engine in ENGINES.items()}
+    if as_json:
+        said = {"engine": site.engine, "expresses": expresses, "fields": fields.__dict__, "nuke": bool(site.nuke)}
+        print_json(said)
+        return
+    for name, known in expresses.items():
+        print(f"{name:<14} {', '.join(known)}" + ("  (the site's)" if name == site.engine else ""))
+
+
+def _fields(known: dict[str, Any], said: list[str]) -> Any:
+    """The fields of a farm job, with what was said on the command line."""
+    from ..farm.fields import Fields
+
+    values = dict(known)
+    for text in said:
+        name, _, value = text.partition("=")
+        before = getattr(Fields(), name, None)
+        if before is not None and "=" not in text:
+            raise SettingError(f"{text!r} says nothing; write it like {name}={_as_said(before)}.")
+        if before is None:
+            raise SettingError(f"{text!r} sets no field; known are {', '.join(Fields().__dict__)}.")
+        if not value:
+            values[name] = before
+            continue
+        try:
+            if isinstance(before, dict):
+                limits = (entry.partition("=") for entry in value.split(","))
+                values[name] = {limit: int(count or 1) for limit, _, count in limits}
+            elif isinstance(before, bool):
+                values[name] = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[value]
+            else:
+                values[name] = type(before)(value)
+        except (ValueError, KeyError):
+            raise SettingError(f"{name} is {value!r}; give {_kind(before)}.") from None
+    return Fields.from_dict(values)
+
+
+def _as_said(value: object) -> str:
+    return {bool: "true", dict: "void=1"}.get(type(value), "comp" if value == "" else str(value))
+
+
+def _kind(value: object) -> str:
+    return {bool: "true or false", int: "a whole number", dict: "names with numbers, such as void=1"}.get(
+        type(value), "text"
+    )
+
+
+@app.command("run")
+def farm_run(
+    job: Annotated[Path, typer.Option(help="The job's farm.json.")],
+    stage: Annotated[str, typer.Option(help="The stage.")],
+    task: Annotated[int, typer.Option(help="The task's number in it.")] = 0,
+    path_map: Annotated[
+        str, typer.Option(help="A file of rules for paths, or deadline, to ask Deadline; else the site's rules.")
+    ] = "",
+    progress: Annotated[str, typer.Option(help="How progress is printed: openjd, deadline or plain.")] = "plain",
+    retries: Annotated[int, typer.Option(min=0, help="Attempts after the first.")] = 0,
+) -> None:
+    """Do one task; what farm engines call. Doing it again does no harm."""
+    from ..farm.tasks import session
+    from ..farm.tasks.run import PROGRESS, STOPPED, do, printer
+
+    if progress not in PROGRESS:
+        raise SettingError(f"progress is {progress!r}; take {', '.join(PROGRESS)}.")
+    say = printer(progress)
+    try:
+        warnings = None
+        if there := os.environ.get(session.ENVIRONMENT):
+            warnings = session.given_to(Path(there), session.Task(job, stage, task, path_map, retries), say)
+        if warnings is None:
+            warnings = do(job, stage, task, path_map, say, retries=retries)
+    except JobCancelled as error:
+        print(f"void: {error}", file=sys.stderr, flush=True)
+        raise typer.Exit(STOPPED) from None
+    except VoidError as error:
+        if progress == "openjd":
+            print(f"openjd_fail: {error}", flush=True)
+        raise
+    for warning in warnings:
+        print(f"warning: {warning}", flush=True)
+    print(f"{stage} {task} done", flush=True)
+
+
+@app.command("session")
+def farm_session(
+    what: Annotated[str, typer.Argument(help="begin or end.")],
+    folder: Annotated[Path, typer.Argument(help="The session's own folder.")],
+) -> None:
+    """Begin or end the process that does all GPU tasks of a session; what OpenJD's environments call."""
+    from ..farm.tasks import session
+
+    if what == "begin":
+        try:
+            print(f"openjd_env: {session.ENVIRONMENT}={session.start(folder)}", flush=True)
+        except JobFailed as error:
+            print(f"warning: {error} Each task loads the model itself.\n{error.detail}", flush=True)
+    elif what == "end":
+        print(session.stop(folder), end="", flush=True)
+    else:
+        raise SettingError(f"A session can begin or end; {what!r} is neither.")
+
+
+@app.command("status")
+def farm_status(folder: JobFolder) -> None:
+    """Say how a job stands: by its files, and by what the engine says. Exits with 1 where tasks have failed."""
+    from ..farm.job import FILE, FarmJob
+    from ..farm.submit import engine_named, submitted
+    from ..farm.tasks.run import failures, state
+
+    job = FarmJob.read(folder / FILE)
+    said: dict[str, str] = {}
+    try:
+        engine, ids = submitted(job)
+        said = engine_named(engine).states(ids)
+    except VoidError as error:
+        print(f"void: {error}", file=sys.stderr)
+    failed = failures(job)
+    for stage, (done, of) in state(job).items():
+        print(f"{stage:<10} {done}/{of} done  {said.get(stage, '')}".rstrip())
+        for task, why in failed[stage].items():
+            print(f"{'':<10} task {task} failed: {why}")
+    if any(failed.values()):
+        raise typer.Exit(1)
+
+
+@app.command("cancel")
+def farm_cancel(folder: JobFolder) -> None:
+    """Stop a job; its finished frames stay, and `void farm again` goes on with it."""
+    from ..farm import site
+    from ..farm.job import FILE, FarmJob
+    from ..farm.submit import engine_named, submitted
+
+    engine, ids = submitted(FarmJob.read(folder / FILE))
+    engine_named(engine).cancel(ids, site.load())
+    print(f"{folder} is stopped; go on with: void farm again {folder}")
+
+
+@app.command("again")
+def farm_again(folder: JobFolder, farm_engine: FarmEngine = None) -> None:
+    """Hand a job over again, after it failed or was stopped; what is finished is not made again."""
+    from ..farm import site as sites
+    from ..farm.job import FILE, FarmJob
+    from ..farm.schedulers.base import Submission, inexpressible
+    from ..farm.submit import engine_named, hand_over, submitted
+
+    job, site = FarmJob.read(folder / FILE), sites.load()
+    before, ids = submitted(job)
+    engine = farm_engine or before
+    with suppress(VoidError):
+        # what waits or runs there still would do the same work beside it
+        engine_named(before).cancel(ids, site)
+    if left_out := inexpressible(engine_named(engine).expresses, job.fields):
+        print(f"{engine} has nothing for {', '.join(left_out)}; that is left out.", file=sys.stderr)
+    submission = Submission()
+    hand_over(job, submission, site, engine, job.title)
+    print(_numbers(job.folder, submission.ids))
+
+
+def _numbers(folder: Path, ids: dict[str, str]) -> str:
+    """A submitted job's folder, and the engine's number of each stage."""
+    return "  ".join([str(folder), *(f"{stage}={number}" for stage, number in ids.items())])

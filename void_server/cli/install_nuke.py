@@ -1,0 +1,226 @@
+"""Installs the plugin into a Nuke home: a folder that stands on its own, and a marked block in Nuke's init.py."""
+
+from __future__ import annotations
+
+import filecmp
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from markdown_it import MarkdownIt
+from void_nuke.studio.findings import Finding
+from void_nuke.studio.packages import NEEDED, this_system
+from void_nuke.studio.packages import folder as packages_folder
+
+from ..api.errors import JobFailed, SettingError
+from ..api.files import write_atomically
+
+#: The Python of Nuke 14, of 15, and of 16 and 17.
+NUKE_PYTHONS = ("3.9", "3.10", "3.11")
+_FOLDER = "void"
+_PACKAGES = ("msgpack>=1.0.5", "pyzmq>=25.1")
+_BEGIN, _END = "# >>> VOID for Nuke >>>", "# <<< VOID for Nuke <<<"
+_BLOCK = f"""{_BEGIN} (written by `void install-nuke`; taken out by `void install-nuke --uninstall`)
+import nuke
+
+nuke.pluginAddPath("./{_FOLDER}")
+{_END}
+"""
+_OLD_BLOCK = re.compile(rf"\n?{re.escape(_BEGIN)}.*?{re.escape(_END)}\n?", re.DOTALL)
+#: The wheels that fit a system; without any of them, pip takes those of the machine it runs on.
+_WHEELS = {
+    "linux-x86_64": ("manylinux_2_28_x86_64", "manylinux_2_26_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64"),
+    "windows-amd64": ("win_amd64",),
+    "darwin-x86_64": ("macosx_10_15_universal2", "macosx_10_15_x86_64", "macosx_10_9_x86_64"),
+    "darwin-arm64": ("macosx_11_0_arm64", "macosx_10_15_universal2"),
+}
+_PLUGIN = (
+    "init.py",
+    "menu.py",
+    "gizmos",
+    "docs",
+    "nuke_plugin/void_nuke",
+    "void_server/__init__.py",
+    "void_server/api",
+)
+_STYLE = (
+    "<style>body{max-width:50em;margin:2em auto;padding:0 1em;font:16px/1.5 sans-serif;background:#232323;color:#ddd}"
+    "img{max-width:100%}code,pre{background:#333;padding:.1em .3em}pre{padding:.8em;overflow:auto}a{color:#8bf}"
+    "table{border-collapse:collapse}td,th{border:1px solid #555;padding:.3em .6em;text-align:left}</style>"
+)
+_LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
+
+
+def default_home() -> Path:
+    """Where Nuke looks for a user's plugins."""
+    return Path.home() / ".nuke"
+
+
+def _sources() -> Iterator[tuple[str, Path]]:
+    """What the plugin consists of, by its place in the plugin's folder: from the checkout, or as it was installed."""
+    packages = Path(__file__).resolve().parents[2]
+    share = packages if (packages / "gizmos").is_dir() else Path(sysconfig.get_path("data")) / "share" / "void-nuke"
+    for name in _PLUGIN:
+        # installed, the plugin's package lies beside the others
+        places = (packages / name, packages / name.removeprefix("nuke_plugin/"), share / name)
+        found = next((place for place in places if place.exists()), None)
+        if found is None:
+            raise SettingError(f"{name} is not part of this installation of void-nuke; install it anew.")
+        yield name, found
+
+
+def install(home: Path, pythons: Sequence[str], systems: Sequence[str], wheels: Path | None = None) -> Path:
+    """Install into ``home``; returns the plugin's folder. Doing it again brings it up to date.
+
+    ``pythons`` are versions such as 3.11, ``systems`` such as linux-x86_64. ``wheels`` is a folder of wheels for
+    machines without network. Raises :class:`SettingError` or :class:`JobFailed`; then everything is as it was.
+    """
+    _check(pythons, systems)
+    target = home / _FOLDER
+    part, old = home / f".{_FOLDER}.part", home / f".{_FOLDER}.old"
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(part, ignore_errors=True)
+        for name, source in _sources():
+            _copy(source, part / name)
+        _write_pages(part / "docs")
+        for python in pythons:
+            for system in systems:
+                _install_packages(packages_folder(part, _numbers(python), system), python, system, wheels)
+        command = {"server_command": _server_command()}
+        (part / "installed.json").write_text(json.dumps(command, indent=2), encoding="utf-8")
+        shutil.rmtree(old, ignore_errors=True)
+        if target.exists():
+            os.replace(target, old)
+        os.replace(part, target)
+        _write_block(home / "init.py", _BLOCK)
+    except OSError as error:
+        raise JobFailed(f"{error.filename or home} cannot be written ({error.strerror}); is Nuke open?") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+    return target
+
+
+def uninstall(home: Path) -> None:
+    """Take the plugin out of ``home``; what else is there stays. Raises :class:`JobFailed`."""
+    try:
+        _write_block(home / "init.py", "")
+        if (home / _FOLDER).exists():
+            shutil.rmtree(home / _FOLDER)
+    except OSError as error:
+        raise JobFailed(f"{error.filename or home} cannot be removed ({error.strerror}); is Nuke open?") from error
+
+
+def check(home: Path, pythons: Sequence[str] = NUKE_PYTHONS) -> list[Finding]:
+    """Look at an installation, and whether it has the packages of these Python versions."""
+    target = home / _FOLDER
+    if not target.is_dir():
+        return [Finding(False, "plugin", f"not in {home}; run: void install-nuke")]
+    findings = [_check_block(home), _check_files(target)]
+    for python in pythons:
+        folder = packages_folder(target, _numbers(python), this_system())
+        there = all((folder / name).is_dir() for name in NEEDED)
+        detail = str(folder) if there else f"not installed; run: void install-nuke --python {python}"
+        findings.append(Finding(there, f"packages for Python {python}", detail))
+    return findings
+
+
+def _check(pythons: Sequence[str], systems: Sequence[str]) -> None:
+    for python in pythons:
+        if not re.fullmatch(r"3\.\d+", python):
+            raise SettingError(f"Python {python!r} cannot be understood; write it like 3.11.")
+    for system in systems:
+        if system not in _WHEELS and system != this_system():
+            raise SettingError(f"System {system!r} is not known; known are {', '.join(_WHEELS)}.")
+
+
+def _write_pages(docs: Path) -> None:
+    """Make a page for the browser of each guide, as artists have no use for Markdown."""
+    markdown = MarkdownIt().enable("table")
+    for file in docs.glob("*.md"):
+        body = re.sub(r'href="(\w+)\.md"', r'href="\1.html"', markdown.render(file.read_text(encoding="utf-8")))
+        page = f"<!doctype html><meta charset='utf-8'><title>{file.stem}</title>{_STYLE}<body>{body}</body>"
+        file.with_suffix(".html").write_text(page, encoding="utf-8")
+
+
+def _numbers(python: str) -> tuple[int, int]:
+    major, minor = python.split(".")
+    return int(major), int(minor)
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir():
+        shutil.copytree(source, target, ignore=_LEFT_OUT)
+    else:
+        shutil.copy2(source, target)
+
+
+def _install_packages(folder: Path, python: str, system: str, wheels: Path | None) -> None:
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-warn-conflicts"]
+    command += [
+        "--target",
+        str(folder),
+        "--python-version",
+        python,
+        "--implementation",
+        "cp",
+        "--no-deps",
+        "--no-compile",
+    ]
+    command += ["--only-binary", ":all:"]
+    if system != this_system():
+        command += [word for tag in _WHEELS[system] for word in ("--platform", tag)]
+    if wheels is not None:
+        command += ["--no-index", "--find-links", str(wheels)]
+    done = subprocess.run([*command, *_PACKAGES], capture_output=True, text=True, check=False)
+    if done.returncode:
+        lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or done.stderr.splitlines()
+        raise JobFailed(
+            f"pyzmq and msgpack for Python {python} on {system} could not be installed "
+            f"({lines[-1] if lines else 'pip said nothing'}); without network, give a folder of wheels with --wheels.",
+            done.stderr,
+        )
+
+
+def _server_command() -> list[str]:
+    """How this installation starts a server."""
+    return [sys.executable, "-c", "from void_server.cli import main; main()", "serve"]
+
+
+def _write_block(file: Path, block: str) -> None:
+    """Put the block into an init.py in the place of an earlier one; without a block, take it out."""
+    before = file.read_text(encoding="utf-8") if file.is_file() else ""
+    rest = _OLD_BLOCK.sub("", before)
+    if not block and rest == before:
+        return
+    after = (f"{rest.rstrip()}\n\n" if rest.strip() else "") + block if block else rest
+    if not after.strip():
+        file.unlink()
+        return
+    write_atomically(file, after)
+
+
+def _check_block(home: Path) -> Finding:
+    file = home / "init.py"
+    there = file.is_file() and _BLOCK in file.read_text(encoding="utf-8")
+    return Finding(there, "init.py", str(file) if there else f"{file} does not load the plugin; run: void install-nuke")
+
+
+def _check_files(target: Path) -> Finding:
+    for name, source in _sources():
+        files = [source] if source.is_file() else [path for path in source.rglob("*") if path.is_file()]
+        for file in files:
+            if file.suffix == ".pyc" or file.name.startswith("."):
+                continue
+            copied = target / name if file == source else target / name / file.relative_to(source)
+            if not copied.is_file() or not filecmp.cmp(file, copied, shallow=False):
+                return Finding(False, "plugin", f"{copied} is of another version; run: void install-nuke")
+    return Finding(True, "plugin", str(target))

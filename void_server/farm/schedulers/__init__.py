@@ -1,0 +1,1 @@
+"""Render farms: a base class, and one module for each."""

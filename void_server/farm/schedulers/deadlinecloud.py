@@ -1,0 +1,52 @@
+"""The engine ``deadlinecloud``: AWS Deadline Cloud, through its own client, ``deadline bundle submit``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from ...api.errors import JobFailed
+from ..job import FarmJob
+from ..site import Site
+from .base import Submission, ask, program
+from .openjd import OpenJobDescription, write_bundle
+
+
+class DeadlineCloud:
+    """Farm and queue come from the site's options (``farm_id``, ``queue_id``), else from the client's own settings."""
+
+    expresses = OpenJobDescription.expresses | {"priority", "machine_limit", "suspended"}
+
+    def submit(self, job: FarmJob, site: Site, group: str, made: Submission, *, dry_run: bool) -> None:
+        """See :class:`void_server.farm.schedulers.base.FarmEngine`."""
+        client = "deadline" if dry_run else program("deadline", "Deadline Cloud")
+        fields = job.fields
+        command = [client, "bundle", "submit", str(write_bundle(job, site)), "--yes", *_where(site)]
+        command += ["--priority", str(fields.priority), "--max-retries-per-task", str(fields.retries)]
+        command += ["--target-task-run-status", "SUSPENDED" if fields.suspended else "READY"]
+        if fields.machine_limit:
+            command += ["--max-worker-count", str(fields.machine_limit)]
+        made.commands.append(command)
+        if dry_run:
+            return
+        said = ask(command, "Deadline Cloud")
+        found = re.search(r"\bjob-[0-9a-f]{32}\b", said)
+        if not found:
+            raise JobFailed("Deadline Cloud's client named no job; see its words.", said)
+        made.ids.update({stage.name: found[0] for stage in job.stages})
+
+    def cancel(self, ids: Mapping[str, str], site: Site) -> None:
+        """Through the client."""
+        number = next(iter(ids.values()))
+        command = [program("deadline", "Deadline Cloud"), "job", "cancel", "--yes", "--job-id", number]
+        ask([*command, *_where(site)], "Deadline Cloud")
+
+    def states(self, ids: Mapping[str, str]) -> dict[str, str]:
+        """Its own monitor says more; the files say what is done."""
+        return {}
+
+
+def _where(site: Site) -> list[str]:
+    options = site.options.get("deadlinecloud", {})
+    named = (("--farm-id", options.get("farm_id")), ("--queue-id", options.get("queue_id")))
+    return [word for option, value in named if value for word in (option, str(value))]

@@ -1,0 +1,43 @@
+"""The engine ``local``: this machine does all tasks, one after the other; for trying."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Mapping
+
+from ...api.errors import JobFailed, SettingError
+from ...interruption import Interrupted
+from ..job import FarmJob
+from ..site import Site
+from ..tasks.run import STOPPED
+from .base import EVERY, Submission, task_command
+
+
+class Local:
+    """Runs the very commands that a farm would run."""
+
+    expresses = EVERY
+
+    def submit(self, job: FarmJob, site: Site, group: str, made: Submission, *, dry_run: bool) -> None:
+        """See :class:`void_server.farm.schedulers.base.FarmEngine`; returns when all is done."""
+        made.commands.extend(
+            task_command(site, job.file, stage.name, str(task), "plain", retries=job.fields.retries)
+            for stage in job.stages
+            for task in range(stage.tasks)
+        )
+        try:
+            for command in [] if dry_run else made.commands:
+                if code := subprocess.call(command, stdin=subprocess.DEVNULL, stdout=sys.stderr):
+                    what = "was stopped" if code == STOPPED else "failed, see above"
+                    raise JobFailed(f"A task {what}; go on with: void farm again {job.folder}")
+        except Interrupted as stop:
+            raise stop.saying(f"Stopped; go on with: void farm again {job.folder}") from None
+
+    def cancel(self, ids: Mapping[str, str], site: Site) -> None:
+        """There is nothing to ask."""
+        raise SettingError("A local job is stopped with Ctrl-C where it runs.")
+
+    def states(self, ids: Mapping[str, str]) -> dict[str, str]:
+        """What is done, the files say."""
+        return {}

@@ -1,0 +1,144 @@
+"""The engine ``openjd``: job bundles in Open Job Description (2023-09), which Deadline Cloud and others run.
+
+A bundle is a folder: template, parameter values, asset references. Nothing beyond the base of the specification is
+used, and numbers are written out, so that any service takes it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ...api.errors import SettingError
+from ...api.files import write_atomically
+from ..job import GPU, FarmJob, Stage
+from ..site import Site
+from .base import EVERY, MACHINE, Submission, environment, limits, memory_gb, task_command
+
+BUNDLE = "openjd"
+# What a running task gets to end by itself, in seconds.
+_NOTICE = 60
+# What a session's begin and end may take, in seconds.
+_SESSION_ACTION = 180
+_MEBIBYTES = 1024
+_FOLDER = "{{Session.WorkingDirectory}}"
+
+
+def template(job: FarmJob, site: Site, retries: int = 0) -> dict[str, Any]:
+    """The job template; ``retries`` is how often a task shall itself try again."""
+    variables = environment(site)
+    made: dict[str, Any] = {
+        "specificationVersion": "jobtemplate-2023-09",
+        "name": job.title[:128],
+        "description": job.fields.comment or f"VOID: {job.shot.plate}",
+        "parameterDefinitions": [
+            {"name": "FarmJob", "type": "PATH", "objectType": "FILE", "dataFlow": "IN"},
+            {"name": "Folder", "type": "PATH", "objectType": "DIRECTORY", "dataFlow": "OUT"},
+        ],
+        "steps": [_step(job, stage, site, retries) for stage in job.stages],
+    }
+    if variables:
+        made["jobEnvironments"] = [{"name": "VOID", "variables": variables}]
+    return made
+
+
+def parameters(job: FarmJob) -> dict[str, str]:
+    """The values of the template's parameters: paths, so that the engine maps them for other systems."""
+    return {"FarmJob": str(job.file), "Folder": str(job.folder)}
+
+
+def _step(job: FarmJob, stage: Stage, site: Site, retries: int) -> dict[str, Any]:
+    words = "{{Param.FarmJob}}", stage.name, "{{Task.Param.Task}}", "openjd"
+    command = task_command(site, *words, retries=retries, path_map="{{Session.PathMappingRulesFile}}")
+    action: dict[str, Any] = {
+        "command": command[0],
+        "args": command[1:],
+        # the task catches the signal, keeps its finished frames and goes on from them when it runs again
+        "cancelation": {"mode": "NOTIFY_THEN_TERMINATE", "notifyPeriodInSeconds": _NOTICE},
+    }
+    if job.fields.timeout_minutes:
+        action["timeout"] = 60 * job.fields.timeout_minutes
+    step: dict[str, Any] = {
+        "name": stage.name,
+        "hostRequirements": {"amounts": _amounts(job, stage, site)},
+        "parameterSpace": {
+            "taskParameterDefinitions": [{"name": "Task", "type": "INT", "range": f"0-{stage.tasks - 1}"}]
+        },
+        "script": {"actions": {"onRun": action}},
+    }
+    if stage.kind == GPU and stage.tasks > 1:
+        step["stepEnvironments"] = [_session(site)]
+    if stage.after:
+        step["dependencies"] = [{"dependsOn": name} for name in stage.after]
+    return step
+
+
+def _session(site: Site) -> dict[str, Any]:
+    """A process that loads the model once for all of a session's tasks."""
+    actions = {
+        action: {
+            "command": site.command[0],
+            "args": [*site.command[1:], "farm", "session", what, _FOLDER],
+            "timeout": _SESSION_ACTION,
+        }
+        for action, what in (("onEnter", "begin"), ("onExit", "end"))
+    }
+    return {"name": "Model", "script": {"actions": actions}}
+
+
+def _amounts(job: FarmJob, stage: Stage, site: Site) -> list[dict[str, Any]]:
+    fields = job.fields
+    amounts = [("amount.worker.vcpu", fields.cores), ("amount.worker.memory", memory_gb(job, stage) * _MEBIBYTES)]
+    if stage.kind == GPU:
+        amounts += [("amount.worker.gpu", fields.gpus), ("amount.worker.gpu.memory", fields.gpu_memory_gb * _MEBIBYTES)]
+    amounts += [(f"amount.{limit}", count) for limit, count in limits(job, stage, site).items()]
+    return [{"name": name, "min": count} for name, count in amounts]
+
+
+def write_bundle(job: FarmJob, site: Site, retries: int = 0) -> Path:
+    """Write the bundle of :func:`template` below the job's folder; returns its folder."""
+    folder = job.folder / BUNDLE
+    folder.mkdir(exist_ok=True)
+    named = [Path(path) for path in job.shot.paths().values()]
+    assets = {
+        "inputs": {
+            "filenames": sorted({str(path) for path in (job.file, *named) if path.is_file()}),
+            "directories": sorted({str(path if path.is_dir() else path.parent) for path in named}),
+        },
+        "outputs": {"directories": [str(job.folder)]},
+        "referencedPaths": [],
+    }
+    for name, content in (
+        ("template", template(job, site, retries)),
+        (
+            "parameter_values",
+            {"parameterValues": [{"name": name, "value": value} for name, value in parameters(job).items()]},
+        ),
+        ("asset_references", {"assetReferences": assets}),
+    ):
+        write_atomically(folder / f"{name}.json", json.dumps(content, indent=2))
+    return folder
+
+
+class OpenJobDescription:
+    """Writes the bundle; whoever takes OpenJD bundles runs it, ``openjd run`` among them."""
+
+    expresses = EVERY | MACHINE | {"limits", "timeout_minutes"}
+
+    def submit(self, job: FarmJob, site: Site, group: str, made: Submission, *, dry_run: bool) -> None:
+        """See :class:`void_server.farm.schedulers.base.FarmEngine`; nobody takes it, so the command is all."""
+        del group, dry_run
+        given = [word for name, value in parameters(job).items() for word in ("-p", f"{name}={value}")]
+        # whoever runs it may know no retries
+        bundle = write_bundle(job, site, job.fields.retries)
+        made.commands.append(["openjd", "run", str(bundle / "template.json"), *given])
+
+    def cancel(self, ids: Mapping[str, str], site: Site) -> None:
+        """Whoever runs the bundle stops it."""
+        raise SettingError("An OpenJD bundle is stopped where it runs.")
+
+    def states(self, ids: Mapping[str, str]) -> dict[str, str]:
+        """What is done, the files say."""
+        return {}

@@ -1,0 +1,226 @@
+"""One task of a farm job: done once, whoever runs it how often; stopped by SIGTERM, it leaves what it has finished."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+
+from ...api.client import Client
+from ...api.errors import InputError, JobCancelled, JobError, SequenceError, VoidError
+from ...api.files import write_atomically
+from ...api.job import JobState, Progress, Report
+from ...api.shot import Shot
+from ...api.version import VersionFolder
+from ...pipeline import Part, run_part
+from .. import pathmap, site
+from ..job import EXPORT, SERVE, FarmJob
+from ..schedulers import deadline
+from . import export
+
+#: The exit code of a task that was told to stop, as shells give it.
+STOPPED = 128 + signal.SIGTERM
+# Seconds before the second attempt; each further one waits twice as long.
+_FIRST_PAUSE = 10.0
+# Directories of network disks may be remembered for a minute.
+_LATE_RETRIES = 3
+
+PROGRESS = {
+    "openjd": "openjd_progress: {percent:.1f}\nopenjd_status: {words}",
+    "deadline": "Progress: {percent:.0f}%\n{words}",
+    "plain": "{percent:3.0f} % {words}",
+}
+
+
+def do(job_file: Path, stage: str, task: int, path_map: str, say: Report, *, retries: int = 0) -> tuple[str, ...]:
+    """Do a task of the job in ``job_file``, as :func:`run_task`, with paths mapped.
+
+    ``path_map`` is a file of rules, ``deadline`` for the rules of Deadline's repository and then the site's, or empty
+    for the site's alone.
+    """
+    here = _on_this_machine(path_map)
+    job = FarmJob.read(job_file if job_file.is_file() else Path(here(str(job_file))))
+    return run_task(job, stage, task, here, say, retries=retries)
+
+
+def _on_this_machine(path_map: str) -> Callable[[str], str]:
+    """A function from a path of the machine that submitted the job to the path here."""
+    if path_map and path_map != "deadline":
+        return pathmap.translator(pathmap.read(Path(path_map)))
+    own = pathmap.translator(list(site.load().path_map))
+    return (lambda path: own(deadline.mapped(path))) if path_map else own
+
+
+def run_task(
+    job: FarmJob,
+    stage: str,
+    task: int,
+    here: Callable[[str], str],
+    say: Report,
+    *,
+    retries: int = 0,
+) -> tuple[str, ...]:
+    """Do task number ``task`` of a stage and return warnings. What is done already is not done again.
+
+    ``here`` gives a path of the machine that submitted the job under its name on this one. An attempt that fails is
+    repeated ``retries`` times, but not where the input is wrong. Raises :class:`~void_server.api.errors.VoidError` or
+    OSError; JobCancelled after SIGTERM.
+    """
+    there = job.stage(stage)
+    failure = _failure(job, stage, task)
+    if not 0 <= task < there.tasks:
+        raise InputError(f"Stage {stage} has tasks 0 to {there.tasks - 1}, and no {task}.")
+    if VersionFolder(job.folder).manifest.is_file():
+        return ()
+    _see_gpu()
+    # what another machine has just exported may not be in sight of this one yet
+    late: tuple[type[VoidError], ...] = (SequenceError,) if job.export and stage != EXPORT else ()
+    retries = max(retries, _LATE_RETRIES) if late else retries
+    with stopping(say) as report:
+        for attempt in range(retries + 1):
+            try:
+                shot = job.shot.with_paths(here)
+                served = stage == SERVE
+                warnings = _served(job, shot, report) if served else _own(job, stage, task, shot, here, report)
+                failure.unlink(missing_ok=True)
+                return warnings
+            except (VoidError, OSError, MemoryError) as error:
+                wrong = isinstance(error, (InputError, JobCancelled)) and not isinstance(error, late)
+                if wrong or attempt == retries:
+                    _note(failure, error)
+                    raise
+                pause = _FIRST_PAUSE * 2**attempt
+                print(f"attempt {attempt + 1} failed: {error}; again in {pause:g} s", flush=True)
+                _wait(pause, report)
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _failure(job: FarmJob, stage: str, task: int) -> Path:
+    return VersionFolder(job.folder).intermediate / f"failed_{stage}_{task}.txt"
+
+
+def _note(file: Path, error: BaseException) -> None:
+    """Say why a task has failed, for whoever asks how the job stands; the log says more."""
+    if not isinstance(error, JobCancelled):
+        with suppress(OSError):
+            file.parent.mkdir(exist_ok=True)
+            write_atomically(file, str(error))
+
+
+def failures(job: FarmJob) -> dict[str, dict[int, str]]:
+    """Why tasks have failed, by stage and number: of those whose last attempt did."""
+    told: dict[str, dict[int, str]] = {}
+    for stage in job.stages:
+        files = {task: _failure(job, stage.name, task) for task in range(stage.tasks)}
+        told[stage.name] = {task: file.read_text(encoding="utf-8") for task, file in files.items() if file.is_file()}
+    return told
+
+
+def _own(
+    job: FarmJob, stage: str, task: int, shot: Shot, here: Callable[[str], str], report: Report
+) -> tuple[str, ...]:
+    frames = job.stage(stage).frames_of(task)
+    if stage == EXPORT:
+        export.write_frames(job, frames, here, report)
+        return ()
+    part = Part(stage)
+    if part is Part.FINISH and all(VersionFolder(job.folder).plate(frame).is_file() for frame in frames):
+        return ()
+    return run_part(part, job.id, shot, job.folder, report, task, frames)
+
+
+def _served(job: FarmJob, shot: Shot, report: Report) -> tuple[str, ...]:
+    """Let an inference server do the job, and wait for it."""
+    with Client(job.server, timeout=30) as client:
+        done = client.submit(shot, str(job.folder), job_id=job.id, reserved=True)
+        if done.state.ended and done.state is not JobState.DONE:
+            # an earlier attempt of this task
+            done = client.resume(job.id)
+        try:
+            for done in client.watch(job.id):
+                report(done.progress or Progress("waiting for the server", None, 0.0, None))
+        except JobCancelled:
+            with suppress(VoidError):
+                client.cancel(job.id)
+            raise
+    if done.error:
+        raise done.error
+    if done.state is not JobState.DONE:
+        raise JobError(f"The server stopped job {job.id}; run the task again to go on.")
+    return done.warnings
+
+
+def _wait(seconds: float, report: Report) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        report(Progress("waiting to try again", None, 0.0, None))
+        time.sleep(min(0.5, seconds))
+
+
+def _see_gpu() -> None:
+    """OpenCue tells a task its GPUs in a variable of its own."""
+    if given := os.environ.get("CUE_GPU_CORES"):
+        os.environ.setdefault("CUDA_VISIBLE_DEVICES", given)
+
+
+@contextmanager
+def stopping(say: Report) -> Iterator[Report]:
+    """A report that raises JobCancelled once SIGTERM has come."""
+    told = False
+
+    def stop(_: int, __: FrameType | None) -> None:
+        nonlocal told
+        told = True
+
+    def report(progress: Progress) -> None:
+        if told:
+            raise JobCancelled("The farm stopped the task; finished frames are kept, and it goes on from them.")
+        say(progress)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield report
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def printer(form: str) -> Report:
+    """Prints progress as an engine reads it, when there is something new, and at least every minute."""
+    last: tuple[int, str] = (-1, "")
+    when = 0.0
+    # engines draw bars; people read logs
+    steps = 20 if form == "plain" else 100
+
+    def say(progress: Progress) -> None:
+        nonlocal last, when
+        now = int(steps * progress.fraction), progress.stage
+        if now == last and time.monotonic() - when < 60:
+            return
+        last, when = now, time.monotonic()
+        frame = f", frame {progress.frame}" if progress.frame is not None else ""
+        print(PROGRESS[form].format(percent=100 * progress.fraction, words=progress.stage + frame), flush=True)
+
+    return say
+
+
+def state(job: FarmJob) -> dict[str, tuple[int, int]]:
+    """How many tasks of each stage are done, and of how many, by the files that are there."""
+    version = VersionFolder(job.folder)
+    over = version.manifest.is_file()
+    done: dict[str, tuple[int, int]] = {}
+    for stage in job.stages:
+        chunks = [stage.frames_of(task) for task in range(stage.tasks)]
+        if over:
+            count = stage.tasks
+        elif stage.name == Part.FINISH.value:
+            count = sum(all(version.plate(frame).is_file() for frame in chunk) for chunk in chunks)
+        elif stage.name == EXPORT and job.export:
+            count = sum(job.export.written(chunk) for chunk in chunks)
+        else:
+            count = sum(version.warnings(f"{stage.name}_{task}").is_file() for task in range(stage.tasks))
+        done[stage.name] = count, stage.tasks
+    return done

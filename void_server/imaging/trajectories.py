@@ -1,0 +1,103 @@
+"""The paths of background points through a shot with a moving camera, also where something stands before them.
+
+The homographies of the camera carry one plane of the scene; what lies before or behind it departs from them a little
+from one frame to the next. That residual is measured between neighbouring frames (Farnebäck, Two-Frame Motion
+Estimation Based on Polynomial Expansion, 2003), where it is small and hardly ever ambiguous, continued smoothly into
+what is rewritten, and chained: a distant frame is reached by many small steps, not by one leap that repetitive texture
+misleads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from .camera import Camera, Mask, grey
+from .exr import FloatImage
+from .fill import smooth_fill
+from .footage import Footage
+from .parallel import in_order
+from .window import Window
+
+# Around rewritten pixels, the flow's window has seen what is to go.
+_CONTAMINATED = 9
+
+
+class Trajectories:
+    """Where the background seen at a pixel of one frame lies in others; in pixels of the analysed size.
+
+    ``hidden`` says, frame by frame, where no background is seen. The motion is kept in ``file``, where it may have been
+    ``measured`` already.
+    """
+
+    def __init__(
+        self, footage: Footage, hidden: Sequence[Mask], camera: Camera, file: Path, *, measured: bool = False
+    ) -> None:
+        self._footage, self.hidden, self.camera, self._file = footage, hidden, camera, file
+        self._height, self._width = footage.small_size
+        if not (camera.at_rest or measured):
+            self._measure()
+        self._step = lru_cache(maxsize=64)(self._read)
+
+    def _measure(self) -> None:
+        pairs = [(i, i + 1) for i in range(len(self.hidden) - 1)]
+        with open(self._file, "wb") as file:
+            for _, (forth, back) in in_order(lambda pair: (self._residual(*pair), self._residual(*pair[::-1])), pairs):
+                file.write(forth.tobytes())
+                file.write(back.tobytes())
+
+    def _residual(self, source: int, target: int) -> NDArray[np.float16]:
+        """What the homography leaves of the motion from frame ``source`` to its neighbour ``target``."""
+        size = (self._width, self._height)
+        here = grey(self._footage.small_plate(source))
+        back = self.camera.between(target, source)
+        there = cv2.warpPerspective(grey(self._footage.small_plate(target)), back, size, flags=cv2.INTER_CUBIC)
+        hidden = self.hidden[target].astype(np.uint8)
+        # beyond the other frame's border nothing is known either
+        hidden = cv2.warpPerspective(hidden, back, size, flags=cv2.INTER_NEAREST, borderValue=1).astype(bool)
+        hidden |= self.hidden[source]
+        there[hidden] = here[hidden]
+        flow = cv2.calcOpticalFlowFarneback(here, there, None, 0.5, 3, 15, 4, 5, 1.1, cv2.OPTFLOW_FARNEBACK_GAUSSIAN)
+        kernel = np.ones((2 * _CONTAMINATED + 1,) * 2, np.uint8)
+        known = cv2.dilate(hidden.astype(np.uint8), kernel) == 0
+        filled = smooth_fill(flow, known)
+        return np.where(known[..., None], flow, filled).astype(np.float16)
+
+    def _read(self, source: int, target: int) -> FloatImage:
+        if self.camera.at_rest:
+            return np.zeros((self._height, self._width, 2), np.float32)
+        count = self._height * self._width * 2
+        number = 2 * min(source, target) + (target < source)
+        raw = np.fromfile(self._file, np.float16, count, offset=number * count * 2)
+        return raw.reshape(self._height, self._width, 2).astype(np.float32)
+
+    def walk(self, index: int, window: Window, direction: int) -> Iterator[tuple[int, FloatImage, Mask]]:
+        """Follow what lies behind ``window`` of frame ``index`` through the frames after it (1) or before it (-1).
+
+        Yields, nearest first, (frame index, positions, seen): positions as (height, width, 2) x and y, and whether the
+        background is seen there, inside the frame and not rewritten.
+        """
+        columns, rows = np.meshgrid(
+            np.arange(window.x, window.right, dtype=np.float32), np.arange(window.y, window.bottom, dtype=np.float32)
+        )
+        here = np.stack([columns, rows], axis=-1)
+        while 0 <= index + direction < len(self.hidden):
+            here = self.step(index, index + direction, here)
+            index += direction
+            yield index, here, self.seen(index, here)
+
+    def step(self, source: int, target: int, positions: FloatImage) -> FloatImage:
+        """Where ``positions``, (height, width, 2), of frame ``source`` lie in its neighbour ``target``."""
+        residual = self._step(source, target)
+        moved = positions + cv2.remap(residual, positions, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        return cv2.perspectiveTransform(moved, self.camera.between(source, target))
+
+    def seen(self, index: int, positions: FloatImage) -> Mask:
+        """Whether the background is seen at ``positions`` of frame ``index``."""
+        visible = (~self.hidden[index]).astype(np.uint8)
+        return cv2.remap(visible, positions, None, cv2.INTER_NEAREST, borderValue=0).astype(bool)

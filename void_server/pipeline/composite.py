@@ -1,0 +1,142 @@
+"""The stage that writes the counterfactual plate and the mattes.
+
+An engine's new pixels are laid over the plate at full size, in the plate's own colours, with the grain that they lack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..engines import Clip, NewPixels
+from ..imaging import exr, grain, sequence
+from ..imaging.arrays import keep, kept
+from ..imaging.grain import Grain, Look
+from ..imaging.parallel import in_order
+from ..imaging.window import Window
+from ..quadmask import classes
+from . import overshoot
+from .context import JobContext
+
+MATTE_CHANNELS = (*classes.CHANNELS, "blend.A")
+#: Grain is measured in so many frames.
+_MEASURED_FRAMES = 5
+_GRAIN = "grain.npz"
+
+
+def rewrite(context: JobContext, clip: Clip, frames: tuple[int, ...]) -> list[str]:
+    """Write plate and mattes of those of ``frames`` that have none yet; what is to be said of them."""
+    version, tracker = context.version, context.tracker
+    wanted = [
+        index for index, frame in enumerate(context.frames) if frame in frames and not version.plate(frame).is_file()
+    ]
+    compositor = Compositor(clip, grain=clip.settings.grain)
+
+    def new_frames() -> Iterator[NewPixels]:
+        """The engine's frames, and between them those in which there is nothing to rewrite."""
+        rest = iter(wanted)
+        for new in context.engine.synthesise(clip, wanted, lambda share: tracker.at(0.4 * share)):
+            for index in rest:
+                if index == new.index:
+                    yield new
+                    break
+                yield _nothing(index)
+        yield from map(_nothing, rest)
+
+    def write(new: NewPixels) -> int:
+        frame = context.frames[new.index]
+        _write_mattes(context, compositor, new.index)
+        compositor.write_plate(new, version.plate(frame))
+        return frame
+
+    for done, (_, frame) in enumerate(in_order(write, new_frames())):
+        tracker.at(0.4 + 0.6 * (done + 1) / len(wanted), frame)
+    return clip.warnings
+
+
+def _nothing(index: int) -> NewPixels:
+    return NewPixels(index, Window(0, 0, 0, 0), np.zeros((0, 0, 3), np.float32))
+
+
+def write_all_mattes(context: JobContext) -> None:
+    """Write the mattes of a quadmask that is to be looked at, with the blend that rewriting would use."""
+    compositor = Compositor(context.clip(), grain=False)
+    missing = [index for index, frame in enumerate(context.frames) if not context.version.mattes(frame).is_file()]
+    for _ in in_order(lambda index: _write_mattes(context, compositor, index), missing):
+        pass
+
+
+def _write_mattes(context: JobContext, compositor: Compositor, index: int) -> None:
+    frame = context.frames[index]
+    data = context.plate_window(frame)
+    context.write(context.version.mattes(frame), compositor.mattes(index, data), MATTE_CHANNELS, data)
+
+
+class Compositor:
+    """Lays new pixels over the plates of one clip."""
+
+    def __init__(self, clip: Clip, *, grain: bool) -> None:
+        self._clip = clip
+        self._grain = _plates_grain(clip) if grain and not clip.whole_region.empty else None
+
+    def mattes(self, index: int, window: Window) -> NDArray[np.float16]:
+        """The mattes of the four classes and the blend in ``window``, in the order of :data:`MATTE_CHANNELS`."""
+        blend = np.zeros((window.height, window.width), np.float16)
+        region = self._clip.region(index).intersection(window)
+        if not region.empty:
+            blend[window.slices(region)] = self._clip.blend(index, region)
+        return np.dstack([classes.mattes(self._clip.codes(index, window)), blend])
+
+    def write_plate(self, new: NewPixels, path: Path) -> None:
+        """Write the counterfactual plate of a frame: the new pixels over the plate by the blend."""
+        footage, window = self._clip.footage, new.window
+        frame = footage.frames[new.index]
+        source = footage.plate.path(frame)
+        if window.empty:
+            exr.rewrite(source, path, window, new.rgb, np.zeros((0, 0), bool))
+            return
+        blend = self._clip.blend(new.index, window)
+        touched = blend > 0
+        linear = footage.curve.to_linear(new.rgb)
+        if self._grain is not None:
+            seed = self._clip.seed, new.index
+            linear = grain.add(linear, touched, self._grain, seed, new.grain, footage.survey.maximum)
+        rgb = footage.colour.from_linear(linear)
+        plate = exr.read_rgb(source, window)
+        plate = np.where(np.isfinite(plate), plate, rgb)
+        mixed = plate + (rgb - plate) * blend[..., None]
+        # before the frame is there, so that a job that goes on from it still knows
+        written = footage.colour.to_linear(mixed)
+        overshoot.note(self._clip.kept, overshoot.find(frame, written, window, touched, footage.survey.maximum))
+        exr.rewrite(source, path, window, mixed, touched)
+
+
+def keep_grain(clip: Clip) -> None:
+    """Measure the plate's grain, for whoever goes on with the job."""
+    if clip.settings.grain and not clip.whole_region.empty:
+        _plates_grain(clip)
+
+
+def _plates_grain(clip: Clip) -> Grain:
+    """The plate's grain, from a few frames spread over the shot; measured once per job."""
+    file = clip.kept / _GRAIN
+    if not file.is_file():
+        busy = [index for index in range(len(clip)) if not clip.region(index).empty]
+        chosen = [busy[position] for position in sequence.spread(len(busy), _MEASURED_FRAMES)]
+        keep(file, **vars(grain.measure(looks for _, looks in in_order(lambda index: _looks(clip, index), chosen))))
+    return Grain.from_arrays(kept(file))
+
+
+def _looks(clip: Clip, index: int) -> tuple[Look, Look | None]:
+    """A frame and the one after it, or before it at the end, around what is rewritten."""
+    canvas = clip.footage.canvas
+    window = clip.region(index).grown(max(canvas.width, canvas.height) // 4).intersection(canvas)
+    other = index + 1 if index + 1 < len(clip) else index - 1
+
+    def look(index: int) -> Look:
+        return Look(clip.footage.read_linear(clip.footage.frames[index], window), ~clip.rewritten(index, window))
+
+    return look(index), look(other) if other >= 0 else None

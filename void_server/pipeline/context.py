@@ -1,0 +1,158 @@
+"""A job under way: its shot opened, the object found, ready for the stages that follow."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import engines
+from ..api.errors import SequenceError
+from ..api.files import write_atomically
+from ..api.shot import Shot
+from ..api.version import VersionFolder
+from ..imaging import exr, matte
+from ..imaging.colour import ColourSpace
+from ..imaging.footage import Footage
+from ..imaging.sequence import Sequence
+from ..imaging.window import Window
+from . import segment
+from .inputs import Source, as_exr, open_source, to_be_segmented
+from .progress import READING, SEGMENTING, ProgressTracker
+
+# A roto that covers more of every frame is rarely meant so.
+_NEARLY_ALL = 0.8
+
+
+@dataclass
+class JobContext:
+    """What all stages of a job share. ``warnings`` are what the artist is to be told at its end."""
+
+    shot: Shot
+    engine: engines.Engine
+    version: VersionFolder
+    tracker: ProgressTracker
+    source: Source
+    footage: Footage
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def frames(self) -> tuple[int, ...]:
+        """The frames to work on."""
+        return self.source.frames
+
+    def clip(self, scratch: Path | None = None) -> engines.Clip:
+        """The shot as engines see it, once it has a quadmask; ``scratch`` is a folder of this process alone.
+
+        Where the artist gave no prompt, it is the scene that the reasoner describes.
+        """
+        prompt = self.shot.prompt or str(self.version.reasoning().get("scene", ""))
+        return engines.Clip(
+            self.footage,
+            self.version.quadmask,
+            replace(self.shot, prompt=prompt),
+            scratch or self.version.intermediate,
+            kept=self.version.intermediate,
+            pixel_aspect=self.source.pixel_aspect,
+        )
+
+    def plate_window(self, frame: int) -> Window:
+        """The data window of a plate's frame."""
+        return exr.read_header(self.source.plate.path(frame)).data_window
+
+    def write(self, path: Path, pixels: Any, channels: tuple[str, ...], window: Window) -> None:
+        """Write an image of the plate's format."""
+        _write_like(self.source, path, pixels, channels, window)
+
+
+def open_context(shot: Shot, engine: engines.Engine, version: VersionFolder, tracker: ProgressTracker) -> JobContext:
+    """Read the shot, and find the object where the roto is to be made.
+
+    Raises :class:`~void_server.api.errors.InputError` naming what is wrong with the files.
+    """
+    warnings: list[str] = []
+    with tracker.stage(READING):
+        source, colour = as_exr(open_source(shot), shot, version.intermediate, lambda frame: tracker.at(0.0, frame))
+        if not to_be_segmented(shot):
+            footage = _look(source, colour, version, tracker)
+    if to_be_segmented(shot):
+        with tracker.stage(SEGMENTING):
+            source, warnings = _segment(shot, source, colour, version, tracker)
+            footage = _look(source, colour, version, tracker)
+    told = [*source.notes, *warnings, *_survey_warnings(footage)]
+    return JobContext(shot, engine, version, tracker, source, footage, told)
+
+
+def _look(source: Source, colour: ColourSpace, version: VersionFolder, tracker: ProgressTracker) -> Footage:
+    """Look at all of the shot once."""
+    count = len(source.frames)
+    seen: set[int] = set()
+
+    def at(frame: int) -> None:
+        seen.add(frame)
+        tracker.at(len(seen) / count, frame)
+
+    assert source.roto is not None, "the roto is given, or was made"
+    footage = Footage(source.plate, source.roto, source.frames, colour, source.canvas, version.intermediate)
+    footage.look(at)
+    removed = footage.survey.removed
+    if not any(removed.values()):
+        raise matte.empty("roto", source.roto, count, footage.survey.highest)
+    if min(removed.values()) >= 0.999:
+        raise SequenceError(
+            f"The roto {source.roto.name} covers everything in all {count} frames; nothing is left to learn from."
+        )
+    return footage
+
+
+def _segment(
+    shot: Shot, source: Source, colour: ColourSpace, version: VersionFolder, tracker: ProgressTracker
+) -> tuple[Source, list[str]]:
+    """Make the roto; the source with it, and warnings. Done once per job, whoever goes on with it."""
+    roto = Sequence("roto", {frame: version.roto(frame) for frame in source.frames})
+    told = version.warnings("segmented")
+    if all(path.is_file() for path in roto.files.values()):
+        return replace(source, roto=roto), list(json.loads(told.read_text())) if told.is_file() else []
+    # only the plate is there to look at yet
+    footage = Footage(source.plate, None, source.frames, colour, source.canvas, version.intermediate / "segmenting")
+    footage.look(lambda frame: tracker.at(0.0, frame))
+
+    def write(path: Path, found: exr.FloatImage) -> None:
+        _write_like(source, path, found[..., None].astype(np.float16), ("A",), source.canvas)
+
+    warnings = segment.write_roto(shot, source, footage, roto, write, tracker.at)
+    write_atomically(told, json.dumps(warnings))
+    return replace(source, roto=roto), warnings
+
+
+def _survey_warnings(footage: Footage) -> list[str]:
+    warnings = []
+    least = min(footage.survey.removed.values(), default=0.0)
+    if least > _NEARLY_ALL:
+        warnings.append(
+            f"The roto covers {least:.0%} of the frame or more in all frames, so that next to nothing is left to learn "
+            "from; is it inverted?"
+        )
+    for name, broken in (("plate", footage.survey.broken), ("roto", footage.survey.broken_roto)):
+        if broken:
+            frame, count = next(iter(broken.items()))
+            warnings.append(
+                f"The {name} has NaN or Inf pixels, {count} in frame {frame} and some in {len(broken)} of "
+                f"{len(footage.frames)} frames; they count as 0 and stay as they are where nothing is rewritten. "
+                "Clean them before the job if they show."
+            )
+    return warnings
+
+
+def _write_like(source: Source, path: Path, pixels: Any, channels: tuple[str, ...], window: Window) -> None:
+    exr.write(
+        path,
+        pixels,
+        channels,
+        data_window=window,
+        display_window=source.display,
+        pixel_aspect=source.pixel_aspect,
+    )

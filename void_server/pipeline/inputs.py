@@ -1,0 +1,280 @@
+"""A shot's files: found, checked against each other, and brought into one form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..api.errors import InputError, SequenceError
+from ..api.shot import SCENE_LINEAR_REC709, Shot
+from ..imaging import exr, matte, movie, sequence
+from ..imaging.colour import ColourSpace
+from ..imaging.matte import check_format
+from ..imaging.sequence import Sequence
+from ..imaging.window import Window
+from ..quadmask import classes
+
+#: What a movie's pixels are taken to be encoded in, unless the shot says otherwise.
+_MOVIE_SPACE = "sRGB"
+
+
+@dataclass(frozen=True)
+class Source:
+    """The sequences of a shot and the frames to work on; ``canvas`` holds the data windows of all plates.
+
+    Where the roto is still to be made, it is None, or a rough one that need not have all frames; where the shot names a
+    quadmask and no roto, it is None until :func:`as_exr`.
+    """
+
+    plate: Sequence
+    roto: Sequence | None
+    quadmask: Sequence | None
+    frames: tuple[int, ...]
+    canvas: Window
+    display: Window
+    pixel_aspect: float
+
+    @property
+    def notes(self) -> list[str]:
+        """What the artist should know of how the files were understood."""
+        named = (self.plate, self.roto, self.quadmask)
+        return [note for sequence_ in named if sequence_ for note in sequence_.notes]
+
+
+def open_source(shot: Shot) -> Source:
+    """Find the shot's files, check that they belong together, and decide which channels hold roto and quadmask.
+
+    Raises :class:`~void_server.api.errors.InputError` naming the sequence, frame or file that is wrong.
+    """
+    plate = sequence.find(shot.plate, "plate")
+    frames = _frames(shot, plate)
+    for frame in frames:
+        plate.path(frame)
+    rough = to_be_segmented(shot)
+    roto = quadmask = None
+    if shot.roto:
+        roto = sequence.find(shot.roto, "roto")
+        roto = _aligned(roto, "roto", shot.roto_offset, plate, frames, rough=rough)
+    if shot.quadmask:
+        quadmask = sequence.find(shot.quadmask, "quadmask")
+        quadmask = _aligned(quadmask, "quadmask", shot.quadmask_offset, plate, frames)
+    canvas, display, aspect = _plate_windows(plate, frames)
+    for name, other in (("roto", roto), ("quadmask", quadmask)):
+        if other is not None:
+            check_format(name, other, _shared(other, frames), display)
+    if roto is not None and (drawn := _shared(roto, frames)):
+        roto = _read_from(roto, plate, drawn, rough)
+    if quadmask is not None:
+        quadmask = classes.chosen(quadmask, frames)
+    return Source(plate, roto, quadmask, frames, canvas, display, aspect)
+
+
+def check_plate(source: Source) -> None:
+    """Read the plate's first frame. Raises :class:`SequenceError` where it holds a matte, not a picture."""
+    plate, frame = source.plate, source.frames[0]
+    if plate.movie:
+        pixels = next(movie.read_frames(plate.movie), np.zeros((1, 1, 3), np.uint8)).astype(np.float32) / np.float32(
+            255
+        )
+    else:
+        pixels = exr.read_rgb(plate.path(frame))
+    if matte.black_and_white(pixels):
+        raise SequenceError(
+            f"The plate {plate.name} holds nothing but black and white in frame {frame}, like a matte; were plate and "
+            "roto swapped?"
+        )
+
+
+def to_be_segmented(shot: Shot) -> bool:
+    """Whether the shot's roto is to be made from prompts or a rough one."""
+    return bool(shot.prompts) or shot.settings.only_roto
+
+
+def _shared(other: Sequence, frames: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(frame for frame in frames if frame in other.files)
+
+
+def _frames(shot: Shot, plate: Sequence) -> tuple[int, ...]:
+    if shot.frames is not None:
+        return sequence.parse_frames(shot.frames)
+    first, last = plate.frames[0], plate.frames[-1]
+    # counted, not listed: two files may be a million numbers apart
+    lacking = last - first + 1 - len(plate.files)
+    if lacking:
+        missing = next(frame for frame in range(first, last) if frame not in plate.files)
+        raise SequenceError(
+            f"Frame {missing} of the plate {plate.name} is missing ({lacking} of {first}-{last}); "
+            "render it, or give the range to work on."
+        )
+    return plate.frames
+
+
+def _aligned(
+    other: Sequence, name: str, offset: int, plate: Sequence, frames: tuple[int, ...], *, rough: bool = False
+) -> Sequence:
+    """Roto or quadmask in the plate's frame numbers.
+
+    A movie counts from 1 whatever the plate does: where it has as many frames as the plate, or as are to be worked on,
+    they belong together in order.
+    """
+    if offset:
+        other = other.moved(offset)
+    missing = [frame for frame in frames if frame not in other.files]
+    if (other.movie or plate.movie) and missing and not offset:
+        for numbers in (plate.frames, frames):
+            if len(numbers) == len(other.files) == numbers[-1] - numbers[0] + 1 == _span(other):
+                by = numbers[0] - other.frames[0]
+                return other.moved(by).noting(
+                    f"Frame {other.frames[0]} of the {name} {other.name} was taken for frame {numbers[0]}, as both "
+                    f"have {len(numbers)} frames ({_option(name)} {by})."
+                )
+    if missing and not rough:
+        raise SequenceError(
+            f"The {name} {other.name} has no frame {missing[0]} ({len(missing)} of the {len(frames)} frames of "
+            f"{plate.name} are missing); it has {sequence.format_frames(other.frames)}"
+            f"{f' with {_option(name)} {offset}' if offset else ''}. Write it for the same range, give the range to "
+            f"work on, or say with {_option(name)} what to add to its frame numbers."
+        )
+    return other
+
+
+def _span(other: Sequence) -> int:
+    return other.frames[-1] - other.frames[0] + 1
+
+
+def _option(name: str) -> str:
+    return f"--{name}-offset"
+
+
+def _read_from(roto: Sequence, plate: Sequence, frames: tuple[int, ...], rough: bool) -> Sequence:
+    """The roto with the channels that hold it. Raises InputError where it is the plate, and that has no matte."""
+    same = roto.path(frames[0]).samefile(plate.path(frames[0]))
+    try:
+        chosen = matte.choose(roto, "roto", frames, may_be_empty=rough)
+    except InputError as error:
+        if same:
+            raise _plate_again(roto, str(error)) from error
+        raise
+    if not same:
+        return chosen
+    if not all(map(exr.is_alpha, chosen.channels)):
+        raise _plate_again(roto, "")
+    return chosen.noting(f"Plate and roto are the same files, {roto.name}; the roto is their alpha.")
+
+
+def _plate_again(roto: Sequence, why: str) -> SequenceError:
+    return SequenceError(
+        f"Plate and roto are the same files, {roto.name}, and no roto is in their alpha; name the roto.", why
+    )
+
+
+def _plate_windows(plate: Sequence, frames: tuple[int, ...]) -> tuple[Window, Window, float]:
+    if plate.movie:
+        width, height = movie.size(plate.movie)
+        window = Window(0, 0, width, height)
+        return window, window, 1.0
+    canvas, first = Window(0, 0, 0, 0), None
+    for frame in frames:
+        header = exr.read_header(plate.path(frame))
+        first = first or header
+        if (header.display_window, header.pixel_aspect) != (first.display_window, first.pixel_aspect):
+            raise SequenceError(
+                f"Frame {frame} of the plate {plate.name} has another format than frame {frames[0]} "
+                f"({_size(header.display_window)}, not {_size(first.display_window)}); write all frames alike."
+            )
+        canvas = canvas.union(header.data_window)
+    assert first is not None, "a shot has frames"
+    return canvas, first.display_window, first.pixel_aspect
+
+
+def _size(window: Window) -> str:
+    return f"{window.width}x{window.height}"
+
+
+def as_exr(source: Source, shot: Shot, work: Path, report: Callable[[int], None]) -> tuple[Source, ColourSpace]:
+    """The source with movies turned into EXR sequences below ``work``, and the colour space of its plates.
+
+    A movie's plate becomes scene-linear Rec.709; from then on that is its colour space.
+    """
+    colour = ColourSpace(shot.colorspace, shot.ocio)
+    plate, roto, quadmask = source.plate, source.roto, source.quadmask
+    if plate.movie:
+        encoded = colour if shot.colorspace != SCENE_LINEAR_REC709 else ColourSpace(_MOVIE_SPACE, shot.ocio)
+        colour = ColourSpace(SCENE_LINEAR_REC709)
+
+        def linear(frame: NDArray[np.uint8]) -> NDArray[np.float16]:
+            return encoded.to_linear(frame.astype(np.float32) / np.float32(255)).astype(np.float16)
+
+        plate = _decode(plate, work / "plate", exr.RGB, linear, source, report)
+    if quadmask and quadmask.movie:
+        name, indices = quadmask.name, _rgb(quadmask)
+
+        def codes(frame: NDArray[np.uint8]) -> NDArray[np.float16]:
+            found = classes.quantise(frame[..., indices].max(axis=-1).astype(np.float32), name)
+            return (found[..., None] / np.float32(255)).astype(np.float16)
+
+        quadmask = _decode(quadmask, work / "quadmask", ("Y",), codes, source, report)
+    if roto and roto.movie:
+        drawn = _rgb(roto)
+
+        def alpha(frame: NDArray[np.uint8]) -> NDArray[np.float16]:
+            return (frame[..., drawn].max(axis=-1, keepdims=True) / np.float32(255)).astype(np.float16)
+
+        roto = _decode(roto, work / "roto", ("A",), alpha, source, report)
+    elif roto is None and quadmask is not None and not to_be_segmented(shot):
+        roto = _object_of(quadmask, source, work / "roto")
+    return replace(source, plate=plate, roto=roto, quadmask=quadmask), colour
+
+
+def _rgb(movie_: Sequence) -> list[int]:
+    return [exr.RGB.index(name) for name in movie_.channels or exr.RGB]
+
+
+def _object_of(quadmask: Sequence, source: Source, folder: Path) -> Sequence:
+    """The roto that a quadmask holds: what is to be removed, alone or together with what is affected."""
+    files = {frame: folder / f"{folder.name}.{frame:04d}.exr" for frame in source.frames}
+    for frame, file in files.items():
+        if not file.is_file():
+            codes = classes.read(quadmask.path(frame), source.canvas, quadmask.channels)
+            removed = (codes == classes.REMOVE) | (codes == classes.OVERLAP)
+            exr.write(
+                file,
+                removed[..., None].astype(np.float16),
+                ("A",),
+                data_window=source.canvas,
+                display_window=source.display,
+            )
+    return Sequence(quadmask.name, files)
+
+
+def _decode(
+    sequence_: Sequence,
+    folder: Path,
+    channels: tuple[str, ...],
+    convert: Callable[[NDArray[np.uint8]], NDArray[np.float16]],
+    source: Source,
+    report: Callable[[int], None],
+) -> Sequence:
+    assert sequence_.movie is not None
+    files = {frame: folder / f"{folder.name}.{frame:04d}.exr" for frame in source.frames}
+
+    def decoded() -> Iterator[tuple[int, NDArray[np.uint8]]]:
+        assert sequence_.movie is not None
+        return enumerate(movie.read_frames(sequence_.movie), start=sequence_.frames[0])
+
+    missing = set(files)
+    for frame, pixels in decoded():
+        if frame in missing:
+            if not files[frame].is_file():
+                exr.write(files[frame], convert(pixels), channels, data_window=source.display)
+                report(frame)
+            missing.discard(frame)
+        if not missing:
+            break
+    if missing:
+        raise SequenceError(f"The movie {sequence_.name} ends before frame {min(missing)}; give a shorter range.")
+    return Sequence(sequence_.name, files, notes=sequence_.notes)

@@ -1,0 +1,166 @@
+"""The stage that ends a job: the report for people, the manifest for everything else."""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+import shutil
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from .. import __version__
+from ..api.files import write_atomically
+from ..imaging import exr, sequence
+from ..imaging.colour import Curve
+from ..imaging.exr import FloatImage
+from ..imaging.parallel import in_order
+from ..quadmask import classes
+from ..quadmask.edits import HISTORY
+from ..quadmask.grid import Grid
+from . import overshoot
+from .context import JobContext
+from .overshoot import Overshoot
+from .progress import REPORTING
+from .relevant import relevant
+from .report import Cells, Sheet, Thumbnail, peaks, write_report
+
+SCHEMA = 1
+_THUMBNAILS = 6
+_PACKAGES = ("numpy", "opencv-python-headless", "OpenImageIO")
+
+
+def conclude(context: JobContext, job_id: str) -> None:
+    """Write report and manifest, the manifest last; what only the job itself needed goes."""
+    version, maximum = context.version, context.footage.survey.maximum
+    found = overshoot.noted(version.intermediate)
+    context.warnings += overshoot.warnings(found, maximum, context.source.display)
+    with context.tracker.stage(REPORTING):
+        manifest = _manifest(context, job_id, found)
+        regions = version.reasoning().get("regions", [])
+        settings = relevant(context.shot, context.engine)
+        write_report(version, manifest, _sheet(context, regions, found), settings, regions)
+    manifest["timings"] = context.tracker.timings
+    write_atomically(version.manifest, json.dumps(manifest, indent=2))
+    shutil.rmtree(version.intermediate, ignore_errors=True)
+
+
+def _sheet(context: JobContext, regions: list[dict[str, Any]], found: list[Overshoot]) -> Sheet:
+    """A few frames, also that with the brightest of the overshoots ``found``."""
+    settings, footage, frames = context.shot.settings, context.footage, context.frames
+    indices = set(sequence.spread(len(frames), _THUMBNAILS))
+    if found:
+        indices.add(frames.index(max(found, key=lambda one: one.value).frame))
+    stops = 0
+    if _has_result(context) and max([footage.survey.maximum, *(one.value for one in found)]) > 1:
+        # so that the plate's highlights come below 1
+        stops = math.ceil(math.log2(max(footage.curve.maximum, 2)))
+    made = in_order(lambda index: _thumbnail(context, index, regions, stops), sorted(indices))
+    thumbnails = [thumbnail for _, thumbnail in made]
+    return Sheet(thumbnails, None if settings.only_roto else _cells(context), stops)
+
+
+def _has_result(context: JobContext) -> bool:
+    return not (context.shot.settings.only_quadmask or context.shot.settings.only_roto)
+
+
+def _thumbnail(context: JobContext, index: int, regions: list[dict[str, Any]], stops: int) -> Thumbnail:
+    footage, frame = context.footage, context.frames[index]
+    height, width = footage.small_size
+    # what is squeezed on disk is shown as the audience sees it
+    size = round(width * context.source.pixel_aspect), height
+
+    def shown(linear: FloatImage) -> FloatImage:
+        return np.clip(footage.curve.to_display(cv2.resize(linear, size, interpolation=cv2.INTER_AREA)), 0, 1)
+
+    def underexposed(linear: FloatImage) -> FloatImage:
+        return np.clip(Curve(1.0).to_display(peaks(linear, *size) * np.float32(2.0**-stops)), 0, 1)
+
+    plate, result = _linear(context, context.source.plate.path(frame)), None
+    if _has_result(context):
+        result = _linear(context, context.version.plate(frame))
+    roto = None
+    if context.shot.settings.only_roto:
+        roto = cv2.resize(footage.read_roto(frame, context.source.canvas), size, interpolation=cv2.INTER_AREA)
+    return Thumbnail(
+        frame,
+        shown(plate),
+        None if result is None else shown(result),
+        classes.resize(_codes(context, frame), *size),
+        labels=tuple(
+            (region["name"], *region["frames"][str(frame)]["middle"])
+            for region in regions
+            if str(frame) in region["frames"]
+        ),
+        roto=roto,
+        underexposed=(underexposed(plate), underexposed(result)) if stops and result is not None else None,
+    )
+
+
+def _linear(context: JobContext, path: Path) -> FloatImage:
+    """A plate or a result, scene-linear; what is not finite becomes 0."""
+    pixels = exr.read_rgb(path, context.source.canvas)
+    return context.footage.colour.to_linear(np.nan_to_num(pixels, posinf=0, neginf=0))
+
+
+def _cells(context: JobContext) -> Cells:
+    """The grid of corrections, relative to the canvas."""
+    canvas, display = context.source.canvas, context.source.display
+    grid = Grid(display)
+    columns = [*(grid.cell(0, number).x for number in range(grid.columns)), display.right]
+    rows = [*(grid.cell(number, 0).y for number in range(grid.rows)), display.bottom]
+    return Cells(
+        tuple((x - canvas.x) / canvas.width for x in columns), tuple((y - canvas.y) / canvas.height for y in rows)
+    )
+
+
+def _codes(context: JobContext, frame: int) -> classes.Quadmask:
+    """The quadmask of a frame, or, where there is only a roto, what that would remove."""
+    if not context.shot.settings.only_roto:
+        return classes.read(context.version.quadmask(frame), context.source.canvas)
+    roto = context.footage.read_roto(frame, context.source.canvas)
+    return classes.assemble(roto, np.zeros(roto.shape, bool))
+
+
+def _manifest(context: JobContext, job_id: str, found: list[Overshoot]) -> dict[str, Any]:
+    told, history = context.version.reasoning(), context.version.folder / HISTORY
+    edits = history.read_text(encoding="utf-8").splitlines() if history.is_file() else []
+
+    def shares(frame: int) -> dict[str, float]:
+        return classes.shares(_codes(context, frame))
+
+    return {
+        "schema": SCHEMA,
+        "id": job_id,
+        "shot": context.shot.to_dict(),
+        "frames": list(context.frames),
+        "software": _software(),
+        "device": f"{platform.machine()} CPU",
+        "engine": context.engine.provenance(context.clip()) if _has_result(context) else {},
+        "sent": told.get("asked", []),
+        "scene": told.get("scene", ""),
+        "edits": [json.loads(line) for line in edits],
+        "colour": {
+            "space": context.footage.colour.name,
+            "maximum": context.footage.survey.maximum,
+            "overshoots": [asdict(one) for one in found],
+        },
+        "timings": dict(context.tracker.timings),
+        "classes": {str(frame): share for frame, share in in_order(shares, context.frames)},
+        "warnings": context.warnings,
+    }
+
+
+def _software() -> dict[str, str]:
+    versions = {"void-nuke": __version__, "python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = "unknown"
+    return versions

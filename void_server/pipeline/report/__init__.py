@@ -1,0 +1,31 @@
+"""The report of a job: a contact sheet and a page, for whoever looks at the result first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ...api.files import write_atomically
+from ...api.version import VersionFolder
+from .contact_sheet import Cells, Sheet, Thumbnail, contact_sheet, peaks
+from .page import page
+
+__all__ = ["Cells", "Sheet", "Thumbnail", "peaks", "write_report"]
+
+
+def write_report(
+    version: VersionFolder,
+    manifest: Mapping[str, Any],
+    sheet: Sheet,
+    settings: Mapping[str, Any],
+    regions: Sequence[Mapping[str, Any]] = (),
+) -> None:
+    """Write the contact sheet and the page of a version.
+
+    ``manifest`` is what job.json will hold, ``settings`` those of its settings that counted; ``regions`` are those of
+    reasoning.json.
+    """
+    version.report.parent.mkdir(parents=True, exist_ok=True)
+    picture = contact_sheet(sheet)
+    write_atomically(version.contact_sheet, picture)
+    write_atomically(version.report, page(manifest, picture, settings, regions))

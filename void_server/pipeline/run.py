@@ -1,0 +1,143 @@
+"""The way of a shot: reading, finding the object, reasoning, synthesis, report.
+
+Each stage leaves files in the job's version folder, and takes up what it finds there: a job that was stopped goes on
+with the frames that are missing. What only the job itself needs lies in a hidden folder that goes when it is done.
+"""
+
+from __future__ import annotations
+
+import json
+from enum import Enum
+from pathlib import Path
+
+from .. import engines
+from ..api.errors import JobFailed
+from ..api.files import write_atomically
+from ..api.job import Report
+from ..api.shot import Shot
+from ..api.version import VersionFolder
+from ..imaging.colour import ColourSpace
+from . import composite, reason, segment
+from .composite import rewrite, write_all_mattes
+from .context import JobContext, open_context
+from .inputs import check_plate, open_source
+from .manifest import conclude
+from .progress import REASONING, REPORTING, REWRITING, ProgressTracker, all_stages, first_stages
+
+__all__ = ["Part", "VersionFolder", "inspect", "run", "run_part"]
+
+
+def inspect(shot: Shot) -> None:
+    """Check a submission: files, frames, formats, colour space, settings. Raises InputError with what to do."""
+    reason.check(shot)
+    engines.check_settings(shot.settings)
+    engines.load(shot.settings)
+    ColourSpace(shot.colorspace, shot.ocio)
+    source = open_source(shot)
+    check_plate(source)
+    segment.check_prompts(shot, source)
+
+
+def run(job_id: str, shot: Shot, folder: Path, report: Report) -> tuple[str, ...]:
+    """Do the job in its version ``folder`` and return what the artist should be warned of.
+
+    Raises InputError, JobCancelled out of ``report``, or OSError where the disk fails; finished frames stay.
+    """
+    settings = shot.settings
+    _clear_away(folder)
+    tracker = ProgressTracker(report, all_stages(shot))
+    context = open_context(shot, engines.load(settings), VersionFolder(folder), tracker)
+    if not settings.only_roto:
+        with context.tracker.stage(REASONING):
+            context.warnings += reason.write_quadmask(context)
+        if settings.only_quadmask:
+            write_all_mattes(context)
+        else:
+            with context.tracker.stage(REWRITING):
+                context.warnings += rewrite(context, context.clip(), context.frames)
+    conclude(context, job_id)
+    return tuple(context.warnings)
+
+
+class Part(str, Enum):
+    """What one task of a render farm does of a job. Each part leaves files, and takes up those of the parts before."""
+
+    QUADMASK = "quadmask"
+    REMOVE = "remove"
+    FINISH = "finish"
+    REPORT = "report"
+
+
+_STAGES = {
+    Part.QUADMASK: (REASONING, REWRITING),
+    Part.REMOVE: (REWRITING,),
+    Part.FINISH: (REWRITING,),
+    Part.REPORT: (REPORTING,),
+}
+
+
+def run_part(
+    part: Part,
+    job_id: str,
+    shot: Shot,
+    folder: Path,
+    report: Report,
+    number: int = 0,
+    frames: tuple[int, ...] = (),
+) -> tuple[str, ...]:
+    """Do one part of a job: the quadmask and what else all frames need, a piece of the model's work, the finish of some
+    ``frames``, or the report.
+
+    ``number`` counts the parts of one kind; several may run at the same time, on several machines that share the
+    folder. A part whose files are there already does nothing. Raises as :func:`run`; also JobFailed where the parts
+    before are not done.
+    """
+    version = VersionFolder(folder)
+    if part is Part.QUADMASK:
+        _clear_away(folder)
+    elif not version.survey.is_file():
+        raise JobFailed(f"The quadmask of {folder} is not made yet; run that part first.")
+    tracker = ProgressTracker(report, (*first_stages(shot), *_STAGES[part]))
+    # only where the model works must be what it needs
+    engine = engines.load(shot.settings) if part is Part.REMOVE else engines.find(shot.settings.engine)
+    context = open_context(shot, engine, version, tracker)
+    if part is Part.REPORT:
+        return _end(context, job_id)
+    name = f"{part.value}_{number}"
+    if part is Part.QUADMASK:
+        with tracker.stage(REASONING):
+            warnings = [*context.warnings, *reason.write_quadmask(context)]
+        clip = context.clip(version.intermediate / name)
+        if not shot.settings.only_quadmask:
+            with tracker.stage(REWRITING):
+                context.engine.prepare(clip, tracker.at)
+                composite.keep_grain(clip)
+    else:
+        clip, warnings = context.clip(version.intermediate / name), []
+        with tracker.stage(REWRITING):
+            if part is Part.REMOVE:
+                context.engine.make(clip, number, tracker.at)
+            else:
+                rewrite(context, clip, frames)
+    warnings += clip.warnings
+    write_atomically(version.warnings(name), json.dumps(warnings))
+    return tuple(warnings)
+
+
+def _end(context: JobContext, job_id: str) -> tuple[str, ...]:
+    """The part that comes last: what all others have warned of, the report, the manifest."""
+    version = context.version
+    if context.shot.settings.only_quadmask:
+        write_all_mattes(context)
+    elif missing := [frame for frame in context.frames if not version.plate(frame).is_file()]:
+        raise JobFailed(f"Frame {missing[0]} of {version.folder} is not there yet ({len(missing)} are missing).")
+    told = [json.loads(file.read_text()) for file in sorted(version.intermediate.glob(version.warnings("*").name))]
+    context.warnings = list(dict.fromkeys(text for texts in told for text in texts))
+    conclude(context, job_id)
+    return tuple(context.warnings)
+
+
+def _clear_away(folder: Path) -> None:
+    """Take away what an attempt that was killed had half written."""
+    for left in folder.glob("*/.void_*.exr"):
+        left.unlink()

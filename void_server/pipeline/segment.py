@@ -1,0 +1,123 @@
+"""The stage that finds the object: from points, boxes or a rough roto to a roto over the whole shot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ..api.errors import SequenceError, SettingError
+from ..api.shot import Prompt, Shot
+from ..imaging import exr
+from ..imaging.exr import FloatImage
+from ..imaging.footage import Footage
+from ..imaging.sequence import Sequence, format_frames
+from ..quadmask import segmentation
+from ..quadmask.segmentation import Hints
+from .inputs import Source
+
+# A rough roto's frames that hold less than this are taken to say nothing.
+_ROUGH_LEAST = 1e-5
+
+
+class PlateFrames:
+    """The plate's frames at full size, display-referred, read when they are asked for."""
+
+    def __init__(self, footage: Footage) -> None:
+        self._footage = footage
+
+    def __len__(self) -> int:
+        return len(self._footage.frames)
+
+    def __getitem__(self, index: int) -> FloatImage:
+        footage = self._footage
+        return np.clip(footage.read_plate(footage.frames[index], footage.canvas), 0, 1)
+
+
+def check_prompts(shot: Shot, source: Source) -> None:
+    """Raise :class:`SettingError` naming the first prompt that lies outside the shot, or says too little."""
+    for prompt in shot.prompts:
+        where = f"The {prompt.kind} at {', '.join(f'{value:g}' for value in prompt.at)} in frame {prompt.frame}"
+        if prompt.frame not in source.frames:
+            raise SettingError(f"{where} is not in the frames to work on, {format_frames(source.frames)}; move it.")
+        x, y = source.display.x + prompt.at[0], source.display.y + prompt.at[1]
+        canvas = source.canvas
+        if prompt.kind != Prompt.BOX and not (canvas.x <= x < canvas.right and canvas.y <= y < canvas.bottom):
+            raise SettingError(
+                f"{where} is outside the plate, which is {source.display.width}x{source.display.height}, counted from "
+                "its top left corner."
+            )
+    if shot.prompts and not shot.roto:
+        hints(shot, source)
+
+
+def hints(shot: Shot, source: Source) -> dict[int, dict[int, Hints]]:
+    """What the shot's prompts and its rough roto say of each object, by frame index, in pixels of the canvas."""
+    indices = {frame: index for index, frame in enumerate(source.frames)}
+    left, top = source.display.x - source.canvas.x, source.display.y - source.canvas.y
+    found: dict[int, dict[int, Hints]] = {}
+    for prompt in shot.prompts:
+        of_object = found.setdefault(prompt.object, {})
+        known = of_object.get(indices[prompt.frame], Hints())
+        if prompt.kind == Prompt.BOX:
+            x0, y0, x1, y1 = prompt.at
+            known = replace(known, box=(x0 + left, y0 + top, x1 + left, y1 + top))
+        else:
+            point = prompt.at[0] + left, prompt.at[1] + top
+            known = (
+                replace(known, on=(*known.on, point))
+                if prompt.kind == Prompt.POINT
+                else replace(known, off=(*known.off, point))
+            )
+        of_object[indices[prompt.frame]] = known
+    if source.roto:
+        first = min(found, default=1)
+        for frame, path in source.roto.files.items():
+            if frame not in indices:
+                continue
+            matte = exr.read_matte(path, source.canvas, source.roto.channels) >= 0.5
+            if matte.mean() > _ROUGH_LEAST:
+                of_object = found.setdefault(first, {})
+                known = of_object.get(indices[frame], Hints())
+                # what was clicked later corrects what was drawn
+                if not (known.on or known.box):
+                    of_object[indices[frame]] = replace(known, mask=matte)
+    for number, of_object in found.items():
+        for index, known in of_object.items():
+            if not (known.on or known.box or known.mask is not None):
+                raise SettingError(
+                    f"In frame {source.frames[index]} there are only points that are not on object {number}; give one "
+                    "there that is on it, or a box."
+                )
+    if not found:
+        raise SequenceError(
+            f"The roto {source.roto.name if source.roto else ''} is empty; draw the object roughly in it."
+        )
+    return found
+
+
+def write_roto(
+    shot: Shot,
+    source: Source,
+    footage: Footage,
+    roto: Sequence,
+    write: Callable[[Path, FloatImage], None],
+    report: Callable[[float], None],
+) -> list[str]:
+    """Find the shot's objects in every frame and write them, as one, to the files of ``roto``; returns warnings.
+
+    ``write`` writes a matte of the canvas. An object is followed from its hints, so all frames are made anew.
+    """
+    segmenter = segmentation.choose(shot.settings.segmenter, shot.settings.device)
+    given = hints(shot, source)
+    waiting: dict[int, FloatImage] = {}
+    seen: dict[int, int] = {}
+    for done, (_, index, matte) in enumerate(segmenter.follow(PlateFrames(footage), given), 1):
+        waiting[index] = np.maximum(waiting[index], matte) if index in waiting else matte
+        seen[index] = seen.get(index, 0) + 1
+        if seen[index] == len(given):
+            write(roto.path(source.frames[index]), waiting.pop(index))
+        report(done / (len(given) * len(source.frames)))
+    return [segmenter.warning] if segmenter.warning else []

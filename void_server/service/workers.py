@@ -1,0 +1,221 @@
+"""The worker processes of a server: started, given jobs, stopped, replaced when they die."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..api.job import Job
+from ..api.messages import packed
+from .pipe import messages_from
+
+_log = logging.getLogger(__name__)
+
+#: A worker that does not obey a cancel for so many seconds is killed; its finished frames lie on disk.
+GRACE = 30.0
+#: After so many workers that died before they were ready, there is no hope for the jobs that wait.
+_HOPELESS = 3
+_LONGEST_PAUSE = 30.0
+_LAST_LINES = 30
+
+
+@dataclass(eq=False)
+class WorkerHandle:
+    """One worker process and what it is doing; ``said`` are the last lines that it printed."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    job: str | None = None
+    ready: bool = False
+    cancelling: bool = False
+    said: deque[str] = field(default_factory=lambda: deque(maxlen=_LAST_LINES))
+    # messages go out one after the other
+    line: asyncio.Lock = field(default_factory=asyncio.Lock)
+    ears: list[threading.Thread] = field(default_factory=list)
+
+
+class WorkerPool:
+    """``size`` worker processes.
+
+    ``on_message(worker, message)`` is called with what a worker says of its job, and when it waits for one;
+    ``on_death(worker, code)`` after one has ended that was not told to; ``on_unfit(why)`` when workers die as soon as
+    they are started, with their last words. All run in the server's loop.
+    """
+
+    def __init__(
+        self,
+        pipeline: str,
+        size: int,
+        on_message: Callable[[WorkerHandle, dict[str, Any]], None],
+        on_death: Callable[[WorkerHandle, int], None],
+        on_unfit: Callable[[str], None],
+    ) -> None:
+        self._pipeline, self._size = pipeline, size
+        self._on_message, self._on_death, self._on_unfit = on_message, on_death, on_unfit
+        self._handles: dict[str, WorkerHandle] = {}
+        self._started = self._stillborn = 0
+        self._waiting = ThreadPoolExecutor(size)
+        self._closing = False
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def task(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run a coroutine beside the others until it or the crew ends."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def start(self) -> None:
+        """Start the processes and listen to them."""
+        for _ in range(self._size):
+            self.task(self._fill_place())
+
+    async def _fill_place(self) -> None:
+        """Have one worker after the other, for ever."""
+        while not self._closing:
+            try:
+                await self._employ()
+            except Exception as error:  # such as no memory for another process: there may be some later
+                _log.exception("a worker could not be started")
+                self._failed_to_start(str(error))
+            if self._stillborn:
+                await asyncio.sleep(min(_LONGEST_PAUSE, 0.25 * 2.0**self._stillborn))
+
+    async def _employ(self) -> None:
+        """Start a worker, and see it to its end."""
+        self._started += 1
+        process = subprocess.Popen(
+            [sys.executable, "-u", "-m", "void_server.service.worker", self._pipeline],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        worker = self._handles[f"worker-{self._started}"] = WorkerHandle(f"worker-{self._started}", process)
+        loop = asyncio.get_running_loop()
+        for hear in (self._hear_messages, self._hear_words):
+            ear = threading.Thread(target=hear, args=(worker, loop), daemon=True)
+            ear.start()
+            worker.ears.append(ear)
+        _log.info("%s started, process %d", worker.name, process.pid)
+        code = await loop.run_in_executor(self._waiting, _outlive, worker)
+        del self._handles[worker.name]
+        if self._closing:
+            return
+        last = next((line for line in reversed(worker.said) if line.strip()), "it said nothing")
+        _log.error("%s died, exit code %d: %s", worker.name, code, last)
+        if not worker.ready:
+            self._failed_to_start(f"exit code {code}: {last}")
+        try:
+            self._on_death(worker, code)
+        except Exception:  # whatever becomes of the job, the place must be filled again
+            _log.exception("the death of %s could not be dealt with", worker.name)
+
+    def _failed_to_start(self, why: str) -> None:
+        self._stillborn += 1
+        if self._stillborn >= _HOPELESS and not any(worker.ready for worker in self._handles.values()):
+            self._on_unfit(why)
+
+    def _hear_messages(self, worker: WorkerHandle, loop: asyncio.AbstractEventLoop) -> None:
+        assert worker.process.stdout is not None
+        try:
+            for message in messages_from(worker.process.stdout.fileno()):
+                loop.call_soon_threadsafe(self._take, worker, message)
+        except Exception:  # the line is useless from here on
+            _log.exception("%s sent what is no message; it is replaced", worker.name)
+            worker.process.kill()
+
+    def _hear_words(self, worker: WorkerHandle, loop: asyncio.AbstractEventLoop) -> None:
+        del loop
+        assert worker.process.stderr is not None
+        while line := worker.process.stderr.readline(4096):
+            worker.said.append(line.decode(errors="replace").rstrip())
+            _log.info("%s: %s", worker.name, worker.said[-1])
+
+    def _take(self, worker: WorkerHandle, message: Any) -> None:
+        try:
+            kind, job = message["kind"], message.get("id")
+            if kind == "ready":
+                worker.ready, self._stillborn = True, 0
+            elif job != worker.job:
+                _log.warning("%s speaks of job %r, and works on %r: ignored", worker.name, job, worker.job)
+                return
+            self._on_message(worker, message)
+        except Exception:  # one message must not keep the next from being heard
+            _log.exception("a message of %s could not be dealt with", worker.name)
+
+    def idle(self) -> WorkerHandle | None:
+        """A worker that waits for a job."""
+        return next((m for m in self._handles.values() if m.ready and m.job is None), None)
+
+    def _say(self, worker: WorkerHandle, **content: Any) -> None:
+        async def write() -> None:
+            async with worker.line:
+                try:
+                    await asyncio.to_thread(_write, worker, packed(content))
+                except OSError as error:
+                    # it has died, which is noticed
+                    _log.warning("%s cannot be told anything: %s", worker.name, error)
+
+        self.task(write())
+
+    def give(self, worker: WorkerHandle, job: Job) -> None:
+        """Have a worker do a job."""
+        worker.job, worker.cancelling = job.id, False
+        self._say(worker, kind="job", id=job.id, shot=job.shot.to_dict(), folder=job.folder)
+
+    def cancel(self, job_id: str) -> None:
+        """Have the worker of a job stop it; killed where it does not obey."""
+        worker = next(m for m in self._handles.values() if m.job == job_id)
+        if worker.cancelling:
+            return
+        worker.cancelling = True
+        self._say(worker, kind="cancel", id=job_id)
+
+        async def insist() -> None:
+            await asyncio.sleep(GRACE)
+            if worker.job == job_id and worker.cancelling:
+                worker.process.kill()
+
+        self.task(insist())
+
+    def working_on(self) -> list[str]:
+        """The jobs that are being worked on."""
+        return [m.job for m in self._handles.values() if m.job]
+
+    async def stop(self) -> None:
+        """End all processes, whatever they are doing: finished frames lie on disk."""
+        self._closing = True
+        for worker in self._handles.values():
+            worker.process.kill()
+        await asyncio.to_thread(self._waiting.shutdown)
+        for task in list(self._tasks):
+            task.cancel()
+
+
+def _write(worker: WorkerHandle, message: bytes) -> None:
+    assert worker.process.stdin is not None
+    worker.process.stdin.write(message)
+    worker.process.stdin.flush()
+
+
+def _outlive(worker: WorkerHandle) -> int:
+    """Wait until a worker has ended and all that it said was heard; its exit code."""
+    process = worker.process
+    code = process.wait()
+    for ear, pipe in zip(worker.ears, (process.stdout, process.stderr), strict=True):
+        # a process that it has left behind may hold the other end
+        ear.join(timeout=2)
+        if pipe is not None and not ear.is_alive():
+            pipe.close()
+    if process.stdin is not None:
+        with suppress(OSError):
+            process.stdin.close()
+    return code
