@@ -256,7 +256,7 @@ def test_a_failed_job_says_why_and_leaves_the_worker_usable(client: Client, shot
 
 def test_an_output_that_cannot_be_written(client: Client, shot: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(JobFailed, match=r"output folder .*file.* cannot be written"):
+    with pytest.raises(InputError, match=r"output folder .*file is no folder"):
         client.submit(shot_of(shot), str(tmp_path / "file"))
 
 
