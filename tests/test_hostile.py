@@ -25,6 +25,7 @@ from tests.test_service import RunningServer, ended, plates, raw, shot_of, wait_
 from void_server.api import Client, JobState, Shot, messages
 from void_server.api.errors import AccessDenied, JobFailed, ProtocolError, SettingError
 from void_server.api.home import home
+from void_server.service.store import FILE
 
 server, client, no_server_stays = test_service.server, test_service.client, test_service.no_server_stays
 
@@ -363,7 +364,7 @@ def test_an_error_of_the_program_is_an_answer_and_its_traceback_is_logged(tmp_pa
     running = RunningServer(tmp_path, log=str(log))
     with Client(running.address) as client:
         client.jobs()
-        with sqlite3.connect(home() / "jobs.sqlite") as other:
+        with sqlite3.connect(home() / FILE) as other:
             other.execute("drop table jobs")
         with pytest.raises(JobFailed, match=r"error of the program \(OperationalError: no such table: jobs\)"):
             client.jobs()

@@ -17,8 +17,8 @@ from ..api.home import made
 from ..api.job import Job, JobState, Progress
 from ..api.shot import Shot
 
-#: Changes with the schema.
-_VERSION = 1
+#: Its number changes with the schema, or with what a shot is: another version of VOID keeps a list of its own.
+FILE = "jobs_2.sqlite"
 _SCHEMA = """
 create table jobs (
   id text primary key, state text not null, shot text not null, folder text not null,
@@ -37,7 +37,7 @@ class Store:
     """
 
     def __init__(self, folder: Path, address: str = "", *, embedded: bool = False) -> None:
-        file = made(folder) / "jobs.sqlite"
+        file = made(folder) / FILE
         try:
             self._database = sqlite3.connect(file, timeout=30, isolation_level=None)
             self._open()
@@ -53,12 +53,8 @@ class Store:
         with self._database:
             # nobody else makes the table meanwhile
             self._database.execute("begin immediate")
-            (version,) = self._database.execute("pragma user_version").fetchone()
             if not self._database.execute("select 1 from sqlite_master where name = 'jobs'").fetchone():
                 self._database.execute(_SCHEMA)
-                self._database.execute(f"pragma user_version = {_VERSION}")
-            elif version != _VERSION:
-                raise sqlite3.DatabaseError("another version of VOID made it; move it away")
 
     def close(self) -> None:
         """Let go of the file."""
