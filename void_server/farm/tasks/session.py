@@ -204,7 +204,7 @@ def _next(listener: Listener, file: Path) -> bool:
             file.unlink(missing_ok=True)
             return False
     except Exception as error:  # nothing that somebody sends may end the session
-        print(f"somebody asked for nothing: {error!r}", flush=True)
+        print(f"somebody asked for nothing: {error}", flush=True)
         return True
     finally:
         idle.cancel()
@@ -237,4 +237,7 @@ def _answer(connection: Connection, task: Task) -> bool:
 
 
 if __name__ == "__main__":
-    serve(Path(sys.argv[1]))
+    # by its name, as the tasks that come are this module's, and not those of __main__
+    from void_server.farm.tasks import session
+
+    session.serve(Path(sys.argv[1]))
