@@ -26,7 +26,7 @@ from void_server.engines.cleanplate import CleanPlate
 from void_server.imaging import exr, sequence
 from void_server.imaging.colour import Curve
 from void_server.imaging.window import Window
-from void_server.pipeline.finish import MATTE_CHANNELS
+from void_server.pipeline.composite import MATTE_CHANNELS
 from void_server.pipeline.progress import all_stages
 from void_server.quadmask import classes
 from void_server.sample import write_sample

@@ -14,8 +14,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from void_server.engines import NewPixels
 from void_server.imaging import parallel
-from void_server.pipeline import finish
+from void_server.pipeline import composite
 
 COMMAND = (sys.executable, "-m", "tests.farm.gated")
 #: Frames of which index are finished at once.
@@ -32,7 +33,7 @@ def shut() -> None:
     """From now on, in this process, frames wait; two are under way at a time, whatever the machine has."""
     parallel.cores = lambda: 2
     stopped = threading.Event()
-    install, write = signal.signal, finish.Finisher.write_plate
+    install, write = signal.signal, composite.Compositor.write_plate
 
     def noting(number: int, handler: Any) -> Any:
         def noted(*given: Any) -> None:
@@ -41,13 +42,13 @@ def shut() -> None:
 
         return install(number, noted if callable(handler) else handler)
 
-    def gated(self: Any, index: int, *rest: Any) -> None:
-        while index >= FREE + opened() and not stopped.is_set():
+    def gated(self: Any, new: NewPixels, *rest: Any) -> None:
+        while new.index >= FREE + opened() and not stopped.is_set():
             time.sleep(0.02)
-        write(self, index, *rest)
+        write(self, new, *rest)
 
     signal.signal = noting  # type: ignore[assignment]
-    finish.Finisher.write_plate = gated  # type: ignore[method-assign, assignment]
+    composite.Compositor.write_plate = gated  # type: ignore[method-assign, assignment]
 
 
 if __name__ == "__main__":
