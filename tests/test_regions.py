@@ -18,7 +18,7 @@ from void_server.api.version import VersionFolder
 from void_server.engines.cleanplate import CleanPlate
 from void_server.imaging import exr, movie
 from void_server.pipeline.context import open_context
-from void_server.pipeline.progress import Course, all_stages
+from void_server.pipeline.progress import ProgressTracker, all_stages
 from void_server.quadmask import classes
 from void_server.quadmask.analysis import Analysis, Moving, Place, Thing, read_answer, read_file
 from void_server.quadmask.reasoning import Mask
@@ -222,7 +222,7 @@ def test_the_scene_becomes_the_prompt(shot: Path, tmp_path: Path) -> None:
     results = job(shot, {"scene": "An empty room."}, tmp_path)
     for prompt, expected in (("", "An empty room."), ("A room.", "A room.")):
         asked = Shot(str(shot / "plate"), str(shot / "roto"), prompt=prompt)
-        course = Course(lambda _: None, all_stages(asked))
+        course = ProgressTracker(lambda _: None, all_stages(asked))
         assert open_context(asked, CleanPlate(), results, course).clip().prompt == expected
 
 
