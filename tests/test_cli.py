@@ -300,11 +300,20 @@ def test_a_job_that_fails_is_named_in_the_json(shot: Path, tmp_path: Path) -> No
     # the header is whole, the pixels are not
     broken.write_bytes(broken.read_bytes()[:2000])
     done = void("remove", tmp_path / "plate", shot / "roto", "-o", tmp_path / "out", "--json")
-    assert done.returncode in (1, 2)
     said = json.loads(done.stdout)
+    # the command was right, or no job would have begun: it is the job that failed
+    assert done.returncode == 1
     assert "1006" in said["error"]["message"]
+    assert f"void resume {said['id']}" in said["error"]["message"]
     assert said["folder"] == str(tmp_path / "out" / "v001")
-    assert json.loads(void("status", said["id"], "--json").stdout)["error"] == said["error"]
+    why = json.loads(void("status", said["id"], "--json").stdout)["error"]["message"]
+    assert said["error"]["message"].startswith(why)
+
+
+def test_a_job_that_is_not_there_is_no_server_that_is_down() -> None:
+    done = void("resume", "nonsense")
+    assert done.returncode == 2
+    assert "There is no job 'nonsense'" in done.stderr
 
 
 def test_a_server_that_the_environment_names_is_not_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:

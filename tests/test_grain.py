@@ -140,6 +140,14 @@ def test_a_single_frame_and_no_block_at_all() -> None:
     assert not nothing.at(picture()).any()
 
 
+def test_pixels_that_an_encoding_has_no_light_for_are_no_error(shot: Path, tmp_path: Path) -> None:
+    # scene-linear values of 12 read as logarithmic are beyond any float
+    wrong = Shot(str(shot / "plate"), str(shot / "roto"), colorspace="ACEScct", frames="1005-1007")
+    pipeline.run("0123456789ab", wrong, tmp_path, lambda _: None)
+    new = exr.read_rgb(VersionFolder(tmp_path).plate(1006))
+    assert np.isfinite(new).all()
+
+
 @pytest.mark.parametrize("scene", ["knock", "handheld", "pan"])
 def test_default_settings_make_no_fireflies(scene: str, tmp_path: Path) -> None:
     write_sample(tmp_path / "shot", scene, (320, 180), range(1001, 1011))

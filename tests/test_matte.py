@@ -257,6 +257,13 @@ def test_plate_and_roto_swapped_are_refused(shot: Path, tmp_path: Path) -> None:
         pipeline.inspect(shot_of(shot, plate=str(plate)))
 
 
+def test_a_roto_given_as_the_quadmask_is_refused(shot: Path) -> None:
+    with pytest.raises(
+        SequenceError, match=r"keeps \d+% or more of what the roto roto.#.exr covers; black \(0\)"
+    ):
+        pipeline.inspect(shot_of(shot, quadmask=str(shot / "roto")))
+
+
 def test_a_plate_is_its_own_roto_only_by_its_alpha(shot: Path, tmp_path: Path) -> None:
     with pytest.raises(SequenceError, match=r"are the same files, plate.#.exr, and no roto is in their alpha"):
         pipeline.inspect(shot_of(shot, roto=str(shot / "plate")))

@@ -96,13 +96,14 @@ class Clip:
 
     def warn_of_unseen(self, shares: Mapping[int, float]) -> None:
         """Warn of what no frame shows: by frame index, its share of the region to rewrite."""
-        some = {index: share for index, share in shares.items() if share > 0.002}
+        some = {index: share for index, share in shares.items() if share >= 0.005}
         if some:
             worst = max(some, key=lambda index: some[index])
+            where = f"{len(some)} frames, most in frame" if len(some) > 1 else "frame"
             self.warnings.append(
-                f"Part of what lies behind the object no frame shows: in {len(some)} frames, most in frame "
-                f"{self.footage.frames[worst]} ({some[worst]:.0%} of the rewritten region). It was filled smoothly "
-                "from its surroundings, without texture; paint or patch it there."
+                f"Part of what lies behind the object no frame shows: in {where} {self.footage.frames[worst]} "
+                f"({some[worst]:.0%} of the rewritten region). It was filled smoothly from its surroundings, without "
+                "texture; paint or patch it there."
             )
 
     def region(self, index: int) -> Window:

@@ -184,9 +184,10 @@ def _levels(residuals: _Residuals, quiet: float) -> FloatImage:
     for channel in range(3):
         for number in np.unique(step[:, channel]).astype(int):
             chosen = spread[step[:, channel] == number, channel]
+            if len(chosen) < _FEWEST_BLOCKS:
+                continue
             quieter, louder = np.quantile(chosen, (0.25, 0.75))
-            even = number < _WHITE or louder <= _AGREEMENT * quieter
-            if len(chosen) >= _FEWEST_BLOCKS and even:
+            if number < _WHITE or louder <= _AGREEMENT * quieter:
                 level[number, channel] = np.quantile(chosen, quiet)
     return level
 

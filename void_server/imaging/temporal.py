@@ -24,6 +24,24 @@ def median(samples: FloatImage, seen: NDArray[np.bool_]) -> FloatImage:
     return result
 
 
+def agreeing_median(samples: FloatImage, seen: NDArray[np.bool_], tolerance: float) -> FloatImage:
+    """The median over the seen samples, as :func:`median`; where they differ by more than ``tolerance``, one of them.
+
+    At the edge of a lamp, channels whose medians come from different samples would make a colour that none shows. The
+    sample taken there is the one whose mean of channels is the middle one, the darker of two.
+    """
+    result = median(samples, seen)
+    light = samples.mean(axis=-1)
+    least = np.where(seen, light, np.inf).min(axis=0)
+    most = np.where(seen, light, -np.inf).max(axis=0)
+    apart = np.flatnonzero(most - least > tolerance)
+    if len(apart):
+        order = np.argsort(np.where(seen, light, np.inf)[:, apart], axis=0, kind="stable")
+        middle = np.take_along_axis(order, ((seen[:, apart].sum(axis=0) - 1) // 2)[None], axis=0)[0]
+        result[apart] = samples[middle, apart]
+    return result
+
+
 def weighted_median(samples: FloatImage, weights: FloatImage) -> FloatImage:
     """The weighted median, per channel: (pixels, channels) of (frames, pixels, channels), weights (frames, pixels).
 

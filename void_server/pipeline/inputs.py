@@ -18,6 +18,8 @@ from ..imaging.sequence import Sequence
 from ..imaging.window import Window
 from ..quadmask import classes
 
+#: Quadmask and roto are compared in so many frames.
+_LOOKED_AT = 5
 #: What a movie's pixels are taken to be encoded in, unless the shot says otherwise.
 _MOVIE_SPACE = "sRGB"
 
@@ -86,6 +88,27 @@ def check_plate(source: Source) -> None:
         raise SequenceError(
             f"The plate {plate.name} holds nothing but black and white in frame {frame}, like a matte; were plate and "
             "roto swapped?"
+        )
+
+
+def check_quadmask(source: Source) -> None:
+    """Read a few frames of quadmask and roto. Raises :class:`SequenceError` where they contradict each other.
+
+    A roto that is taken for a quadmask is the most likely: black is the object in one, and nothing in the other.
+    """
+    quadmask, roto = source.quadmask, source.roto
+    if quadmask is None or roto is None or quadmask.movie or roto.movie or roto is quadmask:
+        return
+    kept = []
+    for frame in (source.frames[index] for index in sequence.spread(len(source.frames), _LOOKED_AT)):
+        if frame in roto.files:
+            drawn = exr.read_matte(roto.path(frame), source.display, roto.channels) >= 0.5
+            codes = classes.read(quadmask.path(frame), source.display, quadmask.channels)
+            kept += [float((codes[drawn] == classes.KEEP).mean())] if drawn.any() else []
+    if kept and min(kept) > 0.5:
+        raise SequenceError(
+            f"The quadmask {quadmask.name} keeps {min(kept):.0%} or more of what the roto {roto.name} covers; black "
+            "(0) is what is removed, white (255) what is kept. Is it a roto, or inverted?"
         )
 
 

@@ -20,7 +20,7 @@ from ..imaging.colour import ColourSpace
 from . import composite, reason, segment
 from .composite import rewrite, write_all_mattes
 from .context import JobContext, open_context
-from .inputs import check_plate, open_source
+from .inputs import check_plate, check_quadmask, open_source
 from .manifest import conclude
 from .progress import REASONING, REPORTING, REWRITING, ProgressTracker, all_stages, first_stages
 
@@ -35,6 +35,7 @@ def inspect(shot: Shot) -> None:
     ColourSpace(shot.colorspace, shot.ocio)
     source = open_source(shot)
     check_plate(source)
+    check_quadmask(source)
     segment.check_prompts(shot, source)
 
 

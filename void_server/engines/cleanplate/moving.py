@@ -19,7 +19,7 @@ from ...imaging.footage import Footage
 from ...imaging.grain import share_of_median
 from ...imaging.parallel import in_order
 from ...imaging.sequence import spread
-from ...imaging.temporal import median
+from ...imaging.temporal import agreeing_median
 from ...imaging.trajectories import Trajectories
 from ...imaging.window import Window
 from .. import NewPixels
@@ -33,6 +33,8 @@ _BAND = 256
 #: Farther frames than this are not asked: steps add up.
 _REACH = 150
 _PATHS = "paths.raw"
+#: Samples of which the darkest and the brightest differ by more, display-referred, do not show the same.
+_APART = 0.1
 #: The share of its variance that white noise keeps in cubic interpolation, on average over all positions.
 _INTERPOLATED = 0.7
 #: The frame to fill what is never seen is chosen among so many.
@@ -159,7 +161,7 @@ class _Background:
         found = np.zeros(len(at), bool)
         if samples:
             found = np.any(seen, axis=0)
-            plate[rows[found], columns[found]] = median(np.stack(samples), np.stack(seen))[found]
+            plate[rows[found], columns[found]] = agreeing_median(np.stack(samples), np.stack(seen), _APART)[found]
             grain[rows, columns] = _INTERPOLATED * share_of_median(np.sum(seen, axis=0))
         self.unseen[index] = self.unseen.get(index, 0.0) + np.count_nonzero(~found) / (window.width * window.height)
         anchored = self._in_anchor(index, small, sources, at)
