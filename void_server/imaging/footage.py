@@ -98,9 +98,9 @@ class Footage:
         if broken:
             broken = int(np.count_nonzero(~finite.all(axis=-1)))
             pixels = np.where(finite, pixels, np.float32(0))
-        linear = self.colour.to_linear(pixels)
-        # an encoding may have no light for what is far beyond its range
-        return np.nan_to_num(linear, nan=0.0, posinf=exr.HALF_MAX, neginf=-exr.HALF_MAX), broken
+        linear = np.nan_to_num(self.colour.to_linear(pixels), nan=0.0)
+        # an encoding may make any number of what is far beyond its range
+        return np.clip(linear, -exr.HALF_MAX, exr.HALF_MAX), broken
 
     @cached_property
     def curve(self) -> Curve:
