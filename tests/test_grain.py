@@ -140,6 +140,7 @@ def test_a_single_frame_and_no_block_at_all() -> None:
     assert not nothing.at(picture()).any()
 
 
+@pytest.mark.filterwarnings("ignore:overflow")
 def test_pixels_that_an_encoding_has_no_light_for_are_no_error(shot: Path, tmp_path: Path) -> None:
     # scene-linear values of 12 read as logarithmic are beyond any float
     wrong = Shot(str(shot / "plate"), str(shot / "roto"), colorspace="ACEScct", frames="1005-1007")
