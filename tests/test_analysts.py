@@ -216,8 +216,8 @@ def test_boxes_outside_the_frame_are_cut_or_left_out_and_that_is_said(
     with loopback(protocol, Answer(said(protocol, objects=[thing]))) as served:
         use(monkeypatch, served)
         _, warnings = run(shot, tmp_path / "v001", reasoner=protocol)
-    (warning,) = [text for text in warnings if "put right" in text]
-    for part in ("cut there", "left out", "frame 7 was not shown; taken for 1001"):
+    (warning,) = [text for text in warnings if "was corrected" in text]
+    for part in ("clipped", "dropped", "frame 7 was not shown; taken for 1001"):
         assert part in warning
 
 
@@ -361,7 +361,7 @@ def test_a_name_that_comes_to_mean_a_host_outside_the_house_gets_nothing(
     try:
         monkeypatch.setattr(socket, "getaddrinfo", answers)
         monkeypatch.setenv("VOID_LOCAL_URL", f"http://model.studio:{port}/v1")
-        with pytest.raises(SettingError, match=f"model.studio.*{outside}.*sends no footage out of the house"):
+        with pytest.raises(SettingError, match=f"model.studio.*{outside}.*sends no footage off the studio network"):
             run(shot, tmp_path / "v001", reasoner="local")
     finally:
         served.__exit__(None, None, None)
@@ -411,11 +411,11 @@ def test_a_key_file_that_others_can_read_is_refused(clean: Path) -> None:
 def test_a_studio_can_forbid_the_cloud(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VOID_NO_CLOUD", "1")
     monkeypatch.setenv("GEMINI_API_KEY", KEY)
-    with pytest.raises(SettingError, match="sends no footage out of the house"):
+    with pytest.raises(SettingError, match="sends no footage off the studio network"):
         reason.check(asking("gemini"))
     monkeypatch.setenv("VOID_LOCAL_MODEL", "m")
     monkeypatch.setenv("VOID_LOCAL_URL", "https://8.8.8.8/v1")
-    with pytest.raises(SettingError, match="sends no footage out of the house"):
+    with pytest.raises(SettingError, match="sends no footage off the studio network"):
         reason.check(asking("local"))
 
 

@@ -105,10 +105,10 @@ def test_every_edit_is_a_line_of_the_history(quadmask: Path) -> None:
 @pytest.mark.parametrize(
     ("grid", "message"),
     [
-        (["5,7=affected"], "is no edit of a cell; write it like"),
+        (["5,7=affected"], "is not a cell edit; write it like"),
         (["r9c0=affected"], "no cell r9c0; the grid has rows 0 to 7 and columns 0 to 15"),
         (["2001-2010:r0c0=keep"], "is for frames 2001-2010; the quadmask has 1001-1004"),
-        ([], "Nothing is to be changed"),
+        ([], "There is nothing to change"),
     ],
 )
 def test_wrong_edits_write_nothing(quadmask: Path, grid: list[str], message: str) -> None:

@@ -126,7 +126,7 @@ def test_a_small_message_cannot_claim_much_memory() -> None:
     before = psutil.Process().memory_info().rss
     maps = b"\xdd" + struct.pack(">I", 300_000) + b"\x81\xa1a\x80" * 300_000
     for bomb in (maps, b"\xdd\x00\x7f\xff\xf0" + b"\x80" * 0x7FFFF0, b"\x91" * 10_000, b"\xdb\xff\xff\xff\xff"):
-        with pytest.raises(ProtocolError, match="no msgpack"):
+        with pytest.raises(ProtocolError, match="not msgpack"):
             messages.unpack(bomb)
     assert psutil.Process().memory_info().rss - before < 2**28
 
@@ -147,7 +147,7 @@ def test_a_path_that_is_none_is_denied_with_a_sentence(
         body["out"] = named
     error = raw(server.address, messages.pack(1, verb="submit", body=body))["error"]
     assert error["kind"] == "AccessDenied", error
-    assert "no absolute path" in error["message"]
+    assert "not an absolute path" in error["message"]
 
 
 # The workers
@@ -202,7 +202,7 @@ def test_what_a_worker_says_amiss_costs_no_more_than_its_own_job(
         assert done("").state is JobState.DONE
     words = log.read_text()
     assert "speaks of job 'ffffffffffff'" in words
-    assert "sent what is no message" in words
+    assert "sent an invalid message" in words
     assert "a library prints" in words
 
 

@@ -279,8 +279,8 @@ def test_what_a_library_prints_does_not_get_into_the_answer(module: Callable[[st
     ("body", "message"),
     [
         ("held = bytearray(6 << 30)", "takes more than 4 GB of memory"),
-        ("os.kill(os.getpid(), signal.SIGKILL)", "ended by the system (signal 9), most likely for want of memory"),
-        ("raise RuntimeError('out of paint')", "by an error of the program: RuntimeError: out of paint"),
+        ("os.kill(os.getpid(), signal.SIGKILL)", "files (signal 9), most likely for lack of memory"),
+        ("raise RuntimeError('out of paint')", "because of an internal error: RuntimeError: out of paint"),
         ("import nothing_of_that_name", "No module named 'nothing_of_that_name'"),
     ],
 )
@@ -293,7 +293,7 @@ def test_an_inspection_that_takes_too_long_is_ended(
     module: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inspection, "SECONDS", 1.0)
-    with pytest.raises(JobFailed, match="could not be looked at within 1 s"):
+    with pytest.raises(JobFailed, match="could not be inspected within 1 s"):
         inspect(SHOT, module("time.sleep(600)"))
     assert not [child for child in psutil.Process().children() if "inspection" in " ".join(child.cmdline())]
 

@@ -254,11 +254,11 @@ def test_cancel_needs_no_server(longer: Path, tmp_path: Path) -> None:
         assert ended(client, job).state is JobState.DONE
         done = void("cancel", job.id, "--server", server.address)
     assert done.returncode == 2
-    assert f"Job {job.id} is done; there is nothing to stop" in done.stderr
+    assert f"Job {job.id} is already done" in done.stderr
     server.process.wait()
     done = void("cancel", job.id)
     assert done.returncode == 2
-    assert f"Job {job.id} is done; there is nothing to stop" in done.stderr
+    assert f"Job {job.id} is already done" in done.stderr
 
 
 def test_a_terminal_that_is_closed_stops_the_job_at_its_server(longer: Path, tmp_path: Path) -> None:

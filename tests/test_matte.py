@@ -155,7 +155,7 @@ def test_alpha_of_a_plate_in_which_the_object_was_not_seen_yet_stays_the_alpha(t
         ),
         (
             rgb(0.1 + 0.8 * RNG.random((108, 192))),
-            "R, G and B hold a picture, not a matte; were plate and roto swapped",
+            "R, G and B hold a picture, not a matte; are plate and roto swapped",
         ),
         ({"Y": 0.1 + 0.8 * RNG.random((108, 192))}, "Y holds a picture, not a matte"),
         (
@@ -249,7 +249,7 @@ def test_a_quadmask_alone_says_what_the_object_is(shot: Path, tmp_path: Path) ->
 
 
 def test_plate_and_roto_swapped_are_refused(shot: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="were plate and roto swapped"):
+    with pytest.raises(InputError, match="are plate and roto swapped"):
         pipeline.inspect(shot_of(shot, roto=str(shot / "truth")))
     white = np.repeat(SHAPE[..., None], 3, axis=-1)
     plate = write_sequence(tmp_path / "plate", FRAMES, white)
@@ -275,7 +275,7 @@ def test_an_inverted_roto_is_a_warning(shot: Path, tmp_path: Path) -> None:
     written(tmp_path / "inverted", rgb(1 - SHAPE))
     settings = Settings(reasoner="none", only_quadmask=True)
     _, warnings = run(shot_of(shot, roto=str(tmp_path / "inverted"), settings=settings), tmp_path / "v001")
-    assert any("of the frame or more in all frames" in text and "is it inverted?" in text for text in warnings)
+    assert any("of the frame or more in every frame" in text and "is it inverted?" in text for text in warnings)
 
 
 def movie_of(path: Path, pictures: list[np.ndarray]) -> Path:

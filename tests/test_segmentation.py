@@ -165,7 +165,7 @@ def test_points_count_from_the_format_whatever_the_overscan(plate: Path, tmp_pat
     results, warnings = run(shot_with(plate, point), tmp_path / "v001")
     for index in range(8):
         assert overlap(roto_of(results, 1001 + index) >= 0.5, Moving().truth(index)) > 0.85
-    assert "cut out by its colours" in warnings[0]
+    assert "separated by colour" in warnings[0]
     assert exr.windows(results.roto(1001))[1] == Window(0, 0, SIZE[1] - 8, SIZE[0] - 4)
     assert not (results.folder / "plate").exists()
     assert (results.folder / "report" / "contact_sheet.png").is_file()
@@ -252,7 +252,7 @@ def no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_checkpoints_auto_is_grabcut_and_sam2_says_what_to_do() -> None:
     assert isinstance(segmentation.choose("auto"), GrabCut)
     for name in ("sam2", "sam2.1_hiera_tiny"):
-        with pytest.raises(SettingError, match=r"no checkpoint .*\.pt from .*, put it into \$SAM2_WEIGHTS"):
+        with pytest.raises(SettingError, match=r"no checkpoint .*\.pt from .* and put it into \$SAM2_WEIGHTS"):
             segmentation.choose(name)
     with pytest.raises(SettingError, match="no segmenter 'scissors'"):
         segmentation.choose("scissors")

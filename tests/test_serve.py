@@ -60,7 +60,7 @@ def test_a_port_in_use_is_a_failure() -> None:
         taken.listen()
         code, sentence = refused("--address", f"tcp://127.0.0.1:{taken.getsockname()[1]}")
     assert code == 1
-    assert "another program does" in sentence
+    assert "another program, most likely a VOID server, already does" in sentence
 
 
 def test_a_root_that_is_not_there_is_wrong_input(tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_a_root_that_is_not_there_is_wrong_input(tmp_path: Path) -> None:
         code, sentence = refused("--address", "tcp://127.0.0.1:*", "--root", str(root))
         assert (code, sentence) == (
             2,
-            f"void: The root {root} is no folder; make or mount it, or give another --root.",
+            f"void: The root {root} is not a folder; create or mount it, or give another --root.",
         )
 
 
@@ -107,7 +107,7 @@ def test_the_log_says_who_did_what_and_how_it_ended(shot: Path, tmp_path: Path) 
         f"job {job.id} done",
         "submit of ann (127.0.0.1) refused: SettingError: There is no engine 'magic'",
         "bob.key is no public key file",
-        "has ended",
+        "has stopped",
     ):
         assert said in words
 

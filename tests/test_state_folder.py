@@ -96,7 +96,7 @@ def test_clean_does_not_take_a_job_that_was_taken_up_meanwhile() -> None:
 def test_an_age_that_is_none(age: str) -> None:
     done = void("clean", "--older", age)
     assert done.returncode == 2
-    assert "write it like 30d, or 12h, or 4w" in done.stderr
+    assert "write it like 30d, 12h or 4w" in done.stderr
 
 
 @pytest.mark.parametrize("asked", ["server", "store"])

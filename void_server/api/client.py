@@ -53,7 +53,7 @@ class ServerInfo:
             or not all(isinstance(data.get(name), int) for name in ("protocol", "pid"))
             or not all(_are_texts(data.get(name)) for name in lists)
         ):
-            raise ProtocolError("What answers is no VOID server, or one of another version; check the address.")
+            raise ProtocolError("What answers is not a VOID server, or one of another version; check the address.")
         return cls(data["version"], data["protocol"], data["pid"], *(tuple(data[name]) for name in lists))
 
 
@@ -88,7 +88,7 @@ class Keys:
         secret, server = os.environ.get("VOID_KEY"), os.environ.get("VOID_SERVER_KEY")
         if bool(secret) != bool(server):
             missing = "VOID_SERVER_KEY" if secret else "VOID_KEY"
-            raise SettingError(f"{missing} is not set, and a server's keys need both; set it, or unset the other.")
+            raise SettingError(f"{missing} is not set, but keys need both; set it, or unset the other.")
         return cls(secret, server) if secret and server else None
 
 
@@ -172,7 +172,7 @@ class Client:
         server, _ = zmq.auth.load_certificate(self._keys.server)
         public, secret = zmq.auth.load_certificate(self._keys.secret)
         if secret is None:
-            raise ValueError(f"{self._keys.secret} holds no secret key")
+            raise ValueError(f"{self._keys.secret} contains no secret key")
         socket.curve_serverkey, socket.curve_publickey, socket.curve_secretkey = server, public, secret
 
     def _send(self, verb: str, body: Mapping[str, Any]) -> int:
@@ -262,7 +262,7 @@ class Client:
                 file.seek(offset)
                 data = file.read(CHUNK)
                 if not data:
-                    raise InputError(f"{path} became shorter while it was sent; submit again when it is written.")
+                    raise InputError(f"{path} shrank while it was being sent; submit again once it is written.")
                 answer = self._ask(
                     "upload.chunk", digest=digest, size=size, offset=offset, data=data, crc=zlib.crc32(data)
                 )
@@ -297,7 +297,7 @@ class Client:
             return
         target.parent.mkdir(parents=True, exist_ok=True)
         part = inside(target.parent, f".{target.name}.part")
-        damaged = ProtocolError(f"{entry.path} of job {job_id} arrived damaged; fetch the result again.")
+        damaged = ProtocolError(f"{entry.path} of job {job_id} was damaged in transfer; fetch the result again.")
         with open(part, "ab") as file:
             while file.tell() < entry.size:
                 answer = self._ask("result.chunk", job=job_id, path=entry.path, offset=file.tell())
@@ -318,14 +318,14 @@ class Client:
         """The jobs on the server's list, the newest first; no more than ``limit``."""
         listed = self._ask("jobs", limit=limit)
         if not isinstance(listed, list):
-            raise ProtocolError("The server's answer is no list of jobs; are client and server of one version?")
+            raise ProtocolError("The server's answer is not a list of jobs; are client and server of one version?")
         return [Job.from_dict(job) for job in listed]
 
     def clear_jobs(self) -> int:
         """Take jobs that have ended off the server's list, and nothing else of them; how many there were."""
         count = self._ask("jobs.clear")
         if not isinstance(count, int):
-            raise ProtocolError("The server's answer is no number of jobs; are client and server of one version?")
+            raise ProtocolError("The server's answer is not a number of jobs; are client and server of one version?")
         return count
 
     def cancel(self, job_id: str, *, interrupted: bool = False) -> Job:
@@ -376,7 +376,7 @@ def _results(answer: Any) -> list[_Result]:
 
 def _count(answer: Any) -> int:
     if not isinstance(answer, int) or answer < 0:
-        raise TypeError(f"{answer!r} is no number of bytes")
+        raise TypeError(f"{answer!r} is not a number of bytes")
     return answer
 
 

@@ -107,6 +107,6 @@ _KINDS = _tree(VoidError)
 def from_dict(data: Any) -> VoidError:
     """Rebuild an error that :meth:`VoidError.to_dict` made; an unknown kind becomes :class:`VoidError`."""
     if not isinstance(data, Mapping):
-        return ProtocolError("The other side failed, and does not say why.")
+        return ProtocolError("The other side failed without saying why; see the server's log.")
     kind = _KINDS.get(str(data.get("kind")), VoidError)
     return kind(str(data.get("message", "unknown error")), str(data.get("detail", "")))

@@ -104,7 +104,7 @@ def _state() -> Finding:
     existing = next(p for p in (folder, *folder.absolute().parents) if p.exists())
     free = shutil.disk_usage(existing).free / 2**30
     writable = os.access(existing, os.W_OK)
-    remedy = "" if writable else "set $VOID_HOME to a folder that may be written"
+    remedy = "" if writable else "set $VOID_HOME to a writable folder"
     return Finding("state folder", writable, f"{folder}, {free:.0f} GB free", remedy, needed=True)
 
 
@@ -178,7 +178,7 @@ def _reasoners() -> Iterator[Finding]:
         except SettingError as error:
             yield Finding(f"reasoner {name}", False, "cannot be used", str(error))
         else:
-            yield Finding(f"reasoner {name}", True, f"{analyst.model} at {analyst.host}; not asked now")
+            yield Finding(f"reasoner {name}", True, f"{analyst.model} at {analyst.host}; not contacted")
 
 
 def _server(address: str | None) -> Finding:
@@ -189,7 +189,7 @@ def _server(address: str | None) -> Finding:
     except SettingError as error:
         return Finding("server", False, f"none at {address}", str(error))
     except VoidError:
-        return Finding("server", False, f"none at {address}", "none is needed for `void remove`", command="void serve")
+        return Finding("server", False, f"none at {address}", "`void remove` needs none", command="void serve")
     return Finding("server", True, f"{address}, version {info.version}, protocol {info.protocol}")
 
 
@@ -213,5 +213,5 @@ def show(findings: Sequence[Finding]) -> None:
         lines += [f"{indent}{escape(finding.command)}"] if finding.command else []
         for line in lines:
             console.print(line, soft_wrap=True, highlight=False)
-    able = "The main job runs on this machine."
-    print(able if ready(findings) else "The main job cannot run on this machine yet; see above.")
+    able = "This machine is ready for `void remove`."
+    print(able if ready(findings) else "This machine is not ready for `void remove` yet; see above.")

@@ -26,7 +26,7 @@ NUKE_PYTHONS = ("3.9", "3.10", "3.11")
 _FOLDER = "void"
 _PACKAGES = ("msgpack>=1.0.5", "pyzmq>=25.1")
 _BEGIN, _END = "# >>> VOID for Nuke >>>", "# <<< VOID for Nuke <<<"
-_BLOCK = f"""{_BEGIN} (written by `void install-nuke`; taken out by `void install-nuke --uninstall`)
+_BLOCK = """{_BEGIN} (written by `void install-nuke`; removed by `void install-nuke --uninstall`)
 import nuke
 
 nuke.pluginAddPath("./{_FOLDER}")
@@ -71,7 +71,7 @@ def _sources() -> Iterator[tuple[str, Path]]:
         places = (packages / name, packages / name.removeprefix("nuke_plugin/"), share / name)
         found = next((place for place in places if place.exists()), None)
         if found is None:
-            raise SettingError(f"{name} is not part of this installation of void-nuke; install it anew.")
+            raise SettingError(f"{name} is missing from this installation of void-nuke; reinstall it.")
         yield name, found
 
 
@@ -135,10 +135,10 @@ def check(home: Path, pythons: Sequence[str] = NUKE_PYTHONS) -> list[Finding]:
 def _check(pythons: Sequence[str], systems: Sequence[str]) -> None:
     for python in pythons:
         if not re.fullmatch(r"3\.\d+", python):
-            raise SettingError(f"Python {python!r} cannot be understood; write it like 3.11.")
+            raise SettingError(f"Python {python!r} is not a version; write it like 3.11.")
     for system in systems:
         if system not in _WHEELS and system != this_system():
-            raise SettingError(f"System {system!r} is not known; known are {', '.join(_WHEELS)}.")
+            raise SettingError(f"System {system!r} is not supported; choose from {', '.join(_WHEELS)}.")
 
 
 def _write_pages(docs: Path) -> None:
@@ -222,5 +222,5 @@ def _check_files(target: Path) -> Finding:
                 continue
             copied = target / name if file == source else target / name / file.relative_to(source)
             if not copied.is_file() or not filecmp.cmp(file, copied, shallow=False):
-                return Finding(False, "plugin", f"{copied} is of another version; run: void install-nuke")
+                return Finding(False, "plugin", f"{copied} belongs to another version; run: void install-nuke")
     return Finding(True, "plugin", str(target))

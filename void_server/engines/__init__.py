@@ -97,8 +97,8 @@ def check_settings(settings: Settings) -> None:
     for name, value in settings.__dict__.items():
         if name not in known and value != getattr(default, name):
             raise SettingError(
-                f"The engine {settings.engine} would ignore {name}, which is {value!r}; leave it out, or take another "
-                "engine."
+                f"The engine {settings.engine} would ignore {name}, set to {value!r}; leave it out, or "
+                "choose another engine."
             )
 
 
@@ -107,7 +107,7 @@ def find(name: str) -> Engine:
     for point in plugins.engine_points():
         if point.name == name:
             return _made(point)
-    raise SettingError(f"There is no engine {name!r} here; installed are {', '.join(plugins.engines())}.")
+    raise SettingError(f"The engine {name!r} is not installed; choose from {', '.join(plugins.engines())}.")
 
 
 def _made(point: EntryPoint) -> Engine:
@@ -115,8 +115,8 @@ def _made(point: EntryPoint) -> Engine:
         engine: Engine = point.load()()
     except (Exception, SystemExit) as error:  # somebody else's module may do anything when it is imported
         raise SettingError(
-            f"The engine {point.name!r} cannot be loaded ({type(error).__name__}: {error}); mend or reinstall "
-            f"{point.value.partition(':')[0]}, or choose another engine.",
+            f"The engine {point.name!r} cannot be loaded ({type(error).__name__}: {error}); repair or "
+            f"reinstall {point.value.partition(':')[0]}, or choose another engine.",
             traceback.format_exc(),
         ) from error
     return engine

@@ -100,9 +100,9 @@ class Clip:
         if some:
             worst = max(some, key=lambda index: some[index])
             self.warnings.append(
-                f"Part of what lies behind the object no frame shows: in {len(some)} frames, most in frame "
-                f"{self.footage.frames[worst]} ({some[worst]:.0%} of the rewritten region). It was filled smoothly "
-                "from its surroundings, without texture; paint or patch it there."
+                f"Part of what lies behind the object is never visible: in {len(some)} frames, mostly in "
+                f"frame {self.footage.frames[worst]} ({some[worst]:.0%} of the rewritten region). It is "
+                "filled smoothly from its surroundings, without texture; paint or patch it there."
             )
 
     def region(self, index: int) -> Window:

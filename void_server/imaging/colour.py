@@ -113,7 +113,7 @@ class ColourSpace:
         colours = oiio.ColorConfig(self._config)
         if reason := colours.geterror():
             where = self._config or "The OCIO configuration in $OCIO"
-            raise ColourError(f"{where} is no OCIO configuration; give the path of a config.ocio.", reason)
+            raise ColourError(f"{where} is not an OCIO configuration; give the path of a config.ocio.", reason)
         probe = np.full((1, 1, 3), 0.18, np.float32)
         for linear in _LINEAR_NAMES:
             if not self._converted(probe, linear, linear).geterror():

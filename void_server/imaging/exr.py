@@ -91,7 +91,7 @@ def read_header(path: Path) -> Header:
     """
     with _opened(path) as image:
         if image.format_name() != "openexr":
-            raise ImageError(f"{path} is no EXR; write the plate as an EXR sequence.")
+            raise ImageError(f"{path} is not an EXR; write the plate as an EXR sequence.")
         parts = list(_parts(image))
     _refuse_stereo(path, [spec for _, spec in parts])
     for part, spec in parts:
@@ -169,7 +169,7 @@ def matte_channels(path: Path, names: Sequence[str]) -> list[tuple[str, ...]]:
     found += [(names[0],)] if len(names) == 1 else [colour] if colour else []
     found += [(name,) for name in names if is_alpha(name)]
     if not found:
-        raise ImageError(f"{path} has no alpha, only {', '.join(names)}; write the roto into the alpha.")
+        raise ImageError(f"{path} has no alpha, only {', '.join(names)}; write the roto to the alpha.")
     return list(dict.fromkeys(found))
 
 
@@ -202,8 +202,8 @@ def read_channels(path: Path, names: Sequence[str], window: Window) -> FloatImag
         known = list(image.spec().channelnames)
         if lacking := [name for name in names if name not in known]:
             raise ImageError(
-                f"{path} has no channel {lacking[0]}, as other frames have, only {', '.join(known)}; write all frames "
-                "alike."
+                f"{path} has no channel {lacking[0]}, unlike other frames, only {', '.join(known)}; write "
+                "every frame with the same channels."
             )
         return _read_window(path, image, 0, [known.index(name) for name in names], window)
 
@@ -290,7 +290,7 @@ def rewrite(source: Path, target: Path, window: Window, rgb: FloatImage, where: 
                 formats = {str(f) for f in spec.channelformats} or {str(spec.format)}
                 if not formats <= {"half", "float"}:
                     raise ImageError(
-                        f"{source} mixes R, G, B with channels of whole numbers; write those into a part of their own."
+                        f"{source} mixes R, G, B with integer channels; write those to a part of their own."
                     )
                 kind = "half" if formats == {"half"} else "float"
                 data = header.data_window

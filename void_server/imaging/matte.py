@@ -39,7 +39,7 @@ Wrong = Callable[[FloatImage], str]
 def picture(values: FloatImage) -> str:
     """What the values of a roto are that is none."""
     between = np.mean((values > _BLACK) & (values < _WHITE))
-    return "a picture, not a matte; were plate and roto swapped?" if between > _PICTURE else ""
+    return "a picture, not a matte; are plate and roto swapped?" if between > _PICTURE else ""
 
 
 def black_and_white(pixels: FloatImage) -> bool:

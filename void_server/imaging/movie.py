@@ -34,7 +34,7 @@ def frame_count(path: Path) -> int:
     with _opened(path) as capture:
         count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
     if count > MOST_FRAMES:
-        raise ImageError(f"{path} says that it has {count} frames, and {MOST_FRAMES} is the most; write a shorter one.")
+        raise ImageError(f"{path} claims {count} frames, more than the limit of {MOST_FRAMES}; write a shorter movie.")
     return count
 
 

@@ -82,7 +82,7 @@ def parse_frames(text: str) -> tuple[int, ...]:
     except MaxSizeException as error:
         raise SequenceError(f"Frame range {text!r} has more than {MOST_FRAMES} frames; give a shorter one.") from error
     except (FileSeqException, ValueError) as error:
-        message = f"Frame range {text!r} cannot be understood; write it like 1001-1032, 1001-1032x2 or 1001,1005."
+        message = f"Frame range {text!r} is not valid; write it like 1001-1032, 1001-1032x2 or 1001,1005."
         raise SequenceError(message) from error
     if not frames:
         raise SequenceError("The frame range is empty; write it like 1001-1032.")
@@ -137,7 +137,7 @@ def _by_pattern(path: Path, what: str) -> Sequence:
     try:
         pattern = FileSequence(str(path))
     except FileSeqException as error:
-        message = f"{path} is no sequence; write it like name.%04d.exr, name.####.exr or name.1001-1100#.exr."
+        message = f"{path} is not a sequence; write it like name.%04d.exr, name.####.exr or name.1001-1100#.exr."
         raise SequenceError(message) from error
     if not pattern.padding():
         there = os.path.lexists(path)
@@ -151,9 +151,7 @@ def _by_pattern(path: Path, what: str) -> Sequence:
         if match := digits.fullmatch(entry.name):
             frame = int(match[1])
             if frame in found:
-                raise SequenceError(
-                    f"Frame {frame} of {path.name} is there twice: {found[frame].name} and {entry.name}."
-                )
+                raise SequenceError(f"Frame {frame} of {path.name} exists twice: {found[frame].name} and {entry.name}.")
             found[frame] = entry
     if not found:
         raise SequenceError(f"The {what} {path} does not exist: no file in {path.parent} matches it.")
@@ -177,7 +175,7 @@ def _of_one_frame(path: Path, pattern: FileSequence, files: dict[int, Path], wha
     if len(files) == 1:
         return Sequence(name, files)
     have = format_frames(files)
-    note = f"The {what} names one file, {path.name}; its whole sequence was taken, {have}. --frames takes less of it."
+    note = f"The {what} names one file, {path.name}; the whole sequence is used, {have}. Limit it with --frames."
     return Sequence(name, files, notes=(note,))
 
 
@@ -188,10 +186,8 @@ def _in_folder(folder: Path, what: str) -> Sequence:
     patterns = {re.sub(r"-?\d+(?=\.[^.]+$)", "#", name) for name in images}
     candidates = sorted(patterns) + movies
     if not candidates:
-        raise SequenceError(f"The {what} folder {folder} holds no image sequence and no movie.")
+        raise SequenceError(f"The {what} folder {folder} contains no image sequence or movie; name another.")
     if len(candidates) > 1:
         listed = ", ".join(candidates[:4])
-        raise SequenceError(
-            f"The {what} folder {folder} holds several sequences ({listed}); name the one that you mean."
-        )
+        raise SequenceError(f"The {what} folder {folder} contains several sequences ({listed}); name one of them.")
     return find(str(folder / candidates[0]), what)

@@ -103,7 +103,8 @@ def _look(source: Source, colour: ColourSpace, version: VersionFolder, tracker: 
         raise matte.empty("roto", source.roto, count, footage.survey.highest)
     if min(removed.values()) >= 0.999:
         raise SequenceError(
-            f"The roto {source.roto.name} covers everything in all {count} frames; nothing is left to learn from."
+            f"The roto {source.roto.name} covers the whole picture in all {count} frames, which leaves no "
+            "background to reconstruct from; is it inverted?"
         )
     return footage
 
@@ -133,16 +134,16 @@ def _survey_warnings(footage: Footage) -> list[str]:
     least = min(footage.survey.removed.values(), default=0.0)
     if least > _NEARLY_ALL:
         warnings.append(
-            f"The roto covers {least:.0%} of the frame or more in all frames, so that next to nothing is left to learn "
-            "from; is it inverted?"
+            f"The roto covers {least:.0%} of the frame or more in every frame, which leaves almost no "
+            "background to reconstruct from; is it inverted?"
         )
     for name, broken in (("plate", footage.survey.broken), ("roto", footage.survey.broken_roto)):
         if broken:
             frame, count = next(iter(broken.items()))
             warnings.append(
                 f"The {name} has NaN or Inf pixels, {count} in frame {frame} and some in {len(broken)} of "
-                f"{len(footage.frames)} frames; they count as 0 and stay as they are where nothing is rewritten. "
-                "Clean them before the job if they show."
+                f"{len(footage.frames)} frames; they count as 0, and stay as they are where nothing is "
+                "rewritten. If they show, clean them before the job."
             )
     return warnings
 

@@ -38,7 +38,7 @@ def _of_job(folder: Path) -> Shot:
     try:
         shot = Shot.from_dict(json.loads(manifest.read_text(encoding="utf-8"))["shot"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SettingError(f"{manifest} describes no job ({error})") from error
+        raise SettingError(f"{manifest} does not describe a job ({error})") from error
     made = VersionFolder(folder).roto(0).parent
     return replace(shot, roto=str(made), prompts=()) if made.is_dir() else shot
 

@@ -84,8 +84,7 @@ def check_plate(source: Source) -> None:
         pixels = exr.read_rgb(plate.path(frame))
     if matte.black_and_white(pixels):
         raise SequenceError(
-            f"The plate {plate.name} holds nothing but black and white in frame {frame}, like a matte; were plate and "
-            "roto swapped?"
+            f"The plate {plate.name} is all black and white in frame {frame}, like a matte; are plate and roto swapped?"
         )
 
 
@@ -107,8 +106,8 @@ def _frames(shot: Shot, plate: Sequence) -> tuple[int, ...]:
     if lacking:
         missing = next(frame for frame in range(first, last) if frame not in plate.files)
         raise SequenceError(
-            f"Frame {missing} of the plate {plate.name} is missing ({lacking} of {first}-{last}); "
-            "render it, or give the range to work on."
+            f"Frame {missing} of the plate {plate.name} is missing ({lacking} of {first}-{last}); render it, "
+            "or set the frame range."
         )
     return plate.frames
 
@@ -129,15 +128,16 @@ def _aligned(
             if len(numbers) == len(other.files) == numbers[-1] - numbers[0] + 1 == _span(other):
                 by = numbers[0] - other.frames[0]
                 return other.moved(by).noting(
-                    f"Frame {other.frames[0]} of the {name} {other.name} was taken for frame {numbers[0]}, as both "
-                    f"have {len(numbers)} frames ({_option(name)} {by})."
+                    f"Frame {other.frames[0]} of the {name} {other.name} is aligned with frame {numbers[0]}, "
+                    f"as both have {len(numbers)} frames ({_option(name)} {by})."
                 )
     if missing and not rough:
         raise SequenceError(
-            f"The {name} {other.name} has no frame {missing[0]} ({len(missing)} of the {len(frames)} frames of "
-            f"{plate.name} are missing); it has {sequence.format_frames(other.frames)}"
-            f"{f' with {_option(name)} {offset}' if offset else ''}. Write it for the same range, give the range to "
-            f"work on, or say with {_option(name)} what to add to its frame numbers."
+            f"The {name} {other.name} has no frame {missing[0]} ({len(missing)} of the {len(frames)} frames "
+            f"of {plate.name} are missing); it has "
+            f"{sequence.format_frames(other.frames)}{f' with {_option(name)} {offset}' if offset else ''}. "
+            "Write it for the same range, set the frame range, or shift its frame numbers with "
+            f"{_option(name)}."
         )
     return other
 
@@ -163,12 +163,12 @@ def _read_from(roto: Sequence, plate: Sequence, frames: tuple[int, ...], rough: 
         return chosen
     if not all(map(exr.is_alpha, chosen.channels)):
         raise _plate_again(roto, "")
-    return chosen.noting(f"Plate and roto are the same files, {roto.name}; the roto is their alpha.")
+    return chosen.noting(f"Plate and roto are the same files, {roto.name}; the alpha is used as the roto.")
 
 
 def _plate_again(roto: Sequence, why: str) -> SequenceError:
     return SequenceError(
-        f"Plate and roto are the same files, {roto.name}, and no roto is in their alpha; name the roto.", why
+        f"Plate and roto are the same files, {roto.name}, but their alpha holds no roto; name the roto's files.", why
     )
 
 
@@ -183,8 +183,9 @@ def _plate_windows(plate: Sequence, frames: tuple[int, ...]) -> tuple[Window, Wi
         first = first or header
         if (header.display_window, header.pixel_aspect) != (first.display_window, first.pixel_aspect):
             raise SequenceError(
-                f"Frame {frame} of the plate {plate.name} has another format than frame {frames[0]} "
-                f"({_size(header.display_window)}, not {_size(first.display_window)}); write all frames alike."
+                f"Frame {frame} of the plate {plate.name} differs in format from frame {frames[0]} "
+                f"({_size(header.display_window)}, not {_size(first.display_window)}); write all frames in "
+                "one format."
             )
         canvas = canvas.union(header.data_window)
     assert first is not None, "a shot has frames"

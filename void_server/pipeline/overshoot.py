@@ -62,7 +62,7 @@ def warnings(found: Sequence[Overshoot], maximum: float, display: Window) -> lis
     if not found:
         return []
     worst = max(found, key=lambda overshoot: overshoot.value)
-    count = f"{len(found)} frames, most in frame" if len(found) > 1 else "frame"
+    count = f"{len(found)} frames, mostly in frame" if len(found) > 1 else "frame"
     return [
         f"The result is brighter than anything in the plate in {count} {worst.frame}: {worst.value:.4g} at "
         f"{worst.x - display.x},{worst.y - display.y} from the top left, where the plate's maximum is {maximum:.4g}. "

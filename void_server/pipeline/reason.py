@@ -47,22 +47,22 @@ def check_request(shot: Shot) -> None:
     settings = shot.settings
     if settings.reasoner not in REASONERS:
         known = ", ".join(REASONERS)
-        raise SettingError(f"There is no reasoner {settings.reasoner!r} here; installed are {known}.")
+        raise SettingError(f"The reasoner {settings.reasoner!r} is not installed; choose from {known}.")
     if settings.reasoner_model and settings.reasoner not in analysts.NAMES:
         asking = " or ".join(analysts.NAMES)
         raise SettingError(
-            f"The reasoner {settings.reasoner} asks no language model, so it would ignore {settings.reasoner_model!r}; "
-            f"take reasoner {asking}, or name no model."
+            f"The reasoner {settings.reasoner} asks no language model, so it would ignore "
+            f"{settings.reasoner_model!r}; choose reasoner {asking}, or name no model."
         )
     segmentation.check_name(settings.segmenter)
     if settings.reasoner == FILE:
         if not shot.analysis:
-            raise SettingError("The reasoner file needs an analysis: name its file.")
+            raise SettingError("The reasoner file needs an analysis; give its file with --analysis.")
         _read(shot)
     elif shot.analysis:
         raise SettingError(
-            f"The analysis {shot.analysis} is read by the reasoner file alone, and {shot.settings.reasoner} is asked "
-            "for; take --reasoner file, or leave the analysis out."
+            f"Only the reasoner file reads the analysis {shot.analysis}, but the reasoner is "
+            f"{shot.settings.reasoner}; use --reasoner file, or leave out the analysis."
         )
 
 
@@ -137,7 +137,7 @@ def reason(shot: Shot, footage: Footage, scratch: Path, report: Callable[[float]
     if segmenter.warning and any(segmenter.name in region.rule for region in found):
         told.warnings.append(segmenter.warning)
     if not found:
-        told.warnings.append("The analysis names nothing that the removal would change; look whether that is so.")
+        told.warnings.append("The analysis names nothing that the removal would change; check that this is right.")
     return told
 
 
@@ -191,10 +191,10 @@ def _ask(settings: Settings, footage: Footage, hint: str, told: Reasoning) -> An
             wrong = str(error)
             continue
         if notes:
-            told.warnings.append(f"The model's answer had to be put right: {'; '.join(notes)}.")
+            told.warnings.append(f"The model's answer was corrected: {'; '.join(notes)}.")
         return analysis
     raise JobFailed(
-        f"{analyst.model} gave no answer that can be used, {_ANSWERS} times: {wrong}. Resume to ask again, or take "
-        "another model or reasoner.",
+        f"{analyst.model} gave no usable answer in {_ANSWERS} attempts: {wrong}. Resume to ask again, or "
+        "choose another model or reasoner.",
         told.answer,
     )

@@ -96,7 +96,7 @@ def run_part(
     if part is Part.QUADMASK:
         _clear_away(folder)
     elif not version.survey.is_file():
-        raise JobFailed(f"The quadmask of {folder} is not made yet; run that part first.")
+        raise JobFailed(f"The quadmask of {folder} does not exist yet; run that stage first.")
     tracker = ProgressTracker(report, (*first_stages(shot), *_STAGES[part]))
     # only where the model works must be what it needs
     engine = engines.load(shot.settings) if part is Part.REMOVE else engines.find(shot.settings.engine)

@@ -41,7 +41,7 @@ def check_prompts(shot: Shot, source: Source) -> None:
     for prompt in shot.prompts:
         where = f"The {prompt.kind} at {', '.join(f'{value:g}' for value in prompt.at)} in frame {prompt.frame}"
         if prompt.frame not in source.frames:
-            raise SettingError(f"{where} is not in the frames to work on, {format_frames(source.frames)}; move it.")
+            raise SettingError(f"{where} is outside the frame range, {format_frames(source.frames)}; move it.")
         x, y = source.display.x + prompt.at[0], source.display.y + prompt.at[1]
         canvas = source.canvas
         if prompt.kind != Prompt.BOX and not (canvas.x <= x < canvas.right and canvas.y <= y < canvas.bottom):
@@ -88,8 +88,7 @@ def hints(shot: Shot, source: Source) -> dict[int, dict[int, Hints]]:
         for index, known in of_object.items():
             if not (known.on or known.box or known.mask is not None):
                 raise SettingError(
-                    f"In frame {source.frames[index]} there are only points that are not on object {number}; give one "
-                    "there that is on it, or a box."
+                    f"In frame {source.frames[index]} all points are off object {number}; add a point on it, or a box."
                 )
     if not found:
         raise SequenceError(

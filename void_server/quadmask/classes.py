@@ -51,8 +51,8 @@ def wrong(values: NDArray[np.floating]) -> str:
     if far <= _DRIFTING_SHARE:
         return ""
     return (
-        f"no quadmask: {far:.0%} of its pixels are far from 0, 63, 127 and 255; write it without compression loss "
-        "and without a colour transform"
+        f"not a quadmask: {far:.0%} of its pixels are far from 0, 63, 127 and 255; write it without lossy "
+        "compression and without a colour transform"
     )
 
 

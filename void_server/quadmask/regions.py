@@ -95,12 +95,12 @@ def _regions(
 
     if not thing.places:
         assert grid is not None, "cells count in a grid"
-        found = [region("cells of the grid that the analysis names", _same(_in_cells(cells, grid, shot.size)))]
+        found = [region("grid cells named by the analysis", _same(_in_cells(cells, grid, shot.size)))]
     else:
         zone = _zones(shot, thing.places)
         shown = _evidence(shot, zone) if kind != BELONGING else None
         if shown:
-            found = [region("departs from the background where the analysis says", shown)]
+            found = [region("differs from the background where the analysis says", shown)]
         else:
             found = [region(*_segmented(shot, thing.places, zone, shot.scratch / f"{name}.raw"))]
     if isinstance(thing, Moving) and thing.goal:
@@ -243,7 +243,7 @@ def _segmented(
     whole = sum(int(masks[index].sum()) for index in told)
     zones = sum(int(zone(index).sum()) for index in told)
     if inside < _FILLS * zones or whole > _SPILLS * zones:
-        return "boxes of the analysis; nothing in them could be told apart", zone
+        return "boxes of the analysis; nothing in them could be separated", zone
     return f"{shot.segmenter.name}, from the boxes of the analysis", lambda index: np.array(masks[index])
 
 

@@ -16,16 +16,17 @@ def below_roots(path: str | Path, roots: Sequence[Path]) -> Path:
     Nor may it be relative: a client knows nothing of the server's working folder, nor of its user's home.
     """
     if not roots:
-        raise AccessDenied(
-            "This server works on uploaded files only; start it with --root FOLDER, or use --transfer upload."
-        )
+        raise AccessDenied("This server accepts uploads only; start it with --root FOLDER, or use --transfer upload.")
     if not Path(path).is_absolute() or "\0" in str(path):
-        raise AccessDenied(f"{str(path)!r} is no absolute path; give one that begins with / or a drive.")
+        raise AccessDenied(f"{str(path)!r} is not an absolute path; give one that begins with / or a drive.")
     # unlike Path.resolve it takes a loop of links, too, which nobody can open then
     resolved = Path(os.path.realpath(path))
     if not any(resolved.is_relative_to(os.path.realpath(root)) for root in roots):
         listed = ", ".join(str(root) for root in roots)
-        raise AccessDenied(f"{path} is not below the folders that this server may use ({listed}); put it there.")
+        raise AccessDenied(
+            f"{path} is outside the folders this server may use ({listed}); move it there, or "
+            "start the server with another --root."
+        )
     return resolved
 
 

@@ -62,8 +62,8 @@ class Inspector:
             told, _ = process.communicate(json.dumps(request).encode(), timeout=SECONDS)
         except subprocess.TimeoutExpired as error:
             raise JobFailed(
-                f"The shot's files could not be looked at within {SECONDS:g} s; look whether their disk answers, and "
-                "submit again."
+                f"The shot's files could not be inspected within {SECONDS:g} s; check that their disk "
+                "responds, and submit again."
             ) from error
         finally:
             self._end(process)
@@ -71,8 +71,8 @@ class Inspector:
             raise _stopping()
         if process.returncode:
             raise JobFailed(
-                f"Looking at the shot's files was ended by the system ({_how(process.returncode)}), most likely for "
-                "want of memory; one of them is damaged, or far too large."
+                f"The system ended the inspection of the shot's files ({_how(process.returncode)}), most "
+                "likely for lack of memory; one of them is damaged, or far too large."
             )
         if answer := json.loads(told):
             raise from_dict(answer)
@@ -120,7 +120,7 @@ class Inspector:
 
 
 def _stopping() -> JobFailed:
-    return JobFailed("The server is being stopped; submit the shot again when it is back.")
+    return JobFailed("The server is stopping; submit the shot again when it is back.")
 
 
 def _how(code: int) -> str:
@@ -150,12 +150,14 @@ def _error(request: dict[str, Any], pipeline: str) -> VoidError | None:
     except VoidError as error:
         return error
     except MemoryError:
-        return JobFailed(f"Looking at the shot's files takes more than {MEMORY >> 30} GB of memory; one is damaged.")
+        return JobFailed(
+            f"Inspecting the shot's files takes more than {MEMORY >> 30} GB of memory; one of them is damaged."
+        )
     except OSError as error:
-        return JobFailed(f"{error}; put it right and try again.")
+        return JobFailed(f"{error}; fix this and try again.")
     except Exception as error:
         return JobFailed(
-            f"The shot could not be checked, by an error of the program: {type(error).__name__}: {error}",
+            f"The shot could not be checked because of an internal error: {type(error).__name__}: {error}",
             traceback.format_exc(),
         )
     return None

@@ -45,7 +45,7 @@ class KeyRing:
     def new(self, name: str, folder: Path) -> tuple[Path, Path]:
         """Make a client's pair of key files in ``folder``: public, secret. Raises :class:`InputError`."""
         if not name or name != Path(name).name or name.startswith("."):
-            raise InputError(f"{name!r} is no name for a key; use letters and digits.")
+            raise InputError(f"{name!r} is not a valid name for a key; use letters and digits.")
         public = folder / f"{name}{PUBLIC}"
         if public.exists() or public.with_suffix(SECRET).exists():
             raise InputError(f"{public} exists already; choose another name, or remove it first.")
@@ -57,7 +57,7 @@ class KeyRing:
         try:
             zmq.auth.load_certificate(file)
         except (OSError, ValueError) as error:
-            raise InputError(f"{file} is no public key file; make one with `void keys new NAME`.") from error
+            raise InputError(f"{file} is not a public key file; make one with `void keys new NAME`.") from error
         target = made(self.clients) / f"{file.stem}{PUBLIC}"
         # copied without the secret, should somebody hand over the wrong file of the two
         public, _ = zmq.auth.load_certificate(file)
@@ -72,7 +72,7 @@ class KeyRing:
             (self.clients / f"{name}{PUBLIC}").unlink()
         except FileNotFoundError:
             known = ", ".join(self.allowed()) or "none"
-            raise InputError(f"No client {name!r} is allowed; allowed are: {known}.") from None
+            raise InputError(f"No client named {name!r} is allowed; those allowed are: {known}.") from None
 
     def allowed(self) -> dict[str, str]:
         """The public key of each allowed client, by name."""
@@ -82,7 +82,7 @@ class KeyRing:
                 found[file.stem] = zmq.auth.load_certificate(file)[0].decode()
             except (OSError, ValueError) as error:
                 # one that is damaged, or just being taken away, must not keep out the others
-                _log.warning("%s is no public key file: %s", file, error)
+                _log.warning("%s is not a public key file: %s", file, error)
         return found
 
     def callback(self, domain: str, key: bytes) -> bool:
@@ -90,7 +90,7 @@ class KeyRing:
         del domain
         may = key.decode() in self.allowed().values()
         if not may:
-            _log.warning("a client with the unknown key %s was kept out", key.decode())
+            _log.warning("refused a client with the unknown key %s", key.decode())
         return may
 
     @staticmethod

@@ -34,7 +34,7 @@ def _clean(record: logging.LogRecord) -> bool:
 def start(file: Path | None, level: str) -> None:
     """Log this process to ``file``, or to standard error. Raises :class:`SettingError` where that cannot be done."""
     if level not in LEVELS:
-        raise SettingError(f"The log's level is {level!r}; take {', '.join(LEVELS)}.")
+        raise SettingError(f"Unknown log level {level!r}; choose from {', '.join(LEVELS)}.")
     handler: logging.Handler = logging.StreamHandler(sys.stderr)
     if file is not None:
         try:

@@ -127,12 +127,13 @@ class Server:
         host = _host_of(config.address)
         # an embedded server is started for folders that it is to make
         if missing := [root for root in config.roots if not (config.embedded or root.is_dir())]:
-            raise SettingError(f"The root {missing[0]} is no folder; make or mount it, or give another --root.")
+            raise SettingError(f"The root {missing[0]} is not a folder; create or mount it, or give another --root.")
         self._secure = config.require_keys or host not in _LOOPBACK
         if self._secure and not self._keys.allowed():
             raise ServerRefused(
-                f"{config.address} can be reached from other machines, and no client is allowed yet: make a key with "
-                "`void keys new NAME` on the client, then `void keys allow NAME.key` here; or listen on 127.0.0.1."
+                f"Other machines can reach {config.address}, but no client is allowed yet: make a key with "
+                "`void keys new NAME` on the client, then `void keys allow NAME.key` here; or listen on "
+                "127.0.0.1."
             )
         self._queue: deque[str] = deque()
         self._progress: dict[str, Progress] = {}
@@ -220,7 +221,7 @@ class Server:
                 self._end(job_id, JobState.INTERRUPTED, interrupted())
             else:
                 self._store.update(job_id, state=JobState.QUEUED)
-                _log.info("job %s is left in the queue", job_id)
+                _log.info("job %s stays in the queue", job_id)
 
     @staticmethod
     async def _for_ever(step: Callable[[], Awaitable[None]]) -> None:
@@ -229,7 +230,7 @@ class Server:
             try:
                 await step()
             except Exception:
-                _log.exception("the server goes on after an error of the program")
+                _log.exception("internal error; the server continues")
                 await asyncio.sleep(0.1)
 
     def _authenticator(self, context: zmq.asyncio.Context) -> zmq.auth.asyncio.AsyncioAuthenticator:
@@ -255,12 +256,13 @@ class Server:
         except zmq.ZMQError as error:
             if error.errno == errno.EADDRINUSE:
                 raise ServerRefused(
-                    f"The server cannot listen at {address}: another program does, most likely a VOID server; use that "
-                    "one, or choose another port with --address."
+                    f"The server cannot listen at {address}: another program, most likely a VOID server, "
+                    "already does; use that one, or choose another port with --address."
                 ) from error
             if error.errno == errno.EACCES:
                 raise ServerRefused(
-                    f"The server may not listen at {address}: this port is the system's; choose one above 1023."
+                    f"The server may not listen at {address}: this port is reserved for the system; choose "
+                    "one above 1023."
                 ) from error
             raise SettingError(
                 f"The server cannot listen at {address} ({error}); give an address of this machine."
@@ -277,7 +279,7 @@ class Server:
         """What must happen now and then."""
         await asyncio.sleep(2)
         if self._is_idle():
-            _log.info("nothing was asked for %g minutes", self._config.idle_minutes)
+            _log.info("idle for %g minutes", self._config.idle_minutes)
             self._stop.set()
         self._forget_silent()
         if time.monotonic() - self._cleared > 3600:
@@ -311,20 +313,20 @@ class Server:
             message = unpack(only_frame([frame.bytes for frame in frames[1:]]))
             number, asked, body = message["id"], str(message.get("verb")), message.get("body")
             if list(self._requests.values()).count(caller.connection) > _AT_ONCE:
-                raise ServerError("This client asks too much at once; wait for answers.")
+                raise ServerError("This client has too many requests open; wait for answers.")
             if asked not in self._verbs or not isinstance(body, dict):
-                raise ProtocolError(f"The server knows no request {asked!r:.100}; update it.")
+                raise ProtocolError(f"The server does not know the request {asked!r:.100}; update it.")
             verb = asked
             answer = pack(number, body=await self._verbs[verb](caller, body))
         except VoidError as error:
             failure = error
             _log_error(logging.INFO, f"{verb} of {caller} refused", error)
         except OSError as error:
-            failure = JobFailed(f"{error}; put it right and try again.")
+            failure = JobFailed(f"{error}; fix this and try again.")
             _log.warning("%s of %s failed: %s", verb, caller, error)
         except (Exception, SystemExit) as error:  # an engine's module may do anything when it is imported
             failure = JobFailed(
-                f"The server failed with an error of the program ({type(error).__name__}: {error}); its log says where."
+                f"The server failed with an internal error ({type(error).__name__}: {error}); see its log."
             )
             _log.exception("%s of %s failed", verb, caller)
         else:
@@ -345,7 +347,7 @@ class Server:
     def _check_key(self, caller: Caller) -> None:
         # The handshake checks a key once; one that was revoked since must not go on using its connection.
         if not caller.name:
-            raise AccessDenied("This client's key is not allowed any more; ask whoever runs the server.")
+            raise AccessDenied("This client's key is no longer allowed; ask whoever runs the server.")
 
     async def _hello(self, _: Caller, body: dict[str, Any]) -> dict[str, Any]:
         del body
@@ -388,11 +390,11 @@ class Server:
             folder = self._config.state / "jobs" / job_id
             places = self._uploads.place(body["files"], folder / "input")
             if lacking := sorted(set(shot.paths()) - set(places)):
-                raise InputError(f"The files of the shot's {lacking[0]} were not uploaded; upload them too.")
+                raise InputError(f"The shot's {lacking[0]} was not uploaded; upload its files too.")
             return Shot.from_dict({**shot.to_dict(), **places}), folder, None
         out = below_roots(_field(body, "out", str), self._config.roots)
         if body.get("reserved") and (not out.is_dir() or (out / MANIFEST).exists()):
-            raise InputError(f"{out} is no version folder that waits for its result; submit to the folder above it.")
+            raise InputError(f"{out} is not a version folder waiting for its result; submit to the folder above it.")
         return shot, out, self._config.roots
 
     async def _status(self, _: Caller, body: dict[str, Any]) -> dict[str, Any]:
@@ -410,13 +412,13 @@ class Server:
     async def _jobs_clear(self, caller: Caller, body: dict[str, Any]) -> int:
         del body
         cleared = self._store.clear()
-        _log.info("%d jobs taken off the list by %s", cleared, caller)
+        _log.info("%d jobs cleared from the list by %s", cleared, caller)
         return cleared
 
     async def _cancel(self, caller: Caller, body: dict[str, Any]) -> dict[str, Any]:
         job = self._job_of(body)
         state = JobState.INTERRUPTED if body.get("interrupted") else JobState.CANCELLED
-        _log.info("job %s is to be %s, says %s", job.id, state.value, caller)
+        _log.info("job %s to be %s, requested by %s", job.id, state.value, caller)
         if job.id in self._queue:
             self._queue.remove(job.id)
             self._end(job.id, state, JobCancelled("The job was stopped before it began."))
@@ -436,7 +438,7 @@ class Server:
             raise InputError(f"Job {job.id} is done; its result is in {job.folder}.")
         if not job.state.ended and owner:
             raise InputError(
-                f"Job {job.id} is {job.state.value} already; follow it with: void resume {job.id} --server {owner}"
+                f"Job {job.id} is already {job.state.value}; follow it with: void resume {job.id} --server {owner}"
             )
         if not Path(job.folder).is_dir():
             raise InputError(f"The folder {job.folder} of job {job.id} is gone; submit the shot again.")
@@ -457,7 +459,7 @@ class Server:
     async def _result_list(self, caller: Caller, body: dict[str, Any]) -> list[dict[str, Any]]:
         job = self._job_of(body)
         listed = await asyncio.to_thread(transfer.listing, job)
-        _log.info("job %s: its result of %d files is fetched by %s", job.id, len(listed), caller)
+        _log.info("job %s: result of %d files fetched by %s", job.id, len(listed), caller)
         return listed
 
     async def _result_chunk(self, _: Caller, body: dict[str, Any]) -> dict[str, Any]:
@@ -527,7 +529,7 @@ class Server:
                 job_id,
                 JobState.FAILED,
                 JobFailed(
-                    f"The server's workers do not start ({why}); its log has the rest. Run `void doctor` on the "
+                    f"The server's workers do not start ({why}); see its log. Run `void doctor` on the "
                     "server, then resume the job."
                 ),
             )
@@ -546,8 +548,9 @@ class Server:
                 worker.job,
                 JobState.FAILED,
                 JobFailed(
-                    f"The worker died {_ATTEMPTS} times in this job ({reason}), most likely for want of memory; "
-                    "close other programs or take a shorter range, then resume: finished frames are kept.",
+                    f"The worker died {_ATTEMPTS} times in this job ({reason}), most likely for lack of "
+                    "memory; close other programs or use a shorter range, then resume: finished frames are "
+                    "kept.",
                     "\n".join(worker.said),
                 ),
             )
@@ -580,8 +583,8 @@ def _host_of(address: str) -> str:
     match = _ADDRESS.fullmatch(address)
     if not match or (match["port"] != "*" and not 0 < int(match["port"]) < 2**16):
         raise SettingError(
-            f"{address!r} is no address to listen at; write it like {DEFAULT_ADDRESS}, with a port from 1 to 65535, "
-            "or tcp://*:5690 for all networks of this machine."
+            f"{address!r} is not an address to listen at; write it like {DEFAULT_ADDRESS}, with a port from "
+            "1 to 65535, or tcp://*:5690 for all of this machine's networks."
         )
     return match["host"]
 

@@ -86,7 +86,7 @@ class Store:
         """The job of this id. Raises :class:`UnknownJob`."""
         job = self.find(job_id)
         if job is None:
-            raise UnknownJob(f"There is no job {job_id!r}; `void jobs` lists those that there are.")
+            raise UnknownJob(f"There is no job {job_id!r}; `void jobs` lists the existing ones.")
         return job
 
     def all(self, limit: int | None = None) -> list[Job]:
@@ -117,9 +117,9 @@ class Store:
         """Stop a job that nobody works on, so that nobody will. Raises :class:`InputError` for any other."""
         job = self.get(job_id)
         if job.state is JobState.DONE:
-            raise InputError(f"Job {job.id} is done; there is nothing to stop. Its result is in {job.folder}.")
+            raise InputError(f"Job {job.id} is already done; its result is in {job.folder}.")
         if job.state is JobState.FAILED:
-            raise InputError(f"Job {job.id} has failed already; there is nothing to stop.")
+            raise InputError(f"Job {job.id} has already failed; there is nothing to stop.")
         owner = None if job.state.ended else self.owner(job.id)
         if owner:
             raise InputError(
@@ -184,12 +184,12 @@ class Store:
 
 def stopped() -> JobCancelled:
     """What became of a job that somebody stopped."""
-    return JobCancelled("The job was stopped; its finished frames are kept, and it can be resumed.")
+    return JobCancelled("The job was stopped; finished frames are kept, resume to continue.")
 
 
 def interrupted() -> JobCancelled:
     """What became of a job whose embedded server has ended."""
-    return JobCancelled("The command that did the job was ended; finished frames are kept, and it can be resumed.")
+    return JobCancelled("The command running the job ended; finished frames are kept, resume to continue.")
 
 
 def _alive(row: sqlite3.Row) -> bool:

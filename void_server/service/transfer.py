@@ -32,7 +32,7 @@ class Uploads:
 
     def _path(self, digest: Any) -> Path:
         if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
-            raise ProtocolError("The upload names no SHA-256 digest; use a VOID client.")
+            raise ProtocolError("The upload has no SHA-256 digest; use a VOID client.")
         return self._folder / digest[:2] / digest
 
     def offset(self, digest: str, size: int) -> int:
@@ -72,19 +72,21 @@ class Uploads:
         ``files`` lists [name, digest] by what the shot calls them. Raises :class:`InputError`.
         """
         if not isinstance(files, Mapping) or not set(files) <= set(_ROLES) or "plate" not in files:
-            raise InputError(f"An upload needs the files of the plate, and may have those of {_ROLES[1:]}.")
+            raise InputError(f"An upload needs the files of the plate, and may include those of {_ROLES[1:]}.")
         places = {}
         for role, entries in files.items():
             if not isinstance(entries, list) or not entries or any(not _is_pair(entry) for entry in entries):
-                raise ProtocolError(f"The upload's files of the {role} are no names and digests; use a VOID client.")
+                raise ProtocolError(
+                    f"The upload does not list the files of the {role} as names and digests; use a VOID client."
+                )
             for name, digest in entries:
                 if not is_plain_name(name) or name.startswith("."):
                     raise AccessDenied(
-                        f"{name!r} is no plain file name; upload files by their names alone, without / \\ : in them."
+                        f"{name!r} is not a plain file name; upload files by name alone, without / \\ or :."
                     )
                 source, target = self._path(digest), folder / role / name
                 if not source.is_file():
-                    raise InputError(f"{name} of the {role} was not uploaded whole; submit again.")
+                    raise InputError(f"{name} of the {role} was not uploaded completely; submit again.")
                 target.parent.mkdir(parents=True, exist_ok=True)
                 _link(source, target)
             single = len(entries) == 1
@@ -100,7 +102,7 @@ class Uploads:
                     path.unlink()
             except OSError as error:
                 # another server may have been quicker; one that cannot be removed must not keep the others
-                _log.warning("the upload %s cannot be forgotten: %s", path, error)
+                _log.warning("the upload %s cannot be removed: %s", path, error)
 
 
 def _is_pair(entry: Any) -> bool:
@@ -117,7 +119,7 @@ def _link(source: Path, target: Path) -> None:
 
 def _results(job: Job) -> list[Path]:
     if job.state is not JobState.DONE:
-        raise JobFailed(f"Job {job.id} is {job.state.value}; its result can be fetched when it is done.")
+        raise JobFailed(f"Job {job.id} is {job.state.value}; fetch its result when it is done.")
     folder = Path(job.folder)
     return sorted(p for p in folder.rglob("*") if p.is_file() and not p.is_symlink())
 
@@ -135,7 +137,7 @@ def chunk(job: Job, path: str, offset: int) -> dict[str, Any]:
     """A chunk of a result, with its checksum. Raises :class:`AccessDenied` for what is no result."""
     target = inside(Path(job.folder), path)
     if job.state is not JobState.DONE or not target.is_file():
-        raise AccessDenied(f"{path} is no result of job {job.id}.")
+        raise AccessDenied(f"{path} is not a result of job {job.id}.")
     with open(target, "rb") as file:
         file.seek(offset)
         data = file.read(CHUNK)

@@ -73,7 +73,7 @@ class Worker:
             while not self._orders.empty():
                 order = self._orders.get()
                 if order["kind"] == "cancel" and order["id"] == job_id:
-                    raise JobCancelled("The job was stopped; its finished frames are kept, and it can be resumed.")
+                    raise JobCancelled("The job was stopped; finished frames are kept, resume to continue.")
             self._send("progress", id=job_id, progress=progress.__dict__)
 
         try:
@@ -97,19 +97,19 @@ def explained(error: BaseException, folder: Path) -> VoidError:
             f"The disk of {folder} is full; free some space and resume, finished frames are kept.", details
         )
     if isinstance(error, PermissionError):
-        return JobFailed(f"{error.filename or folder} may not be written; allow it and resume.", details)
+        return JobFailed(
+            f"{error.filename or folder} cannot be written: permission denied; grant access and resume.", details
+        )
     if isinstance(error, MemoryError):
-        return JobFailed("There is not enough memory for the job; close other programs and resume.", details)
+        return JobFailed("The job ran out of memory; close other programs and resume.", details)
     if isinstance(error, OSError):
-        return JobFailed(f"{error}; put it right and resume, finished frames are kept.", details)
+        return JobFailed(f"{error}; fix this and resume, finished frames are kept.", details)
     log = folder / "log.txt"
     try:
         log.write_text(details, encoding="utf-8")
     except OSError:
-        return JobFailed(f"The job stopped with an error of the program: {error}", details)
-    return JobFailed(
-        f"The job stopped with an error of the program ({error}); please send {log} to its makers.", details
-    )
+        return JobFailed(f"The job stopped with an internal error: {error}", details)
+    return JobFailed(f"The job stopped with an internal error ({error}); please send {log} to the developers.", details)
 
 
 def main() -> None:

@@ -84,7 +84,7 @@ class WorkerPool:
             try:
                 await self._employ()
             except Exception as error:  # such as no memory for another process: there may be some later
-                _log.exception("a worker could not be started")
+                _log.exception("could not start a worker")
                 self._failed_to_start(str(error))
             if self._stillborn:
                 await asyncio.sleep(min(_LONGEST_PAUSE, 0.25 * 2.0**self._stillborn))
@@ -116,7 +116,7 @@ class WorkerPool:
         try:
             self._on_death(worker, code)
         except Exception:  # whatever becomes of the job, the place must be filled again
-            _log.exception("the death of %s could not be dealt with", worker.name)
+            _log.exception("could not handle the death of %s", worker.name)
 
     def _failed_to_start(self, why: str) -> None:
         self._stillborn += 1
@@ -129,7 +129,7 @@ class WorkerPool:
             for message in messages_from(worker.process.stdout.fileno()):
                 loop.call_soon_threadsafe(self._take, worker, message)
         except Exception:  # the line is useless from here on
-            _log.exception("%s sent what is no message; it is replaced", worker.name)
+            _log.exception("%s sent an invalid message; replacing it", worker.name)
             worker.process.kill()
 
     def _hear_words(self, worker: WorkerHandle, loop: asyncio.AbstractEventLoop) -> None:
@@ -145,11 +145,11 @@ class WorkerPool:
             if kind == "ready":
                 worker.ready, self._stillborn = True, 0
             elif job != worker.job:
-                _log.warning("%s speaks of job %r, and works on %r: ignored", worker.name, job, worker.job)
+                _log.warning("ignored a message from %s about job %r: it works on %r", worker.name, job, worker.job)
                 return
             self._on_message(worker, message)
         except Exception:  # one message must not keep the next from being heard
-            _log.exception("a message of %s could not be dealt with", worker.name)
+            _log.exception("could not handle a message from %s", worker.name)
 
     def idle(self) -> WorkerHandle | None:
         """A worker that waits for a job."""
@@ -162,7 +162,7 @@ class WorkerPool:
                     await asyncio.to_thread(_write, worker, packed(content))
                 except OSError as error:
                     # it has died, which is noticed
-                    _log.warning("%s cannot be told anything: %s", worker.name, error)
+                    _log.warning("cannot send to %s: %s", worker.name, error)
 
         self.task(write())
 

@@ -73,7 +73,9 @@ class Model:
         try:
             self.transformer(number).set_attention_backend(backend)
         except (ValueError, ImportError, RuntimeError) as error:
-            raise SettingError(f"The attention {backend!r} cannot be used here ({error}); take native.") from error
+            raise SettingError(
+                f"The attention backend {backend!r} cannot be used here ({error}); choose native."
+            ) from error
 
     def _loaded_transformer(self, number: int) -> CogVideoXTransformer3DModel:
         path = self.weights.checkpoint(number)
@@ -85,11 +87,13 @@ class Model:
         expected = {name: tensor.shape for name, tensor in transformer.state_dict().items()}
         for name, shape in expected.items():
             if name not in tensors:
-                raise SettingError(f"{path} lacks the tensor {name}; it is no checkpoint of this architecture.")
+                raise SettingError(f"{path} lacks the tensor {name}; it is not a checkpoint of this architecture.")
             if tensors[name].shape != shape:
-                raise SettingError(f"{path}: {name} is {tuple(tensors[name].shape)}, and must be {tuple(shape)}.")
+                raise SettingError(f"{path}: {name} is {tuple(tensors[name].shape)}, but must be {tuple(shape)}.")
         if unknown := sorted(set(tensors) - set(expected)):
-            raise SettingError(f"{path} holds {unknown[0]}, which this architecture does not have.")
+            raise SettingError(
+                f"{path} contains {unknown[0]}, which this architecture does not have; choose another checkpoint."
+            )
         transformer.load_state_dict(tensors, assign=True)
         transformer.eval().requires_grad_(False)
         if self.profile == LOW:
@@ -163,7 +167,7 @@ def choose_profile(wanted: str, device: torch.device) -> str:
     """The profile to use: the wanted one, or, for ``auto``, the best that fits what is free. Raises SettingError."""
     if wanted != "auto":
         if wanted not in PROFILES:
-            raise SettingError(f"There is no memory profile {wanted!r}; take auto, {', '.join(PROFILES)}.")
+            raise SettingError(f"Unknown memory profile {wanted!r}; choose auto, {', '.join(PROFILES)}.")
         return wanted
     free = free_memory(device)
     return next((profile for profile, bytes_ in _WANTED.items() if free >= bytes_), LOW)
@@ -174,11 +178,11 @@ def choose_device(wanted: str) -> torch.device:
     if wanted == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if wanted.startswith("cuda") and not torch.cuda.is_available():
-        raise SettingError("There is no usable CUDA GPU here; take device auto or cpu, or another server.")
+        raise SettingError("No usable CUDA GPU found; set device to auto or cpu, or use another server.")
     try:
         return torch.device(wanted)
     except RuntimeError as error:
-        raise SettingError(f"There is no device {wanted!r}; take auto, cpu or cuda.") from error
+        raise SettingError(f"Unknown device {wanted!r}; choose auto, cpu or cuda.") from error
 
 
 @lru_cache(maxsize=1)
@@ -195,8 +199,8 @@ def explaining_memory(model: Model) -> Iterator[None]:
     except torch.OutOfMemoryError as error:
         model.collect()
         smaller = {FULL: "balanced", BALANCED: "low"}.get(model.profile)
-        advice = f"set memory to {smaller}" if smaller else "make the working size smaller, or the shot shorter"
-        raise JobFailed(f"The GPU ran out of memory; {advice}, and resume.", str(error)) from error
+        advice = f"set memory to {smaller}" if smaller else "reduce the working height or shorten the shot"
+        raise JobFailed(f"The GPU ran out of memory; {advice}, then resume.", str(error)) from error
 
 
 #: Called after each of so many steps.

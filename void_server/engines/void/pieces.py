@@ -25,7 +25,7 @@ def cut(count: int, most: int) -> tuple[range, ...]:
     if not most or count <= most:
         return (range(count),)
     if most < 3 * SHARED:
-        raise ValueError(f"pieces of {most} frames are hardly more than the {SHARED} that they share")
+        raise ValueError(f"pieces of {most} frames are hardly longer than the {SHARED} frames they share")
     number = math.ceil((count - SHARED) / (most - SHARED - STRIDE))
     starts = [STRIDE * round(piece * (count - SHARED) / number / STRIDE) for piece in range(number)]
     return tuple(range(start, end + SHARED) for start, end in zip(starts, [*starts[1:], count - SHARED], strict=True))

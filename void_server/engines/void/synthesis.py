@@ -117,8 +117,7 @@ class Synthesis:
         """Of the prompt and of the negative one, made at once: the text encoder may not stay for a second time."""
         if cut := too_long(self._model, self._clip.prompt):
             self._clip.warnings.append(
-                f"The prompt is longer than {self._model.tokens} tokens; this part of it was not read: {cut!r}. "
-                "Shorten it."
+                f"The prompt is longer than {self._model.tokens} tokens; this part is ignored: {cut!r}. Shorten it."
             )
         prompt, negative = embed(self._model, self._clip.prompt, self._settings.negative_prompt).split(1)
         return prompt, negative

@@ -66,12 +66,13 @@ def header(path: Path) -> dict[str, tuple[int, ...]]:
         end = max((entry["data_offsets"][1] for entry in entries.values()), default=0)
         if 8 + length + end != size:
             raise SettingError(
-                f"{path} is incomplete: {size} bytes, and its header speaks of {8 + length + end}; fetch it again."
+                f"{path} is incomplete: {size} bytes, but its header promises {8 + length + end}; download it again."
             )
         return {name: tuple(entry["shape"]) for name, entry in entries.items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SettingError(
-            f"{path} is no safetensors file; pickled checkpoints (.pt, .bin, .ckpt) are not read, as they can run code."
+            f"{path} is not a safetensors file; pickled checkpoints (.pt, .bin, .ckpt) are not read, as they "
+            "can run code."
         ) from error
 
 
@@ -110,9 +111,9 @@ class Weights:
         absent = self.missing(passes)
         if absent:
             raise SettingError(
-                f"The VOID engine lacks {absent[0]}"
+                f"The engine void lacks {absent[0]}"
                 + (f" and {len(absent) - 1} more files" if absent[1:] else "")
-                + "; run `void doctor` to see what belongs where, and from where to get it."
+                + "; run `void doctor` to see what belongs where and where to get it."
             )
         for number in passes:
             self._check_input(self.checkpoint(number))
@@ -125,10 +126,10 @@ class Weights:
         expected = (width, IN_CHANNELS * patch)
         found = shapes.get("patch_embed.proj.weight")
         if found is None:
-            raise SettingError(f"{path} holds no patch_embed.proj.weight; it is no checkpoint of this architecture.")
+            raise SettingError(f"{path} has no patch_embed.proj.weight; it is not a checkpoint of this architecture.")
         if found != expected:
             raise SettingError(
-                f"{path}: patch_embed.proj.weight is {found}, and must be {expected}; "
+                f"{path}: patch_embed.proj.weight is {found}, but must be {expected}; "
                 f"{'it is the base model, not VOID' if found[-1] == 33 * patch else 'it is of another size'}."
             )
 
@@ -153,7 +154,7 @@ def find(first: str = "") -> Weights:
     folder = os.environ.get(ENVIRONMENT)
     if not folder:
         raise SettingError(
-            f"The VOID engine needs its weights: set {ENVIRONMENT} to their folder where the server runs, or give "
-            "--weights; `void doctor` says what belongs there, and from where to get it."
+            f"The engine void needs its weights: set {ENVIRONMENT} to their folder where the server runs, or "
+            "give --weights; `void doctor` lists what belongs there and where to get it."
         )
     return Weights(Path(folder).expanduser(), first)

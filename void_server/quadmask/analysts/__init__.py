@@ -64,4 +64,4 @@ def choose(settings: Settings) -> Analyst:
         from .local import Local
 
         return Local.from_environment(settings.reasoner_model)
-    raise SettingError(f"There is no analyst {settings.reasoner!r}; take {' or '.join(NAMES)}.")
+    raise SettingError(f"Unknown analyst {settings.reasoner!r}; choose {' or '.join(NAMES)}.")

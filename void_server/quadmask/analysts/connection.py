@@ -42,7 +42,7 @@ def redirect(url: str, status: int, headers: Mapping[str, str]) -> str | None:
     if not 300 <= status < 400:
         return None
     target = privacy.host(urljoin(url, headers.get("location", ""))) or "nowhere"
-    return f"redirects to {target} ({status}), and nothing was sent there: name the address that answers itself"
+    return f"redirects to {target} ({status}); nothing was sent there. Name the address that answers directly"
 
 
 class _Guard:
@@ -53,7 +53,7 @@ class _Guard:
 
     def __call__(self, request: Any) -> None:
         if request.url.raw_host != self._host.encode("idna"):
-            raise JobFailed(f"The question was for {self._host} and would have gone to {request.url.host}.")
+            raise JobFailed(f"The request for {self._host} would have gone to {request.url.host}.")
         request.extensions = {**request.extensions, "trace": self._trace}
 
     def _trace(self, event: str, info: Mapping[str, Any]) -> None:
@@ -65,4 +65,4 @@ class _Guard:
         if privacy.is_private(address):
             return
         stream.close()
-        raise SettingError(f"{self._host} has turned out to be {address}. {privacy.FORBIDDING}")
+        raise SettingError(f"{self._host} resolves to {address}. {privacy.FORBIDDING}")

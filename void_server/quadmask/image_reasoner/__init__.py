@@ -33,11 +33,11 @@ _ABOVE_NOISE = 4.0
 _STANDS = 0.65
 
 _STANDING = (
-    "The object hardly moves, so its shadow, its reflection and what it carries or holds up cannot be told from the "
-    "scene: look at the quadmask and paint what should change. What would fall or move without the object is not "
-    "simulated."
+    "The object hardly moves, so its shadow, its reflection and what it carries or holds up cannot be told "
+    "apart from the background: check the quadmask and paint what should change. What would fall or move "
+    "without the object is not simulated."
 )
-_NOTHING = "Nothing but the object itself was found to change; paint the quadmask if something should."
+_NOTHING = "Only the object itself changes; paint the quadmask if anything else should."
 
 
 def reason(footage: Footage, scratch: Path, report: Callable[[float], None]) -> Reasoning:
@@ -62,7 +62,7 @@ def reason(footage: Footage, scratch: Path, report: Callable[[float], None]) -> 
     effects = Region(
         "effects of the object",
         UNKNOWN,
-        "it departs from the scene as it is without the object, and touches the object, or what touched it before",
+        "it differs from the background, and touches the object or what touched it before",
         "the pixels alone",
         None,
         lambda index: _closed(found[index], hidden[index]),

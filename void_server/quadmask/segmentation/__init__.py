@@ -67,7 +67,7 @@ def check_name(name: str) -> None:
     """Raise :class:`SettingError` where there is no segmenter of that name, whether or not it can run here."""
     known = AUTO, GRABCUT, SAM2, *checkpoints.NAMES
     if name not in known:
-        raise SettingError(f"There is no segmenter {name!r}; take {', '.join(known)}.")
+        raise SettingError(f"Unknown segmenter {name!r}; choose from {', '.join(known)}.")
 
 
 def choose(name: str, device: str = "auto") -> Segmenter:

@@ -10,7 +10,7 @@ from ...api.errors import SettingError
 
 ENVIRONMENT = "SAM2_WEIGHTS"
 #: Where they come from, and under which licence.
-SOURCE = "facebookresearch/sam2 on GitHub, or facebook/sam2.1-hiera-large and its like on Hugging Face; Apache-2.0"
+SOURCE = "facebookresearch/sam2 on GitHub, or facebook/sam2.1-hiera-large and the like on Hugging Face; Apache-2.0"
 
 # the best first; file names as Meta publishes them
 _SIZES = {"large": "l", "base_plus": "b+", "small": "s", "tiny": "t"}
@@ -59,6 +59,7 @@ def find(name: str = "") -> Checkpoint:
             return checkpoint
     looked = ", ".join(map(str, folders())) or f"nowhere, as ${ENVIRONMENT} is not set"
     raise SettingError(
-        f"There is no checkpoint {name or 'of SAM 2'} where the server runs (looked in {looked}). Fetch "
-        f"{name or 'sam2.1_hiera_large'}.pt from {SOURCE}, put it into ${ENVIRONMENT}, or take segmenter grabcut."
+        f"There is no checkpoint {name or 'of SAM 2'} where the server runs (looked in {looked}). Download "
+        f"{name or 'sam2.1_hiera_large'}.pt from {SOURCE} and put it into ${ENVIRONMENT}, or choose "
+        "segmenter grabcut."
     )

@@ -32,7 +32,7 @@ class GrabCut:
 
     name = "GrabCut and optical flow"
     warning = (
-        "The object was cut out by its colours, without a model: look at the roto, and give more points or boxes where "
+        "The object was separated by colour, without a model: check the roto, and add points or boxes where "
         "it is wrong. SAM 2 does this far better; see `void doctor`."
     )
 
