@@ -201,7 +201,7 @@ def test_what_a_worker_says_amiss_costs_no_more_than_its_own_job(
         assert done("another's").state is JobState.DONE
         assert done("").state is JobState.DONE
     words = log.read_text()
-    assert "speaks of job 'ffffffffffff'" in words
+    assert "about job 'ffffffffffff'" in words
     assert "sent an invalid message" in words
     assert "a library prints" in words
 
@@ -366,7 +366,7 @@ def test_an_error_of_the_program_is_an_answer_and_its_traceback_is_logged(tmp_pa
         client.jobs()
         with sqlite3.connect(home() / FILE) as other:
             other.execute("drop table jobs")
-        with pytest.raises(JobFailed, match=r"error of the program \(OperationalError: no such table: jobs\)"):
+        with pytest.raises(JobFailed, match=r"internal error \(OperationalError: no such table: jobs\)"):
             client.jobs()
         assert client.hello().pid == running.process.pid
     assert "    sqlite3.OperationalError: no such table: jobs" in log.read_text()

@@ -108,8 +108,10 @@ class Errand:
         except VoidError as error:
             # a server of the command's own ends with it, and its job too
             if self.server:
-                return (f"{error} Job {self.job_id} may still be running there; stop it with: void cancel "
-f"{self.job_id}{self._at}")
+                return (
+                    f"{error} Job {self.job_id} may still be running there; stop it with: void cancel "
+                    f"{self.job_id}{self._at}"
+                )
         finally:
             no_more()
         return self._kept(self._job)
