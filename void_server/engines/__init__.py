@@ -1,4 +1,4 @@
-"""Engines: what turns a shot and its quadmask into new frames.
+"""Engines turn a shot and its quadmask into new frames.
 
 An engine is a class in the entry-point group ``void_server.engines``; see :class:`Engine` for what it must offer.
 """
@@ -35,7 +35,7 @@ class NewPixels:
     grain: FloatImage | None = None
 
 
-#: The settings that mean the same whatever the engine.
+#: The settings shared by all engines.
 OF_ALL = frozenset(
     (
         *("engine", "reasoner", "reasoner_model", "cells", "segmenter", "only_quadmask", "only_roto"),
@@ -84,14 +84,14 @@ class Engine(Protocol):
 
 
 def load(settings: Settings) -> Engine:
-    """Make the engine that is asked for. Raises :class:`SettingError` where there is none, or it cannot run here."""
+    """Create the engine named in the settings. Raises :class:`SettingError` if it is missing or cannot run here."""
     engine = find(settings.engine)
     engine.check(settings)
     return engine
 
 
 def check_settings(settings: Settings) -> None:
-    """Raise :class:`SettingError` naming the first setting that is set and that the engine would ignore."""
+    """Raise :class:`SettingError` naming the first setting that is set but ignored by the engine."""
     known = OF_ALL | find(settings.engine).settings
     default = Settings()
     for name, value in settings.__dict__.items():
@@ -103,7 +103,7 @@ def check_settings(settings: Settings) -> None:
 
 
 def find(name: str) -> Engine:
-    """The engine of that name, whether or not it can run here. Raises :class:`SettingError` where there is none."""
+    """The engine of that name, whether or not it can run here. Raises :class:`SettingError` if it is not installed."""
     for point in plugins.engine_points():
         if point.name == name:
             return _made(point)

@@ -1,4 +1,4 @@
-"""From a plate's own colour space to what models and analysis see, and back without loss.
+"""Convert between a plate's colour space and the display-referred values of models and analysis, without loss.
 
 Models see display-referred values of 0..1. The way there has two steps, both invertible: the plate's colour space to
 scene-linear Rec.709 (OpenColorIO, through OpenImageIO), and a :class:`Curve` that is sRGB for all that a display can

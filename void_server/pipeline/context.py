@@ -23,13 +23,13 @@ from . import segment
 from .inputs import Source, as_exr, open_source, to_be_segmented
 from .progress import READING, SEGMENTING, ProgressTracker
 
-# A roto that covers more of every frame is rarely meant so.
+# A roto that covers more of every frame is rarely intended.
 _NEARLY_ALL = 0.8
 
 
 @dataclass
 class JobContext:
-    """What all stages of a job share. ``warnings`` are what the artist is to be told at its end."""
+    """State shared by all stages of a job. ``warnings`` go to the artist at its end."""
 
     shot: Shot
     engine: engines.Engine
@@ -87,7 +87,7 @@ def open_context(shot: Shot, engine: engines.Engine, version: VersionFolder, tra
 
 
 def _look(source: Source, colour: ColourSpace, version: VersionFolder, tracker: ProgressTracker) -> Footage:
-    """Look at all of the shot once."""
+    """Survey the whole shot once."""
     count = len(source.frames)
     seen: set[int] = set()
 
@@ -112,7 +112,7 @@ def _look(source: Source, colour: ColourSpace, version: VersionFolder, tracker: 
 def _segment(
     shot: Shot, source: Source, colour: ColourSpace, version: VersionFolder, tracker: ProgressTracker
 ) -> tuple[Source, list[str]]:
-    """Make the roto; the source with it, and warnings. Done once per job, whoever goes on with it."""
+    """Make the roto; returns the source with it, and warnings. Runs once per job, even if resumed."""
     roto = Sequence("roto", {frame: version.roto(frame) for frame in source.frames})
     told = version.warnings("segmented")
     if all(path.is_file() for path in roto.files.values()):

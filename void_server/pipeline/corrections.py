@@ -1,4 +1,4 @@
-"""What is to be looked at of a corrected quadmask: mattes, contact sheet and report, as a job makes them."""
+"""Write the mattes, contact sheet and report of a corrected quadmask, as a job does."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .run import Part, run_part
 def shot_of(quadmask: str, plate: str = "", roto: str = "") -> Shot:
     """The shot that a quadmask belongs to: of ``plate`` and ``roto``, or that of the job that lies beside it.
 
-    Raises :class:`~void_server.api.errors.InputError` where its files are not there, or do not belong together.
+    Raises :class:`~void_server.api.errors.InputError` if its files are missing or do not belong together.
     """
     original = find(quadmask, "quadmask")
     if bool(plate) != bool(roto):
@@ -44,7 +44,7 @@ def _of_job(folder: Path) -> Shot:
 
 
 def show(shot: Shot, folder: Path) -> tuple[str, ...]:
-    """Write mattes, report and manifest for the quadmask in the version ``folder``; what the artist should know."""
+    """Write mattes, report and manifest for the quadmask in the version ``folder``; returns warnings."""
 
     def ignore(progress: Progress) -> None:
         del progress

@@ -1,4 +1,4 @@
-"""A shot's files: found, checked against each other, and brought into one form."""
+"""Find a shot's files, check them against each other, and convert them to one form."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..imaging.sequence import Sequence
 from ..imaging.window import Window
 from ..quadmask import classes
 
-#: What a movie's pixels are taken to be encoded in, unless the shot says otherwise.
+#: The colour space of a movie's pixels, unless the shot names another.
 _MOVIE_SPACE = "sRGB"
 
 
@@ -40,7 +40,7 @@ class Source:
 
     @property
     def notes(self) -> list[str]:
-        """What the artist should know of how the files were understood."""
+        """Notes for the artist on how the files were interpreted."""
         named = (self.plate, self.roto, self.quadmask)
         return [note for sequence_ in named if sequence_ for note in sequence_.notes]
 
@@ -117,8 +117,7 @@ def _aligned(
 ) -> Sequence:
     """Roto or quadmask in the plate's frame numbers.
 
-    A movie counts from 1 whatever the plate does: where it has as many frames as the plate, or as are to be worked on,
-    they belong together in order.
+    A movie counts from 1: if it has as many frames as the plate, or as the frame range, they correspond in order.
     """
     if offset:
         other = other.moved(offset)

@@ -1,4 +1,4 @@
-"""New pixels brighter than anything in the plate: fireflies, overshoots. Noted as frames are written, told at the end.
+"""Detect new pixels brighter than anything in the plate: noted as frames are written, reported at the end.
 
 The plate's maximum is that of the whole shot: a lamp that the object hides in one frame is seen in another.
 """
@@ -58,7 +58,7 @@ def noted(folder: Path) -> list[Overshoot]:
 
 
 def warnings(found: Sequence[Overshoot], maximum: float, display: Window) -> list[str]:
-    """What to say of them; a pixel's place is counted from the top left of ``display``."""
+    """The warning about them, if any; a pixel's place is counted from the top left of ``display``."""
     if not found:
         return []
     worst = max(found, key=lambda overshoot: overshoot.value)

@@ -25,15 +25,15 @@ from .context import JobContext
 #: The quadmask of a frame, in a window.
 Codes = Callable[[int, Window], classes.Quadmask]
 
-#: How often a model may answer before a malformed answer is the end of it.
+#: The number of attempts before a malformed answer fails the job.
 _ANSWERS = 2
 FILE, IMAGE, NONE = "file", "image", "none"
-# In bytes; what is longer ends in the middle, and is refused for that.
+# In bytes; a longer answer is truncated, and refused for that.
 _LARGEST_ANALYSIS = 1 << 24
 
 
 def check(shot: Shot) -> None:
-    """Raise :class:`SettingError` where the reasoner is not known, or what it needs is not here."""
+    """Raise :class:`SettingError` if the reasoner is unknown, or something it needs is missing."""
     settings = shot.settings
     check_request(shot)
     if settings.reasoner in analysts.NAMES:
@@ -67,7 +67,7 @@ def check_request(shot: Shot) -> None:
 
 
 def write_quadmask(context: JobContext) -> list[str]:
-    """Write the quadmask of every frame that has none yet, and why each region is in it; and give warnings."""
+    """Write the missing quadmask frames, and why each region is in them; returns warnings."""
     version, tracker = context.version, context.tracker
     missing = [frame for frame in context.frames if not version.quadmask(frame).is_file()]
     if not missing:
@@ -117,9 +117,9 @@ def _found(context: JobContext, found: Reasoning) -> Codes:
 
 
 def reason(shot: Shot, footage: Footage, scratch: Path, report: Callable[[float], None]) -> Reasoning:
-    """What the removal affects, and what belongs to the object.
+    """Find what the removal affects, and what belongs to the object.
 
-    Raises :class:`~void_server.api.errors.JobFailed` where a service gives no answer that can be used.
+    Raises :class:`~void_server.api.errors.JobFailed` if a service gives no usable answer.
     """
     reasoner = shot.settings.reasoner
     if reasoner == NONE:
@@ -152,7 +152,7 @@ def _read(shot: Shot) -> Analysis:
 
 
 def _asked_once(shot: Shot, footage: Footage, scratch: Path, told: Reasoning) -> Analysis:
-    """The model's analysis; a job that is resumed goes on with the answer that it has."""
+    """The model's analysis; a resumed job reuses the answer it has."""
     kept = scratch / "analysis.json"
     if kept.is_file():
         data = json.loads(kept.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""What a language model, or a person, says of a shot: the object, what belongs to it, and what its removal changes.
+"""A language model's, or a person's, analysis of a shot: the object, its belongings, and what its removal changes.
 
 Places are boxes relative to the frame, 0..1 from the top left, in frames of the shot; or cells of a grid.
 """
@@ -19,7 +19,7 @@ from ..api.errors import SettingError
 SCALE = 1000
 Box = tuple[float, float, float, float]
 Cell = tuple[int, int]
-#: How a service was taught to write boxes: the key, and the order of left, top, right, bottom under it.
+#: How a service writes boxes: the key, and the order of left, top, right, bottom under it.
 ORDERS = {"box_2d": (1, 0, 3, 2), "bbox_2d": (0, 1, 2, 3)}
 
 
@@ -60,7 +60,7 @@ class Thing(BaseModel):
 
 
 class Moving(Thing):
-    """A thing that may behave otherwise without the object: what it will do, and where it will be in the end."""
+    """A thing that may behave differently without the object: what it will do, and where it ends up."""
 
     will: Literal["stay", "fall", "stop", "go on"] = "stay"
     goal: list[Place] = []
@@ -80,7 +80,7 @@ class Analysis(BaseModel):
     grid: tuple[int, int] | None = None
 
     def everything(self) -> list[Thing]:
-        """All that is named besides the object."""
+        """Every thing named besides the object."""
         return [*self.belongings, *self.artefacts, *self.objects]
 
     @model_validator(mode="after")
@@ -137,7 +137,7 @@ def schema(key: str) -> dict[str, Any]:
 def read_answer(
     text: str, key: str, frames: Sequence[int], size: tuple[int, int] | None = None
 ) -> tuple[Analysis, list[str]]:
-    """The analysis in a model's answer, and what had to be put right in it.
+    """Parse the analysis in a model's answer; returns it with notes on what was corrected.
 
     ``frames`` are those that the model was shown. ``size`` is the width and height of the pictures, for models that
     give boxes in pixels; else they are thousandths. Raises :class:`SettingError` saying what is wrong with it.
@@ -167,7 +167,7 @@ def _validated(data: dict[str, Any]) -> Analysis:
 
 
 def _json(text: str) -> dict[str, Any]:
-    """The object in an answer that may have words or a fence around it."""
+    """The JSON object in an answer that may have text or a code fence around it."""
     begin = text.find("{")
     if begin < 0:
         raise SettingError(f"no JSON object in {text[:80]!r}")
@@ -224,7 +224,7 @@ def _inside(box: Box, whose: str, notes: list[str]) -> Box | None:
 
 
 def read_file(text: str, source: str) -> Analysis:
-    """An analysis made elsewhere: in our own form, or as the published pipeline writes it (vlm_analysis.json).
+    """Read an analysis from a file, in our own form or the published pipeline's (vlm_analysis.json).
 
     Raises :class:`SettingError` naming ``source``.
     """

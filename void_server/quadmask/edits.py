@@ -1,4 +1,4 @@
-"""Corrections of a quadmask: cells of the grid, and mattes to add or to protect. The original stays as it was."""
+"""Correct a quadmask by grid cells, and by mattes to add or protect. The original is not modified."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Edits:
     protect: Sequence | None = None
 
     def apply(self, codes: Quadmask, frame: int, window: Window, display: Window) -> Quadmask:
-        """The codes of a frame, which cover ``window``, changed. The object itself is never changed, only around it."""
+        """The edited codes of a frame, which cover ``window``. The object itself never changes."""
         affected = (codes == AFFECTED) | (codes == OVERLAP)
         removed = (codes == REMOVE) | (codes == OVERLAP)
         grid = Grid(display)
@@ -123,7 +123,7 @@ def _matte_for(original: Sequence, text: str, what: str) -> Sequence:
 
 
 def _check(edits: Edits, original: Sequence) -> None:
-    """Everything that can be wrong is said before anything is written."""
+    """Raise every possible error before anything is written."""
     first = original.frames[0]
     window, display = exr.windows(original.path(first))
     edits.apply(classes.read(original.path(first), window, original.channels), first, window, display)

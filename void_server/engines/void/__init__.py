@@ -27,7 +27,7 @@ MODULES = ("torch", "diffusers", "transformers", "safetensors", "sentencepiece")
 
 
 def check_installed() -> None:
-    """Raise :class:`SettingError` where what the engine needs is not installed."""
+    """Raise :class:`SettingError` if a package that the engine needs is not installed."""
     absent = [name for name in MODULES if not installed(name)]
     if absent:
         raise SettingError(
@@ -36,7 +36,7 @@ def check_installed() -> None:
 
 
 class Void:
-    """The VOID model; wants the extra ``void``, the weights, and for any real size a GPU."""
+    """The VOID model; needs the extra ``void``, the weights, and for any real size a GPU."""
 
     wants_gpu = True
     settings = frozenset(

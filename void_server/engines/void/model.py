@@ -1,4 +1,4 @@
-"""The parts of the model, loaded when they are needed and kept between jobs."""
+"""The parts of the model, loaded on demand and kept between jobs."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ FULL, BALANCED, LOW = "full", "balanced", "low"
 PROFILES = (FULL, BALANCED, LOW)
 _GIGABYTE = 2**30
 
-# a job's progress is told in one place
+# progress is reported in one place only
 diffusers_logging.disable_progress_bar()
 diffusers_logging.set_verbosity_error()
 transformers_logging.disable_progress_bar()
-#: Free memory from which a profile is chosen by itself.
+#: Free memory from which ``auto`` chooses a profile.
 _WANTED = {FULL: 40 * _GIGABYTE, BALANCED: 24 * _GIGABYTE}
 
 
@@ -79,7 +79,7 @@ class Model:
 
     def _loaded_transformer(self, number: int) -> CogVideoXTransformer3DModel:
         path = self.weights.checkpoint(number)
-        # nothing is allocated until the file's own tensors, mapped into memory, take their places
+        # allocates nothing until the file's memory-mapped tensors are assigned
         with torch.device("meta"):
             transformer = CogVideoXTransformer3DModel.from_config(self.weights.transformer_config)
         with safe_open(path, framework="pt") as file:
@@ -100,7 +100,7 @@ class Model:
             transformer.enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=self.dtype)
         transformer.to(self.device)
         if self.compiled:
-            # block by block: they are alike, so one compilation serves them all
+            # block by block: they are alike, so one compilation serves all
             for block in transformer.transformer_blocks:
                 block.compile()
         return transformer
@@ -147,16 +147,16 @@ class Model:
         return found
 
     def collect(self) -> None:
-        """Give memory back that nothing uses any more."""
+        """Release unused memory."""
         gc.collect()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
 
 def free_memory(device: torch.device) -> int:
-    """The bytes on a device that this process has or could have; for the CPU as much as anybody could want.
+    """The bytes on a device that this process has or could have; unlimited for the CPU.
 
-    What it holds already counts, else the model that it keeps would push the next job into a smaller profile.
+    Memory it already holds counts as free; otherwise a resident model would push the next job into a smaller profile.
     """
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0]) + int(torch.cuda.memory_reserved(device))
@@ -164,7 +164,7 @@ def free_memory(device: torch.device) -> int:
 
 
 def choose_profile(wanted: str, device: torch.device) -> str:
-    """The profile to use: the wanted one, or, for ``auto``, the best that fits what is free. Raises SettingError."""
+    """The named profile or, for ``auto``, the best that fits the free memory. Raises SettingError."""
     if wanted != "auto":
         if wanted not in PROFILES:
             raise SettingError(f"Unknown memory profile {wanted!r}; choose auto, {', '.join(PROFILES)}.")
@@ -187,13 +187,13 @@ def choose_device(wanted: str) -> torch.device:
 
 @lru_cache(maxsize=1)
 def resident(weights: Weights, device: torch.device, profile: str, compiled: bool) -> Model:
-    """The model of this process, kept between jobs as long as they want the same."""
+    """The process's model, kept between jobs while they need the same one."""
     return Model(weights, device, profile, compiled)
 
 
 @contextlib.contextmanager
 def explaining_memory(model: Model) -> Iterator[None]:
-    """Turn running out of memory into a sentence, and leave the process fit for the next job."""
+    """Turn running out of memory into a readable error, and leave the process ready for the next job."""
     try:
         yield
     except torch.OutOfMemoryError as error:

@@ -1,4 +1,4 @@
-"""Compares what is computed here with recorded outputs of the published pipeline, stage by stage."""
+"""Compare our results with recorded outputs of the published pipeline, stage by stage."""
 
 from __future__ import annotations
 

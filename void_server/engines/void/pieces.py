@@ -1,7 +1,7 @@
-"""Long shots in pieces that know nothing of each other: where they lie, and how their frames become the shot's.
+"""Cut long shots into independent pieces, and join their frames.
 
-The model's windows are blended at every step, which no two machines can share. Pieces can be made anywhere; what they
-make of the frames that two of them share is faded from the one to the other.
+The model's windows are blended at every step, which no two machines can share. Pieces can run anywhere; frames that
+two of them share cross-fade from one to the other.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The weights' files: which there are, whether they are what they must be, and what is in them.
+"""The weights' files: find them, check them, and read their headers.
 
-Only safetensors are read, mapped into memory. What a file holds is known from its header, before anything is loaded.
+Only safetensors are read, memory-mapped. A file's header tells its contents before anything is loaded.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class Weights:
         return self.folder / ((number == 1 and self.first) or PASSES[number])
 
     def missing(self, passes: tuple[int, ...] = (1,)) -> list[Path]:
-        """The files that are needed and not there."""
+        """The required files that do not exist."""
         needed = [self.base / part / name for part, names in _PARTS.items() for name in names]
         return [path for path in [*needed, *map(self.checkpoint, passes)] if not path.is_file()]
 
@@ -102,12 +102,12 @@ class Weights:
     def transformer_config(self) -> dict[str, Any]:
         """The transformer's configuration, with VOID's input channels."""
         config: dict[str, Any] = json.loads((self.base / "transformer" / "config.json").read_text(encoding="utf-8"))
-        # a training option of the base, of no meaning to the model itself
+        # a training option of the base, without effect on the model
         config.pop("add_noise_in_inpaint_model", None)
         return {**config, "in_channels": IN_CHANNELS}
 
     def check(self, passes: tuple[int, ...] = (1,)) -> None:
-        """Raise :class:`SettingError` naming the first file that is missing or is not what it must be."""
+        """Raise :class:`SettingError` naming the first file that is missing or wrong."""
         absent = self.missing(passes)
         if absent:
             raise SettingError(

@@ -1,4 +1,4 @@
-"""A model in the house: any endpoint that speaks OpenAI's protocol, such as vLLM, llama.cpp or Ollama."""
+"""A model on the studio's network: any endpoint that speaks OpenAI's protocol, such as vLLM, llama.cpp or Ollama."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..question import Question
 from . import Reply, connection, privacy
 
 ENVIRONMENT_URL, ENVIRONMENT_MODEL, ENVIRONMENT_BOXES = "VOID_LOCAL_URL", "VOID_LOCAL_MODEL", "VOID_LOCAL_BOXES"
-#: What may be said of a model's boxes: thousandths of the frame, as Qwen3-VL and GLM-V give them, or pixels, as
+#: The units of a model's boxes: thousandths of the frame, as Qwen3-VL and GLM-V give them, or pixels, as
 #: Qwen2.5-VL does.
 RELATIVE, ABSOLUTE = "relative", "absolute"
 # Seconds that an answer may take, and how often a busy service is asked again.

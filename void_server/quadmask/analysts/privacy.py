@@ -1,4 +1,4 @@
-"""What may leave the machine, and the keys that open the door."""
+"""What may leave the machine, and the keys of the services."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ FORBIDDEN = "VOID_NO_CLOUD"
 _NAME = re.compile(r"[\w-]+(\.[\w-]+)*\.?")
 
 
-#: What the studio has decided, as a sentence.
+#: The studio's decision, as a sentence.
 FORBIDDING = f"This server sends no footage off the studio network (${FORBIDDEN} is set)."
 
 
 def is_forbidden() -> bool:
-    """Whether the server's owner forbids to send footage out of the house."""
+    """Whether the server's owner forbids sending footage off the network."""
     return bool(os.environ.get(FORBIDDEN))
 
 
 def check_cloud(what: str) -> None:
-    """Raise :class:`SettingError` where the server's owner forbids to send footage out of the house."""
+    """Raise :class:`SettingError` if the server's owner forbids sending footage off the network."""
     if is_forbidden():
         raise SettingError(
             f"{FORBIDDING} {what} would; choose reasoner image, or local with a model on your own network."
@@ -69,7 +69,7 @@ def is_private(address: str) -> bool:
 
 
 def in_house(url: str) -> bool:
-    """Whether all that a URL's host may mean is this machine, or on a private network."""
+    """Whether every address a URL's host resolves to is this machine's or on a private network."""
     try:
         found = {str(entry[4][0]) for entry in socket.getaddrinfo(urlsplit(url).hostname or "", None)}
     except OSError:

@@ -1,4 +1,4 @@
-"""SAM 2's checkpoints: which there are, and which configuration of the package belongs to each."""
+"""SAM 2's checkpoints, and the package's configuration for each."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def available() -> list[Checkpoint]:
 
 
 def find(name: str = "") -> Checkpoint:
-    """The checkpoint named, or the best there is. Raises :class:`SettingError` where it is not here."""
+    """The named checkpoint, or the best available. Raises :class:`SettingError` if it is not here."""
     for checkpoint in available():
         if not name or checkpoint.name == name:
             return checkpoint

@@ -28,7 +28,7 @@ _LEAST = 12
 
 
 class GrabCut:
-    """Colours decide what is object; good for things that stand out, and honest about it."""
+    """Separates by colour: good for things that stand out, and says so."""
 
     name = "GrabCut and optical flow"
     warning = (

@@ -34,7 +34,7 @@ _LOADING = threading.Lock()
 
 
 class Sam2:
-    """SAM 2's video predictor. Frames are streamed to it, and what it remembers of them is bounded."""
+    """SAM 2's video predictor. Frames are streamed to it, and its memory of them is bounded."""
 
     warning = ""
 
