@@ -160,7 +160,7 @@ def test_a_busy_service_is_asked_again(
         ('{"object": "a man", "belongings": [{"name": "ha', "ends in the middle"),
         ('{"objects": [{"name": "ball", "will": "fly", "places": []}]}', "objects.0.will"),
         ('{"objects": [{"name": "ball", "places": [{"frame": 1001, "box_2d": [1, 2, 3]}]}]}', "not four numbers"),
-        ('{"artefacts": "a shadow"}', "artefacts is no list"),
+        ('{"artefacts": "a shadow"}', "artefacts is not a list"),
     ],
 )
 def test_a_malformed_answer_is_asked_for_again(
@@ -202,7 +202,7 @@ def test_what_stays_malformed_is_refused_with_what_was_wrong(
 ) -> None:
     with loopback(protocol, Answer("no")) as served:
         use(monkeypatch, served)
-        with pytest.raises(JobFailed, match="no answer that can be used, 2 times: there is no JSON") as caught:
+        with pytest.raises(JobFailed, match="no usable answer in 2 attempts: no JSON") as caught:
             run(shot, tmp_path / "v001", reasoner=protocol)
     assert caught.value.detail == "no"
 
@@ -217,7 +217,7 @@ def test_boxes_outside_the_frame_are_cut_or_left_out_and_that_is_said(
         use(monkeypatch, served)
         _, warnings = run(shot, tmp_path / "v001", reasoner=protocol)
     (warning,) = [text for text in warnings if "was corrected" in text]
-    for part in ("clipped", "dropped", "frame 7 was not shown; taken for 1001"):
+    for part in ("clipped", "dropped", "frame 7 was not shown; frame 1001 is used"):
         assert part in warning
 
 
@@ -510,5 +510,5 @@ def test_a_local_model_must_be_set_up(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_reasoner_that_there_is_not() -> None:
-    with pytest.raises(SettingError, match="no reasoner 'oracle'"):
+    with pytest.raises(SettingError, match="reasoner 'oracle' is not installed"):
         reason.check(asking("oracle"))

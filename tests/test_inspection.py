@@ -231,7 +231,7 @@ def test_a_movie_that_claims_millions_of_frames_is_refused(shot: Path, tmp_path:
     movie = claiming(tmp_path / "lies.avi", 20_000_000)
     assert movie.stat().st_size < 20_000
     before = psutil.Process().memory_info().rss
-    with pytest.raises(ImageError, match="says that it has 20000000 frames, and 100000 is the most"):
+    with pytest.raises(ImageError, match="claims 20000000 frames, more than the limit of 100000"):
         pipeline.inspect(Shot(str(movie), str(shot / "roto")))
     assert psutil.Process().memory_info().rss - before < 500 << 20
 
@@ -264,7 +264,7 @@ def test_errors_come_back_as_what_they_are(shot: Path) -> None:
     inspect(Shot(str(shot / "plate"), str(shot / "roto")), roots=[shot])
     with pytest.raises(SequenceError, match=r"Frame 1013 of .* is missing"):
         inspect(Shot(str(shot / "plate"), str(shot / "roto"), frames="1001-1020"))
-    with pytest.raises(SettingError, match="no engine 'magic'"):
+    with pytest.raises(SettingError, match="engine 'magic' is not installed"):
         inspect(Shot(str(shot / "plate"), str(shot / "roto"), settings=Settings(engine="magic")))
 
 

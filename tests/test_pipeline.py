@@ -404,8 +404,16 @@ def test_what_is_never_seen_is_filled_and_said(shot: Path, tmp_path: Path) -> No
     [
         ({"frames": "1001-1020"}, SequenceError, "Frame 1013 of .* is missing"),
         ({"frames": "abc"}, SequenceError, "is not valid"),
-        ({"settings": Settings(engine="magic")}, SettingError, "no engine 'magic' here; installed are cleanplate"),
-        ({"settings": Settings(reasoner="oracle")}, SettingError, "no reasoner 'oracle' here; installed are image"),
+        (
+            {"settings": Settings(engine="magic")},
+            SettingError,
+            "engine 'magic' is not installed; choose from cleanplate",
+        ),
+        (
+            {"settings": Settings(reasoner="oracle")},
+            SettingError,
+            "reasoner 'oracle' is not installed; choose from image",
+        ),
         ({"colorspace": "nope"}, InputError, "'nope' is not in the OCIO configuration"),
         ({"plate": "/nowhere/plate.%04d.exr"}, SequenceError, "folder /nowhere of the plate does not exist"),
     ],

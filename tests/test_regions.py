@@ -169,7 +169,7 @@ def test_corners_the_wrong_way_round_are_put_in_order() -> None:
 )
 def test_a_file_that_is_no_analysis_is_refused(text: str, message: str) -> None:
     with pytest.raises(
-        SettingError, match=rf"x\.json is no analysis that can be used: .*{message}|x\.json is no analysis"
+        SettingError, match=rf"x\.json is not a usable analysis: .*{message}|x\.json is not a usable analysis"
     ):
         read_file(text, "x.json")
 

@@ -76,7 +76,7 @@ def test_an_empty_folder(tmp_path: Path) -> None:
 
 def test_two_sequences_in_a_folder(folder: Path) -> None:
     (folder / "mask.0001.exr").touch()
-    with pytest.raises(SequenceError, match=r"several sequences \(mask.#.exr, shot.v2.#.exr\); name the one"):
+    with pytest.raises(SequenceError, match=r"several sequences \(mask.#.exr, shot.v2.#.exr\); name one"):
         sequence.find(str(folder), "plate")
 
 

@@ -287,7 +287,7 @@ def test_links_out_of_the_roots_are_denied(
 def test_wrong_shots_are_refused_at_submission(client: Client, shot: Path, tmp_path: Path) -> None:
     with pytest.raises(SequenceError, match="Frame 1013"):
         client.submit(Shot(str(shot / "plate"), str(shot / "roto"), frames="1010-1013"), str(tmp_path))
-    with pytest.raises(SettingError, match="no engine 'magic'"):
+    with pytest.raises(SettingError, match="engine 'magic' is not installed"):
         client.submit(shot_of(shot, engine="magic"), str(tmp_path))
     assert not list(tmp_path.glob("v*"))
 
@@ -561,7 +561,7 @@ def test_keys_let_in_keep_out_and_revoke(tmp_path: Path) -> None:
 def test_key_files_are_checked(tmp_path: Path) -> None:
     ring = KeyRing(home())
     (tmp_path / "no.key").write_text("hello")
-    with pytest.raises(InputError, match=r"no.key is no public key file"):
+    with pytest.raises(InputError, match=r"no.key is not a public key file"):
         ring.allow(tmp_path / "no.key")
     with pytest.raises(InputError, match="No client 'bob' is allowed"):
         ring.revoke("bob")

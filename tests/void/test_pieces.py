@@ -69,7 +69,7 @@ def test_pieces_cover_the_shot_and_share_what_they_should(count: int, most: int)
 def test_a_short_shot_is_one_piece_and_tiny_pieces_are_refused() -> None:
     assert pieces.cut(85, 85) == (range(85),)
     assert pieces.cut(9999, 0) == (range(9999),)
-    with pytest.raises(ValueError, match="hardly more than the 16 that they share"):
+    with pytest.raises(ValueError, match="hardly longer than the 16 frames they share"):
         pieces.cut(100, 40)
     with pytest.raises(SettingError, match="piece_length is 40; give 85 frames or more"):
         Settings(piece_length=40)

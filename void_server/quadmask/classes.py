@@ -51,7 +51,7 @@ def wrong(values: NDArray[np.floating]) -> str:
     if far <= _DRIFTING_SHARE:
         return ""
     return (
-        f"not a quadmask: {far:.0%} of its pixels are far from 0, 63, 127 and 255; write it without lossy "
+        f"no quadmask: {far:.0%} of its pixels are far from 0, 63, 127 and 255; write it without lossy "
         "compression and without a colour transform"
     )
 
