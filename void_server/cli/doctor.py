@@ -41,10 +41,10 @@ _SOURCES = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at.
+    """The result of one check.
 
-    ``needed``: without it the main job cannot run here. ``remedy``: what to do about it, ``command``: what to paste
-    into a shell for that.
+    ``needed``: `void remove` cannot run here without it. ``remedy``: what to do about it, ``command``: the shell
+    command for that.
     """
 
     subject: str
@@ -56,7 +56,7 @@ class Finding:
 
 
 def examine(server: str | None = None) -> list[Finding]:
-    """Look at everything; touches nothing and downloads nothing."""
+    """Run all checks; changes and downloads nothing."""
     return [
         *_machine(),
         *_core(),
@@ -194,12 +194,12 @@ def _server(address: str | None) -> Finding:
 
 
 def ready(findings: Iterable[Finding]) -> bool:
-    """Whether the main job can run on this machine."""
+    """Whether `void remove` can run on this machine."""
     return all(finding.good for finding in findings if finding.needed)
 
 
 def show(findings: Sequence[Finding]) -> None:
-    """Print the findings. No line is broken, so that names and commands can be copied."""
+    """Print the findings, without wrapping lines, so that names and commands can be copied."""
     from rich.console import Console
     from rich.markup import escape
 

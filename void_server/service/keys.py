@@ -1,4 +1,4 @@
-"""CURVE keys: who the server is, and which clients it lets in from beyond this machine."""
+"""CURVE keys: the server's own, and those of the clients it admits from other machines."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class KeyRing:
 
     @property
     def server_public(self) -> Path:
-        """The file to give to clients; made with its secret one when first asked for."""
+        """The file to give to clients; created with the secret key on first use."""
         public = self.folder / f"server{PUBLIC}"
         if not public.is_file():
             self._make(made(self.folder), "server")
@@ -53,7 +53,7 @@ class KeyRing:
         return public, public.with_suffix(SECRET)
 
     def allow(self, file: Path) -> str:
-        """Let the client with this public key file in; returns its name. Raises :class:`InputError`."""
+        """Admit the client with this public key file; returns its name. Raises :class:`InputError`."""
         try:
             zmq.auth.load_certificate(file)
         except (OSError, ValueError) as error:
@@ -67,7 +67,7 @@ class KeyRing:
         return file.stem
 
     def revoke(self, name: str) -> None:
-        """Let a client in no more. Raises :class:`InputError` where it was not let in."""
+        """Lock a client out. Raises :class:`InputError` if it was not allowed."""
         try:
             (self.clients / f"{name}{PUBLIC}").unlink()
         except FileNotFoundError:
@@ -81,12 +81,12 @@ class KeyRing:
             try:
                 found[file.stem] = zmq.auth.load_certificate(file)[0].decode()
             except (OSError, ValueError) as error:
-                # one that is damaged, or just being taken away, must not keep out the others
+                # a damaged or just removed file must not lock out the others
                 _log.warning("%s is not a public key file: %s", file, error)
         return found
 
     def callback(self, domain: str, key: bytes) -> bool:
-        """Whether the client with this key may come in; asked for each new connection."""
+        """Whether the client with this key is allowed; called for each new connection."""
         del domain
         may = key.decode() in self.allowed().values()
         if not may:

@@ -56,24 +56,24 @@ _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 #: With a domain ZeroMQ asks whether a peer may come in, and refuses those that speak a protocol from before there was
 #: such a question, which a web page can be made to speak.
 _ZAP_DOMAIN = "void"
-#: Messages that wait of one connection, and requests of it that are worked on at once.
+#: The limits for one connection: messages that wait, and requests in progress at once.
 _WAITING, _AT_ONCE = 64, 16
 _JOB_ID = re.compile(r"[0-9a-f]{12}")
-#: Whoever watches a job and was not heard of for so many seconds is told no more.
+#: A watcher that has been silent for this many seconds gets no more updates.
 _SILENCE = 15.0
-#: How often a job whose worker died is begun again.
+#: The number of attempts at a job whose workers die.
 _ATTEMPTS = 3
 _DAY = 86400.0
 
 
 @dataclass(frozen=True)
 class ServerConfig:
-    """How a server runs.
+    """The configuration of a server.
 
     ``roots`` are the folders below which it may read and write; without any it takes uploads only. ``state`` keeps
-    jobs, keys and uploads. An ``embedded`` server works for the one client that started it, and takes up no jobs
-    of others. ``require_keys`` asks for keys on this machine too. With ``idle_minutes`` it ends when it had no job and
-    was asked nothing for so long. ``pipeline`` names the module that does the work. What happens is logged to the file
+    jobs, keys and uploads. An ``embedded`` server works for the one client that started it, and never takes over
+    others' jobs. ``require_keys`` requires keys on this machine too. With ``idle_minutes`` it ends after that long
+    without a job or a request. ``pipeline`` names the module that does the work. What happens is logged to the file
     ``log``, or to standard error, from ``log_level`` on: debug, info, warning, error.
     """
 
@@ -95,9 +95,9 @@ def serve(config: ServerConfig, on_ready: Callable[[str], None]) -> int | None:
 
     Those of an embedded server are interrupted.
 
-    Returns that signal's number, or None where the server ended because it was idle. ``on_ready`` is told the address.
-    Raises :class:`ServerRefused` where the server may or can not listen there, and :class:`InputError` where the
-    configuration is wrong.
+    Returns that signal's number, or None if the server ended because it was idle. ``on_ready`` receives the address.
+    Raises :class:`ServerRefused` if the server cannot listen there, and :class:`InputError` if the configuration is
+    wrong.
     """
     log.start(config.log, config.log_level)
     if sys.platform == "win32":
@@ -157,7 +157,7 @@ class Server:
         }
 
     async def run(self, on_ready: Callable[[str], None]) -> int | None:
-        """Serve until told to stop; by which signal, None where it was idle."""
+        """Serve until stopped; returns the signal, None if idle."""
         self._stop = asyncio.Event()
         self._asked = time.monotonic()
         self._cleared = -math.inf
@@ -187,7 +187,7 @@ class Server:
         self._uploads = transfer.Uploads(config.state / "uploads")
         self._workers = WorkerPool(config.pipeline, config.workers, self._heard, self._died, self._no_workers)
         self._inspector = Inspector(config.pipeline, stay_ready=not config.embedded)
-        # looked up once: whoever asks is answered at once
+        # looked up once, so that answers are immediate
         self._engines, self._reasoners = plugins.engines(), plugins.reasoners()
         try:
             self._workers.start()
@@ -213,7 +213,7 @@ class Server:
             _log.info("VOID server at %s has ended", address)
 
     def _leave_jobs(self) -> None:
-        """Say what becomes of the jobs that are not done when the server ends."""
+        """Update the unfinished jobs when the server ends: interrupt them, or leave them in the queue."""
         for job_id in [*self._queue, *self._workers.working_on()]:
             if job_id in self._stopping:
                 self._end(job_id, self._stopping[job_id], stopped())
@@ -225,7 +225,7 @@ class Server:
 
     @staticmethod
     async def _for_ever(step: Callable[[], Awaitable[None]]) -> None:
-        """Do ``step`` again and again, whatever becomes of it: neither a message nor a full disk ends the server."""
+        """Repeat ``step``, even if it fails: neither a message nor a full disk ends the server."""
         while True:
             try:
                 await step()
@@ -270,13 +270,13 @@ class Server:
         return socket
 
     def _adopt(self) -> None:
-        """Take up what a server at this address, which is gone, has left."""
+        """Take over the jobs that a former server at this address left."""
         for job in self._store.orphans():
             self._store.own(job.id)
             self._enqueue(job.id)
 
     async def _look_after(self) -> None:
-        """What must happen now and then."""
+        """Do the housekeeping that is due now and then."""
         await asyncio.sleep(2)
         if self._is_idle():
             _log.info("idle for %g minutes", self._config.idle_minutes)
@@ -383,7 +383,7 @@ class Server:
         return job.to_dict()
 
     def _admit(self, job_id: str, shot: Shot, body: dict[str, Any]) -> tuple[Shot, Path, tuple[Path, ...] | None]:
-        """Check what a submission asks for, but not the files: the shot with the paths that the server uses, where its
+        """Check a submission, but not its files. Returns the shot with the paths that the server uses, where its
         version folder goes, and the roots that its files must lie below.
         """
         if "files" in body:
@@ -506,14 +506,14 @@ class Server:
         self._announce(job)
 
     def _heard(self, worker: WorkerHandle, message: dict[str, Any]) -> None:
-        """A worker said something."""
+        """Handle a worker's message."""
         job_id, kind = worker.job, message["kind"]
         if kind == "progress" and job_id:
             self._progress[job_id] = Progress.from_dict(message["progress"])
             self._announce(self._job(job_id))
             return
         if kind != "ready" and job_id:
-            # all that may be wrong with the message is found before it counts
+            # validate the whole message before acting on it
             stopping = self._stopping.get(job_id, JobState.CANCELLED)
             state = {"done": JobState.DONE, "failed": JobState.FAILED, "cancelled": stopping}[kind]
             error = error_from_dict(message["error"]) if "error" in message else None
@@ -522,7 +522,7 @@ class Server:
         self._dispatch()
 
     def _no_workers(self, why: str) -> None:
-        """Workers die as soon as they are started: no job can be done until that is mended."""
+        """Fail the waiting jobs: workers die on start-up, so none can run until that is fixed."""
         for job_id in list(self._queue):
             self._queue.remove(job_id)
             self._end(
@@ -535,7 +535,7 @@ class Server:
             )
 
     def _died(self, worker: WorkerHandle, code: int) -> None:
-        """A worker is gone; its job goes on with another, unless it takes one worker after the other with it."""
+        """Handle a worker's death: another continues the job, unless it kills one worker after the other."""
         if worker.job is None:
             return
         if worker.job in self._stopping:
@@ -556,7 +556,7 @@ class Server:
             )
 
     def _announce(self, job: Job) -> None:
-        """Tell whoever watches the job."""
+        """Send the job to its watchers."""
         self._forget_silent()
         for connection, job_id in self._watchers:
             if job_id == job.id:
@@ -579,7 +579,7 @@ def _log_error(level: int, what: str, error: VoidError) -> None:
 
 
 def _host_of(address: str) -> str:
-    """The host in an address to listen at. Raises :class:`SettingError` where the address is none."""
+    """The host in an address to listen at. Raises :class:`SettingError` if the address is invalid."""
     match = _ADDRESS.fullmatch(address)
     if not match or (match["port"] != "*" and not 0 < int(match["port"]) < 2**16):
         raise SettingError(
@@ -590,7 +590,7 @@ def _host_of(address: str) -> str:
 
 
 def _told(frame: zmq.Frame, name: str) -> str:
-    """What ZeroMQ knows of the connection that a frame came by, empty where it does not."""
+    """ZeroMQ's metadata of the connection that a frame came by, empty if there is none."""
     try:
         return str(frame.get(name))
     except zmq.ZMQError:
@@ -598,7 +598,7 @@ def _told(frame: zmq.Frame, name: str) -> str:
 
 
 def _field(body: dict[str, Any], name: str, kind: type[Kind]) -> Kind:
-    """A field of a request. Raises :class:`ProtocolError` where it is not there, or of another kind."""
+    """A field of a request. Raises :class:`ProtocolError` if it is missing or of another type."""
     value = body.get(name)
     if not isinstance(value, kind):
         raise ProtocolError(f"The request is broken: its {name} is {type(value).__name__}; use a VOID client.")
@@ -606,7 +606,7 @@ def _field(body: dict[str, Any], name: str, kind: type[Kind]) -> Kind:
 
 
 def _count(body: dict[str, Any], name: str) -> int:
-    """A field that counts bytes, or is made of their number."""
+    """A field that is a number of bytes."""
     value = _field(body, name, int)
     if not 0 <= value < 2**63:
         raise ProtocolError(f"The request is broken: its {name} is {value}; use a VOID client.")

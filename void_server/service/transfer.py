@@ -1,4 +1,4 @@
-"""Files that come by message: uploads under the digest of their content, downloads from a job's version folder."""
+"""Transfer files by message: uploads under the digest of their content, downloads from a job's version folder."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Uploads:
         return self._folder / digest[:2] / digest
 
     def offset(self, digest: str, size: int) -> int:
-        """How many bytes of a file are here already; ``size`` when it is here whole."""
+        """The number of bytes of a file received so far; ``size`` when it is complete."""
         path = self._path(digest)
         if path.is_file():
             os.utime(path)
@@ -45,9 +45,9 @@ class Uploads:
         return part.stat().st_size if part.is_file() else 0
 
     def chunk(self, digest: str, size: int, offset: int, data: bytes, crc: int) -> int:
-        """Append a chunk; how many bytes are here then. A chunk that does not follow changes nothing.
+        """Append a chunk; returns the number of bytes received. A chunk out of order changes nothing.
 
-        Raises :class:`ProtocolError` where chunk or file arrived damaged.
+        Raises :class:`ProtocolError` if chunk or file is damaged.
         """
         if zlib.crc32(data) != crc:
             raise ProtocolError("A chunk of the upload arrived damaged; submit again, the rest is kept.")
@@ -94,7 +94,7 @@ class Uploads:
         return places
 
     def clear(self, older_than: float) -> None:
-        """Forget uploads that were not used for so many seconds; what jobs use stays with them."""
+        """Remove uploads unused for this many seconds; jobs keep the files they use."""
         limit = time.time() - older_than
         for path in self._folder.glob("??/*"):
             try:
@@ -134,7 +134,7 @@ def listing(job: Job) -> list[dict[str, Any]]:
 
 
 def chunk(job: Job, path: str, offset: int) -> dict[str, Any]:
-    """A chunk of a result, with its checksum. Raises :class:`AccessDenied` for what is no result."""
+    """A chunk of a result, with its checksum. Raises :class:`AccessDenied` for any other file."""
     target = inside(Path(job.folder), path)
     if job.state is not JobState.DONE or not target.is_file():
         raise AccessDenied(f"{path} is not a result of job {job.id}.")

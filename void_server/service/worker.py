@@ -1,4 +1,4 @@
-"""A worker: a process that does one job after the other and stays, so that models can stay in it.
+"""A worker: a process that runs one job after another, so that models stay loaded.
 
 Run by the server as ``python -m void_server.service.worker PIPELINE``, which it speaks to through standard input and
 output. It ends with the server.
@@ -42,7 +42,7 @@ class Worker:
         self._sent = 0.0
 
     def run(self) -> None:
-        """Do jobs until the server is gone."""
+        """Run jobs until the server is gone."""
         threading.Thread(target=self._listen, daemon=True).start()
         self._send("ready")
         while True:
@@ -55,7 +55,7 @@ class Worker:
             for order in messages_from(self._in):
                 self._orders.put(order)
         finally:
-            # the server was killed; what is finished lies on disk
+            # the server was killed; finished frames are on disk
             os._exit(1)
 
     def _send(self, kind: str, **content: Any) -> None:
@@ -88,7 +88,7 @@ class Worker:
 
 
 def explained(error: BaseException, folder: Path) -> VoidError:
-    """The error as a sentence for the artist; what else there is to know goes into the job's log."""
+    """The error as a sentence for the artist; details go to the job's log."""
     details = "".join(traceback.format_exception(error))
     if isinstance(error, VoidError):
         return error

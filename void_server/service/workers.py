@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 
 #: A worker that does not obey a cancel for so many seconds is killed; its finished frames lie on disk.
 GRACE = 30.0
-#: After so many workers that died before they were ready, there is no hope for the jobs that wait.
+#: After this many workers die before they are ready, waiting jobs fail.
 _HOPELESS = 3
 _LONGEST_PAUSE = 30.0
 _LAST_LINES = 30
@@ -46,7 +46,7 @@ class WorkerHandle:
 class WorkerPool:
     """``size`` worker processes.
 
-    ``on_message(worker, message)`` is called with what a worker says of its job, and when it waits for one;
+    ``on_message(worker, message)`` is called with a worker's news of its job, and when it waits for one;
     ``on_death(worker, code)`` after one has ended that was not told to; ``on_unfit(why)`` when workers die as soon as
     they are started, with their last words. All run in the server's loop.
     """
@@ -74,12 +74,12 @@ class WorkerPool:
         task.add_done_callback(self._tasks.discard)
 
     def start(self) -> None:
-        """Start the processes and listen to them."""
+        """Start the processes and handle their messages."""
         for _ in range(self._size):
             self.task(self._fill_place())
 
     async def _fill_place(self) -> None:
-        """Have one worker after the other, for ever."""
+        """Keep one worker running, replacing it when it dies."""
         while not self._closing:
             try:
                 await self._employ()
@@ -90,7 +90,7 @@ class WorkerPool:
                 await asyncio.sleep(min(_LONGEST_PAUSE, 0.25 * 2.0**self._stillborn))
 
     async def _employ(self) -> None:
-        """Start a worker, and see it to its end."""
+        """Start a worker, and wait for its end."""
         self._started += 1
         process = subprocess.Popen(
             [sys.executable, "-u", "-m", "void_server.service.worker", self._pipeline],
@@ -167,12 +167,12 @@ class WorkerPool:
         self.task(write())
 
     def give(self, worker: WorkerHandle, job: Job) -> None:
-        """Have a worker do a job."""
+        """Give a worker a job."""
         worker.job, worker.cancelling = job.id, False
         self._say(worker, kind="job", id=job.id, shot=job.shot.to_dict(), folder=job.folder)
 
     def cancel(self, job_id: str) -> None:
-        """Have the worker of a job stop it; killed where it does not obey."""
+        """Have a job's worker stop it; a worker that does not obey is killed."""
         worker = next(m for m in self._handles.values() if m.job == job_id)
         if worker.cancelling:
             return
@@ -191,7 +191,7 @@ class WorkerPool:
         return [m.job for m in self._handles.values() if m.job]
 
     async def stop(self) -> None:
-        """End all processes, whatever they are doing: finished frames lie on disk."""
+        """End all processes, whatever they are doing: finished frames are on disk."""
         self._closing = True
         for worker in self._handles.values():
             worker.process.kill()
@@ -207,7 +207,7 @@ def _write(worker: WorkerHandle, message: bytes) -> None:
 
 
 def _outlive(worker: WorkerHandle) -> int:
-    """Wait until a worker has ended and all that it said was heard; its exit code."""
+    """Wait until a worker has ended and its messages are handled; returns its exit code."""
     process = worker.process
     code = process.wait()
     for ear, pipe in zip(worker.ears, (process.stdout, process.stderr), strict=True):
