@@ -31,9 +31,9 @@ OnBytes = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class ServerInfo:
-    """What a server says of itself.
+    """A server's description of itself.
 
-    ``roots`` are the folders below which it reads and writes; ``engines`` and ``reasoners`` those that it has.
+    ``roots`` are the folders in which it reads and writes; ``engines`` and ``reasoners`` those installed there.
     """
 
     version: str
@@ -330,7 +330,8 @@ class Client:
     def cancel(self, job_id: str, *, interrupted: bool = False) -> Job:
         """Stop a job; finished frames are kept, and it can be resumed.
 
-        Its state becomes ``cancelled``, or ``interrupted`` if the program that followed it ended. Raises :class:`~void_server.api.errors.InputError` for a job that is done or has failed.
+        Its state becomes ``cancelled``, or ``interrupted`` if the program that followed it ended.
+        Raises :class:`~void_server.api.errors.InputError` for a job that is done or has failed.
         """
         return self._job("cancel", job_id, job=job_id, interrupted=interrupted)
 
