@@ -160,7 +160,7 @@ def test_a_busy_service_is_asked_again(
         ('{"object": "a man", "belongings": [{"name": "ha', "ends in the middle"),
         ('{"objects": [{"name": "ball", "will": "fly", "places": []}]}', "objects.0.will"),
         ('{"objects": [{"name": "ball", "places": [{"frame": 1001, "box_2d": [1, 2, 3]}]}]}', "not four numbers"),
-        ('{"artefacts": "a shadow"}', "artefacts is no list"),
+        ('{"artefacts": "a shadow"}', "artefacts is not a list"),
     ],
 )
 def test_a_malformed_answer_is_asked_for_again(
@@ -202,7 +202,7 @@ def test_what_stays_malformed_is_refused_with_what_was_wrong(
 ) -> None:
     with loopback(protocol, Answer("no")) as served:
         use(monkeypatch, served)
-        with pytest.raises(JobFailed, match="no answer that can be used, 2 times: there is no JSON") as caught:
+        with pytest.raises(JobFailed, match="no usable answer in 2 attempts: no JSON") as caught:
             run(shot, tmp_path / "v001", reasoner=protocol)
     assert caught.value.detail == "no"
 
@@ -216,8 +216,8 @@ def test_boxes_outside_the_frame_are_cut_or_left_out_and_that_is_said(
     with loopback(protocol, Answer(said(protocol, objects=[thing]))) as served:
         use(monkeypatch, served)
         _, warnings = run(shot, tmp_path / "v001", reasoner=protocol)
-    (warning,) = [text for text in warnings if "put right" in text]
-    for part in ("cut there", "left out", "frame 7 was not shown; taken for 1001"):
+    (warning,) = [text for text in warnings if "was corrected" in text]
+    for part in ("clipped", "dropped", "frame 7 was not shown; frame 1001 is used"):
         assert part in warning
 
 
@@ -361,7 +361,7 @@ def test_a_name_that_comes_to_mean_a_host_outside_the_house_gets_nothing(
     try:
         monkeypatch.setattr(socket, "getaddrinfo", answers)
         monkeypatch.setenv("VOID_LOCAL_URL", f"http://model.studio:{port}/v1")
-        with pytest.raises(SettingError, match=f"model.studio.*{outside}.*sends no footage out of the house"):
+        with pytest.raises(SettingError, match=f"model.studio.*{outside}.*sends no footage off the studio network"):
             run(shot, tmp_path / "v001", reasoner="local")
     finally:
         served.__exit__(None, None, None)
@@ -411,11 +411,11 @@ def test_a_key_file_that_others_can_read_is_refused(clean: Path) -> None:
 def test_a_studio_can_forbid_the_cloud(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VOID_NO_CLOUD", "1")
     monkeypatch.setenv("GEMINI_API_KEY", KEY)
-    with pytest.raises(SettingError, match="sends no footage out of the house"):
+    with pytest.raises(SettingError, match="sends no footage off the studio network"):
         reason.check(asking("gemini"))
     monkeypatch.setenv("VOID_LOCAL_MODEL", "m")
     monkeypatch.setenv("VOID_LOCAL_URL", "https://8.8.8.8/v1")
-    with pytest.raises(SettingError, match="sends no footage out of the house"):
+    with pytest.raises(SettingError, match="sends no footage off the studio network"):
         reason.check(asking("local"))
 
 
@@ -510,5 +510,5 @@ def test_a_local_model_must_be_set_up(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_reasoner_that_there_is_not() -> None:
-    with pytest.raises(SettingError, match="no reasoner 'oracle'"):
+    with pytest.raises(SettingError, match="reasoner 'oracle' is not installed"):
         reason.check(asking("oracle"))

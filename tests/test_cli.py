@@ -58,7 +58,7 @@ def test_relative_paths_and_upload(shot: Path, tmp_path: Path, monkeypatch: pyte
     ("arguments", "message"),
     [
         (["remove", "nowhere/p.%04d.exr", "roto", "-o", "out"], "of the plate does not exist"),
-        (["remove", "plate", "roto", "-o", "out", "--frames", "x"], "cannot be understood"),
+        (["remove", "plate", "roto", "-o", "out", "--frames", "x"], "is not valid"),
         (["remove", "plate", "roto", "-o", "out", "--frames", ""], "--frames: it is empty"),
         (["remove", "plate", "roto", "-o", "out", "--frames", "1001..1005"], "write it like 1001-1032"),
         (["remove", "", "roto", "-o", "out"], "plate: it is empty"),
@@ -73,7 +73,7 @@ def test_relative_paths_and_upload(shot: Path, tmp_path: Path, monkeypatch: pyte
         ),
         (
             ["remove", "plate", "roto", "-o", "out", "--analysis", "a.json"],
-            "take --reasoner file, or leave the analysis",
+            "use --reasoner file, or leave out the analysis",
         ),
         (["remove", "plate", "plate", "-o", "out"], "Plate and roto are the same files"),
         (["remove", "plate", "roto", "-o", "out", "--quadmask", "plate"], "R, G and B hold no quadmask"),
@@ -87,16 +87,16 @@ def test_relative_paths_and_upload(shot: Path, tmp_path: Path, monkeypatch: pyte
         (["remove", "plate", "loop", "-o", "out"], "loop is a link that leads back to itself"),
         (["remove", "plate", "roto", "-o", "out", "--feather", "-1"], "feather is -1"),
         (["remove", "plate", "roto", "-o", "out", "--seed", "-1"], "seed is -1"),
-        (["remove", "plate", "roto", "-o", "out", "--transfer", "pigeon"], "take path or upload"),
-        (["remove", "plate", "roto", "-o", "out", "--engine", "magic"], "no engine 'magic'"),
+        (["remove", "plate", "roto", "-o", "out", "--transfer", "pigeon"], "use path or upload"),
+        (["remove", "plate", "roto", "-o", "out", "--engine", "magic"], "engine 'magic' is not installed"),
         (["remove", "plate", "roto", "-o", "out", "--colorspace", "magic"], "not in the OCIO configuration"),
         (["sample", "out", "--size", "big"], "write it like 1280x720"),
         (["sample", "out", "--size", "10x10"], "too small"),
         (["sample", "out", "--size", "0x0"], "too small"),
-        (["sample", "out", "--size", "99999x99999"], "Size 99999x99999 is too large; take 8192x8192 or less"),
+        (["sample", "out", "--size", "99999x99999"], "Size 99999x99999 is too large; use 8192x8192 or less"),
         (["sample", "out", "--frames", "1-99999999"], "has more than 100000 frames"),
         (["sample", "out", "--scene", "opera"], "there are walkby, pan, handheld, knock"),
-        (["sample", "plate"], "holds something already"),
+        (["sample", "plate"], "is not empty"),
         (["keys", "revoke", "nobody"], "No client 'nobody' is allowed"),
     ],
 )
@@ -189,7 +189,7 @@ def test_serve_refuses_the_world_without_keys() -> None:
 def test_doctor_says_that_the_main_job_runs() -> None:
     done = void("doctor")
     assert done.returncode == 0
-    assert "The main job runs on this machine." in done.stdout
+    assert "This machine is ready for `void remove`." in done.stdout
     assert "SAM 2 checkpoints" in done.stdout
     said = json.loads(void("doctor", "--json").stdout)
     assert said["ready"] is True
@@ -200,7 +200,7 @@ def test_doctor_lists_engines_and_reasoners_with_what_each_lacks() -> None:
     findings = {finding["subject"]: finding for finding in json.loads(void("doctor", "--json").stdout)["findings"]}
     assert findings["engine cleanplate"]["good"]
     assert not findings["engine void"]["good"]
-    assert "The VOID engine needs" in findings["engine void"]["remedy"]
+    assert "The engine void needs" in findings["engine void"]["remedy"]
     assert [findings[f"reasoner {name}"]["good"] for name in ("image", "file", "none")] == [True] * 3
     assert "GEMINI_API_KEY" in findings["reasoner gemini"]["remedy"]
     assert "VOID_LOCAL_URL" in findings["reasoner local"]["remedy"]

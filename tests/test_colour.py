@@ -65,5 +65,5 @@ def test_an_unknown_space_is_refused_with_those_that_there_are() -> None:
 
 
 def test_a_missing_configuration_is_named() -> None:
-    with pytest.raises(ColourError, match=r"/nowhere/config.ocio is no OCIO configuration"):
+    with pytest.raises(ColourError, match=r"/nowhere/config.ocio is not an OCIO configuration"):
         ColourSpace("ACEScg", "/nowhere/config.ocio")

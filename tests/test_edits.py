@@ -105,10 +105,10 @@ def test_every_edit_is_a_line_of_the_history(quadmask: Path) -> None:
 @pytest.mark.parametrize(
     ("grid", "message"),
     [
-        (["5,7=affected"], "is no edit of a cell; write it like"),
+        (["5,7=affected"], "is not a cell edit; write it like"),
         (["r9c0=affected"], "no cell r9c0; the grid has rows 0 to 7 and columns 0 to 15"),
         (["2001-2010:r0c0=keep"], "is for frames 2001-2010; the quadmask has 1001-1004"),
-        ([], "Nothing is to be changed"),
+        ([], "There is nothing to change"),
     ],
 )
 def test_wrong_edits_write_nothing(quadmask: Path, grid: list[str], message: str) -> None:
@@ -119,7 +119,9 @@ def test_wrong_edits_write_nothing(quadmask: Path, grid: list[str], message: str
 
 def test_a_matte_of_other_frames_is_refused(quadmask: Path, tmp_path: Path) -> None:
     add = matte(tmp_path / "add", range(5, 7), np.s_[0:20, 0:40])
-    with pytest.raises(InputError, match=r"matte to add, .*, has frames 5-6, and none of the quadmask's, 1001-1004"):
+    with pytest.raises(
+        InputError, match=r"matte to add, .*, has frames 5-6, none of them among the quadmask's 1001-1004"
+    ):
         edit(str(quadmask), tmp_path / "out", [], str(add), None)
 
 
@@ -225,7 +227,7 @@ def test_a_correction_of_a_correction_has_them_too(job: Path, tmp_path: Path) ->
 def test_a_quadmask_of_no_job_is_corrected_and_what_is_missing_is_said(quadmask: Path) -> None:
     done = void_edit(quadmask, "--grid", "r0c0=affected")
     assert done.returncode == 0, done.stderr
-    assert "No mattes and no contact sheet, as there is no job.json in" in done.stderr
+    assert "Mattes and contact sheet are not written, as there is no job.json in" in done.stderr
     assert "give --plate and --roto" in done.stderr
     assert sorted(path.name for path in (quadmask.parents[1] / "v002").iterdir()) == ["history.jsonl", "quadmask"]
 

@@ -126,7 +126,7 @@ def test_a_small_message_cannot_claim_much_memory() -> None:
     before = psutil.Process().memory_info().rss
     maps = b"\xdd" + struct.pack(">I", 300_000) + b"\x81\xa1a\x80" * 300_000
     for bomb in (maps, b"\xdd\x00\x7f\xff\xf0" + b"\x80" * 0x7FFFF0, b"\x91" * 10_000, b"\xdb\xff\xff\xff\xff"):
-        with pytest.raises(ProtocolError, match="no msgpack"):
+        with pytest.raises(ProtocolError, match="not msgpack"):
             messages.unpack(bomb)
     assert psutil.Process().memory_info().rss - before < 2**28
 
@@ -147,7 +147,7 @@ def test_a_path_that_is_none_is_denied_with_a_sentence(
         body["out"] = named
     error = raw(server.address, messages.pack(1, verb="submit", body=body))["error"]
     assert error["kind"] == "AccessDenied", error
-    assert "no absolute path" in error["message"]
+    assert "not an absolute path" in error["message"]
 
 
 # The workers
@@ -201,8 +201,8 @@ def test_what_a_worker_says_amiss_costs_no_more_than_its_own_job(
         assert done("another's").state is JobState.DONE
         assert done("").state is JobState.DONE
     words = log.read_text()
-    assert "speaks of job 'ffffffffffff'" in words
-    assert "sent what is no message" in words
+    assert "about job 'ffffffffffff'" in words
+    assert "sent an invalid message" in words
     assert "a library prints" in words
 
 
@@ -366,7 +366,7 @@ def test_an_error_of_the_program_is_an_answer_and_its_traceback_is_logged(tmp_pa
         client.jobs()
         with sqlite3.connect(home() / FILE) as other:
             other.execute("drop table jobs")
-        with pytest.raises(JobFailed, match=r"error of the program \(OperationalError: no such table: jobs\)"):
+        with pytest.raises(JobFailed, match=r"internal error \(OperationalError: no such table: jobs\)"):
             client.jobs()
         assert client.hello().pid == running.process.pid
     assert "    sqlite3.OperationalError: no such table: jobs" in log.read_text()

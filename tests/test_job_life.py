@@ -142,7 +142,7 @@ def test_each_signal_ends_a_job_in_order(longer: Path, tmp_path: Path, number: i
     assert ended_with == code
     job = only_job()
     assert said.splitlines()[-1] == (
-        f"void: Stopped; finished frames are kept in {tmp_path / 'v001'}. Go on with: void resume {job.id}"
+        f"void: Stopped; finished frames are kept in {tmp_path / 'v001'}. Continue with: void resume {job.id}"
     )
     assert job.state is JobState.INTERRUPTED
     kept = list((tmp_path / "v001/plate").iterdir())
@@ -254,11 +254,11 @@ def test_cancel_needs_no_server(longer: Path, tmp_path: Path) -> None:
         assert ended(client, job).state is JobState.DONE
         done = void("cancel", job.id, "--server", server.address)
     assert done.returncode == 2
-    assert f"Job {job.id} is done; there is nothing to stop" in done.stderr
+    assert f"Job {job.id} is already done" in done.stderr
     server.process.wait()
     done = void("cancel", job.id)
     assert done.returncode == 2
-    assert f"Job {job.id} is done; there is nothing to stop" in done.stderr
+    assert f"Job {job.id} is already done" in done.stderr
 
 
 def test_a_terminal_that_is_closed_stops_the_job_at_its_server(longer: Path, tmp_path: Path) -> None:
@@ -305,7 +305,7 @@ def test_a_server_ends_with_130_and_lives_through_a_hangup_that_is_ignored() -> 
     _, said = running.communicate(timeout=60)
     assert running.returncode == 130
     # after the log
-    assert said.endswith("\nvoid: The server has ended; its jobs go on when it is started again.\n")
+    assert said.endswith("\nvoid: The server has stopped; its jobs continue when it is started again.\n")
 
 
 def test_ctrl_c_ends_any_command_with_130() -> None:

@@ -155,7 +155,7 @@ def test_alpha_of_a_plate_in_which_the_object_was_not_seen_yet_stays_the_alpha(t
         ),
         (
             rgb(0.1 + 0.8 * RNG.random((108, 192))),
-            "R, G and B hold a picture, not a matte; were plate and roto swapped",
+            "R, G and B hold a picture, not a matte; are plate and roto swapped",
         ),
         ({"Y": 0.1 + 0.8 * RNG.random((108, 192))}, "Y holds a picture, not a matte"),
         (
@@ -176,7 +176,7 @@ def test_frames_with_other_channels_are_named(tmp_path: Path) -> None:
     mixed = written(tmp_path / "m", lambda frame: rgb(SHAPE) if frame < 1006 else {"Y": SHAPE})
     with pytest.raises(ImageError, match=r"m.#.png have different channels \(R, G, B, and Y\); write them all alike"):
         matte.choose(mixed, "roto", tuple(FRAMES))
-    with pytest.raises(ImageError, match=r"m.1008.png has no channel R, as other frames have, only Y"):
+    with pytest.raises(ImageError, match=r"m.1008.png has no channel R, unlike other frames, only Y"):
         exr.read_matte(mixed.path(1008), SIZE, ("R", "G", "B"))
 
 
@@ -249,11 +249,11 @@ def test_a_quadmask_alone_says_what_the_object_is(shot: Path, tmp_path: Path) ->
 
 
 def test_plate_and_roto_swapped_are_refused(shot: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="were plate and roto swapped"):
+    with pytest.raises(InputError, match="are plate and roto swapped"):
         pipeline.inspect(shot_of(shot, roto=str(shot / "truth")))
     white = np.repeat(SHAPE[..., None], 3, axis=-1)
     plate = write_sequence(tmp_path / "plate", FRAMES, white)
-    with pytest.raises(SequenceError, match="nothing but black and white in frame 1001, like a matte; were plate and"):
+    with pytest.raises(SequenceError, match="all black and white in frame 1001, like a matte; are plate and"):
         pipeline.inspect(shot_of(shot, plate=str(plate)))
 
 
@@ -265,7 +265,7 @@ def test_a_roto_given_as_the_quadmask_is_refused(shot: Path) -> None:
 
 
 def test_a_plate_is_its_own_roto_only_by_its_alpha(shot: Path, tmp_path: Path) -> None:
-    with pytest.raises(SequenceError, match=r"are the same files, plate.#.exr, and no roto is in their alpha"):
+    with pytest.raises(SequenceError, match=r"are the same files, plate.#.exr, but their alpha holds no roto"):
         pipeline.inspect(shot_of(shot, roto=str(shot / "plate")))
     for frame in FRAMES:
         picture = exr.read_rgb(shot / f"plate/plate.{frame}.exr")
@@ -282,7 +282,7 @@ def test_an_inverted_roto_is_a_warning(shot: Path, tmp_path: Path) -> None:
     written(tmp_path / "inverted", rgb(1 - SHAPE))
     settings = Settings(reasoner="none", only_quadmask=True)
     _, warnings = run(shot_of(shot, roto=str(tmp_path / "inverted"), settings=settings), tmp_path / "v001")
-    assert any("of the frame or more in all frames" in text and "is it inverted?" in text for text in warnings)
+    assert any("of the frame or more in every frame" in text and "is it inverted?" in text for text in warnings)
 
 
 def movie_of(path: Path, pictures: list[np.ndarray]) -> Path:
@@ -308,7 +308,7 @@ def test_a_movie_is_the_roto_of_a_plate_that_begins_at_1001(
     for frame in (1003, 1005):
         removed = classes.read(results.quadmask(frame), SIZE) == REMOVE
         assert np.array_equal(removed, np.roll(SHAPE, 2 * (frame - 1001), axis=1) == 1)
-    assert any("Frame 1 of the roto roto.avi was taken for frame 1001, as both have 12 frames" in w for w in warnings)
+    assert any("Frame 1 of the roto roto.avi is aligned with frame 1001, as both have 12 frames" in w for w in warnings)
 
 
 def test_a_roto_from_1001_belongs_to_a_movie_of_as_many_frames(shot: Path, tmp_path: Path) -> None:
@@ -317,12 +317,14 @@ def test_a_roto_from_1001_belongs_to_a_movie_of_as_many_frames(shot: Path, tmp_p
     results, warnings = run(shot_of(shot, plate=str(plate), settings=settings), tmp_path / "v001")
     expected = exr.read_matte(shot / "roto/roto.1006.exr", SIZE) >= 0.5
     assert np.array_equal(classes.read(results.quadmask(6), SIZE) == REMOVE, expected)
-    assert any("Frame 1001 of the roto roto.#.exr was taken for frame 1" in text for text in warnings)
+    assert any("Frame 1001 of the roto roto.#.exr is aligned with frame 1" in text for text in warnings)
 
 
 def test_a_movie_of_another_length_needs_the_offset(shot: Path, tmp_path: Path) -> None:
     roto = movie_of(tmp_path / "roto.avi", moving(20))
-    with pytest.raises(SequenceError, match=r"has no frame 1001 .* it has 1-20.* say with --roto-offset what to add"):
+    with pytest.raises(
+        SequenceError, match=r"has no frame 1001 .* it has 1-20.* shift its frame numbers with --roto-offset"
+    ):
         pipeline.inspect(shot_of(shot, roto=str(roto)))
     with pytest.raises(SequenceError, match="it has 981-1000 with --roto-offset 980"):
         pipeline.inspect(shot_of(shot, roto=str(roto), roto_offset=980))

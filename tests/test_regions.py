@@ -71,7 +71,7 @@ def test_a_box_with_nothing_in_it_stays_a_box(tmp_path: Path) -> None:
     thing = Thing(name="breeze", places=[place(1001, 100, 60, 140, 80), place(1010, 60, 60, 100, 80)])
     (region,) = regions_of(Analysis(artefacts=[thing]), tmp_path)
     if "GrabCut" not in region.rule:
-        assert "nothing in them could be told apart" in region.rule
+        assert "nothing in them could be separated" in region.rule
         assert region.mask(0)[70, 120]
         # halfway from box to box, halfway through
         assert region.mask(5)[70, 98]
@@ -88,7 +88,7 @@ def test_pixels_beat_a_box(tmp_path: Path) -> None:
 
     thing = Thing(name="shadow", places=[place(1001, 120, 55, 145, 75)])
     (region,) = regions_of(Analysis(artefacts=[thing]), tmp_path, evidence)
-    assert region.rule == "departs from the background where the analysis says"
+    assert region.rule == "differs from the background where the analysis says"
     expected = evidence(3)
     expected[5:10, 5:10] = False
     assert np.array_equal(region.mask(3), expected)
@@ -155,21 +155,21 @@ def test_corners_the_wrong_way_round_are_put_in_order() -> None:
         ),
         ('{"affected_subjects": []}', "grid_rows"),
         ('{"objects": [{"places": []}]}', "name"),
-        ('{"artefacts": [{"name": "shadow", "cells": [[1, 2]]}]}', "the grid that they count in is not given"),
+        ('{"artefacts": [{"name": "shadow", "cells": [[1, 2]]}]}', "the analysis gives no grid"),
         (
             '{"artefacts": [{"name": "a", "places": [{"frame": 1, "box": [100, 200, 300, 400]}]}]}',
-            "shares of the frame",
+            "fractions of the frame",
         ),
         (
             '{"artefacts": [{"name": "a", "places": [{"frame": 1, "box": [0.3, 0.2, 0.1, 0.4]}]}]}',
-            "shares of the frame",
+            "fractions of the frame",
         ),
         ('{"artefacts": [{"name": "shadow", "cells": [[8, 2]]}], "grid": [8, 14]}', "has the cell 8,2"),
     ],
 )
 def test_a_file_that_is_no_analysis_is_refused(text: str, message: str) -> None:
     with pytest.raises(
-        SettingError, match=rf"x\.json is no analysis that can be used: .*{message}|x\.json is no analysis"
+        SettingError, match=rf"x\.json is not a usable analysis: .*{message}|x\.json is not a usable analysis"
     ):
         read_file(text, "x.json")
 

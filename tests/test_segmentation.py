@@ -165,7 +165,7 @@ def test_points_count_from_the_format_whatever_the_overscan(plate: Path, tmp_pat
     results, warnings = run(shot_with(plate, point), tmp_path / "v001")
     for index in range(8):
         assert overlap(roto_of(results, 1001 + index) >= 0.5, Moving().truth(index)) > 0.85
-    assert "cut out by its colours" in warnings[0]
+    assert "separated by colour" in warnings[0]
     assert exr.windows(results.roto(1001))[1] == Window(0, 0, SIZE[1] - 8, SIZE[0] - 4)
     assert not (results.folder / "plate").exists()
     assert (results.folder / "report" / "contact_sheet.png").is_file()
@@ -235,7 +235,7 @@ def test_prompts_outside_the_shot_are_refused_at_submission(plate: Path, prompt:
 
 def test_an_object_of_negative_points_alone_is_refused(plate: Path) -> None:
     shot = shot_with(plate, Prompt(1001, "point", (5, 5)), Prompt(1001, "not", (9, 9), 2))
-    with pytest.raises(SettingError, match="In frame 1001 there are only points that are not on object 2"):
+    with pytest.raises(SettingError, match="In frame 1001 all points are off object 2"):
         segment.hints(shot, open_source(shot))
 
 
@@ -252,9 +252,9 @@ def no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_checkpoints_auto_is_grabcut_and_sam2_says_what_to_do() -> None:
     assert isinstance(segmentation.choose("auto"), GrabCut)
     for name in ("sam2", "sam2.1_hiera_tiny"):
-        with pytest.raises(SettingError, match=r"no checkpoint .*\.pt from .*, put it into \$SAM2_WEIGHTS"):
+        with pytest.raises(SettingError, match=r"no checkpoint .*\.pt from .* and put it into \$SAM2_WEIGHTS"):
             segmentation.choose(name)
-    with pytest.raises(SettingError, match="no segmenter 'scissors'"):
+    with pytest.raises(SettingError, match="Unknown segmenter 'scissors'"):
         segmentation.choose("scissors")
 
 
@@ -352,8 +352,8 @@ def test_sam2_refuses_a_file_that_is_none(tmp_path: Path, monkeypatch: pytest.Mo
     path = tmp_path / "sam2_hiera_tiny.pt"
     for content in (b"", b"not a checkpoint"):
         path.write_bytes(content)
-        with pytest.raises(SettingError, match="is no checkpoint of sam2_hiera_tiny, or is incomplete"):
+        with pytest.raises(SettingError, match="is not a checkpoint of sam2_hiera_tiny, or is incomplete"):
             mattes(segmentation.choose("sam2_hiera_tiny", "cpu"), Moving(), {1: {0: Hints(box=box_around(0))}})
     torch.save({"model": {"a": torch.zeros(2)}}, path)
-    with pytest.raises(SettingError, match="is no checkpoint of sam2_hiera_tiny"):
+    with pytest.raises(SettingError, match="is not a checkpoint of sam2_hiera_tiny"):
         mattes(segmentation.choose("sam2_hiera_tiny", "cpu"), Moving(), {1: {0: Hints(box=box_around(0))}})

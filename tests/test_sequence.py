@@ -70,19 +70,19 @@ def test_what_is_not_there(folder: Path, text: str, message: str) -> None:
 
 
 def test_an_empty_folder(tmp_path: Path) -> None:
-    with pytest.raises(SequenceError, match="holds no image sequence and no movie"):
+    with pytest.raises(SequenceError, match="contains no image sequence or movie"):
         sequence.find(str(tmp_path), "plate")
 
 
 def test_two_sequences_in_a_folder(folder: Path) -> None:
     (folder / "mask.0001.exr").touch()
-    with pytest.raises(SequenceError, match=r"several sequences \(mask.#.exr, shot.v2.#.exr\); name the one"):
+    with pytest.raises(SequenceError, match=r"several sequences \(mask.#.exr, shot.v2.#.exr\); name one"):
         sequence.find(str(folder), "plate")
 
 
 def test_a_frame_twice(folder: Path) -> None:
     (folder / "shot.v2.01000.exr").touch()
-    with pytest.raises(SequenceError, match="is there twice"):
+    with pytest.raises(SequenceError, match="exists twice"):
         sequence.find(str(folder / "shot.v2.#.exr"))
 
 

@@ -43,7 +43,7 @@ def refused(*options: str) -> tuple[int, str]:
 def test_an_address_that_is_none_is_wrong_input(address: str) -> None:
     code, sentence = refused("--address", address)
     assert code == 2
-    assert sentence.startswith(f"void: '{address}' is no address to listen at; write it like tcp://127.0.0.1:5690,")
+    assert sentence.startswith(f"void: '{address}' is not an address to listen at; write it like tcp://127.0.0.1:5690,")
 
 
 def test_an_address_of_another_machine_is_wrong_input(tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_a_port_in_use_is_a_failure() -> None:
         taken.listen()
         code, sentence = refused("--address", f"tcp://127.0.0.1:{taken.getsockname()[1]}")
     assert code == 1
-    assert "another program does" in sentence
+    assert "another program, most likely a VOID server, already does" in sentence
 
 
 def test_a_root_that_is_not_there_is_wrong_input(tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_a_root_that_is_not_there_is_wrong_input(tmp_path: Path) -> None:
         code, sentence = refused("--address", "tcp://127.0.0.1:*", "--root", str(root))
         assert (code, sentence) == (
             2,
-            f"void: The root {root} is no folder; make or mount it, or give another --root.",
+            f"void: The root {root} is not a folder; create or mount it, or give another --root.",
         )
 
 
@@ -93,7 +93,7 @@ def test_the_log_says_who_did_what_and_how_it_ended(shot: Path, tmp_path: Path) 
     with Client(running.address, keys=Keys(str(secret), str(ring.server_public))) as client:
         job = client.submit(shot_of(shot), str(tmp_path / "out"))
         assert ended(client, job).state is JobState.DONE
-        with pytest.raises(Exception, match="no engine 'magic'"):
+        with pytest.raises(Exception, match="engine 'magic' is not installed"):
             client.submit(shot_of(shot, engine="magic"), str(tmp_path / "out"))
     running.stop()
     lines = log.read_text().splitlines()
@@ -105,9 +105,9 @@ def test_the_log_says_who_did_what_and_how_it_ended(shot: Path, tmp_path: Path) 
         f"job {job.id} submitted by ann (127.0.0.1): plate {shot / 'plate'}, into {job.folder}",
         f"job {job.id} begins, worker-1, attempt 1",
         f"job {job.id} done",
-        "submit of ann (127.0.0.1) refused: SettingError: There is no engine 'magic'",
-        "bob.key is no public key file",
-        "has ended",
+        "submit of ann (127.0.0.1) refused: SettingError: The engine 'magic' is not installed",
+        "bob.key is not a public key file",
+        "has stopped",
     ):
         assert said in words
 

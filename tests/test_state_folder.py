@@ -96,7 +96,7 @@ def test_clean_does_not_take_a_job_that_was_taken_up_meanwhile() -> None:
 def test_an_age_that_is_none(age: str) -> None:
     done = void("clean", "--older", age)
     assert done.returncode == 2
-    assert "write it like 30d, or 12h, or 4w" in done.stderr
+    assert "write it like 30d, 12h or 4w" in done.stderr
 
 
 @pytest.mark.parametrize("asked", ["server", "store"])
@@ -108,7 +108,7 @@ def test_the_list_is_limited_and_cleared(asked: str, tmp_path: Path) -> None:
     assert [line.split()[0] for line in lines("jobs", "--limit", "2", *words)] == ["000000000003", "000000000002"]
     done = void("jobs", "--clear", *words)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "3 jobs are off the list; their results are where they were\n"
+    assert done.stdout == "3 jobs cleared from the list; their results stay\n"
     assert [line.split()[0] for line in lines("jobs", *words)] == ["000000000002"]
     # off the list is not forgotten
     assert store.get("000000000003").state is JobState.DONE

@@ -73,7 +73,7 @@ def test_what_goes_wrong_in_there_is_told_as_anywhere(session: Path, wanted: Mak
     job = planned(wanted(), site)
     done = subprocess.run(command(job, "finish"), capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert "is not made yet" in done.stderr
+    assert "does not exist yet" in done.stderr
     done = subprocess.run(command(job, "bake"), capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "no stage 'bake'" in done.stderr

@@ -115,7 +115,7 @@ def test_of_a_batch_with_one_wrong_shot_no_version_is_even_begun(
 
 def test_settings_that_the_removals_engine_would_ignore_are_refused(wanted: Make, site: site.Site) -> None:
     one = wanted({"steps": 30})
-    with pytest.raises(SettingError, match="The engine cleanplate would ignore steps, which is 30"):
+    with pytest.raises(SettingError, match="The engine cleanplate would ignore steps, set to 30"):
         submit([one], site, "openjd")
     assert not one.out.exists()
 

@@ -63,7 +63,7 @@ def test_tasks_that_are_done_do_nothing(wanted: Make, site: site.Site) -> None:
 
 def test_a_task_before_its_time_says_so(wanted: Make, site: site.Site) -> None:
     job = planned(wanted(), site)
-    with pytest.raises(JobFailed, match=r"quadmask of .* is not made yet"):
+    with pytest.raises(JobFailed, match=r"quadmask of .* does not exist yet"):
         do(job, "finish")
     do(job, "quadmask")
     with pytest.raises(JobFailed, match=r"Frame 1001 of .* is not there yet \(12 are missing\)"):
@@ -237,7 +237,7 @@ def test_status_tells_which_task_failed_and_why(wanted: Make, site: site.Site) -
     status = [*VOID, "farm", "status", str(job.folder)]
     with pytest.raises(JobFailed):
         do(job, "finish", 1)
-    assert run.failures(job)["finish"] == {1: f"The quadmask of {job.folder} is not made yet; run that part first."}
+    assert run.failures(job)["finish"] == {1: f"The quadmask of {job.folder} does not exist yet; run that stage first."}
     done = subprocess.run(status, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "task 1 failed: The quadmask of" in done.stdout

@@ -77,7 +77,7 @@ def test_other_weights_are_found_out(shared: Path, tmp_path: Path) -> None:
 
 
 def test_parity_of_nothing(tmp_path: Path) -> None:
-    with pytest.raises(SettingError, match="holds no cases"):
+    with pytest.raises(SettingError, match="contains no cases"):
         list(compare(tmp_path, CPU))
 
 
@@ -103,9 +103,9 @@ def test_missing_weights_are_named(copied: Weights, monkeypatch: pytest.MonkeyPa
     ("spoil", "message"),
     [
         (lambda path: path.write_bytes(path.read_bytes()[:-100]), "is incomplete"),
-        (lambda path: path.write_bytes(b""), "is no safetensors file"),
+        (lambda path: path.write_bytes(b""), "is not a safetensors file"),
         (lambda path: path.write_bytes(pickle.dumps({"a": 1}) * 50), "pickled checkpoints"),
-        (lambda path: save_file({"a": torch.zeros(3)}, path), "holds no patch_embed.proj.weight"),
+        (lambda path: save_file({"a": torch.zeros(3)}, path), "has no patch_embed.proj.weight"),
         (lambda path: save_file({"patch_embed.proj.weight": torch.zeros(128, 33 * 8)}, path), "is the base model"),
         (lambda path: save_file({"patch_embed.proj.weight": torch.zeros(64, 48 * 8)}, path), "is of another size"),
     ],
@@ -359,12 +359,12 @@ def test_low_memory_is_about_the_same(weights: Path, model: Model, given: Condit
 def test_devices_and_profiles() -> None:
     assert choose_device("cpu") == CPU
     assert choose_profile("auto", CPU) == FULL
-    with pytest.raises(SettingError, match="no memory profile"):
+    with pytest.raises(SettingError, match="Unknown memory profile"):
         choose_profile("huge", CPU)
     with pytest.raises(SettingError, match="no device 'quantum'"):
         choose_device("quantum")
     if not torch.cuda.is_available():
-        with pytest.raises(SettingError, match="no usable CUDA GPU"):
+        with pytest.raises(SettingError, match="No usable CUDA GPU"):
             choose_device("cuda")
 
 

@@ -32,7 +32,7 @@ class CellEdit:
         """An edit such as ``1001-1040:r5c7=affected``. Raises :class:`SettingError`."""
         match = _EDIT.fullmatch(text.replace(" ", ""))
         if not match:
-            raise SettingError(f"{text!r} is no edit of a cell; write it like 1001-1040:r5c7=affected, or r5c7=keep.")
+            raise SettingError(f"{text!r} is not a cell edit; write it like 1001-1040:r5c7=affected, or r5c7=keep.")
         first = int(match[1]) if match[1] else None
         return cls(int(match[3]), int(match[4]), match[5], first, int(match[2]) if match[2] else first)
 

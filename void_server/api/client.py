@@ -31,9 +31,9 @@ OnBytes = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class ServerInfo:
-    """What a server says of itself.
+    """A server's description of itself.
 
-    ``roots`` are the folders below which it reads and writes; ``engines`` and ``reasoners`` those that it has.
+    ``roots`` are the folders in which it reads and writes; ``engines`` and ``reasoners`` those installed there.
     """
 
     version: str
@@ -53,7 +53,7 @@ class ServerInfo:
             or not all(isinstance(data.get(name), int) for name in ("protocol", "pid"))
             or not all(_are_texts(data.get(name)) for name in lists)
         ):
-            raise ProtocolError("What answers is no VOID server, or one of another version; check the address.")
+            raise ProtocolError("What answers is not a VOID server, or one of another version; check the address.")
         return cls(data["version"], data["protocol"], data["pid"], *(tuple(data[name]) for name in lists))
 
 
@@ -88,7 +88,7 @@ class Keys:
         secret, server = os.environ.get("VOID_KEY"), os.environ.get("VOID_SERVER_KEY")
         if bool(secret) != bool(server):
             missing = "VOID_SERVER_KEY" if secret else "VOID_KEY"
-            raise SettingError(f"{missing} is not set, and a server's keys need both; set it, or unset the other.")
+            raise SettingError(f"{missing} is not set, but keys need both; set it, or unset the other.")
         return cls(secret, server) if secret and server else None
 
 
@@ -108,8 +108,8 @@ def _after(on_bytes: OnBytes, before: int, total: int, done: int) -> None:
 class Client:
     """A connection to a server, for use from one thread at a time.
 
-    Nothing is sent until the first call. The connection mends itself; a call that is not answered within ``timeout``
-    seconds raises :class:`ServerUnreachable`. Closing never waits for a server that is gone.
+    Nothing is sent until the first call, and lost connections are restored. A call without an answer within
+    ``timeout`` seconds raises :class:`ServerUnreachable`. Closing never waits for a server that is gone.
     """
 
     def __init__(self, address: Optional[str] = None, *, keys: Optional[Keys] = None, timeout: float = 10.0) -> None:
@@ -172,7 +172,7 @@ class Client:
         server, _ = zmq.auth.load_certificate(self._keys.server)
         public, secret = zmq.auth.load_certificate(self._keys.secret)
         if secret is None:
-            raise ValueError(f"{self._keys.secret} holds no secret key")
+            raise ValueError(f"{self._keys.secret} contains no secret key")
         socket.curve_serverkey, socket.curve_publickey, socket.curve_secretkey = server, public, secret
 
     def _send(self, verb: str, body: Mapping[str, Any]) -> int:
@@ -181,7 +181,7 @@ class Client:
         return self._number
 
     def _receive(self, deadline: float) -> Optional[dict[str, Any]]:
-        """The next message, None where none comes until ``deadline``, however many others do."""
+        """The next message, None if none arrives by ``deadline``."""
         socket = self._connected()
         left = deadline - time.monotonic()
         if left > 0 and socket.poll(max(1, int(left * 1000))):
@@ -212,15 +212,14 @@ class Client:
         return job
 
     def hello(self) -> ServerInfo:
-        """Ask the server who it is."""
+        """Ask the server for its version and capabilities."""
         return ServerInfo.from_dict(self._ask("hello"))
 
     def submit(self, shot: Shot, out: str, *, job_id: Optional[str] = None, reserved: bool = False) -> Job:
         """Submit a shot whose files the server can reach; results go to a new version folder in ``out``.
 
-        With ``reserved`` they go to ``out`` itself, a version folder that was made before. Submitting again with the
-        same ``job_id`` gives the job that it is. Raises :class:`~void_server.api.errors.InputError` where the shot is
-        wrong.
+        With ``reserved`` they go to ``out`` itself, an existing version folder. Submitting again with the same
+        ``job_id`` returns the existing job. Raises :class:`~void_server.api.errors.InputError` if the shot is wrong.
         """
         return self._submitted(job_id or new_id(), shot, out=out, reserved=reserved)
 
@@ -239,8 +238,8 @@ class Client:
     ) -> Job:
         """Submit a shot with its files, to a server that cannot reach them.
 
-        ``files`` lists them by their part in the shot: plate, roto, quadmask, ocio. What the server has already, whole
-        or in part, is not sent again. ``job_id`` as for :meth:`submit`.
+        ``files`` lists them by their part in the shot: plate, roto, quadmask, ocio. Data that the server already has is
+        not sent again. ``job_id`` as for :meth:`submit`.
         """
         paths = {role: [Path(name) for name in names] for role, names in files.items()}
         total = sum(path.stat().st_size for of_role in paths.values() for path in of_role)
@@ -262,7 +261,7 @@ class Client:
                 file.seek(offset)
                 data = file.read(CHUNK)
                 if not data:
-                    raise InputError(f"{path} became shorter while it was sent; submit again when it is written.")
+                    raise InputError(f"{path} shrank while it was being sent; submit again once it is written.")
                 answer = self._ask(
                     "upload.chunk", digest=digest, size=size, offset=offset, data=data, crc=zlib.crc32(data)
                 )
@@ -273,9 +272,9 @@ class Client:
     def download(self, job_id: str, out: str, on_bytes: OnBytes = _ignored) -> str:
         """Fetch the results of a finished job into a new version folder in ``out``; return that folder.
 
-        An interrupted download of the same job goes on where it stopped. Raises
-        :class:`~void_server.api.errors.AccessDenied`, with nothing written, where the server lists a file that is not
-        one within that folder, and :class:`ProtocolError` where one arrives damaged.
+        An interrupted download of the same job continues where it stopped. Raises
+        :class:`~void_server.api.errors.AccessDenied`, before anything is written, if the server lists a file outside
+        that folder, and :class:`ProtocolError` if a file arrives damaged.
         """
         listed = understood(_results, self._ask("result.list", job=job_id))
         for entry in listed:
@@ -297,7 +296,7 @@ class Client:
             return
         target.parent.mkdir(parents=True, exist_ok=True)
         part = inside(target.parent, f".{target.name}.part")
-        damaged = ProtocolError(f"{entry.path} of job {job_id} arrived damaged; fetch the result again.")
+        damaged = ProtocolError(f"{entry.path} of job {job_id} was damaged in transfer; fetch the result again.")
         with open(part, "ab") as file:
             while file.tell() < entry.size:
                 answer = self._ask("result.chunk", job=job_id, path=entry.path, offset=file.tell())
@@ -315,35 +314,35 @@ class Client:
         return self._job("status", job_id, job=job_id)
 
     def jobs(self, limit: Optional[int] = None) -> list[Job]:
-        """The jobs on the server's list, the newest first; no more than ``limit``."""
+        """The jobs on the server's list, newest first; at most ``limit``."""
         listed = self._ask("jobs", limit=limit)
         if not isinstance(listed, list):
-            raise ProtocolError("The server's answer is no list of jobs; are client and server of one version?")
+            raise ProtocolError("The server's answer is not a list of jobs; are client and server of one version?")
         return [Job.from_dict(job) for job in listed]
 
     def clear_jobs(self) -> int:
-        """Take jobs that have ended off the server's list, and nothing else of them; how many there were."""
+        """Clear ended jobs from the server's list, keeping everything else of them; returns their number."""
         count = self._ask("jobs.clear")
         if not isinstance(count, int):
-            raise ProtocolError("The server's answer is no number of jobs; are client and server of one version?")
+            raise ProtocolError("The server's answer is not a number of jobs; are client and server of one version?")
         return count
 
     def cancel(self, job_id: str, *, interrupted: bool = False) -> Job:
-        """Stop a job; what it has finished stays, and it can be resumed.
+        """Stop a job; finished frames are kept, and it can be resumed.
 
-        Its state is ``cancelled`` then, or ``interrupted`` where nobody decided so, but whoever followed it was ended.
+        Its state becomes ``cancelled``, or ``interrupted`` if the program that followed it ended.
         Raises :class:`~void_server.api.errors.InputError` for a job that is done or has failed.
         """
         return self._job("cancel", job_id, job=job_id, interrupted=interrupted)
 
     def resume(self, job_id: str) -> Job:
-        """Go on with a job that failed or was stopped; one that the server works on already stays as it is."""
+        """Continue a job that failed or was stopped; a running job is left alone."""
         return self._job("resume", job_id, job=job_id)
 
     def watch(self, job_id: str, *, heartbeat: float = 2.0, patience: float = 60.0) -> Iterator[Job]:
         """Yield the job whenever it changes, until it has ended.
 
-        A server that is gone for less than ``patience`` seconds is waited for; then :class:`ServerUnreachable`.
+        Waits up to ``patience`` seconds for a server that is gone, then raises :class:`ServerUnreachable`.
         """
         last: Optional[Job] = None
         heard = time.monotonic()
@@ -376,7 +375,7 @@ def _results(answer: Any) -> list[_Result]:
 
 def _count(answer: Any) -> int:
     if not isinstance(answer, int) or answer < 0:
-        raise TypeError(f"{answer!r} is no number of bytes")
+        raise TypeError(f"{answer!r} is not a number of bytes")
     return answer
 
 

@@ -1,24 +1,24 @@
-"""All errors that users of this package meet, and how they travel.
+"""All errors of this package, and how they travel between client and server.
 
 Each message is a sentence that an artist can act on: what is wrong, with which file, frame or setting, and what to do.
 
 ::
 
     VoidError
-    ├── InputError              the request is wrong; another request would do
-    │   ├── SequenceError       a sequence, a frame or a movie cannot be found or does not fit the others
-    │   ├── ImageError          a file cannot be read as the image that it should be
-    │   ├── ColourError         a colour space or an OCIO configuration is not known
-    │   ├── SettingError        a setting has an impossible value, or what it asks for is not installed here
-    │   ├── AccessDenied        a path or a key that the server does not allow
-    │   └── UnknownJob          there is no job of this id
+    ├── InputError              the request is wrong; correct it and try again
+    │   ├── SequenceError       a sequence, frame or movie is missing or does not match the others
+    │   ├── ImageError          a file is not the image it should be
+    │   ├── ColourError         an unknown colour space or OCIO configuration
+    │   ├── SettingError        a setting has an invalid value, or needs something that is not installed
+    │   ├── AccessDenied        the server does not allow a path or a key
+    │   └── UnknownJob          there is no job with this id
     ├── JobError
-    │   ├── JobFailed           the job could not be finished; what it had finished is kept
-    │   └── JobCancelled        somebody stopped it; what it had finished is kept
+    │   ├── JobFailed           the job failed; finished frames are kept
+    │   └── JobCancelled        somebody stopped the job; finished frames are kept
     └── ServerError
         ├── ServerUnreachable   nothing answers at the address
-        ├── ServerRefused       the server cannot start as it was asked to
-        └── ProtocolError       a message that is broken, too large, or of another version of the protocol
+        ├── ServerRefused       the server cannot start with this configuration
+        └── ProtocolError       a message is malformed, too large, or of another protocol version
 """
 
 from __future__ import annotations
@@ -39,31 +39,31 @@ class VoidError(Exception):
 
 
 class InputError(VoidError):
-    """The request is wrong; a corrected one would do."""
+    """The request is wrong; correct it and try again."""
 
 
 class SequenceError(InputError):
-    """A sequence, a frame or a movie cannot be found, or does not fit the others."""
+    """A sequence, frame or movie is missing or does not match the others."""
 
 
 class ImageError(InputError):
-    """A file cannot be read as the image that it should be."""
+    """A file is not the image it should be."""
 
 
 class ColourError(InputError):
-    """A colour space or an OCIO configuration is not known."""
+    """An unknown colour space or OCIO configuration."""
 
 
 class SettingError(InputError):
-    """A setting has an impossible value, or what it asks for is not installed here."""
+    """A setting has an invalid value, or needs something that is not installed."""
 
 
 class AccessDenied(InputError):
-    """A path or a key that the server does not allow."""
+    """The server does not allow a path or a key."""
 
 
 class UnknownJob(InputError):
-    """There is no job of this id."""
+    """There is no job with this id."""
 
 
 class JobError(VoidError):
@@ -71,15 +71,15 @@ class JobError(VoidError):
 
 
 class JobFailed(JobError):
-    """The job could not be finished; what it had finished is kept."""
+    """The job failed; finished frames are kept."""
 
 
 class JobCancelled(JobError):
-    """Somebody stopped the job; what it had finished is kept."""
+    """Somebody stopped the job; finished frames are kept."""
 
 
 class ServerError(VoidError):
-    """The way to the server, or the server itself, is at fault."""
+    """The server, or the connection to it, failed."""
 
 
 class ServerUnreachable(ServerError):
@@ -87,11 +87,11 @@ class ServerUnreachable(ServerError):
 
 
 class ServerRefused(ServerError):
-    """The server cannot start as it was asked to."""
+    """The server cannot start with this configuration."""
 
 
 class ProtocolError(ServerError):
-    """A message that is broken, too large, or of another version of the protocol."""
+    """A message is malformed, too large, or of another protocol version."""
 
 
 def _tree(root: type[VoidError]) -> dict[str, type[VoidError]]:
@@ -107,6 +107,6 @@ _KINDS = _tree(VoidError)
 def from_dict(data: Any) -> VoidError:
     """Rebuild an error that :meth:`VoidError.to_dict` made; an unknown kind becomes :class:`VoidError`."""
     if not isinstance(data, Mapping):
-        return ProtocolError("The other side failed, and does not say why.")
+        return ProtocolError("The other side failed without saying why; see the server's log.")
     kind = _KINDS.get(str(data.get("kind")), VoidError)
     return kind(str(data.get("message", "unknown error")), str(data.get("detail", "")))

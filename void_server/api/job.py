@@ -63,7 +63,7 @@ class Progress:
         """Rebuild a progress from plain data. Raises LookupError, TypeError or ValueError where it is none."""
         frame, left = data["frame"], data["seconds_left"]
         if frame is not None and (isinstance(frame, bool) or not isinstance(frame, int) or abs(frame) >= 2**31):
-            raise TypeError(f"{frame!r:.40} is no frame")
+            raise TypeError(f"{frame!r:.40} is not a frame")
         left = None if left is None else _number(left, _LATEST)
         return cls(_text(data["stage"]), frame, _number(data["fraction"], 1), left)
 
@@ -119,24 +119,24 @@ class Job:
             )
         except (LookupError, TypeError, ValueError, SettingError) as error:
             raise ProtocolError(
-                f"The server's answer describes no job ({error}); are client and server of one version?"
+                f"The server's answer does not describe a job ({error}); are client and server of one version?"
             ) from error
 
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"{value!r:.40} is no text")
+        raise TypeError(f"{value!r:.40} is not text")
     return value
 
 
 def _texts(values: Any) -> tuple[str, ...]:
     if not isinstance(values, (list, tuple)):
-        raise TypeError(f"{values!r:.40} is no list")
+        raise TypeError(f"{values!r:.40} is not a list")
     return tuple(map(_text, values))
 
 
 def _number(value: Any, most: float) -> float:
     # what is no number at all is not between others
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= most:
-        raise TypeError(f"{value!r:.40} is no number from 0 to {most:g}")
+        raise TypeError(f"{value!r:.40} is not a number from 0 to {most:g}")
     return value

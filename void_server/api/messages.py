@@ -56,11 +56,9 @@ def unpack(data: bytes) -> dict[str, Any]:
             data, list_hook=count, object_hook=count, max_array_len=MAX_VALUES, max_map_len=MAX_VALUES
         )
     except Exception as error:  # whatever it is, the bytes are to blame
-        raise ProtocolError(
-            "The message is broken: no msgpack; is this a VOID client and server?", str(error)
-        ) from error
+        raise ProtocolError("The message is malformed: not msgpack; are both sides VOID?", str(error)) from error
     if not isinstance(message, dict) or not isinstance(message.get("id"), int):
-        raise ProtocolError("The message is broken: no envelope with an id; is this a VOID client and server?")
+        raise ProtocolError("The message is malformed: no envelope with an id; are both sides VOID?")
     if message.get("protocol") != PROTOCOL:
         raise ProtocolError(
             f"The other side speaks protocol {message.get('protocol')}, this side {PROTOCOL}; update the older one."
@@ -85,7 +83,7 @@ def _counting() -> Callable[[Any], Any]:
 def only_frame(frames: Sequence[bytes]) -> bytes:
     """The frame of a message. Raises :class:`ProtocolError` where it has more than one."""
     if len(frames) != 1:
-        raise ProtocolError(f"The message is broken: {len(frames)} frames; is this a VOID client and server?")
+        raise ProtocolError(f"The message is malformed: {len(frames)} frames; are both sides VOID?")
     return frames[0]
 
 
@@ -102,5 +100,5 @@ def understood(read: Callable[[Any], Read], data: Any) -> Read:
         return read(data)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ProtocolError(
-            f"The other side's message is not as it should be ({error!r}); update the older of client and server."
+            f"The other side's message is malformed ({error!r}); update the older of client and server."
         ) from error

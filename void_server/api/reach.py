@@ -51,26 +51,26 @@ class Reach:
 
     def _reasons(self) -> dict[int, str]:
         mechanism = (
-            "the server there asks for no keys; unset VOID_KEY and VOID_SERVER_KEY"
+            "the server there uses no keys; unset VOID_KEY and VOID_SERVER_KEY"
             if self._keys
-            else "the server there asks for keys; set VOID_KEY and VOID_SERVER_KEY"
+            else "the server there requires keys; set VOID_KEY and VOID_SERVER_KEY"
         )
         return {
             zmq.EVENT_CLOSED: "nothing listens there; start one with `void serve`, or check the address",
-            zmq.EVENT_CONNECT_RETRIED: "there is no machine of that name; check the address",
-            zmq.EVENT_CONNECTED: "something listens there, but says nothing; check the address, or restart the server",
+            zmq.EVENT_CONNECT_RETRIED: "there is no machine with that name; check the address",
+            zmq.EVENT_CONNECTED: "something listens there but does not answer; check the address, or restart it",
             zmq.EVENT_HANDSHAKE_SUCCEEDED: (
-                "something listens there, but not a VOID server, or one that is stuck; check the address, or restart it"
+                "what listens there is not a VOID server, or hangs; check the address, or restart it"
             ),
             zmq.EVENT_HANDSHAKE_FAILED_AUTH: (
-                "the server there does not let this client's key in; have it allowed with `void keys allow`"
+                "the server there does not accept this client's key; have it allowed with `void keys allow`"
             ),
             zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL: mechanism,
             # whoever hangs up first leaves no detail
-            zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL: "what listens there is no VOID server, or one that "
+            zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL: "what listens there is not a VOID server, or one that "
             + (
-                "asks for no keys, or VOID_SERVER_KEY is not its key; check address and keys"
+                "uses no keys, or VOID_SERVER_KEY is not its key; check address and keys"
                 if self._keys
-                else "asks for keys; check the address, or set VOID_KEY and VOID_SERVER_KEY"
+                else "requires keys; check the address, or set VOID_KEY and VOID_SERVER_KEY"
             ),
         }

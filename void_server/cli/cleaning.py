@@ -30,7 +30,7 @@ def age(text: str) -> float:
     """Seconds, from an age such as 30d. Raises :class:`SettingError`."""
     found = re.fullmatch(r"(\d+)([hdw])", text)
     if not found:
-        raise SettingError(f"The age {text!r} cannot be understood; write it like 30d, or 12h, or 4w.")
+        raise SettingError(f"The age {text!r} is not valid; write it like 30d, 12h or 4w.")
     return int(found[1]) * _SECONDS[found[2]]
 
 

@@ -1,4 +1,4 @@
-"""What the command shows on a terminal, and what it prints where there is none."""
+"""The command's output on a terminal, and in pipes and files."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _left(seconds: float | None) -> str:
 
 
 class JobProgress:
-    """A bar on a terminal, a line per stage elsewhere, nothing where not wanted; all on stderr."""
+    """A progress bar on a terminal, a line per stage elsewhere, nothing if switched off; all on stderr."""
 
     def __init__(self, job: Job, wanted: bool) -> None:
         self._wanted = wanted
@@ -55,7 +55,7 @@ class JobProgress:
         return self
 
     def update(self, job: Job) -> None:
-        """Show the job as it is now."""
+        """Show the job's current progress."""
         progress = job.progress
         stage = progress.stage or job.state.value
         if self._bar is not None:
@@ -74,7 +74,7 @@ class JobProgress:
 
 
 class ByteProgress:
-    """A bar for files on their way; gives the function to call with the bytes done and all there are."""
+    """A progress bar for transfers; call it with the bytes done and the total."""
 
     def __init__(self, title: str, wanted: bool) -> None:
         console = Console(stderr=True)
@@ -87,7 +87,7 @@ class ByteProgress:
         return self
 
     def __call__(self, done: int, total: int) -> None:
-        """So many bytes are through."""
+        """Update the bytes done."""
         self._bar.update(self._task, completed=done, total=total)
 
     def __exit__(
@@ -97,7 +97,7 @@ class ByteProgress:
 
 
 def printer() -> Console:
-    """For stdout: as wide as the terminal, and as wide as the words are where there is none."""
+    """A console for stdout: as wide as the terminal, unlimited elsewhere."""
     console = Console()
     if not console.is_terminal:
         console.width = _UNBROKEN
@@ -105,7 +105,7 @@ def printer() -> Console:
 
 
 def show_jobs(jobs: Sequence[Job], *, again: bool = False) -> None:
-    """A table of jobs, in place of the one before where it is shown ``again``."""
+    """Show a table of jobs, replacing the previous one if shown ``again``."""
     console = printer()
     table = Table(box=None, pad_edge=False, header_style="dim")
     for title in ("id", "state", "", "stage", "begun", "folder"):
@@ -121,7 +121,7 @@ def show_jobs(jobs: Sequence[Job], *, again: bool = False) -> None:
 
 
 def show_job(job: Job) -> None:
-    """A job, a line for each thing that is known of it."""
+    """Show a job, one line per field."""
     progress = job.progress
     frame = f"frame {progress.frame}" if progress.frame is not None else ""
     far = [f"{progress.fraction:.0%}", progress.stage, frame, _left(progress.seconds_left)]

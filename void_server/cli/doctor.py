@@ -41,10 +41,10 @@ _SOURCES = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at.
+    """The result of one check.
 
-    ``needed``: without it the main job cannot run here. ``remedy``: what to do about it, ``command``: what to paste
-    into a shell for that.
+    ``needed``: `void remove` cannot run here without it. ``remedy``: what to do about it, ``command``: the shell
+    command for that.
     """
 
     subject: str
@@ -56,7 +56,7 @@ class Finding:
 
 
 def examine(server: str | None = None) -> list[Finding]:
-    """Look at everything; touches nothing and downloads nothing."""
+    """Run all checks; changes and downloads nothing."""
     return [
         *_machine(),
         *_core(),
@@ -104,7 +104,7 @@ def _state() -> Finding:
     existing = next(p for p in (folder, *folder.absolute().parents) if p.exists())
     free = shutil.disk_usage(existing).free / 2**30
     writable = os.access(existing, os.W_OK)
-    remedy = "" if writable else "set $VOID_HOME to a folder that may be written"
+    remedy = "" if writable else "set $VOID_HOME to a writable folder"
     return Finding("state folder", writable, f"{folder}, {free:.0f} GB free", remedy, needed=True)
 
 
@@ -178,7 +178,7 @@ def _reasoners() -> Iterator[Finding]:
         except SettingError as error:
             yield Finding(f"reasoner {name}", False, "cannot be used", str(error))
         else:
-            yield Finding(f"reasoner {name}", True, f"{analyst.model} at {analyst.host}; not asked now")
+            yield Finding(f"reasoner {name}", True, f"{analyst.model} at {analyst.host}; not contacted")
 
 
 def _server(address: str | None) -> Finding:
@@ -189,17 +189,17 @@ def _server(address: str | None) -> Finding:
     except SettingError as error:
         return Finding("server", False, f"none at {address}", str(error))
     except VoidError:
-        return Finding("server", False, f"none at {address}", "none is needed for `void remove`", command="void serve")
+        return Finding("server", False, f"none at {address}", "`void remove` needs none", command="void serve")
     return Finding("server", True, f"{address}, version {info.version}, protocol {info.protocol}")
 
 
 def ready(findings: Iterable[Finding]) -> bool:
-    """Whether the main job can run on this machine."""
+    """Whether `void remove` can run on this machine."""
     return all(finding.good for finding in findings if finding.needed)
 
 
 def show(findings: Sequence[Finding]) -> None:
-    """Print the findings. No line is broken, so that names and commands can be copied."""
+    """Print the findings, without wrapping lines, so that names and commands can be copied."""
     from rich.console import Console
     from rich.markup import escape
 
@@ -213,5 +213,5 @@ def show(findings: Sequence[Finding]) -> None:
         lines += [f"{indent}{escape(finding.command)}"] if finding.command else []
         for line in lines:
             console.print(line, soft_wrap=True, highlight=False)
-    able = "The main job runs on this machine."
-    print(able if ready(findings) else "The main job cannot run on this machine yet; see above.")
+    able = "This machine is ready for `void remove`."
+    print(able if ready(findings) else "This machine is not ready for `void remove` yet; see above.")

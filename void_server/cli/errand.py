@@ -62,7 +62,7 @@ class Errand:
         """The folder of a finished job's result, fetched where it has to be. Raises as :meth:`run`."""
         if self.delivery is None:
             return Path(job.folder)
-        go_on = f"The result is not all here yet; go on with: void fetch {job.id}"
+        go_on = f"The download is not complete; continue with: void fetch {job.id}"
         try:
             with ByteProgress("Downloading", self.progress) as on_bytes:
                 folder = self.client.download(job.id, self.delivery.out, on_bytes)
@@ -85,7 +85,7 @@ class Errand:
                     self._job = now
                     shown.update(now)
         except ServerUnreachable as error:
-            how = "may go on there; follow it with" if self.server else "is kept; go on with"
+            how = "may still be running there; follow it with" if self.server else "is kept; go on with"
             raise ServerUnreachable(f"{error} Job {job.id} {how}: {self._again}") from error
         return self._job or job
 
@@ -107,18 +107,21 @@ class Errand:
         except UnknownJob:
             if self.delivery:
                 self.delivery.drop()
-            return "Stopped before the job began; nothing was made."
+            return "Stopped before the job began; nothing was written."
         except VoidError as error:
             # a server of the command's own ends with it, and its job too
             if self.server:
-                return f"{error} Job {self.job_id} may go on there; stop it with: void cancel {self.job_id}{self._at}"
+                return (
+                    f"{error} Job {self.job_id} may still be running there; stop it with: void cancel "
+                    f"{self.job_id}{self._at}"
+                )
         finally:
             no_more()
         return self._kept(self._job)
 
     def _end_job(self) -> None:
         if self.progress:
-            print("stopping the job; Ctrl-C again stops waiting for it", file=sys.stderr)
+            print("stopping the job; press Ctrl-C again to stop waiting", file=sys.stderr)
         try:
             self.client.cancel(self.job_id, interrupted=True)
         except UnknownJob:
@@ -130,8 +133,8 @@ class Errand:
     def _kept(self, job: Job | None) -> str:
         if job and job.state is JobState.DONE:
             there = f"fetch its result with: void fetch {job.id}" if self.delivery else f"its result is in {job.folder}"
-            return f"Job {job.id} was done before it could be stopped; {there}"
+            return f"Job {job.id} finished before it could be stopped; {there}"
         if job and job.state is JobState.FAILED:
-            return f"Job {job.id} failed before it was stopped: {job.error}"
+            return f"Job {job.id} failed before it could be stopped: {job.error}"
         where = f" in {job.folder}" if job and not self.delivery else ""
-        return f"Stopped; finished frames are kept{where}. Go on with: {self._again}"
+        return f"Stopped; finished frames are kept{where}. Continue with: {self._again}"

@@ -1,4 +1,4 @@
-"""Installs the plugin into a Nuke home: a folder that stands on its own, and a marked block in Nuke's init.py."""
+"""Install the plugin into a Nuke home: a self-contained folder, and a marked block in Nuke's init.py."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NUKE_PYTHONS = ("3.9", "3.10", "3.11")
 _FOLDER = "void"
 _PACKAGES = ("msgpack>=1.0.5", "pyzmq>=25.1")
 _BEGIN, _END = "# >>> VOID for Nuke >>>", "# <<< VOID for Nuke <<<"
-_BLOCK = f"""{_BEGIN} (written by `void install-nuke`; taken out by `void install-nuke --uninstall`)
+_BLOCK = """{_BEGIN} (written by `void install-nuke`; removed by `void install-nuke --uninstall`)
 import nuke
 
 nuke.pluginAddPath("./{_FOLDER}")
@@ -63,7 +63,7 @@ def default_home() -> Path:
 
 
 def _sources() -> Iterator[tuple[str, Path]]:
-    """What the plugin consists of, by its place in the plugin's folder: from the checkout, or as it was installed."""
+    """The plugin's files and folders, by their place in its folder: from the checkout, or as installed."""
     packages = Path(__file__).resolve().parents[2]
     share = packages if (packages / "gizmos").is_dir() else Path(sysconfig.get_path("data")) / "share" / "void-nuke"
     for name in _PLUGIN:
@@ -71,15 +71,15 @@ def _sources() -> Iterator[tuple[str, Path]]:
         places = (packages / name, packages / name.removeprefix("nuke_plugin/"), share / name)
         found = next((place for place in places if place.exists()), None)
         if found is None:
-            raise SettingError(f"{name} is not part of this installation of void-nuke; install it anew.")
+            raise SettingError(f"{name} is missing from this installation of void-nuke; reinstall it.")
         yield name, found
 
 
 def install(home: Path, pythons: Sequence[str], systems: Sequence[str], wheels: Path | None = None) -> Path:
-    """Install into ``home``; returns the plugin's folder. Doing it again brings it up to date.
+    """Install into ``home``; returns the plugin's folder. Call it again to update.
 
     ``pythons`` are versions such as 3.11, ``systems`` such as linux-x86_64. ``wheels`` is a folder of wheels for
-    machines without network. Raises :class:`SettingError` or :class:`JobFailed`; then everything is as it was.
+    machines without network. Raises :class:`SettingError` or :class:`JobFailed`, leaving everything unchanged.
     """
     _check(pythons, systems)
     target = home / _FOLDER
@@ -109,7 +109,7 @@ def install(home: Path, pythons: Sequence[str], systems: Sequence[str], wheels: 
 
 
 def uninstall(home: Path) -> None:
-    """Take the plugin out of ``home``; what else is there stays. Raises :class:`JobFailed`."""
+    """Remove the plugin from ``home``, and nothing else. Raises :class:`JobFailed`."""
     try:
         _write_block(home / "init.py", "")
         if (home / _FOLDER).exists():
@@ -119,7 +119,7 @@ def uninstall(home: Path) -> None:
 
 
 def check(home: Path, pythons: Sequence[str] = NUKE_PYTHONS) -> list[Finding]:
-    """Look at an installation, and whether it has the packages of these Python versions."""
+    """Check an installation, including its packages for these Python versions."""
     target = home / _FOLDER
     if not target.is_dir():
         return [Finding(False, "plugin", f"not in {home}; run: void install-nuke")]
@@ -135,14 +135,14 @@ def check(home: Path, pythons: Sequence[str] = NUKE_PYTHONS) -> list[Finding]:
 def _check(pythons: Sequence[str], systems: Sequence[str]) -> None:
     for python in pythons:
         if not re.fullmatch(r"3\.\d+", python):
-            raise SettingError(f"Python {python!r} cannot be understood; write it like 3.11.")
+            raise SettingError(f"Python {python!r} is not a version; write it like 3.11.")
     for system in systems:
         if system not in _WHEELS and system != this_system():
-            raise SettingError(f"System {system!r} is not known; known are {', '.join(_WHEELS)}.")
+            raise SettingError(f"System {system!r} is not supported; choose from {', '.join(_WHEELS)}.")
 
 
 def _write_pages(docs: Path) -> None:
-    """Make a page for the browser of each guide, as artists have no use for Markdown."""
+    """Write each guide as an HTML page, as artists have no use for Markdown."""
     markdown = MarkdownIt().enable("table")
     for file in docs.glob("*.md"):
         body = re.sub(r'href="(\w+)\.md"', r'href="\1.html"', markdown.render(file.read_text(encoding="utf-8")))
@@ -196,7 +196,7 @@ def _server_command() -> list[str]:
 
 
 def _write_block(file: Path, block: str) -> None:
-    """Put the block into an init.py in the place of an earlier one; without a block, take it out."""
+    """Write the block into an init.py, replacing an earlier one; without a block, remove it."""
     before = file.read_text(encoding="utf-8") if file.is_file() else ""
     rest = _OLD_BLOCK.sub("", before)
     if not block and rest == before:
@@ -222,5 +222,5 @@ def _check_files(target: Path) -> Finding:
                 continue
             copied = target / name if file == source else target / name / file.relative_to(source)
             if not copied.is_file() or not filecmp.cmp(file, copied, shallow=False):
-                return Finding(False, "plugin", f"{copied} is of another version; run: void install-nuke")
+                return Finding(False, "plugin", f"{copied} belongs to another version; run: void install-nuke")
     return Finding(True, "plugin", str(target))

@@ -146,7 +146,7 @@ def segment(
     point: Points = None,
     off: Nots = None,
     box: Boxes = None,
-    roto: Annotated[str, typer.Option(help="A rough roto of some frames; an empty frame of it says nothing.")] = "",
+    roto: Annotated[str, typer.Option(help="A rough roto of some frames; its empty frames are ignored.")] = "",
     frames: Frames = None,
     roto_offset: RotoOffset = 0,
     segmenter: Segmenter = _DEFAULT.segmenter,
@@ -173,20 +173,20 @@ def segment(
 
 @app.command()
 def edit(
-    quadmask: Annotated[str, typer.Argument(help="The quadmask sequence to correct; it stays as it is.")],
+    quadmask: Annotated[str, typer.Argument(help="The quadmask sequence to correct; it is not modified.")],
     out: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--out", callback=a_folder, help="Folder for the new version; beside the original's if not given."
+            "-o", "--out", callback=a_folder, help="Folder for the new version; by default, beside the original."
         ),
     ] = None,
     grid: Annotated[
-        list[str] | None, typer.Option(help="A cell, such as 1001-1040:r5c7=affected, or r5c7=keep. Repeat it.")
+        list[str] | None, typer.Option(help="Set a cell, such as 1001-1040:r5c7=affected, or r5c7=keep. Repeatable.")
     ] = None,
-    add: Annotated[str | None, typer.Option(help="A matte of what is affected too.")] = None,
-    protect: Annotated[str | None, typer.Option(help="A matte of what must stay as it is.")] = None,
-    why: Annotated[str, typer.Option(help="A word on it, for the history.")] = "",
-    plate: Annotated[str, typer.Option(help="The plate, for a quadmask that does not lie in a job's folder.")] = "",
+    add: Annotated[str | None, typer.Option(help="A matte of more affected pixels.")] = None,
+    protect: Annotated[str | None, typer.Option(help="A matte of pixels to keep.")] = None,
+    why: Annotated[str, typer.Option(help="A comment for the history.")] = "",
+    plate: Annotated[str, typer.Option(help="The plate, if the quadmask is not in a job's folder.")] = "",
     roto: Annotated[str, typer.Option(help="The roto, likewise.")] = "",
 ) -> None:
     """Correct a quadmask: by cells of the grid, eight along the frame's short side, and by mattes."""
@@ -208,7 +208,10 @@ def edit(
     print(f"quadmask       {folder / 'quadmask'}  ({changed} frames changed)")
     print(f"history        {folder / HISTORY}")
     if shot is None:
-        print(f"warning: No mattes and no contact sheet, as {unknown}; give --plate and --roto.", file=sys.stderr)
+        print(
+            f"warning: Mattes and contact sheet are not written, as {unknown}; give --plate and --roto.",
+            file=sys.stderr,
+        )
         return
     warnings = corrections.show(shot, folder)
     print(f"mattes         {folder / 'mattes'}")
@@ -224,7 +227,7 @@ def _set_weights(weights: Path | None, server: str | None) -> None:
     if server or os.environ.get("VOID_SERVER"):
         raise SettingError("The weights are the server's: set VOID_WEIGHTS where it runs, and leave --weights out.")
     if not weights.expanduser().is_dir():
-        raise SettingError(f"The weights' folder {weights} is not there; `void doctor` says what belongs into it.")
+        raise SettingError(f"The weights' folder {weights} does not exist; `void doctor` lists what belongs there.")
     os.environ["VOID_WEIGHTS"] = str(weights.expanduser().absolute())
 
 
@@ -236,7 +239,7 @@ def _run(shot: Shot, out: Path, server: str | None, transfer: str, progress: boo
     from .errand import Errand
 
     if transfer not in ("path", "upload"):
-        raise SettingError(f"transfer is {transfer!r}; take path or upload.")
+        raise SettingError(f"transfer is {transfer!r}; use path or upload.")
     address, folder = _named(server), absolute(str(out))
     delivery = Delivery(new_id(), folder, address) if transfer == "upload" else None
     with _server_for(shot, out, address) as used, Client(used) as client:
@@ -352,7 +355,7 @@ def sample(
     out: Annotated[Path, typer.Argument(callback=a_folder, help="A new folder for the shot.")],
     size: Annotated[str, typer.Option(help="Width x height.")] = "1280x720",
     frames: Annotated[str, typer.Option(help="Frame range.")] = "1001-1040",
-    scene: Annotated[str, typer.Option(help="walkby, pan, handheld or knock.")] = "walkby",
+    scene: Annotated[str, typer.Option(help="The scene: walkby, pan, handheld or knock.")] = "walkby",
 ) -> None:
     """Write a sample shot with exact ground truth: plate, roto, truth."""
     import re
@@ -362,7 +365,7 @@ def sample(
 
     wanted = re.fullmatch(r"\s*(\d{1,9})\s*[xX\u00d7]\s*(\d{1,9})\s*", size, re.ASCII)
     if not wanted:
-        raise SettingError(f"Size {size!r} cannot be understood; write it like 1280x720.")
+        raise SettingError(f"Size {size!r} is not valid; write it like 1280x720.")
     write_sample(out, scene, (int(wanted[1]), int(wanted[2])), parse_frames(frames))
     print(out)
 
@@ -371,14 +374,14 @@ def sample(
 def serve(
     address: Annotated[str | None, typer.Option(help="Where to listen, such as tcp://*:5690.")] = None,
     root: Annotated[
-        list[Path] | None, typer.Option(help="A folder below which jobs may read and write; give it for each.")
+        list[Path] | None, typer.Option(help="A folder in which jobs may read and write. Repeatable.")
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Jobs worked on at the same time.")] = 1,
-    require_keys: Annotated[bool, typer.Option(help="Ask for keys on this machine too.")] = False,
+    workers: Annotated[int, typer.Option(min=1, help="The number of jobs to run at the same time.")] = 1,
+    require_keys: Annotated[bool, typer.Option(help="Require keys on this machine too.")] = False,
     idle_minutes: Annotated[
-        float | None, typer.Option(min=0, help="End after so many minutes without a job or a question.")
+        float | None, typer.Option(min=0, help="Stop after this many minutes without a job or a request.")
     ] = None,
-    log: Annotated[Path | None, typer.Option(help="A file for the log, instead of standard error.")] = None,
+    log: Annotated[Path | None, typer.Option(help="Log to this file instead of standard error.")] = None,
     log_level: Annotated[str, typer.Option(help="What to log: debug, info, warning or error.")] = "info",
 ) -> None:
     """Run a server until Ctrl-C. Without --root it takes uploads only."""
@@ -399,7 +402,7 @@ def serve(
     )
     ended_by = run(config, lambda bound: print(f"listening at {bound}", flush=True))
     if ended_by == signal.SIGINT:
-        raise Interrupted(ended_by, "The server has ended; its jobs go on when it is started again.")
+        raise Interrupted(ended_by, "The server has stopped; its jobs continue when it is started again.")
 
 
 @contextmanager
@@ -461,9 +464,9 @@ def _asked(job_id: str, server: str | None, ask: Callable[[Any], Any], of_store:
 @app.command()
 def jobs(
     server: Address = None,
-    watch: Annotated[bool, typer.Option("--watch", help="Keep showing them until Ctrl-C.")] = False,
-    limit: Annotated[int | None, typer.Option(min=1, help="Show the newest so many only.")] = None,
-    clear: Annotated[bool, typer.Option("--clear", help="Take those that have ended off the list.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Keep updating the list until Ctrl-C.")] = False,
+    limit: Annotated[int | None, typer.Option(min=1, help="Show only this many, newest first.")] = None,
+    clear: Annotated[bool, typer.Option("--clear", help="Clear ended jobs from the list.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """List jobs: those of the server, or, where none is named or answers, those that were done on this machine."""
@@ -479,7 +482,7 @@ def jobs(
         if as_json:
             print_json({"cleared": count})
         else:
-            print(f"{count} jobs are off the list; their results are where they were")
+            print(f"{count} jobs cleared from the list; their results stay")
         return
 
     if as_json:
@@ -545,7 +548,7 @@ def resume(job_id: JobId, server: Address = None, no_progress: NoProgress = Fals
 def fetch(
     job_id: JobId,
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="Folder for the result; that of the job if not given.")
+        Path | None, typer.Option("-o", "--out", help="Folder for the result; the job's own by default.")
     ] = None,
     server: Address = None,
     no_progress: NoProgress = False,
@@ -561,7 +564,7 @@ def fetch(
             delivery = deliveries.Delivery(job_id, absolute(str(out)), named)
             delivery.keep()
         if delivery is None:
-            raise InputError(f"Job {job_id} was not uploaded from here; say with -o where its result is to go.")
+            raise InputError(f"Job {job_id} was not uploaded from here; give the folder for its result with -o.")
         if delivery.folder and Path(delivery.folder).is_dir():
             raise InputError(f"The result is in {delivery.folder} already; -o fetches it to another folder.")
         result = Errand(client, job_id, not no_progress, named, delivery).bring(job)
@@ -570,8 +573,8 @@ def fetch(
 
 @app.command()
 def clean(
-    older: Annotated[str, typer.Option(help="How long it was not used: 30d, 12h, 4w.")] = "30d",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    older: Annotated[str, typer.Option(help="Remove jobs that ended this long ago: 30d, 12h, 4w.")] = "30d",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be removed.")] = False,
 ) -> None:
     """Remove old jobs that have ended from VOID's own folder, with uploads and results in it; yours stay."""
     from rich.filesize import decimal
@@ -594,11 +597,13 @@ def parity(
     folder: Annotated[
         Path,
         typer.Argument(
-            exists=True, file_okay=False, help="Holds cases/*.safetensors and model/, the weights that made them."
+            exists=True,
+            file_okay=False,
+            help="Contains cases/*.safetensors and model/, the weights they were recorded with.",
         ),
     ],
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "cpu",
-    tolerance: Annotated[float, typer.Option(help="The largest difference that may be.")] = 1e-4,
+    tolerance: Annotated[float, typer.Option(help="The largest difference allowed.")] = 1e-4,
 ) -> None:
     """Compare the VOID engine with recorded outputs of the published pipeline, stage by stage."""
     from ..engines.void import check_installed
@@ -640,20 +645,25 @@ def doctor(server: Address = None, as_json: AsJson = False) -> None:
 def install_nuke(
     nuke_home: Annotated[
         Path | None,
-        typer.Option(callback=a_folder, help="Nuke's folder for plugins; ~/.nuke, or a studio's folder on NUKE_PATH."),
+        typer.Option(callback=a_folder, help="Nuke's plugin folder: ~/.nuke, or a studio's folder on NUKE_PATH."),
     ] = None,
     python: Annotated[
-        list[str] | None, typer.Option(help="A Python version of Nuke's; 3.9, 3.10 and 3.11 if not given.")
+        list[str] | None, typer.Option(help="Nuke's Python version; 3.9, 3.10 and 3.11 by default. Repeatable.")
     ] = None,
     system: Annotated[
-        list[str] | None, typer.Option(help="linux-x86_64, windows-amd64, darwin-arm64, ...; this one if not given.")
+        list[str] | None,
+        typer.Option(
+            help=("The system: linux-x86_64, windows-amd64, darwin-arm64, ...; this one by default. Repeatable.")
+        ),
     ] = None,
     wheels: Annotated[
         Path | None,
-        typer.Option(exists=True, file_okay=False, help="A folder of wheels, for machines without network."),
+        typer.Option(
+            exists=True, file_okay=False, help="Install from this folder of wheels, for machines without network."
+        ),
     ] = None,
-    uninstall: Annotated[bool, typer.Option("--uninstall", help="Take the plugin out again.")] = False,
-    check: Annotated[bool, typer.Option("--check", help="Only look whether it is complete and up to date.")] = False,
+    uninstall: Annotated[bool, typer.Option("--uninstall", help="Remove the plugin.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Only check that it is complete and up to date.")] = False,
 ) -> None:
     """Install the nodes into Nuke."""
     from void_nuke.studio.findings import as_text
@@ -664,7 +674,7 @@ def install_nuke(
     home = (nuke_home or installer.default_home()).expanduser().absolute()
     if uninstall:
         installer.uninstall(home)
-        print(f"The plugin is not in {home} any more.")
+        print(f"The plugin is no longer in {home}.")
     elif check:
         findings = installer.check(home, python or installer.NUKE_PYTHONS)
         print(as_text(findings))
@@ -679,7 +689,7 @@ def install_nuke(
 
 @keys_app.command("new")
 def keys_new(
-    name: Annotated[str, typer.Argument(help="Whose key it is; becomes the files' name.")],
+    name: Annotated[str, typer.Argument(help="The client's name; also the name of the files.")],
     folder: Annotated[Path, typer.Option(callback=a_folder, help="Where to put the files.")] = Path(),
 ) -> None:
     """Make a key pair for a client."""
@@ -699,7 +709,7 @@ def keys_allow(file: Annotated[Path, typer.Argument(help="The client's public ke
 def keys_revoke(name: Annotated[str, typer.Argument(help="The client's name.")]) -> None:
     """Let a client in no more, from this moment."""
     _ring().revoke(name)
-    print(f"{name} is not allowed any more")
+    print(f"{name} is no longer allowed")
 
 
 @keys_app.command("list")

@@ -1,4 +1,4 @@
-"""Engines: what turns a shot and its quadmask into new frames.
+"""Engines turn a shot and its quadmask into new frames.
 
 An engine is a class in the entry-point group ``void_server.engines``; see :class:`Engine` for what it must offer.
 """
@@ -35,7 +35,7 @@ class NewPixels:
     grain: FloatImage | None = None
 
 
-#: The settings that mean the same whatever the engine.
+#: The settings shared by all engines.
 OF_ALL = frozenset(
     (
         *("engine", "reasoner", "reasoner_model", "cells", "segmenter", "only_quadmask", "only_roto"),
@@ -84,30 +84,30 @@ class Engine(Protocol):
 
 
 def load(settings: Settings) -> Engine:
-    """Make the engine that is asked for. Raises :class:`SettingError` where there is none, or it cannot run here."""
+    """Create the engine named in the settings. Raises :class:`SettingError` if it is missing or cannot run here."""
     engine = find(settings.engine)
     engine.check(settings)
     return engine
 
 
 def check_settings(settings: Settings) -> None:
-    """Raise :class:`SettingError` naming the first setting that is set and that the engine would ignore."""
+    """Raise :class:`SettingError` naming the first setting that is set but ignored by the engine."""
     known = OF_ALL | find(settings.engine).settings
     default = Settings()
     for name, value in settings.__dict__.items():
         if name not in known and value != getattr(default, name):
             raise SettingError(
-                f"The engine {settings.engine} would ignore {name}, which is {value!r}; leave it out, or take another "
-                "engine."
+                f"The engine {settings.engine} would ignore {name}, set to {value!r}; leave it out, or "
+                "choose another engine."
             )
 
 
 def find(name: str) -> Engine:
-    """The engine of that name, whether or not it can run here. Raises :class:`SettingError` where there is none."""
+    """The engine of that name, whether or not it can run here. Raises :class:`SettingError` if it is not installed."""
     for point in plugins.engine_points():
         if point.name == name:
             return _made(point)
-    raise SettingError(f"There is no engine {name!r} here; installed are {', '.join(plugins.engines())}.")
+    raise SettingError(f"The engine {name!r} is not installed; choose from {', '.join(plugins.engines())}.")
 
 
 def _made(point: EntryPoint) -> Engine:
@@ -115,8 +115,8 @@ def _made(point: EntryPoint) -> Engine:
         engine: Engine = point.load()()
     except (Exception, SystemExit) as error:  # somebody else's module may do anything when it is imported
         raise SettingError(
-            f"The engine {point.name!r} cannot be loaded ({type(error).__name__}: {error}); mend or reinstall "
-            f"{point.value.partition(':')[0]}, or choose another engine.",
+            f"The engine {point.name!r} cannot be loaded ({type(error).__name__}: {error}); repair or "
+            f"reinstall {point.value.partition(':')[0]}, or choose another engine.",
             traceback.format_exc(),
         ) from error
     return engine

@@ -1,4 +1,4 @@
-"""What an engine sees of a shot."""
+"""A shot as engines see it."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ class Clip:
         pixel_aspect: float = 1.0,
     ) -> None:
         self.footage = footage
-        #: A folder of this process alone, for what memory should not hold.
+        #: This process's own folder, for data too large for memory.
         self.scratch = scratch
-        #: A folder that all processes share which work on the job, for what one makes and others take up.
+        #: A folder shared by all processes of the job, for results that others reuse.
         self.kept = kept or scratch
         self.settings = shot.settings
         self.prompt = shot.prompt
@@ -53,7 +53,7 @@ class Clip:
         self.quadmask_given = shot.quadmask is not None
         self.pixel_aspect = pixel_aspect
         self._quadmask = quadmask
-        #: What the artist should know of the result; engines add to it.
+        #: Warnings for the artist; engines add to them.
         self.warnings: list[str] = []
         known = self.kept / _REGIONS
         found = json.loads(known.read_text(encoding="utf-8")) if known.is_file() else []
@@ -86,7 +86,7 @@ class Clip:
         return classes.read(self._quadmask(self.footage.frames[index]), window)
 
     def rewritten(self, index: int, window: Window) -> NDArray[np.bool_]:
-        """The pixels in ``window`` that are to be replaced wholly, and that show nothing true."""
+        """The pixels in ``window`` to replace completely, which show nothing of the clean scene."""
         roto = self.footage.read_roto(self.footage.frames[index], window)
         return extent.rewritten(self.codes(index, window), roto)
 
@@ -95,14 +95,14 @@ class Clip:
         return extent.blend(self.rewritten(index, window), self.feather)
 
     def warn_of_unseen(self, shares: Mapping[int, float]) -> None:
-        """Warn of what no frame shows: by frame index, its share of the region to rewrite."""
+        """Warn of pixels that no frame shows, given by frame index as a share of the region to rewrite."""
         some = {index: share for index, share in shares.items() if share >= 0.005}
         if some:
             worst = max(some, key=lambda index: some[index])
-            where = f"{len(some)} frames, most in frame" if len(some) > 1 else "frame"
+            where = f"{len(some)} frames, mostly in frame" if len(some) > 1 else "frame"
             self.warnings.append(
-                f"Part of what lies behind the object no frame shows: in {where} {self.footage.frames[worst]} "
-                f"({some[worst]:.0%} of the rewritten region). It was filled smoothly from its surroundings, without "
+                f"Part of what lies behind the object is never visible: in {where} {self.footage.frames[worst]} "
+                f"({some[worst]:.0%} of the rewritten region). It is filled smoothly from its surroundings, without "
                 "texture; paint or patch it there."
             )
 
@@ -117,7 +117,7 @@ class Clip:
         return self._regions[index]
 
     def keep_regions(self) -> None:
-        """Let whoever goes on with the job know the regions; to find them, all of the quadmask is read."""
+        """Store the regions for every process that continues the job; finding them reads the whole quadmask."""
         windows = [self.region(index) for index in range(len(self))]
         write_atomically(self.kept / _REGIONS, json.dumps(windows))
 

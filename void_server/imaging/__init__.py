@@ -1,1 +1,1 @@
-"""Frames: finding, reading and writing them, their colour and their grain."""
+"""Find, read and write frames; handle their colour and grain."""

@@ -1,4 +1,4 @@
-"""Arrays that are computed once for a job, and taken up by whoever goes on with it, on this machine or another."""
+"""Arrays computed once per job and reused by every process that continues it, on this machine or another."""
 
 from __future__ import annotations
 
@@ -24,6 +24,6 @@ def keep(path: Path, **arrays: NDArray[Any]) -> None:
 
 
 def kept(path: Path) -> dict[str, NDArray[Any]]:
-    """What :func:`keep` wrote. Raises FileNotFoundError where it did not."""
+    """Read what :func:`keep` wrote. Raises FileNotFoundError if there is nothing."""
     with np.load(path, allow_pickle=False) as arrays:
         return dict(arrays)

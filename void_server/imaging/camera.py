@@ -1,8 +1,8 @@
 """The camera's motion over a shot, as homographies that follow the background.
 
 Corners of the background are tracked from an anchor frame (Lucas-Kanade with a backward check) and a homography is
-fitted to them robustly (MAGSAC). The anchor stays as long as the camera rests, so that one that creeps is noticed;
-each frame that moves becomes the next anchor. At rest means the identity, exactly: nothing is resampled then.
+fitted to them robustly (MAGSAC). The anchor stays while the camera rests, so that slow drift is noticed;
+each frame that moves becomes the next anchor. A camera at rest has exactly the identity, so nothing is resampled.
 """
 
 from __future__ import annotations
@@ -102,9 +102,9 @@ class Camera:
 
     @classmethod
     def track(cls, frames: Iterable[tuple[FloatImage, Mask]]) -> Camera:
-        """Follow the background through ``frames``, pairs of display-referred RGB and what to leave out of account.
+        """Track the background through ``frames``, pairs of display-referred RGB and the pixels to ignore.
 
-        A frame in which nothing can be followed (black, or all excluded) is taken to lie where the one before it lay.
+        A frame in which nothing can be tracked (black, or all excluded) keeps the previous frame's position.
         """
         found: list[Homography] = []
         anchor: _Anchor | None = None

@@ -1,4 +1,4 @@
-"""From a plate's own colour space to what models and analysis see, and back without loss.
+"""Convert between a plate's colour space and the display-referred values of models and analysis, without loss.
 
 Models see display-referred values of 0..1. The way there has two steps, both invertible: the plate's colour space to
 scene-linear Rec.709 (OpenColorIO, through OpenImageIO), and a :class:`Curve` that is sRGB for all that a display can
@@ -113,7 +113,7 @@ class ColourSpace:
         colours = oiio.ColorConfig(self._config)
         if reason := colours.geterror():
             where = self._config or "The OCIO configuration in $OCIO"
-            raise ColourError(f"{where} is no OCIO configuration; give the path of a config.ocio.", reason)
+            raise ColourError(f"{where} is not an OCIO configuration; give the path of a config.ocio.", reason)
         probe = np.full((1, 1, 3), 0.18, np.float32)
         for linear in _LINEAR_NAMES:
             if not self._converted(probe, linear, linear).geterror():

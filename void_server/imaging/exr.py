@@ -1,7 +1,7 @@
 """Reading and writing EXR frames with OpenImageIO.
 
-Pixels are asked for by :class:`~void_server.imaging.window.Window`, in the file's own coordinates: where a frame's data
-window does not reach, they are 0. What is written over a plate keeps every bit of the plate that was not meant.
+Pixels are addressed by :class:`~void_server.imaging.window.Window`, in the file's own coordinates: where a frame's data
+window does not reach, they are 0. Writing over a plate changes only the given pixels; the others stay bit for bit.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ FloatImage = NDArray[np.float32]
 HALF_MAX = 65504.0
 RGB = ("R", "G", "B")
 
-# Colour where alpha is 0 is a matte too, for programs that paint on something opaque.
+# Keep colour where alpha is 0: paint programs may draw the matte there.
 _AS_WRITTEN = oiio.ImageSpec()
 _AS_WRITTEN.attribute("oiio:UnassociatedAlpha", 1)
 
-# Encoding a frame again with one of these would change pixels that nobody touched.
+# Re-encoding a frame with one of these would change untouched pixels.
 _LOSSY = ("b44", "dwaa", "dwab", "pxr24")
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a plate's file says of itself. ``part`` is the number of the part that holds R, G and B."""
+    """A plate file's header. ``part`` is the number of the part that holds R, G and B."""
 
     data_window: Window
     display_window: Window
@@ -53,7 +53,7 @@ def _opened(path: Path) -> Iterator[oiio.ImageInput]:
     image = oiio.ImageInput.open(str(path), _AS_WRITTEN)
     if image is None:
         reason = oiio.geterror() or "unknown format"
-        # the more telling reason, where it may not be opened at all
+        # raises a more specific error if the file cannot be opened at all
         open_regular(path).close()
         raise ImageError(f"{path} cannot be read as an image; write the frame again.", reason)
     with closing(image):
@@ -85,13 +85,13 @@ def _refuse_stereo(path: Path, specs: Sequence[oiio.ImageSpec]) -> None:
 
 
 def read_header(path: Path) -> Header:
-    """Read what a plate's file says of itself, without its pixels.
+    """Read a plate file's header, without its pixels.
 
-    Raises :class:`ImageError` where it is no EXR, holds several views or deep pixels, or lacks R, G or B.
+    Raises :class:`ImageError` for a file that is not an EXR, has several views or deep pixels, or lacks R, G or B.
     """
     with _opened(path) as image:
         if image.format_name() != "openexr":
-            raise ImageError(f"{path} is no EXR; write the plate as an EXR sequence.")
+            raise ImageError(f"{path} is not an EXR; write the plate as an EXR sequence.")
         parts = list(_parts(image))
     _refuse_stereo(path, [spec for _, spec in parts])
     for part, spec in parts:
@@ -122,7 +122,7 @@ def _read_rows(
             pixels = pixels[rows[0] - spec.y : rows[1] - spec.y]
     else:
         pixels = image.read_scanlines(part, 0, *rows, 0, *channels, kind)
-    # A file that ends early may still yield pixels, made up ones: the error it leaves counts, not the result.
+    # A truncated file may still yield invented pixels: trust the error, not the result.
     reason = image.geterror()
     if pixels is None or reason:
         raise ImageError(f"{path} is damaged or cut short; write the frame again.", reason)
@@ -155,12 +155,12 @@ def read_rgb(path: Path, window: Window | None = None) -> FloatImage:
 
 
 def is_alpha(name: str) -> bool:
-    """Whether a channel is an alpha by its name, that of a layer too."""
+    """Whether a channel is named as an alpha, of the image or of a layer."""
     return name.lower().rpartition(".")[2] in ("a", "alpha")
 
 
 def matte_channels(path: Path, names: Sequence[str]) -> list[tuple[str, ...]]:
-    """The channels that a matte may be in, the most obvious first: A, the only one, the colour, the alphas of layers.
+    """The channels that may hold a matte, most obvious first: A, the only channel, the colour, the layers' alphas.
 
     Raises :class:`ImageError` where there are none.
     """
@@ -169,7 +169,7 @@ def matte_channels(path: Path, names: Sequence[str]) -> list[tuple[str, ...]]:
     found += [(names[0],)] if len(names) == 1 else [colour] if colour else []
     found += [(name,) for name in names if is_alpha(name)]
     if not found:
-        raise ImageError(f"{path} has no alpha, only {', '.join(names)}; write the roto into the alpha.")
+        raise ImageError(f"{path} has no alpha, only {', '.join(names)}; write the roto to the alpha.")
     return list(dict.fromkeys(found))
 
 
@@ -188,7 +188,7 @@ def windows(path: Path) -> tuple[Window, Window]:
 
 
 def pixel_aspect(path: Path) -> float:
-    """How many times as wide as high a pixel of an image is; 1 where the file says nothing."""
+    """The pixel aspect of an image, width by height; 1 if the file has none."""
     with _opened(path) as image:
         return float(image.spec().getattribute("PixelAspectRatio") or 1.0)
 
@@ -196,14 +196,14 @@ def pixel_aspect(path: Path) -> float:
 def read_channels(path: Path, names: Sequence[str], window: Window) -> FloatImage:
     """Read the named channels of an image's first part in ``window`` as (height, width, channels).
 
-    Whole numbers become 0..1. Raises :class:`ImageError` naming a channel that is not there.
+    Integers become 0..1. Raises :class:`ImageError` naming a missing channel.
     """
     with _opened(path) as image:
         known = list(image.spec().channelnames)
         if lacking := [name for name in names if name not in known]:
             raise ImageError(
-                f"{path} has no channel {lacking[0]}, as other frames have, only {', '.join(known)}; write all frames "
-                "alike."
+                f"{path} has no channel {lacking[0]}, unlike other frames, only {', '.join(known)}; write "
+                "every frame with the same channels."
             )
         return _read_window(path, image, 0, [known.index(name) for name in names], window)
 
@@ -290,7 +290,7 @@ def rewrite(source: Path, target: Path, window: Window, rgb: FloatImage, where: 
                 formats = {str(f) for f in spec.channelformats} or {str(spec.format)}
                 if not formats <= {"half", "float"}:
                     raise ImageError(
-                        f"{source} mixes R, G, B with channels of whole numbers; write those into a part of their own."
+                        f"{source} mixes R, G, B with integer channels; write those to a part of their own."
                     )
                 kind = "half" if formats == {"half"} else "float"
                 data = header.data_window

@@ -1,4 +1,4 @@
-"""Smooth continuation of an image into the pixels where it is not known."""
+"""Fill an image's unknown pixels smoothly from the known ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .exr import FloatImage
 def smooth_fill(image: FloatImage, known: NDArray[np.bool_]) -> FloatImage:
     """Continue ``image``, (height, width, channels), from its ``known`` pixels into all others.
 
-    Push-pull: averages of ever larger neighbourhoods, each level asked only where the finer one knows nothing (Gortler
+    Push-pull: averages of ever larger neighbourhoods, each level used only where the finer one has no data (Gortler
     et al., The Lumigraph, 1996). Without any known pixel the result is 0.
     """
     weight = known.astype(np.float32)

@@ -1,4 +1,4 @@
-"""The frames of a shot, in the two sizes in which they are needed: full, and small enough to look at all of them."""
+"""The frames of a shot at two sizes: full, and small enough to analyse all of them."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from .window import Window
 #: Frames are analysed at this width at most.
 ANALYSIS_WIDTH = 640
 
-# A lone firefly at half's limit would push everything else of the shot into the curve's darkest corner.
+# A lone firefly at half's limit would push the rest of the shot into the darkest part of the curve.
 _DISPLAYED_MAXIMUM = 4096.0
 
 
 @dataclass
 class Survey:
-    """What one look at every frame found.
+    """Statistics from one pass over every frame.
 
     The brightest finite value of the scene, how many pixels of plate and roto are not finite, by frame, and the share
     of each frame that the roto covers; ``highest`` is the roto's highest value.
@@ -48,7 +48,7 @@ class Survey:
 class Footage:
     """Plate and roto of a shot over ``frames``, on one canvas that holds every frame's data window.
 
-    Without a roto, one of nothing is read.
+    Without a roto, an empty one is read.
 
     Plates are read display-referred; NaN and Inf become 0 there. Pixels outside a frame's data window are 0.
     """
@@ -104,18 +104,18 @@ class Footage:
 
     @cached_property
     def curve(self) -> Curve:
-        """The way from scene-linear to display for this shot; needs :meth:`look`."""
+        """The curve from scene-linear to display for this shot; needs :meth:`look`."""
         return Curve(min(self.survey.maximum, _DISPLAYED_MAXIMUM))
 
     @cached_property
     def survey(self) -> Survey:
-        """What :meth:`look` found."""
+        """The survey that :meth:`look` made."""
         data = json.loads((self._work / SURVEY).read_text())
         by_frame = {name: {int(f): n for f, n in data[name].items()} for name in ("broken", "broken_roto", "removed")}
         return Survey(data["maximum"], highest=data["highest"], **by_frame)
 
     def look(self, report: Callable[[int], None]) -> None:
-        """Read every frame once: survey the shot and keep the small frames. Done once per job, whoever resumes it."""
+        """Read every frame once: survey the shot and store the small frames. Runs once per job, even if resumed."""
         done = self._work / SURVEY
         if done.is_file():
             return
@@ -141,7 +141,7 @@ class Footage:
     def _look_at(self, frame: int) -> tuple[NDArray[np.float16], NDArray[np.uint8], float, int, int]:
         linear, broken = self._read_linear(frame, self.canvas)
         height, width = self.small_size
-        # the mean of linear light is what a smaller sensor would have seen
+        # the mean of linear light is what a smaller sensor would record
         small = cv2.resize(linear, (width, height), interpolation=cv2.INTER_AREA)
         values = self._read_roto(frame, self.canvas)
         broken_roto = values.size - int(np.count_nonzero(np.isfinite(values)))
@@ -162,7 +162,7 @@ class Footage:
         return self._rotos[index].astype(np.float32) / np.float32(255)
 
     def enlarged(self, small: NDArray[np.bool_], window: Window) -> NDArray[np.bool_]:
-        """A mask of the analysed size at full size, in ``window``, its edges smooth."""
+        """An analysis-size mask at full size, in ``window``, with smooth edges."""
         size = self.canvas.width, self.canvas.height
         full = cv2.resize(small.astype(np.float32), size, interpolation=cv2.INTER_LINEAR) >= 0.5
         return full[self.canvas.slices(window)]

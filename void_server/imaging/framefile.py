@@ -1,4 +1,4 @@
-"""Arrays of one shape and type, frame after frame in one file: what is too much for memory."""
+"""Arrays of one shape and type, frame after frame in one file, for data too large for memory."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""Grain: measured in the plate, and given to new pixels that have too little of it.
+"""Measure the plate's grain, and add it to new pixels that have too little.
 
 Grain lives in scene-linear light, as noise whose strength depends on how bright a channel is. It is measured per half
-stop and channel in what differs from one frame to the next, as it stands or along the optical flow, and in what varies
-within the flattest blocks, whichever is least; with its correlation from pixel to pixel and from channel to channel.
-New grain is white noise shaped by that (Galerne et al., Random Phase Textures, 2011) and scaled by brightness (Norkin
-and Birkbeck, Film Grain Synthesis for AV1 Video Codec, 2018).
+stop and channel in the differences between neighbouring frames, in place or along the optical flow, and in the
+variation within the flattest blocks, whichever is least; together with its correlation between pixels and between
+channels. New grain is white noise shaped by that (Galerne et al., Random Phase Textures, 2011) and scaled by
+brightness (Norkin and Birkbeck, Film Grain Synthesis for AV1 Video Codec, 2018).
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ _FEWEST_BLOCKS = 12
 _FLAT, _STILL = 0.4, 0.5
 #: Grain is correlated over so many pixels at most.
 _REACH = 3
-#: Relative to brightness, grain of no camera or film grows towards highlights, here from this step on; what seems to
+#: Relative to brightness, no camera's or film's grain grows towards highlights, from this step on; what looks like it
 #: is edges.
 _GROWTH, _MIDDLE_GREY = 1.25, 6
 #: Highlights, from this step on, are small and hard-edged: two ways of measuring must agree on them to this ratio, and
 #: so must the quieter and the louder half of the blocks.
 _AGREEMENT, _WHITE = 1.5, 12
-#: Over so many blocks, what changes alike is taken for light, not for grain.
+#: A change shared by this many blocks counts as light, not grain.
 _LIGHT = 9
 
 
 @dataclass(frozen=True)
 class Grain:
-    """How scene-linear pixels vary.
+    """The grain of scene-linear pixels.
 
     ``level`` (steps, 3) is the standard deviation of each channel at each step of its brightness, NaN where that was
     not measured; ``kernels`` (3, size, size) shape white noise like the grain of each channel, ``mixing`` (3, 3) mixes
@@ -78,14 +78,14 @@ def _position(linear: FloatImage) -> FloatImage:
 
 
 class Look(NamedTuple):
-    """What grain is measured in: a frame, scene-linear (height, width, 3), and where it shows the scene."""
+    """A frame to measure grain in, scene-linear (height, width, 3), and where it shows the scene."""
 
     rgb: FloatImage
     shown: Mask
 
 
 class _Residuals(NamedTuple):
-    """What is left of blocks without their content: ``values`` (blocks, size, size, 3), ``brightness`` (blocks, 3)."""
+    """Blocks without their content: ``values`` (blocks, size, size, 3), ``brightness`` (blocks, 3)."""
 
     values: FloatImage
     brightness: FloatImage
@@ -109,7 +109,7 @@ def _blocks(image: NDArray[Any]) -> NDArray[Any]:
 
 
 def _without_slopes(blocks: FloatImage) -> FloatImage:
-    """Blocks (blocks, size, size, channels) less the plane that fits each best; noise keeps its variance."""
+    """Blocks (blocks, size, size, channels) minus their best-fitting plane; noise keeps its variance."""
     ramp = np.arange(_BLOCK, dtype=np.float32) - (_BLOCK - 1) / 2
     ramp /= np.sqrt((ramp**2).sum() * _BLOCK)
     flat = blocks - blocks.mean(axis=(1, 2), keepdims=True)
@@ -125,7 +125,7 @@ def _in_space(look: Look) -> _Residuals:
 
 
 def _along_time(here: Look, there: Look, *, flow: bool) -> _Residuals:
-    """What differs between two frames, block by block, each where it stands or where the optical flow takes it."""
+    """The differences between two frames, block by block, each in place or along the optical flow."""
     height, width = (n // _BLOCK * _BLOCK for n in here.shown.shape)
     other, shown, variance = there.rgb[:height, :width], there.shown[:height, :width], np.float32(2)
     if flow:
@@ -142,7 +142,7 @@ def _along_time(here: Look, there: Look, *, flow: bool) -> _Residuals:
 
 
 def _light(mean: FloatImage, whole: Mask, rows: int) -> FloatImage:
-    """How the light has changed around blocks, (blocks, 3), by the means of what differs in each."""
+    """The change of light around blocks, (blocks, 3), from the mean difference of each."""
     grid = np.zeros((len(whole), 4), np.float32)
     grid[whole] = np.column_stack([mean, np.ones(len(mean), np.float32)])
     around = cv2.blur(grid.reshape(rows, -1, 4), (_LIGHT, _LIGHT), borderType=cv2.BORDER_CONSTANT).reshape(-1, 4)[whole]
@@ -274,7 +274,7 @@ def _kernel(correlation: FloatImage) -> FloatImage:
 
 
 def share_of_median(samples: NDArray[np.intp]) -> FloatImage:
-    """The share of its samples' variance that the median of so many has: pi / 2n, 1 for one; 0 where there is none."""
+    """The variance of the median of n samples, as a share of theirs: pi / 2n; 1 for one sample, 0 for none."""
     share = np.minimum(np.float32(np.pi / 2) / np.maximum(samples, 1), 1)
     return np.asarray(np.where(samples > 0, share, 0), np.float32)
 

@@ -1,7 +1,7 @@
-"""Which channels of a sequence hold its matte: decided once for the whole sequence, from what is drawn in a few frames.
+"""Decide which channels of a sequence hold its matte, once for the whole sequence, from a few frames.
 
 Compositors write a matte into the alpha; paint programs write it as white on black under an alpha that is solid or
-empty. So the first channels count in which something is drawn, and what is not the obvious choice is said.
+empty. So the first channels with something drawn in them are used, and a note tells of any choice but the obvious one.
 """
 
 from __future__ import annotations
@@ -22,34 +22,34 @@ from .window import Window
 
 #: From this value on a pixel is object.
 OBJECT = 0.5
-# So many frames are looked at; more where nothing is drawn in them.
+# The number of frames to read; more if nothing is drawn in them.
 _FEW, _MORE = 5, 24
-# Codecs move what is even by less.
+# Codecs change even areas by less.
 _EVEN = 0.02
-# An alpha that leaves less than this open is taken for a solid one with a frayed edge.
+# An alpha more opaque than this counts as solid with a frayed edge.
 _SOLID = 0.98
 _THINNED = 1 << 18
 # Black and white as codecs leave them; a matte has little in between, a picture little else.
 _BLACK, _WHITE, _PICTURE = 0.006, 0.98, 0.8
 
-#: Says what values (0..1, any number of them) are that are no such matte, as words that follow "holds"; or nothing.
+#: Says in words that follow "holds" why values (0..1, any number of them) are not the matte; empty if they may be.
 Wrong = Callable[[FloatImage], str]
 
 
 def picture(values: FloatImage) -> str:
-    """What the values of a roto are that is none."""
+    """Why values are not a roto's, in words; empty if they may be."""
     between = np.mean((values > _BLACK) & (values < _WHITE))
-    return "a picture, not a matte; were plate and roto swapped?" if between > _PICTURE else ""
+    return "a picture, not a matte; are plate and roto swapped?" if between > _PICTURE else ""
 
 
 def black_and_white(pixels: FloatImage) -> bool:
-    """Whether a picture, (height, width, channels), is nothing but black and white areas, as a matte is."""
+    """Whether an image, (height, width, channels), is all black and white areas, as a matte is."""
     black, white = np.all(np.abs(pixels) < _BLACK, axis=-1), np.all(np.abs(pixels - 1) < 1 - _WHITE, axis=-1)
     return bool(black.any() and white.any() and np.mean(black | white) > _SOLID)
 
 
 def empty(what: str, sequence: Sequence, count: int, highest: float) -> SequenceError:
-    """The error for a matte in which nothing reaches what counts as object."""
+    """The error for a matte with no pixel that counts as object."""
     if highest > _EVEN:
         return SequenceError(
             f"The {what} {sequence.name} marks nothing: the highest value of its matte is {highest:.2g}, and from "
@@ -72,9 +72,8 @@ def choose(
     """The sequence with the channels that hold its matte, and a note where they are not the obvious ones.
 
     A few of ``frames`` are read. Where ``alpha_counts``, as in a roto, an alpha in which something is drawn is taken
-    whatever the colours hold, and there is nothing beyond a frame's data window. Raises :class:`ImageError` where no
-    channels can be it or several can, :class:`SequenceError` where all frames were looked at, nothing is drawn in them,
-    and that may not be.
+    whatever the colours hold, and pixels beyond a frame's data window are 0. Raises :class:`ImageError` if no channels
+    qualify, or several do; :class:`SequenceError` if nothing is drawn in any frame, unless ``may_be_empty``.
     """
     look = _Look(sequence, what, wrong)
     done = 0
@@ -94,7 +93,7 @@ def choose(
 def _looked_at(
     sequence: Sequence, frames: tuple[int, ...], *, whole: bool
 ) -> Iterator[tuple[tuple[str, ...], FloatImage | NDArray[np.uint8]]]:
-    """Channels and pixels of a few frames, spread over the sequence, then of more; of a movie those it begins with."""
+    """Channels and pixels of a few frames spread over the sequence, then of more; a movie's first frames."""
     if sequence.movie:
         for picture_ in islice(movie.read_frames(sequence.movie), min(_MORE, len(frames))):
             yield exr.RGB, picture_
@@ -109,7 +108,7 @@ def _looked_at(
 
 
 class _Look:
-    """What the frames that were looked at show of each group of channels that may hold the matte."""
+    """Statistics of each group of channels that may hold the matte, over the frames read."""
 
     def __init__(self, sequence: Sequence, what: str, wrong: Wrong) -> None:
         self._sequence, self._what, self._wrong = sequence, what, wrong
@@ -119,13 +118,13 @@ class _Look:
         self._thin: list[FloatImage] = []
 
     def add(self, names: tuple[str, ...], pixels: FloatImage | NDArray[np.uint8]) -> None:
-        """Look at one more frame, (height, width, channels), of 0..1 or of 8 bits."""
+        """Add one more frame, (height, width, channels), of 0..1 or of 8 bits."""
         if self._names and names != self._names:
             raise ImageError(
                 f"The frames of the {self._what} {self._sequence.name} have different channels "
                 f"({', '.join(self._names)}, and {', '.join(names)}); write them all alike."
             )
-        # of all pixels, as an object may be small; row by row, which is many times as fast
+        # over all pixels, as an object may be small; row by row, which is many times faster
         low, high = (_finite(most.reduce(most.reduce(pixels, axis=0), axis=0)) for most in (np.fmin, np.fmax))
         first = not self._names
         self._names = names
@@ -201,7 +200,7 @@ class _Look:
         ]
 
     def note(self, taken: tuple[str, ...]) -> str:
-        """What the artist is to be told of the choice, where it is not the obvious one."""
+        """A note for the artist about the choice, unless it is the obvious one."""
         first = self._groups[0]
         if set(taken) <= set(first) and (len(first) == 1 or len(taken) == len(first)):
             return ""

@@ -21,7 +21,7 @@ def _opened(path: Path) -> Iterator[cv2.VideoCapture]:
     capture = cv2.VideoCapture(str(path))
     try:
         if not capture.isOpened() or not capture.get(cv2.CAP_PROP_FRAME_COUNT) > 0:
-            # the more telling reason, where it may not be opened at all
+            # raises a more specific error if the file cannot be opened at all
             open_regular(path).close()
             raise ImageError(f"{path} cannot be read as a movie; write the frames as an EXR sequence.")
         yield capture
@@ -30,11 +30,11 @@ def _opened(path: Path) -> Iterator[cv2.VideoCapture]:
 
 
 def frame_count(path: Path) -> int:
-    """How many frames a movie says it has. Raises :class:`ImageError` where it cannot be opened, or says too many."""
+    """The number of frames a movie claims. Raises :class:`ImageError` if it cannot be opened, or claims too many."""
     with _opened(path) as capture:
         count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
     if count > MOST_FRAMES:
-        raise ImageError(f"{path} says that it has {count} frames, and {MOST_FRAMES} is the most; write a shorter one.")
+        raise ImageError(f"{path} claims {count} frames, more than the limit of {MOST_FRAMES}; write a shorter movie.")
     return count
 
 

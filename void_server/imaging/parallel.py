@@ -1,4 +1,4 @@
-"""Work on frames with all cores, results in order, without holding more than a few of them."""
+"""Process frames on all cores, in order, holding only a few results at a time."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ Result = TypeVar("Result")
 
 
 def cores() -> int:
-    """How many cores this process may use."""
+    """The number of cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def in_order(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[tuple[Item, Result]]:
     """Yield each item with its result, in the items' order; one more than there are cores is under way at any time.
 
-    Threads serve, since OpenImageIO, OpenCV and NumPy leave the interpreter alone while they work.
+    Threads suffice, since OpenImageIO, OpenCV and NumPy release the GIL while they work.
     """
     pending: deque[tuple[Item, Future[Result]]] = deque()
     with ThreadPoolExecutor(cores()) as pool:

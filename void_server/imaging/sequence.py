@@ -1,4 +1,4 @@
-"""Finding image sequences and movies, and frame ranges."""
+"""Find image sequences and movies, and parse frame ranges."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..api.files import check_regular, unreadable
 
 MOVIE_SUFFIXES = (".mov", ".mp4", ".mkv", ".avi", ".mxf", ".m4v", ".webm")
 IMAGE_SUFFIXES = (".exr", ".png", ".tif", ".tiff", ".jpg", ".jpeg", ".dpx")
-#: No range, and no movie, may have more: a shot has hundreds.
+#: The limit for a range or a movie; a shot has hundreds.
 MOST_FRAMES = 100_000
 
 
@@ -26,8 +26,8 @@ MOST_FRAMES = 100_000
 class Sequence:
     """Frames on disk: one file each, or all in one movie, whose frames count from 1.
 
-    ``channels`` are those that hold the matte where it is one, empty for the obvious; ``notes`` what the artist should
-    know of how it was understood.
+    ``channels`` are those that hold a matte, empty for the obvious ones; ``notes`` tell the artist how the sequence was
+    interpreted.
     """
 
     name: str
@@ -50,11 +50,11 @@ class Sequence:
             raise SequenceError(f"Frame {frame} of {self.name} is missing; it has {have}.") from None
 
     def moved(self, by: int) -> Sequence:
-        """The same with other frame numbers."""
+        """The sequence with shifted frame numbers."""
         return replace(self, files={frame + by: path for frame, path in self.files.items()})
 
     def noting(self, *notes: str) -> Sequence:
-        """The same with more notes."""
+        """The sequence with more notes."""
         return replace(self, notes=(*self.notes, *notes))
 
 
@@ -64,14 +64,14 @@ def spread(count: int, most: int) -> list[int]:
 
 
 def format_frames(frames: Iterable[int]) -> str:
-    """A range in words that :func:`parse_frames` understands, such as ``1001-1010,1020``."""
+    """Format a range as :func:`parse_frames` reads it, such as ``1001-1010,1020``."""
     return FrameSet.framesToFrameRange(sorted(frames), compress=False)
 
 
 def parse_frames(text: str) -> tuple[int, ...]:
     """The frames of a range such as ``1001-1032``, ``1-9x2``, ``-3-3``, or of a list of them, ascending.
 
-    A list has commas or blanks between. Raises :class:`SequenceError` where it is no range.
+    Lists are separated by commas or blanks. Raises :class:`SequenceError` if ``text`` is not a range.
     """
     listed = re.sub(r"(?<=\d)\s+[-\u2013]\s+(?=-?\d)|(?<=\d)\u2013(?=-?\d)", "-", text.strip())
     try:
@@ -82,7 +82,7 @@ def parse_frames(text: str) -> tuple[int, ...]:
     except MaxSizeException as error:
         raise SequenceError(f"Frame range {text!r} has more than {MOST_FRAMES} frames; give a shorter one.") from error
     except (FileSeqException, ValueError) as error:
-        message = f"Frame range {text!r} cannot be understood; write it like 1001-1032, 1001-1032x2 or 1001,1005."
+        message = f"Frame range {text!r} is not valid; write it like 1001-1032, 1001-1032x2 or 1001,1005."
         raise SequenceError(message) from error
     if not frames:
         raise SequenceError("The frame range is empty; write it like 1001-1032.")
@@ -94,7 +94,7 @@ def find(text: str, what: str = "sequence") -> Sequence:
 
     ``text`` is a pattern (``name.%04d.exr``, ``name.####.exr``, ``name.1001-1100#.exr``), a folder that holds one
     sequence or movie, a movie, or one frame, which stands for its whole sequence; ``what`` is its part in the shot, for
-    messages. Padding is not held against a file: what matters is its number. Raises
+    messages. A file's padding does not matter, only its number. Raises
     :class:`~void_server.api.errors.InputError`; nothing but regular files is taken, and none is opened but a movie.
     """
     if not text.strip():
@@ -126,7 +126,7 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def _is(of_kind: Callable[[], bool]) -> bool:
-    """Whether an entry of a folder is of a kind; not where that cannot be asked."""
+    """Whether an entry of a folder is of a kind; False if that cannot be read."""
     try:
         return of_kind()
     except OSError:
@@ -137,7 +137,7 @@ def _by_pattern(path: Path, what: str) -> Sequence:
     try:
         pattern = FileSequence(str(path))
     except FileSeqException as error:
-        message = f"{path} is no sequence; write it like name.%04d.exr, name.####.exr or name.1001-1100#.exr."
+        message = f"{path} is not a sequence; write it like name.%04d.exr, name.####.exr or name.1001-1100#.exr."
         raise SequenceError(message) from error
     if not pattern.padding():
         there = os.path.lexists(path)
@@ -151,14 +151,12 @@ def _by_pattern(path: Path, what: str) -> Sequence:
         if match := digits.fullmatch(entry.name):
             frame = int(match[1])
             if frame in found:
-                raise SequenceError(
-                    f"Frame {frame} of {path.name} is there twice: {found[frame].name} and {entry.name}."
-                )
+                raise SequenceError(f"Frame {frame} of {path.name} exists twice: {found[frame].name} and {entry.name}.")
             found[frame] = entry
     if not found:
         raise SequenceError(f"The {what} {path} does not exist: no file in {path.parent} matches it.")
     for entry in found.values():
-        # most folders know this of their files without asking for each
+        # most file systems list the type without a stat per file
         if not _is(entry.is_file):
             check_regular(Path(entry.path))
     files = {frame: Path(entry.path) for frame, entry in found.items()}
@@ -172,12 +170,12 @@ def _by_pattern(path: Path, what: str) -> Sequence:
 
 
 def _of_one_frame(path: Path, pattern: FileSequence, files: dict[int, Path], what: str) -> Sequence:
-    """The sequence of a single file, as file managers give it when it is dragged in."""
+    """The sequence that a single file belongs to, such as one dragged in from a file manager."""
     name = f"{pattern.basename()}#{pattern.extension()}"
     if len(files) == 1:
         return Sequence(name, files)
     have = format_frames(files)
-    note = f"The {what} names one file, {path.name}; its whole sequence was taken, {have}. --frames takes less of it."
+    note = f"The {what} names one file, {path.name}; the whole sequence is used, {have}. Limit it with --frames."
     return Sequence(name, files, notes=(note,))
 
 
@@ -188,10 +186,8 @@ def _in_folder(folder: Path, what: str) -> Sequence:
     patterns = {re.sub(r"-?\d+(?=\.[^.]+$)", "#", name) for name in images}
     candidates = sorted(patterns) + movies
     if not candidates:
-        raise SequenceError(f"The {what} folder {folder} holds no image sequence and no movie.")
+        raise SequenceError(f"The {what} folder {folder} contains no image sequence or movie; name another.")
     if len(candidates) > 1:
         listed = ", ".join(candidates[:4])
-        raise SequenceError(
-            f"The {what} folder {folder} holds several sequences ({listed}); name the one that you mean."
-        )
+        raise SequenceError(f"The {what} folder {folder} contains several sequences ({listed}); name one of them.")
     return find(str(folder / candidates[0]), what)

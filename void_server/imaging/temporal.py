@@ -1,4 +1,4 @@
-"""Medians over time, of pixels that are seen in some frames only."""
+"""Medians over time, for pixels that only some frames see."""
 
 from __future__ import annotations
 

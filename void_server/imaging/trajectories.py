@@ -1,7 +1,7 @@
-"""The paths of background points through a shot with a moving camera, also where something stands before them.
+"""The trajectories of background points through a shot with a moving camera, even behind foreground objects.
 
-The homographies of the camera carry one plane of the scene; what lies before or behind it departs from them a little
-from one frame to the next. That residual is measured between neighbouring frames (Farnebäck, Two-Frame Motion
+The homographies of the camera carry one plane of the scene; what lies before or behind it deviates a little from
+them between frames. That residual is measured between neighbouring frames (Farnebäck, Two-Frame Motion
 Estimation Based on Polynomial Expansion, 2003), where it is small and hardly ever ambiguous, continued smoothly into
 what is rewritten, and chained: a distant frame is reached by many small steps, not by one leap that repetitive texture
 misleads.
@@ -24,12 +24,12 @@ from .footage import Footage
 from .parallel import in_order
 from .window import Window
 
-# Around rewritten pixels, the flow's window has seen what is to go.
+# Around rewritten pixels, the flow's window includes the object.
 _CONTAMINATED = 9
 
 
 class Trajectories:
-    """Where the background seen at a pixel of one frame lies in others; in pixels of the analysed size.
+    """Where the background at a pixel of one frame lies in others, in analysis-size pixels.
 
     ``hidden`` says, frame by frame, where no background is seen. The motion is kept in ``file``, where it may have been
     ``measured`` already.
@@ -52,7 +52,7 @@ class Trajectories:
                 file.write(back.tobytes())
 
     def _residual(self, source: int, target: int) -> NDArray[np.float16]:
-        """What the homography leaves of the motion from frame ``source`` to its neighbour ``target``."""
+        """The motion from frame ``source`` to its neighbour ``target`` that the homography leaves."""
         size = (self._width, self._height)
         here = grey(self._footage.small_plate(source))
         back = self.camera.between(target, source)

@@ -1,4 +1,4 @@
-"""The way of a shot, from its files to the counterfactual plate and the report; what the workers load by this name."""
+"""The pipeline, from a shot's files to the counterfactual plate and the report; workers load it by this name."""
 
 from .run import Part, inspect, run, run_part
 

@@ -28,7 +28,7 @@ _GRAIN = "grain.npz"
 
 
 def rewrite(context: JobContext, clip: Clip, frames: tuple[int, ...]) -> list[str]:
-    """Write plate and mattes of those of ``frames`` that have none yet; what is to be said of them."""
+    """Write the missing plates and mattes of ``frames``; returns warnings."""
     version, tracker = context.version, context.tracker
     wanted = [
         index for index, frame in enumerate(context.frames) if frame in frames and not version.plate(frame).is_file()
@@ -62,7 +62,7 @@ def _nothing(index: int) -> NewPixels:
 
 
 def write_all_mattes(context: JobContext) -> None:
-    """Write the mattes of a quadmask that is to be looked at, with the blend that rewriting would use."""
+    """Write the mattes of a quadmask for review, with the blend that rewriting would use."""
     compositor = Compositor(context.clip(), grain=False)
     missing = [index for index, frame in enumerate(context.frames) if not context.version.mattes(frame).is_file()]
     for _ in in_order(lambda index: _write_mattes(context, compositor, index), missing):
@@ -108,14 +108,14 @@ class Compositor:
         plate = exr.read_rgb(source, window)
         plate = np.where(np.isfinite(plate), plate, rgb)
         mixed = plate + (rgb - plate) * blend[..., None]
-        # before the frame is there, so that a job that goes on from it still knows
+        # before the frame exists, so that a resumed job still knows
         written = footage.colour.to_linear(mixed)
         overshoot.note(self._clip.kept, overshoot.find(frame, written, window, touched, footage.survey.maximum))
         exr.rewrite(source, path, window, mixed, touched)
 
 
 def keep_grain(clip: Clip) -> None:
-    """Measure the plate's grain, for whoever goes on with the job."""
+    """Measure the plate's grain, for every process that continues the job."""
     if clip.settings.grain and not clip.whole_region.empty:
         _plates_grain(clip)
 

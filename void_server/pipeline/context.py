@@ -23,13 +23,13 @@ from . import segment
 from .inputs import Source, as_exr, open_source, to_be_segmented
 from .progress import READING, SEGMENTING, ProgressTracker
 
-# A roto that covers more of every frame is rarely meant so.
+# A roto that covers more of every frame is rarely intended.
 _NEARLY_ALL = 0.8
 
 
 @dataclass
 class JobContext:
-    """What all stages of a job share. ``warnings`` are what the artist is to be told at its end."""
+    """State shared by all stages of a job. ``warnings`` go to the artist at its end."""
 
     shot: Shot
     engine: engines.Engine
@@ -87,7 +87,7 @@ def open_context(shot: Shot, engine: engines.Engine, version: VersionFolder, tra
 
 
 def _look(source: Source, colour: ColourSpace, version: VersionFolder, tracker: ProgressTracker) -> Footage:
-    """Look at all of the shot once."""
+    """Survey the whole shot once."""
     count = len(source.frames)
     seen: set[int] = set()
 
@@ -103,7 +103,8 @@ def _look(source: Source, colour: ColourSpace, version: VersionFolder, tracker: 
         raise matte.empty("roto", source.roto, count, footage.survey.highest)
     if min(removed.values()) >= 0.999:
         raise SequenceError(
-            f"The roto {source.roto.name} covers everything in all {count} frames; nothing is left to learn from."
+            f"The roto {source.roto.name} covers the whole picture in all {count} frames, which leaves no "
+            "background to reconstruct from; is it inverted?"
         )
     return footage
 
@@ -111,7 +112,7 @@ def _look(source: Source, colour: ColourSpace, version: VersionFolder, tracker: 
 def _segment(
     shot: Shot, source: Source, colour: ColourSpace, version: VersionFolder, tracker: ProgressTracker
 ) -> tuple[Source, list[str]]:
-    """Make the roto; the source with it, and warnings. Done once per job, whoever goes on with it."""
+    """Make the roto; returns the source with it, and warnings. Runs once per job, even if resumed."""
     roto = Sequence("roto", {frame: version.roto(frame) for frame in source.frames})
     told = version.warnings("segmented")
     if all(path.is_file() for path in roto.files.values()):
@@ -133,16 +134,16 @@ def _survey_warnings(footage: Footage) -> list[str]:
     least = min(footage.survey.removed.values(), default=0.0)
     if least > _NEARLY_ALL:
         warnings.append(
-            f"The roto covers {least:.0%} of the frame or more in all frames, so that next to nothing is left to learn "
-            "from; is it inverted?"
+            f"The roto covers {least:.0%} of the frame or more in every frame, which leaves almost no "
+            "background to reconstruct from; is it inverted?"
         )
     for name, broken in (("plate", footage.survey.broken), ("roto", footage.survey.broken_roto)):
         if broken:
             frame, count = next(iter(broken.items()))
             warnings.append(
                 f"The {name} has NaN or Inf pixels, {count} in frame {frame} and some in {len(broken)} of "
-                f"{len(footage.frames)} frames; they count as 0 and stay as they are where nothing is rewritten. "
-                "Clean them before the job if they show."
+                f"{len(footage.frames)} frames; they count as 0, and stay as they are where nothing is "
+                "rewritten. If they show, clean them before the job."
             )
     return warnings
 

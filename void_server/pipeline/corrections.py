@@ -1,4 +1,4 @@
-"""What is to be looked at of a corrected quadmask: mattes, contact sheet and report, as a job makes them."""
+"""Write the mattes, contact sheet and report of a corrected quadmask, as a job does."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .run import Part, run_part
 def shot_of(quadmask: str, plate: str = "", roto: str = "") -> Shot:
     """The shot that a quadmask belongs to: of ``plate`` and ``roto``, or that of the job that lies beside it.
 
-    Raises :class:`~void_server.api.errors.InputError` where its files are not there, or do not belong together.
+    Raises :class:`~void_server.api.errors.InputError` if its files are missing or do not belong together.
     """
     original = find(quadmask, "quadmask")
     if bool(plate) != bool(roto):
@@ -38,13 +38,13 @@ def _of_job(folder: Path) -> Shot:
     try:
         shot = Shot.from_dict(json.loads(manifest.read_text(encoding="utf-8"))["shot"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SettingError(f"{manifest} describes no job ({error})") from error
+        raise SettingError(f"{manifest} does not describe a job ({error})") from error
     made = VersionFolder(folder).roto(0).parent
     return replace(shot, roto=str(made), prompts=()) if made.is_dir() else shot
 
 
 def show(shot: Shot, folder: Path) -> tuple[str, ...]:
-    """Write mattes, report and manifest for the quadmask in the version ``folder``; what the artist should know."""
+    """Write mattes, report and manifest for the quadmask in the version ``folder``; returns warnings."""
 
     def ignore(progress: Progress) -> None:
         del progress

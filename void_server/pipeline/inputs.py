@@ -1,4 +1,4 @@
-"""A shot's files: found, checked against each other, and brought into one form."""
+"""Find a shot's files, check them against each other, and convert them to one form."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ..quadmask import classes
 
 #: Quadmask and roto are compared in so many frames.
 _LOOKED_AT = 5
-#: What a movie's pixels are taken to be encoded in, unless the shot says otherwise.
+#: The colour space of a movie's pixels, unless the shot names another.
 _MOVIE_SPACE = "sRGB"
 
 
@@ -42,7 +42,7 @@ class Source:
 
     @property
     def notes(self) -> list[str]:
-        """What the artist should know of how the files were understood."""
+        """Notes for the artist on how the files were interpreted."""
         named = (self.plate, self.roto, self.quadmask)
         return [note for sequence_ in named if sequence_ for note in sequence_.notes]
 
@@ -86,8 +86,7 @@ def check_plate(source: Source) -> None:
         pixels = exr.read_rgb(plate.path(frame))
     if matte.black_and_white(pixels):
         raise SequenceError(
-            f"The plate {plate.name} holds nothing but black and white in frame {frame}, like a matte; were plate and "
-            "roto swapped?"
+            f"The plate {plate.name} is all black and white in frame {frame}, like a matte; are plate and roto swapped?"
         )
 
 
@@ -130,8 +129,8 @@ def _frames(shot: Shot, plate: Sequence) -> tuple[int, ...]:
     if lacking:
         missing = next(frame for frame in range(first, last) if frame not in plate.files)
         raise SequenceError(
-            f"Frame {missing} of the plate {plate.name} is missing ({lacking} of {first}-{last}); "
-            "render it, or give the range to work on."
+            f"Frame {missing} of the plate {plate.name} is missing ({lacking} of {first}-{last}); render it, "
+            "or set the frame range."
         )
     return plate.frames
 
@@ -141,8 +140,7 @@ def _aligned(
 ) -> Sequence:
     """Roto or quadmask in the plate's frame numbers.
 
-    A movie counts from 1 whatever the plate does: where it has as many frames as the plate, or as are to be worked on,
-    they belong together in order.
+    A movie counts from 1: if it has as many frames as the plate, or as the frame range, they correspond in order.
     """
     if offset:
         other = other.moved(offset)
@@ -152,15 +150,16 @@ def _aligned(
             if len(numbers) == len(other.files) == numbers[-1] - numbers[0] + 1 == _span(other):
                 by = numbers[0] - other.frames[0]
                 return other.moved(by).noting(
-                    f"Frame {other.frames[0]} of the {name} {other.name} was taken for frame {numbers[0]}, as both "
-                    f"have {len(numbers)} frames ({_option(name)} {by})."
+                    f"Frame {other.frames[0]} of the {name} {other.name} is aligned with frame {numbers[0]}, "
+                    f"as both have {len(numbers)} frames ({_option(name)} {by})."
                 )
     if missing and not rough:
         raise SequenceError(
-            f"The {name} {other.name} has no frame {missing[0]} ({len(missing)} of the {len(frames)} frames of "
-            f"{plate.name} are missing); it has {sequence.format_frames(other.frames)}"
-            f"{f' with {_option(name)} {offset}' if offset else ''}. Write it for the same range, give the range to "
-            f"work on, or say with {_option(name)} what to add to its frame numbers."
+            f"The {name} {other.name} has no frame {missing[0]} ({len(missing)} of the {len(frames)} frames "
+            f"of {plate.name} are missing); it has "
+            f"{sequence.format_frames(other.frames)}{f' with {_option(name)} {offset}' if offset else ''}. "
+            "Write it for the same range, set the frame range, or shift its frame numbers with "
+            f"{_option(name)}."
         )
     return other
 
@@ -186,12 +185,12 @@ def _read_from(roto: Sequence, plate: Sequence, frames: tuple[int, ...], rough: 
         return chosen
     if not all(map(exr.is_alpha, chosen.channels)):
         raise _plate_again(roto, "")
-    return chosen.noting(f"Plate and roto are the same files, {roto.name}; the roto is their alpha.")
+    return chosen.noting(f"Plate and roto are the same files, {roto.name}; the alpha is used as the roto.")
 
 
 def _plate_again(roto: Sequence, why: str) -> SequenceError:
     return SequenceError(
-        f"Plate and roto are the same files, {roto.name}, and no roto is in their alpha; name the roto.", why
+        f"Plate and roto are the same files, {roto.name}, but their alpha holds no roto; name the roto's files.", why
     )
 
 
@@ -206,8 +205,9 @@ def _plate_windows(plate: Sequence, frames: tuple[int, ...]) -> tuple[Window, Wi
         first = first or header
         if (header.display_window, header.pixel_aspect) != (first.display_window, first.pixel_aspect):
             raise SequenceError(
-                f"Frame {frame} of the plate {plate.name} has another format than frame {frames[0]} "
-                f"({_size(header.display_window)}, not {_size(first.display_window)}); write all frames alike."
+                f"Frame {frame} of the plate {plate.name} differs in format from frame {frames[0]} "
+                f"({_size(header.display_window)}, not {_size(first.display_window)}); write all frames in "
+                "one format."
             )
         canvas = canvas.union(header.data_window)
     assert first is not None, "a shot has frames"

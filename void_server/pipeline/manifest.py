@@ -36,7 +36,7 @@ _PACKAGES = ("numpy", "opencv-python-headless", "OpenImageIO")
 
 
 def conclude(context: JobContext, job_id: str) -> None:
-    """Write report and manifest, the manifest last; what only the job itself needed goes."""
+    """Write report and manifest, the manifest last, and remove the job's working files."""
     version, maximum = context.version, context.footage.survey.maximum
     found = overshoot.noted(version.intermediate)
     context.warnings += overshoot.warnings(found, maximum, context.source.display)
@@ -72,7 +72,7 @@ def _has_result(context: JobContext) -> bool:
 def _thumbnail(context: JobContext, index: int, regions: list[dict[str, Any]], stops: int) -> Thumbnail:
     footage, frame = context.footage, context.frames[index]
     height, width = footage.small_size
-    # what is squeezed on disk is shown as the audience sees it
+    # show anamorphic frames unsqueezed
     size = round(width * context.source.pixel_aspect), height
 
     def shown(linear: FloatImage) -> FloatImage:

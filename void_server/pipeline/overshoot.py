@@ -1,4 +1,4 @@
-"""New pixels brighter than anything in the plate: fireflies, overshoots. Noted as frames are written, told at the end.
+"""Detect new pixels brighter than anything in the plate: noted as frames are written, reported at the end.
 
 The plate's maximum is that of the whole shot: a lamp that the object hides in one frame is seen in another.
 """
@@ -58,11 +58,11 @@ def noted(folder: Path) -> list[Overshoot]:
 
 
 def warnings(found: Sequence[Overshoot], maximum: float, display: Window) -> list[str]:
-    """What to say of them; a pixel's place is counted from the top left of ``display``."""
+    """The warning about them, if any; a pixel's place is counted from the top left of ``display``."""
     if not found:
         return []
     worst = max(found, key=lambda overshoot: overshoot.value)
-    count = f"{len(found)} frames, most in frame" if len(found) > 1 else "frame"
+    count = f"{len(found)} frames, mostly in frame" if len(found) > 1 else "frame"
     return [
         f"The result is brighter than anything in the plate in {count} {worst.frame}: {worst.value:.4g} at "
         f"{worst.x - display.x},{worst.y - display.y} from the top left, where the plate's maximum is {maximum:.4g}. "

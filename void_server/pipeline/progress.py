@@ -1,4 +1,4 @@
-"""How far a job is: its stages, the share of the time that each usually takes, and how long each took."""
+"""A job's progress: its stages, the share of time each usually takes, and how long each took."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def all_stages(shot: Shot) -> tuple[str, ...]:
 
 
 class Remaining:
-    """Seconds to go, from how fast the work went lately.
+    """Seconds left, from the recent speed of the work.
 
-    It never rises, as nobody believes a number that does: where the work slows down it stays until it is right again.
-    So nothing is said too early, in the stages that come fast, or while a resumed job skips what it has.
+    It never rises, as nobody believes a number that does: if the work slows down, it holds until it is right again.
+    It is None too early, in the quick stages, or while a resumed job skips finished work.
     """
 
     _WINDOW = 5.0
@@ -65,7 +65,7 @@ class Remaining:
 
 @dataclass
 class ProgressTracker:
-    """Tells how far the job is, and how long each stage took."""
+    """Reports how far the job is, and how long each stage took."""
 
     report: Report
     stages: tuple[str, ...]
@@ -76,7 +76,7 @@ class ProgressTracker:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """A stage begins; it has taken its share when the block ends."""
+        """Run the block as a stage; its share is done when the block ends."""
         self._stage, begin = name, time.monotonic()
         self.at(0.0)
         yield
@@ -84,7 +84,7 @@ class ProgressTracker:
         self.timings[name] = round(time.monotonic() - begin, 3)
 
     def at(self, share: float, frame: int | None = None) -> None:
-        """So much of the stage is done."""
+        """Report the fraction of the stage that is done."""
         fraction = min(self._done + share * self._share(self._stage), 1.0)
         left = self._remaining.at(fraction, time.monotonic())
         self.report(Progress(self._stage, frame, fraction, left))

@@ -25,15 +25,15 @@ from .context import JobContext
 #: The quadmask of a frame, in a window.
 Codes = Callable[[int, Window], classes.Quadmask]
 
-#: How often a model may answer before a malformed answer is the end of it.
+#: The number of attempts before a malformed answer fails the job.
 _ANSWERS = 2
 FILE, IMAGE, NONE = "file", "image", "none"
-# In bytes; what is longer ends in the middle, and is refused for that.
+# In bytes; a longer answer is truncated, and refused for that.
 _LARGEST_ANALYSIS = 1 << 24
 
 
 def check(shot: Shot) -> None:
-    """Raise :class:`SettingError` where the reasoner is not known, or what it needs is not here."""
+    """Raise :class:`SettingError` if the reasoner is unknown, or something it needs is missing."""
     settings = shot.settings
     check_request(shot)
     if settings.reasoner in analysts.NAMES:
@@ -47,27 +47,27 @@ def check_request(shot: Shot) -> None:
     settings = shot.settings
     if settings.reasoner not in REASONERS:
         known = ", ".join(REASONERS)
-        raise SettingError(f"There is no reasoner {settings.reasoner!r} here; installed are {known}.")
+        raise SettingError(f"The reasoner {settings.reasoner!r} is not installed; choose from {known}.")
     if settings.reasoner_model and settings.reasoner not in analysts.NAMES:
         asking = " or ".join(analysts.NAMES)
         raise SettingError(
-            f"The reasoner {settings.reasoner} asks no language model, so it would ignore {settings.reasoner_model!r}; "
-            f"take reasoner {asking}, or name no model."
+            f"The reasoner {settings.reasoner} asks no language model, so it would ignore "
+            f"{settings.reasoner_model!r}; choose reasoner {asking}, or name no model."
         )
     segmentation.check_name(settings.segmenter)
     if settings.reasoner == FILE:
         if not shot.analysis:
-            raise SettingError("The reasoner file needs an analysis: name its file.")
+            raise SettingError("The reasoner file needs an analysis; give its file with --analysis.")
         _read(shot)
     elif shot.analysis:
         raise SettingError(
-            f"The analysis {shot.analysis} is read by the reasoner file alone, and {shot.settings.reasoner} is asked "
-            "for; take --reasoner file, or leave the analysis out."
+            f"Only the reasoner file reads the analysis {shot.analysis}, but the reasoner is "
+            f"{shot.settings.reasoner}; use --reasoner file, or leave out the analysis."
         )
 
 
 def write_quadmask(context: JobContext) -> list[str]:
-    """Write the quadmask of every frame that has none yet, and why each region is in it; and give warnings."""
+    """Write the missing quadmask frames, and why each region is in them; returns warnings."""
     version, tracker = context.version, context.tracker
     missing = [frame for frame in context.frames if not version.quadmask(frame).is_file()]
     if not missing:
@@ -117,9 +117,9 @@ def _found(context: JobContext, found: Reasoning) -> Codes:
 
 
 def reason(shot: Shot, footage: Footage, scratch: Path, report: Callable[[float], None]) -> Reasoning:
-    """What the removal affects, and what belongs to the object.
+    """Find what the removal affects, and what belongs to the object.
 
-    Raises :class:`~void_server.api.errors.JobFailed` where a service gives no answer that can be used.
+    Raises :class:`~void_server.api.errors.JobFailed` if a service gives no usable answer.
     """
     reasoner = shot.settings.reasoner
     if reasoner == NONE:
@@ -137,7 +137,7 @@ def reason(shot: Shot, footage: Footage, scratch: Path, report: Callable[[float]
     if segmenter.warning and any(segmenter.name in region.rule for region in found):
         told.warnings.append(segmenter.warning)
     if not found:
-        told.warnings.append("The analysis names nothing that the removal would change; look whether that is so.")
+        told.warnings.append("The analysis names nothing that the removal would change; check that this is right.")
     return told
 
 
@@ -152,7 +152,7 @@ def _read(shot: Shot) -> Analysis:
 
 
 def _asked_once(shot: Shot, footage: Footage, scratch: Path, told: Reasoning) -> Analysis:
-    """The model's analysis; a job that is resumed goes on with the answer that it has."""
+    """The model's analysis; a resumed job reuses the answer it has."""
     kept = scratch / "analysis.json"
     if kept.is_file():
         data = json.loads(kept.read_text(encoding="utf-8"))
@@ -191,10 +191,10 @@ def _ask(settings: Settings, footage: Footage, hint: str, told: Reasoning) -> An
             wrong = str(error)
             continue
         if notes:
-            told.warnings.append(f"The model's answer had to be put right: {'; '.join(notes)}.")
+            told.warnings.append(f"The model's answer was corrected: {'; '.join(notes)}.")
         return analysis
     raise JobFailed(
-        f"{analyst.model} gave no answer that can be used, {_ANSWERS} times: {wrong}. Resume to ask again, or take "
-        "another model or reasoner.",
+        f"{analyst.model} gave no usable answer in {_ANSWERS} attempts: {wrong}. Resume to ask again, or "
+        "choose another model or reasoner.",
         told.answer,
     )

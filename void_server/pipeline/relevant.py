@@ -1,4 +1,4 @@
-"""Which of a shot's settings have a say in its result."""
+"""Which of a shot's settings affect its result."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .reason import FILE, NONE
 
 
 def relevant(shot: Shot, engine: Engine) -> dict[str, Any]:
-    """The settings that the job looks at, in the order in which they are declared, with their values."""
+    """The settings that the job reads, in the order of their declaration, with their values."""
     settings = shot.settings
     names: set[str] = set()
     segmented = to_be_segmented(shot)

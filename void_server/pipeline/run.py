@@ -1,7 +1,7 @@
-"""The way of a shot: reading, finding the object, reasoning, synthesis, report.
+"""The stages of a job: reading, finding the object, reasoning, synthesis, report.
 
-Each stage leaves files in the job's version folder, and takes up what it finds there: a job that was stopped goes on
-with the frames that are missing. What only the job itself needs lies in a hidden folder that goes when it is done.
+Each stage writes files to the job's version folder and reuses those it finds there: a resumed job continues with the
+missing frames. Working files lie in a hidden folder that is removed when the job is done.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = ["Part", "VersionFolder", "inspect", "run", "run_part"]
 
 
 def inspect(shot: Shot) -> None:
-    """Check a submission: files, frames, formats, colour space, settings. Raises InputError with what to do."""
+    """Check a submission: files, frames, formats, colour space, settings. Raises InputError saying what to do."""
     reason.check(shot)
     engines.check_settings(shot.settings)
     engines.load(shot.settings)
@@ -40,7 +40,7 @@ def inspect(shot: Shot) -> None:
 
 
 def run(job_id: str, shot: Shot, folder: Path, report: Report) -> tuple[str, ...]:
-    """Do the job in its version ``folder`` and return what the artist should be warned of.
+    """Run the job in its version ``folder``; returns warnings for the artist.
 
     Raises InputError, JobCancelled out of ``report``, or OSError where the disk fails; finished frames stay.
     """
@@ -61,7 +61,7 @@ def run(job_id: str, shot: Shot, folder: Path, report: Report) -> tuple[str, ...
 
 
 class Part(str, Enum):
-    """What one task of a render farm does of a job. Each part leaves files, and takes up those of the parts before."""
+    """The part of a job that one farm task runs. Each part writes files, and reads those of earlier parts."""
 
     QUADMASK = "quadmask"
     REMOVE = "remove"
@@ -97,7 +97,7 @@ def run_part(
     if part is Part.QUADMASK:
         _clear_away(folder)
     elif not version.survey.is_file():
-        raise JobFailed(f"The quadmask of {folder} is not made yet; run that part first.")
+        raise JobFailed(f"The quadmask of {folder} does not exist yet; run that stage first.")
     tracker = ProgressTracker(report, (*first_stages(shot), *_STAGES[part]))
     # only where the model works must be what it needs
     engine = engines.load(shot.settings) if part is Part.REMOVE else engines.find(shot.settings.engine)
@@ -126,7 +126,7 @@ def run_part(
 
 
 def _end(context: JobContext, job_id: str) -> tuple[str, ...]:
-    """The part that comes last: what all others have warned of, the report, the manifest."""
+    """The last part: collect the warnings of all others, write the report and the manifest."""
     version = context.version
     if context.shot.settings.only_quadmask:
         write_all_mattes(context)
@@ -139,6 +139,6 @@ def _end(context: JobContext, job_id: str) -> tuple[str, ...]:
 
 
 def _clear_away(folder: Path) -> None:
-    """Take away what an attempt that was killed had half written."""
+    """Remove the half-written files of a killed attempt."""
     for left in folder.glob("*/.void_*.exr"):
         left.unlink()

@@ -1,4 +1,4 @@
-"""The stage that finds the object: from points, boxes or a rough roto to a roto over the whole shot."""
+"""The stage that segments the object: turns points, boxes or a rough roto into a roto over the whole shot."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..quadmask import segmentation
 from ..quadmask.segmentation import Hints
 from .inputs import Source
 
-# A rough roto's frames that hold less than this are taken to say nothing.
+# Frames of a rough roto with less than this are ignored.
 _ROUGH_LEAST = 1e-5
 
 
@@ -41,7 +41,7 @@ def check_prompts(shot: Shot, source: Source) -> None:
     for prompt in shot.prompts:
         where = f"The {prompt.kind} at {', '.join(f'{value:g}' for value in prompt.at)} in frame {prompt.frame}"
         if prompt.frame not in source.frames:
-            raise SettingError(f"{where} is not in the frames to work on, {format_frames(source.frames)}; move it.")
+            raise SettingError(f"{where} is outside the frame range, {format_frames(source.frames)}; move it.")
         x, y = source.display.x + prompt.at[0], source.display.y + prompt.at[1]
         canvas = source.canvas
         if prompt.kind != Prompt.BOX and not (canvas.x <= x < canvas.right and canvas.y <= y < canvas.bottom):
@@ -54,7 +54,7 @@ def check_prompts(shot: Shot, source: Source) -> None:
 
 
 def hints(shot: Shot, source: Source) -> dict[int, dict[int, Hints]]:
-    """What the shot's prompts and its rough roto say of each object, by frame index, in pixels of the canvas."""
+    """The hints for each object from the shot's prompts and rough roto, by frame index, in pixels of the canvas."""
     indices = {frame: index for index, frame in enumerate(source.frames)}
     left, top = source.display.x - source.canvas.x, source.display.y - source.canvas.y
     found: dict[int, dict[int, Hints]] = {}
@@ -81,15 +81,14 @@ def hints(shot: Shot, source: Source) -> dict[int, dict[int, Hints]]:
             if matte.mean() > _ROUGH_LEAST:
                 of_object = found.setdefault(first, {})
                 known = of_object.get(indices[frame], Hints())
-                # what was clicked later corrects what was drawn
+                # clicks correct what was drawn
                 if not (known.on or known.box):
                     of_object[indices[frame]] = replace(known, mask=matte)
     for number, of_object in found.items():
         for index, known in of_object.items():
             if not (known.on or known.box or known.mask is not None):
                 raise SettingError(
-                    f"In frame {source.frames[index]} there are only points that are not on object {number}; give one "
-                    "there that is on it, or a box."
+                    f"In frame {source.frames[index]} all points are off object {number}; add a point on it, or a box."
                 )
     if not found:
         raise SequenceError(

@@ -1,6 +1,6 @@
 """Quadmasks: their classes and mattes, and the reasoners that find what a removal affects."""
 
-#: What can find the affected pixels of a shot, by name.
+#: The reasoners, which find the affected pixels of a shot, by name.
 REASONERS = {
     "image": "finds shadows, reflections and things set in motion from the pixels alone",
     "gemini": "asks Google's Gemini, which is shown the shot",

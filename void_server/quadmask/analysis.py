@@ -1,4 +1,4 @@
-"""What a language model, or a person, says of a shot: the object, what belongs to it, and what its removal changes.
+"""A language model's, or a person's, analysis of a shot: the object, its belongings, and what its removal changes.
 
 Places are boxes relative to the frame, 0..1 from the top left, in frames of the shot; or cells of a grid.
 """
@@ -19,7 +19,7 @@ from ..api.errors import SettingError
 SCALE = 1000
 Box = tuple[float, float, float, float]
 Cell = tuple[int, int]
-#: How a service was taught to write boxes: the key, and the order of left, top, right, bottom under it.
+#: How a service writes boxes: the key, and the order of left, top, right, bottom under it.
 ORDERS = {"box_2d": (1, 0, 3, 2), "bbox_2d": (0, 1, 2, 3)}
 
 
@@ -44,7 +44,7 @@ class Place(BaseModel):
     @classmethod
     def _box_is_in_the_frame(cls, box: Box) -> Box:
         if not (0 <= box[0] < box[2] <= 1 and 0 <= box[1] < box[3] <= 1):
-            raise ValueError(f"the box {list(box)} is not left, top, right, bottom as shares of the frame, 0 to 1")
+            raise ValueError(f"the box {list(box)} is not left, top, right, bottom as fractions of the frame, 0 to 1")
         return box
 
 
@@ -60,7 +60,7 @@ class Thing(BaseModel):
 
 
 class Moving(Thing):
-    """A thing that may behave otherwise without the object: what it will do, and where it will be in the end."""
+    """A thing that may behave differently without the object: what it will do, and where it ends up."""
 
     will: Literal["stay", "fall", "stop", "go on"] = "stay"
     goal: list[Place] = []
@@ -80,7 +80,7 @@ class Analysis(BaseModel):
     grid: tuple[int, int] | None = None
 
     def everything(self) -> list[Thing]:
-        """All that is named besides the object."""
+        """Every thing named besides the object."""
         return [*self.belongings, *self.artefacts, *self.objects]
 
     @model_validator(mode="after")
@@ -90,7 +90,7 @@ class Analysis(BaseModel):
             goal = thing.goal_cells if isinstance(thing, Moving) else []
             for row, column in [*thing.cells, *goal]:
                 if self.grid is None:
-                    raise ValueError(f"{thing.name} has cells, and the grid that they count in is not given")
+                    raise ValueError(f"{thing.name} has cells, but the analysis gives no grid")
                 if not (0 <= row < self.grid[0] and 0 <= column < self.grid[1]):
                     raise ValueError(f"{thing.name} has the cell {row},{column} in a grid of {self.grid}")
         return self
@@ -137,7 +137,7 @@ def schema(key: str) -> dict[str, Any]:
 def read_answer(
     text: str, key: str, frames: Sequence[int], size: tuple[int, int] | None = None
 ) -> tuple[Analysis, list[str]]:
-    """The analysis in a model's answer, and what had to be put right in it.
+    """Parse the analysis in a model's answer; returns it with notes on what was corrected.
 
     ``frames`` are those that the model was shown. ``size`` is the width and height of the pictures, for models that
     give boxes in pixels; else they are thousandths. Raises :class:`SettingError` saying what is wrong with it.
@@ -149,7 +149,7 @@ def read_answer(
         if things is None:
             data[group] = []
         elif not isinstance(things, list) or not all(isinstance(thing, dict) for thing in things):
-            raise SettingError(f"{group} is no list of things")
+            raise SettingError(f"{group} is not a list")
         for thing in data[group]:
             for field in ("places", "goal"):
                 if field in thing:
@@ -167,15 +167,15 @@ def _validated(data: dict[str, Any]) -> Analysis:
 
 
 def _json(text: str) -> dict[str, Any]:
-    """The object in an answer that may have words or a fence around it."""
+    """The JSON object in an answer that may have text or a code fence around it."""
     begin = text.find("{")
     if begin < 0:
-        raise SettingError(f"there is no JSON object in {text[:80]!r}")
+        raise SettingError(f"no JSON object in {text[:80]!r}")
     try:
         data, _ = json.JSONDecoder().raw_decode(text[begin:])
     except json.JSONDecodeError as error:
         ended = error.msg.startswith("Unterminated") or error.pos >= len(text[begin:].rstrip()) - 1
-        raise SettingError("it ends in the middle" if ended else f"it is no JSON: {error}") from error
+        raise SettingError("it ends in the middle" if ended else f"it is not JSON: {error}") from error
     return dict(data)
 
 
@@ -183,11 +183,11 @@ def _places(
     given: Any, whose: str, key: str, frames: Sequence[int], size: tuple[int, int] | None, notes: list[str]
 ) -> list[Place]:
     if not isinstance(given, list):
-        raise SettingError(f"the places of {whose} are no list")
+        raise SettingError(f"the places of {whose} are not a list")
     places = []
     for entry in given:
         if not isinstance(entry, dict):
-            raise SettingError(f"a place of {whose} is {entry!r}, no table")
+            raise SettingError(f"a place of {whose} is {entry!r}, not an object")
         values, order = next(((entry[k], ORDERS[k]) for k in (key, *ORDERS) if k in entry), (None, ORDERS[key]))
         if not isinstance(values, list) or len(values) != 4 or not all(_number(value) for value in values):
             raise SettingError(f"a place of {whose} has the box {values!r}, not four numbers")
@@ -196,10 +196,10 @@ def _places(
         box = _inside((left, top, right, bottom), whose, notes)
         frame = entry.get("frame", frames[0])
         if not isinstance(frame, int):
-            raise SettingError(f"a place of {whose} is in frame {frame!r}, no number")
+            raise SettingError(f"a place of {whose} is in frame {frame!r}, not a number")
         if frame not in frames:
             nearest = min(frames, key=lambda shown: abs(shown - frame))
-            notes.append(f"{whose}: frame {frame} was not shown; taken for {nearest}")
+            notes.append(f"{whose}: frame {frame} was not shown; frame {nearest} is used")
             frame = nearest
         if box:
             places.append(Place(frame=frame, box=box))
@@ -216,15 +216,15 @@ def _inside(box: Box, whose: str, notes: list[str]) -> Box | None:
     y0, y1 = sorted((box[1], box[3]))
     clipped = max(x0, 0.0), max(y0, 0.0), min(x1, 1.0), min(y1, 1.0)
     if clipped[0] >= clipped[2] or clipped[1] >= clipped[3]:
-        notes.append(f"{whose}: a box that lies outside the frame, or is empty, was left out")
+        notes.append(f"{whose}: a box that is empty or outside the frame was dropped")
         return None
     if clipped != (x0, y0, x1, y1):
-        notes.append(f"{whose}: a box reached over the frame's edge and was cut there")
+        notes.append(f"{whose}: a box extended beyond the frame and was clipped")
     return clipped
 
 
 def read_file(text: str, source: str) -> Analysis:
-    """An analysis made elsewhere: in our own form, or as the published pipeline writes it (vlm_analysis.json).
+    """Read an analysis from a file, in our own form or the published pipeline's (vlm_analysis.json).
 
     Raises :class:`SettingError` naming ``source``.
     """
@@ -235,7 +235,7 @@ def read_file(text: str, source: str) -> Analysis:
             raise SettingError(f"it has none of {known}, only {', '.join(map(str, list(data)[:4])) or 'nothing'}")
         return _published(data) if "affected_subjects" in data or "primary_subject" in data else _validated(data)
     except (SettingError, KeyError, TypeError, ValueError) as error:
-        raise SettingError(f"{source} is no analysis that can be used: {error}") from error
+        raise SettingError(f"{source} is not a usable analysis: {error}") from error
 
 
 _VISUAL = re.compile(r"shadow|reflect|glare|highlight|caustic|light|silhouette", re.IGNORECASE)

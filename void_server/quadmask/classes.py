@@ -1,6 +1,6 @@
 """The four classes of a quadmask, as numbers, as mattes, and as files.
 
-A quadmask is a (height, width) array of 8-bit codes. Nothing in here ever makes a value between two classes.
+A quadmask is a (height, width) array of 8-bit codes. Nothing here produces a value between two classes.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ REMOVE, OVERLAP, AFFECTED, KEEP = 0, 63, 127, 255
 NAMES = {REMOVE: "remove", OVERLAP: "overlap", AFFECTED: "affected", KEEP: "keep"}
 CHANNELS = tuple(f"quadmask.{name}" for name in NAMES.values())
 
-# Halfway between the codes; those that VOID's own loader uses.
+# Halfway between the codes, as in VOID's own loader.
 _THRESHOLDS = (31, 95, 191)
-# Lossy or limited-range codecs move codes by a few steps; a picture that is no quadmask has far more in between.
+# Lossy or limited-range codecs move codes by a few steps; an image that is not a quadmask has far more in between.
 _DRIFT = 14
 _DRIFTING_SHARE = 0.01
 
@@ -45,14 +45,14 @@ def nearest(values: NDArray[np.floating]) -> Quadmask:
 
 
 def wrong(values: NDArray[np.floating]) -> str:
-    """What the values (0..1) of a quadmask are that is none, in words; nothing where it is one."""
+    """Why values (0..1) are not a quadmask's, in words; empty if they are."""
     scaled = values * 255
     far = float(np.mean(~(np.abs(scaled - nearest(scaled)) <= _DRIFT))) if values.size else 0.0
     if far <= _DRIFTING_SHARE:
         return ""
     return (
-        f"no quadmask: {far:.0%} of its pixels are far from 0, 63, 127 and 255; write it without compression loss "
-        "and without a colour transform"
+        f"no quadmask: {far:.0%} of its pixels are far from 0, 63, 127 and 255; write it without lossy "
+        "compression and without a colour transform"
     )
 
 

@@ -1,4 +1,4 @@
-"""Corrections of a quadmask: cells of the grid, and mattes to add or to protect. The original stays as it was."""
+"""Correct a quadmask by grid cells, and by mattes to add or protect. The original is not modified."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Edits:
     protect: Sequence | None = None
 
     def apply(self, codes: Quadmask, frame: int, window: Window, display: Window) -> Quadmask:
-        """The codes of a frame, which cover ``window``, changed. The object itself is never changed, only around it."""
+        """The edited codes of a frame, which cover ``window``. The object itself never changes."""
         affected = (codes == AFFECTED) | (codes == OVERLAP)
         removed = (codes == REMOVE) | (codes == OVERLAP)
         grid = Grid(display)
@@ -78,7 +78,7 @@ def edit(
         _matte_for(original, protect, "matte to protect") if protect else None,
     )
     if not (edits.cells or edits.add or edits.protect):
-        raise SettingError("Nothing is to be changed; give --grid, --add or --protect.")
+        raise SettingError("There is nothing to change; give --grid, --add or --protect.")
     _check(edits, original)
     folder = new_version_folder(out)
 
@@ -104,7 +104,7 @@ def edit(
 def _frames_of(text: str, what: str) -> Sequence:
     found = find(text, what)
     if found.movie:
-        raise SequenceError(f"The {what} {found.name} is a movie; write it as EXR frames, which stay exact.")
+        raise SequenceError(f"The {what} {found.name} is a movie; write it as EXR frames, which are exact.")
     return found
 
 
@@ -114,8 +114,8 @@ def _matte_for(original: Sequence, text: str, what: str) -> Sequence:
     shared = tuple(frame for frame in found.frames if frame in original.files)
     if not shared:
         raise SequenceError(
-            f"The {what}, {found.name}, has frames {format_frames(found.frames)}, and none of the quadmask's, "
-            f"{format_frames(original.frames)}."
+            f"The {what}, {found.name}, has frames {format_frames(found.frames)}, none of them among the "
+            f"quadmask's {format_frames(original.frames)}; write it for those."
         )
     _, display = exr.windows(original.path(original.frames[0]))
     matte.check_format(what, found, shared, display, like="quadmask")
@@ -123,7 +123,7 @@ def _matte_for(original: Sequence, text: str, what: str) -> Sequence:
 
 
 def _check(edits: Edits, original: Sequence) -> None:
-    """Everything that can be wrong is said before anything is written."""
+    """Raise every possible error before anything is written."""
     first = original.frames[0]
     window, display = exr.windows(original.path(first))
     edits.apply(classes.read(original.path(first), window, original.channels), first, window, display)

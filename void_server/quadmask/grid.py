@@ -17,7 +17,7 @@ _LEAST = 0.02
 
 
 def in_cells(settings: Settings) -> bool:
-    """Whether what is affected is to be given as whole cells: as asked for, or as the engine was trained."""
+    """Whether to write affected areas as whole cells: as the setting says, or as the engine was trained."""
     return settings.cells == "grid" or (settings.cells == "auto" and settings.engine == "void")
 
 
@@ -48,7 +48,7 @@ class Grid:
         return cell.intersection(self.frame)
 
     def whole(self, mask: NDArray[np.bool_], window: Window) -> NDArray[np.bool_]:
-        """``mask``, which covers ``window``, with every cell made whole of which it has a part, within ``window``."""
+        """``mask``, which covers ``window``, with every cell it touches filled, within ``window``."""
         full = np.zeros_like(mask)
         for row in range(self.rows):
             for column in range(self.columns):

@@ -1,4 +1,4 @@
-"""What a language model is asked about a shot, and shown of it."""
+"""The question put to a language model about a shot, and the pictures that go with it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Question:
 
     @property
     def contents(self) -> str:
-        """What leaves the machine with it, for the record."""
+        """What the question sends off the machine, for the record."""
         clip = f", a clip of {len(self.clip)} bytes" if self.clip else ""
         size = sum(len(picture) for _, picture in self.pictures)
         frames = ", ".join(map(str, self.frames))
@@ -70,7 +70,7 @@ thing and little else. If nothing belongs in a list, leave it empty. Answer with
 
 
 def build(footage: Footage, hint: str = "", *, with_clip: bool) -> Question:
-    """The question about a shot whose object its roto shows; ``hint`` is what the artist has said of the scene."""
+    """The question about a shot whose object its roto shows; ``hint`` is the artist's description of the scene."""
     count = len(footage.frames)
     indices = spread(count, PICTURES)
     pictures = tuple((footage.frames[i], _picture(footage.small_plate(i), footage.small_roto(i))) for i in indices)

@@ -1,4 +1,4 @@
-"""What a reasoner has found out about a shot, region by region, so that people can see why and put it right."""
+"""A reasoner's findings about a shot, region by region, so that people can see why, and correct them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Region:
 class Reasoning:
     """All regions of a shot, the scene after the removal in words, and what an artist should know.
 
-    ``asked`` says what was sent where, and ``answer`` is what came back, word by word.
+    ``asked`` says what was sent where, and ``answer`` is the reply, verbatim.
     """
 
     regions: list[Region] = field(default_factory=list)
@@ -44,11 +44,11 @@ class Reasoning:
     answer: str = ""
 
     def affected(self, index: int) -> Mask | None:
-        """What the removal affects in a frame; None for nothing at all."""
+        """The pixels the removal affects in a frame; None if there are none."""
         return self._union(index, belongings=False)
 
     def belongings(self, index: int) -> Mask | None:
-        """What goes with the object in a frame; None for nothing at all."""
+        """The belongings of the object in a frame; None if there are none."""
         return self._union(index, belongings=True)
 
     def _union(self, index: int, *, belongings: bool) -> Mask | None:

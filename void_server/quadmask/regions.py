@@ -1,4 +1,4 @@
-"""From an analysis to masks: where the things that it names are, in every frame.
+"""Turn an analysis into masks: where the things it names are, in every frame.
 
 What the pixels themselves show comes first, then what a segmenter makes of the boxes, then the boxes or cells as they
 are. Masks are at the analysed size.
@@ -95,12 +95,12 @@ def _regions(
 
     if not thing.places:
         assert grid is not None, "cells count in a grid"
-        found = [region("cells of the grid that the analysis names", _same(_in_cells(cells, grid, shot.size)))]
+        found = [region("grid cells named by the analysis", _same(_in_cells(cells, grid, shot.size)))]
     else:
         zone = _zones(shot, thing.places)
         shown = _evidence(shot, zone) if kind != BELONGING else None
         if shown:
-            found = [region("departs from the background where the analysis says", shown)]
+            found = [region("differs from the background where the analysis says", shown)]
         else:
             found = [region(*_segmented(shot, thing.places, zone, shot.scratch / f"{name}.raw"))]
     if isinstance(thing, Moving) and thing.goal:
@@ -121,7 +121,7 @@ def _same(mask: Mask) -> Callable[[int], Mask]:
 def _touching(of_things: Sequence[Sequence[Cell]]) -> list[list[Cell]]:
     """For each thing its cells, and those that close the rectangle around all things that it touches.
 
-    Who names cells names the ones that catch the eye. What touches acts on one another, and the whole patch changes.
+    A model names the cells that catch the eye. Things that touch act on each other, so the whole patch changes.
     """
     groups: list[set[int]] = []
     for number, cells in enumerate(of_things):
@@ -179,7 +179,7 @@ def _zones(shot: _Shot, places: Sequence[Place]) -> Callable[[int], Mask]:
     def zone(index: int) -> Mask:
         mask = np.zeros(shot.size, bool)
         if index < indices[0] or index > indices[-1]:
-            # as long as nothing else is said it stays where it was seen last
+            # until the analysis says otherwise, it stays where it was last seen
             end = indices[0] if index < indices[0] else indices[-1]
             boxes = [box for at, box in known if at == end]
         elif index in indices:
@@ -243,7 +243,7 @@ def _segmented(
     whole = sum(int(masks[index].sum()) for index in told)
     zones = sum(int(zone(index).sum()) for index in told)
     if inside < _FILLS * zones or whole > _SPILLS * zones:
-        return "boxes of the analysis; nothing in them could be told apart", zone
+        return "boxes of the analysis; nothing in them could be separated", zone
     return f"{shot.segmenter.name}, from the boxes of the analysis", lambda index: np.array(masks[index])
 
 

@@ -46,24 +46,24 @@ class Scene:
 
 
 SCENES = {
-    "walkby": Scene("A figure walks by before a wall with lamps.", "The empty set, evenly lit.", "static"),
+    "walkby": Scene("A figure walks past a wall with lamps.", "The empty set, evenly lit.", "static"),
     "pan": Scene(
-        "A figure walks by before columns while the camera pans after it.",
+        "A figure walks past columns; the camera pans with it.",
         "The empty set under the same pan.",
         "pan",
         ("shadow", "reflection", "camera motion", "parallax"),
         pan=0.55,
     ),
     "handheld": Scene(
-        "A figure walks by before a wall, filmed from the hand.",
-        "The empty set, trembling as before.",
+        "A figure walks past a wall, filmed handheld.",
+        "The empty set, with the same camera shake.",
         "handheld",
         ("shadow", "reflection", "camera motion"),
         shake=0.012,
     ),
     "knock": Scene(
-        "A figure walks by and kicks a ball that lay still.",
-        "No figure; the ball rests where it lies in all frames.",
+        "A figure walks by and kicks a ball at rest.",
+        "No figure; the ball rests in the same place in all frames.",
         "static",
         ("physics", "shadow", "reflection"),
         ball=True,
@@ -189,14 +189,14 @@ def write_sample(
     already.
     """
     if scene not in SCENES:
-        raise SettingError(f"There is no scene {scene!r}; there are {', '.join(SCENES)}.")
+        raise SettingError(f"Unknown scene {scene!r}; choose from {', '.join(SCENES)}.")
     width, height = size
     if width < _SMALLEST[0] or height < _SMALLEST[1]:
-        raise SettingError(f"Size {width}x{height} is too small; take {_SMALLEST[0]}x{_SMALLEST[1]} or more.")
+        raise SettingError(f"Size {width}x{height} is too small; use {_SMALLEST[0]}x{_SMALLEST[1]} or more.")
     if width > _LARGEST[0] or height > _LARGEST[1]:
-        raise SettingError(f"Size {width}x{height} is too large; take {_LARGEST[0]}x{_LARGEST[1]} or less.")
+        raise SettingError(f"Size {width}x{height} is too large; use {_LARGEST[0]}x{_LARGEST[1]} or less.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise SettingError(f"{out} holds something already; name another folder.")
+        raise SettingError(f"{out} is not empty; name another folder.")
     film = Film(SCENES[scene], width, height, grain=grain)
     moments = {frame: index / max(len(frames) - 1, 1) for index, frame in enumerate(frames)}
 

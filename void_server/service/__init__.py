@@ -1,1 +1,1 @@
-"""The server: takes jobs over ZeroMQ, has worker processes do them, and loses none."""
+"""The server: takes jobs over ZeroMQ, runs them in worker processes, and loses none."""

@@ -15,12 +15,12 @@ from .server import ServerConfig, serve
 
 def _say(line: str) -> None:
     print(line, flush=True)
-    # nobody reads on: whatever is printed from here on must not fill the pipe
+    # nobody reads the pipe any more: output must not fill it
     os.dup2(2, 1)
 
 
 def main() -> None:
-    """Serve until the standard input ends. Where that cannot be, say why in place of the address."""
+    """Serve until standard input ends. If the server cannot start, print the reason in place of the address."""
     at_end_of_input(lambda: os.kill(os.getpid(), signal.SIGTERM))
     try:
         config = ServerConfig(

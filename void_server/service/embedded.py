@@ -1,4 +1,4 @@
-"""A server for the one client that starts it, stopped when that is done."""
+"""A server for the one client that starts it, stopped with that client."""
 
 from __future__ import annotations
 

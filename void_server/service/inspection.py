@@ -1,4 +1,4 @@
-"""Looking at a submission's files: in a process of its own, with limits, as nobody knows what is in them.
+"""Inspect a submission's files in a process of its own, with limits, as their contents cannot be trusted.
 
 Run by the server as ``python -m void_server.service.inspection PIPELINE``; the request comes by standard input, the
 error, if there is one, goes to standard output.
@@ -25,10 +25,10 @@ from ..api.errors import JobFailed, VoidError, from_dict
 from ..api.shot import Shot
 from .access import check_shot
 
-#: How long looking at a shot may take, and how much memory.
+#: The time and memory an inspection may take.
 SECONDS = 120.0
 MEMORY = 4 << 30
-#: So many shots are looked at at the same time.
+#: The number of inspections at the same time.
 _AT_ONCE = 4
 
 
@@ -50,8 +50,8 @@ class Inspector:
     async def inspect(self, shot: Shot, roots: Sequence[Path] | None) -> None:
         """Check a shot, and that its files lie below ``roots`` where they are given, without holding up the loop.
 
-        Raises the :class:`~void_server.api.errors.VoidError` that says what is wrong with it, or JobFailed where
-        looking at it took too long or too much memory.
+        Raises the :class:`~void_server.api.errors.VoidError` that says what is wrong with it, or JobFailed if the
+        inspection took too long or too much memory.
         """
         await asyncio.get_running_loop().run_in_executor(self._threads, self._inspect, shot, roots)
 
@@ -62,8 +62,8 @@ class Inspector:
             told, _ = process.communicate(json.dumps(request).encode(), timeout=SECONDS)
         except subprocess.TimeoutExpired as error:
             raise JobFailed(
-                f"The shot's files could not be looked at within {SECONDS:g} s; look whether their disk answers, and "
-                "submit again."
+                f"The shot's files could not be inspected within {SECONDS:g} s; check that their disk "
+                "responds, and submit again."
             ) from error
         finally:
             self._end(process)
@@ -71,8 +71,8 @@ class Inspector:
             raise _stopping()
         if process.returncode:
             raise JobFailed(
-                f"Looking at the shot's files was ended by the system ({_how(process.returncode)}), most likely for "
-                "want of memory; one of them is damaged, or far too large."
+                f"The system ended the inspection of the shot's files ({_how(process.returncode)}), most "
+                "likely for lack of memory; one of them is damaged, or far too large."
             )
         if answer := json.loads(told):
             raise from_dict(answer)
@@ -108,7 +108,7 @@ class Inspector:
                     pipe.close()
 
     def stop(self) -> None:
-        """End what is being looked at, and take nothing more."""
+        """End running inspections, and accept no more."""
         with self._lock:
             self._stopped = True
             for process in self._processes:
@@ -120,7 +120,7 @@ class Inspector:
 
 
 def _stopping() -> JobFailed:
-    return JobFailed("The server is being stopped; submit the shot again when it is back.")
+    return JobFailed("The server is stopping; submit the shot again when it is back.")
 
 
 def _how(code: int) -> str:
@@ -128,7 +128,7 @@ def _how(code: int) -> str:
 
 
 def _limit() -> None:
-    """Take no more memory than is allowed, and end by itself, where the platform can see to that."""
+    """Limit this process's memory and time, where the platform can."""
     if sys.platform == "win32":
         return
     import resource
@@ -150,12 +150,14 @@ def _error(request: dict[str, Any], pipeline: str) -> VoidError | None:
     except VoidError as error:
         return error
     except MemoryError:
-        return JobFailed(f"Looking at the shot's files takes more than {MEMORY >> 30} GB of memory; one is damaged.")
+        return JobFailed(
+            f"Inspecting the shot's files takes more than {MEMORY >> 30} GB of memory; one of them is damaged."
+        )
     except OSError as error:
-        return JobFailed(f"{error}; put it right and try again.")
+        return JobFailed(f"{error}; fix this and try again.")
     except Exception as error:
         return JobFailed(
-            f"The shot could not be checked, by an error of the program: {type(error).__name__}: {error}",
+            f"The shot could not be checked because of an internal error: {type(error).__name__}: {error}",
             traceback.format_exc(),
         )
     return None
@@ -174,7 +176,7 @@ def main() -> None:
         # the server is gone, or did not need this process
         return
     _limit()
-    # whatever a library prints must not get into the answer
+    # keep whatever a library prints out of the answer
     with os.fdopen(os.dup(1), "w") as answer:
         os.dup2(2, 1)
         error = _error(json.loads(request), pipeline)

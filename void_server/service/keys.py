@@ -1,4 +1,4 @@
-"""CURVE keys: who the server is, and which clients it lets in from beyond this machine."""
+"""CURVE keys: the server's own, and those of the clients it admits from other machines."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class KeyRing:
 
     @property
     def server_public(self) -> Path:
-        """The file to give to clients; made with its secret one when first asked for."""
+        """The file to give to clients; created with the secret key on first use."""
         public = self.folder / f"server{PUBLIC}"
         if not public.is_file():
             self._make(made(self.folder), "server")
@@ -45,7 +45,7 @@ class KeyRing:
     def new(self, name: str, folder: Path) -> tuple[Path, Path]:
         """Make a client's pair of key files in ``folder``: public, secret. Raises :class:`InputError`."""
         if not name or name != Path(name).name or name.startswith("."):
-            raise InputError(f"{name!r} is no name for a key; use letters and digits.")
+            raise InputError(f"{name!r} is not a valid name for a key; use letters and digits.")
         public = folder / f"{name}{PUBLIC}"
         if public.exists() or public.with_suffix(SECRET).exists():
             raise InputError(f"{public} exists already; choose another name, or remove it first.")
@@ -53,11 +53,11 @@ class KeyRing:
         return public, public.with_suffix(SECRET)
 
     def allow(self, file: Path) -> str:
-        """Let the client with this public key file in; returns its name. Raises :class:`InputError`."""
+        """Admit the client with this public key file; returns its name. Raises :class:`InputError`."""
         try:
             zmq.auth.load_certificate(file)
         except (OSError, ValueError) as error:
-            raise InputError(f"{file} is no public key file; make one with `void keys new NAME`.") from error
+            raise InputError(f"{file} is not a public key file; make one with `void keys new NAME`.") from error
         target = made(self.clients) / f"{file.stem}{PUBLIC}"
         # copied without the secret, should somebody hand over the wrong file of the two
         public, _ = zmq.auth.load_certificate(file)
@@ -67,12 +67,12 @@ class KeyRing:
         return file.stem
 
     def revoke(self, name: str) -> None:
-        """Let a client in no more. Raises :class:`InputError` where it was not let in."""
+        """Lock a client out. Raises :class:`InputError` if it was not allowed."""
         try:
             (self.clients / f"{name}{PUBLIC}").unlink()
         except FileNotFoundError:
             known = ", ".join(self.allowed()) or "none"
-            raise InputError(f"No client {name!r} is allowed; allowed are: {known}.") from None
+            raise InputError(f"No client named {name!r} is allowed; those allowed are: {known}.") from None
 
     def allowed(self) -> dict[str, str]:
         """The public key of each allowed client, by name."""
@@ -81,16 +81,16 @@ class KeyRing:
             try:
                 found[file.stem] = zmq.auth.load_certificate(file)[0].decode()
             except (OSError, ValueError) as error:
-                # one that is damaged, or just being taken away, must not keep out the others
-                _log.warning("%s is no public key file: %s", file, error)
+                # a damaged or just removed file must not lock out the others
+                _log.warning("%s is not a public key file: %s", file, error)
         return found
 
     def callback(self, domain: str, key: bytes) -> bool:
-        """Whether the client with this key may come in; asked for each new connection."""
+        """Whether the client with this key is allowed; called for each new connection."""
         del domain
         may = key.decode() in self.allowed().values()
         if not may:
-            _log.warning("a client with the unknown key %s was kept out", key.decode())
+            _log.warning("refused a client with the unknown key %s", key.decode())
         return may
 
     @staticmethod

@@ -16,13 +16,13 @@ _SIZE, _KEPT = 10 * 2**20, 3
 
 
 def cleaned(text: str) -> str:
-    """``text`` on one line of bearable length, without control characters."""
+    """``text`` on one line of limited length, without control characters."""
     line = "".join(c if c.isprintable() else "?" for c in text[:_LONGEST])
     return line if len(text) <= _LONGEST else f"{line} ..."
 
 
 def _clean(record: logging.LogRecord) -> bool:
-    """Clean a record of what came from outside, wherever it is in it."""
+    """Clean a record of all text from outside."""
     record.msg, record.args = cleaned(record.getMessage()), ()
     if record.exc_info:
         # indented, as a traceback ends with a text of any number of lines
@@ -32,9 +32,9 @@ def _clean(record: logging.LogRecord) -> bool:
 
 
 def start(file: Path | None, level: str) -> None:
-    """Log this process to ``file``, or to standard error. Raises :class:`SettingError` where that cannot be done."""
+    """Log this process to ``file``, or to standard error. Raises :class:`SettingError` if that fails."""
     if level not in LEVELS:
-        raise SettingError(f"The log's level is {level!r}; take {', '.join(LEVELS)}.")
+        raise SettingError(f"Unknown log level {level!r}; choose from {', '.join(LEVELS)}.")
     handler: logging.Handler = logging.StreamHandler(sys.stderr)
     if file is not None:
         try:

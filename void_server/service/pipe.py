@@ -17,9 +17,9 @@ _PIECE = 2**16
 
 
 def messages_from(file: int) -> Iterator[Any]:
-    """The messages that come through the pipe with this file descriptor, until its other end is closed.
+    """Yield the messages from the pipe with this file descriptor, until its other end closes.
 
-    Raises ValueError or msgpack's errors for what is no message.
+    Raises ValueError or msgpack's errors for anything else.
     """
     unpacker = msgpack.Unpacker(max_buffer_size=MAX_FRAME)
     while piece := os.read(file, _PIECE):

@@ -56,24 +56,24 @@ _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 #: With a domain ZeroMQ asks whether a peer may come in, and refuses those that speak a protocol from before there was
 #: such a question, which a web page can be made to speak.
 _ZAP_DOMAIN = "void"
-#: Messages that wait of one connection, and requests of it that are worked on at once.
+#: The limits for one connection: messages that wait, and requests in progress at once.
 _WAITING, _AT_ONCE = 64, 16
 _JOB_ID = re.compile(r"[0-9a-f]{12}")
-#: Whoever watches a job and was not heard of for so many seconds is told no more.
+#: A watcher that has been silent for this many seconds gets no more updates.
 _SILENCE = 15.0
-#: How often a job whose worker died is begun again.
+#: The number of attempts at a job whose workers die.
 _ATTEMPTS = 3
 _DAY = 86400.0
 
 
 @dataclass(frozen=True)
 class ServerConfig:
-    """How a server runs.
+    """The configuration of a server.
 
     ``roots`` are the folders below which it may read and write; without any it takes uploads only. ``state`` keeps
-    jobs, keys and uploads. An ``embedded`` server works for the one client that started it, and takes up no jobs
-    of others. ``require_keys`` asks for keys on this machine too. With ``idle_minutes`` it ends when it had no job and
-    was asked nothing for so long. ``pipeline`` names the module that does the work. What happens is logged to the file
+    jobs, keys and uploads. An ``embedded`` server works for the one client that started it, and never takes over
+    others' jobs. ``require_keys`` requires keys on this machine too. With ``idle_minutes`` it ends after that long
+    without a job or a request. ``pipeline`` names the module that does the work. What happens is logged to the file
     ``log``, or to standard error, from ``log_level`` on: debug, info, warning, error.
     """
 
@@ -95,9 +95,9 @@ def serve(config: ServerConfig, on_ready: Callable[[str], None]) -> int | None:
 
     Those of an embedded server are interrupted.
 
-    Returns that signal's number, or None where the server ended because it was idle. ``on_ready`` is told the address.
-    Raises :class:`ServerRefused` where the server may or can not listen there, and :class:`InputError` where the
-    configuration is wrong.
+    Returns that signal's number, or None if the server ended because it was idle. ``on_ready`` receives the address.
+    Raises :class:`ServerRefused` if the server cannot listen there, and :class:`InputError` if the configuration is
+    wrong.
     """
     log.start(config.log, config.log_level)
     if sys.platform == "win32":
@@ -127,12 +127,13 @@ class Server:
         host = _host_of(config.address)
         # an embedded server is started for folders that it is to make
         if missing := [root for root in config.roots if not (config.embedded or root.is_dir())]:
-            raise SettingError(f"The root {missing[0]} is no folder; make or mount it, or give another --root.")
+            raise SettingError(f"The root {missing[0]} is not a folder; create or mount it, or give another --root.")
         self._secure = config.require_keys or host not in _LOOPBACK
         if self._secure and not self._keys.allowed():
             raise ServerRefused(
-                f"{config.address} can be reached from other machines, and no client is allowed yet: make a key with "
-                "`void keys new NAME` on the client, then `void keys allow NAME.key` here; or listen on 127.0.0.1."
+                f"Other machines can reach {config.address}, but no client is allowed yet: make a key with "
+                "`void keys new NAME` on the client, then `void keys allow NAME.key` here; or listen on "
+                "127.0.0.1."
             )
         self._queue: deque[str] = deque()
         self._progress: dict[str, Progress] = {}
@@ -156,7 +157,7 @@ class Server:
         }
 
     async def run(self, on_ready: Callable[[str], None]) -> int | None:
-        """Serve until told to stop; by which signal, None where it was idle."""
+        """Serve until stopped; returns the signal, None if idle."""
         self._stop = asyncio.Event()
         self._asked = time.monotonic()
         self._cleared = -math.inf
@@ -186,7 +187,7 @@ class Server:
         self._uploads = transfer.Uploads(config.state / "uploads")
         self._workers = WorkerPool(config.pipeline, config.workers, self._heard, self._died, self._no_workers)
         self._inspector = Inspector(config.pipeline, stay_ready=not config.embedded)
-        # looked up once: whoever asks is answered at once
+        # looked up once, so that answers are immediate
         self._engines, self._reasoners = plugins.engines(), plugins.reasoners()
         try:
             self._workers.start()
@@ -212,7 +213,7 @@ class Server:
             _log.info("VOID server at %s has ended", address)
 
     def _leave_jobs(self) -> None:
-        """Say what becomes of the jobs that are not done when the server ends."""
+        """Update the unfinished jobs when the server ends: interrupt them, or leave them in the queue."""
         for job_id in [*self._queue, *self._workers.working_on()]:
             if job_id in self._stopping:
                 self._end(job_id, self._stopping[job_id], stopped())
@@ -220,16 +221,16 @@ class Server:
                 self._end(job_id, JobState.INTERRUPTED, interrupted())
             else:
                 self._store.update(job_id, state=JobState.QUEUED)
-                _log.info("job %s is left in the queue", job_id)
+                _log.info("job %s stays in the queue", job_id)
 
     @staticmethod
     async def _for_ever(step: Callable[[], Awaitable[None]]) -> None:
-        """Do ``step`` again and again, whatever becomes of it: neither a message nor a full disk ends the server."""
+        """Repeat ``step``, even if it fails: neither a message nor a full disk ends the server."""
         while True:
             try:
                 await step()
             except Exception:
-                _log.exception("the server goes on after an error of the program")
+                _log.exception("internal error; the server continues")
                 await asyncio.sleep(0.1)
 
     def _authenticator(self, context: zmq.asyncio.Context) -> zmq.auth.asyncio.AsyncioAuthenticator:
@@ -255,12 +256,13 @@ class Server:
         except zmq.ZMQError as error:
             if error.errno == errno.EADDRINUSE:
                 raise ServerRefused(
-                    f"The server cannot listen at {address}: another program does, most likely a VOID server; use that "
-                    "one, or choose another port with --address."
+                    f"The server cannot listen at {address}: another program, most likely a VOID server, "
+                    "already does; use that one, or choose another port with --address."
                 ) from error
             if error.errno == errno.EACCES:
                 raise ServerRefused(
-                    f"The server may not listen at {address}: this port is the system's; choose one above 1023."
+                    f"The server may not listen at {address}: this port is reserved for the system; choose "
+                    "one above 1023."
                 ) from error
             raise SettingError(
                 f"The server cannot listen at {address} ({error}); give an address of this machine."
@@ -268,16 +270,16 @@ class Server:
         return socket
 
     def _adopt(self) -> None:
-        """Take up what a server at this address, which is gone, has left."""
+        """Take over the jobs that a former server at this address left."""
         for job in self._store.orphans():
             self._store.own(job.id)
             self._enqueue(job.id)
 
     async def _look_after(self) -> None:
-        """What must happen now and then."""
+        """Do the housekeeping that is due now and then."""
         await asyncio.sleep(2)
         if self._is_idle():
-            _log.info("nothing was asked for %g minutes", self._config.idle_minutes)
+            _log.info("idle for %g minutes", self._config.idle_minutes)
             self._stop.set()
         self._forget_silent()
         if time.monotonic() - self._cleared > 3600:
@@ -311,20 +313,20 @@ class Server:
             message = unpack(only_frame([frame.bytes for frame in frames[1:]]))
             number, asked, body = message["id"], str(message.get("verb")), message.get("body")
             if list(self._requests.values()).count(caller.connection) > _AT_ONCE:
-                raise ServerError("This client asks too much at once; wait for answers.")
+                raise ServerError("This client has too many requests open; wait for answers.")
             if asked not in self._verbs or not isinstance(body, dict):
-                raise ProtocolError(f"The server knows no request {asked!r:.100}; update it.")
+                raise ProtocolError(f"The server does not know the request {asked!r:.100}; update it.")
             verb = asked
             answer = pack(number, body=await self._verbs[verb](caller, body))
         except VoidError as error:
             failure = error
             _log_error(logging.INFO, f"{verb} of {caller} refused", error)
         except OSError as error:
-            failure = JobFailed(f"{error}; put it right and try again.")
+            failure = JobFailed(f"{error}; fix this and try again.")
             _log.warning("%s of %s failed: %s", verb, caller, error)
         except (Exception, SystemExit) as error:  # an engine's module may do anything when it is imported
             failure = JobFailed(
-                f"The server failed with an error of the program ({type(error).__name__}: {error}); its log says where."
+                f"The server failed with an internal error ({type(error).__name__}: {error}); see its log."
             )
             _log.exception("%s of %s failed", verb, caller)
         else:
@@ -345,7 +347,7 @@ class Server:
     def _check_key(self, caller: Caller) -> None:
         # The handshake checks a key once; one that was revoked since must not go on using its connection.
         if not caller.name:
-            raise AccessDenied("This client's key is not allowed any more; ask whoever runs the server.")
+            raise AccessDenied("This client's key is no longer allowed; ask whoever runs the server.")
 
     async def _hello(self, _: Caller, body: dict[str, Any]) -> dict[str, Any]:
         del body
@@ -381,18 +383,18 @@ class Server:
         return job.to_dict()
 
     def _admit(self, job_id: str, shot: Shot, body: dict[str, Any]) -> tuple[Shot, Path, tuple[Path, ...] | None]:
-        """Check what a submission asks for, but not the files: the shot with the paths that the server uses, where its
+        """Check a submission, but not its files. Returns the shot with the paths that the server uses, where its
         version folder goes, and the roots that its files must lie below.
         """
         if "files" in body:
             folder = self._config.state / "jobs" / job_id
             places = self._uploads.place(body["files"], folder / "input")
             if lacking := sorted(set(shot.paths()) - set(places)):
-                raise InputError(f"The files of the shot's {lacking[0]} were not uploaded; upload them too.")
+                raise InputError(f"The shot's {lacking[0]} was not uploaded; upload its files too.")
             return Shot.from_dict({**shot.to_dict(), **places}), folder, None
         out = below_roots(_field(body, "out", str), self._config.roots)
         if body.get("reserved") and (not out.is_dir() or (out / MANIFEST).exists()):
-            raise InputError(f"{out} is no version folder that waits for its result; submit to the folder above it.")
+            raise InputError(f"{out} is not a version folder waiting for its result; submit to the folder above it.")
         return shot, out, self._config.roots
 
     async def _status(self, _: Caller, body: dict[str, Any]) -> dict[str, Any]:
@@ -410,13 +412,13 @@ class Server:
     async def _jobs_clear(self, caller: Caller, body: dict[str, Any]) -> int:
         del body
         cleared = self._store.clear()
-        _log.info("%d jobs taken off the list by %s", cleared, caller)
+        _log.info("%d jobs cleared from the list by %s", cleared, caller)
         return cleared
 
     async def _cancel(self, caller: Caller, body: dict[str, Any]) -> dict[str, Any]:
         job = self._job_of(body)
         state = JobState.INTERRUPTED if body.get("interrupted") else JobState.CANCELLED
-        _log.info("job %s is to be %s, says %s", job.id, state.value, caller)
+        _log.info("job %s to be %s, requested by %s", job.id, state.value, caller)
         if job.id in self._queue:
             self._queue.remove(job.id)
             self._end(job.id, state, JobCancelled("The job was stopped before it began."))
@@ -436,7 +438,7 @@ class Server:
             raise InputError(f"Job {job.id} is done; its result is in {job.folder}.")
         if not job.state.ended and owner:
             raise InputError(
-                f"Job {job.id} is {job.state.value} already; follow it with: void resume {job.id} --server {owner}"
+                f"Job {job.id} is already {job.state.value}; follow it with: void resume {job.id} --server {owner}"
             )
         if not Path(job.folder).is_dir():
             raise InputError(f"The folder {job.folder} of job {job.id} is gone; submit the shot again.")
@@ -457,7 +459,7 @@ class Server:
     async def _result_list(self, caller: Caller, body: dict[str, Any]) -> list[dict[str, Any]]:
         job = self._job_of(body)
         listed = await asyncio.to_thread(transfer.listing, job)
-        _log.info("job %s: its result of %d files is fetched by %s", job.id, len(listed), caller)
+        _log.info("job %s: result of %d files fetched by %s", job.id, len(listed), caller)
         return listed
 
     async def _result_chunk(self, _: Caller, body: dict[str, Any]) -> dict[str, Any]:
@@ -504,14 +506,14 @@ class Server:
         self._announce(job)
 
     def _heard(self, worker: WorkerHandle, message: dict[str, Any]) -> None:
-        """A worker said something."""
+        """Handle a worker's message."""
         job_id, kind = worker.job, message["kind"]
         if kind == "progress" and job_id:
             self._progress[job_id] = Progress.from_dict(message["progress"])
             self._announce(self._job(job_id))
             return
         if kind != "ready" and job_id:
-            # all that may be wrong with the message is found before it counts
+            # validate the whole message before acting on it
             stopping = self._stopping.get(job_id, JobState.CANCELLED)
             state = {"done": JobState.DONE, "failed": JobState.FAILED, "cancelled": stopping}[kind]
             error = error_from_dict(message["error"]) if "error" in message else None
@@ -520,20 +522,20 @@ class Server:
         self._dispatch()
 
     def _no_workers(self, why: str) -> None:
-        """Workers die as soon as they are started: no job can be done until that is mended."""
+        """Fail the waiting jobs: workers die on start-up, so none can run until that is fixed."""
         for job_id in list(self._queue):
             self._queue.remove(job_id)
             self._end(
                 job_id,
                 JobState.FAILED,
                 JobFailed(
-                    f"The server's workers do not start ({why}); its log has the rest. Run `void doctor` on the "
+                    f"The server's workers do not start ({why}); see its log. Run `void doctor` on the "
                     "server, then resume the job."
                 ),
             )
 
     def _died(self, worker: WorkerHandle, code: int) -> None:
-        """A worker is gone; its job goes on with another, unless it takes one worker after the other with it."""
+        """Handle a worker's death: another continues the job, unless it kills one worker after the other."""
         if worker.job is None:
             return
         if worker.job in self._stopping:
@@ -546,14 +548,15 @@ class Server:
                 worker.job,
                 JobState.FAILED,
                 JobFailed(
-                    f"The worker died {_ATTEMPTS} times in this job ({reason}), most likely for want of memory; "
-                    "close other programs or take a shorter range, then resume: finished frames are kept.",
+                    f"The worker died {_ATTEMPTS} times in this job ({reason}), most likely for lack of "
+                    "memory; close other programs or use a shorter range, then resume: finished frames are "
+                    "kept.",
                     "\n".join(worker.said),
                 ),
             )
 
     def _announce(self, job: Job) -> None:
-        """Tell whoever watches the job."""
+        """Send the job to its watchers."""
         self._forget_silent()
         for connection, job_id in self._watchers:
             if job_id == job.id:
@@ -576,18 +579,18 @@ def _log_error(level: int, what: str, error: VoidError) -> None:
 
 
 def _host_of(address: str) -> str:
-    """The host in an address to listen at. Raises :class:`SettingError` where the address is none."""
+    """The host in an address to listen at. Raises :class:`SettingError` if the address is invalid."""
     match = _ADDRESS.fullmatch(address)
     if not match or (match["port"] != "*" and not 0 < int(match["port"]) < 2**16):
         raise SettingError(
-            f"{address!r} is no address to listen at; write it like {DEFAULT_ADDRESS}, with a port from 1 to 65535, "
-            "or tcp://*:5690 for all networks of this machine."
+            f"{address!r} is not an address to listen at; write it like {DEFAULT_ADDRESS}, with a port from "
+            "1 to 65535, or tcp://*:5690 for all of this machine's networks."
         )
     return match["host"]
 
 
 def _told(frame: zmq.Frame, name: str) -> str:
-    """What ZeroMQ knows of the connection that a frame came by, empty where it does not."""
+    """ZeroMQ's metadata of the connection that a frame came by, empty if there is none."""
     try:
         return str(frame.get(name))
     except zmq.ZMQError:
@@ -595,7 +598,7 @@ def _told(frame: zmq.Frame, name: str) -> str:
 
 
 def _field(body: dict[str, Any], name: str, kind: type[Kind]) -> Kind:
-    """A field of a request. Raises :class:`ProtocolError` where it is not there, or of another kind."""
+    """A field of a request. Raises :class:`ProtocolError` if it is missing or of another type."""
     value = body.get(name)
     if not isinstance(value, kind):
         raise ProtocolError(f"The request is broken: its {name} is {type(value).__name__}; use a VOID client.")
@@ -603,7 +606,7 @@ def _field(body: dict[str, Any], name: str, kind: type[Kind]) -> Kind:
 
 
 def _count(body: dict[str, Any], name: str) -> int:
-    """A field that counts bytes, or is made of their number."""
+    """A field that is a number of bytes."""
     value = _field(body, name, int)
     if not 0 <= value < 2**63:
         raise ProtocolError(f"The request is broken: its {name} is {value}; use a VOID client.")

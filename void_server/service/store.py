@@ -1,4 +1,4 @@
-"""The jobs, in SQLite: what a server that starts again must know."""
+"""The jobs, in SQLite: everything a restarted server must know."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Store:
     """All jobs of one state folder. Several servers may share it; each owns the jobs that it works on.
 
     The jobs of an ``embedded`` server end with it: what it leaves unfinished is interrupted, and no other server takes
-    it up unasked. Raises :class:`ServerRefused` where the folder cannot be written.
+    it over unasked. Raises :class:`ServerRefused` if the folder cannot be written.
     """
 
     def __init__(self, folder: Path, address: str = "", *, embedded: bool = False) -> None:
@@ -57,7 +57,7 @@ class Store:
                 self._database.execute(_SCHEMA)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._database.close()
 
     def add(self, job: Job) -> None:
@@ -70,7 +70,7 @@ class Store:
         )
 
     def own(self, job_id: str) -> None:
-        """Take a job over; the attempts of its former owner no longer count. It is on the list again."""
+        """Take a job over and list it again; its former owner's attempts no longer count."""
         self._database.execute(
             "update jobs set owner_pid = ?, owner_started = ?, owner_address = ?, embedded = ?,"
             " attempts = 0, listed = 1 where id = ?",
@@ -86,7 +86,7 @@ class Store:
         """The job of this id. Raises :class:`UnknownJob`."""
         job = self.find(job_id)
         if job is None:
-            raise UnknownJob(f"There is no job {job_id!r}; `void jobs` lists those that there are.")
+            raise UnknownJob(f"There is no job {job_id!r}; `void jobs` lists the existing ones.")
         return job
 
     def all(self, limit: int | None = None) -> list[Job]:
@@ -98,28 +98,28 @@ class Store:
         return [_job(row) for row in rows]
 
     def clear(self) -> int:
-        """Take jobs that have ended off the list; how many there were. All else of them stays."""
+        """Clear ended jobs from the list, keeping everything else of them; returns their number."""
         ended = [(job.id,) for job in self.all() if job.state.ended]
         self._database.executemany("update jobs set listed = 0 where id = ?", ended)
         return len(ended)
 
     def ended(self) -> list[Job]:
-        """All jobs that have ended, also those that are not on the list any more, the oldest first."""
+        """All ended jobs, including those cleared from the list, oldest first."""
         jobs = [_job(row) for row in self._database.execute("select * from jobs order by updated")]
         return [job for job in jobs if job.state.ended]
 
     def forget(self, job: Job) -> bool:
-        """Forget a job for good; whether it still was as it is given, and not taken up again meanwhile."""
+        """Delete a job if it is still as given and was not resumed meanwhile; returns whether it was deleted."""
         done = self._database.execute("delete from jobs where id = ? and updated = ?", (job.id, job.updated))
         return done.rowcount > 0
 
     def cancel(self, job_id: str) -> Job:
-        """Stop a job that nobody works on, so that nobody will. Raises :class:`InputError` for any other."""
+        """Cancel a job that no server works on. Raises :class:`InputError` for any other."""
         job = self.get(job_id)
         if job.state is JobState.DONE:
-            raise InputError(f"Job {job.id} is done; there is nothing to stop. Its result is in {job.folder}.")
+            raise InputError(f"Job {job.id} is already done; its result is in {job.folder}.")
         if job.state is JobState.FAILED:
-            raise InputError(f"Job {job.id} has failed already; there is nothing to stop.")
+            raise InputError(f"Job {job.id} has already failed; there is nothing to stop.")
         owner = None if job.state.ended else self.owner(job.id)
         if owner:
             raise InputError(
@@ -136,7 +136,7 @@ class Store:
         error: VoidError | None = None,
         warnings: Iterable[str] | None = None,
     ) -> Job:
-        """Change what is given; a new state without an error clears the error. Returns the job as it is then."""
+        """Change the given fields; a new state without an error clears the error. Returns the updated job."""
         job = self.get(job_id)
         job = replace(
             job,
@@ -164,7 +164,7 @@ class Store:
         self._database.execute("update jobs set attempts = attempts + 1 where id = ?", (job_id,))
 
     def attempts(self, job_id: str) -> int:
-        """How many attempts at a job there have been."""
+        """The number of attempts at a job."""
         return int(self._database.execute("select attempts from jobs where id = ?", (job_id,)).fetchone()[0])
 
     def owner(self, job_id: str) -> str | None:
@@ -173,7 +173,7 @@ class Store:
         return str(row["owner_address"]) if row and _alive(row) else None
 
     def orphans(self) -> list[Job]:
-        """Jobs that a server at this one's address had queued or running, oldest first, and that is no more."""
+        """Jobs queued or running on a former server at this address, oldest first."""
         rows = self._database.execute(
             "select * from jobs where state in ('queued', 'running') and owner_address = ? and not embedded"
             " order by created",
@@ -183,13 +183,13 @@ class Store:
 
 
 def stopped() -> JobCancelled:
-    """What became of a job that somebody stopped."""
-    return JobCancelled("The job was stopped; its finished frames are kept, and it can be resumed.")
+    """The error of a job that somebody stopped."""
+    return JobCancelled("The job was stopped; finished frames are kept, resume to continue.")
 
 
 def interrupted() -> JobCancelled:
-    """What became of a job whose embedded server has ended."""
-    return JobCancelled("The command that did the job was ended; finished frames are kept, and it can be resumed.")
+    """The error of a job whose embedded server has ended."""
+    return JobCancelled("The command running the job ended; finished frames are kept, resume to continue.")
 
 
 def _alive(row: sqlite3.Row) -> bool:

@@ -1,4 +1,4 @@
-"""Files that come by message: uploads under the digest of their content, downloads from a job's version folder."""
+"""Transfer files by message: uploads under the digest of their content, downloads from a job's version folder."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class Uploads:
 
     def _path(self, digest: Any) -> Path:
         if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
-            raise ProtocolError("The upload names no SHA-256 digest; use a VOID client.")
+            raise ProtocolError("The upload has no SHA-256 digest; use a VOID client.")
         return self._folder / digest[:2] / digest
 
     def offset(self, digest: str, size: int) -> int:
-        """How many bytes of a file are here already; ``size`` when it is here whole."""
+        """The number of bytes of a file received so far; ``size`` when it is complete."""
         path = self._path(digest)
         if path.is_file():
             os.utime(path)
@@ -45,9 +45,9 @@ class Uploads:
         return part.stat().st_size if part.is_file() else 0
 
     def chunk(self, digest: str, size: int, offset: int, data: bytes, crc: int) -> int:
-        """Append a chunk; how many bytes are here then. A chunk that does not follow changes nothing.
+        """Append a chunk; returns the number of bytes received. A chunk out of order changes nothing.
 
-        Raises :class:`ProtocolError` where chunk or file arrived damaged.
+        Raises :class:`ProtocolError` if chunk or file is damaged.
         """
         if zlib.crc32(data) != crc:
             raise ProtocolError("A chunk of the upload arrived damaged; submit again, the rest is kept.")
@@ -72,19 +72,21 @@ class Uploads:
         ``files`` lists [name, digest] by what the shot calls them. Raises :class:`InputError`.
         """
         if not isinstance(files, Mapping) or not set(files) <= set(_ROLES) or "plate" not in files:
-            raise InputError(f"An upload needs the files of the plate, and may have those of {_ROLES[1:]}.")
+            raise InputError(f"An upload needs the files of the plate, and may include those of {_ROLES[1:]}.")
         places = {}
         for role, entries in files.items():
             if not isinstance(entries, list) or not entries or any(not _is_pair(entry) for entry in entries):
-                raise ProtocolError(f"The upload's files of the {role} are no names and digests; use a VOID client.")
+                raise ProtocolError(
+                    f"The upload does not list the files of the {role} as names and digests; use a VOID client."
+                )
             for name, digest in entries:
                 if not is_plain_name(name) or name.startswith("."):
                     raise AccessDenied(
-                        f"{name!r} is no plain file name; upload files by their names alone, without / \\ : in them."
+                        f"{name!r} is not a plain file name; upload files by name alone, without / \\ or :."
                     )
                 source, target = self._path(digest), folder / role / name
                 if not source.is_file():
-                    raise InputError(f"{name} of the {role} was not uploaded whole; submit again.")
+                    raise InputError(f"{name} of the {role} was not uploaded completely; submit again.")
                 target.parent.mkdir(parents=True, exist_ok=True)
                 _link(source, target)
             single = len(entries) == 1
@@ -92,7 +94,7 @@ class Uploads:
         return places
 
     def clear(self, older_than: float) -> None:
-        """Forget uploads that were not used for so many seconds; what jobs use stays with them."""
+        """Remove uploads unused for this many seconds; jobs keep the files they use."""
         limit = time.time() - older_than
         for path in self._folder.glob("??/*"):
             try:
@@ -100,7 +102,7 @@ class Uploads:
                     path.unlink()
             except OSError as error:
                 # another server may have been quicker; one that cannot be removed must not keep the others
-                _log.warning("the upload %s cannot be forgotten: %s", path, error)
+                _log.warning("the upload %s cannot be removed: %s", path, error)
 
 
 def _is_pair(entry: Any) -> bool:
@@ -117,7 +119,7 @@ def _link(source: Path, target: Path) -> None:
 
 def _results(job: Job) -> list[Path]:
     if job.state is not JobState.DONE:
-        raise JobFailed(f"Job {job.id} is {job.state.value}; its result can be fetched when it is done.")
+        raise JobFailed(f"Job {job.id} is {job.state.value}; fetch its result when it is done.")
     folder = Path(job.folder)
     return sorted(p for p in folder.rglob("*") if p.is_file() and not p.is_symlink())
 
@@ -132,10 +134,10 @@ def listing(job: Job) -> list[dict[str, Any]]:
 
 
 def chunk(job: Job, path: str, offset: int) -> dict[str, Any]:
-    """A chunk of a result, with its checksum. Raises :class:`AccessDenied` for what is no result."""
+    """A chunk of a result, with its checksum. Raises :class:`AccessDenied` for any other file."""
     target = inside(Path(job.folder), path)
     if job.state is not JobState.DONE or not target.is_file():
-        raise AccessDenied(f"{path} is no result of job {job.id}.")
+        raise AccessDenied(f"{path} is not a result of job {job.id}.")
     with open(target, "rb") as file:
         file.seek(offset)
         data = file.read(CHUNK)

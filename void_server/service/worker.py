@@ -1,4 +1,4 @@
-"""A worker: a process that does one job after the other and stays, so that models can stay in it.
+"""A worker: a process that runs one job after another, so that models stay loaded.
 
 Run by the server as ``python -m void_server.service.worker PIPELINE``, which it speaks to through standard input and
 output. It ends with the server.
@@ -42,7 +42,7 @@ class Worker:
         self._sent = 0.0
 
     def run(self) -> None:
-        """Do jobs until the server is gone."""
+        """Run jobs until the server is gone."""
         threading.Thread(target=self._listen, daemon=True).start()
         self._send("ready")
         while True:
@@ -55,7 +55,7 @@ class Worker:
             for order in messages_from(self._in):
                 self._orders.put(order)
         finally:
-            # the server was killed; what is finished lies on disk
+            # the server was killed; finished frames are on disk
             os._exit(1)
 
     def _send(self, kind: str, **content: Any) -> None:
@@ -73,7 +73,7 @@ class Worker:
             while not self._orders.empty():
                 order = self._orders.get()
                 if order["kind"] == "cancel" and order["id"] == job_id:
-                    raise JobCancelled("The job was stopped; its finished frames are kept, and it can be resumed.")
+                    raise JobCancelled("The job was stopped; finished frames are kept, resume to continue.")
             self._send("progress", id=job_id, progress=progress.__dict__)
 
         try:
@@ -88,7 +88,7 @@ class Worker:
 
 
 def explained(error: BaseException, folder: Path) -> VoidError:
-    """The error as a sentence for the artist; what else there is to know goes into the job's log."""
+    """The error as a sentence for the artist; details go to the job's log."""
     details = "".join(traceback.format_exception(error))
     if isinstance(error, VoidError):
         return error
@@ -97,19 +97,19 @@ def explained(error: BaseException, folder: Path) -> VoidError:
             f"The disk of {folder} is full; free some space and resume, finished frames are kept.", details
         )
     if isinstance(error, PermissionError):
-        return JobFailed(f"{error.filename or folder} may not be written; allow it and resume.", details)
+        return JobFailed(
+            f"{error.filename or folder} cannot be written: permission denied; grant access and resume.", details
+        )
     if isinstance(error, MemoryError):
-        return JobFailed("There is not enough memory for the job; close other programs and resume.", details)
+        return JobFailed("The job ran out of memory; close other programs and resume.", details)
     if isinstance(error, OSError):
-        return JobFailed(f"{error}; put it right and resume, finished frames are kept.", details)
+        return JobFailed(f"{error}; fix this and resume, finished frames are kept.", details)
     log = folder / "log.txt"
     try:
         log.write_text(details, encoding="utf-8")
     except OSError:
-        return JobFailed(f"The job stopped with an error of the program: {error}", details)
-    return JobFailed(
-        f"The job stopped with an error of the program ({error}); please send {log} to its makers.", details
-    )
+        return JobFailed(f"The job stopped with an internal error: {error}", details)
+    return JobFailed(f"The job stopped with an internal error ({error}); please send {log} to the developers.", details)
 
 
 def main() -> None:

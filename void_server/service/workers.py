@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 
 #: A worker that does not obey a cancel for so many seconds is killed; its finished frames lie on disk.
 GRACE = 30.0
-#: After so many workers that died before they were ready, there is no hope for the jobs that wait.
+#: After this many workers die before they are ready, waiting jobs fail.
 _HOPELESS = 3
 _LONGEST_PAUSE = 30.0
 _LAST_LINES = 30
@@ -46,7 +46,7 @@ class WorkerHandle:
 class WorkerPool:
     """``size`` worker processes.
 
-    ``on_message(worker, message)`` is called with what a worker says of its job, and when it waits for one;
+    ``on_message(worker, message)`` is called with a worker's news of its job, and when it waits for one;
     ``on_death(worker, code)`` after one has ended that was not told to; ``on_unfit(why)`` when workers die as soon as
     they are started, with their last words. All run in the server's loop.
     """
@@ -74,23 +74,23 @@ class WorkerPool:
         task.add_done_callback(self._tasks.discard)
 
     def start(self) -> None:
-        """Start the processes and listen to them."""
+        """Start the processes and handle their messages."""
         for _ in range(self._size):
             self.task(self._fill_place())
 
     async def _fill_place(self) -> None:
-        """Have one worker after the other, for ever."""
+        """Keep one worker running, replacing it when it dies."""
         while not self._closing:
             try:
                 await self._employ()
             except Exception as error:  # such as no memory for another process: there may be some later
-                _log.exception("a worker could not be started")
+                _log.exception("could not start a worker")
                 self._failed_to_start(str(error))
             if self._stillborn:
                 await asyncio.sleep(min(_LONGEST_PAUSE, 0.25 * 2.0**self._stillborn))
 
     async def _employ(self) -> None:
-        """Start a worker, and see it to its end."""
+        """Start a worker, and wait for its end."""
         self._started += 1
         process = subprocess.Popen(
             [sys.executable, "-u", "-m", "void_server.service.worker", self._pipeline],
@@ -116,7 +116,7 @@ class WorkerPool:
         try:
             self._on_death(worker, code)
         except Exception:  # whatever becomes of the job, the place must be filled again
-            _log.exception("the death of %s could not be dealt with", worker.name)
+            _log.exception("could not handle the death of %s", worker.name)
 
     def _failed_to_start(self, why: str) -> None:
         self._stillborn += 1
@@ -129,7 +129,7 @@ class WorkerPool:
             for message in messages_from(worker.process.stdout.fileno()):
                 loop.call_soon_threadsafe(self._take, worker, message)
         except Exception:  # the line is useless from here on
-            _log.exception("%s sent what is no message; it is replaced", worker.name)
+            _log.exception("%s sent an invalid message; replacing it", worker.name)
             worker.process.kill()
 
     def _hear_words(self, worker: WorkerHandle, loop: asyncio.AbstractEventLoop) -> None:
@@ -145,11 +145,11 @@ class WorkerPool:
             if kind == "ready":
                 worker.ready, self._stillborn = True, 0
             elif job != worker.job:
-                _log.warning("%s speaks of job %r, and works on %r: ignored", worker.name, job, worker.job)
+                _log.warning("ignored a message from %s about job %r: it works on %r", worker.name, job, worker.job)
                 return
             self._on_message(worker, message)
         except Exception:  # one message must not keep the next from being heard
-            _log.exception("a message of %s could not be dealt with", worker.name)
+            _log.exception("could not handle a message from %s", worker.name)
 
     def idle(self) -> WorkerHandle | None:
         """A worker that waits for a job."""
@@ -162,17 +162,17 @@ class WorkerPool:
                     await asyncio.to_thread(_write, worker, packed(content))
                 except OSError as error:
                     # it has died, which is noticed
-                    _log.warning("%s cannot be told anything: %s", worker.name, error)
+                    _log.warning("cannot send to %s: %s", worker.name, error)
 
         self.task(write())
 
     def give(self, worker: WorkerHandle, job: Job) -> None:
-        """Have a worker do a job."""
+        """Give a worker a job."""
         worker.job, worker.cancelling = job.id, False
         self._say(worker, kind="job", id=job.id, shot=job.shot.to_dict(), folder=job.folder)
 
     def cancel(self, job_id: str) -> None:
-        """Have the worker of a job stop it; killed where it does not obey."""
+        """Have a job's worker stop it; a worker that does not obey is killed."""
         worker = next(m for m in self._handles.values() if m.job == job_id)
         if worker.cancelling:
             return
@@ -191,7 +191,7 @@ class WorkerPool:
         return [m.job for m in self._handles.values() if m.job]
 
     async def stop(self) -> None:
-        """End all processes, whatever they are doing: finished frames lie on disk."""
+        """End all processes, whatever they are doing: finished frames are on disk."""
         self._closing = True
         for worker in self._handles.values():
             worker.process.kill()
@@ -207,7 +207,7 @@ def _write(worker: WorkerHandle, message: bytes) -> None:
 
 
 def _outlive(worker: WorkerHandle) -> int:
-    """Wait until a worker has ended and all that it said was heard; its exit code."""
+    """Wait until a worker has ended and its messages are handled; returns its exit code."""
     process = worker.process
     code = process.wait()
     for ear, pipe in zip(worker.ears, (process.stdout, process.stderr), strict=True):

@@ -1,4 +1,4 @@
-"""The engine without weights: rewrites pixels with what the rest of the shot shows of them."""
+"""The engine without weights: rewrites pixels from the rest of the shot."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class CleanPlate:
     settings: frozenset[str] = frozenset()
 
     def check(self, settings: Settings) -> None:
-        """Nothing is needed beyond the installation itself."""
+        """Needs nothing beyond the installation itself."""
 
     def prepare(self, clip: Clip, report: Callable[[float], None]) -> None:
-        """Follow the camera, and look through all frames for what lies behind each; see the protocol."""
+        """Track the camera, and search all frames for what lies behind each; see the protocol."""
         file = clip.kept / _PREPARED
         if clip.whole_region.empty or file.is_file():
             return
@@ -48,7 +48,7 @@ class CleanPlate:
         """There is no model."""
 
     def provenance(self, clip: Clip) -> dict[str, str]:
-        """Nothing decides the result but the settings and the software."""
+        """Only the settings and the software decide the result."""
         del clip
         return {}
 

@@ -1,4 +1,4 @@
-"""Bringing new pixels to the brightness that the plate has around them in the same frame."""
+"""Match new pixels to the brightness of the plate around them in the same frame."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from ...imaging.exr import FloatImage
 from ...imaging.fill import smooth_fill
 
-#: Display-referred: a border that differs by less is taken for as bright as the new pixels.
+#: Display-referred: a smaller difference at the border counts as equal brightness.
 _SAME = 0.006
 _SOFTNESS = 12.0
 _FEWEST = 200
@@ -18,8 +18,8 @@ _FEWEST = 200
 def match(rgb: FloatImage, plate: FloatImage, border: NDArray[np.bool_]) -> FloatImage:
     """New pixels ``rgb``, (height, width, 3), shifted smoothly so that they meet the plate at ``border``.
 
-    ``border`` is where both show the scene. Nothing changes where the light has not: the border's median difference
-    decides, so that a remaining shadow at one place of it does not pull all the rest down.
+    ``border`` is where both show the scene. The border's median difference decides whether the light has changed, so
+    that a shadow left at one place of it does not darken the rest.
     """
     if np.count_nonzero(border) < _FEWEST:
         return rgb

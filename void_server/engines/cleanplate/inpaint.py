@@ -1,4 +1,4 @@
-"""Filling what no frame shows."""
+"""Fill what no frame shows."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """New pixels for a moving camera: each is looked up in the frames before and after that see what lies behind it.
 
-What none of them sees is filled once, in one frame, and carried to the others along the same paths.
+What no frame sees is filled once, in one frame, and carried to the others along the same trajectories.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from .. import NewPixels
 from ..clip import Clip
 from .inpaint import inpaint
 
-#: So many frames on either side are asked for each pixel.
+#: The number of frames on either side to look up each pixel in.
 _SIDE = 3
-#: Rows of a frame that are worked on at once.
+#: Rows of a frame to process at once.
 _BAND = 256
-#: Farther frames than this are not asked: steps add up.
+#: Farther frames are not used: errors of the steps add up.
 _REACH = 150
 _PATHS = "paths.raw"
 #: Samples of which the darkest and the brightest differ by more, display-referred, do not show the same.
 _APART = 0.1
 #: The share of its variance that white noise keeps in cubic interpolation, on average over all positions.
 _INTERPOLATED = 0.7
-#: The frame to fill what is never seen is chosen among so many.
+#: The number of candidates for the anchor frame.
 _CANDIDATES = 16
 
 
@@ -83,9 +83,9 @@ def _small(footage: Footage, window: Window) -> Window:
 
 
 def prepare(clip: Clip, camera: Camera) -> dict[str, NDArray[Any]]:
-    """What all frames need: the paths, in a file of their own, what is hidden, and what fills what no frame shows.
+    """Prepare what all frames need: the trajectories, in a file of their own, what is hidden, and the fill.
 
-    That is filled once, in the frame where it is most, the ``anchor`` (-1 for none), from which the others take it.
+    What no frame shows is filled once, in the frame with most of it, the ``anchor`` (-1 for none).
     """
     hidden = [clip.small_rewritten(index) for index in range(len(clip))]
     paths = Trajectories(clip.footage, hidden, camera, clip.kept / _PATHS)
@@ -153,7 +153,7 @@ class _Background:
             asked = _lookup(take.astype(np.float32), at) > 0
             if not asked.any():
                 continue
-            # the motion from the pixel, not the position, is what may be interpolated
+            # interpolate the motion of the pixel, not its position
             there = _lookup(positions, at)
             values, visible = self._sample(source, there, asked)
             samples.append(values)

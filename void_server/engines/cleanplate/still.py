@@ -25,15 +25,15 @@ from .inpaint import inpaint
 
 #: Memory for the samples of one band of rows, in bytes.
 _BAND_MEMORY = 160 * 2**20
-#: So many pixels are sorted at once.
+#: The number of pixels to sort at once.
 _PIECE = 20000
 _FEWEST_BEFORE = 3
-#: Display-referred difference from which two states of the scene are taken for different ones.
+#: Display-referred difference from which two states of the scene count as different.
 _OTHER_STATE = 0.05
 
 
 class _Looks(NamedTuple):
-    """What all frames show of a band's pixels that are ever laid over.
+    """All frames' samples of a band's rewritten pixels.
 
     ``pixels`` are their rows and columns in the band; ``samples`` (frames, pixels, 3); ``seen``, where they show the
     scene, and ``affected``, (frames, pixels).
@@ -123,7 +123,7 @@ def _look_through(clip: Clip, band: Window) -> _Looks:
 
 
 def prepare(clip: Clip, report: Callable[[float], None]) -> dict[str, NDArray[Any]]:
-    """What all frames need: the clean plate of the whole region, and what of it was filled as no frame shows it."""
+    """Prepare what all frames need: the clean plate of the whole region, and which of it no frame shows."""
     plate, unseen, grain = clean_plate(clip, clip.whole_region, report)
     return {"plate": inpaint(plate, unseen), "unseen": unseen, "grain": grain}
 

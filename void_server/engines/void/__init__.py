@@ -27,16 +27,16 @@ MODULES = ("torch", "diffusers", "transformers", "safetensors", "sentencepiece")
 
 
 def check_installed() -> None:
-    """Raise :class:`SettingError` where what the engine needs is not installed."""
+    """Raise :class:`SettingError` if a package that the engine needs is not installed."""
     absent = [name for name in MODULES if not installed(name)]
     if absent:
         raise SettingError(
-            f"The VOID engine needs {', '.join(absent)}, not installed where the server runs: {how_to_install('void')}"
+            f"The engine void needs {', '.join(absent)}, missing where the server runs: {how_to_install('void')}"
         )
 
 
 class Void:
-    """The VOID model; wants the extra ``void``, the weights, and for any real size a GPU."""
+    """The VOID model; needs the extra ``void``, the weights, and for any real size a GPU."""
 
     wants_gpu = True
     settings = frozenset(
@@ -50,10 +50,12 @@ class Void:
         """See :class:`void_server.engines.Engine`."""
         guided = settings.guidance > 1 or (settings.second_pass and not settings.guidance)
         if settings.negative_prompt and not guided:
-            raise SettingError("The negative prompt needs a guidance above 1; set guidance, or leave it out.")
+            raise SettingError("The negative prompt needs a guidance above 1; raise guidance, or leave the prompt out.")
         check_installed()
         if settings.published and settings.piece_length:
-            raise SettingError("The published code knows no pieces; leave piece_length at 0, or published out.")
+            raise SettingError(
+                "The published code does not work in pieces; leave piece_length at 0, or leave out published."
+            )
         from . import weights
 
         weights.find(settings.checkpoint).check((1, 2) if settings.second_pass else (1,))

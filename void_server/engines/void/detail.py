@@ -1,4 +1,4 @@
-"""From the model's small frames to full size: they say what is there, the shot's own pixels how it looks."""
+"""Bring the model's small frames to full size: they decide what is there, the shot's own pixels supply the detail."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def restored(small: FloatImage, clean: FloatImage) -> Restored:
 
     Guided upsampling (He and Sun, Fast Guided Filter, arXiv 1505.00996): around each pixel the model's frame is taken
     for a multiple of the clean plate plus a constant, fitted at the model's size and applied at full size. Where both
-    show the same, that is the clean plate; where the model has it darker or of another colour, the clean plate so
-    graded. What the fit leaves unexplained is something else that the model shows there, and is enlarged as it is.
+    show the same, that is the clean plate; where the model is darker or of another colour, the clean plate graded to
+    match. What the fit leaves unexplained is other content of the model's frame, and is enlarged as it is.
     No pixel is darker or brighter than all that both show around it. All display-referred, (h, w, 3).
     """
     height, width = clean.shape[:2]
@@ -64,5 +64,5 @@ def _around(image: FloatImage) -> FloatImage:
 
 
 def enlarged_smoothly(small: FloatImage, width: int, height: int) -> FloatImage:
-    """Without the ringing of Lanczos, for what is no picture."""
+    """Enlarge without the ringing of Lanczos, for data that is not a picture."""
     return cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Fitting a shot to the model: what part of the frame it sees, how large, and how many frames."""
+"""Fit a shot to the model: its crop of the frame, its size, and its number of frames."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STEP = 16
 SHORTEST = 85
 #: Latent frames of a window, those of the shortest clip.
 WINDOW = 22
-# What the model sees around what changes, as a share of that on each side.
+# Context around what changes, as a share of its size on each side.
 _CONTEXT = 0.5
 
 

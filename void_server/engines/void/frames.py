@@ -1,4 +1,4 @@
-"""What the model has made of a clip, piece by piece, and how that becomes the shot's frames; needs no model."""
+"""Read the model's output for a clip, piece by piece, and turn it into the shot's frames; needs no model."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from . import fit
 from .detail import restored
 from .pieces import cut, faded
 
-# Says of a piece that the model's frames are all there, and what they were made with.
+# Marks a piece as complete, and records what made it.
 _DONE = "void_{}.json"
 
 
 class Made:
-    """The model's frames of one clip, in ``clip.kept``, where whoever works on the job finds them."""
+    """The model's frames of one clip, in ``clip.kept``, shared by all processes of the job."""
 
     def __init__(self, clip: Clip, region: Window) -> None:
         self.clip = clip
@@ -41,12 +41,12 @@ class Made:
         return self.clip.kept / _DONE.format(number)
 
     def note(self, number: int, made_with: Mapping[str, str]) -> None:
-        """A piece is there, whole."""
+        """Note that a piece is complete."""
         write_atomically(self._done(number), json.dumps(dict(made_with)))
 
     @property
     def missing(self) -> list[int]:
-        """The numbers of the pieces that are still to be made."""
+        """The numbers of the missing pieces."""
         return [number for number in range(len(self.pieces)) if not self._done(number).is_file()]
 
     def frames(self, wanted: Sequence[int], report: Callable[[float], None]) -> Iterator[NewPixels]:
@@ -68,7 +68,7 @@ class Made:
 
 
 def made_with(kept: Path) -> dict[str, str]:
-    """What all pieces were made with: the devices, and the weights' hashes by their files."""
+    """The devices that made the pieces, and the weights' hashes by file."""
     told = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(kept.glob(_DONE.format("*")))]
     names = sorted({name for one in told for name in one})
     return {name: "; ".join(sorted({one[name] for one in told if name in one})) for name in names}

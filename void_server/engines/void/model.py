@@ -1,4 +1,4 @@
-"""The parts of the model, loaded when they are needed and kept between jobs."""
+"""The parts of the model, loaded on demand and kept between jobs."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ FULL, BALANCED, LOW = "full", "balanced", "low"
 PROFILES = (FULL, BALANCED, LOW)
 _GIGABYTE = 2**30
 
-# a job's progress is told in one place
+# progress is reported in one place only
 diffusers_logging.disable_progress_bar()
 diffusers_logging.set_verbosity_error()
 transformers_logging.disable_progress_bar()
-#: Free memory from which a profile is chosen by itself.
+#: Free memory from which ``auto`` chooses a profile.
 _WANTED = {FULL: 40 * _GIGABYTE, BALANCED: 24 * _GIGABYTE}
 
 
@@ -73,11 +73,13 @@ class Model:
         try:
             self.transformer(number).set_attention_backend(backend)
         except (ValueError, ImportError, RuntimeError) as error:
-            raise SettingError(f"The attention {backend!r} cannot be used here ({error}); take native.") from error
+            raise SettingError(
+                f"The attention backend {backend!r} cannot be used here ({error}); choose native."
+            ) from error
 
     def _loaded_transformer(self, number: int) -> CogVideoXTransformer3DModel:
         path = self.weights.checkpoint(number)
-        # nothing is allocated until the file's own tensors, mapped into memory, take their places
+        # allocates nothing until the file's memory-mapped tensors are assigned
         with torch.device("meta"):
             transformer = CogVideoXTransformer3DModel.from_config(self.weights.transformer_config)
         with safe_open(path, framework="pt") as file:
@@ -85,18 +87,20 @@ class Model:
         expected = {name: tensor.shape for name, tensor in transformer.state_dict().items()}
         for name, shape in expected.items():
             if name not in tensors:
-                raise SettingError(f"{path} lacks the tensor {name}; it is no checkpoint of this architecture.")
+                raise SettingError(f"{path} lacks the tensor {name}; it is not a checkpoint of this architecture.")
             if tensors[name].shape != shape:
-                raise SettingError(f"{path}: {name} is {tuple(tensors[name].shape)}, and must be {tuple(shape)}.")
+                raise SettingError(f"{path}: {name} is {tuple(tensors[name].shape)}, but must be {tuple(shape)}.")
         if unknown := sorted(set(tensors) - set(expected)):
-            raise SettingError(f"{path} holds {unknown[0]}, which this architecture does not have.")
+            raise SettingError(
+                f"{path} contains {unknown[0]}, which this architecture does not have; choose another checkpoint."
+            )
         transformer.load_state_dict(tensors, assign=True)
         transformer.eval().requires_grad_(False)
         if self.profile == LOW:
             transformer.enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=self.dtype)
         transformer.to(self.device)
         if self.compiled:
-            # block by block: they are alike, so one compilation serves them all
+            # block by block: they are alike, so one compilation serves all
             for block in transformer.transformer_blocks:
                 block.compile()
         return transformer
@@ -143,16 +147,16 @@ class Model:
         return found
 
     def collect(self) -> None:
-        """Give memory back that nothing uses any more."""
+        """Release unused memory."""
         gc.collect()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
 
 def free_memory(device: torch.device) -> int:
-    """The bytes on a device that this process has or could have; for the CPU as much as anybody could want.
+    """The bytes on a device that this process has or could have; unlimited for the CPU.
 
-    What it holds already counts, else the model that it keeps would push the next job into a smaller profile.
+    Memory it already holds counts as free; otherwise a resident model would push the next job into a smaller profile.
     """
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0]) + int(torch.cuda.memory_reserved(device))
@@ -160,10 +164,10 @@ def free_memory(device: torch.device) -> int:
 
 
 def choose_profile(wanted: str, device: torch.device) -> str:
-    """The profile to use: the wanted one, or, for ``auto``, the best that fits what is free. Raises SettingError."""
+    """The named profile or, for ``auto``, the best that fits the free memory. Raises SettingError."""
     if wanted != "auto":
         if wanted not in PROFILES:
-            raise SettingError(f"There is no memory profile {wanted!r}; take auto, {', '.join(PROFILES)}.")
+            raise SettingError(f"Unknown memory profile {wanted!r}; choose auto, {', '.join(PROFILES)}.")
         return wanted
     free = free_memory(device)
     return next((profile for profile, bytes_ in _WANTED.items() if free >= bytes_), LOW)
@@ -174,29 +178,29 @@ def choose_device(wanted: str) -> torch.device:
     if wanted == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if wanted.startswith("cuda") and not torch.cuda.is_available():
-        raise SettingError("There is no usable CUDA GPU here; take device auto or cpu, or another server.")
+        raise SettingError("No usable CUDA GPU found; set device to auto or cpu, or use another server.")
     try:
         return torch.device(wanted)
     except RuntimeError as error:
-        raise SettingError(f"There is no device {wanted!r}; take auto, cpu or cuda.") from error
+        raise SettingError(f"Unknown device {wanted!r}; choose auto, cpu or cuda.") from error
 
 
 @lru_cache(maxsize=1)
 def resident(weights: Weights, device: torch.device, profile: str, compiled: bool) -> Model:
-    """The model of this process, kept between jobs as long as they want the same."""
+    """The process's model, kept between jobs while they need the same one."""
     return Model(weights, device, profile, compiled)
 
 
 @contextlib.contextmanager
 def explaining_memory(model: Model) -> Iterator[None]:
-    """Turn running out of memory into a sentence, and leave the process fit for the next job."""
+    """Turn running out of memory into a readable error, and leave the process ready for the next job."""
     try:
         yield
     except torch.OutOfMemoryError as error:
         model.collect()
         smaller = {FULL: "balanced", BALANCED: "low"}.get(model.profile)
-        advice = f"set memory to {smaller}" if smaller else "make the working size smaller, or the shot shorter"
-        raise JobFailed(f"The GPU ran out of memory; {advice}, and resume.", str(error)) from error
+        advice = f"set memory to {smaller}" if smaller else "reduce the working height or shorten the shot"
+        raise JobFailed(f"The GPU ran out of memory; {advice}, then resume.", str(error)) from error
 
 
 #: Called after each of so many steps.

@@ -1,4 +1,4 @@
-"""Noise that moves with the picture, for the second pass.
+"""Warped noise, which moves with the picture, for the second pass.
 
 Discrete noise warping of Go-with-the-Flow (Burgert et al., arXiv 2501.08331), written from the paper's description. A
 field of noise, finer than the latents, is carried along the optical flow. Where it is stretched, a cell's noise is
@@ -145,10 +145,10 @@ def warped(frames: Iterable[NDArray[np.float32]], latent_shape: tuple[int, int, 
 
 
 def as_published(frames: list[NDArray[np.float32]], latent_shape: tuple[int, int, int], seed: int) -> torch.Tensor:
-    """The same as the published script makes it: of a centre crop, over 72 frames, then resized bilinearly.
+    """Warped noise as the published script makes it: from a centre crop, over 72 frames, then resized bilinearly.
 
-    That loses variance (its standard deviation is about 0.66) and does not lie where the picture does; it is here to
-    compare with published results.
+    It loses variance (its standard deviation is about 0.66) and is out of register with the picture; use it to compare
+    with published results.
     """
     length, height, width = latent_shape
     generator = torch.Generator().manual_seed(seed)

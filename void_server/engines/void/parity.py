@@ -1,4 +1,4 @@
-"""Compares what is computed here with recorded outputs of the published pipeline, stage by stage."""
+"""Compare our results with recorded outputs of the published pipeline, stage by stage."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def compare(folder: Path, device: torch.device) -> Iterator[Difference]:
     """Run every case in FOLDER/cases on FOLDER/model. Raises :class:`SettingError` where there is nothing to run."""
     cases = sorted((folder / "cases").glob("*.safetensors"))
     if not cases:
-        raise SettingError(f"{folder} holds no cases/*.safetensors; give the folder that holds cases and model.")
+        raise SettingError(f"{folder} contains no cases/*.safetensors; give the folder with cases and model.")
     model = Model(Weights(folder / "model"), device, FULL)
     for case in cases:
         yield from _compare(case, model)

@@ -1,7 +1,7 @@
-"""Long shots in pieces that know nothing of each other: where they lie, and how their frames become the shot's.
+"""Cut long shots into independent pieces, and join their frames.
 
-The model's windows are blended at every step, which no two machines can share. Pieces can be made anywhere; what they
-make of the frames that two of them share is faded from the one to the other.
+The model's windows are blended at every step, which no two machines can share. Pieces can run anywhere; frames that
+two of them share cross-fade from one to the other.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def cut(count: int, most: int) -> tuple[range, ...]:
     if not most or count <= most:
         return (range(count),)
     if most < 3 * SHARED:
-        raise ValueError(f"pieces of {most} frames are hardly more than the {SHARED} that they share")
+        raise ValueError(f"pieces of {most} frames are hardly longer than the {SHARED} frames they share")
     number = math.ceil((count - SHARED) / (most - SHARED - STRIDE))
     starts = [STRIDE * round(piece * (count - SHARED) / number / STRIDE) for piece in range(number)]
     return tuple(range(start, end + SHARED) for start, end in zip(starts, [*starts[1:], count - SHARED], strict=True))

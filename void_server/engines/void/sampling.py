@@ -49,7 +49,7 @@ class Conditioning:
 
 
 def mask_levels(codes: NDArray[np.uint8], number: int) -> NDArray[np.float32]:
-    """What goes into the VAE for a quadmask, any shape: 0 object, 128/255 affected, 1 keep; never rescaled to -1..1.
+    """The VAE's input for a quadmask, any shape: 0 object, 128/255 affected, 1 keep; never rescaled to -1..1.
 
     Overlap counts as object. The second pass knows two levels: whatever is not kept is object.
     """
@@ -89,17 +89,17 @@ def conditioning(model: Model, parts: Iterable[Part], number: int, seed: int) ->
 
 
 def embed(model: Model, *prompts: str) -> torch.Tensor:
-    """The embeddings of prompts, (prompts, tokens, width); what is :func:`too_long` of one is not read."""
+    """The embeddings of prompts, (prompts, tokens, width); whatever is :func:`too_long` is ignored."""
     ids = model.tokenizer(
         list(prompts), padding="max_length", max_length=model.tokens, truncation=True, return_tensors="pt"
     ).input_ids
     with torch.inference_mode(), model.text_encoder() as encoder:
-        # one by one: how many there are must not change a bit of any
+        # one by one: their number must not change a bit of any
         return torch.cat([encoder(row[None].to(model.device))[0].cpu() for row in ids])
 
 
 def too_long(model: Model, prompt: str) -> str:
-    """The end of a prompt that is not read, as it is longer than the model's number of tokens; empty if all is."""
+    """The end of a prompt beyond the model's number of tokens, which is ignored; empty if all fits."""
     ids = model.tokenizer(prompt).input_ids
     # the last token marks the end, and is kept
     return str(model.tokenizer.decode(ids[model.tokens - 1 : -1])) if len(ids) > model.tokens else ""
@@ -177,7 +177,7 @@ class Sampler:
     def velocity(
         self, model: Model, window: torch.Tensor, channels: torch.Tensor, timestep: torch.Tensor
     ) -> torch.Tensor:
-        """What the transformer says of a window of latents, guidance applied."""
+        """The transformer's velocity for a window of latents, guidance applied."""
         output = self.forward(model, window, channels, timestep)
         if not self.guided:
             return output

@@ -59,7 +59,7 @@ class Synthesis:
         return resident(find(settings.checkpoint), device, profile, settings.compiled)
 
     def make(self, numbers: Sequence[int], report: Callable[[float], None]) -> None:
-        """Have the model make the pieces of these ``numbers``; they are kept for whoever goes on with the job."""
+        """Have the model make the pieces ``numbers``, and store them for every process of the job."""
 
         def from_here(position: int) -> Callable[[float], None]:
             return lambda share: report((position + share) / len(numbers))
@@ -114,11 +114,10 @@ class Synthesis:
 
     @cached_property
     def _embeddings(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Of the prompt and of the negative one, made at once: the text encoder may not stay for a second time."""
+        """Embed prompt and negative prompt in one go, as the text encoder may be unloaded afterwards."""
         if cut := too_long(self._model, self._clip.prompt):
             self._clip.warnings.append(
-                f"The prompt is longer than {self._model.tokens} tokens; this part of it was not read: {cut!r}. "
-                "Shorten it."
+                f"The prompt is longer than {self._model.tokens} tokens; this part is ignored: {cut!r}. Shorten it."
             )
         prompt, negative = embed(self._model, self._clip.prompt, self._settings.negative_prompt).split(1)
         return prompt, negative
@@ -164,7 +163,7 @@ class Synthesis:
     def _codes(self, index: int, *, first: bool) -> Quadmask:
         codes = small_codes(self._clip.codes(index, self._fit.crop), self._fit.size)
         if first and not self._clip.quadmask_given:
-            # the model was never shown anything affected on the first frame
+            # the model was trained without affected pixels on the first frame
             codes = np.where(codes == AFFECTED, KEEP, np.where(codes == OVERLAP, REMOVE, codes)).astype(np.uint8)
         return codes
 

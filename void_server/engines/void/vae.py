@@ -1,6 +1,6 @@
 """Frames to latents and back, in parts over time, as the published code splits them.
 
-Where a clip is split is no mere matter of memory: the decoder's group norm runs over the frames of a part. Encoding is
+Where a clip is split matters for the result: the decoder's group norm runs over the frames of a part. Encoding is
 that of diffusers. Decoding is not: the first latent frame alone becomes one frame, then pairs become eight each, and a
 last single one still becomes four.
 """

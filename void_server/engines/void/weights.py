@@ -1,6 +1,6 @@
-"""The weights' files: which there are, whether they are what they must be, and what is in them.
+"""The weights' files: find them, check them, and read their headers.
 
-Only safetensors are read, mapped into memory. What a file holds is known from its header, before anything is loaded.
+Only safetensors are read, memory-mapped. A file's header tells its contents before anything is loaded.
 """
 
 from __future__ import annotations
@@ -66,12 +66,13 @@ def header(path: Path) -> dict[str, tuple[int, ...]]:
         end = max((entry["data_offsets"][1] for entry in entries.values()), default=0)
         if 8 + length + end != size:
             raise SettingError(
-                f"{path} is incomplete: {size} bytes, and its header speaks of {8 + length + end}; fetch it again."
+                f"{path} is incomplete: {size} bytes, but its header promises {8 + length + end}; download it again."
             )
         return {name: tuple(entry["shape"]) for name, entry in entries.items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SettingError(
-            f"{path} is no safetensors file; pickled checkpoints (.pt, .bin, .ckpt) are not read, as they can run code."
+            f"{path} is not a safetensors file; pickled checkpoints (.pt, .bin, .ckpt) are not read, as they "
+            "can run code."
         ) from error
 
 
@@ -93,7 +94,7 @@ class Weights:
         return self.folder / ((number == 1 and self.first) or PASSES[number])
 
     def missing(self, passes: tuple[int, ...] = (1,)) -> list[Path]:
-        """The files that are needed and not there."""
+        """The required files that do not exist."""
         needed = [self.base / part / name for part, names in _PARTS.items() for name in names]
         return [path for path in [*needed, *map(self.checkpoint, passes)] if not path.is_file()]
 
@@ -101,18 +102,18 @@ class Weights:
     def transformer_config(self) -> dict[str, Any]:
         """The transformer's configuration, with VOID's input channels."""
         config: dict[str, Any] = json.loads((self.base / "transformer" / "config.json").read_text(encoding="utf-8"))
-        # a training option of the base, of no meaning to the model itself
+        # a training option of the base, without effect on the model
         config.pop("add_noise_in_inpaint_model", None)
         return {**config, "in_channels": IN_CHANNELS}
 
     def check(self, passes: tuple[int, ...] = (1,)) -> None:
-        """Raise :class:`SettingError` naming the first file that is missing or is not what it must be."""
+        """Raise :class:`SettingError` naming the first file that is missing or wrong."""
         absent = self.missing(passes)
         if absent:
             raise SettingError(
-                f"The VOID engine lacks {absent[0]}"
+                f"The engine void lacks {absent[0]}"
                 + (f" and {len(absent) - 1} more files" if absent[1:] else "")
-                + "; run `void doctor` to see what belongs where, and from where to get it."
+                + "; run `void doctor` to see what belongs where and where to get it."
             )
         for number in passes:
             self._check_input(self.checkpoint(number))
@@ -125,10 +126,10 @@ class Weights:
         expected = (width, IN_CHANNELS * patch)
         found = shapes.get("patch_embed.proj.weight")
         if found is None:
-            raise SettingError(f"{path} holds no patch_embed.proj.weight; it is no checkpoint of this architecture.")
+            raise SettingError(f"{path} has no patch_embed.proj.weight; it is not a checkpoint of this architecture.")
         if found != expected:
             raise SettingError(
-                f"{path}: patch_embed.proj.weight is {found}, and must be {expected}; "
+                f"{path}: patch_embed.proj.weight is {found}, but must be {expected}; "
                 f"{'it is the base model, not VOID' if found[-1] == 33 * patch else 'it is of another size'}."
             )
 
@@ -153,7 +154,7 @@ def find(first: str = "") -> Weights:
     folder = os.environ.get(ENVIRONMENT)
     if not folder:
         raise SettingError(
-            f"The VOID engine needs its weights: set {ENVIRONMENT} to their folder where the server runs, or give "
-            "--weights; `void doctor` says what belongs there, and from where to get it."
+            f"The engine void needs its weights: set {ENVIRONMENT} to their folder where the server runs, or "
+            "give --weights; `void doctor` lists what belongs there and where to get it."
         )
     return Weights(Path(folder).expanduser(), first)

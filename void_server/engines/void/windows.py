@@ -58,7 +58,7 @@ def plan(length: int, window: int, *, published: bool = False) -> WindowPlan:
     otherwise it is a whole one, shifted back. Raises ValueError for a window that is all overlap.
     """
     if window <= OVERLAP:
-        raise ValueError(f"a window of {window} latent frames has nothing but its overlap of {OVERLAP}")
+        raise ValueError(f"a window of {window} latent frames is no longer than its overlap of {OVERLAP}")
     windows = [(0, min(window, length))]
     while windows[-1][1] < length:
         start = windows[-1][1] - OVERLAP

@@ -1,6 +1,6 @@
 """A few frames of a shot side by side: plate, quadmask, result, difference, and the highlights.
 
-Nothing is written on a picture: the numbers of the cells stand above and to the left of it, the names of regions below.
+Pictures carry no text: cell numbers stand above and to the left of them, the names of regions below.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class _Row:
 def peaks(image: FloatImage, width: int, height: int) -> FloatImage:
     """A smaller image in which each pixel has the largest value of those that it stands for, channel by channel.
 
-    A mean would hide the lone bright pixel that is looked for.
+    A mean would hide lone bright pixels.
     """
     block = [int(np.ceil(old / new)) + 1 for old, new in zip(image.shape[:2], (height, width), strict=True)]
     spread = cv2.dilate(image, np.ones(block, np.uint8)) if max(block) > 2 else image

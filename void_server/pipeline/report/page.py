@@ -154,7 +154,7 @@ def page(
 ) -> str:
     """The page for the job that ``manifest`` describes, with the contact sheet (PNG) and the reasoner's regions.
 
-    Of the manifest's settings it shows only ``settings``, those that counted.
+    Of the manifest's settings it shows only ``settings``, those that applied.
     """
     frames, shot = manifest["frames"], manifest["shot"]
     title = f"{PurePath(shot['plate']).name} {frames[0]}-{frames[-1]}"

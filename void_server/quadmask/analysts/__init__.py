@@ -10,13 +10,13 @@ from ...api.shot import Settings
 from ..question import Question
 
 GEMINI, LOCAL = "gemini", "local"
-#: What may be asked, by the reasoner's name.
+#: The reasoners that ask a model.
 NAMES = (GEMINI, LOCAL)
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back: the text, and how many tokens it took."""
+    """A model's reply: the text, and the tokens it took."""
 
     text: str
     tokens_in: int = 0
@@ -24,7 +24,7 @@ class Reply:
 
 
 class Analyst(Protocol):
-    """A service that can be asked."""
+    """A vision-language model to ask."""
 
     @property
     def host(self) -> str:
@@ -55,7 +55,7 @@ class Analyst(Protocol):
 
 
 def choose(settings: Settings) -> Analyst:
-    """The analyst that the reasoner's name stands for. Raises :class:`SettingError` where it cannot be used here."""
+    """The analyst of the reasoner named in the settings. Raises :class:`SettingError` if it cannot be used here."""
     if settings.reasoner == GEMINI:
         from .gemini import Gemini
 
@@ -64,4 +64,4 @@ def choose(settings: Settings) -> Analyst:
         from .local import Local
 
         return Local.from_environment(settings.reasoner_model)
-    raise SettingError(f"There is no analyst {settings.reasoner!r}; take {' or '.join(NAMES)}.")
+    raise SettingError(f"Unknown analyst {settings.reasoner!r}; choose {' or '.join(NAMES)}.")

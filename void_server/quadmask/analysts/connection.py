@@ -1,6 +1,6 @@
-"""How a client reaches its service: the host that is named, and no other.
+"""Restrict a client to the one host that is named.
 
-httpx, on which google-genai and openai both build, is told so by these options; both packages would follow redirects,
+These options do so for httpx, on which google-genai and openai build; both packages would follow redirects,
 with the pictures and, to some hosts, with the key. httpx's documentation describes ``event_hooks`` and the extension
 ``trace``, which hears of a connection before anything is sent over it.
 """
@@ -20,10 +20,10 @@ _CONNECTED = "connection.connect_tcp.complete"
 
 
 def options(url: str, *, tunnel: bool) -> dict[str, Any]:
-    """What an httpx client is made with to reach ``url`` and nothing else.
+    """The options for an httpx client that reaches ``url`` and nothing else.
 
     Redirects are not followed. The environment's proxies count only with ``tunnel`` and https, where a proxy passes on
-    what it cannot read; what is not encrypted would be the proxy's to read and keep.
+    what it cannot read; unencrypted traffic could be read and kept there.
     """
     made: dict[str, Any] = {
         "follow_redirects": False,
@@ -38,11 +38,11 @@ def options(url: str, *, tunnel: bool) -> dict[str, Any]:
 
 
 def redirect(url: str, status: int, headers: Mapping[str, str]) -> str | None:
-    """What to say of an answer that sends the question elsewhere, None for any other answer."""
+    """The error text for an answer that redirects, None for any other answer."""
     if not 300 <= status < 400:
         return None
     target = privacy.host(urljoin(url, headers.get("location", ""))) or "nowhere"
-    return f"redirects to {target} ({status}), and nothing was sent there: name the address that answers itself"
+    return f"redirects to {target} ({status}); nothing was sent there. Name the address that answers directly"
 
 
 class _Guard:
@@ -53,7 +53,7 @@ class _Guard:
 
     def __call__(self, request: Any) -> None:
         if request.url.raw_host != self._host.encode("idna"):
-            raise JobFailed(f"The question was for {self._host} and would have gone to {request.url.host}.")
+            raise JobFailed(f"The request for {self._host} would have gone to {request.url.host}.")
         request.extensions = {**request.extensions, "trace": self._trace}
 
     def _trace(self, event: str, info: Mapping[str, Any]) -> None:
@@ -65,4 +65,4 @@ class _Guard:
         if privacy.is_private(address):
             return
         stream.close()
-        raise SettingError(f"{self._host} has turned out to be {address}. {privacy.FORBIDDING}")
+        raise SettingError(f"{self._host} resolves to {address}. {privacy.FORBIDDING}")

@@ -105,7 +105,7 @@ class Gemini:
     def _failure(self, what: str) -> JobFailed:
         # without the error it came from, which may hold the request with its key
         said = privacy.without(self.secret, what)
-        return JobFailed(f"Gemini ({self.model}) {said}. Resume to ask again, or take reasoner image or local.")
+        return JobFailed(f"Gemini ({self.model}) {said}. Resume to ask again, or choose reasoner image or local.")
 
 
 def _reason(answer: object) -> str:

@@ -1,4 +1,4 @@
-"""A model in the house: any endpoint that speaks OpenAI's protocol, such as vLLM, llama.cpp or Ollama."""
+"""A model on the studio's network: any endpoint that speaks OpenAI's protocol, such as vLLM, llama.cpp or Ollama."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..question import Question
 from . import Reply, connection, privacy
 
 ENVIRONMENT_URL, ENVIRONMENT_MODEL, ENVIRONMENT_BOXES = "VOID_LOCAL_URL", "VOID_LOCAL_MODEL", "VOID_LOCAL_BOXES"
-#: What may be said of a model's boxes: thousandths of the frame, as Qwen3-VL and GLM-V give them, or pixels, as
+#: The units of a model's boxes: thousandths of the frame, as Qwen3-VL and GLM-V give them, or pixels, as
 #: Qwen2.5-VL does.
 RELATIVE, ABSOLUTE = "relative", "absolute"
 # Seconds that an answer may take, and how often a busy service is asked again.
@@ -40,7 +40,7 @@ class Local:
         url = os.environ.get(ENVIRONMENT_URL, "")
         if not url:
             raise SettingError(
-                f"No model of your own is set up: set {ENVIRONMENT_URL} where the server runs, such as "
+                f"No local model is configured: set {ENVIRONMENT_URL} where the server runs, such as "
                 f"http://localhost:8000/v1, and {ENVIRONMENT_MODEL}."
             )
         privacy.checked_url(ENVIRONMENT_URL, url)
@@ -51,11 +51,11 @@ class Local:
         chosen = model or os.environ.get(ENVIRONMENT_MODEL, "")
         if not chosen:
             raise SettingError(
-                f"Which model {privacy.host(url)} shall use is not said: set {ENVIRONMENT_MODEL}, or name one."
+                f"No model is named for {privacy.host(url)}: set {ENVIRONMENT_MODEL}, or give --reasoner-model."
             )
         boxes = os.environ.get(ENVIRONMENT_BOXES, RELATIVE)
         if boxes not in (RELATIVE, ABSOLUTE):
-            raise SettingError(f"{ENVIRONMENT_BOXES} is {boxes!r}; take {RELATIVE} or {ABSOLUTE}.")
+            raise SettingError(f"{ENVIRONMENT_BOXES} is {boxes!r}; use {RELATIVE} or {ABSOLUTE}.")
         file = home() / "local.key"
         secret = (
             privacy.key(("VOID_LOCAL_KEY",), file, privacy.host(url))
@@ -120,4 +120,4 @@ class Local:
 
     def _failure(self, what: str) -> JobFailed:
         said = privacy.without(self.secret if self.secret != "none" else "", what)
-        return JobFailed(f"{self.model} at {self.host} {said}. Resume to ask again, or take reasoner image.")
+        return JobFailed(f"{self.model} at {self.host} {said}. Resume to ask again, or choose reasoner image.")

@@ -1,4 +1,4 @@
-"""What may leave the machine, and the keys that open the door."""
+"""What may leave the machine, and the keys of the services."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ FORBIDDEN = "VOID_NO_CLOUD"
 _NAME = re.compile(r"[\w-]+(\.[\w-]+)*\.?")
 
 
-#: What the studio has decided, as a sentence.
-FORBIDDING = f"This server sends no footage out of the house (${FORBIDDEN} is set)."
+#: The studio's decision, as a sentence.
+FORBIDDING = f"This server sends no footage off the studio network (${FORBIDDEN} is set)."
 
 
 def is_forbidden() -> bool:
-    """Whether the server's owner forbids to send footage out of the house."""
+    """Whether the server's owner forbids sending footage off the network."""
     return bool(os.environ.get(FORBIDDEN))
 
 
 def check_cloud(what: str) -> None:
-    """Raise :class:`SettingError` where the server's owner forbids to send footage out of the house."""
+    """Raise :class:`SettingError` if the server's owner forbids sending footage off the network."""
     if is_forbidden():
         raise SettingError(
-            f"{FORBIDDING} {what} would; take reasoner image, or local with a model on your own network."
+            f"{FORBIDDING} {what} would; choose reasoner image, or local with a model on your own network."
         )
 
 
@@ -49,7 +49,7 @@ def checked_url(variable: str, url: str) -> str:
     if not good or not url.isprintable() or " " in url:
         shown = re.sub(r"[^/]*@", "***@", url)
         raise SettingError(
-            f"{variable} is {shown!r}, which is no address of a service; write it like http://localhost:8000/v1."
+            f"{variable} is {shown!r}, not the address of a service; write it like http://localhost:8000/v1."
         )
     return url
 
@@ -69,7 +69,7 @@ def is_private(address: str) -> bool:
 
 
 def in_house(url: str) -> bool:
-    """Whether all that a URL's host may mean is this machine, or on a private network."""
+    """Whether every address a URL's host resolves to is this machine's or on a private network."""
     try:
         found = {str(entry[4][0]) for entry in socket.getaddrinfo(urlsplit(url).hostname or "", None)}
     except OSError:
@@ -83,11 +83,9 @@ def key(variables: tuple[str, ...], file: Path, what: str) -> str:
         if value := os.environ.get(name, "").strip():
             return value
     if not file.is_file():
-        raise SettingError(
-            f"There is no key for {what}: set {variables[0]} where the server runs, or put it into {file}."
-        )
+        raise SettingError(f"No key for {what}: set {variables[0]} where the server runs, or put it into {file}.")
     if sys.platform != "win32" and stat.S_IMODE(file.stat().st_mode) & 0o077:
-        raise SettingError(f"{file} can be read by others; run: chmod 600 {file}")
+        raise SettingError(f"Other users can read {file}; run: chmod 600 {file}")
     if not (value := file.read_text(encoding="utf-8").strip()):
         raise SettingError(f"{file} is empty; put the key for {what} into it.")
     return value

@@ -1,8 +1,8 @@
-"""What a removal affects, found from the pixels alone.
+"""Find what a removal affects from the pixels alone.
 
-The camera's motion is taken out, the scene without the object is modelled per pixel over time, and what departs from it
-is followed through the shot. A departure that touches the object at some time is its effect: a shadow, a reflection, a
-thing that it set in motion. An effect comes after its cause: what lay still before the object touched it belongs to the
+The camera's motion is removed, the scene without the object is modelled per pixel over time, and what departs from it
+is tracked through the shot. A departure that touches the object at some time is its effect: a shadow, a reflection, a
+thing it set in motion. An effect comes after its cause: what lay still before the object touched it belongs to the
 scene, and what is affected is that it is gone.
 """
 
@@ -33,17 +33,17 @@ _ABOVE_NOISE = 4.0
 _STANDS = 0.65
 
 _STANDING = (
-    "The object hardly moves, so its shadow, its reflection and what it carries or holds up cannot be told from the "
-    "scene: look at the quadmask and paint what should change. What would fall or move without the object is not "
-    "simulated."
+    "The object hardly moves, so its shadow, its reflection and what it carries or holds up cannot be told "
+    "apart from the background: check the quadmask and paint what should change. What would fall or move "
+    "without the object is not simulated."
 )
-_NOTHING = "Nothing but the object itself was found to change; paint the quadmask if something should."
+_NOTHING = "Only the object itself changes; paint the quadmask if anything else should."
 
 
 def reason(footage: Footage, scratch: Path, report: Callable[[float], None]) -> Reasoning:
     """Find what the removal affects in every frame of ``footage``.
 
-    ``scratch`` is a folder for what memory should not hold. ``report`` takes the share that is done.
+    ``scratch`` is a folder for data too large for memory. ``report`` takes the fraction done.
     """
     count = len(footage.frames)
     hidden = [_hidden(footage.small_roto(index)) for index in range(count)]
@@ -51,7 +51,7 @@ def reason(footage: Footage, scratch: Path, report: Callable[[float], None]) -> 
         (footage.small_plate(i), cv2.dilate(hidden[i].astype(np.uint8), np.ones((9, 9))) > 0) for i in range(count)
     )
     if _stands(hidden, camera):
-        # what moves near a thing that stands does so by itself
+        # what moves near a stationary object moves by itself
         return Reasoning(warnings=[_STANDING])
     paths = Trajectories(footage, hidden, camera, scratch / "reasoner_paths.raw")
     report(0.3)
@@ -62,7 +62,7 @@ def reason(footage: Footage, scratch: Path, report: Callable[[float], None]) -> 
     effects = Region(
         "effects of the object",
         UNKNOWN,
-        "it departs from the scene as it is without the object, and touches the object, or what touched it before",
+        "it differs from the background, and touches the object or what touched it before",
         "the pixels alone",
         None,
         lambda index: _closed(found[index], hidden[index]),

@@ -30,10 +30,10 @@ class Frames(Protocol):
 
 @dataclass(frozen=True)
 class Hints:
-    """What is known of an object in one frame, in pixels of that frame from the top left.
+    """The prompts for an object in one frame, in pixels of that frame from the top left.
 
-    Points that are on it (x, y), points that are not, a box (x0, y0, x1, y1) around it, or a mask of it; a mask says
-    all, and is taken in place of points and box.
+    Points on it (x, y), points not on it, a box (x0, y0, x1, y1) around it, or a mask of it; a mask overrides points
+    and box.
     """
 
     on: tuple[tuple[float, float], ...] = ()
@@ -43,11 +43,11 @@ class Hints:
 
 
 class Segmenter(Protocol):
-    """What follows objects through a shot."""
+    """Tracks objects through a shot."""
 
-    #: How the result came about, for whoever looks at it.
+    #: The method, for the report.
     name: str
-    #: What an artist should know of it; empty if nothing.
+    #: A warning for the artist; empty if there is none.
     warning: str
 
     def follow(self, frames: Frames, hints: Mapping[int, Mapping[int, Hints]]) -> Iterator[tuple[int, int, FloatImage]]:
@@ -67,11 +67,11 @@ def check_name(name: str) -> None:
     """Raise :class:`SettingError` where there is no segmenter of that name, whether or not it can run here."""
     known = AUTO, GRABCUT, SAM2, *checkpoints.NAMES
     if name not in known:
-        raise SettingError(f"There is no segmenter {name!r}; take {', '.join(known)}.")
+        raise SettingError(f"Unknown segmenter {name!r}; choose from {', '.join(known)}.")
 
 
 def choose(name: str, device: str = "auto") -> Segmenter:
-    """The segmenter that is asked for; ``auto`` is SAM 2 where it is installed with weights, else GrabCut.
+    """The segmenter that the settings name; ``auto`` is SAM 2 where it is installed with weights, else GrabCut.
 
     Raises :class:`SettingError` where the one that is named cannot run here.
     """
@@ -86,7 +86,7 @@ def choose(name: str, device: str = "auto") -> Segmenter:
 
 
 def checkpoint_for(name: str) -> Checkpoint | None:
-    """SAM 2's weights for the segmenter that is asked for, None for GrabCut; without loading anything.
+    """SAM 2's checkpoint for the segmenter that the settings name, None for GrabCut; loads nothing.
 
     Raises :class:`SettingError` as :func:`choose`.
     """

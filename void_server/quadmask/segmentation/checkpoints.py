@@ -1,4 +1,4 @@
-"""SAM 2's checkpoints: which there are, and which configuration of the package belongs to each."""
+"""SAM 2's checkpoints, and the package's configuration for each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ...api.errors import SettingError
 
 ENVIRONMENT = "SAM2_WEIGHTS"
 #: Where they come from, and under which licence.
-SOURCE = "facebookresearch/sam2 on GitHub, or facebook/sam2.1-hiera-large and its like on Hugging Face; Apache-2.0"
+SOURCE = "facebookresearch/sam2 on GitHub, or facebook/sam2.1-hiera-large and the like on Hugging Face; Apache-2.0"
 
 # the best first; file names as Meta publishes them
 _SIZES = {"large": "l", "base_plus": "b+", "small": "s", "tiny": "t"}
@@ -53,12 +53,13 @@ def available() -> list[Checkpoint]:
 
 
 def find(name: str = "") -> Checkpoint:
-    """The checkpoint named, or the best there is. Raises :class:`SettingError` where it is not here."""
+    """The named checkpoint, or the best available. Raises :class:`SettingError` if it is not here."""
     for checkpoint in available():
         if not name or checkpoint.name == name:
             return checkpoint
     looked = ", ".join(map(str, folders())) or f"nowhere, as ${ENVIRONMENT} is not set"
     raise SettingError(
-        f"There is no checkpoint {name or 'of SAM 2'} where the server runs (looked in {looked}). Fetch "
-        f"{name or 'sam2.1_hiera_large'}.pt from {SOURCE}, put it into ${ENVIRONMENT}, or take segmenter grabcut."
+        f"There is no checkpoint {name or 'of SAM 2'} where the server runs (looked in {looked}). Download "
+        f"{name or 'sam2.1_hiera_large'}.pt from {SOURCE} and put it into ${ENVIRONMENT}, or choose "
+        "segmenter grabcut."
     )

@@ -28,11 +28,11 @@ _LEAST = 12
 
 
 class GrabCut:
-    """Colours decide what is object; good for things that stand out, and honest about it."""
+    """Separates by colour: good for things that stand out, and says so."""
 
     name = "GrabCut and optical flow"
     warning = (
-        "The object was cut out by its colours, without a model: look at the roto, and give more points or boxes where "
+        "The object was separated by colour, without a model: check the roto, and add points or boxes where "
         "it is wrong. SAM 2 does this far better; see `void doctor`."
     )
 

@@ -34,14 +34,14 @@ _LOADING = threading.Lock()
 
 
 class Sam2:
-    """SAM 2's video predictor. Frames are streamed to it, and what it remembers of them is bounded."""
+    """SAM 2's video predictor. Frames are streamed to it, and its memory of them is bounded."""
 
     warning = ""
 
     def __init__(self, checkpoint: Checkpoint, device: str = "auto") -> None:
         wanted = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
         if wanted.startswith("cuda") and not torch.cuda.is_available():
-            raise SettingError("There is no usable CUDA GPU here; take device auto or cpu, or another server.")
+            raise SettingError("No usable CUDA GPU found; set device to auto or cpu, or use another server.")
         self.name = f"SAM 2 ({checkpoint.name})"
         self._checkpoint, self._device = checkpoint, wanted
 
@@ -84,7 +84,7 @@ def _predictor(checkpoint: Checkpoint, device: str) -> Any:
         predictor = build_sam2_video_predictor(checkpoint.config, str(checkpoint.path), device=device)
     except (RuntimeError, KeyError, TypeError, EOFError, OSError, pickle.UnpicklingError) as error:
         raise SettingError(
-            f"{checkpoint.path} is no checkpoint of {checkpoint.name}, or is incomplete; fetch it again."
+            f"{checkpoint.path} is not a checkpoint of {checkpoint.name}, or is incomplete; download it again."
         ) from error
     if not installed("sam2._C"):
         # small holes are filled by code that only a GPU build of the package has
