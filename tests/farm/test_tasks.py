@@ -143,7 +143,7 @@ def test_the_model_is_a_task_of_its_own_on_a_gpu(wanted: Make, site: site.Site) 
         ("plain", [" 50 % Rewriting, frame 1003"]),
     ],
 )
-def test_progress_is_printed_as_engines_read_it(
+def test_progress_is_printed_as_schedulers_read_it(
     form: str, expected: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     say = run.printer(form)
@@ -251,7 +251,7 @@ def test_ctrl_c_says_how_to_go_on(wanted: Make, gated: site.Site, tmp_path: Path
     one = wanted()
     settings = tmp_path / "site.json"
     settings.write_text(json.dumps({"command": gated.command, "environment": gated.environment}))
-    words = ["farm", "submit", one.shot.plate, one.shot.roto, "-o", str(one.out), "--engine", "local"]
+    words = ["farm", "submit", one.shot.plate, one.shot.roto, "-o", str(one.out), "--scheduler", "local"]
     variables = {**os.environ, "VOID_FARM_SETTINGS": str(settings)}
     running = subprocess.Popen(
         [*VOID, *words],

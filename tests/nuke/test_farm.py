@@ -28,7 +28,12 @@ def site(terminal, tmp_path, monkeypatch):
     settings.save_user({"server_command": [*COMMAND, "serve"]})
     file = tmp_path / "site.json"
     nuke_there = [sys.executable, str(ROOT / "tests" / "nuke_standin" / "terminal.py"), "-t"]
-    said = {"engine": "openjd", "nuke": nuke_there, "nuke_limits": {"nuke_r": 1}, "fields": {"frames_per_task": 5}}
+    said = {
+        "scheduler": "openjd",
+        "nuke": nuke_there,
+        "nuke_limits": {"nuke_r": 1},
+        "fields": {"frames_per_task": 5, "frames_per_export": 5},
+    }
     file.write_text(json.dumps(said))
     monkeypatch.setenv("VOID_FARM_SETTINGS", str(file))
     monkeypatch.setenv("PYTHONPATH", "")
