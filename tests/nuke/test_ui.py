@@ -286,6 +286,31 @@ def test_a_farm_with_nuke_exports_plate_and_roto_there(inputs, farm_ready):
     assert "VOID_Remove1" in (Path(folder) / "script.nk").read_text()
 
 
+@pytest.mark.skipif(
+    sys.version_info < (3, 10), reason="the command runs in the server's Python, which is 3.10 or newer"
+)
+def test_the_farm_dialog_lives_while_it_submits_and_cancel_stops_it(inputs, farm_ready, tmp_path):
+    from void_nuke.studio import settings
+
+    dialog = dialog_for(void_remove(*inputs))
+    choices = [dialog._scheduler.itemText(index) for index in range(dialog._scheduler.count())]
+    assert "slurm" in choices
+    assert "local" not in choices, "the window would wait for the whole job"
+    never = "import pathlib, sys, time; pathlib.Path(sys.argv[1]).touch(); time.sleep(600)"
+    settings.save_user({"server_command": [sys.executable, "-c", never, str(tmp_path / "begun"), "serve"]})
+    timer = QtCore.QTimer(dialog)
+    timer.timeout.connect(lambda: (tmp_path / "begun").exists() and dialog.reject())
+    timer.start(20)
+    dialog.submit()
+    timer.stop()
+    assert "The submission was stopped" in dialog._answer.text()
+    assert dialog.isVisible()
+    assert dialog.folders == []
+    assert dialog._submit.isEnabled()
+    dialog.reject()
+    assert not dialog.isVisible()
+
+
 def test_an_unsaved_script_cannot_go_to_the_farm(inputs, application):
     node = void_remove(*inputs)
     nuke.root()["name"].setValue("")
