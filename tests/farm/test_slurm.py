@@ -14,7 +14,8 @@ from void_server.api.version import VersionFolder
 from void_server.farm import site
 from void_server.farm.schedulers import slurm
 from void_server.farm.schedulers.base import Submission
-from void_server.farm.submit import ENGINES, RECORD, submit
+from void_server.farm.schedulers.base import find
+from void_server.farm.submit import RECORD, submit
 
 from . import slurm_cluster
 from .conftest import open_gate, same
@@ -71,7 +72,7 @@ def test_slurm_job_that_was_stopped_goes_on(wanted: Make, gated: site.Site, whol
     assert not (job.folder / "job.json").exists()
     open_gate()
     again = Submission()
-    ENGINES["slurm"].submit(job, gated, "group", again, dry_run=False)
+    find("slurm").submit(job, gated, "group", again, dry_run=False)
     (job.folder / RECORD).write_text(json.dumps({"scheduler": "slurm", "ids": again.ids}))
     until(lambda: (job.folder / "job.json").is_file())
     assert {path: path.stat().st_mtime_ns for path in made} == made

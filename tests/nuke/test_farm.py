@@ -221,7 +221,7 @@ def silent(node, tmp_path):
 def test_a_submission_without_an_answer_is_stopped_with_a_sentence(node):
     from void_server.api.errors import JobFailed
 
-    with pytest.raises(JobFailed, match="`void farm submit` gave no answer within 0.5 seconds and was stopped"):
+    with pytest.raises(JobFailed, match=r"`void farm submit` gave no answer within 0\.5 seconds and was stopped"):
         submitted(node, limit=0.5)
 
 
