@@ -13,8 +13,7 @@ import pytest
 from void_server.api.version import VersionFolder
 from void_server.farm import site
 from void_server.farm.schedulers import slurm
-from void_server.farm.schedulers.base import Submission
-from void_server.farm.schedulers.base import find
+from void_server.farm.schedulers.base import Submission, find
 from void_server.farm.submit import RECORD, submit
 
 from . import slurm_cluster
