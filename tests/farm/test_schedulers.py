@@ -18,7 +18,7 @@ from void_server.farm.schedulers import slurm
 from void_server.farm.schedulers.base import Scheduler, find
 from void_server.farm.schedulers.deadline import Deadline
 from void_server.farm.site import Site, load
-from void_server.farm.submit import submit
+from void_server.farm.submit import submit, submitted
 
 from .conftest import VOID
 from .jobs import Make, planned
@@ -143,3 +143,20 @@ def test_percent_signs_of_a_folder_are_not_slurms(wanted: Make, site: Site, tmp_
     job = planned(type(one)(one.shot, tmp_path / "100%j", one.fields), site, "slurm")
     (output,) = (text for text in slurm.options(job, job.stages[0], site, "", []) if text.startswith("--output="))
     assert output == f"--output={tmp_path}/100%%j/v001/logs/quadmask_%a.log"
+
+
+def test_a_job_is_not_stopped_for_a_scheduler_that_would_not_take_it(
+    wanted: Make, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEADLINE_PATH", str(Path(__file__).parent))
+    monkeypatch.setenv("DEADLINE_EMULATOR", str(tmp_path / "repository"))
+    (tmp_path / "repository").mkdir()
+    ((job, _),) = submit([wanted({"engine": "void"}, limits={"void": 1})], site, "deadline")
+    states = find("deadline").states(submitted(job)[1])
+    job.fields.limits["void"] = 2
+    job.write()
+    for name, sentence in (("deadline", "write void=1"), ("magic", "no scheduler 'magic' here")):
+        done = void("again", str(job.folder), "--scheduler", name)
+        assert done.returncode == 2
+        assert sentence in done.stderr
+    assert find("deadline").states(submitted(job)[1]) == states

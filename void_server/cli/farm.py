@@ -314,18 +314,21 @@ def farm_again(folder: JobFolder, scheduler: SchedulerName = None) -> None:
     from ..farm import site as sites
     from ..farm.job import FILE, FarmJob
     from ..farm.schedulers.base import Submission, find, inexpressible
-    from ..farm.submit import hand_over, submitted
+    from ..farm.submit import check_limits, hand_over, submitted
 
     job, site = FarmJob.read(folder / FILE), sites.load()
     before, ids = submitted(job)
-    chosen = scheduler or before
+    name = scheduler or before
+    chosen = find(name)
+    # before what is there is stopped
+    check_limits(chosen, job, site)
     with suppress(VoidError):
         # what waits or runs there still would do the same work beside it
         find(before).cancel(ids, site)
-    if left_out := inexpressible(find(chosen), job.fields):
-        print(f"{chosen} has nothing for {', '.join(left_out)}; that is left out.", file=sys.stderr)
+    if left_out := inexpressible(chosen, job.fields):
+        print(f"{name} has nothing for {', '.join(left_out)}; that is left out.", file=sys.stderr)
     submission = Submission()
-    hand_over(job, submission, site, chosen, job.title)
+    hand_over(job, submission, site, name, job.title)
     print(_numbers(job.folder, submission.ids))
 
 

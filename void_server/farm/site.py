@@ -121,7 +121,7 @@ def remembered(script: Path) -> dict[str, Any]:
     """What was last said for a script, or beside a version folder; nothing where nothing was, or it cannot be read."""
     try:
         return dict(json.loads(_beside(script).read_text(encoding="utf-8")))
-    except (OSError, ValueError):
+    except (OSError, ValueError, TypeError):
         return {}
 
 

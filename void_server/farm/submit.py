@@ -47,7 +47,7 @@ def submit(
             raise SettingError('The farm settings name no Nuke that could export plate and roto; set "nuke" in them.')
     plans = [_planned(one, site, server) for one in wanted]
     for planned in plans:
-        _check_limits(chosen, planned, site)
+        check_limits(chosen, planned, site)
     made: list[tuple[FarmJob, Submission]] = []
     try:
         for one, planned in zip(wanted, plans, strict=True):
@@ -75,10 +75,8 @@ def hand_over(
     job: FarmJob, submission: Submission, site: Site, scheduler: str, group: str, *, dry_run: bool = False
 ) -> None:
     """Hand one job to a scheduler, and note its ids there beside it."""
-    chosen = find(scheduler)
-    _check_limits(chosen, job, site)
     try:
-        chosen.submit(job, site, group, submission, dry_run=dry_run)
+        find(scheduler).submit(job, site, group, submission, dry_run=dry_run)
     finally:
         # whatever came between: what was handed over can be found again
         if not dry_run:
@@ -86,7 +84,8 @@ def hand_over(
             write_atomically(job.folder / RECORD, json.dumps(record, indent=2))
 
 
-def _check_limits(scheduler: Scheduler, job: Plan | FarmJob, site: Site) -> None:
+def check_limits(scheduler: Scheduler, job: Plan | FarmJob, site: Site) -> None:
+    """Raise :class:`SettingError` where the scheduler cannot express the limits that a job's tasks take."""
     for stage in job.stages:
         scheduler.check_limits(limits(job.fields, stage, site))
 

@@ -26,11 +26,8 @@ _ALWAYS = (
 #: The fields that need nothing of a scheduler: ``farm.json`` and the tasks themselves know them.
 EVERY = frozenset(
     (
-        *("name", "comment", "user", "show", "shot", "department"),
-        "frames_per_task",
-        "frames_per_piece",
-        "frames_per_export",
-        "retries",
+        *("name", "comment", "user", "show", "shot", "department", "retries"),
+        *("frames_per_task", "frames_per_piece", "frames_per_export"),
     )
 )
 #: What is asked of the machine of a task.
