@@ -4,31 +4,61 @@ from __future__ import annotations
 
 import logging
 import sys
+import traceback
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint, PackageNotFoundError, distributions, requires
 from importlib.util import find_spec
+from typing import Any
 
+from .api.errors import SettingError
 from .quadmask import REASONERS
 
 _log = logging.getLogger(__name__)
 
-ENGINES = "void_server.engines"
+#: The kinds of plug-ins: the groups of their entry points, and what messages call one.
+ENGINES, SCHEDULERS = "void_server.engines", "void_server.schedulers"
+_KINDS = {ENGINES: "engine", SCHEDULERS: "scheduler"}
 
 
 def engines() -> list[str]:
-    """The engines that are installed, by the names of their entry points."""
-    return sorted({point.name for point in engine_points()})
+    """The engines that are installed."""
+    return names(ENGINES)
 
 
-def engine_points() -> Iterator[EntryPoint]:
-    """The entry points of engines; a package whose description is damaged has none, and does no harm to others."""
+def names(group: str) -> list[str]:
+    """The plug-ins of a kind that are installed, by the names of their entry points."""
+    return sorted({point.name for point in _points(group)})
+
+
+def find(group: str, name: str) -> Any:
+    """A new instance of the plug-in of that name. Raises :class:`SettingError` where there is none that loads."""
+    kind = _KINDS[group]
+    for point in _points(group):
+        if point.name == name:
+            return _made(kind, point)
+    raise SettingError(f"The {kind} {name!r} is not installed; choose from {', '.join(names(group))}.")
+
+
+def _made(kind: str, point: EntryPoint) -> Any:
+    try:
+        return point.load()()
+    except (Exception, SystemExit) as error:  # somebody else's module may do anything when it is imported
+        raise SettingError(
+            f"The {kind} {point.name!r} cannot be loaded ({type(error).__name__}: {error}); repair or reinstall "
+            f"{point.value.partition(':')[0]}, or choose another {kind}.",
+            traceback.format_exc(),
+        ) from error
+
+
+def _points(group: str) -> Iterator[EntryPoint]:
+    """The entry points of a group; a package whose description is damaged has none, and does no harm to others."""
     for package in distributions():
         try:
             points = package.entry_points
         except Exception as error:  # whatever lies there was written by another installer
             _log.warning("The entry points of the package %s cannot be read: %r", package, error)
             continue
-        yield from (point for point in points if point.group == ENGINES)
+        yield from (point for point in points if point.group == group)
 
 
 def reasoners() -> list[str]:

@@ -73,4 +73,4 @@ def _open_farm_dialog(nodes: list[VoidNode]) -> None:
     farm.check_script()
     if not nuke.GUI:
         raise VoidError("The farm dialog needs Nuke's window; without one use: void farm submit")
-    FarmDialog(nodes, farm.engines()).exec_()
+    FarmDialog(nodes, farm.schedulers()).exec_()

@@ -10,8 +10,8 @@ from void_server.api.job import Progress
 from void_server.api.version import VersionFolder
 from void_server.farm import site
 from void_server.farm.job import FarmJob
-from void_server.farm.schedulers.base import FarmEngine
-from void_server.farm.submit import ENGINES, Wanted, submit, submitted
+from void_server.farm.schedulers.base import Scheduler, find
+from void_server.farm.submit import Wanted, submit, submitted
 from void_server.farm.tasks import run
 
 Make = Callable[..., Wanted]
@@ -21,14 +21,14 @@ def results_of(job: FarmJob) -> VersionFolder:
     return VersionFolder(job.folder)
 
 
-def planned(wanted: Wanted, chosen: site.Site, engine: str = "openjd") -> FarmJob:
-    ((job, _),) = submit([wanted], chosen, engine, dry_run=True)
+def planned(wanted: Wanted, chosen: site.Site, scheduler: str = "openjd") -> FarmJob:
+    ((job, _),) = submit([wanted], chosen, scheduler, dry_run=True)
     return job
 
 
-def handed(job: FarmJob) -> tuple[FarmEngine, dict[str, str]]:
+def handed(job: FarmJob) -> tuple[Scheduler, dict[str, str]]:
     name, ids = submitted(job)
-    return ENGINES[name], ids
+    return find(name), ids
 
 
 def until(condition: Callable[[], bool], logs: Path | None = None) -> None:

@@ -39,8 +39,8 @@ def test_emulated_deadline_takes_and_does_the_job(
     assert done.stdout.count(" Completed") == 3, done.stdout + done.stderr
     assert "Progress: " in done.stdout
     assert same(results_of(job), whole)
-    engine, ids = handed(job)
-    assert set(engine.states(ids).values()) == {"Completed"}
+    scheduler, ids = handed(job)
+    assert set(scheduler.states(ids).values()) == {"Completed"}
     info = (job.folder / "deadline" / "finish.job").read_text()
     assert "Comment=two lines\n" in info
     assert f"JobDependencies={submission.ids['quadmask']}\n" in info

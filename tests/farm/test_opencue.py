@@ -48,7 +48,9 @@ def opencue(gated: site.Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     if reason := opencue_scheduler.lacking():
         pytest.skip(f"{reason}: OpenCue was not tested")
     settings = tmp_path / "site.json"
-    settings.write_text(json.dumps({"engine": "opencue", "command": gated.command, "environment": gated.environment}))
+    settings.write_text(
+        json.dumps({"scheduler": "opencue", "command": gated.command, "environment": gated.environment})
+    )
     monkeypatch.setenv("VOID_FARM_SETTINGS", str(settings))
     (tmp_path / "opencue").mkdir()
     with opencue_scheduler.running(tmp_path / "opencue") as address:

@@ -98,7 +98,7 @@ def test_openjd_asks_for_gpus_and_licences_only_where_they_are_used(wanted: Make
 
 
 def test_openjd_sessions_map_windows_paths(wanted: Make, site: site.Site, shot: Path) -> None:
-    """A job that was submitted on Windows, done here: the engine maps its own parameters, and tells us its rules."""
+    """A job that was submitted on Windows, done here: the scheduler maps its own parameters, and tells us its rules."""
     pytest.importorskip("openjd.sessions", reason="openjd-sessions is not installed: path mapping was not tested")
     from openjd.model import (
         ParameterValue,
@@ -180,3 +180,39 @@ def test_deadline_cloud_takes_the_bundle(
     assert (created["priority"], created["maxRetriesPerTask"], created["maxWorkerCount"]) == (70, 4, 3)
     assert created["targetTaskRunStatus"] == "SUSPENDED"
     assert created["parameters"]["FarmJob"] == {"path": str(job.file)}
+
+
+def test_braces_in_names_and_paths_are_only_braces(
+    wanted: Make, site: site.Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``{{`` begins an expression in a template; here it is the artist's, and must come through as it is."""
+    model = pytest.importorskip("openjd.model", reason="openjd-model is not installed: templates were not checked")
+    name, config = "sh{{010}} {{{", "/studio/{{show}}/config.ocio"
+    monkeypatch.setenv("OCIO", config)
+    braced = dataclasses.replace(site, command=("/studio/{{void}}/bin/void",), environment=("OCIO",))
+    one = wanted({"engine": "void"}, name=name, comment="{{x}}", timeout_minutes=5, frames_per_piece=0)
+    job = planned(dataclasses.replace(one, out=tmp_path / "{{out}}"), braced)
+    job = dataclasses.replace(
+        job, stages=tuple(dataclasses.replace(s, tasks=2 if s.name == "remove" else s.tasks) for s in job.stages)
+    )
+    template = openjd.template(job, braced)
+    values = {
+        parameter["name"]: model.ParameterValue(
+            type=model.ParameterValueType(parameter["type"]),
+            value=openjd.parameters(job).get(parameter["name"], parameter.get("default")),
+        )
+        for parameter in template["parameterDefinitions"]
+    }
+    made = model.create_job(job_template=model.decode_job_template(template=template), job_parameter_values=values)
+    assert made.name == name
+    symbols = model.SymbolTable(source={f"Param.{key}": value.value for key, value in values.items()})
+    assert made.jobEnvironments[0].variables["OCIO"].resolve(symtab=symbols) == config
+    remove = next(step for step in made.steps if step.name == "remove")
+    for action in (remove.script.actions.onRun, remove.stepEnvironments[0].script.actions.onEnter):
+        assert action.command.resolve(symtab=symbols) == "/studio/{{void}}/bin/void"
+    assert values["FarmJob"].value == str(tmp_path / "{{out}}" / "v001" / "farm.json")
+
+
+def test_a_bundle_without_braces_has_no_parameters_for_them(wanted: Make, site: site.Site) -> None:
+    made = openjd.template(planned(wanted(), site), site)
+    assert [parameter["name"] for parameter in made["parameterDefinitions"]] == ["FarmJob", "Folder"]

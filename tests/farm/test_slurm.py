@@ -13,8 +13,8 @@ import pytest
 from void_server.api.version import VersionFolder
 from void_server.farm import site
 from void_server.farm.schedulers import slurm
-from void_server.farm.schedulers.base import Submission
-from void_server.farm.submit import ENGINES, RECORD, submit
+from void_server.farm.schedulers.base import Submission, find
+from void_server.farm.submit import RECORD, submit
 
 from . import slurm_cluster
 from .conftest import open_gate, same
@@ -38,11 +38,11 @@ def in_cluster(cluster: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.usefixtures("in_cluster")
 def test_slurm_does_the_stages_in_their_order(wanted: Make, site: site.Site, whole: VersionFolder) -> None:
     ((job, submission),) = submit([wanted(priority=40, cores=1, memory_gb=1)], site, "slurm")
-    engine, ids = handed(job)
-    until(lambda: (job.folder / "job.json").is_file() or "failed" in str(engine.states(ids)))
+    scheduler, ids = handed(job)
+    until(lambda: (job.folder / "job.json").is_file() or "failed" in str(scheduler.states(ids)))
     logs = "".join(path.read_text() for path in (job.folder / "logs").iterdir())
     assert same(results_of(job), whole), logs
-    until(lambda: set(engine.states(ids).values()) == {"not in the queue"})
+    until(lambda: set(scheduler.states(ids).values()) == {"not in the queue"})
     assert list(submission.ids) == ["quadmask", "finish", "report"]
 
 
@@ -63,16 +63,16 @@ def test_slurm_gives_each_task_its_gpu_and_its_licence(wanted: Make, site: site.
 @pytest.mark.usefixtures("in_cluster")
 def test_slurm_job_that_was_stopped_goes_on(wanted: Make, gated: site.Site, whole: VersionFolder) -> None:
     ((job, _),) = submit([wanted(frames_per_task=12, cores=1, memory_gb=1)], gated, "slurm")
-    engine, ids = handed(job)
+    scheduler, ids = handed(job)
     until(lambda: any((job.folder / "plate").glob("void_*.exr")))
-    engine.cancel(ids, gated)
-    until(lambda: set(engine.states(ids).values()) == {"not in the queue"})
+    scheduler.cancel(ids, gated)
+    until(lambda: set(scheduler.states(ids).values()) == {"not in the queue"})
     made = {path: path.stat().st_mtime_ns for path in (job.folder / "plate").glob("void_*.exr")}
     assert not (job.folder / "job.json").exists()
     open_gate()
     again = Submission()
-    ENGINES["slurm"].submit(job, gated, "group", again, dry_run=False)
-    (job.folder / RECORD).write_text(json.dumps({"engine": "slurm", "ids": again.ids}))
+    find("slurm").submit(job, gated, "group", again, dry_run=False)
+    (job.folder / RECORD).write_text(json.dumps({"scheduler": "slurm", "ids": again.ids}))
     until(lambda: (job.folder / "job.json").is_file())
     assert {path: path.stat().st_mtime_ns for path in made} == made
     assert same(results_of(job), whole)

@@ -30,6 +30,14 @@ def test_wrong_fields_are_refused() -> None:
         ({"frames_per_task": 0}, "frames per task is 0"),
         ({"frames_per_piece": 40}, "frames per piece is 40; give 0 for the whole shot, or 85"),
         ({"limits": {"nuke_r": 0}}, "limit 'nuke_r' is 0"),
+        ({"limits": {"nuke_r": True}}, "limit 'nuke_r' is True"),
+        ({"limits": {"": 1}}, "limit '' is 1"),
+        ({"limits": "void=1"}, "limits is 'void=1'; give names with numbers"),
+        ({"limits": ["void"]}, "limits is \\['void'\\]"),
+        ({"suspended": "no"}, "farm field suspended is 'no'; give true or false"),
+        ({"suspended": 1}, "farm field suspended is 1"),
+        ({"retries": "2"}, "retries is '2'; give a whole number"),
+        ({"frames_per_export": 0}, "frames per export is 0"),
         ({"colour": "red"}, "no farm field 'colour'"),
         ({"pool": 3}, "farm field pool is 3"),
     ):
@@ -61,34 +69,34 @@ def test_an_empty_value_takes_a_field_back() -> None:
     assert _fields({"pool": "gpu", "priority": 70}, ["pool=", "priority="]) == Fields()
 
 
-def test_what_the_site_says_does_not_keep_another_engine_from_working(
+def test_what_the_site_says_does_not_keep_another_scheduler_from_working(
     shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "site.json"
-    file.write_text(json.dumps({"engine": "slurm", "fields": {"pool": "gpu", "limits": {"void": 1}}}))
+    file.write_text(json.dumps({"scheduler": "slurm", "fields": {"pool": "gpu", "limits": {"void": 1}}}))
     monkeypatch.setenv("VOID_FARM_SETTINGS", str(file))
     command = [*VOID, "farm", "submit", f"{shot}/plate", f"{shot}/roto", "-o", str(tmp_path / "out"), "--dry-run"]
-    done = subprocess.run([*command, "--engine", "deadline"], capture_output=True, text=True, check=False)
+    done = subprocess.run([*command, "--scheduler", "deadline"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "Pool=gpu\n" in (tmp_path / "out" / "v001" / "deadline" / "finish.job").read_text()
-    done = subprocess.run([*command, "--engine", "local"], capture_output=True, text=True, check=False)
+    done = subprocess.run([*command, "--scheduler", "local"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     done = subprocess.run(
-        [*command, "--engine", "local", "--set", "pool=x"], capture_output=True, text=True, check=False
+        [*command, "--scheduler", "local", "--set", "pool=x"], capture_output=True, text=True, check=False
     )
     assert "local has nothing for the field pool" in done.stderr
 
 
 @pytest.mark.parametrize(
-    ("engine", "field"),
+    ("scheduler", "field"),
     [("local", "pool"), ("openjd", "machine_limit"), ("deadline", "gpu_memory_gb"), ("slurm", "secondary_pool")],
 )
-def test_a_field_that_an_engine_has_nothing_for_is_refused(
-    wanted: Make, site: site.Site, engine: str, field: str
+def test_a_field_that_a_scheduler_has_nothing_for_is_refused(
+    wanted: Make, site: site.Site, scheduler: str, field: str
 ) -> None:
     value: Any = "x" if isinstance(getattr(Fields(), field), str) else 7
-    with pytest.raises(SettingError, match=f"{engine} has nothing for the field {field.replace('_', ' ')}"):
-        submit([wanted(**{field: value})], site, engine)
+    with pytest.raises(SettingError, match=f"{scheduler} has nothing for the field {field.replace('_', ' ')}"):
+        submit([wanted(**{field: value})], site, scheduler)
 
 
 def test_nothing_stays_of_a_submission_of_which_one_shot_is_wrong(wanted: Make, site: site.Site) -> None:
@@ -99,16 +107,16 @@ def test_nothing_stays_of_a_submission_of_which_one_shot_is_wrong(wanted: Make, 
     assert list(good.out.glob("*")) == []
 
 
-@pytest.mark.parametrize("engine", ["local", "openjd"])
+@pytest.mark.parametrize("scheduler", ["local", "openjd"])
 def test_of_a_batch_with_one_wrong_shot_no_version_is_even_begun(
-    wanted: Make, site: site.Site, tmp_path: Path, engine: str
+    wanted: Make, site: site.Site, tmp_path: Path, scheduler: str
 ) -> None:
     good = wanted()
     bad = dataclasses.replace(
         good, shot=dataclasses.replace(good.shot, plate="/nowhere/plate.%04d.exr"), out=tmp_path / "other"
     )
     with pytest.raises(InputError, match="nowhere"):
-        submit([good, bad], site, engine)
+        submit([good, bad], site, scheduler)
     # not even the folder for versions
     assert not good.out.exists()
 
@@ -120,17 +128,17 @@ def test_settings_that_the_removals_engine_would_ignore_are_refused(wanted: Make
     assert not one.out.exists()
 
 
-def test_nothing_stays_where_the_engine_is_not_there(
+def test_nothing_stays_where_the_schedulers_client_is_not_there(
     wanted: Make, site: site.Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
     monkeypatch.delenv("DEADLINE_PATH", raising=False)
-    for engine in ("slurm", "deadline", "deadlinecloud"):
+    for scheduler in ("slurm", "deadline", "deadlinecloud"):
         one = wanted()
         with pytest.raises(SettingError, match="install"):
-            submit([one], site, engine)
+            submit([one], site, scheduler)
         assert list(one.out.glob("*")) == []
-    with pytest.raises(SettingError, match="no farm engine 'qube'"):
+    with pytest.raises(SettingError, match="no scheduler 'qube'"):
         submit([wanted()], site, "qube")
 
 
@@ -144,7 +152,7 @@ def test_what_was_said_is_remembered_beside_the_script(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == [".sh010.nk.void_farm.json", ".versions.void_farm.json"]
 
 
-def test_the_site_sets_engine_command_and_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_site_sets_scheduler_command_and_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "farm.json"
     monkeypatch.setenv("VOID_FARM_SETTINGS", str(file))
     with pytest.raises(SettingError, match="are not there"):
@@ -152,7 +160,7 @@ def test_the_site_sets_engine_command_and_defaults(tmp_path: Path, monkeypatch: 
     file.write_text(
         json.dumps(
             {
-                "engine": "slurm",
+                "scheduler": "slurm",
                 "command": ["/studio/void"],
                 "fields": {"pool": "gpu", "limits": {"void": 1}},
                 "path_map": [{"source_path_format": "WINDOWS", "source_path": "P:\\show", "destination_path": "/show"}],
@@ -160,7 +168,7 @@ def test_the_site_sets_engine_command_and_defaults(tmp_path: Path, monkeypatch: 
         )
     )
     loaded = site.load()
-    assert (loaded.engine, loaded.command, loaded.fields.pool) == ("slurm", ("/studio/void",), "gpu")
+    assert (loaded.scheduler, loaded.command, loaded.fields.pool) == ("slurm", ("/studio/void",), "gpu")
     assert pathmap.translator(list(loaded.path_map))("P:\\show\\a\\b.exr") == "/show/a/b.exr"
     for wrong, message in (
         ('{"speed": 1}', "no setting speed"),
@@ -192,7 +200,7 @@ def test_a_table_of_shots_is_one_group(shot: Path, tmp_path: Path) -> None:
     lines = [f"{shot}/plate,{shot}/roto,{tmp_path}/{folder},{name}" for folder, name in (("one", "A"), ("two", "B"))]
     table.write_text("\n".join(["plate,roto,out,name", *lines]))
     done = subprocess.run(
-        [*VOID, "farm", "submit", "--batch", str(table), "--engine", "deadline", "--dry-run"],
+        [*VOID, "farm", "submit", "--batch", str(table), "--scheduler", "deadline", "--dry-run"],
         capture_output=True,
         text=True,
         check=False,
@@ -238,8 +246,8 @@ def void(*words: str) -> subprocess.CompletedProcess[str]:
 
 def test_all_that_remove_takes_can_be_said_of_a_farm_job(shot: Path, tmp_path: Path) -> None:
     said = ["--feather", "4", "--seed", "3", "--segmenter", "grabcut", "--point", "1001:96,60", "--second-pass"]
-    submission = ["submit", f"{shot}/plate", "-o", str(tmp_path / "out"), "--engine", "slurm", "--dry-run"]
-    done = void(*submission, "--removal", "void", *said)
+    submission = ["submit", f"{shot}/plate", "-o", str(tmp_path / "out"), "--scheduler", "slurm", "--dry-run"]
+    done = void(*submission, "--engine", "void", *said)
     assert done.returncode == 0, done.stderr
     asked = FarmJob.read(tmp_path / "out" / "v001" / "farm.json").shot
     settings = asked.settings
@@ -252,14 +260,14 @@ def test_all_that_remove_takes_can_be_said_of_a_farm_job(shot: Path, tmp_path: P
 
 def test_scripts_get_the_folders_and_numbers_of_a_submission(shot: Path, tmp_path: Path) -> None:
     words = ["submit", f"{shot}/plate", f"{shot}/roto", "-o", str(tmp_path / "out"), "--dry-run", "--json"]
-    done = void(*words, "--engine", "slurm")
+    done = void(*words, "--scheduler", "slurm")
     assert done.returncode == 0, done.stderr
     (job,) = json.loads(done.stdout)["jobs"]
     assert job["folder"] == str(tmp_path / "out" / "v001")
     assert set(job["ids"]) == {"quadmask", "finish", "report"}
-    done = void(*words, "--engine", "magic")
+    done = void(*words, "--scheduler", "magic")
     assert done.returncode == 2
-    assert "no farm engine 'magic'" in json.loads(done.stdout)["error"]["message"]
+    assert "no scheduler 'magic'" in json.loads(done.stdout)["error"]["message"]
 
 
 def test_an_output_that_is_a_file_is_wrong_input(shot: Path, tmp_path: Path) -> None:
@@ -267,7 +275,7 @@ def test_an_output_that_is_a_file_is_wrong_input(shot: Path, tmp_path: Path) -> 
     table = tmp_path / "shots.csv"
     rows = [f"{shot}/plate,{shot}/roto,{tmp_path}/{out}" for out in ("good", "notes.txt")]
     table.write_text("\n".join(["plate,roto,out", *rows]))
-    done = void("submit", "--batch", str(table), "--engine", "local")
+    done = void("submit", "--batch", str(table), "--scheduler", "local")
     assert done.returncode == 2
     assert f"The output folder {tmp_path}/notes.txt is no folder" in done.stderr
     assert list((tmp_path / "good").glob("v*")) == []
@@ -296,7 +304,8 @@ def test_gpu_tasks_go_where_the_gpus_are(wanted: Make, site: site.Site) -> None:
         ('{"command": "/studio/void"}', "command: Input should be a valid array, not '/studio/void'"),
         ('{"environment": "OCIO"}', "environment: "),
         ('{"nuke": "/opt/Nuke"}', "nuke: "),
-        ('{"options": {"slurmm": {}}}', "no setting options.slurmm"),
+        ('{"nuke_limits": {"nuke_r": 0}}', "In nuke_limits, the limit 'nuke_r' is 0"),
+        ('{"options": {"slurmm": {}}}', "there is no scheduler 'slurmm' that could have options"),
         ('{"options": {"slurm": {"options": "--exclusive"}}}', "options.slurm.options: "),
         ('{"path_map": [{"source": "P:/"}]}', 'the rule {"source": "P:/"} is not like'),
         ('{"path_map": [{"source_path": "a", "destination_path": "b", "source_path_format": "mac"}]}', "is not like"),
@@ -320,7 +329,7 @@ def test_a_table_may_be_excels_and_name_no_folder(shot: Path, tmp_path: Path) ->
 
 def test_wrong_words_are_answered_with_sentences(shot: Path, tmp_path: Path) -> None:
     (tmp_path / "jobs.json").write_text("{}")
-    submission = ["submit", f"{shot}/plate", f"{shot}/roto", "-o", str(tmp_path / "out"), "--engine", "local"]
+    submission = ["submit", f"{shot}/plate", f"{shot}/roto", "-o", str(tmp_path / "out"), "--scheduler", "local"]
     for words, sentence in (
         (["submit", "--jobs", str(tmp_path / "none.json")], "cannot be read"),
         ([*submission, "--set", "priority"], "says nothing; write it like priority=50"),

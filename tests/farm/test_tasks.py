@@ -21,6 +21,7 @@ from void_server.api.job import Progress
 from void_server.api.shot import Shot
 from void_server.api.version import VersionFolder
 from void_server.engines.cleanplate import still
+from void_server.engines.clip import Clip
 from void_server.farm import site
 from void_server.farm.fields import Fields
 from void_server.farm.job import Export
@@ -30,6 +31,7 @@ from void_server.farm.tasks import run
 from void_server.imaging import exr
 from void_server.imaging.camera import Camera
 from void_server.imaging.trajectories import Trajectories
+from void_server.imaging.window import Window
 from void_server.sample import write_sample
 from void_server.service.embedded import embedded_server
 
@@ -143,7 +145,7 @@ def test_the_model_is_a_task_of_its_own_on_a_gpu(wanted: Make, site: site.Site) 
         ("plain", [" 50 % Rewriting, frame 1003"]),
     ],
 )
-def test_progress_is_printed_as_engines_read_it(
+def test_progress_is_printed_as_schedulers_read_it(
     form: str, expected: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     say = run.printer(form)
@@ -251,7 +253,7 @@ def test_ctrl_c_says_how_to_go_on(wanted: Make, gated: site.Site, tmp_path: Path
     one = wanted()
     settings = tmp_path / "site.json"
     settings.write_text(json.dumps({"command": gated.command, "environment": gated.environment}))
-    words = ["farm", "submit", one.shot.plate, one.shot.roto, "-o", str(one.out), "--engine", "local"]
+    words = ["farm", "submit", one.shot.plate, one.shot.roto, "-o", str(one.out), "--scheduler", "local"]
     variables = {**os.environ, "VOID_FARM_SETTINGS": str(settings)}
     running = subprocess.Popen(
         [*VOID, *words],
@@ -266,3 +268,51 @@ def test_ctrl_c_says_how_to_go_on(wanted: Make, gated: site.Site, tmp_path: Path
     _, said = running.communicate(timeout=60)
     assert running.returncode == 130
     assert f"go on with: void farm again {one.out / 'v001'}" in said
+
+
+def test_a_later_task_opens_only_the_frames_that_it_needs(
+    wanted: Make, site: site.Site, whole: VersionFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the headers say, the first task keeps; a thousand frames are not opened by each of a hundred tasks."""
+    job = planned(wanted(frames_per_task=2), site)
+    do(job, "quadmask")
+    opened: list[Path] = []
+    really = exr._opened
+
+    def counting(path: Path) -> Any:
+        opened.append(path)
+        return really(path)
+
+    monkeypatch.setattr(exr, "_opened", counting)
+    do(job, "finish", 2)
+    given = {Path(job.shot.plate), Path(job.shot.roto)}
+    assert {path.name.split(".")[1] for path in opened if path.parent in given} == {"1005", "1006"}
+    for task in range(6):
+        do(job, "finish", task)
+    do(job, "report")
+    assert same(results_of(job), whole)
+
+
+@pytest.mark.parametrize("kind", ["walkby", "handheld"])
+def test_the_rewritten_pixels_of_a_frame_are_found_once(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though the engine asks for them, and then the compositor for the mattes and for the plate."""
+    write_sample(tmp_path / "shot", kind, (192, 108), range(1001, 1007))
+    one = Shot(str(tmp_path / "shot" / "plate"), str(tmp_path / "shot" / "roto"))
+    job = plan(one, Fields(frames_per_task=3)).begin(tmp_path / "out")
+    do(job, "quadmask")
+    regions = [
+        Window(*sides) for sides in json.loads((VersionFolder(job.folder).intermediate / "regions.json").read_text())
+    ]
+    asked: list[tuple[int, Window]] = []
+    really = Clip._read_rewritten
+
+    def counting(self: Clip, index: int, window: Window) -> Any:
+        asked.append((index, window))
+        return really(self, index, window)
+
+    monkeypatch.setattr(Clip, "_read_rewritten", counting)
+    do(job, "finish", 1)
+    assert not any(region.empty for region in regions[3:])
+    assert [asked.count((index, regions[index])) for index in (3, 4, 5)] == [1, 1, 1]

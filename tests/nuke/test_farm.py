@@ -28,7 +28,12 @@ def site(terminal, tmp_path, monkeypatch):
     settings.save_user({"server_command": [*COMMAND, "serve"]})
     file = tmp_path / "site.json"
     nuke_there = [sys.executable, str(ROOT / "tests" / "nuke_standin" / "terminal.py"), "-t"]
-    said = {"engine": "openjd", "nuke": nuke_there, "nuke_limits": {"nuke_r": 1}, "fields": {"frames_per_task": 5}}
+    said = {
+        "scheduler": "openjd",
+        "nuke": nuke_there,
+        "nuke_limits": {"nuke_r": 1},
+        "fields": {"frames_per_task": 5, "frames_per_export": 5},
+    }
     file.write_text(json.dumps(said))
     monkeypatch.setenv("VOID_FARM_SETTINGS", str(file))
     monkeypatch.setenv("PYTHONPATH", "")
@@ -189,3 +194,44 @@ def test_several_nodes_from_the_command_line_are_one_group(node, sample, monkeyp
     assert groups == {"BatchName=sh010_comp_v003 VOID_Remove1 and 1 more"}
     nuke.scriptOpen(nuke.scriptName())
     assert nuke.toNode("VOID_Remove2")["result"].value() == "v001"
+
+
+# a command that says so, then never answers; when it is told to end, it says that too
+SILENT = """
+import pathlib, signal, sys, time
+there = pathlib.Path(sys.argv[1])
+signal.signal(signal.SIGTERM, lambda *_: (there.with_name("ended").touch(), sys.exit(143)))
+there.touch()
+while True:
+    time.sleep(0.05)
+"""
+
+
+@pytest.fixture
+def silent(node, tmp_path):
+    """The command `void` never answers; the file that is there once it runs."""
+    from void_nuke.studio import settings
+
+    begun = tmp_path / "begun"
+    settings.save_user({"server_command": [sys.executable, "-c", SILENT, str(begun), "serve"]})
+    return begun
+
+
+@pytest.mark.usefixtures("silent")
+def test_a_submission_without_an_answer_is_stopped_with_a_sentence(node):
+    from void_server.api.errors import JobFailed
+
+    with pytest.raises(JobFailed, match=r"`void farm submit` gave no answer within 0\.5 seconds and was stopped"):
+        submitted(node, limit=0.5)
+
+
+def test_whoever_waits_for_a_submission_can_stop_it(node, silent):
+    from void_server.api.errors import JobCancelled
+
+    def waiting():
+        if silent.exists():
+            raise JobCancelled("enough")
+
+    with pytest.raises(JobCancelled, match="enough"):
+        submitted(node, waiting=waiting)
+    assert silent.with_name("ended").exists()

@@ -169,7 +169,7 @@ def farm_ready(application, plugin, tmp_path, monkeypatch):
     command = [os.environ.get("VOID_TEST_PYTHON", sys.executable), "-c", "from void_server.cli import main; main()"]
     settings.save_user({"server_command": [*command, "serve"]})
     site = tmp_path / "site.json"
-    site.write_text(json.dumps({"engine": "openjd", "fields": {"department": "comp", "limits": {"void": 1}}}))
+    site.write_text(json.dumps({"scheduler": "openjd", "fields": {"department": "comp", "limits": {"void": 1}}}))
     monkeypatch.setenv("VOID_FARM_SETTINGS", str(site))
     monkeypatch.setenv("PYTHONPATH", "")
     return command
@@ -185,7 +185,7 @@ def dialog_for(*nodes):
     from void_nuke.node.node import VoidNode
     from void_nuke.ui.farm_dialog import FarmDialog
 
-    dialog = FarmDialog([VoidNode(node) for node in nodes], farm.engines())
+    dialog = FarmDialog([VoidNode(node) for node in nodes], farm.schedulers())
     dialog.show()
     return dialog
 
@@ -198,7 +198,7 @@ def test_nodes_go_to_the_farm_and_show_their_frames_as_they_come(inputs, farm_re
 
     first, second = void_remove(*inputs), void_remove(*inputs)
     dialog = dialog_for(first, second)
-    assert dialog._engine.currentText() == "openjd"
+    assert dialog._scheduler.currentText() == "openjd"
     assert dialog._widgets["department"].text() == "comp"
     assert dialog._widgets["limits"].text() == "void=1"
     assert not dialog._widgets["pool"].isEnabled()
@@ -256,7 +256,7 @@ def test_nodes_go_to_the_farm_and_show_their_frames_as_they_come(inputs, farm_re
 def test_the_farm_dialog_says_what_is_wrong_and_stays(inputs, farm_ready, monkeypatch):
     node = void_remove(*inputs)
     dialog = dialog_for(node)
-    dialog._engine.setCurrentText("slurm")
+    dialog._scheduler.setCurrentText("slurm")
     assert dialog._widgets["pool"].isEnabled()
     assert not dialog._widgets["secondary_pool"].isEnabled()
     monkeypatch.setenv("PATH", "/nonexistent")
@@ -275,7 +275,7 @@ def test_a_farm_with_nuke_exports_plate_and_roto_there(inputs, farm_ready):
     import json
 
     site = Path(os.environ["VOID_FARM_SETTINGS"])
-    site.write_text(json.dumps({"engine": "openjd", "nuke": ["/opt/Nuke16.0v1/Nuke16.0", "-t"]}))
+    site.write_text(json.dumps({"scheduler": "openjd", "nuke": ["/opt/Nuke16.0v1/Nuke16.0", "-t"]}))
     dialog = dialog_for(void_remove(*inputs))
     assert dialog._export_there.isChecked()
     keep(dialog, "farm_dialog_export")
@@ -284,6 +284,31 @@ def test_a_farm_with_nuke_exports_plate_and_roto_there(inputs, farm_ready):
     job = json.loads((Path(folder) / "farm.json").read_text())
     assert job["stages"][0]["name"] == "export"
     assert "VOID_Remove1" in (Path(folder) / "script.nk").read_text()
+
+
+@pytest.mark.skipif(
+    sys.version_info < (3, 10), reason="the command runs in the server's Python, which is 3.10 or newer"
+)
+def test_the_farm_dialog_lives_while_it_submits_and_cancel_stops_it(inputs, farm_ready, tmp_path):
+    from void_nuke.studio import settings
+
+    dialog = dialog_for(void_remove(*inputs))
+    choices = [dialog._scheduler.itemText(index) for index in range(dialog._scheduler.count())]
+    assert "slurm" in choices
+    assert "local" not in choices, "the window would wait for the whole job"
+    never = "import pathlib, sys, time; pathlib.Path(sys.argv[1]).touch(); time.sleep(600)"
+    settings.save_user({"server_command": [sys.executable, "-c", never, str(tmp_path / "begun"), "serve"]})
+    timer = QtCore.QTimer(dialog)
+    timer.timeout.connect(lambda: (tmp_path / "begun").exists() and dialog.reject())
+    timer.start(20)
+    dialog.submit()
+    timer.stop()
+    assert "The submission was stopped" in dialog._answer.text()
+    assert dialog.isVisible()
+    assert dialog.folders == []
+    assert dialog._submit.isEnabled()
+    dialog.reject()
+    assert not dialog.isVisible()
 
 
 def test_an_unsaved_script_cannot_go_to_the_farm(inputs, application):

@@ -81,6 +81,11 @@ class VersionFolder:
         """What is there once the shot was looked at."""
         return self.intermediate / SURVEY
 
+    @property
+    def headers(self) -> Path:
+        """What the headers of the shot's files say, for whoever goes on with the job."""
+        return self.intermediate / "headers.json"
+
     def warnings(self, part: str) -> Path:
         """What a part of the job, done by itself, warns of."""
         return self.intermediate / f"warnings_{part}.json"

@@ -11,22 +11,21 @@ from typing import Annotated, Any
 import typer
 
 from ..api.errors import JobCancelled, JobFailed, SettingError, VoidError
-from ..api.shot import Settings, Shot
+from ..api.shot import Shot
 from .frame import App, print_json
 from .options import AsJson, a_folder, absolute, removal_of, taking
 
 # Commands import what they use: `void --help` must not wait for OpenCV.
 
-_DEFAULT = Settings()
 
 app = App(help="Jobs on the render farm.")
 
 FieldsSaid = Annotated[
     list[str] | None, typer.Option("--set", help="A field, such as priority=60, pool=gpu or limits=void=1. Repeat it.")
 ]
-FarmEngine = Annotated[
+SchedulerName = Annotated[
     str | None,
-    typer.Option("--engine", help="local, openjd, deadlinecloud, deadline, opencue, slurm; the site's if not given."),
+    typer.Option("--scheduler", help="local, openjd, deadline, slurm or another installed one; by default the site's."),
 ]
 # what a table of shots may say of each
 _OF_SHOT = ("plate", "roto", "quadmask", "prompt", "frames", "colorspace")
@@ -34,7 +33,7 @@ JobFolder = Annotated[Path, typer.Argument(help="The job's version folder.")]
 
 
 @app.command("submit")
-@taking(removal_of, "engine")
+@taking(removal_of)
 def farm_submit(
     plate: Annotated[str, typer.Argument(help="The plate, as for `void remove`.")] = "",
     roto: Annotated[str, typer.Argument(help="The roto.")] = "",
@@ -48,9 +47,8 @@ def farm_submit(
         Path | None, typer.Option(help="Beside which the fields are remembered; else beside the versions.")
     ] = None,
     as_json: AsJson = False,
-    farm_engine: FarmEngine = None,
+    scheduler: SchedulerName = None,
     fields: FieldsSaid = None,
-    removal: Annotated[str, typer.Option("--removal", help="The engine that makes the new pixels.")] = _DEFAULT.engine,
     server: Annotated[str, typer.Option(help="An inference server on the farm that does the work.")] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write the files, and say what would be run.")] = False,
     **asked: Any,
@@ -59,13 +57,14 @@ def farm_submit(
     import shlex
 
     from ..farm import site as sites
-    from ..farm.submit import Wanted, engine_named, submit
+    from ..farm.schedulers.base import find
+    from ..farm.submit import Wanted, submit
     from ..farm.submit import batch as read_batch
 
     if sum(map(bool, (plate, batch, jobs))) > 1:
         raise SettingError("Name a plate, a table with --batch, or --jobs: one of them.")
     site = sites.load()
-    expressible = engine_named(farm_engine or site.engine).expresses
+    expressible = find(scheduler or site.scheduler).expresses
     if jobs:
         inherited = _inherited(expressible, site.fields.__dict__)
         wanted = [
@@ -78,9 +77,8 @@ def farm_submit(
         rows = (
             read_batch(batch, str(out) if out else "") if batch else [{"plate": plate, "roto": roto, "out": str(out)}]
         )
-        asked |= {"engine": removal}
         wanted = [_wanted(row, asked, site, script, fields or [], expressible) for row in rows]
-    made = submit(wanted, site, farm_engine or site.engine, server, dry_run=dry_run)
+    made = submit(wanted, site, scheduler or site.scheduler, server, dry_run=dry_run)
     for job, submission in made:
         if not dry_run:
             sites.remember(script or job.folder, job.fields)
@@ -141,29 +139,43 @@ def _wanted(
 
 
 def _inherited(expressible: frozenset[str], *said: dict[str, Any]) -> dict[str, Any]:
-    """What was said before, the later over the earlier, without what the engine has nothing for."""
+    """What was said before, the later over the earlier, without what the scheduler has nothing for."""
     return {name: value for fields in said for name, value in fields.items() if name in expressible}
 
 
-@app.command("engines")
-def farm_engines(
+@app.command("schedulers")
+def farm_schedulers(
     script: Annotated[Path | None, typer.Option(help="Whose remembered fields to give.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the farm engines, and the fields that each has something for."""
+    """List the installed schedulers, and the fields that each can express."""
+    from .. import plugins
     from ..farm import site as sites
     from ..farm.fields import Fields
-    from ..farm.submit import ENGINES
+    from ..farm.schedulers.base import find
 
     site = sites.load()
     fields = Fields.from_dict({**site.fields.__dict__, **(sites.remembered(script) if script else {})})
-    expresses = {name: sorted(engine.expresses) for name, engine in ENGINES.items()}
+    schedulers = {}
+    for name in plugins.names(plugins.SCHEDULERS):
+        try:
+            schedulers[name] = find(name)
+        except SettingError as error:  # one that is broken hides no other
+            print(f"void: {error}", file=sys.stderr)
+    expresses = {name: sorted(scheduler.expresses) for name, scheduler in schedulers.items()}
     if as_json:
-        said = {"engine": site.engine, "expresses": expresses, "fields": fields.__dict__, "nuke": bool(site.nuke)}
-        print_json(said)
+        print_json(
+            {
+                "scheduler": site.scheduler,
+                "expresses": expresses,
+                "run_here": [name for name, scheduler in schedulers.items() if scheduler.runs_here],
+                "fields": fields.__dict__,
+                "nuke": bool(site.nuke),
+            }
+        )
         return
     for name, known in expresses.items():
-        print(f"{name:<14} {', '.join(known)}" + ("  (the site's)" if name == site.engine else ""))
+        print(f"{name:<14} {', '.join(known)}" + ("  (the site's)" if name == site.scheduler else ""))
 
 
 def _fields(known: dict[str, Any], said: list[str]) -> Any:
@@ -215,7 +227,7 @@ def farm_run(
     progress: Annotated[str, typer.Option(help="How progress is printed: openjd, deadline or plain.")] = "plain",
     retries: Annotated[int, typer.Option(min=0, help="Attempts after the first.")] = 0,
 ) -> None:
-    """Do one task; what farm engines call. Doing it again does no harm."""
+    """Do one task; what schedulers call. Doing it again does no harm."""
     from ..farm.tasks import session
     from ..farm.tasks.run import PROGRESS, STOPPED, do, printer
 
@@ -261,16 +273,17 @@ def farm_session(
 
 @app.command("status")
 def farm_status(folder: JobFolder) -> None:
-    """Say how a job stands: by its files, and by what the engine says. Exits with 1 where tasks have failed."""
+    """Say how a job stands: by its files, and by what its scheduler says. Exits with 1 where tasks have failed."""
     from ..farm.job import FILE, FarmJob
-    from ..farm.submit import engine_named, submitted
+    from ..farm.schedulers.base import find
+    from ..farm.submit import submitted
     from ..farm.tasks.run import failures, state
 
     job = FarmJob.read(folder / FILE)
     said: dict[str, str] = {}
     try:
-        engine, ids = submitted(job)
-        said = engine_named(engine).states(ids)
+        scheduler, ids = submitted(job)
+        said = find(scheduler).states(ids)
     except VoidError as error:
         print(f"void: {error}", file=sys.stderr)
     failed = failures(job)
@@ -287,34 +300,38 @@ def farm_cancel(folder: JobFolder) -> None:
     """Stop a job; its finished frames stay, and `void farm again` goes on with it."""
     from ..farm import site
     from ..farm.job import FILE, FarmJob
-    from ..farm.submit import engine_named, submitted
+    from ..farm.schedulers.base import find
+    from ..farm.submit import submitted
 
-    engine, ids = submitted(FarmJob.read(folder / FILE))
-    engine_named(engine).cancel(ids, site.load())
+    scheduler, ids = submitted(FarmJob.read(folder / FILE))
+    find(scheduler).cancel(ids, site.load())
     print(f"{folder} is stopped; go on with: void farm again {folder}")
 
 
 @app.command("again")
-def farm_again(folder: JobFolder, farm_engine: FarmEngine = None) -> None:
+def farm_again(folder: JobFolder, scheduler: SchedulerName = None) -> None:
     """Hand a job over again, after it failed or was stopped; what is finished is not made again."""
     from ..farm import site as sites
     from ..farm.job import FILE, FarmJob
-    from ..farm.schedulers.base import Submission, inexpressible
-    from ..farm.submit import engine_named, hand_over, submitted
+    from ..farm.schedulers.base import Submission, find, inexpressible
+    from ..farm.submit import check_limits, hand_over, submitted
 
     job, site = FarmJob.read(folder / FILE), sites.load()
     before, ids = submitted(job)
-    engine = farm_engine or before
+    name = scheduler or before
+    chosen = find(name)
+    # before what is there is stopped
+    check_limits(chosen, job, site)
     with suppress(VoidError):
         # what waits or runs there still would do the same work beside it
-        engine_named(before).cancel(ids, site)
-    if left_out := inexpressible(engine_named(engine).expresses, job.fields):
-        print(f"{engine} has nothing for {', '.join(left_out)}; that is left out.", file=sys.stderr)
+        find(before).cancel(ids, site)
+    if left_out := inexpressible(chosen, job.fields):
+        print(f"{name} has nothing for {', '.join(left_out)}; that is left out.", file=sys.stderr)
     submission = Submission()
-    hand_over(job, submission, site, engine, job.title)
+    hand_over(job, submission, site, name, job.title)
     print(_numbers(job.folder, submission.ids))
 
 
 def _numbers(folder: Path, ids: dict[str, str]) -> str:
-    """A submitted job's folder, and the engine's number of each stage."""
+    """A submitted job's folder, and the scheduler's id of each stage."""
     return "  ".join([str(folder), *(f"{stage}={number}" for stage, number in ids.items())])

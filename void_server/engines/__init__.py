@@ -5,10 +5,8 @@ An engine is a class in the entry-point group ``void_server.engines``; see :clas
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint
 from typing import Protocol
 
 from .. import plugins
@@ -104,19 +102,5 @@ def check_settings(settings: Settings) -> None:
 
 def find(name: str) -> Engine:
     """The engine of that name, whether or not it can run here. Raises :class:`SettingError` if it is not installed."""
-    for point in plugins.engine_points():
-        if point.name == name:
-            return _made(point)
-    raise SettingError(f"The engine {name!r} is not installed; choose from {', '.join(plugins.engines())}.")
-
-
-def _made(point: EntryPoint) -> Engine:
-    try:
-        engine: Engine = point.load()()
-    except (Exception, SystemExit) as error:  # somebody else's module may do anything when it is imported
-        raise SettingError(
-            f"The engine {point.name!r} cannot be loaded ({type(error).__name__}: {error}); repair or "
-            f"reinstall {point.value.partition(':')[0]}, or choose another engine.",
-            traceback.format_exc(),
-        ) from error
+    engine: Engine = plugins.find(plugins.ENGINES, name)
     return engine

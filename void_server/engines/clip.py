@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+from collections import OrderedDict
 from collections.abc import Mapping
 from functools import reduce
 from pathlib import Path
@@ -20,6 +22,8 @@ from ..imaging.window import Window
 from ..quadmask import classes, extent
 
 _REGIONS = "regions.json"
+#: Memory for the rewritten pixels of the frames under way, in bytes.
+_MASKS = 256 * 2**20
 
 
 class QuadmaskFiles(Protocol):
@@ -55,6 +59,8 @@ class Clip:
         self._quadmask = quadmask
         #: Warnings for the artist; engines add to them.
         self.warnings: list[str] = []
+        self._masks: OrderedDict[int, NDArray[np.bool_]] = OrderedDict()
+        self._lock = threading.Lock()
         known = self.kept / _REGIONS
         found = json.loads(known.read_text(encoding="utf-8")) if known.is_file() else []
         self._regions: dict[int, Window] = {index: Window(*sides) for index, sides in enumerate(found)}
@@ -86,7 +92,24 @@ class Clip:
         return classes.read(self._quadmask(self.footage.frames[index]), window)
 
     def rewritten(self, index: int, window: Window) -> NDArray[np.bool_]:
-        """The pixels in ``window`` to replace completely, which show nothing of the clean scene."""
+        """The pixels in ``window`` to replace completely, which show nothing of the clean scene; not to be written to.
+
+        Those of a frame's own region, which engine and compositor ask for in turn, are remembered for a while.
+        """
+        if window != self._regions.get(index):
+            return self._read_rewritten(index, window)
+        with self._lock:
+            known = self._masks.get(index)
+        if known is None:
+            known = self._read_rewritten(index, window)
+            known.flags.writeable = False
+            with self._lock:
+                self._masks[index] = known
+                while len(self._masks) > 1 and sum(mask.nbytes for mask in self._masks.values()) > _MASKS:
+                    self._masks.popitem(last=False)
+        return known
+
+    def _read_rewritten(self, index: int, window: Window) -> NDArray[np.bool_]:
         roto = self.footage.read_roto(self.footage.frames[index], window)
         return extent.rewritten(self.codes(index, window), roto)
 

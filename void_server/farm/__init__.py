@@ -1,1 +1,1 @@
-"""Render farms: one neutral description of a job's stages, and translators to the engines that studios have."""
+"""Render farms: one neutral description of a job's stages, and the schedulers that studios have."""

@@ -1,4 +1,4 @@
-"""A job on a farm, whatever the engine: its stages and their tasks.
+"""A job on a farm, whatever the scheduler: its stages and their tasks.
 
 It lies as ``farm.json`` in the version folder, which is made when the job is submitted. Every task is one command that
 finds all else there: ``void farm run --job FOLDER/farm.json --stage STAGE --task N``.

@@ -75,10 +75,13 @@ def plan(shot: Shot, fields: Fields, server: str = "", export: Export | None = N
         export = None
     if not server:
         shot = _in_pieces(shot, len(frames), fields.frames_per_piece)
-    chunks = _chunks(frames, fields.frames_per_task)
-    stages = [Stage(EXPORT, NUKE, len(chunks), (), chunks)] if export else []
+    exported = _chunks(frames, fields.frames_per_export)
+    stages = [Stage(EXPORT, NUKE, len(exported), (), exported)] if export else []
     after = tuple(stage.name for stage in stages)
-    stages += [Stage(SERVE, CPU, 1, after)] if server else _own(shot, len(frames), chunks, after)
+    if server:
+        stages.append(Stage(SERVE, CPU, 1, after))
+    else:
+        stages += _own(shot, len(frames), _chunks(frames, fields.frames_per_task), after)
     return Plan(shot, fields, tuple(stages), frames, server, export)
 
 

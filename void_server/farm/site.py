@@ -1,4 +1,4 @@
-"""What a studio sets once for its farm: the engine, the command on the blades, defaults of the fields.
+"""What a studio sets once for its farm: the scheduler, the command on the blades, defaults of the fields.
 
 A JSON file: ``$VOID_FARM_SETTINGS``, else ``farm.json`` in the state folder.
 """
@@ -14,10 +14,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from .. import plugins
 from ..api.errors import SettingError
 from ..api.files import write_atomically
 from ..api.home import home
-from .fields import Fields
+from .fields import Fields, check_limits
 from .pathmap import Rule, rules
 
 ENVIRONMENT = "VOID_FARM_SETTINGS"
@@ -31,13 +32,13 @@ def _own_command() -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Site:
-    """The settings. ``options`` are those of single engines, by the engine's name.
+    """The settings. ``options`` are those of single schedulers, by the scheduler's name.
 
     ``nuke`` is the command of Nuke without a window on the farm, empty where the farm has none; ``nuke_limits`` are the
     licences, by name and number, that such a task takes.
     """
 
-    engine: str = "local"
+    scheduler: str = "local"
     command: tuple[str, ...] = field(default_factory=_own_command)
     nuke: tuple[str, ...] = ()
     nuke_limits: dict[str, int] = field(default_factory=dict)
@@ -56,60 +57,63 @@ def load() -> Site:
         return Site()
     try:
         said = _Settings.model_validate_json(file.read_text(encoding="utf-8"))
+        check_limits("nuke_limits", said.nuke_limits)
         return Site(
-            engine=said.engine,
+            scheduler=said.scheduler,
             command=tuple(said.command or Site().command),
             nuke=tuple(said.nuke),
             nuke_limits=said.nuke_limits,
             fields=Fields.from_dict(said.fields),
             path_map=tuple(rules({"path_mapping_rules": said.path_map})),
             environment=tuple(said.environment),
-            options=said.options.model_dump(exclude_unset=True),
+            options=_checked(said.options),
         )
     except ValidationError as error:
-        raise SettingError(f"The farm settings {file} cannot be used: {_in_words(error)}") from error
+        raise SettingError(f"The farm settings {file} cannot be used: {_in_words(error, _Settings)}") from error
     except (OSError, ValueError, SettingError) as error:
         raise SettingError(f"The farm settings {file} cannot be used: {error}") from error
 
 
-class _Strict(BaseModel):
+class Options(BaseModel):
+    """What the settings may say for one scheduler alone; a scheduler with options has a subclass with its fields."""
+
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class _Slurm(_Strict):
-    options: list[str] = []
-    wckeys: bool = False
+def _checked(given: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The options, by scheduler, once each has taken its own. Raises :class:`SettingError` naming what is wrong."""
+    for name, values in given.items():
+        if name not in (known := plugins.names(plugins.SCHEDULERS)):
+            raise SettingError(f"there is no scheduler {name!r} that could have options; known are {', '.join(known)}.")
+        model: type[Options] = plugins.find(plugins.SCHEDULERS, name).options
+        try:
+            model.model_validate(values)
+        except ValidationError as error:
+            raise SettingError(_in_words(error, model, f"options.{name}.")) from error
+    return given
 
 
-class _DeadlineCloud(_Strict):
-    farm_id: str = ""
-    queue_id: str = ""
-
-
-class _Options(_Strict):
-    slurm: _Slurm = _Slurm()
-    deadlinecloud: _DeadlineCloud = _DeadlineCloud()
-
-
-class _Settings(_Strict):
+class _Settings(BaseModel):
     """The file, as :class:`Site` has it."""
 
-    engine: str = Site.engine
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    scheduler: str = Site.scheduler
     command: list[str] = []
     nuke: list[str] = []
     nuke_limits: dict[str, int] = {}
     fields: dict[str, Any] = {}
     path_map: list[dict[str, str]] = []
     environment: list[str] = list(Site.environment)
-    options: _Options = _Options()
+    options: dict[str, dict[str, Any]] = {}
 
 
-def _in_words(error: ValidationError) -> str:
+def _in_words(error: ValidationError, model: type[BaseModel], prefix: str = "") -> str:
     """The first thing that is wrong, by the setting's name."""
     first = error.errors()[0]
-    name = ".".join(map(str, first["loc"]))
+    name = prefix + ".".join(map(str, first["loc"]))
     if first["type"] == "extra_forbidden":
-        return f"there is no setting {name}; known are {', '.join(_Settings.model_fields)}."
+        return f"there is no setting {name}; known are {', '.join(model.model_fields) or 'none'}."
     return f"{name or 'the file'}: {first['msg']}, not {first['input']!r:.60}."
 
 
@@ -117,7 +121,7 @@ def remembered(script: Path) -> dict[str, Any]:
     """What was last said for a script, or beside a version folder; nothing where nothing was, or it cannot be read."""
     try:
         return dict(json.loads(_beside(script).read_text(encoding="utf-8")))
-    except (OSError, ValueError):
+    except (OSError, ValueError, TypeError):
         return {}
 
 

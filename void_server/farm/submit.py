@@ -1,4 +1,4 @@
-"""Submitting, following and stopping jobs on whichever engine."""
+"""Submitting, following and stopping jobs on whichever scheduler."""
 
 from __future__ import annotations
 
@@ -17,23 +17,9 @@ from ..api.shot import Shot
 from .fields import Fields
 from .job import Export, FarmJob
 from .plan import Plan, plan
-from .schedulers.base import FarmEngine, Submission, check_fields
-from .schedulers.deadline import Deadline
-from .schedulers.deadlinecloud import DeadlineCloud
-from .schedulers.local import Local
-from .schedulers.opencue import OpenCue
-from .schedulers.openjd import OpenJobDescription
-from .schedulers.slurm import Slurm
+from .schedulers.base import Scheduler, Submission, check_fields, find, limits
 from .site import Site
 
-ENGINES: dict[str, FarmEngine] = {
-    "local": Local(),
-    "openjd": OpenJobDescription(),
-    "deadlinecloud": DeadlineCloud(),
-    "deadline": Deadline(),
-    "opencue": OpenCue(),
-    "slurm": Slurm(),
-}
 RECORD = "farm_submitted.json"
 
 
@@ -47,26 +33,21 @@ class Wanted:
     export: Export | None = None
 
 
-def engine_named(name: str) -> FarmEngine:
-    """The engine of that name. Raises :class:`SettingError`."""
-    if name not in ENGINES:
-        raise SettingError(f"There is no farm engine {name!r}; take {', '.join(ENGINES)}.")
-    return ENGINES[name]
-
-
 def submit(
-    wanted: Sequence[Wanted], site: Site, engine: str, server: str = "", *, dry_run: bool = False
+    wanted: Sequence[Wanted], site: Site, scheduler: str, server: str = "", *, dry_run: bool = False
 ) -> list[tuple[FarmJob, Submission]]:
     """Plan all shots and hand them over as one group.
 
     Nothing is handed over, and no folder stays, where any of them is wrong. Raises VoidError.
     """
-    translator = engine_named(engine)
+    chosen = find(scheduler)
     for one in wanted:
-        check_fields(engine, translator.expresses, one.fields)
+        check_fields(scheduler, chosen, one.fields)
         if one.export and not site.nuke:
             raise SettingError('The farm settings name no Nuke that could export plate and roto; set "nuke" in them.')
     plans = [_planned(one, site, server) for one in wanted]
+    for planned in plans:
+        check_limits(chosen, planned, site)
     made: list[tuple[FarmJob, Submission]] = []
     try:
         for one, planned in zip(wanted, plans, strict=True):
@@ -74,12 +55,12 @@ def submit(
         first = made[0][0].title
         group = first if len(made) == 1 else f"{first} and {len(made) - 1} more"
         for job, submission in made:
-            hand_over(job, submission, site, engine, group, dry_run=dry_run)
+            hand_over(job, submission, site, scheduler, group, dry_run=dry_run)
     except BaseException:
         for job, submission in made:
             # what this machine has done itself is worth keeping
-            if engine != "local" or not (job.folder / RECORD).exists():
-                _take_back(job, submission, translator, site)
+            if not chosen.runs_here or not (job.folder / RECORD).exists():
+                _take_back(job, submission, chosen, site)
         raise
     return made
 
@@ -91,32 +72,38 @@ def _planned(one: Wanted, site: Site, server: str) -> Plan:
 
 
 def hand_over(
-    job: FarmJob, submission: Submission, site: Site, engine: str, group: str, *, dry_run: bool = False
+    job: FarmJob, submission: Submission, site: Site, scheduler: str, group: str, *, dry_run: bool = False
 ) -> None:
-    """Hand one job to an engine, and note its numbers there beside it."""
+    """Hand one job to a scheduler, and note its ids there beside it."""
     try:
-        engine_named(engine).submit(job, site, group, submission, dry_run=dry_run)
+        find(scheduler).submit(job, site, group, submission, dry_run=dry_run)
     finally:
         # whatever came between: what was handed over can be found again
         if not dry_run:
-            record = {"engine": engine, "ids": submission.ids}
+            record = {"scheduler": scheduler, "ids": submission.ids}
             write_atomically(job.folder / RECORD, json.dumps(record, indent=2))
 
 
-def _take_back(job: FarmJob, submission: Submission, translator: FarmEngine, site: Site) -> None:
+def check_limits(scheduler: Scheduler, job: Plan | FarmJob, site: Site) -> None:
+    """Raise :class:`SettingError` where the scheduler cannot express the limits that a job's tasks take."""
+    for stage in job.stages:
+        scheduler.check_limits(limits(job.fields, stage, site))
+
+
+def _take_back(job: FarmJob, submission: Submission, scheduler: Scheduler, site: Site) -> None:
     """Leave nothing of a submission that failed on its way."""
     with suppress(VoidError):
         if submission.ids:
-            translator.cancel(submission.ids, site)
+            scheduler.cancel(submission.ids, site)
     shutil.rmtree(job.folder, ignore_errors=True)
 
 
 def submitted(job: FarmJob) -> tuple[str, dict[str, str]]:
-    """The name of the engine that a job was handed to, and its numbers there. Raises :class:`SettingError`."""
+    """The name of the scheduler that a job was handed to, and its ids there. Raises :class:`SettingError`."""
     file = job.folder / RECORD
     try:
         record = json.loads(file.read_text(encoding="utf-8"))
-        return str(record["engine"]), dict(record["ids"])
+        return str(record["scheduler"]), dict(record["ids"])
     except (OSError, ValueError, KeyError) as error:
         raise SettingError(f"{job.folder} was not submitted to a farm ({file.name} is not there).") from error
 

@@ -20,7 +20,7 @@ from ..imaging.footage import Footage
 from ..imaging.sequence import Sequence
 from ..imaging.window import Window
 from . import segment
-from .inputs import Source, as_exr, open_source, to_be_segmented
+from .inputs import Source, as_exr, headers_of, open_source, reopen_source, to_be_segmented
 from .progress import READING, SEGMENTING, ProgressTracker
 
 # A roto that covers more of every frame is rarely intended.
@@ -75,7 +75,9 @@ def open_context(shot: Shot, engine: engines.Engine, version: VersionFolder, tra
     """
     warnings: list[str] = []
     with tracker.stage(READING):
-        source, colour = as_exr(open_source(shot), shot, version.intermediate, lambda frame: tracker.at(0.0, frame))
+        source, colour = as_exr(
+            _source(shot, version), shot, version.intermediate, lambda frame: tracker.at(0.0, frame)
+        )
         if not to_be_segmented(shot):
             footage = _look(source, colour, version, tracker)
     if to_be_segmented(shot):
@@ -84,6 +86,16 @@ def open_context(shot: Shot, engine: engines.Engine, version: VersionFolder, tra
             footage = _look(source, colour, version, tracker)
     told = [*source.notes, *warnings, *_survey_warnings(footage)]
     return JobContext(shot, engine, version, tracker, source, footage, told)
+
+
+def _source(shot: Shot, version: VersionFolder) -> Source:
+    """The shot's files. Their headers are read until the shot was surveyed, then what they said is taken up."""
+    if version.survey.is_file():
+        return reopen_source(shot, json.loads(version.headers.read_text(encoding="utf-8")))
+    source = open_source(shot)
+    version.intermediate.mkdir(parents=True, exist_ok=True)
+    write_atomically(version.headers, json.dumps(headers_of(source)))
+    return source
 
 
 def _look(source: Source, colour: ColourSpace, version: VersionFolder, tracker: ProgressTracker) -> Footage:

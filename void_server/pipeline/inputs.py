@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,32 +48,76 @@ class Source:
         return [note for sequence_ in named if sequence_ for note in sequence_.notes]
 
 
+class _Files(NamedTuple):
+    """A shot's sequences as their folders list them; none of their frames was opened."""
+
+    plate: Sequence
+    roto: Sequence | None
+    quadmask: Sequence | None
+    frames: tuple[int, ...]
+
+
 def open_source(shot: Shot) -> Source:
     """Find the shot's files, check that they belong together, and decide which channels hold roto and quadmask.
 
+    Every frame's header is read; who goes on with a job takes :func:`reopen_source`.
     Raises :class:`~void_server.api.errors.InputError` naming the sequence, frame or file that is wrong.
     """
-    plate = sequence.find(shot.plate, "plate")
-    frames = _frames(shot, plate)
-    for frame in frames:
-        plate.path(frame)
-    rough = to_be_segmented(shot)
-    roto = quadmask = None
-    if shot.roto:
-        roto = sequence.find(shot.roto, "roto")
-        roto = _aligned(roto, "roto", shot.roto_offset, plate, frames, rough=rough)
-    if shot.quadmask:
-        quadmask = sequence.find(shot.quadmask, "quadmask")
-        quadmask = _aligned(quadmask, "quadmask", shot.quadmask_offset, plate, frames)
+    plate, roto, quadmask, frames = _found(shot)
     canvas, display, aspect = _plate_windows(plate, frames)
     for name, other in (("roto", roto), ("quadmask", quadmask)):
         if other is not None:
             check_format(name, other, _shared(other, frames), display)
     if roto is not None and (drawn := _shared(roto, frames)):
-        roto = _read_from(roto, plate, drawn, rough)
+        roto = _read_from(roto, plate, drawn, to_be_segmented(shot))
     if quadmask is not None:
         quadmask = classes.chosen(quadmask, frames)
     return Source(plate, roto, quadmask, frames, canvas, display, aspect)
+
+
+def headers_of(source: Source) -> dict[str, Any]:
+    """What only the headers say of an opened source, as plain data for :func:`reopen_source`; no paths."""
+    return {
+        "canvas": source.canvas,
+        "display": source.display,
+        "pixel_aspect": source.pixel_aspect,
+        **{
+            name: {"channels": matte_.channels, "notes": matte_.notes} if matte_ else None
+            for name, matte_ in (("roto", source.roto), ("quadmask", source.quadmask))
+        },
+    }
+
+
+def reopen_source(shot: Shot, headers: dict[str, Any]) -> Source:
+    """The source of :func:`open_source`, from its :func:`headers_of` and the folders alone: no frame is opened.
+
+    Raises :class:`~void_server.api.errors.InputError` where a frame has gone since.
+    """
+    plate, roto, quadmask, frames = _found(shot)
+
+    def known(other: Sequence | None, name: str) -> Sequence | None:
+        if other is None:
+            return None
+        return replace(other, channels=tuple(headers[name]["channels"]), notes=tuple(headers[name]["notes"]))
+
+    canvas, display = (Window(*headers[name]) for name in ("canvas", "display"))
+    roto, quadmask = known(roto, "roto"), known(quadmask, "quadmask")
+    return Source(plate, roto, quadmask, frames, canvas, display, headers["pixel_aspect"])
+
+
+def _found(shot: Shot) -> _Files:
+    plate = sequence.find(shot.plate, "plate")
+    frames = _frames(shot, plate)
+    for frame in frames:
+        plate.path(frame)
+    roto = quadmask = None
+    if shot.roto:
+        roto = sequence.find(shot.roto, "roto")
+        roto = _aligned(roto, "roto", shot.roto_offset, plate, frames, rough=to_be_segmented(shot))
+    if shot.quadmask:
+        quadmask = sequence.find(shot.quadmask, "quadmask")
+        quadmask = _aligned(quadmask, "quadmask", shot.quadmask_offset, plate, frames)
+    return _Files(plate, roto, quadmask, frames)
 
 
 def check_plate(source: Source) -> None:
@@ -289,12 +334,11 @@ def _decode(
         assert sequence_.movie is not None
         return enumerate(movie.read_frames(sequence_.movie), start=sequence_.frames[0])
 
-    missing = set(files)
-    for frame, pixels in decoded():
+    missing = {frame for frame, file in files.items() if not file.is_file()}
+    for frame, pixels in decoded() if missing else ():
         if frame in missing:
-            if not files[frame].is_file():
-                exr.write(files[frame], convert(pixels), channels, data_window=source.display)
-                report(frame)
+            exr.write(files[frame], convert(pixels), channels, data_window=source.display)
+            report(frame)
             missing.discard(frame)
         if not missing:
             break

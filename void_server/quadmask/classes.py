@@ -94,6 +94,7 @@ def read(path: Path, window: Window, channels: tuple[str, ...] = ()) -> Quadmask
         found = np.array(list(NAMES), np.uint8)[np.argmax(mattes, axis=-1)]
         found[mattes.max(axis=-1) <= 0] = KEEP
     else:
+        channels = channels or exr.matte_channels(path, names)[0][:1]
         values = np.nan_to_num(exr.read_matte(path, inside, channels), nan=-1.0, posinf=-1.0, neginf=-1.0)
         found = quantise(values * 255, path.name)
     codes[window.slices(inside)] = found

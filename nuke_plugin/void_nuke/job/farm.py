@@ -1,13 +1,14 @@
-"""Submission of nodes to a render farm, through the command `void`, which knows the engines. Uses nuke."""
+"""Submission of nodes to a render farm, through the command `void`, which knows the schedulers. Uses nuke."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any, Callable, Optional, Sequence
 
 import nuke
 
@@ -23,16 +24,24 @@ from .local_server import environment
 
 # how the command begins what it says of an error
 _SENTENCE = "void: "
+#: What a submission may take while Nuke's window waits for it, in seconds: it reads the header of every frame.
+SUBMISSION = 600.0
+# what anything else may take, and how often the window lives meanwhile
+_QUESTION, _GLANCE = 60.0, 0.1
+# what a command that was stopped gets to take back what it did
+_NOTICE = 30.0
 
 
 @dataclass(frozen=True)
-class Engines:
-    """The farm's engines with the fields that each can express, the one that the site uses, and its fields.
+class Schedulers:
+    """The schedulers with the fields that each can express, the one that the site uses, and the site's fields.
 
-    ``has_nuke`` says whether the farm has Nuke, and so can export plates and rotos.
+    ``run_here`` are those that do the work on this machine while one waits. ``has_nuke`` says whether the farm has
+    Nuke, and so can export plates and rotos.
     """
 
     expresses: dict[str, list[str]]
+    run_here: list[str]
     chosen: str
     fields: dict[str, Any]
     has_nuke: bool
@@ -46,25 +55,32 @@ def check_script() -> Path:
     return Path(script)
 
 
-def engines() -> Engines:
-    """What the farm's engines are and can. Raises VoidError."""
-    said = _void("farm", "engines", "--json", "--script", str(check_script()))
-    return Engines(said["expresses"], said["engine"], said["fields"], said["nuke"])
+def schedulers() -> Schedulers:
+    """The installed schedulers and what each can express. Raises VoidError."""
+    said = json.loads(_said("farm", "schedulers", "--json", "--script", str(check_script())))
+    return Schedulers(said["expresses"], said["run_here"], said["scheduler"], said["fields"], said["nuke"])
+
+
+def _nothing() -> None:
+    pass
 
 
 def submit(
     nodes: Sequence[VoidNode],
-    engine: str,
+    scheduler: str,
     fields: dict[str, Any],
     server: str = "",
     *,
     export_there: bool = False,
     said: Sequence[str] = (),
+    limit: Optional[float] = SUBMISSION,
+    waiting: Callable[[], None] = _nothing,
 ) -> list[str]:
     """Hand nodes over as one group; each then shows its version.
 
     What they need is exported first, or, with ``export_there``, by Nuke on the farm, from the script as it is now.
-    ``said`` are fields as the command line has them, such as priority=60.
+    ``said`` are fields as the command line has them, such as priority=60. A submission that takes more than ``limit``
+    seconds is stopped, and so is one during which ``waiting``, which is called again and again, raises.
     Returns the version folders. Raises VoidError; nothing is handed over where anything is wrong.
     """
     script = check_script()
@@ -92,9 +108,10 @@ def submit(
                 of_rows.append((void, out, prepared.source))
         table = Path(temporary) / "jobs.json"
         table.write_text(json.dumps(rows), encoding="utf-8")
-        words = ["farm", "submit", "--jobs", str(table), "--engine", engine, "--json", "--script", str(script)]
+        words = ["farm", "submit", "--jobs", str(table), "--scheduler", scheduler, "--json", "--script", str(script)]
         words += ["--server", server] if server else []
-        made = _void(*words, *(word for text in said for word in ("--set", text)))
+        words += [word for text in said for word in ("--set", text)]
+        made = json.loads(_said(*words, limit=limit, waiting=waiting))
     folders = [Path(entry["folder"]) for entry in made["jobs"]]
     for (void, out, source), folder in zip(of_rows, folders):
         # with views, the version is the folder above theirs
@@ -124,28 +141,54 @@ def cancel(folder: str) -> None:
     _said("farm", "cancel", folder)
 
 
-def _void(*words: str) -> Any:
-    """What the command says, as data. Raises VoidError with its sentence."""
-    return json.loads(_said(*words))
+def _said(*words: str, limit: Optional[float] = _QUESTION, waiting: Callable[[], None] = _nothing) -> str:
+    """What the command says. Raises VoidError with its sentence, or where it takes more than ``limit`` seconds.
 
-
-def _said(*words: str) -> str:
-    """What the command says. Raises VoidError with its sentence."""
+    ``waiting`` is called meanwhile; where it raises, the command is stopped.
+    """
     server_command = settings.load().server_command
     command = [*(server_command[:-1] or ["void"]), *words]
+    pipe = subprocess.PIPE
     try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            env=environment(),
-            check=False,
+        running = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True, env=environment()
         )
     except OSError as error:
         raise SettingError(f"{command[0]} cannot be run ({error}); run: void install-nuke") from error
-    if done.returncode:
-        lines = done.stderr.splitlines() or [f"{command[0]} ended with {done.returncode}."]
+    try:
+        output, errors = _communicate(running, " ".join(words[:2]), limit, waiting)
+    except BaseException:
+        _end(running)
+        raise
+    if running.returncode:
+        lines = errors.splitlines() or [f"{command[0]} ended with {running.returncode}."]
         sentence = next((line for line in reversed(lines) if line.startswith(_SENTENCE)), lines[-1])
-        raise JobFailed(sentence.removeprefix(_SENTENCE), done.stderr)
-    return done.stdout
+        raise JobFailed(sentence.removeprefix(_SENTENCE), errors)
+    return output
+
+
+def _communicate(
+    running: subprocess.Popen[str], what: str, limit: Optional[float], waiting: Callable[[], None]
+) -> tuple[str, str]:
+    """What the command printed, once it has ended. Raises :class:`JobFailed` when the time is up."""
+    end = None if limit is None else time.monotonic() + limit
+    while True:
+        try:
+            return running.communicate(timeout=_GLANCE)
+        except subprocess.TimeoutExpired:
+            waiting()
+            if end is not None and time.monotonic() > end:
+                raise JobFailed(
+                    f"`void {what}` gave no answer within {limit:g} seconds and was stopped; see whether disks and "
+                    "scheduler answer, and whether the job is in the queue, before you try again."
+                ) from None
+
+
+def _end(running: subprocess.Popen[str]) -> None:
+    """Stop the command; it takes back what it has handed over, where the system lets it."""
+    running.terminate()
+    try:
+        running.communicate(timeout=_NOTICE)
+    except subprocess.TimeoutExpired:
+        running.kill()
+        running.communicate()

@@ -55,13 +55,14 @@ def _do(nodes: list[VoidNode]) -> None:
         session.forget_all()
 
 
-def _submit(nodes: list[VoidNode], engine: str, said: list[str]) -> None:
+def _submit(nodes: list[VoidNode], scheduler: str, said: list[str]) -> None:
     """One submission; what Nuke has to write, the farm's Nuke writes where it has one."""
     from . import farm
 
-    site = farm.engines()
-    fields = {name: site.fields[name] for name in site.expresses.get(engine, []) if name in site.fields}
-    for folder in farm.submit(nodes, engine, fields, export_there=site.has_nuke, said=said):
+    site = farm.schedulers()
+    fields = {name: site.fields[name] for name in site.expresses.get(scheduler, []) if name in site.fields}
+    # nobody waits at a window, and the scheduler may be this machine itself
+    for folder in farm.submit(nodes, scheduler, fields, export_there=site.has_nuke, said=said, limit=None):
         nuke.tprint(folder)
 
 
@@ -97,7 +98,7 @@ def main() -> int:
     asked.add_argument("--export", type=Path, help="what a farm task asks for")
     parser.add_argument("--node", action="append", default=[])
     parser.add_argument("--frames", default="", help="--frames=1001-1040 instead of the node's own range")
-    parser.add_argument("--farm", default="", help="--farm=slurm hands the nodes to that engine")
+    parser.add_argument("--farm", default="", help="--farm=slurm hands the nodes to that scheduler")
     parser.add_argument("--set", action="append", default=[], help="--set=priority=60, a field of the farm job")
     parser.add_argument("--save", action="store_true")
     options, _ = parser.parse_known_args()

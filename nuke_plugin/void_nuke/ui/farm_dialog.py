@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Optional, Sequence
 
-from void_server.api.errors import VoidError
+from void_server.api.errors import JobCancelled, VoidError
 
 from ..job import farm
 from ..node.node import VoidNode
@@ -28,6 +28,7 @@ _TEXTS = {
 _NUMBERS = {
     "priority": ("Priority", 0, 100),
     "frames_per_task": ("Frames per task", 1, 10_000),
+    "frames_per_export": ("Frames per export task", 1, 10_000),
     "frames_per_piece": ("Frames per GPU task (0: whole shot)", 0, 100_000),
     "machine_limit": ("Machine limit (0: none)", 0, 100_000),
     "timeout_minutes": ("Task time-out, minutes (0: none)", 0, 43_200),
@@ -41,44 +42,46 @@ _NUMBERS = {
 
 
 class FarmDialog(Dialog):
-    """Asks for an engine and the fields that it knows; what it does not know is greyed and left as it is."""
+    """Asks for a scheduler and the fields that it can express; the others are greyed and left as they are."""
 
     def __init__(
-        self, nodes: Sequence[VoidNode], engines: farm.Engines, parent: Optional[QtWidgets.QWidget] = None
+        self, nodes: Sequence[VoidNode], schedulers: farm.Schedulers, parent: Optional[QtWidgets.QWidget] = None
     ) -> None:
         super().__init__(parent)
-        self._nodes, self._engines = nodes, engines
+        self._nodes, self._schedulers = nodes, schedulers
+        self._submitting = self._stopped = False
         self.setWindowTitle("VOID: submit to farm")
         self.setMinimumWidth(600)
         #: The version folders, once submitted.
         self.folders: list[str] = []
 
-        self._engine = QtWidgets.QComboBox()
-        self._engine.addItems(list(engines.expresses))
-        self._engine.setCurrentText(engines.chosen)
-        self._engine.currentTextChanged.connect(self._show_expressible)
+        self._scheduler = QtWidgets.QComboBox()
+        # this machine itself would keep the window waiting for the whole job
+        self._scheduler.addItems([name for name in schedulers.expresses if name not in schedulers.run_here])
+        self._scheduler.setCurrentText(schedulers.chosen)
+        self._scheduler.currentTextChanged.connect(self._show_expressible)
         self._server = QtWidgets.QLineEdit()
         self._server.setPlaceholderText("tcp://gpu01:5690; empty: the tasks do the work themselves")
         self._export_there = QtWidgets.QCheckBox("by Nuke on the farm, from the script as it is now")
-        self._export_there.setEnabled(engines.has_nuke)
-        self._export_there.setChecked(engines.has_nuke)
-        self._export_there.setToolTip("" if engines.has_nuke else "the farm settings name no Nuke")
+        self._export_there.setEnabled(schedulers.has_nuke)
+        self._export_there.setChecked(schedulers.has_nuke)
+        self._export_there.setToolTip("" if schedulers.has_nuke else "the farm settings name no Nuke")
         self._suspended = QtWidgets.QCheckBox("begin suspended")
-        self._suspended.setChecked(bool(engines.fields["suspended"]))
+        self._suspended.setChecked(bool(schedulers.fields["suspended"]))
         self._widgets: dict[str, QtWidgets.QWidget] = {"suspended": self._suspended}
 
         form = QtWidgets.QFormLayout()
         form.addRow("Nodes", PlainLabel(", ".join(void.name for void in nodes)))
-        form.addRow("Engine", self._engine)
+        form.addRow("Scheduler", self._scheduler)
         for name, (label, hint) in _TEXTS.items():
-            line = QtWidgets.QLineEdit(_text(engines.fields[name]))
+            line = QtWidgets.QLineEdit(_text(schedulers.fields[name]))
             line.setPlaceholderText(hint)
             self._widgets[name] = line
             form.addRow(label, line)
         for name, (label, least, most) in _NUMBERS.items():
             box = QtWidgets.QSpinBox()
             box.setRange(least, most)
-            box.setValue(int(engines.fields[name]))
+            box.setValue(int(schedulers.fields[name]))
             self._widgets[name] = box
             form.addRow(label, box)
         form.addRow("Initial state", self._suspended)
@@ -96,16 +99,16 @@ class FarmDialog(Dialog):
         layout.addLayout(form)
         layout.addWidget(self._answer)
         layout.addWidget(buttons)
-        self._show_expressible(self._engine.currentText())
+        self._show_expressible(self._scheduler.currentText())
 
-    def _show_expressible(self, engine: str) -> None:
-        known = self._engines.expresses.get(engine, [])
+    def _show_expressible(self, scheduler: str) -> None:
+        known = self._schedulers.expresses.get(scheduler, [])
         for name, widget in self._widgets.items():
             widget.setEnabled(name in known)
-            widget.setToolTip("" if name in known else plain(f"{engine} has nothing for this"))
+            widget.setToolTip("" if name in known else plain(f"{scheduler} has nothing for this"))
 
     def fields(self) -> dict[str, Any]:
-        """The fields as they stand, those that the engine knows. Raises :class:`ValueError` for wrong limits."""
+        """The fields as they stand, those that the scheduler can express. Raises ValueError for wrong limits."""
         values: dict[str, Any] = {}
         for name, widget in self._widgets.items():
             if not widget.isEnabled():
@@ -127,20 +130,37 @@ class FarmDialog(Dialog):
             self._answer.setText("Write limits like void=1,nuke_r=1.")
             return
         self._submit.setEnabled(False)
+        self._submitting, self._stopped = True, False
+        self._answer.setText("Submitting; Cancel stops it.")
         try:
             self.folders = farm.submit(
                 self._nodes,
-                self._engine.currentText(),
+                self._scheduler.currentText(),
                 fields,
                 self._server.text().strip(),
                 export_there=self._export_there.isChecked(),
+                waiting=self._live,
             )
         except VoidError as error:
             self._answer.setText(plain(str(error)))
         else:
             self.accept()
         finally:
+            self._submitting = False
             self._submit.setEnabled(True)
+
+    def _live(self) -> None:
+        """Let the window live while a submission is under way. Raises :class:`JobCancelled` once it is to stop."""
+        QtWidgets.QApplication.processEvents()
+        if self._stopped:
+            raise JobCancelled("The submission was stopped; check the scheduler's queue before you submit again.")
+
+    def reject(self) -> None:
+        """Stop the submission that is under way; without one, close."""
+        if self._submitting:
+            self._stopped = True
+        else:
+            super().reject()
 
 
 def _text(value: Any) -> str:

@@ -1,19 +1,21 @@
-"""What every farm engine's translator offers, and what they share."""
+"""The base class of all schedulers, and what they share."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import subprocess
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
+from ... import plugins
 from ...api.errors import JobFailed, SettingError
 from ..fields import Fields
 from ..job import GPU, NUKE, FarmJob, Stage
-from ..site import Site
+from ..site import Options, Site
 
 # what decides where footage may go must hold on every machine; keys are never passed on
 _ALWAYS = (
@@ -21,9 +23,12 @@ _ALWAYS = (
     *("VOID_LOCAL_URL", "VOID_LOCAL_MODEL", "VOID_LOCAL_BOXES"),
 )
 
-#: The fields that need nothing of an engine: ``farm.json`` and the tasks themselves know them.
+#: The fields that need nothing of a scheduler: ``farm.json`` and the tasks themselves know them.
 EVERY = frozenset(
-    (*("name", "comment", "user", "show", "shot", "department"), "frames_per_task", "frames_per_piece", "retries")
+    (
+        *("name", "comment", "user", "show", "shot", "department", "retries"),
+        *("frames_per_task", "frames_per_piece", "frames_per_export"),
+    )
 )
 #: What is asked of the machine of a task.
 MACHINE = frozenset(("cores", "memory_gb", "gpus", "gpu_memory_gb", "gpu_task_memory_gb"))
@@ -31,59 +36,93 @@ MACHINE = frozenset(("cores", "memory_gb", "gpus", "gpu_memory_gb", "gpu_task_me
 
 @dataclass(frozen=True)
 class Submission:
-    """What became of a submission: the engine's number of each stage, and the commands that were, or would be, run."""
+    """What became of a submission: the scheduler's id of each stage, and the commands that were, or would be, run."""
 
     ids: dict[str, str] = field(default_factory=dict)
     commands: list[list[str]] = field(default_factory=list)
 
 
-class FarmEngine(Protocol):
-    """A translator to one engine. It raises SettingError for what is missing or cannot be expressed."""
+class Scheduler(ABC):
+    """Hands jobs over to one kind of farm. Constructed without arguments; found by its entry point.
 
-    #: The fields that the engine has something for; any other must be left as it is.
-    expresses: frozenset[str]
+    :meth:`submit` is all that it must have. Its methods raise :class:`SettingError` for what is missing or cannot be
+    expressed, :class:`~void_server.api.errors.JobFailed` for what the farm refuses.
+    """
 
+    #: The fields that it can express; any other must be left at its default.
+    expresses: ClassVar[frozenset[str]] = EVERY
+    #: What the site's settings may say for it alone, under its name in ``options``.
+    options: ClassVar[type[Options]] = Options
+    #: Whether :meth:`submit` itself does the work, on this machine, and returns when all is done.
+    runs_here: ClassVar[bool] = False
+
+    @abstractmethod
     def submit(self, job: FarmJob, site: Site, group: str, made: Submission, *, dry_run: bool) -> None:
         """Hand a job over, as one of a ``group``, and note in ``made`` what was done as it is done.
 
         With ``dry_run`` only the files are written, and the commands noted.
         """
 
+    def check_limits(self, taken: Mapping[str, int]) -> None:  # noqa: B027 - a hook, most have nothing to check
+        """Raise :class:`SettingError` where tasks cannot take these limits, by name and number.
+
+        Called for every job of a submission before any is handed over.
+        """
+
     def cancel(self, ids: Mapping[str, str], site: Site) -> None:
         """Stop a job, or the part of it that was handed over."""
+        raise SettingError("The job is stopped where it runs; this scheduler cannot be asked from here.")
 
     def states(self, ids: Mapping[str, str]) -> dict[str, str]:
-        """The engine's own words for how the stages stand; empty where it cannot be asked."""
+        """The scheduler's own words for how the stages stand; empty where it cannot be asked."""
+        return {}
 
 
-def check_fields(engine: str, expresses: frozenset[str], fields: Fields) -> None:
-    """Raise :class:`SettingError` naming the first field that is set and that the engine knows nothing of."""
-    for name in inexpressible(expresses, fields):
-        said = f"the field {name.replace('_', ' ')}, which is {getattr(fields, name)!r}"
-        raise SettingError(f"{engine} has nothing for {said}; leave it empty, or take another engine.")
+def find(name: str) -> Scheduler:
+    """The scheduler of that name. Raises :class:`SettingError` where there is none."""
+    scheduler = plugins.find(plugins.SCHEDULERS, name)
+    if not isinstance(scheduler, Scheduler):
+        raise SettingError(f"The scheduler {name!r} is no {Scheduler.__module__}.Scheduler; reinstall or mend it.")
+    return scheduler
 
 
-def inexpressible(expresses: frozenset[str], fields: Fields) -> list[str]:
-    """The fields that are set and that an engine knows nothing of."""
+def check_fields(name: str, scheduler: Scheduler, fields: Fields) -> None:
+    """Raise :class:`SettingError` naming the first field that is set and that the scheduler cannot express."""
+    for wrong in inexpressible(scheduler, fields):
+        said = f"the field {wrong.replace('_', ' ')}, which is {getattr(fields, wrong)!r}"
+        raise SettingError(f"{name} has nothing for {said}; leave it empty, or take another scheduler.")
+
+
+def check_one_of_each(what: str, taken: Mapping[str, int]) -> None:
+    """Raise :class:`SettingError` where a task takes more than one of a limit, for schedulers that count no further."""
+    for limit, count in taken.items():
+        if count != 1:
+            raise SettingError(f"{what} takes one of a limit for each task, and {limit} is {count}; write {limit}=1.")
+
+
+def inexpressible(scheduler: Scheduler, fields: Fields) -> list[str]:
+    """The fields that are set and that a scheduler cannot express."""
     default = Fields()
     return [
-        name for name, value in fields.__dict__.items() if name not in expresses and value != getattr(default, name)
+        name
+        for name, value in fields.__dict__.items()
+        if name not in scheduler.expresses and value != getattr(default, name)
     ]
 
 
 def task_command(
     site: Site, job_file: Path | str, stage: str, task: str, progress: str, *, retries: int = 0, path_map: str = ""
 ) -> list[str]:
-    """The command of one task; ``job_file``, ``task`` and ``path_map`` may be an engine's own words for them."""
+    """The command of one task; ``job_file``, ``task`` and ``path_map`` may be a scheduler's own words for them."""
     words = [*site.command, "farm", "run", "--job", str(job_file), "--stage", stage, "--task", task]
     words += ["--path-map", path_map] if path_map else []
     words += ["--retries", str(retries)] if retries else []
     return [*words, "--progress", progress]
 
 
-def limits(job: FarmJob, stage: Stage, site: Site) -> dict[str, int]:
+def limits(fields: Fields, stage: Stage, site: Site) -> dict[str, int]:
     """The licences, by name and number, that a task of the stage takes."""
-    return {GPU: job.fields.limits, NUKE: site.nuke_limits}.get(stage.kind, {})
+    return {GPU: fields.limits, NUKE: site.nuke_limits}.get(stage.kind, {})
 
 
 def where(job: FarmJob, stage: Stage) -> tuple[str, str]:
@@ -115,7 +154,7 @@ def program(name: str, what: str) -> str:
 
 
 def ask(command: Sequence[str], what: str, **options: Any) -> str:
-    """Run an engine's client and return what it says. Raises :class:`JobFailed` with its last words."""
+    """Run a scheduler's client and return what it says. Raises :class:`JobFailed` with its last words."""
     done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, **options)
     if done.returncode:
         said = (done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").splitlines()

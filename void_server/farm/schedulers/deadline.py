@@ -1,4 +1,4 @@
-"""The engine ``deadline``: Thinkbox Deadline 10, through ``deadlinecommand`` and its plug-in CommandLine.
+"""The scheduler ``deadline``: Thinkbox Deadline 10, through ``deadlinecommand`` and its plug-in CommandLine.
 
 A stage is a job, all jobs of a submission one batch; each waits for the ones before.
 """
@@ -15,10 +15,10 @@ from ...api.errors import JobFailed, SettingError
 from ...api.files import write_atomically
 from ..job import FarmJob, Stage
 from ..site import Site
-from .base import EVERY, Submission, ask, environment, limits, task_command, where
+from .base import EVERY, Scheduler, Submission, ask, check_one_of_each, environment, limits, task_command, where
 
 
-class Deadline:
+class Deadline(Scheduler):
     """GPUs are a matter of pools, groups and limits there; their number and memory cannot be asked for."""
 
     expresses = EVERY | {
@@ -27,13 +27,17 @@ class Deadline:
     }
 
     def submit(self, job: FarmJob, site: Site, group: str, made: Submission, *, dry_run: bool) -> None:
-        """See :class:`void_server.farm.schedulers.base.FarmEngine`."""
+        """See :class:`void_server.farm.schedulers.base.Scheduler`."""
         client = "deadlinecommand" if dry_run else _client()
         for stage in job.stages:
             after = [made.ids[name] for name in stage.after]
             command = [client, *map(str, write_files(job, stage, site, after, group))]
             made.commands.append(command)
             made.ids[stage.name] = f"<{stage.name}>" if dry_run else _submitted(ask(command, "Deadline"))
+
+    def check_limits(self, taken: Mapping[str, int]) -> None:
+        """A task takes one stub of a limit."""
+        check_one_of_each("Deadline", taken)
 
     def cancel(self, ids: Mapping[str, str], site: Site) -> None:
         """Fail the jobs that are not over, as Deadline says it; they can be resumed there."""
@@ -84,10 +88,8 @@ def _submitted(said: str) -> str:
 def write_files(job: FarmJob, stage: Stage, site: Site, after: Sequence[str], group: str) -> tuple[Path, Path]:
     """The job info and the plug-in info of a stage."""
     fields = job.fields
-    taken = limits(job, stage, site)
+    taken = limits(fields, stage, site)
     pool, group_of_hosts = where(job, stage)
-    if any(count != 1 for count in taken.values()):
-        raise SettingError("Deadline takes one stub of a limit for each task; write limits like void=1.")
     info: dict[str, object] = {
         "Plugin": "CommandLine",
         "Name": f"{job.title} - {stage.name}",

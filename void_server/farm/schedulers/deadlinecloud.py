@@ -1,4 +1,4 @@
-"""The engine ``deadlinecloud``: AWS Deadline Cloud, through its own client, ``deadline bundle submit``."""
+"""The scheduler ``deadlinecloud``: AWS Deadline Cloud, through its own client, ``deadline bundle submit``."""
 
 from __future__ import annotations
 
@@ -7,18 +7,26 @@ from collections.abc import Mapping
 
 from ...api.errors import JobFailed
 from ..job import FarmJob
-from ..site import Site
+from ..site import Options, Site
 from .base import Submission, ask, program
 from .openjd import OpenJobDescription, write_bundle
 
 
-class DeadlineCloud:
+class CloudOptions(Options):
+    """Farm and queue, where they are not those of the client's own settings."""
+
+    farm_id: str = ""
+    queue_id: str = ""
+
+
+class DeadlineCloud(OpenJobDescription):
     """Farm and queue come from the site's options (``farm_id``, ``queue_id``), else from the client's own settings."""
 
     expresses = OpenJobDescription.expresses | {"priority", "machine_limit", "suspended"}
+    options = CloudOptions
 
     def submit(self, job: FarmJob, site: Site, group: str, made: Submission, *, dry_run: bool) -> None:
-        """See :class:`void_server.farm.schedulers.base.FarmEngine`."""
+        """See :class:`void_server.farm.schedulers.base.Scheduler`."""
         client = "deadline" if dry_run else program("deadline", "Deadline Cloud")
         fields = job.fields
         command = [client, "bundle", "submit", str(write_bundle(job, site)), "--yes", *_where(site)]
@@ -40,10 +48,6 @@ class DeadlineCloud:
         number = next(iter(ids.values()))
         command = [program("deadline", "Deadline Cloud"), "job", "cancel", "--yes", "--job-id", number]
         ask([*command, *_where(site)], "Deadline Cloud")
-
-    def states(self, ids: Mapping[str, str]) -> dict[str, str]:
-        """Its own monitor says more; the files say what is done."""
-        return {}
 
 
 def _where(site: Site) -> list[str]:

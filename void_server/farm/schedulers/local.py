@@ -1,4 +1,4 @@
-"""The engine ``local``: this machine does all tasks, one after the other; for trying."""
+"""The scheduler ``local``: this machine does all tasks, one after the other; for trying."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from ...interruption import Interrupted
 from ..job import FarmJob
 from ..site import Site
 from ..tasks.run import STOPPED
-from .base import EVERY, Submission, task_command
+from .base import Scheduler, Submission, task_command
 
 
-class Local:
+class Local(Scheduler):
     """Runs the very commands that a farm would run."""
 
-    expresses = EVERY
+    runs_here = True
 
     def submit(self, job: FarmJob, site: Site, group: str, made: Submission, *, dry_run: bool) -> None:
-        """See :class:`void_server.farm.schedulers.base.FarmEngine`; returns when all is done."""
+        """See :class:`void_server.farm.schedulers.base.Scheduler`; returns when all is done."""
         made.commands.extend(
             task_command(site, job.file, stage.name, str(task), "plain", retries=job.fields.retries)
             for stage in job.stages
@@ -37,7 +37,3 @@ class Local:
     def cancel(self, ids: Mapping[str, str], site: Site) -> None:
         """There is nothing to ask."""
         raise SettingError("A local job is stopped with Ctrl-C where it runs.")
-
-    def states(self, ids: Mapping[str, str]) -> dict[str, str]:
-        """What is done, the files say."""
-        return {}

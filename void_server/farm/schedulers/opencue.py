@@ -1,4 +1,4 @@
-"""The engine ``opencue``: an outline with a layer for each stage, built and launched by OpenCue's own pyoutline."""
+"""The scheduler ``opencue``: an outline with a layer for each stage, built and launched by OpenCue's own pyoutline."""
 
 from __future__ import annotations
 
@@ -14,10 +14,21 @@ from ...api.files import write_atomically
 from ...plugins import how_to_install, installed
 from ..job import GPU, FarmJob
 from ..site import Site
-from .base import EVERY, MACHINE, Submission, environment, limits, memory_gb, task_command, where
+from .base import (
+    EVERY,
+    MACHINE,
+    Scheduler,
+    Submission,
+    check_one_of_each,
+    environment,
+    limits,
+    memory_gb,
+    task_command,
+    where,
+)
 
 
-class OpenCue:
+class OpenCue(Scheduler):
     """Pool is the facility, group a tag; limits are OpenCue's limits."""
 
     expresses = (
@@ -29,7 +40,7 @@ class OpenCue:
     )
 
     def submit(self, job: FarmJob, site: Site, group: str, made: Submission, *, dry_run: bool) -> None:
-        """See :class:`void_server.farm.schedulers.base.FarmEngine`; a dry run writes the job's specification."""
+        """See :class:`void_server.farm.schedulers.base.Scheduler`; a dry run writes the job's specification."""
         if not installed("outline"):
             raise SettingError(f"OpenCue's pyoutline is not installed here: {how_to_install('opencue')}")
         file = job.folder / "opencue.xml"
@@ -43,6 +54,10 @@ class OpenCue:
                 # the specification has no place for one
                 with suppress(JobFailed), _explained():
                     launched.addComment("VOID", job.fields.comment)
+
+    def check_limits(self, taken: Mapping[str, int]) -> None:
+        """A task takes one of a limit."""
+        check_one_of_each("OpenCue", taken)
 
     def cancel(self, ids: Mapping[str, str], site: Site) -> None:
         """Kill the job; the name is enough while it is on the farm."""
@@ -117,9 +132,7 @@ def outline_of(job: FarmJob, site: Site) -> Any:
         )
         for name, value in environment(site).items():
             layer.set_env(name, value)
-        if taken := limits(job, stage, site):
-            if any(count != 1 for count in taken.values()):
-                raise SettingError("OpenCue takes one of a limit for each task; write limits like void=1.")
+        if taken := limits(fields, stage, site):
             layer.set_limits(list(taken))
         for before in stage.after:
             layer.depend_all(layers[before])

@@ -1,4 +1,4 @@
-"""The engine ``openjd``: job bundles in Open Job Description (2023-09), which Deadline Cloud and others run.
+"""The scheduler ``openjd``: job bundles in Open Job Description (2023-09), which Deadline Cloud and others run.
 
 A bundle is a folder: template, parameter values, asset references. Nothing beyond the base of the specification is
 used, and numbers are written out, so that any service takes it.
@@ -7,7 +7,9 @@ used, and numbers are written out, so that any service takes it.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from ...api.errors import SettingError
 from ...api.files import write_atomically
 from ..job import GPU, FarmJob, Stage
 from ..site import Site
-from .base import EVERY, MACHINE, Submission, environment, limits, memory_gb, task_command
+from .base import EVERY, MACHINE, Scheduler, Submission, environment, limits, memory_gb, task_command
 
 BUNDLE = "openjd"
 # What a running task gets to end by itself, in seconds.
@@ -24,14 +26,25 @@ _NOTICE = 60
 _SESSION_ACTION = 180
 _MEBIBYTES = 1024
 _FOLDER = "{{Session.WorkingDirectory}}"
+# Braces that a name or a path has come as parameters: the base of the specification has no other way to write them.
+_BRACES = {"{": "Open", "}": "Close"}
+# What may be the name of an amount.
+_AMOUNT = re.compile(r"[A-Za-z_]\w{0,63}(\.[A-Za-z_]\w{0,63})*", re.ASCII)
+
+
+def _literal(text: str) -> str:
+    """The text as a format string that stands for just this text."""
+    if "{{" not in text and "}}" not in text:
+        return text
+    return re.sub("[{}]", lambda brace: f"{{{{Param.{_BRACES[brace[0]]}}}}}", text)
 
 
 def template(job: FarmJob, site: Site, retries: int = 0) -> dict[str, Any]:
     """The job template; ``retries`` is how often a task shall itself try again."""
-    variables = environment(site)
+    variables = {name: _literal(value) for name, value in environment(site).items()}
     made: dict[str, Any] = {
         "specificationVersion": "jobtemplate-2023-09",
-        "name": job.title[:128],
+        "name": _literal(job.title[:128]),
         "description": job.fields.comment or f"VOID: {job.shot.plate}",
         "parameterDefinitions": [
             {"name": "FarmJob", "type": "PATH", "objectType": "FILE", "dataFlow": "IN"},
@@ -41,17 +54,29 @@ def template(job: FarmJob, site: Site, retries: int = 0) -> dict[str, Any]:
     }
     if variables:
         made["jobEnvironments"] = [{"name": "VOID", "variables": variables}]
+    words = json.dumps(made)
+    made["parameterDefinitions"] += [
+        {"name": name, "type": "STRING", "default": brace, "userInterface": {"control": "HIDDEN"}}
+        for brace, name in _BRACES.items()
+        if f"{{{{Param.{name}}}}}" in words
+    ]
     return made
 
 
 def parameters(job: FarmJob) -> dict[str, str]:
-    """The values of the template's parameters: paths, so that the engine maps them for other systems."""
+    """The values of the template's parameters: paths, so that the scheduler maps them for other systems."""
     return {"FarmJob": str(job.file), "Folder": str(job.folder)}
+
+
+def _in_format_strings(site: Site) -> Site:
+    return replace(site, command=tuple(map(_literal, site.command)))
 
 
 def _step(job: FarmJob, stage: Stage, site: Site, retries: int) -> dict[str, Any]:
     words = "{{Param.FarmJob}}", stage.name, "{{Task.Param.Task}}", "openjd"
-    command = task_command(site, *words, retries=retries, path_map="{{Session.PathMappingRulesFile}}")
+    command = task_command(
+        _in_format_strings(site), *words, retries=retries, path_map="{{Session.PathMappingRulesFile}}"
+    )
     action: dict[str, Any] = {
         "command": command[0],
         "args": command[1:],
@@ -77,10 +102,11 @@ def _step(job: FarmJob, stage: Stage, site: Site, retries: int) -> dict[str, Any
 
 def _session(site: Site) -> dict[str, Any]:
     """A process that loads the model once for all of a session's tasks."""
+    command = _in_format_strings(site).command
     actions = {
         action: {
-            "command": site.command[0],
-            "args": [*site.command[1:], "farm", "session", what, _FOLDER],
+            "command": command[0],
+            "args": [*command[1:], "farm", "session", what, _FOLDER],
             "timeout": _SESSION_ACTION,
         }
         for action, what in (("onEnter", "begin"), ("onExit", "end"))
@@ -93,7 +119,7 @@ def _amounts(job: FarmJob, stage: Stage, site: Site) -> list[dict[str, Any]]:
     amounts = [("amount.worker.vcpu", fields.cores), ("amount.worker.memory", memory_gb(job, stage) * _MEBIBYTES)]
     if stage.kind == GPU:
         amounts += [("amount.worker.gpu", fields.gpus), ("amount.worker.gpu.memory", fields.gpu_memory_gb * _MEBIBYTES)]
-    amounts += [(f"amount.{limit}", count) for limit, count in limits(job, stage, site).items()]
+    amounts += [(f"amount.{limit}", count) for limit, count in limits(job.fields, stage, site).items()]
     return [{"name": name, "min": count} for name, count in amounts]
 
 
@@ -122,23 +148,25 @@ def write_bundle(job: FarmJob, site: Site, retries: int = 0) -> Path:
     return folder
 
 
-class OpenJobDescription:
+class OpenJobDescription(Scheduler):
     """Writes the bundle; whoever takes OpenJD bundles runs it, ``openjd run`` among them."""
 
     expresses = EVERY | MACHINE | {"limits", "timeout_minutes"}
 
     def submit(self, job: FarmJob, site: Site, group: str, made: Submission, *, dry_run: bool) -> None:
-        """See :class:`void_server.farm.schedulers.base.FarmEngine`; nobody takes it, so the command is all."""
+        """See :class:`void_server.farm.schedulers.base.Scheduler`; nobody takes it, so the command is all."""
         del group, dry_run
         given = [word for name, value in parameters(job).items() for word in ("-p", f"{name}={value}")]
         # whoever runs it may know no retries
         bundle = write_bundle(job, site, job.fields.retries)
         made.commands.append(["openjd", "run", str(bundle / "template.json"), *given])
 
+    def check_limits(self, taken: Mapping[str, int]) -> None:
+        """A limit is an amount, whose name has letters, digits and underscores."""
+        for limit in taken:
+            if not _AMOUNT.fullmatch(limit):
+                raise SettingError(f"OpenJD has no limit {limit!r}; its name may have letters, digits, _ and dots.")
+
     def cancel(self, ids: Mapping[str, str], site: Site) -> None:
         """Whoever runs the bundle stops it."""
         raise SettingError("An OpenJD bundle is stopped where it runs.")
-
-    def states(self, ids: Mapping[str, str]) -> dict[str, str]:
-        """What is done, the files say."""
-        return {}

@@ -1,22 +1,44 @@
-"""The engine ``slurm``: one array job for each stage, each after the one before."""
+"""The scheduler ``slurm``: one array job for each stage, each after the one before."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
 
+from pydantic import Field
+
 from ...api.files import write_atomically
 from ..job import GPU, FarmJob, Stage
-from ..site import Site
-from .base import EVERY, MACHINE, Submission, ask, environment, limits, memory_gb, program, task_command, where
+from ..site import Options, Site
+from .base import (
+    EVERY,
+    MACHINE,
+    Scheduler,
+    Submission,
+    ask,
+    environment,
+    limits,
+    memory_gb,
+    program,
+    task_command,
+    where,
+)
 
 # Everybody may be nicer than usual, which 50 is, and nobody less so.
 _NICE = 100
 
 
-class Slurm:
+class SlurmOptions(Options):
+    """Words for every sbatch, and whether jobs get a workload characterisation key."""
+
+    options: list[str] = Field(default_factory=list)
+    wckeys: bool = False
+
+
+class Slurm(Scheduler):
     """Pool is the partition, group a constraint, department the account, limits are licences."""
 
+    options = SlurmOptions
     # the memory of a GPU is a matter of partition or constraint there
     expresses = (
         EVERY
@@ -28,7 +50,7 @@ class Slurm:
     )
 
     def submit(self, job: FarmJob, site: Site, group: str, made: Submission, *, dry_run: bool) -> None:
-        """See :class:`void_server.farm.schedulers.base.FarmEngine`."""
+        """See :class:`void_server.farm.schedulers.base.Scheduler`."""
         client = "sbatch" if dry_run else program("sbatch", "Slurm")
         for stage in job.stages:
             after = [made.ids[name] for name in stage.after]
@@ -63,7 +85,8 @@ def options(job: FarmJob, stage: Stage, site: Site, group: str, after: Sequence[
         f"--job-name={job.title} {stage.name}",
         # numbers from 0, never frames: arrays end at 1000
         f"--array=0-{stage.tasks - 1}{together}",
-        f"--output={job.folder / 'logs' / stage.name}_%a.log",
+        # a percent sign of a folder's own is written twice
+        f"--output={str(job.folder / 'logs' / stage.name).replace('%', '%%')}_%a.log",
         f"--cpus-per-task={fields.cores}",
         f"--mem={memory_gb(job, stage)}G",
         f"--nice={max(0, 50 - fields.priority) * _NICE}",
@@ -86,7 +109,7 @@ def options(job: FarmJob, stage: Stage, site: Site, group: str, after: Sequence[
     made += [f"--{name}={value}" for name, value in named.items() if value]
     if stage.kind == GPU:
         made.append(f"--gres=gpu:{fields.gpus}")
-    if taken := limits(job, stage, site):
+    if taken := limits(fields, stage, site):
         made.append("--licenses=" + ",".join(f"{name}:{count}" for name, count in taken.items()))
     if fields.suspended:
         made.append("--hold")

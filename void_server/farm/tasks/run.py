@@ -189,10 +189,10 @@ def stopping(say: Report) -> Iterator[Report]:
 
 
 def printer(form: str) -> Report:
-    """Prints progress as an engine reads it, when there is something new, and at least every minute."""
+    """Prints progress as a scheduler reads it, when there is something new, and at least every minute."""
     last: tuple[int, str] = (-1, "")
     when = 0.0
-    # engines draw bars; people read logs
+    # schedulers draw bars; people read logs
     steps = 20 if form == "plain" else 100
 
     def say(progress: Progress) -> None:

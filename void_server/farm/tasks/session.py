@@ -1,4 +1,4 @@
-"""A process that stays for a farm engine's session and does its tasks, so that the model is loaded once for all.
+"""A process that stays for a scheduler's session and does its tasks, so that the model is loaded once for all.
 
 It is started before the first task, in an environment of OpenJD, and listens on a socket of this machine alone; a file
 that only its user can read says where, and holds the key without which it answers nobody. No task depends on it: where
@@ -62,7 +62,7 @@ def start(folder: Path) -> Path:
     """
     file, log = folder / _FILE, folder / _LOG
     with open(log, "wb") as words:
-        # nothing of the action's own: an engine waits for whoever holds its output
+        # nothing of the action's own: a scheduler waits for whoever holds its output
         process = subprocess.Popen(
             [sys.executable, "-m", __name__, str(file)],
             stdin=subprocess.DEVNULL,
