@@ -11,13 +11,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from void_server.pipeline.finish import MATTE_CHANNELS
 
 from void_server import pipeline
 from void_server.api.errors import InputError
 from void_server.api.shot import Settings, Shot
 from void_server.imaging import exr
 from void_server.imaging.window import Window
-from void_server.pipeline.finish import MATTE_CHANNELS
 from void_server.quadmask import classes
 from void_server.quadmask.classes import AFFECTED, KEEP, OVERLAP, REMOVE
 from void_server.quadmask.edits import edit

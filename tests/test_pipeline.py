@@ -14,6 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from void_server.pipeline.finish import MATTE_CHANNELS
 
 from tests.conftest import write_sequence
 from void_server import pipeline
@@ -26,7 +27,6 @@ from void_server.engines.cleanplate import CleanPlate
 from void_server.imaging import exr, sequence
 from void_server.imaging.colour import Curve
 from void_server.imaging.window import Window
-from void_server.pipeline.finish import MATTE_CHANNELS
 from void_server.pipeline.progress import all_stages
 from void_server.quadmask import classes
 from void_server.sample import write_sample

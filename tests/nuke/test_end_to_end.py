@@ -530,13 +530,13 @@ def test_inputs_that_are_missing(shot, server):
 
 
 def test_settings_of_the_engine_void_reach_the_server(shot, server):
-    from void_nuke.job import actions
+    from void_nuke.job import prepare
     from void_nuke.node.node import VoidNode
 
     node = void_remove(*shot, address=server.address)
     for name, value in (("engine", "void"), ("steps", 12), ("guidance", 3.0), ("second_pass", True), ("memory", "low")):
         node[name].setValue(value)
-    made = actions._shot_settings(VoidNode(node), only_quadmask=False)
+    made = prepare.shot_settings(VoidNode(node), only_quadmask=False)
     assert (made.engine, made.steps, made.guidance, made.second_pass, made.memory) == ("void", 12, 3.0, True, "low")
     press(node, "remove")
     wait_for(lambda: state(node) == "failed")
@@ -547,7 +547,7 @@ def test_settings_of_the_engine_void_reach_the_server(shot, server):
     assert "steps is -1" in node["status"].value()
     # they are no business of another engine, which would refuse them
     node["engine"].setValue("cleanplate")
-    assert actions._shot_settings(VoidNode(node), only_quadmask=False).steps == 0
+    assert prepare.shot_settings(VoidNode(node), only_quadmask=False).steps == 0
     press(node, "remove")
     wait_until_done(node)
 

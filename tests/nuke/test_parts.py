@@ -11,9 +11,9 @@ import pytest
 from driving import RunningServer
 from void_nuke.job import colour, local_server
 from void_nuke.job.monitor import Line, Monitor, Order
-from void_nuke.job.ticket import Ticket, joined, parse
 from void_nuke.job.upstream import fingerprint
 from void_nuke.node import cells, versions
+from void_nuke.node.ticket import Ticket, joined, parse
 from void_nuke.node.tile import Step
 from void_nuke.studio import hooks, settings
 from void_nuke.studio.pathmap import translated

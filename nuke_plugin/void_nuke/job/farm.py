@@ -15,10 +15,11 @@ from void_server.api.errors import InputError, JobFailed, SettingError
 
 from ..node import knobs as k
 from ..node.node import VoidNode
+from ..node.results import output_folder, script_path
 from ..node.tile import Tile
 from ..node.versions import result_in
 from ..studio import settings
-from . import actions
+from . import prepare
 from .local_server import environment
 
 # how the command begins what it says of an error
@@ -40,7 +41,7 @@ class Engines:
 
 def check_script() -> Path:
     """The script's file. Raises :class:`InputError` where it has none yet."""
-    script = actions.script_path()
+    script = script_path()
     if not script:
         raise InputError("The script has no name yet; save it first: versions and what you choose are kept beside it.")
     return Path(script)
@@ -69,7 +70,7 @@ def submit(
     """
     script = check_script()
     for void in nodes:
-        actions.check_ready(void)
+        prepare.check_ready(void)
     rows: list[dict[str, Any]] = []
     of_rows: list[tuple[VoidNode, Path, str]] = []
     with tempfile.TemporaryDirectory() as temporary:
@@ -77,9 +78,9 @@ def submit(
         if export_there:
             nuke.scriptSaveToTemp(copy.as_posix())
         for void in nodes:
-            out = actions.output_folder(void)
+            out = output_folder(void)
             only_quadmask = not void.has(k.REMOVE)
-            prepared = actions.prepare(void, out, only_quadmask=only_quadmask, written=not export_there)
+            prepared = prepare.prepare(void, out, only_quadmask=only_quadmask, written=not export_there)
             for one in prepared.shots:
                 # the node's name tells its job from the others; a name that is given to one alone needs no more
                 given = fields.get("name", "")
@@ -107,7 +108,7 @@ def submit(
     return [str(folder) for folder in folders]
 
 
-def _export(void: VoidNode, copy: Path, script: Path, one: actions.PreparedShot) -> dict[str, Any]:
+def _export(void: VoidNode, copy: Path, script: Path, one: prepare.PreparedShot) -> dict[str, Any]:
     """What Nuke on the farm needs to know to export a shot."""
     return {
         "script": copy.as_posix(),

@@ -16,10 +16,10 @@ from void_server.api.errors import JobCancelled, JobFailed, ServerUnreachable, U
 from void_server.api.job import Job, JobState
 from void_server.api.shot import Shot
 
+from ..node.ticket import Ticket
 from ..node.tile import Step, Tile
 from ..node.versions import is_version
 from ..studio.pathmap import here, translated
-from .ticket import Ticket
 
 _PAUSE = 0.5
 _LONGEST_PAUSE = 8.0

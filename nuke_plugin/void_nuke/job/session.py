@@ -17,10 +17,10 @@ from void_server.api.job import Job, JobState
 
 from ..node import knobs as k
 from ..node import versions
+from ..node.messages import say
 from ..node.node import VoidNode, all_nodes, find
 from ..node.tile import Step, Tile
 from ..studio import settings
-from ..ui.messages import say
 from . import local_server
 from .monitor import Line, Monitor, Note, Order, Update
 
