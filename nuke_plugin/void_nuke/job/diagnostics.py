@@ -85,7 +85,7 @@ def everything(void: Optional[VoidNode] = None) -> str:
         f"VOID for Nuke {void_server.__version__} in {ROOT}",
         f"Nuke {nuke.NUKE_VERSION_STRING}, Python {platform.python_version()}, {platform.platform()}",
         f"packages from {folder()}",
-        f"server on this machine: {' '.join(local_server.describe(_loaded()))}",
+        f"server on this machine: {_local_server()}",
         as_text(examine(void)),
     ]
     if void is not None:
@@ -93,6 +93,13 @@ def everything(void: Optional[VoidNode] = None) -> str:
         own = (k.STATUS, k.STATE, k.ID, k.JOBS, k.FOLDER, k.RESULT, k.FRAMES, k.CUSTOM_RANGE, k.SERVER, k.OUTPUT)
         lines += [f"  {name}: {void.node[name].value()}" for name in own if void.has(name)]
     return "\n".join(lines)
+
+
+def _local_server() -> str:
+    now = _loaded()
+    if not now.void_command:
+        return "(no void_command in the settings; run: void install-nuke)"
+    return " ".join(local_server.command(now, now.address, []))
 
 
 def _loaded() -> settings.Settings:

@@ -132,8 +132,7 @@ def _void(*words: str) -> Any:
 
 def _said(*words: str) -> str:
     """What the command says. Raises VoidError with its sentence."""
-    server_command = settings.load().server_command
-    command = [*(server_command[:-1] or ["void"]), *words]
+    command = [*(settings.load().void_command or ["void"]), *words]
     try:
         done = subprocess.run(
             command,

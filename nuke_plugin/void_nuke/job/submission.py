@@ -16,7 +16,7 @@ from ..node import knobs as k
 from ..node.node import VoidNode
 from ..node.results import output_folder
 from ..studio import settings
-from . import export, local_server, session
+from . import export, session
 from .monitor import Order
 from .prepare import check_ready, prepare
 
@@ -95,13 +95,12 @@ def _check_server(address: str, out: Path) -> Optional[ServerInfo]:
 
     Returns what the server says of itself, None for one that is only just started.
     """
-    now = settings.load()
-    with Client(address, keys=now.keys, timeout=1.5) as client:
+    with Client(address, keys=settings.load().keys, timeout=1.5) as client:
         try:
             return client.hello()
         except ServerUnreachable:
             # begun now, it is up by the time that the frames are written
-            if not local_server.start(now, address, str(out)):
+            if not session.start_server(address, [str(out)]):
                 raise
             return None
 
