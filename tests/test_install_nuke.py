@@ -59,7 +59,7 @@ print(void_nuke.__file__, zmq.__file__, msgpack.__file__, nuke.selectedNodes()[0
     assert node == "VOID_Remove1"
     for module in modules:
         assert Path(module).is_relative_to(folder)
-    assert json.loads((folder / "installed.json").read_text())["server_command"][0] == sys.executable
+    assert json.loads((folder / "installed.json").read_text())["void_command"][0] == sys.executable
 
 
 def _render_packages() -> list[str]:

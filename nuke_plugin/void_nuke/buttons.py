@@ -1,22 +1,26 @@
-"""The way from a button's code in a node to what it does. Uses nuke, on its main thread."""
+"""The way from a button's code in a node to what it does. Uses nuke, on its main thread.
+
+A frozen interface: every script saved with a node of ours calls ``void_nuke.buttons.press("<name of the button>")``.
+So neither this package, this module, :func:`press` nor the names in it may be renamed, and no name may be taken away.
+"""
 
 from __future__ import annotations
 
 import traceback
-from typing import Callable
+from typing import Callable, Optional
 
 import nuke
 
 from void_server.api.errors import VoidError
 
 from . import menu
-from .job import actions, session
+from .job import diagnostics, handover, session, submission
+from .node import handles, points
 from .node import knobs as k
-from .node import points
+from .node.messages import say
 from .node.node import VoidNode
-from .studio import diagnostics
 from .studio.findings import as_text
-from .ui.messages import say
+from .ui import clipboard
 
 
 def _farm(void: VoidNode) -> None:
@@ -24,7 +28,7 @@ def _farm(void: VoidNode) -> None:
 
 
 def _copy_command(void: VoidNode) -> None:
-    diagnostics.to_clipboard(actions.command_line(void))
+    clipboard.put(handover.command_line(void))
 
 
 def _check(void: VoidNode) -> None:
@@ -32,20 +36,20 @@ def _check(void: VoidNode) -> None:
 
 
 def _diagnostics(void: VoidNode) -> None:
-    diagnostics.to_clipboard(diagnostics.everything(void))
+    clipboard.put(diagnostics.everything(void))
 
 
 _ACTIONS: dict[str, Callable[[VoidNode], None]] = {
-    k.GENERATE: actions.generate_quadmask,
-    k.REMOVE: actions.remove,
-    k.STOP: actions.stop,
-    k.RESUME: actions.resume,
-    k.CLICK_ON: lambda void: actions.add_click(void, points.ON),
-    k.CLICK_OFF: lambda void: actions.add_click(void, points.OFF),
-    k.CLICK_CLEAR: actions.clear_clicks,
-    k.GRID_AFFECTED: lambda void: actions.change_cell(void, "affected"),
-    k.GRID_KEEP: lambda void: actions.change_cell(void, "keep"),
-    k.GRID_CLEAR: lambda void: actions.change_cell(void, None),
+    k.GENERATE: submission.generate_quadmask,
+    k.REMOVE: submission.remove,
+    k.STOP: submission.stop,
+    k.RESUME: submission.resume,
+    k.CLICK_ON: lambda void: handles.add_point(void, points.ON),
+    k.CLICK_OFF: lambda void: handles.add_point(void, points.OFF),
+    k.CLICK_CLEAR: handles.clear_points,
+    k.GRID_AFFECTED: lambda void: handles.change_cell(void, "affected"),
+    k.GRID_KEEP: lambda void: handles.change_cell(void, "keep"),
+    k.GRID_CLEAR: lambda void: handles.change_cell(void, None),
     k.FARM_SUBMIT: _farm,
     k.FARM_COMMAND: _copy_command,
     k.JOBS_PANEL: lambda _: menu.jobs(),
@@ -53,6 +57,15 @@ _ACTIONS: dict[str, Callable[[VoidNode], None]] = {
     k.CHECK: _check,
     k.DIAGNOSTICS: _diagnostics,
 }
+
+
+def _tell(error: VoidError, void: Optional[VoidNode]) -> None:
+    """Show an error in a window, and on ``void``, where its job failed; without a window it is raised."""
+    if void is not None and not session.alive(void):
+        void.show(k.FAILED, str(error))
+    if not nuke.GUI:
+        raise error
+    say(str(error))
 
 
 def press(action: str) -> None:
@@ -67,7 +80,7 @@ def press(action: str) -> None:
             session.wait(void, nuke.tprint)
     except VoidError as error:
         # a press that asked for nothing new leaves the node as it is: red is for a job that failed
-        actions.tell(error, void if action in (k.GENERATE, k.REMOVE) else None)
+        _tell(error, void if action in (k.GENERATE, k.REMOVE) else None)
     except Exception:  # whatever else goes wrong is ours to mend, and must not look as if nothing had happened
         if not nuke.GUI:
             raise

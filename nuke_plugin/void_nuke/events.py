@@ -14,8 +14,9 @@ import nuke
 
 from void_server.api.errors import VoidError
 
-from .job import actions, session
+from .job import session
 from .node import knobs as k
+from .node import results
 from .node.node import VoidNode, all_nodes
 
 
@@ -70,12 +71,12 @@ def knob_changed() -> None:
         if knob.name() == k.RESULT:
             shown = void.shown.name if void.shown else k.NO_RESULT
             if void.text(k.RESULT) != shown:
-                actions.show_version(void)
+                results.show_chosen(void)
         elif knob.name() == k.GRID:
             void.apply_grid()
         elif knob.name() == k.FRAMES:
             void.node[k.CUSTOM_RANGE].setEnabled(void.text(k.FRAMES) == k.CUSTOM)
         else:
-            actions.refresh(void)
+            results.offer(void)
     except VoidError as error:
         void.show(k.FAILED, str(error))

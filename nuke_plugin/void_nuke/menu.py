@@ -1,4 +1,4 @@
-"""What the entries of the VOID menu do. Uses nuke and Qt, on the main thread."""
+"""What the entries of the VOID menu do. Uses nuke, on its main thread."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import nuke
 
 from void_server.api.errors import VoidError
 
-from .job import actions
+from .job import diagnostics, handover
+from .node.messages import say
 from .node.node import VoidNode, is_void
-from .studio import diagnostics
+from .studio import packages
 from .studio.findings import as_text
-from .ui.messages import say
 
 
 def jobs() -> None:
     """Open the panel VOID Jobs."""
-    from .ui.jobs_panel import show_panel
+    from .ui import panel
 
-    show_panel()
+    panel.show()
 
 
 def edit_settings() -> None:
@@ -39,7 +39,7 @@ def check() -> None:
 
 def documentation() -> None:
     """Open the guide in a browser."""
-    webbrowser.open(diagnostics.documentation().as_uri())
+    webbrowser.open(packages.guide().as_uri())
 
 
 def submit_selected() -> None:
@@ -56,7 +56,7 @@ def submit(nodes: list[VoidNode]) -> None:
     answers = []
     try:
         for void in nodes:
-            answer = actions.submit_by_hook(void)
+            answer = handover.submit_by_hook(void)
             if answer is None:
                 _open_farm_dialog(nodes)
                 return

@@ -10,11 +10,8 @@ import nuke
 
 from .node.knobs import CLASSES, KIND
 from .studio import packages
+from .ui import panel
 
-PANEL = "VOID Jobs"
-PANEL_ID = "void.jobs"
-#: The panel's class as an expression: it is looked for when the panel is opened, not while Nuke starts.
-PANEL_CLASS = "__import__('void_nuke.ui.jobs_panel', fromlist=['JobsPanel']).JobsPanel"
 _GIZMOS = packages.ROOT / "gizmos"
 
 
@@ -133,16 +130,10 @@ def add_menus() -> None:
     bar = nuke.menu("Nuke").addMenu("VOID")
     if absent:
         bar.addCommand(f"Not complete: {absent}", _command("menu", "check"))
-    bar.addCommand(PANEL, _command("menu", "jobs"))
+    bar.addCommand(panel.TITLE, _command("menu", "jobs"))
     bar.addCommand("Settings...", _command("menu", "edit_settings"))
     bar.addCommand("Submit selected to farm", _command("menu", "submit_selected"))
     bar.addCommand("Check environment", _command("menu", "check"))
     bar.addCommand("Documentation", _command("menu", "documentation"))
     if not absent:
-        _register_panel()
-
-
-def _register_panel() -> None:
-    import nukescripts
-
-    nukescripts.panels.registerWidgetAsPanel(PANEL_CLASS, PANEL, PANEL_ID)
+        panel.register()

@@ -155,7 +155,7 @@ def test_a_job_is_not_stopped_for_a_scheduler_that_would_not_take_it(
     states = find("deadline").states(submitted(job)[1])
     job.fields.limits["void"] = 2
     job.write()
-    for name, sentence in (("deadline", "write void=1"), ("magic", "no scheduler 'magic' here")):
+    for name, sentence in (("deadline", "write void=1"), ("magic", "scheduler 'magic' is not installed")):
         done = void("again", str(job.folder), "--scheduler", name)
         assert done.returncode == 2
         assert sentence in done.stderr

@@ -138,7 +138,7 @@ def test_nothing_stays_where_the_schedulers_client_is_not_there(
         with pytest.raises(SettingError, match="install"):
             submit([one], site, scheduler)
         assert list(one.out.glob("*")) == []
-    with pytest.raises(SettingError, match="no scheduler 'qube'"):
+    with pytest.raises(SettingError, match="scheduler 'qube' is not installed"):
         submit([wanted()], site, "qube")
 
 
@@ -267,7 +267,7 @@ def test_scripts_get_the_folders_and_numbers_of_a_submission(shot: Path, tmp_pat
     assert set(job["ids"]) == {"quadmask", "finish", "report"}
     done = void(*words, "--scheduler", "magic")
     assert done.returncode == 2
-    assert "no scheduler 'magic'" in json.loads(done.stdout)["error"]["message"]
+    assert "scheduler 'magic' is not installed" in json.loads(done.stdout)["error"]["message"]
 
 
 def test_an_output_that_is_a_file_is_wrong_input(shot: Path, tmp_path: Path) -> None:

@@ -530,13 +530,13 @@ def test_inputs_that_are_missing(shot, server):
 
 
 def test_settings_of_the_engine_void_reach_the_server(shot, server):
-    from void_nuke.job import actions
+    from void_nuke.job import prepare
     from void_nuke.node.node import VoidNode
 
     node = void_remove(*shot, address=server.address)
     for name, value in (("engine", "void"), ("steps", 12), ("guidance", 3.0), ("second_pass", True), ("memory", "low")):
         node[name].setValue(value)
-    made = actions._shot_settings(VoidNode(node), only_quadmask=False)
+    made = prepare.shot_settings(VoidNode(node), only_quadmask=False)
     assert (made.engine, made.steps, made.guidance, made.second_pass, made.memory) == ("void", 12, 3.0, True, "low")
     press(node, "remove")
     wait_for(lambda: state(node) == "failed")
@@ -547,7 +547,7 @@ def test_settings_of_the_engine_void_reach_the_server(shot, server):
     assert "steps is -1" in node["status"].value()
     # they are no business of another engine, which would refuse them
     node["engine"].setValue("cleanplate")
-    assert actions._shot_settings(VoidNode(node), only_quadmask=False).steps == 0
+    assert prepare.shot_settings(VoidNode(node), only_quadmask=False).steps == 0
     press(node, "remove")
     wait_until_done(node)
 
@@ -729,20 +729,39 @@ def test_frames_travel_to_a_server_without_our_disks(shot, tmp_path):
         remote.stop()
 
 
-def test_a_server_on_this_machine_starts_by_itself_and_outlives_nuke(shot, tmp_path):
+@pytest.fixture
+def local(tmp_path):
+    """The address of a server on this machine that the plugin has to start, and the processes that it has started."""
     import socket
 
     from driving import PYTHON
     from void_nuke.job import local_server, session
     from void_nuke.studio import settings
 
-    from void_server.api import Client
-
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{probe.getsockname()[1]}"
-    command = [PYTHON, "-c", "from void_server.cli import main; main()", "serve"]
-    settings.save_user({"server": address, "server_command": command, "local_roots": [str(tmp_path)]})
+    values = {"server": address, "void_command": [PYTHON, "-c", "from void_server.cli import main; main()"]}
+    settings.save_user({**values, "server_options": ["--workers", "2"], "local_roots": [str(tmp_path)]})
+    yield address, local_server._started
+    session.forget_all()
+    end(local_server._started, address)
+
+
+def end(started, address):
+    """End the server, as it does by itself after an idle hour."""
+    process = started.pop(address, None)
+    if process:
+        process.terminate()
+        process.wait(timeout=60)
+
+
+def test_a_server_on_this_machine_starts_by_itself_and_outlives_nuke(shot, local):
+    from void_nuke.job import session
+
+    from void_server.api import Client
+
+    address, _ = local
     node = void_remove(*shot)
     press(node, "remove")
     wait_until_done(node)
@@ -751,8 +770,37 @@ def test_a_server_on_this_machine_starts_by_itself_and_outlives_nuke(shot, tmp_p
         pid = client.hello().pid
     # it is nobody's child: Nuke may go, the server stays
     assert os.getsid(pid) != os.getsid(0)
-    local_server._started[address].terminate()
-    local_server._started.pop(address).wait(timeout=20)
+
+
+@pytest.mark.parametrize("how", ["resume", "open"])
+def test_a_server_on_this_machine_that_ended_is_started_again_for_a_job(shot, local, how):
+    from void_nuke.job import session
+    from void_nuke.node.ticket import Ticket
+
+    from void_server.api import Client
+
+    address, started = local
+    node = void_remove(*shot)
+    name = node.name()
+    press(node, "remove")
+    wait_until_done(node)
+    with Client(address) as client:
+        job = client.jobs()[0].id
+    # as the script was while the job ran
+    node["result"].setValue("none")
+    node["void_jobs"].setValue(Ticket(job, address, "", versions(node).as_posix(), False).text)
+    nuke.scriptSave()
+    session.forget_all()
+    end(started, address)
+    if how == "resume":
+        press(node, "resume")
+    else:
+        nuke.scriptClear()
+        nuke.scriptOpen(nuke.standin.tmp_path.as_posix() + "/shots/sh010_comp_v003.nk")
+        node = nuke.toNode(name)
+    wait_until_done(node)
+    assert node["result"].value() == "v001"
+    assert started[address].poll() is None
 
 
 # -- nodes that are copied, deleted, undone, versions

@@ -25,7 +25,7 @@ def site(terminal, tmp_path, monkeypatch):
     """A farm that has a Nuke."""
     from void_nuke.studio import settings
 
-    settings.save_user({"server_command": [*COMMAND, "serve"]})
+    settings.save_user({"void_command": COMMAND, "server_options": ["--workers", "2"]})
     file = tmp_path / "site.json"
     nuke_there = [sys.executable, str(ROOT / "tests" / "nuke_standin" / "terminal.py"), "-t"]
     said = {

@@ -11,16 +11,16 @@ import pytest
 from driving import RunningServer
 from void_nuke.job import colour, local_server
 from void_nuke.job.monitor import Line, Monitor, Order
-from void_nuke.job.ticket import Ticket, joined, parse
 from void_nuke.job.upstream import fingerprint
 from void_nuke.node import cells, versions
+from void_nuke.node.ticket import Ticket, joined, parse
 from void_nuke.node.tile import Step
 from void_nuke.studio import hooks, settings
 from void_nuke.studio.pathmap import translated
 
 from void_server.api import Settings as ShotSettings
 from void_server.api import Shot
-from void_server.api.errors import ColourError, JobCancelled, SettingError
+from void_server.api.errors import ColourError, JobCancelled, ServerUnreachable, SettingError
 
 DISKS = [
     {"linux": "/mnt/show", "windows": "S:/", "darwin": "/Volumes/show"},
@@ -167,11 +167,26 @@ def test_hooks(tmp_path):
 
 def test_a_server_is_started_on_this_machine_only(tmp_path):
     # a disk that is not mounted would keep the server from starting
-    known = settings.Settings(server_command=["void", "serve"], local_roots=[str(tmp_path), "/not/mounted"])
+    known = settings.Settings(void_command=["void"], local_roots=[str(tmp_path), "/not/mounted"])
     assert local_server.can_start(known, "tcp://127.0.0.1:5690")
     assert not local_server.can_start(known, "tcp://gpu01:5690")
     assert not local_server.can_start(settings.Settings(), "tcp://127.0.0.1:5690")
-    assert local_server.roots(known, "/mnt/projects/sh010/void")[1:] == [str(tmp_path), "/mnt"]
+    assert local_server.roots(known, ["/mnt/projects/sh010/void"])[1:] == [str(tmp_path), "/mnt"]
+
+
+def test_the_settings_options_reach_the_server_and_only_it(tmp_path):
+    known = settings.Settings(void_command=["void"], server_options=["--workers", "2"], local_roots=[str(tmp_path)])
+    words = local_server.command(known, "tcp://127.0.0.1:5690", [str(tmp_path)])
+    assert words[:4] == ["void", "serve", "--address", "tcp://127.0.0.1:5690"]
+    assert words[-2:] == ["--workers", "2"]
+    assert [words[n + 1] for n, word in enumerate(words) if word == "--root"] == local_server.roots(
+        known, [str(tmp_path)]
+    )
+
+
+def test_a_server_without_a_job_of_a_node_gets_no_folder_by_chance():
+    # Path("") would be the folder that Nuke was started in
+    assert "." not in local_server.roots(settings.Settings(void_command=["void"]), [])
 
 
 # -- colour
@@ -239,7 +254,7 @@ def order(sample, tmp_path, **changes):
 class Follower:
     """Takes a monitor's news as they come."""
 
-    def __init__(self, address, start_server=lambda: False):
+    def __init__(self, address, start_server=lambda _: False):
         self.woken = threading.Event()
         self.monitor = Monitor(Line(address), self.woken.set, start_server)
         self.seen = []
@@ -300,7 +315,7 @@ def test_monitor_starts_a_server_where_it_can(sample, tmp_path):
     running = RunningServer(tmp_path)
     running.address = address
 
-    def start():
+    def start(outs):
         running.start()
         return True
 
@@ -312,6 +327,56 @@ def test_monitor_starts_a_server_where_it_can(sample, tmp_path):
     finally:
         follower.monitor.close()
         running.stop()
+
+
+def test_a_server_that_does_not_stay_is_started_once_for_jobs_that_are_followed():
+    starts = []
+
+    def start(outs):
+        starts.append(outs)
+        return True
+
+    follower = Follower("tcp://127.0.0.1:9", start)
+    try:
+        follower.monitor.follow("n", Ticket("job", follower.monitor.line.address, "", "/out", False))
+        follower.until(lambda update: update.note.step is Step.STARTING)
+        # from here on it is asked, and nothing else
+        follower.until(lambda update: update.note.step is Step.UNREACHABLE)
+        follower.monitor.follow("m", Ticket("other", follower.monitor.line.address, "", "/out", False))
+        follower.until(lambda update: update.node == "m" and update.note.step is Step.UNREACHABLE)
+        assert starts == [["/out"]]
+    finally:
+        follower.monitor.close()
+
+
+def test_a_server_that_cannot_be_started_says_why_to_jobs_that_are_followed():
+    def start(outs):
+        raise ServerUnreachable("The server on this machine cannot be started with void.")
+
+    follower = Follower("tcp://127.0.0.1:9", start)
+    try:
+        follower.monitor.follow("n", Ticket("job", follower.monitor.line.address, "", "/out", False))
+        assert "cannot be started with void" in follower.until(lambda update: update.note).note.said
+    finally:
+        follower.monitor.close()
+
+
+def test_a_list_of_jobs_starts_no_server():
+    follower = Follower("tcp://127.0.0.1:9", lambda _: follower.woken.set())
+    asked = threading.Event()
+    look = follower.monitor._look
+
+    def looked(client):
+        look(client)
+        asked.set()
+
+    follower.monitor._look = looked
+    try:
+        follower.monitor.list_jobs(True)
+        assert asked.wait(60)
+        assert not follower.woken.is_set()
+    finally:
+        follower.monitor.close()
 
 
 def test_monitor_stops_a_job_whose_frames_are_still_on_their_way(linked, sample, tmp_path):

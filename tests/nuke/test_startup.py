@@ -10,7 +10,7 @@ from pathlib import Path
 import nuke
 from driving import ROOT, press, read_node, void_remove
 from void_nuke import startup
-from void_nuke.studio import diagnostics
+from void_nuke.job import diagnostics
 
 
 def entries(name):

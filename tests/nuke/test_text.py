@@ -14,12 +14,11 @@ import pytest
 from driving import read_node, state, void_remove
 from void_nuke.job import session, shell
 from void_nuke.job.monitor import Line, Monitor, Update
-from void_nuke.job.ticket import Ticket
 from void_nuke.node import knobs as k
-from void_nuke.node import plain, versions
+from void_nuke.node import messages, plain, versions
 from void_nuke.node.node import VoidNode
+from void_nuke.node.ticket import Ticket
 from void_nuke.studio.pathmap import here
-from void_nuke.ui import messages
 
 from void_server.api.errors import JobFailed, SettingError
 from void_server.api.job import Job, JobState, Progress

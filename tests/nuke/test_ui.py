@@ -167,7 +167,7 @@ def farm_ready(application, plugin, tmp_path, monkeypatch):
     from void_nuke.studio import settings
 
     command = [os.environ.get("VOID_TEST_PYTHON", sys.executable), "-c", "from void_server.cli import main; main()"]
-    settings.save_user({"server_command": [*command, "serve"]})
+    settings.save_user({"void_command": command})
     site = tmp_path / "site.json"
     site.write_text(json.dumps({"scheduler": "openjd", "fields": {"department": "comp", "limits": {"void": 1}}}))
     monkeypatch.setenv("VOID_FARM_SETTINGS", str(site))

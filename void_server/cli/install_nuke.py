@@ -93,7 +93,7 @@ def install(home: Path, pythons: Sequence[str], systems: Sequence[str], wheels: 
         for python in pythons:
             for system in systems:
                 _install_packages(packages_folder(part, _numbers(python), system), python, system, wheels)
-        command = {"server_command": _server_command()}
+        command = {"void_command": _void_command()}
         (part / "installed.json").write_text(json.dumps(command, indent=2), encoding="utf-8")
         shutil.rmtree(old, ignore_errors=True)
         if target.exists():
@@ -190,9 +190,9 @@ def _install_packages(folder: Path, python: str, system: str, wheels: Path | Non
         )
 
 
-def _server_command() -> list[str]:
-    """How this installation starts a server."""
-    return [sys.executable, "-c", "from void_server.cli import main; main()", "serve"]
+def _void_command() -> list[str]:
+    """The command `void` of this installation."""
+    return [sys.executable, "-c", "from void_server.cli import main; main()"]
 
 
 def _write_block(file: Path, block: str) -> None:

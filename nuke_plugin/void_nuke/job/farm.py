@@ -16,10 +16,11 @@ from void_server.api.errors import InputError, JobFailed, SettingError
 
 from ..node import knobs as k
 from ..node.node import VoidNode
+from ..node.results import output_folder, script_path
 from ..node.tile import Tile
 from ..node.versions import result_in
 from ..studio import settings
-from . import actions
+from . import prepare
 from .local_server import environment
 
 # how the command begins what it says of an error
@@ -49,7 +50,7 @@ class Schedulers:
 
 def check_script() -> Path:
     """The script's file. Raises :class:`InputError` where it has none yet."""
-    script = actions.script_path()
+    script = script_path()
     if not script:
         raise InputError("The script has no name yet; save it first: versions and what you choose are kept beside it.")
     return Path(script)
@@ -85,7 +86,7 @@ def submit(
     """
     script = check_script()
     for void in nodes:
-        actions.check_ready(void)
+        prepare.check_ready(void)
     rows: list[dict[str, Any]] = []
     of_rows: list[tuple[VoidNode, Path, str]] = []
     with tempfile.TemporaryDirectory() as temporary:
@@ -93,9 +94,9 @@ def submit(
         if export_there:
             nuke.scriptSaveToTemp(copy.as_posix())
         for void in nodes:
-            out = actions.output_folder(void)
+            out = output_folder(void)
             only_quadmask = not void.has(k.REMOVE)
-            prepared = actions.prepare(void, out, only_quadmask=only_quadmask, written=not export_there)
+            prepared = prepare.prepare(void, out, only_quadmask=only_quadmask, written=not export_there)
             for one in prepared.shots:
                 # the node's name tells its job from the others; a name that is given to one alone needs no more
                 given = fields.get("name", "")
@@ -124,7 +125,7 @@ def submit(
     return [str(folder) for folder in folders]
 
 
-def _export(void: VoidNode, copy: Path, script: Path, one: actions.PreparedShot) -> dict[str, Any]:
+def _export(void: VoidNode, copy: Path, script: Path, one: prepare.PreparedShot) -> dict[str, Any]:
     """What Nuke on the farm needs to know to export a shot."""
     return {
         "script": copy.as_posix(),
@@ -146,8 +147,7 @@ def _said(*words: str, limit: Optional[float] = _QUESTION, waiting: Callable[[],
 
     ``waiting`` is called meanwhile; where it raises, the command is stopped.
     """
-    server_command = settings.load().server_command
-    command = [*(server_command[:-1] or ["void"]), *words]
+    command = [*(settings.load().void_command or ["void"]), *words]
     pipe = subprocess.PIPE
     try:
         running = subprocess.Popen(

@@ -40,14 +40,14 @@ def run(options: argparse.Namespace) -> None:
 
 def _do(nodes: list[VoidNode]) -> None:
     """The nodes' jobs, one after the other."""
-    from . import actions, session
+    from . import session, submission
 
     try:
         for void in nodes:
             if void.has(k.REMOVE):
-                actions.remove(void)
+                submission.remove(void)
             else:
-                actions.generate_quadmask(void)
+                submission.generate_quadmask(void)
             session.wait(void, nuke.tprint)
             shown = void.shown
             nuke.tprint(f"{void.name}: {shown.folder if shown else 'no result'}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Sequence
 from urllib.parse import urlparse
@@ -14,6 +15,7 @@ from void_server.api.home import home
 
 from ..studio.settings import Settings
 
+_starting = threading.Lock()
 _started: dict[str, subprocess.Popen[bytes]] = {}
 #: It ends by itself, and is started again when it is needed.
 _IDLE_MINUTES = "60"
@@ -29,38 +31,51 @@ def can_start(settings: Settings, address: str) -> bool:
     except ValueError:
         # no address at all, such as tcp://[: the client says so
         return False
-    return bool(settings.server_command) and named in _LOCAL
+    return bool(settings.void_command) and named in _LOCAL
 
 
-def roots(settings: Settings, out: str) -> list[str]:
-    """The folders that it may use: home, those of the settings, and the disk or project that ``out`` is on.
+def roots(settings: Settings, outs: Sequence[str]) -> list[str]:
+    """The folders that it may use: home, those of the settings, and the disks or projects that ``outs`` are on.
 
     Only those that are there, as a server does not start for others.
     """
-    top = Path(*Path(out).parts[:2])
-    wanted = dict.fromkeys([str(Path.home()), *settings.local_roots, str(top)])
+    tops = [str(Path(*Path(out).parts[:2])) for out in outs]
+    wanted = dict.fromkeys([str(Path.home()), *settings.local_roots, *tops])
     return [folder for folder in wanted if Path(folder).is_dir()]
 
 
-def start(settings: Settings, address: str, out: str) -> bool:
-    """Start a server that outlives Nuke, so that jobs go on when Nuke is closed, unless that was done already.
+def start(settings: Settings, address: str, outs: Sequence[str]) -> bool:
+    """Start a server that outlives Nuke, so that jobs go on when Nuke is closed, unless one is running already.
+
+    ``outs`` are the folders that its jobs write to. Any thread may call it.
 
     Returns whether there is one now, or soon. Raises :class:`ServerUnreachable`.
     """
     if not can_start(settings, address):
         return False
-    before = _started.get(address)
-    if before is not None and before.poll() is None:
-        return True
-    command = [*settings.server_command, "--address", address, "--idle-minutes", _IDLE_MINUTES]
-    for root in roots(settings, out):
-        command += ["--root", root]
+    with _starting:
+        before = _started.get(address)
+        if before is None or before.poll() is not None:
+            _started[address] = _process(settings, address, outs)
+    return True
+
+
+def command(settings: Settings, address: str, outs: Sequence[str]) -> list[str]:
+    """What is run: `void serve`, with what the settings say last, as that counts where both say something."""
+    words = [*settings.void_command, "serve", "--address", address, "--idle-minutes", _IDLE_MINUTES]
+    for root in roots(settings, outs):
+        words += ["--root", root]
+    return [*words, *settings.server_options]
+
+
+def _process(settings: Settings, address: str, outs: Sequence[str]) -> subprocess.Popen[bytes]:
+    words = command(settings, address, outs)
     log = home() / "local_server.log"
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
         with open(log, "ab") as output:
-            _started[address] = subprocess.Popen(
-                command,
+            return subprocess.Popen(
+                words,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -70,17 +85,11 @@ def start(settings: Settings, address: str, out: str) -> bool:
             )
     except OSError as error:
         raise ServerUnreachable(
-            f"The server on this machine cannot be started with {command[0]} ({error}); run: void install-nuke"
+            f"The server on this machine cannot be started with {words[0]} ({error}); run: void install-nuke"
         ) from error
-    return True
 
 
 def environment() -> dict[str, str]:
     """Without what Nuke sets for its own Python, which would break another one."""
     own = ("PYTHONHOME", "PYTHONPATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
     return {name: value for name, value in os.environ.items() if name not in own}
-
-
-def describe(settings: Settings) -> Sequence[str]:
-    """How a server on this machine would be started, for the diagnostics."""
-    return settings.server_command or ["(not known; run: void install-nuke)"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import queue
 import threading
 import traceback
@@ -16,10 +17,10 @@ from void_server.api.errors import JobCancelled, JobFailed, ServerUnreachable, U
 from void_server.api.job import Job, JobState
 from void_server.api.shot import Shot
 
+from ..node.ticket import Ticket
 from ..node.tile import Step, Tile
 from ..node.versions import is_version
 from ..studio.pathmap import here, translated
-from .ticket import Ticket
 
 _PAUSE = 0.5
 _LONGEST_PAUSE = 8.0
@@ -108,10 +109,12 @@ class Monitor:
     """Submits orders to one server and follows their jobs, in a thread of its own.
 
     ``changed`` is called from that thread when there is news; :meth:`take` then gives it. ``start_server`` is called
-    once, from that thread, when nothing answers and a server can be started; it returns whether it did.
+    from that thread with the folders of the jobs when nothing answers: at a submission, at a resume, and once in each
+    silence for jobs that are followed, as a server of this machine ends when it was idle. It returns whether there is
+    a server soon.
     """
 
-    def __init__(self, line: Line, changed: Callable[[], None], start_server: Callable[[], bool]) -> None:
+    def __init__(self, line: Line, changed: Callable[[], None], start_server: Callable[[Sequence[str]], bool]) -> None:
         self.line = line
         self._changed, self._start_server = changed, start_server
         self._tasks: queue.Queue[Callable[[Client], None]] = queue.Queue()
@@ -123,6 +126,7 @@ class Monitor:
         self._listing = False
         self._listed: Optional[list[Job]] = None
         self._pause = _PAUSE
+        self._started_in_silence = False
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"VOID {line.address}", daemon=True)
         self._thread.start()
@@ -221,7 +225,7 @@ class Monitor:
     def _submit(self, client: Client, order: Order) -> None:
         key = order.node, order.view
         with self._ending(*key):
-            self._reach(client, order)
+            self._reach(client, Update(order.node, order.view), order.out)
             if key in self._stopped:
                 raise JobCancelled("Stopped before it was submitted.")
             if order.files is None:
@@ -235,14 +239,14 @@ class Monitor:
             if key in self._stopped:
                 self._cancel(client, key)
 
-    def _reach(self, client: Client, order: Order) -> None:
-        """Make sure that the server answers; start one where that is possible."""
+    def _reach(self, client: Client, update: Update, out: str) -> None:
+        """Make sure that the server answers; start one where that is possible, and let ``update`` say so."""
         try:
             client.hello()
         except ServerUnreachable:
-            if not self._start_server():
+            if not self._start_server([out]):
                 raise
-            self._post(Update(order.node, order.view, note=Note(Step.STARTING)))
+            self._post(dataclasses.replace(update, note=Note(Step.STARTING)))
             for attempt in range(10):
                 try:
                     client.hello()
@@ -263,9 +267,14 @@ class Monitor:
 
     def _resume(self, client: Client, node: str, ticket: Ticket) -> None:
         with self._ending(node, ticket.view, ticket):
-            job = client.resume(ticket.job)
-            self._followed[node, ticket.view] = ticket
-            self._tell((node, ticket.view), ticket, job)
+            self._reach(client, Update(node, ticket.view, ticket), ticket.out)
+            key = node, ticket.view
+            self._followed[key] = ticket
+            if client.status(ticket.job).state is JobState.DONE:
+                # only its result has not arrived here yet
+                self._look_at(client, key, ticket)
+            else:
+                self._tell(key, ticket, client.resume(ticket.job))
 
     def _quietly(self, ask: Callable[[], object]) -> None:
         """Ask for what may have happened by itself; the next look shows how things stand."""
@@ -286,16 +295,27 @@ class Monitor:
                     changed, self._listed = listed != self._listed, listed
                 if changed:
                     self._changed()
-            self._pause = _PAUSE
+            self._pause, self._started_in_silence = _PAUSE, False
         except VoidError as error:
-            unreachable = isinstance(error, ServerUnreachable)
             self._pause = min(2 * self._pause, _LONGEST_PAUSE)
             with self._lock:
                 self._listed = None
+            note = self._revived() if isinstance(error, ServerUnreachable) else Note(Step.TROUBLE, said=str(error))
             for key, ticket in self._followed.items():
-                note = Note(Step.UNREACHABLE) if unreachable else Note(Step.TROUBLE, said=str(error))
                 self._post(Update(*key, ticket=ticket, note=note))
                 self._last.pop(key, None)
+
+    def _revived(self) -> Note:
+        """Start a server for the jobs that are followed; one that does not stay is not started again and again."""
+        if not self._followed or self._started_in_silence:
+            return Note(Step.UNREACHABLE)
+        self._started_in_silence = True
+        try:
+            started = self._start_server([ticket.out for ticket in self._followed.values()])
+        except VoidError as error:
+            return Note(Step.TROUBLE, said=str(error))
+        self._pause = _PAUSE
+        return Note(Step.STARTING if started else Step.UNREACHABLE)
 
     def _look_at(self, client: Client, key: tuple[str, str], ticket: Ticket) -> None:
         try:

@@ -1,14 +1,15 @@
 """Jobs of the nodes in this Nuke: submitted, followed, and brought back into the nodes. Uses nuke, on its main thread.
 
-Only :func:`_news` is called from other threads.
+Only :func:`_news` and :func:`start_server` are called from other threads.
 """
 
 from __future__ import annotations
 
 import threading
 import traceback
+from functools import partial
 from pathlib import Path
-from typing import Callable, Optional
+from typing import Callable, Optional, Sequence
 
 import nuke
 
@@ -17,10 +18,10 @@ from void_server.api.job import Job, JobState
 
 from ..node import knobs as k
 from ..node import versions
+from ..node.messages import say
 from ..node.node import VoidNode, all_nodes, find
 from ..node.tile import Step, Tile
 from ..studio import settings
-from ..ui.messages import say
 from . import local_server
 from .monitor import Line, Monitor, Note, Order, Update
 
@@ -38,7 +39,15 @@ def line_to(address: str) -> Line:
     return Line(address, now.keys, tuple(now.path_map), now.server_system)
 
 
-def monitor(address: str, out: str = "") -> Monitor:
+def start_server(address: str, outs: Sequence[str]) -> bool:
+    """Start a server where ``address`` is one of this machine; whether there is one soon. Any thread may call it.
+
+    All that needs a server comes here: a press, a job that is resumed or followed. Raises :class:`ServerUnreachable`.
+    """
+    return local_server.start(settings.load(), address, outs)
+
+
+def monitor(address: str) -> Monitor:
     """The monitor of a server, made anew where settings have changed since."""
     line = line_to(address)
     found = _monitors.get(address)
@@ -46,11 +55,7 @@ def monitor(address: str, out: str = "") -> Monitor:
         found.close()
         found = None
     if found is None:
-
-        def start() -> bool:
-            return local_server.start(settings.load(), address, out)
-
-        found = _monitors[address] = Monitor(line, _news, start)
+        found = _monitors[address] = Monitor(line, _news, partial(start_server, address))
     return found
 
 
@@ -95,7 +100,7 @@ def submit(void: VoidNode, orders: list[Order], address: str) -> None:
     void.set_tickets([])
     void.show(k.WAITING, "Submitting.", Tile(Step.SUBMITTING))
     for order in orders:
-        monitor(address, order.out).submit(order)
+        monitor(address).submit(order)
 
 
 def cancel(void: VoidNode) -> None:
@@ -113,7 +118,7 @@ def resume(void: VoidNode) -> None:
     _latest[void.id] = {}
     for ticket in void.tickets:
         _latest[void.id][ticket.view] = Update(void.id, ticket.view, ticket, note=Note(Step.GOING_ON))
-        monitor(ticket.server, ticket.out).resume(void.id, ticket)
+        monitor(ticket.server).resume(void.id, ticket)
     void.show(k.WAITING, "Going on.", Tile(Step.WAITING))
 
 
@@ -121,7 +126,7 @@ def follow(void: VoidNode) -> None:
     """Find a node's jobs again, after its script was opened."""
     for ticket in void.tickets:
         _latest.setdefault(void.id, {})[ticket.view] = Update(void.id, ticket.view, ticket, note=Note(Step.ASKING))
-        monitor(ticket.server, ticket.out).follow(void.id, ticket)
+        monitor(ticket.server).follow(void.id, ticket)
     if void.tickets:
         void.show(k.WAITING, "Asking the server how the job stands.", Tile(Step.WAITING))
 

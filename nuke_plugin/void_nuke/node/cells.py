@@ -5,7 +5,7 @@ from __future__ import annotations
 from void_server.api.cells import AFFECTED, ALONG_SHORT_SIDE, CellEdit
 from void_server.api.errors import SettingError
 
-from ..ui import lists
+from . import lists
 
 
 def _where(edit: CellEdit) -> str:

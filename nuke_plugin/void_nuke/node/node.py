@@ -12,9 +12,9 @@ import nuke
 
 from void_server.api.errors import SettingError
 
-from ..job.ticket import Ticket, joined, parse
 from . import cells, plain, versions
 from . import knobs as k
+from .ticket import Ticket, joined, parse
 from .tile import Tile
 
 _PLUG_IN = re.compile(r"[a-z][\w.-]{0,40}", re.ASCII | re.IGNORECASE)
@@ -101,6 +101,13 @@ class VoidNode:
         inner = self.node.node(name)
         return self.node.input(int(inner["number"].value())) if inner else None
 
+    def plate(self) -> nuke.Node:
+        """What is connected as the plate. Raises :class:`SettingError` where nothing is."""
+        plate = self.source(k.PLATE_INPUT)
+        if plate is None:
+            raise SettingError(f"{self.name}: connect a plate to its first input.")
+        return plate
+
     def frames(self) -> list[int]:
         """The frames to work on, by the frame range knobs. Raises :class:`SettingError`."""
         choice = self.text(k.FRAMES)
@@ -117,10 +124,7 @@ class VoidNode:
         if choice == k.FROM_SCRIPT:
             root = nuke.root()
             return list(range(int(root.firstFrame()), int(root.lastFrame()) + 1))
-        plate = self.source(k.PLATE_INPUT)
-        if plate is None:
-            raise SettingError(f"{self.name}: connect a plate to its first input.")
-        found = plate.frameRange()
+        found = self.plate().frameRange()
         return list(range(int(found.first()), int(found.last()) + 1))
 
     def offer(self, choices: Mapping[str, Sequence[str]]) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from void_server.api.errors import SettingError
 from void_server.api.shot import Prompt
 
-from ..ui import lists
+from . import lists
 
 ON, OFF = "on", "off"
 _LINE = re.compile(r"(-?\d+):(on|off)(-?\d+\.?\d*),(-?\d+\.?\d*)")

@@ -12,6 +12,12 @@ ROOT = Path(__file__).resolve().parents[3]
 NEEDED = ("zmq", "msgpack")
 
 
+def guide() -> Path:
+    """The artist's guide: the page that an installation has, else its source."""
+    page = ROOT / "docs" / "artists.html"
+    return page if page.is_file() else page.with_suffix(".md")
+
+
 def this_system() -> str:
     """The system that this runs on, such as linux-x86_64."""
     return f"{platform.system()}-{platform.machine()}".lower()

@@ -26,8 +26,9 @@ class Settings:
     ``server`` is an address; ``key`` and ``server_key`` name key files for servers beyond this machine. ``output`` is
     the template of the folder for versions. ``transfer`` is path or upload. ``path_map`` lists, per disk, where it is
     mounted on each system: ``{"linux": "/mnt/show", "windows": "S:/", "darwin": "/Volumes/show"}``, and
-    ``server_system`` is the server's. ``hooks`` is a Python file of the studio's. ``server_command`` starts a server
-    on this machine when none answers, and ``local_roots`` are the folders that it may use beside home and output.
+    ``server_system`` is the server's. ``hooks`` is a Python file of the studio's. ``void_command`` is the command
+    ``void`` of the installation that has the server and the farm, as words; ``server_options`` are further options of
+    its ``serve`` for a server on this machine, and ``local_roots`` the folders that it may use beside home and output.
     """
 
     server: str = ""
@@ -38,7 +39,8 @@ class Settings:
     path_map: list[dict[str, str]] = field(default_factory=list)
     server_system: str = ""
     hooks: str = ""
-    server_command: list[str] = field(default_factory=list)
+    void_command: list[str] = field(default_factory=list)
+    server_options: list[str] = field(default_factory=list)
     local_roots: list[str] = field(default_factory=list)
 
     @property

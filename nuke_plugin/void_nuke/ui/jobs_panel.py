@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Optional
 
 import nuke
-import nukescripts
 
 from void_server.api.errors import VoidError
 from void_server.api.job import Job, JobState
@@ -19,11 +18,11 @@ from void_server.api.version import VersionFolder
 
 from ..job import farm, farm_jobs, session, shell
 from ..job.monitor import Monitor
+from ..node.messages import say
 from ..node.node import VoidNode, all_nodes
 from ..node.plain import plain
-from ..startup import PANEL, PANEL_CLASS, PANEL_ID
 from ..studio import settings
-from .messages import say
+from . import panel
 from .qt import PlainLabel, QtCore, QtGui, QtWidgets
 
 _COLUMNS = ("Shot", "State", "Progress", "Left", "Engine", "Started", "Job")
@@ -68,7 +67,7 @@ class JobsPanel(QtWidgets.QWidget):
 
     def __init__(self, parent: Optional[QtWidgets.QWidget] = None) -> None:
         super().__init__(parent)
-        self.setWindowTitle(PANEL)
+        self.setWindowTitle(panel.TITLE)
         self.setMinimumWidth(520)
         self._rows: list[_Row] = []
         self._monitor: Optional[Monitor] = None
@@ -348,10 +347,3 @@ class JobsPanel(QtWidgets.QWidget):
         """Open the report of the chosen job."""
         if report := self._report_of(self._chosen()):
             webbrowser.open(report.as_uri())
-
-
-def show_panel() -> None:
-    """Open the panel, beside the properties where there is room."""
-    panel = nukescripts.panels.registerWidgetAsPanel(PANEL_CLASS, PANEL, PANEL_ID, True)
-    pane = nuke.getPaneFor("Properties.1")
-    panel.addToPane(pane) if pane else panel.show()

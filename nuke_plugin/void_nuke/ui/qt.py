@@ -1,4 +1,4 @@
-"""Qt as this Nuke has it: PySide6 from Nuke 16 on, PySide2 before."""
+"""Qt as this Nuke has it: PySide6 from Nuke 16 on, PySide2 before. Uses Qt."""
 
 from __future__ import annotations
 

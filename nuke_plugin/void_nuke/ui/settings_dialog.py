@@ -1,4 +1,4 @@
-"""The user's own settings. Uses nuke and Qt, on the main thread."""
+"""The user's own settings. Uses Qt, on the main thread."""
 
 from __future__ import annotations
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import importlib
 import platform
 import shutil
-import sys
 import tempfile
-from pathlib import Path
 from typing import Optional
 
 import nuke
@@ -16,20 +14,15 @@ import void_server
 from void_server.api.client import Client
 from void_server.api.errors import VoidError
 
-from ..job import actions, local_server
 from ..node import knobs as k
 from ..node.node import VoidNode
-from . import settings
-from .findings import Finding, as_text
-from .packages import NEEDED, ROOT, folder
+from ..node.results import output_folder
+from ..studio import settings
+from ..studio.findings import Finding, as_text
+from ..studio.packages import NEEDED, ROOT, folder
+from . import local_server
 
 _GIGABYTE = 1e9
-
-
-def documentation() -> Path:
-    """The artist's guide."""
-    page = ROOT / "docs" / "artists.html"
-    return page if page.is_file() else page.with_suffix(".md")
 
 
 def examine(void: Optional[VoidNode] = None) -> list[Finding]:
@@ -60,7 +53,7 @@ def _settings() -> Finding:
 
 def _output(void: VoidNode) -> Finding:
     try:
-        out = actions.output_folder(void)
+        out = output_folder(void)
     except VoidError as error:
         return Finding(False, "output folder", str(error))
     existing = next(path for path in (out, *out.parents) if path.exists())
@@ -92,7 +85,7 @@ def everything(void: Optional[VoidNode] = None) -> str:
         f"VOID for Nuke {void_server.__version__} in {ROOT}",
         f"Nuke {nuke.NUKE_VERSION_STRING}, Python {platform.python_version()}, {platform.platform()}",
         f"packages from {folder()}",
-        f"server on this machine: {' '.join(local_server.describe(_loaded()))}",
+        f"server on this machine: {_local_server()}",
         as_text(examine(void)),
     ]
     if void is not None:
@@ -102,20 +95,16 @@ def everything(void: Optional[VoidNode] = None) -> str:
     return "\n".join(lines)
 
 
+def _local_server() -> str:
+    now = _loaded()
+    if not now.void_command:
+        return "(no void_command in the settings; run: void install-nuke)"
+    return " ".join(local_server.command(now, now.address, []))
+
+
 def _loaded() -> settings.Settings:
     """The settings, or, where they are wrong, which is a finding of its own, the defaults."""
     try:
         return settings.load()
     except VoidError:
         return settings.Settings()
-
-
-def to_clipboard(text: str) -> None:
-    """Put text on the clipboard, or print it where there is no window."""
-    if not nuke.GUI:
-        print(text, file=sys.stdout)
-        return
-    from ..ui.qt import QtWidgets
-
-    QtWidgets.QApplication.clipboard().setText(text)
-    nuke.message("It is on the clipboard now.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import nuke
 
-from ..node import plain
+from . import plain
 
 
 def say(text: str) -> None:

@@ -1,0 +1,43 @@
+"""A node's job handed on: as a command for any shell, or to the studio's farm hook. Uses nuke, on its main thread."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Optional
+
+import nuke
+
+from void_server.api.errors import SettingError
+
+from ..node import knobs as k
+from ..node.node import VoidNode
+from ..node.results import script_path
+from ..studio import hooks, settings
+from . import shell
+from .prepare import frames_text, shot_settings
+
+
+def command_line(void: VoidNode) -> str:
+    """The command that does the node's job without a window."""
+    script = script_path()
+    if not script:
+        raise SettingError("The script has no name yet; save it first.")
+    program = Path(__file__).parents[1].joinpath("batch.py").as_posix()
+    return shell.command([nuke.EXE_PATH, "-t", program, f"--script={script}", f"--node={void.name}"])
+
+
+def submit_by_hook(void: VoidNode) -> Optional[str]:
+    """Hand the node to the studio's own hook; the sentence that it answers, None where there is no hook."""
+    found = settings.load().hooks
+    if hooks.hook(found, hooks.SUBMIT_TO_FARM) is None:
+        return None
+    command = command_line(void)
+    nuke.scriptSave()
+    context = {
+        "script": script_path(),
+        "node": void.name,
+        "command": command,
+        "frames": frames_text(void.frames()),
+        "settings": shot_settings(void, only_quadmask=not void.has(k.REMOVE)),
+    }
+    return hooks.call(found, hooks.SUBMIT_TO_FARM, context)

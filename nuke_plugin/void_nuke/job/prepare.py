@@ -1,0 +1,148 @@
+"""From a node's knobs and inputs to its shots, exported or to be exported. Uses nuke, on its main thread."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Optional
+
+import nuke
+
+from void_server.api.errors import InputError, SettingError
+from void_server.api.files import new_version_folder
+from void_server.api.shot import Settings, Shot
+
+from ..node import handles
+from ..node import knobs as k
+from ..node.node import VoidNode
+from ..node.versions import Result
+from . import colour, export
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A node's shots, one for each view that has a folder of its own, and the hash of what they were exported from."""
+
+    shots: tuple[PreparedShot, ...]
+    source: str
+
+
+@dataclass(frozen=True)
+class PreparedShot:
+    """A shot, what was exported for it in which view, and the folder for its version.
+
+    ``view`` is empty where there is one only.
+    """
+
+    view: str
+    exported_view: str
+    shot: Shot
+    out: str
+    exported: export.Exported
+
+
+def check_ready(void: VoidNode) -> None:
+    """Raise VoidError where this Nuke, or what the node is connected to, does not allow a job."""
+    _check_edition()
+    _check_inputs(void)
+
+
+def _check_edition() -> None:
+    for name, edition in (("nc", "Non-commercial"), ("indie", "Indie")):
+        if nuke.env.get(name):
+            raise InputError(
+                f"Nuke {edition} restricts what plugins may write and touch, so VOID's nodes cannot work in it; "
+                "write plate and roto by hand and use: void remove"
+            )
+
+
+def _check_inputs(void: VoidNode) -> None:
+    void.plate()
+    has_roto = void.source(k.ROTO_INPUT) is not None
+    has_quadmask = void.has(k.REMOVE) and void.source(k.QUADMASK_INPUT) is not None
+    if not has_roto and not has_quadmask and not handles.prompts(void):
+        points = ", or give points on the object" if void.has(k.CLICKS) else ""
+        raise SettingError(
+            f"{void.name}: connect a roto to its second input; its alpha covers what to remove in every frame{points}."
+        )
+
+
+def prepare(void: VoidNode, out: Path, *, only_quadmask: bool, written: bool = True) -> Prepared:
+    """Export what a node's job needs, or leave that to others, and describe it. Raises VoidError."""
+    frames, prompts = void.frames(), handles.prompts(void)
+    space, ocio = colour.working_space(void.text(k.COLORSPACE))
+    views = list(nuke.views())
+    make = export.export if written else export.plan
+    exported = {view: make(void, out, frames, view) for view in views}
+    # with several views, each gets a folder of its own in the version that the artist sees
+    version = new_version_folder(out) if len(views) > 1 else None
+    source = " ".join(sorted({found.key for found in exported.values()}))
+    found = _own_quadmask(void, source) if not only_quadmask else None
+    shots = []
+    for view, files in exported.items():
+        quadmask = files.quadmask.pattern if files.quadmask else found.quadmask(view) if found else None
+        shot = Shot(
+            plate=files.plate.pattern,
+            roto=files.roto.pattern if files.roto else "",
+            prompts=prompts,
+            frames=frames_text(frames),
+            quadmask=None if only_quadmask else quadmask,
+            prompt=void.plain_text(k.PROMPT),
+            colorspace=space,
+            ocio=ocio,
+            settings=shot_settings(void, only_quadmask),
+        )
+        shots.append(PreparedShot(view if version else "", view, shot, str(version / view if version else out), files))
+    return Prepared(tuple(shots), source)
+
+
+def shot_settings(void: VoidNode, only_quadmask: bool) -> Settings:
+    """What the artist has set, as the server takes it."""
+    if not void.has(k.ENGINE):
+        return Settings(
+            reasoner=void.text(k.REASONER),
+            only_quadmask=only_quadmask,
+            cells=void.text(k.CELLS),
+            segmenter=void.text(k.SEGMENTER),
+        )
+    engine = void.text(k.ENGINE)
+    return Settings(
+        engine=engine,
+        reasoner=void.text(k.REASONER),
+        cells=void.text(k.CELLS),
+        feather=void.number(k.FEATHER),
+        grain=void.checked(k.GRAIN),
+        seed=int(void.number(k.SEED)),
+        only_quadmask=only_quadmask,
+        **(_diffusion(void) if engine == "void" else {}),
+    )
+
+
+def _diffusion(void: VoidNode) -> dict[str, Any]:
+    """The settings of the engine void; any other would refuse them."""
+    return {
+        "steps": int(void.number(k.STEPS)),
+        "guidance": void.number(k.GUIDANCE),
+        "second_pass": void.checked(k.SECOND_PASS),
+        "negative_prompt": void.text(k.NEGATIVE_PROMPT),
+        "working_height": int(void.number(k.WORKING_HEIGHT)),
+        "memory": void.text(k.MEMORY),
+        "published": void.checked(k.PUBLISHED),
+        "quality": void.text(k.QUALITY),
+    }
+
+
+def _own_quadmask(void: VoidNode, source: str) -> Optional[Result]:
+    """The quadmask that the node shows, if plate and roto are still what it was made from."""
+    shown = void.shown
+    if shown is None or not shown.finished or shown.has_plate or void.text(k.SOURCE) != source:
+        return None
+    return shown
+
+
+def frames_text(frames: list[int]) -> str:
+    """Frames as the server writes them, such as 1001-1040 or 1001-1009x2."""
+    step = frames[1] - frames[0] if len(frames) > 1 else 1
+    if frames == list(range(frames[0], frames[-1] + 1, step)):
+        return f"{frames[0]}-{frames[-1]}" + (f"x{step}" if step > 1 else "")
+    return ",".join(map(str, frames))
