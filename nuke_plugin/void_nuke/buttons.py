@@ -85,4 +85,4 @@ def press(action: str) -> None:
         if not nuke.GUI:
             raise
         nuke.tprint(traceback.format_exc())
-        say(f"{void.name}: something is wrong in the plugin itself. Press Copy diagnostics on the tab Info.")
+        say(f"{void.name}: the plugin itself failed. Press Copy diagnostics on the tab Info and send it to support.")

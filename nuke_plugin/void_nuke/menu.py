@@ -48,7 +48,7 @@ def submit_selected() -> None:
     if chosen:
         submit(chosen)
     else:
-        say("Select the VOID nodes to submit first.")
+        say("Select the VOID nodes to submit, then try again.")
 
 
 def submit(nodes: list[VoidNode]) -> None:
@@ -72,5 +72,5 @@ def _open_farm_dialog(nodes: list[VoidNode]) -> None:
 
     farm.check_script()
     if not nuke.GUI:
-        raise VoidError("The farm dialog needs Nuke's window; without one use: void farm submit")
+        raise VoidError("The farm dialog needs Nuke's window; in a terminal run: void farm submit")
     FarmDialog(nodes, farm.schedulers()).exec_()

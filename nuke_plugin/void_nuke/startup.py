@@ -27,7 +27,7 @@ def missing() -> str:
     absent = [name for name in packages.NEEDED if importlib.util.find_spec(name) is None]
     if not absent:
         return ""
-    return f"{' and '.join(absent)} for this Nuke's Python missing; run: void install-nuke"
+    return f"{' and '.join(absent)} missing for this Nuke's Python; run: void install-nuke"
 
 
 def _has_void_nodes() -> bool:
@@ -129,7 +129,7 @@ def add_menus() -> None:
     nodes.addCommand("VOID Mattes", split_mattes, icon="void.png")
     bar = nuke.menu("Nuke").addMenu("VOID")
     if absent:
-        bar.addCommand(f"Not complete: {absent}", _command("menu", "check"))
+        bar.addCommand(f"Incomplete: {absent}", _command("menu", "check"))
     bar.addCommand(panel.TITLE, _command("menu", "jobs"))
     bar.addCommand("Settings...", _command("menu", "edit_settings"))
     bar.addCommand("Submit selected to farm", _command("menu", "submit_selected"))

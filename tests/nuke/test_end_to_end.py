@@ -217,7 +217,7 @@ def test_points_stand_for_a_roto(shot, server):
     plate, roto = shot
     node = void_quadmask(plate, None, address=server.address)
     press(node, "generate_quadmask")
-    assert "or give points on the object" in node["status"].value()
+    assert "or set points on the object" in node["status"].value()
     # on the figure's jacket, which is where the roto is; Nuke's y goes up
     matte_of_roto = picture(roto, 1006).channel("rgba.alpha", picture(plate, 1006).bbox)
     rows, columns = np.where(matte_of_roto > 0.9)
@@ -609,7 +609,7 @@ def test_a_second_press_is_refused_while_the_first_is_at_work(shot, server):
     node = void_remove(*shot, address=server.address)
     press(node, "remove")
     press(node, "remove")
-    assert "at work already" in nuke.standin.messages[-1]
+    assert "already running" in nuke.standin.messages[-1]
     wait_until_done(node)
 
 
@@ -680,7 +680,7 @@ def test_a_script_closed_before_the_job_was_submitted(shot, server):
     nuke.scriptSave()
     nuke.scriptOpen(nuke.scriptName())
     node = nuke.toNode(node._knobs["name"]._value)
-    assert "press Remove again" in node["status"].value()
+    assert "start it again" in node["status"].value()
     assert state(node) == ""
 
 

@@ -109,6 +109,13 @@ def test_every_visible_knob_has_a_tooltip(gizmo):
             assert knob.tooltip().rstrip().endswith("."), name
 
 
+def test_the_tooltip_of_submit_to_farm_says_what_the_button_does(gizmo):
+    """It opens the dialog; only the studio's hook needs the script to be saved, and its press does that."""
+    tooltip = gizmo[knobs.FARM_SUBMIT].tooltip()
+    assert "dialog" in tooltip
+    assert "script is saved first" not in tooltip
+
+
 def test_state_is_invisible_and_saved(gizmo):
     for name in (knobs.ID, knobs.JOBS, knobs.FOLDER, knobs.HAS_PLATE):
         assert not gizmo[name].visible()

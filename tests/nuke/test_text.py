@@ -33,8 +33,8 @@ _PIECES = [
 ]
 #: All words that may stand on a tile below the node's name.
 WORDS = {
-    *k.TILES, "submitting", "starting a server on this machine", "sending", "fetching", "in the queue", "waiting",
-    "going on", "asking the server", "the server does not answer; asking again", "stopping", "see status",
+    *k.TILES, "submitting", "starting a server on this machine", "sending", "fetching", "queued", "waiting",
+    "resuming", "asking the server", "server does not answer; retrying", "stopping", "see status",
 }  # fmt: skip
 
 
@@ -247,7 +247,7 @@ def test_a_command_line_is_one_command_in_every_shell():
     hostile_words = ["a;b", "$(calc)", "`calc`", "it's", "", "*", "~", '"']
     assert shlex.split(shell.command(hostile_words, windows=False)) == hostile_words
     for word, windows in (("a\nb", False), ("\x1b[0m", False), ("100%PATH%", True), ('a"b', True)):
-        with pytest.raises(SettingError, match="a shell would not take"):
+        with pytest.raises(SettingError, match="a shell would not pass on"):
             shell.command([word], windows=windows)
 
 
@@ -281,7 +281,7 @@ def test_what_nobody_foresaw_in_an_answer_ends_the_job_in_the_node_and_not_the_t
     monitor.follow("n", Ticket("0123456789ab", "tcp://127.0.0.1:9", "", "/out", False))
     assert arrived.wait(30)
     (news,) = monitor.take()
-    assert "something is wrong in the plugin itself" in str(news.error).lower()
+    assert "the plugin itself failed" in str(news.error).lower()
     assert "KeyError" in news.error.detail
     assert monitor._thread.is_alive()
     monitor.close()

@@ -48,7 +48,7 @@ def _settings() -> Finding:
     except VoidError as error:
         return Finding(False, "settings", str(error))
     used = [str(file) for file in settings.files() if file.is_file()]
-    return Finding(True, "settings", ", ".join(used) or "none; defaults are used")
+    return Finding(True, "settings", ", ".join(used) or "no files; using the defaults")
 
 
 def _output(void: VoidNode) -> Finding:
@@ -74,7 +74,7 @@ def _server(void: Optional[VoidNode]) -> Finding:
             info = client.hello()
     except VoidError as error:
         if local_server.can_start(now, address):
-            return Finding(True, "server", f"none at {address} yet; one is started with the first job")
+            return Finding(True, "server", f"none at {address} yet; the first job starts one")
         return Finding(False, "server", str(error))
     return Finding(True, "server", f"{address}, version {info.version}")
 

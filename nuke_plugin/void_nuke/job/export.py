@@ -178,7 +178,7 @@ def _region(void: VoidNode) -> Optional[tuple[int, int, int, int]]:
         return None
     left, bottom, right, top = (round(float(part)) for part in void.node[k.ROI].value())
     if left >= right or bottom >= top:
-        raise SequenceError(f"{void.name}: the region of interest is empty; draw it, or switch it off.")
+        raise SequenceError(f"{void.name}: the region of interest is empty; draw it, or turn it off.")
     return left, bottom, right, top
 
 

@@ -257,7 +257,7 @@ class Monitor:
 
     def _sent(self, key: tuple[str, str], step: Step, done: int, total: int) -> None:
         if key in self._stopped or self._closing.is_set():
-            raise JobCancelled("Stopped while frames were on their way.")
+            raise JobCancelled("Stopped while frames were being transferred.")
         self._post(Update(*key, ticket=self._followed.get(key), note=Note(step, _percent(done, total))))
 
     def _cancel(self, client: Client, key: tuple[str, str]) -> None:
@@ -354,7 +354,7 @@ class Monitor:
 def _of_ours(error: Exception) -> VoidError:
     """What the artist hears of an error that nobody foresaw."""
     return VoidError(
-        f"Something is wrong in the plugin itself ({error!r}). Press Copy diagnostics on the tab Info.",
+        f"The plugin itself failed ({error!r}). Press Copy diagnostics on the tab Info and send it to support.",
         "".join(traceback.format_exception(type(error), error, error.__traceback__)),
     )
 

@@ -51,8 +51,8 @@ def _check_edition() -> None:
     for name, edition in (("nc", "Non-commercial"), ("indie", "Indie")):
         if nuke.env.get(name):
             raise InputError(
-                f"Nuke {edition} restricts what plugins may write and touch, so VOID's nodes cannot work in it; "
-                "write plate and roto by hand and use: void remove"
+                f"VOID's nodes cannot run in Nuke {edition}, which restricts plug-ins; "
+                "write plate and roto yourself and run: void remove"
             )
 
 
@@ -61,9 +61,9 @@ def _check_inputs(void: VoidNode) -> None:
     has_roto = void.source(k.ROTO_INPUT) is not None
     has_quadmask = void.has(k.REMOVE) and void.source(k.QUADMASK_INPUT) is not None
     if not has_roto and not has_quadmask and not handles.prompts(void):
-        points = ", or give points on the object" if void.has(k.CLICKS) else ""
+        points = ", or set points on the object" if void.has(k.CLICKS) else ""
         raise SettingError(
-            f"{void.name}: connect a roto to its second input; its alpha covers what to remove in every frame{points}."
+            f"{void.name}: connect a roto to the second input; its alpha must cover the object in every frame{points}."
         )
 
 

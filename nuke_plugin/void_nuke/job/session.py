@@ -98,7 +98,7 @@ def submit(void: VoidNode, orders: list[Order], address: str) -> None:
     """Submit orders, one for each view, and show that they are on their way."""
     _latest[void.id] = {order.view: Update(order.node, order.view, note=Note(Step.SUBMITTING)) for order in orders}
     void.set_tickets([])
-    void.show(k.WAITING, "Submitting.", Tile(Step.SUBMITTING))
+    void.show(k.WAITING, "Submitting the job.", Tile(Step.SUBMITTING))
     for order in orders:
         monitor(address).submit(order)
 
@@ -110,7 +110,7 @@ def cancel(void: VoidNode) -> None:
         for found in monitors():
             if servers.get(view, found.line.address) == found.line.address:
                 found.cancel(void.id, view)
-    void.show(void.state, "Stopping.", Tile(Step.STOPPING))
+    void.show(void.state, "Stopping the job.", Tile(Step.STOPPING))
 
 
 def resume(void: VoidNode) -> None:
@@ -119,7 +119,7 @@ def resume(void: VoidNode) -> None:
     for ticket in void.tickets:
         _latest[void.id][ticket.view] = Update(void.id, ticket.view, ticket, note=Note(Step.GOING_ON))
         monitor(ticket.server).resume(void.id, ticket)
-    void.show(k.WAITING, "Going on.", Tile(Step.WAITING))
+    void.show(k.WAITING, "Resuming the job.", Tile(Step.WAITING))
 
 
 def follow(void: VoidNode) -> None:
@@ -128,7 +128,7 @@ def follow(void: VoidNode) -> None:
         _latest.setdefault(void.id, {})[ticket.view] = Update(void.id, ticket.view, ticket, note=Note(Step.ASKING))
         monitor(ticket.server).follow(void.id, ticket)
     if void.tickets:
-        void.show(k.WAITING, "Asking the server how the job stands.", Tile(Step.WAITING))
+        void.show(k.WAITING, "Asking the server for the job's progress.", Tile(Step.WAITING))
 
 
 def follow_all() -> None:
@@ -136,7 +136,7 @@ def follow_all() -> None:
     for void in all_nodes():
         follow(void)
         if not void.tickets and void.state in (k.WAITING, k.RUNNING):
-            void.show(k.IDLE, "The script was closed before the job was submitted; press Remove again.")
+            void.show(k.IDLE, "The script was closed before the job was submitted; start it again.")
 
 
 def forget_all() -> None:
@@ -184,9 +184,9 @@ def _error_of(update: Update) -> Optional[VoidError]:
     if update.error:
         return update.error
     if update.job and update.job.state is JobState.FAILED:
-        return update.job.error or VoidError("The job failed; its log says why.")
+        return update.job.error or VoidError("The job failed; see its log in VOID Jobs.")
     if update.job and update.job.state.stopped:
-        return JobCancelled("Stopped; finished frames are kept. Resume goes on from there.")
+        return JobCancelled("Stopped. Finished frames are kept; Resume continues from there.")
     return None
 
 
@@ -226,7 +226,7 @@ def _progress(views: dict[str, Update]) -> tuple[str, str, Tile]:
         return (k.RUNNING if first.ticket else k.WAITING), first.note.sentence, first.note.tile
     job = first.job
     if job is None or job.state is JobState.QUEUED:
-        return k.WAITING, "Waiting for its turn at the server.", Tile(Step.QUEUED)
+        return k.WAITING, "Queued on the server.", Tile(Step.QUEUED)
     percent = int(100 * sum(one.progress.fraction for one in jobs) / len(views))
     words = [job.progress.stage or "Starting"]
     if job.progress.frame is not None:
@@ -248,7 +248,9 @@ def _finish(void: VoidNode, views: dict[str, Update]) -> None:
     update = next(iter(views.values()))
     void.set_tickets([])
     if not update.folder:
-        void.show(k.FAILED, "The server does not say which version it has made; are server and plugin of one version?")
+        void.show(
+            k.FAILED, "The server did not say which version it wrote; make sure server and plugin are the same release."
+        )
         return
     folder = Path(update.folder)
     if update.view:
@@ -259,8 +261,8 @@ def _finish(void: VoidNode, views: dict[str, Update]) -> None:
     if result is None:
         void.show(
             k.FAILED,
-            f"The result should be in {folder}, but is not there; is that disk mounted here? "
-            "The path map in the VOID settings translates the server's paths.",
+            f"The result is not in {folder}; is that disk mounted on this machine? "
+            "Set the path map in the VOID settings to translate the server's paths.",
         )
         return
     try:
@@ -269,6 +271,6 @@ def _finish(void: VoidNode, views: dict[str, Update]) -> None:
         void.show(k.FAILED, str(error))
         return
     warnings = [warning for update in views.values() if update.job for warning in update.job.warnings]
-    what = "Done" if result.has_plate else "The quadmask is ready; look at it with view quadmask"
+    what = "Done" if result.has_plate else "The quadmask is ready; set view to quadmask to check it"
     status = f"{what}: {result.name}, frames {result.first}-{result.last}."
     void.show(k.DONE, " ".join([status, *warnings]), Tile(version=result.version))

@@ -21,7 +21,7 @@ def command(words: Sequence[str], *, windows: bool = sys.platform == "win32") ->
     for word in words:
         wrong = next((c for c in word if not c.isprintable() or (windows and c in '"%')), None)
         if wrong is not None:
-            raise SettingError(f"{word!r} holds {wrong!r}, which a shell would not take as it is; rename it.")
+            raise SettingError(f"{word!r} contains {wrong!r}, which a shell would not pass on unchanged; rename it.")
     return " ".join(map(_in_windows if windows else shlex.quote, words))
 
 

@@ -41,7 +41,7 @@ def stop(void: VoidNode) -> None:
 def resume(void: VoidNode) -> None:
     """Go on with the node's job."""
     if session.alive(void):
-        raise InputError(f"{void.name} is at work; there is nothing to resume.")
+        raise InputError(f"{void.name} is still running; there is nothing to resume.")
     if not void.tickets:
         raise InputError(f"{void.name} has no stopped job; press Remove or Generate quadmask.")
     session.resume(void)
@@ -57,7 +57,7 @@ def _start(void: VoidNode, *, only_quadmask: bool) -> None:
         # the node was made while the plugin's callbacks were not there
         void.renew_id()
     if session.alive(void):
-        raise InputError(f"{void.name} is at work already; stop it first, or use a second node.")
+        raise InputError(f"{void.name} is already running; stop it first, or use a second node.")
     check_ready(void)
     frames = void.frames()
     out = output_folder(void)

@@ -27,7 +27,7 @@ def _code(action: str) -> str:
         "try:\n"
         "    from void_nuke import buttons\n"
         "except ImportError as error:\n"
-        '    nuke.message("VOID for Nuke is not complete here: %s. Run: void install-nuke --check" % error)\n'
+        '    nuke.message("VOID for Nuke is incomplete here: %s. Run: void install-nuke --check" % error)\n'
         "else:\n"
         f'    buttons.press("{action}")'
     )
@@ -61,15 +61,13 @@ def _tab(name: str) -> UserKnob:
 _GENERATE = _button(
     k.GENERATE,
     "Generate quadmask",
-    "Find what the removal changes: shadows, reflections, what the object moves. "
-    "Look at it with view quadmask; Remove then uses it. The plate itself is not rewritten yet.",
+    "Find what the removal affects: shadows, reflections, whatever the object moves. "
+    "Check it with view quadmask; Remove then uses it. The plate stays untouched for now.",
     "+STARTLINE",
 )
-_STOP = _button(k.STOP, "Stop", "Stop the job. What it has finished stays; Resume goes on from there.", "-STARTLINE")
-_RESUME = _button(
-    k.RESUME, "Resume", "Go on with a job that was stopped or failed; finished frames are not made again.", "-STARTLINE"
-)
-_STATUS = _text(k.STATUS, "status", "What this node's job is doing, or what went wrong and what to do.", "+DISABLED")
+_STOP = _button(k.STOP, "Stop", "Stop the job. Finished frames are kept; Resume continues from there.", "-STARTLINE")
+_RESUME = _button(k.RESUME, "Resume", "Continue a stopped or failed job; finished frames are not redone.", "-STARTLINE")
+_STATUS = _text(k.STATUS, "status", "Progress of this node's job, or what went wrong and how to fix it.", "+DISABLED")
 
 
 def _frame_knobs() -> list[UserKnob]:
@@ -78,10 +76,10 @@ def _frame_knobs() -> list[UserKnob]:
             k.FRAMES,
             "frame range",
             (k.FROM_INPUT, k.FROM_SCRIPT, k.CUSTOM),
-            "input: all frames of the plate. global: the range in the project settings. custom: the range beside this.",
+            "input: all frames of the plate. global: the range in the project settings. custom: the range beside it.",
             "+STARTLINE",
         ),
-        _text(k.CUSTOM_RANGE, "", "Frames for the choice custom, such as 1001-1040.", "-STARTLINE"),
+        _text(k.CUSTOM_RANGE, "", "The custom frame range, such as 1001-1040.", "-STARTLINE"),
     ]
 
 
@@ -91,15 +89,15 @@ def _shared_choices() -> list[UserKnob]:
             k.REASONER,
             "reasoner",
             ("image", "none"),
-            "Finds what the removal affects. image: from the pixels, on the CPU. gemini, local: asks a language model; "
-            "gemini sends frames to Google. none: nothing but the object itself.",
+            "Finds what the removal affects. image: by analysing the pixels, on the CPU. gemini, local: by asking a "
+            "language model; gemini sends frames to Google. none: only the object itself.",
             "+STARTLINE",
         ),
         _choice(
             k.RESULT,
             "result",
             (k.NO_RESULT,),
-            "The version that this node shows. Every job makes a new one; earlier ones stay.",
+            "The version this node shows. Every job creates a new version; earlier ones are kept.",
             "+STARTLINE",
         ),
     ]
@@ -111,53 +109,53 @@ def _settings() -> list[UserKnob]:
         _text(
             k.SERVER,
             "server",
-            "The server's address, such as tcp://gpu01:5690. Empty: the one in the VOID settings, "
-            "else one on this machine, which is started when it is needed.",
+            "The server's address, such as tcp://gpu01:5690. Empty: the server in the VOID settings, "
+            "or one on this machine, started on demand.",
         ),
         _choice(
             k.TRANSFER,
             "transfer",
             (k.AUTOMATIC, k.BY_PATH, k.BY_UPLOAD),
-            "path: the server reads and writes the same disks. upload: frames travel over the network. "
-            "automatic: as the VOID settings say, else path.",
+            "path: the server reads and writes the same disks. upload: frames are sent over the network. "
+            "automatic: follow the VOID settings.",
         ),
         _text(
             k.OUTPUT,
             "output folder",
-            "Where versions go; {script_dir}, {script}, {node} and {user} are filled in. "
-            "Empty: the template in the VOID settings.",
+            "Folder for the versions. {script_dir}, {script}, {node} and {user} are expanded. "
+            "Empty: use the template in the VOID settings.",
         ),
         _text(
             k.COLORSPACE,
             "colour space",
-            "The colour space of the pixels in this script, by its OCIO name. Empty: the script's working space.",
+            "OCIO name of the colour space of the plate as it enters this node. Empty: the script's working space.",
         ),
         _choice(
             k.DATATYPE,
             "export as",
             (k.AUTOMATIC, k.HALF, k.FLOAT),
-            "Precision of the exported plate. automatic: half where the source is half, else float.",
+            "Bit depth of the exported plate. automatic: half if the source is half, otherwise float.",
         ),
         _choice(
             k.CELLS,
             "affected as",
             ("auto", "tight", "grid"),
-            "Whether what a reasoner finds is affected is given as whole cells of the grid, as the VOID model was "
-            "trained, or tight. auto: by the engine.",
+            "Shape of the affected region. grid: whole cells, as the VOID model was trained on. tight: follows the "
+            "pixels. auto: whatever suits the engine.",
         ),
         _check(
             k.REUSE,
             "reuse exported frames",
             True,
-            "Frames whose source has not changed are not exported again. "
-            "Switch it off if something changed that Nuke cannot know, such as a file that a script inside reads.",
+            "Skip frames whose source has not changed. "
+            "Turn this off if something changed that Nuke cannot see, such as a file read by an expression.",
             "+STARTLINE",
         ),
         _check(
             k.USE_ROI,
             "region of interest",
             False,
-            "Work only inside the box; faster, but the job sees less of the scene. The plate keeps its size.",
+            "Work only inside the box: faster, but the job sees less of the scene. The result keeps the plate's size.",
             "+STARTLINE",
         ),
         UserKnob(
@@ -175,13 +173,17 @@ def _diffusion() -> list[UserKnob]:
     return [
         _line("line_void", "engine void"),
         UserKnob(
-            KnobType.INT, k.STEPS, "steps", "Steps of the diffusion. 0: as published, 30, or 50 in the second pass.", 0
+            KnobType.INT,
+            k.STEPS,
+            "steps",
+            "Diffusion steps. 0: the published values, 30, and 50 in the second pass.",
+            0,
         ),
         UserKnob(
             KnobType.DOUBLE,
             k.GUIDANCE,
             "guidance",
-            "How much the prompt counts. 0: as published, 1, or 6 in the second pass.",
+            "How strongly to follow the prompt. 0: the published values, 1, and 6 in the second pass.",
             value=0.0,
             range=(0, 12),
         ),
@@ -189,35 +191,35 @@ def _diffusion() -> list[UserKnob]:
             k.SECOND_PASS,
             "second pass",
             False,
-            "Sample again, over noise that moves with the first pass: for objects that change their shape there. "
+            "Sample again from noise warped along the motion of the first pass. Helps when objects change shape. "
             "Takes more than three times as long.",
             "+STARTLINE",
         ),
-        _text(k.NEGATIVE_PROMPT, "negative prompt", "What it must not be; counts with a guidance above 1."),
+        _text(k.NEGATIVE_PROMPT, "negative prompt", "What should not appear. Only used if guidance is above 1."),
         UserKnob(
             KnobType.INT,
             k.WORKING_HEIGHT,
             "working height",
-            "Height of the model's frames, which are about 7/4 as wide; 384 is what it was trained on.",
+            "Frame height the model works at; the width is about 7/4 of it. The model was trained at 384.",
             value=384,
         ),
         _choice(
             k.QUALITY,
             "quality",
             ("exact", "fast"),
-            "fast: steps in which little changes are made in part. For looking; deliver exact.",
+            "fast: abbreviates steps that change little; use it for previews. Deliver with exact.",
         ),
         _choice(
             k.MEMORY,
             "memory",
             ("auto", "full", "balanced", "low"),
-            "How much GPU memory may be used. auto: by what is free.",
+            "How much GPU memory to use. auto: depends on what is free.",
         ),
         _check(
             k.PUBLISHED,
             "as published",
             False,
-            "Do as the published code does, also where we know better: to compare results.",
+            "Reproduce the published code exactly, known flaws included. For comparing results.",
             "+STARTLINE",
         ),
     ]
@@ -229,13 +231,13 @@ def _info() -> list[UserKnob]:
         _button(
             k.FARM_SUBMIT,
             "Submit to farm",
-            "Hand this node to the studio's farm, by the hook in the VOID settings. The script is saved first.",
+            "Open the farm dialog for this node. A studio's own submission takes its place, and saves the script.",
             "+STARTLINE",
         ),
         _button(
             k.FARM_COMMAND,
             "Copy command line",
-            "Copy the command that does this node's job without a window, for any farm or shell.",
+            "Copy a command that runs this node's job without the Nuke window, for a shell or any farm.",
             "-STARTLINE",
         ),
         _tab("Info"),
@@ -243,12 +245,12 @@ def _info() -> list[UserKnob]:
             KnobType.TEXT,
             "about",
             "",
-            text="<b>VOID for Nuke</b><br>Removes an object together with everything that it did to the scene.",
+            text="<b>VOID for Nuke</b><br>Removes an object together with everything it did to the scene.",
         ),
         _button(k.JOBS_PANEL, "Jobs", "Open the panel VOID Jobs.", "+STARTLINE"),
         _button(k.DOCUMENTATION, "Documentation", "Open the artist's guide.", "-STARTLINE"),
-        _button(k.CHECK, "Check environment", "Check packages, settings, disk and server, and say what is wrong."),
-        _button(k.DIAGNOSTICS, "Copy diagnostics", "Put all that support needs on the clipboard.", "-STARTLINE"),
+        _button(k.CHECK, "Check environment", "Check packages, settings, disk and server, and report what is wrong."),
+        _button(k.DIAGNOSTICS, "Copy diagnostics", "Copy everything support needs to the clipboard.", "-STARTLINE"),
     ]
 
 
@@ -338,10 +340,10 @@ def _header(kind: str) -> dict[str, Value]:
 
 
 _HELP = {
-    k.REMOVE_NODE: "VOID Remove: takes the object in the roto out of the plate, with its shadow, its reflection and "
-    "all that it did to the scene. Press Remove; the result comes back into this node.",
-    k.QUADMASK_NODE: "VOID Quadmask: finds what the removal of the object changes, as the layer quadmask, "
-    "to be looked at, painted on, and given to VOID Remove.",
+    k.REMOVE_NODE: "VOID Remove: removes the object in the roto from the plate, with its shadow, its reflection and "
+    "everything else it did to the scene. Press Remove; the result appears in this node.",
+    k.QUADMASK_NODE: "VOID Quadmask: finds what removing the object affects and writes it to the layer quadmask. "
+    "Check it, paint on it, then connect it to VOID Remove.",
 }
 _IN_RANGE = f"frame >= parent.{k.FIRST} && frame <= parent.{k.LAST}"
 
@@ -351,26 +353,31 @@ def remove() -> Group:
     user_knobs = [
         _tab("VOID"),
         _GENERATE,
-        _button(k.REMOVE, "Remove", "Take the object out. Nuke exports what it must and is free again.", "-STARTLINE"),
+        _button(
+            k.REMOVE,
+            "Remove",
+            "Remove the object. Nuke exports plate and roto, then you can keep working.",
+            "-STARTLINE",
+        ),
         _STOP,
         _RESUME,
         _STATUS,
         _line("line_look"),
-        _choice(k.VIEW, "view", VIEWS, "What this node shows in the viewer. Renders always get the result."),
+        _choice(k.VIEW, "view", VIEWS, "What this node shows in the viewer. Renders always use the result."),
         *_frame_knobs(),
         UserKnob(
             KnobType.MULTILINE,
             k.PROMPT,
             "prompt",
-            "The scene after the removal, such as: A lime falls on the table. Never the removal itself. "
-            "For engines that take words.",
+            "Describe the scene after the removal, such as: A lime falls on the table. Do not describe the removal. "
+            "Used by engines and reasoners that read text.",
         ),
         _choice(
             k.ENGINE,
             "engine",
             ("cleanplate", "void"),
-            "Makes the new pixels. cleanplate: out of other frames, on any machine. "
-            "void: Netflix's VOID model, where the server has its weights.",
+            "Creates the new pixels. cleanplate: from other frames, on any machine. "
+            "void: Netflix's VOID model; the server needs its weights.",
         ),
         *_shared_choices(),
         *_settings(),
@@ -379,13 +386,13 @@ def remove() -> Group:
             KnobType.DOUBLE,
             k.FEATHER,
             "feather",
-            "Pixels over which new pixels fade into the plate, outside the rewritten region.",
+            "Width in pixels of the soft edge outside the rewritten region.",
             value=6,
             range=(0, 50),
         ),
-        _check(k.GRAIN, "match grain", True, "Give the new pixels the plate's grain.", "+STARTLINE"),
+        _check(k.GRAIN, "match grain", True, "Add the plate's grain to the new pixels.", "+STARTLINE"),
         *_diffusion(),
-        UserKnob(KnobType.INT, k.SEED, "seed", "Decides all randomness; the same seed gives the same frames.", value=0),
+        UserKnob(KnobType.INT, k.SEED, "seed", "Random seed; the same seed gives the same frames.", value=0),
         *_info(),
         *_state(k.REMOVE_NODE),
     ]
@@ -464,38 +471,45 @@ def quadmask() -> Group:
             k.VIEW,
             "view",
             QUADMASK_VIEWS,
-            "What this node shows in the viewer. Renders get the plate; the layer quadmask is always there.",
+            "What this node shows in the viewer. Renders get the plate and the layer quadmask.",
         ),
         *_frame_knobs(),
-        UserKnob(KnobType.MULTILINE, k.PROMPT, "prompt", "The scene after the removal, for reasoners that take words."),
+        UserKnob(
+            KnobType.MULTILINE,
+            k.PROMPT,
+            "prompt",
+            "Describe the scene after the removal. Used by reasoners that read text.",
+        ),
         *_shared_choices(),
         _line("line_clicks", "object"),
         UserKnob(
             KnobType.POSITION,
             k.CLICK,
             "point",
-            "Without a roto: put it on the object, or beside it, and press a button. A few points in one or two frames "
-            "are enough; the object is followed through the shot.",
+            "If you have no roto: place it on or beside the object and press a button. A few points in one or two "
+            "frames are enough; the object is tracked through the shot.",
         ),
-        _button(k.CLICK_ON, "On the object", "The point is on the object in this frame.", "+STARTLINE"),
-        _button(k.CLICK_OFF, "Not on it", "The point is not on the object in this frame.", "-STARTLINE"),
-        _button(k.CLICK_CLEAR, "Clear frame", "Take the points of this frame back.", "-STARTLINE"),
+        _button(k.CLICK_ON, "On the object", "Mark the point as on the object in this frame.", "+STARTLINE"),
+        _button(k.CLICK_OFF, "Not on it", "Mark the point as not on the object in this frame.", "-STARTLINE"),
+        _button(k.CLICK_CLEAR, "Clear frame", "Delete the points of this frame.", "-STARTLINE"),
         UserKnob(
             KnobType.MULTILINE,
             k.CLICKS,
             "points",
-            "One point per line, such as 1001: on 640,360 or 1001: off 700,300. With points the roto may be left out.",
+            "One point per line, such as 1001: on 640,360 or 1001: off 700,300. With points, no roto is needed.",
         ),
         _line("line_grid", "grid"),
         UserKnob(
             KnobType.POSITION,
             k.CELL,
             "cell",
-            "Put it on the cell to change: cells are square, eight along the frame's short side.",
+            "Place it on the cell to change. Cells are square, eight along the frame's short side.",
         ),
-        _button(k.GRID_AFFECTED, "Affected", "The cell is affected in the frame range.", "+STARTLINE"),
-        _button(k.GRID_KEEP, "Keep", "The cell is kept in the frame range, object and all.", "-STARTLINE"),
-        _button(k.GRID_CLEAR, "Clear", "Take the changes of this cell back.", "-STARTLINE"),
+        _button(k.GRID_AFFECTED, "Affected", "Mark the cell as affected over the frame range.", "+STARTLINE"),
+        _button(
+            k.GRID_KEEP, "Keep", "Keep the cell untouched over the frame range, even where the object is.", "-STARTLINE"
+        ),
+        _button(k.GRID_CLEAR, "Clear", "Delete the changes to this cell.", "-STARTLINE"),
         UserKnob(
             KnobType.MULTILINE,
             k.GRID,
@@ -508,7 +522,7 @@ def quadmask() -> Group:
             k.SEGMENTER,
             "segmenter",
             ("auto", "sam2", "grabcut"),
-            "Cuts out what points and language models name. auto: SAM 2 where the server has it, else by colours.",
+            "Segments what points and language models select. auto: SAM 2 if the server has it, otherwise GrabCut.",
         ),
         *_info(),
         *_state(k.QUADMASK_NODE),

@@ -105,7 +105,7 @@ class VoidNode:
         """What is connected as the plate. Raises :class:`SettingError` where nothing is."""
         plate = self.source(k.PLATE_INPUT)
         if plate is None:
-            raise SettingError(f"{self.name}: connect a plate to its first input.")
+            raise SettingError(f"{self.name}: connect a plate to the first input.")
         return plate
 
     def frames(self) -> list[int]:
@@ -119,7 +119,9 @@ class VoidNode:
             except (ValueError, RuntimeError, TypeError):
                 frames = []
             if not frames:
-                raise SettingError(f"{self.name}: the frame range {text!r} is not like 1001-1040; correct it.")
+                raise SettingError(
+                    f"{self.name}: the frame range {text!r} is not like 1001-1040; correct the knob frame range."
+                )
             return sorted(set(frames))
         if choice == k.FROM_SCRIPT:
             root = nuke.root()

@@ -53,7 +53,7 @@ def check_folder(folder: Path) -> Path:
         # in words: where this is shown, the character itself is none that may be
         named = unicodedata.name(wrong, f"character {ord(wrong)}").lower()
         raise SettingError(
-            f"The output folder {path} holds what Nuke would evaluate in a file name ({named}); "
-            "give this node an output folder of its own, or change the template in the VOID settings."
+            f"The output folder {path} contains a character that Nuke would evaluate in a file name ({named}); "
+            "set another output folder on this node, or change the template in the VOID settings."
         )
     return folder

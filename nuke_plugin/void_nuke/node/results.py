@@ -43,10 +43,12 @@ def show_chosen(void: VoidNode) -> None:
         return
     result = versions.result_in(_folder(void) / name)
     if result is None:
-        raise SettingError(f"{void.name}: version {name} is not in {_folder(void)} any more.")
+        raise SettingError(
+            f"{void.name}: version {name} is no longer in {_folder(void)}; choose another in the pulldown result."
+        )
     void.show_result(result)
     what = "result" if result.has_plate else "quadmask"
-    status = f"Shows the {what} {result.name}, frames {result.first}-{result.last}."
+    status = f"Showing the {what} {result.name}, frames {result.first}-{result.last}."
     void.show(k.DONE, status, Tile(version=result.version))
 
 

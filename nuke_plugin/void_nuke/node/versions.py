@@ -32,7 +32,7 @@ def output_folder(template: str, script: str, node: str) -> Path:
     version of a result is its own. Raises :class:`SettingError`.
     """
     if not script and ("{script_dir}" in template or "{script}" in template):
-        raise SettingError("The script has no name yet; save it first, or give this node an output folder of its own.")
+        raise SettingError("The script has no name yet; save it first, or set an output folder on this node.")
     path = Path(script)
     values = {
         "script_dir": path.parent.as_posix(),
@@ -45,10 +45,10 @@ def output_folder(template: str, script: str, node: str) -> Path:
     except (KeyError, IndexError, ValueError) as error:
         known = ", ".join("{" + name + "}" for name in values)
         raise SettingError(
-            f"The output folder {template!r} cannot be filled in ({error}); known are {known}."
+            f"The output folder {template!r} cannot be expanded ({error}); choose from {known}."
         ) from error
     if not Path(folder).is_absolute():
-        raise SettingError(f"The output folder {folder!r} is not an absolute path; begin it with / or a drive.")
+        raise SettingError(f"The output folder {folder!r} is not an absolute path; start it with / or a drive letter.")
     return check_folder(Path(folder))
 
 

@@ -41,7 +41,7 @@ _MOST_OF_OTHERS = 200
 _LONGEST_CELL = 60
 _LONGEST_LOG = 20_000
 _WORDS = {
-    JobState.QUEUED: "in the queue",
+    JobState.QUEUED: "queued",
     JobState.RUNNING: "running",
     JobState.DONE: "done",
     JobState.FAILED: "failed",
@@ -106,8 +106,8 @@ class JobsPanel(QtWidgets.QWidget):
         self._table.itemSelectionChanged.connect(self._show_details)
 
         buttons = QtWidgets.QHBoxLayout()
-        self._cancel = self._button("Cancel", self.cancel, buttons, "Stop the job; its finished frames stay.")
-        self._resume = self._button("Resume", self.resume, buttons, "Go on with a stopped or failed job.")
+        self._cancel = self._button("Cancel", self.cancel, buttons, "Stop the job; finished frames are kept.")
+        self._resume = self._button("Resume", self.resume, buttons, "Continue a stopped or failed job.")
         buttons.addStretch(1)
         self._find = self._button("Show in Nuke", self.show_node, buttons, "Select the node and open its panel.")
         self._report = self._button("Open report", self.open_report, buttons, "Open the job's report in a browser.")
@@ -167,7 +167,7 @@ class JobsPanel(QtWidgets.QWidget):
             current.list_jobs(True)
         listed = current.jobs()
         address = current.line.address
-        self._where.setText(f"{address}" if listed is not None else f"{address} does not answer; asking again")
+        self._where.setText(f"{address}" if listed is not None else f"{address} does not answer; retrying")
         mine = self._my_jobs()
         jobs = {job.id: job for job in listed or []}
         # what the nodes know of their own jobs may be at another server, or newer
@@ -269,7 +269,7 @@ class JobsPanel(QtWidgets.QWidget):
         lines = [f"plate    {job.shot.plate}", f"frames   {job.shot.frames or 'all'}", f"folder   {job.folder}"]
         if row.on_farm:
             status, again = (shell.command(["void", "farm", verb, job.folder]) for verb in ("status", "again"))
-            lines += [f"farm     {status}", f"         {again}   (goes on after a stop or a failure)"]
+            lines += [f"farm     {status}", f"         {again}   (continues after a stop or a failure)"]
         lines += [f"warning  {warning}" for warning in job.warnings]
         if job.error:
             lines += [f"error    {job.error}", *([job.error.detail] if job.error.detail else [])]
