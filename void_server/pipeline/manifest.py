@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from .. import __version__
-from ..api.files import write_atomically
+from ..api.files import remove_leftovers, write_atomically
 from ..imaging import exr, sequence
 from ..imaging.colour import Curve
 from ..imaging.exr import FloatImage
@@ -45,6 +45,8 @@ def conclude(context: JobContext, job_id: str) -> None:
         regions = version.reasoning().get("regions", [])
         settings = relevant(context.shot, context.engine)
         write_report(version, manifest, _sheet(context, regions, found), settings, regions)
+    # only now, when all that the shot needs is there, does no task of a farm write in the folder any more
+    remove_leftovers(version.folder)
     manifest["timings"] = context.tracker.timings
     write_atomically(version.manifest, json.dumps(manifest, indent=2))
     shutil.rmtree(version.intermediate, ignore_errors=True)
