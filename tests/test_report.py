@@ -46,7 +46,7 @@ def manifest(**changes: Any) -> dict[str, Any]:
         "shot": Shot("/shots/a<b>&c.%04d.exr", "/shots/roto", prompt="<script>alert(1)</script>").to_dict(),
         "frames": [1001, 1002],
         "software": {"void-nuke": "0.1.0"},
-        "device": "CPU",
+        "device": {"quadmask": "x86_64 CPU", "plate": "A Large GPU, bfloat16, full"},
         "scene": "",
         "edits": [],
         "colour": {"space": "lin_rec709", "maximum": 12.0, "overshoots": []},
@@ -192,6 +192,7 @@ def test_a_roto_is_shown_over_the_plate_with_its_soft_edge() -> None:
 def test_the_page_of_a_roto_calls_it_so() -> None:
     told = manifest(classes={"1001": {"remove": 0.1, "overlap": 0.0, "affected": 0.0, "keep": 0.9}})
     told["shot"]["settings"]["only_roto"] = True
+    told["device"] = {"roto": "x86_64 CPU"}
     text = Page(page_of(told, segmenter="grabcut")).text
     assert "Share of the roto" in text
     for word in ("quadmask", "affected", "overlap", "reasoner"):
