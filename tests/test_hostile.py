@@ -27,6 +27,8 @@ from void_server.api.errors import AccessDenied, JobFailed, ProtocolError, Setti
 from void_server.api.home import home
 from void_server.service.store import FILE
 
+pytestmark = pytest.mark.slow
+
 server, client, no_server_stays = test_service.server, test_service.client, test_service.no_server_stays
 
 # Bytes that are none of ours, at the server's port

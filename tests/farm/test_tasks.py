@@ -40,6 +40,8 @@ from void_server.service.embedded import embedded_server
 from .conftest import VOID, open_gate, same
 from .jobs import Make, as_it_is, do, planned, results_of, until
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_job_in_tasks_is_the_job(wanted: Make, site: site.Site, whole: VersionFolder) -> None:
     ((job, submission),) = submit([wanted()], site, "local")

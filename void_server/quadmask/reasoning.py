@@ -34,8 +34,8 @@ class Region:
 class Reasoning:
     """All regions of a shot, the scene after the removal in words, and what an artist should know.
 
-    ``asked`` says what was sent where, and ``answer`` is the reply, verbatim. ``device`` is the GPU the segmenter ran on,
-    empty if it ran on none.
+    ``asked`` says what was sent where, and ``answer`` is the reply, verbatim. ``device`` is the GPU the segmenter ran
+    on, empty if it ran on none.
     """
 
     regions: list[Region] = field(default_factory=list)
