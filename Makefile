@@ -1,4 +1,5 @@
 # make demo   set up, write a sample shot, remove the figure from it
+# make quick  check style and types, run the tests that need no process of their own, in under two minutes
 # make test   set up everything, check style and types, run all tests; EXTRAS=dev,gemini,local,void also those of the VOID engine
 
 PYTHON ?= python3
@@ -7,7 +8,7 @@ EXTRAS ?= dev,gemini,local
 JOBS ?= 2
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: demo test check clean
+.PHONY: demo quick test check clean
 
 USABLE = import sys, venv; sys.exit(sys.version_info < (3, 10))
 PIP = -m pip --disable-pip-version-check install --quiet -c constraints.txt
@@ -18,6 +19,9 @@ demo: .venv-demo/ready
 
 test: check
 	@OMP_NUM_THREADS=1 .venv/bin/python -m pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder
+
+quick: check
+	@OMP_NUM_THREADS=1 .venv/bin/python -m pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder -m "not slow"
 
 check: .venv/ready-$(EXTRAS)
 	@.venv/bin/ruff check .

@@ -20,6 +20,8 @@ from void_server import plugins
 from void_server.api.home import home
 from void_server.service.store import Store
 
+pytestmark = pytest.mark.slow
+
 VOID = [sys.executable, "-c", "from void_server.cli import main; main()"]
 
 

@@ -23,6 +23,8 @@ from void_server.quadmask.classes import AFFECTED, KEEP, OVERLAP, REMOVE
 from void_server.quadmask.edits import edit
 from void_server.quadmask.grid import Grid
 
+pytestmark = pytest.mark.slow
+
 DISPLAY = Window(0, 0, 160, 80)
 DATA = Window(-4, 0, 168, 80)
 

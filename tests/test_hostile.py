@@ -27,6 +27,8 @@ from void_server.api.errors import AccessDenied, JobFailed, ProtocolError, Setti
 from void_server.api.home import home
 from void_server.service.store import FILE
 
+pytestmark = pytest.mark.slow
+
 server, client, no_server_stays = test_service.server, test_service.client, test_service.no_server_stays
 
 # Bytes that are none of ours, at the server's port
@@ -283,6 +285,25 @@ def test_a_result_is_fetched_where_nothing_leads_out(tmp_path: Path) -> None:
         "first.txt": b"abc",
         "second.txt": b"abc",
     }
+
+
+def test_two_downloads_of_a_job_at_once_are_one(tmp_path: Path) -> None:
+    out = str(tmp_path)
+    with pretender(listing("plate/second.txt")) as quick:
+
+        def answer(request: dict[str, Any]) -> list[bytes]:
+            if request["verb"] == "result.chunk":
+                with Client(quick) as other:
+                    other.download("0123456789ab", out)
+            return listing("plate/second.txt")(request)
+
+        with pretender(answer) as address, Client(address) as client:
+            folder = Path(client.download("0123456789ab", out))
+    assert {path.name: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file()} == {
+        "first.txt": b"abc",
+        "second.txt": b"abc",
+    }
+    assert [path.name for path in tmp_path.iterdir()] == [folder.name] == ["v001"]
 
 
 @pytest.mark.parametrize("link", ["plate", "plate/second.txt", "plate/.second.txt.part"])

@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from void_server.api import Client, Job, JobState, ServerInfo, Shot, messages
 from void_server.api.errors import ProtocolError, ServerUnreachable, VoidError, from_dict
 
+pytestmark = pytest.mark.slow
+
 JOB = Job("0123456789ab", JobState.RUNNING, Shot("/p.exr", "/r.exr"), "/out/v001", 1.0, 2.0).to_dict()
 SERVER = {"version": "1", "protocol": 1, "pid": 2, "roots": [], "engines": ["a"], "reasoners": []}
 WRONG = [None, [], {}, "x", b"x", 7, -1, True, float("nan"), float("inf"), 2**63, [None], {"a": 1}]

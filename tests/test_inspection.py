@@ -37,6 +37,8 @@ from void_server.imaging import sequence
 from void_server.service import inspection
 from void_server.service.inspection import Inspector
 
+pytestmark = pytest.mark.slow
+
 FRAMES = range(1001, 1013)
 
 

@@ -15,6 +15,8 @@ import pytest
 from void_server.api.errors import JobFailed, SettingError
 from void_server.cli import install_nuke
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[1]
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
 SYSTEM = [install_nuke.this_system()]

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[1]
 NEEDED = ["hypothesis", "msgpack", "numpy", "OpenImageIO", "pytest", "pytest-xdist", "pyzmq"]
 

@@ -22,6 +22,8 @@ from void_server.service.store import Store
 from .test_cli import VOID, void
 from .test_service import RunningServer, ended, listed, longer, no_server_stays, rewriting, shot_of, wait_for
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["longer", "no_server_stays"]
 ANOTHER = "tcp://127.0.0.1:9"
 

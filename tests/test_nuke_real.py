@@ -17,6 +17,8 @@ from void_server.imaging import exr
 from void_server.sample import write_sample
 from void_server.service.embedded import embedded_server
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[1]
 RUN = ROOT / "tests" / "nuke_real" / "run.py"
 NUKE = os.environ.get("NUKE_EXECUTABLE")

@@ -31,6 +31,8 @@ from void_server.pipeline.progress import all_stages
 from void_server.quadmask import classes
 from void_server.sample import write_sample
 
+pytestmark = pytest.mark.slow
+
 
 def ignore(progress: Progress) -> None:
     del progress

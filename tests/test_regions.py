@@ -201,6 +201,14 @@ def test_belongings_join_the_object(shot: Path, tmp_path: Path) -> None:
     assert (codes[15:26, 29:40] == classes.REMOVE).all()
 
 
+def test_the_manifest_names_what_the_regions_were_found_on(
+    shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(GrabCut, "device", "A Large GPU")
+    results = job(shot, {"belongings": [{"name": "painting", "cells": [[1, 2]]}], "grid": [8, 14]}, tmp_path)
+    assert json.loads(results.manifest.read_text())["device"] == {"quadmask": "A Large GPU"}
+
+
 def test_cells_make_the_quadmask_blocky_and_only_then(shot: Path, tmp_path: Path) -> None:
     analysis = {"artefacts": [{"name": "shadow", "places": [{"frame": 1006, "box": [0.1, 0.7, 0.9, 1.0]}]}]}
     tight = job(shot, analysis, tmp_path)

@@ -15,6 +15,7 @@ import pytest
 
 from void_server import engines
 from void_server.api.shot import Prompt, Settings, Shot
+from void_server.api.version import VersionFolder
 from void_server.pipeline.relevant import relevant
 from void_server.pipeline.report import Cells, Sheet, Thumbnail, peaks, write_report
 from void_server.pipeline.report.contact_sheet import COLOURS, contact_sheet, overlay
@@ -46,7 +47,7 @@ def manifest(**changes: Any) -> dict[str, Any]:
         "shot": Shot("/shots/a<b>&c.%04d.exr", "/shots/roto", prompt="<script>alert(1)</script>").to_dict(),
         "frames": [1001, 1002],
         "software": {"void-nuke": "0.1.0"},
-        "device": "CPU",
+        "device": {"quadmask": "x86_64 CPU", "plate": "A Large GPU, bfloat16, full"},
         "scene": "",
         "edits": [],
         "colour": {"space": "lin_rec709", "maximum": 12.0, "overshoots": []},
@@ -95,7 +96,7 @@ def test_names_prompts_warnings_and_answers_are_text_never_markup(tmp_path: Path
     edit = {"when": evil, "who": evil, "add": evil, "grid": [evil], "why": evil, "frames_changed": 1}
     told = manifest(scene=evil, edits=[edit], warnings=["Frame <1001> & more", evil])
     settings = {"negative_prompt": evil, "reasoner_model": evil}
-    write_report(tmp_path, told, Sheet([thumbnail(1001)]), settings, [region])
+    write_report(VersionFolder(tmp_path), told, Sheet([thumbnail(1001)]), settings, [region])
     page = Page((tmp_path / "report/report.html").read_text(encoding="utf-8"))
     assert "script" not in page.tags
     assert page.tags.count("img") == 1
@@ -107,7 +108,7 @@ def test_names_prompts_warnings_and_answers_are_text_never_markup(tmp_path: Path
 
 
 def test_the_page_needs_nothing_but_itself(tmp_path: Path) -> None:
-    write_report(tmp_path, manifest(), Sheet([thumbnail(1001)]), {})
+    write_report(VersionFolder(tmp_path), manifest(), Sheet([thumbnail(1001)]), {})
     text = (tmp_path / "report/report.html").read_text(encoding="utf-8")
     page = Page(text)
     assert {"link", "script", "iframe", "base", "object"}.isdisjoint(page.tags)
@@ -192,6 +193,7 @@ def test_a_roto_is_shown_over_the_plate_with_its_soft_edge() -> None:
 def test_the_page_of_a_roto_calls_it_so() -> None:
     told = manifest(classes={"1001": {"remove": 0.1, "overlap": 0.0, "affected": 0.0, "keep": 0.9}})
     told["shot"]["settings"]["only_roto"] = True
+    told["device"] = {"roto": "x86_64 CPU"}
     text = Page(page_of(told, segmenter="grabcut")).text
     assert "Share of the roto" in text
     for word in ("quadmask", "affected", "overlap", "reasoner"):

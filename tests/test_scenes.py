@@ -10,6 +10,8 @@ import pytest
 sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 import scenes
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("name", ["shadow_slide", "knock_ball", "hdr_light", "pan_walkby"])
 def test_rendered_scenes(shared: Path, name: str) -> None:

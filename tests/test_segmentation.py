@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import platform
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -169,6 +172,19 @@ def test_points_count_from_the_format_whatever_the_overscan(plate: Path, tmp_pat
     assert exr.windows(results.roto(1001))[1] == Window(0, 0, SIZE[1] - 8, SIZE[0] - 4)
     assert not (results.folder / "plate").exists()
     assert (results.folder / "report" / "contact_sheet.png").is_file()
+
+
+@pytest.mark.parametrize("device", ["A Large GPU", ""])
+def test_the_manifest_names_what_the_segmenter_ran_on(
+    plate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str
+) -> None:
+    monkeypatch.setattr(GrabCut, "device", device)
+    x, y = ball_at(3)
+    shot = shot_with(plate, Prompt(1004, "point", (x - 8, y - 4)))
+    results, _ = run(shot, tmp_path / "v001")
+    cpu = f"{platform.machine()} CPU"
+    assert json.loads(results.manifest.read_text())["device"] == {"roto": device or cpu}
+    assert f"roto on{device or cpu}" in re.sub("<[^>]*>", "", results.report.read_text())
 
 
 def test_the_report_of_a_segmentation_speaks_of_a_roto(plate: Path, tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ from void_server.api import Client, JobState, Keys, messages
 from void_server.api.home import home
 from void_server.service.keys import KeyRing
 
+pytestmark = pytest.mark.slow
+
 no_server_stays = test_service.no_server_stays
 VOID = [sys.executable, "-c", "from void_server.cli import main; main()"]
 

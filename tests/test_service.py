@@ -40,6 +40,8 @@ from void_server.service.keys import KeyRing
 from void_server.service.server import Server, ServerConfig
 from void_server.service.store import Store
 
+pytestmark = pytest.mark.slow
+
 SERVE = """
 import json, sys
 from pathlib import Path

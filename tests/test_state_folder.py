@@ -17,6 +17,8 @@ from void_server.service.store import FILE, Store
 from .test_cli import void
 from .test_service import RunningServer, no_server_stays, shot_of
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["no_server_stays"]
 DAY = 86400.0
 

@@ -20,6 +20,8 @@ from void_server.farm.submit import submit
 from .conftest import same
 from .jobs import Make, handed, planned, results_of
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def emulated_deadline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -18,6 +18,8 @@ from . import opencue_scheduler
 from .conftest import open_gate, same
 from .jobs import Make, planned, until
 
+pytestmark = pytest.mark.slow
+
 
 def test_opencue_makes_an_outline_of_the_job(wanted: Make, site: site.Site) -> None:
     pytest.importorskip("outline", reason="pyoutline is not installed: OpenCue was not tested")

@@ -24,6 +24,8 @@ from void_server.farm.tasks import run
 from .conftest import open_gate, same
 from .jobs import Make, planned, results_of
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def openjd_cli() -> str:

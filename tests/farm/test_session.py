@@ -24,6 +24,8 @@ from void_server.farm.tasks import session as sessions
 from .conftest import VOID, open_gate, same
 from .jobs import Make, planned, results_of, until
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:

@@ -20,6 +20,8 @@ from . import slurm_cluster
 from .conftest import open_gate, same
 from .jobs import Make, handed, planned, results_of, until
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import pytest
 
 from void_server import pipeline
 from void_server.api.errors import InputError, JobCancelled, JobFailed, SettingError
+from void_server.api.files import replacing
 from void_server.api.job import Progress
 from void_server.api.shot import Shot
 from void_server.api.version import VersionFolder
@@ -38,6 +40,8 @@ from void_server.service.embedded import embedded_server
 from .conftest import VOID, open_gate, same
 from .jobs import Make, as_it_is, do, planned, results_of, until
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_job_in_tasks_is_the_job(wanted: Make, site: site.Site, whole: VersionFolder) -> None:
     ((job, submission),) = submit([wanted()], site, "local")
@@ -50,6 +54,24 @@ def test_a_job_in_tasks_is_the_job(wanted: Make, site: site.Site, whole: Version
     }
     assert run.state(job) == {"quadmask": (1, 1), "finish": (3, 3), "report": (1, 1)}
     assert not results_of(job).intermediate.exists()
+
+
+def test_what_killed_tasks_left_goes_last_and_not_while_others_write(wanted: Make, site: site.Site) -> None:
+    job = planned(wanted(), site)
+    do(job, "quadmask")
+    # as another task that is writing, or one that was killed
+    with replacing(results_of(job).plate(1001)) as temporary:
+        temporary.parent.mkdir()
+        temporary.touch()
+        do(job, "quadmask")
+        for number in range(job.stage("finish").tasks):
+            do(job, "finish", number)
+        assert temporary.is_file()
+        left = temporary.with_name(temporary.name.replace("1001", "1002"))
+        temporary.rename(left)
+        do(job, "report")
+        assert not left.exists()
+        shutil.copy(results_of(job).plate(1001), temporary)
 
 
 def test_tasks_that_are_done_do_nothing(wanted: Make, site: site.Site) -> None:

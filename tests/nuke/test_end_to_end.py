@@ -25,6 +25,8 @@ from driving import (
     wait_until_submitted,
 )
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def shot(plugin, sample):

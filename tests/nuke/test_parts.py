@@ -22,6 +22,8 @@ from void_server.api import Settings as ShotSettings
 from void_server.api import Shot
 from void_server.api.errors import ColourError, JobCancelled, ServerUnreachable, SettingError
 
+pytestmark = pytest.mark.slow
+
 DISKS = [
     {"linux": "/mnt/show", "windows": "S:/", "darwin": "/Volumes/show"},
     {"linux": "/mnt/show/cache", "windows": "T:\\"},

@@ -8,9 +8,12 @@ import sys
 from pathlib import Path
 
 import nuke
+import pytest
 from driving import ROOT, press, read_node, void_remove
 from void_nuke import startup
 from void_nuke.job import diagnostics
+
+pytestmark = pytest.mark.slow
 
 
 def entries(name):

@@ -11,6 +11,8 @@ import nuke
 import pytest
 from driving import press, read_node, state, void_remove, wait_for, wait_until_done
 
+pytestmark = pytest.mark.slow
+
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 try:
     from PySide6 import QtCore, QtWidgets

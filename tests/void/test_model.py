@@ -32,6 +32,8 @@ from void_server.engines.void.vae import Encoder, decode, encoder_parts, latent_
 from void_server.engines.void.weights import PASSES, Weights, find, header, standard_key
 from void_server.engines.void.windows import plan
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 
 

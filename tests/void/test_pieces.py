@@ -33,6 +33,8 @@ from void_server.farm.tasks.run import run_task, state
 from void_server.imaging import exr
 from void_server.sample import write_sample
 
+pytestmark = pytest.mark.slow
+
 FRAMES = range(1001, 1101)
 TINY = {"engine": "void", "steps": 1, "working_height": 64, "reasoner": "none", "device": "cpu", "grain": False}
 

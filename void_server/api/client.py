@@ -14,7 +14,16 @@ import zmq
 import zmq.auth
 
 from .errors import InputError, ProtocolError, ServerUnreachable, SettingError
-from .files import digest_of, inside, names_of, new_version_folder, open_regular
+from .files import (
+    complete,
+    digest_of,
+    inside,
+    names_of,
+    new_version_folder,
+    open_partial,
+    open_regular,
+    write_atomically,
+)
 from .job import MANIFEST, Job, new_id
 from .messages import CHUNK, MAX_FRAME, UNASKED, only_frame, pack, result, understood, unpack
 from .reach import Reach
@@ -288,7 +297,7 @@ class Client:
             self._fetch(job_id, entry, targets[entry])
             got += entry.size
             on_bytes(got, total)
-        _marker(folder).unlink()
+        _marker(folder).unlink(missing_ok=True)
         return str(folder)
 
     def _fetch(self, job_id: str, entry: _Result, target: Path) -> None:
@@ -297,17 +306,15 @@ class Client:
         target.parent.mkdir(parents=True, exist_ok=True)
         part = inside(target.parent, f".{target.name}.part")
         damaged = ProtocolError(f"{entry.path} of job {job_id} was damaged in transfer; fetch the result again.")
-        with open(part, "ab") as file:
+        with open_partial(part) as file:
             while file.tell() < entry.size:
                 answer = self._ask("result.chunk", job=job_id, path=entry.path, offset=file.tell())
                 data, crc = understood(_chunk, answer)
                 if not data or zlib.crc32(data) != crc:
                     raise damaged
                 file.write(data)
-        if digest_of(part) != entry.digest:
-            part.unlink()
+        if not complete(part, target, entry.digest):
             raise damaged
-        os.replace(part, target)
 
     def status(self, job_id: str) -> Job:
         """The job as it stands. Raises :class:`~void_server.api.errors.UnknownJob`."""
@@ -395,5 +402,5 @@ def _version_folder_of(out: Path, job_id: str) -> Path:
         if not folder.is_symlink() and _marker(folder).is_file() and _marker(folder).read_bytes() == job_id.encode():
             return folder
     folder = new_version_folder(out)
-    _marker(folder).write_text(job_id)
+    write_atomically(_marker(folder), job_id)
     return folder

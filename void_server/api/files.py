@@ -6,7 +6,10 @@ import errno
 import hashlib
 import os
 import re
+import secrets
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Union
 
@@ -24,6 +27,9 @@ _KINDS = (
 _PLAIN = re.compile(
     r"(?!(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|$))[^/\\:\x00-\x1f\x7f]*[^/\\:\x00-\x1f\x7f. ]", re.IGNORECASE
 )
+
+# What temporary_beside() names.
+_TEMPORARY = ".*." + "[0-9a-f]" * 16 + ".part*"
 
 
 def is_plain_name(name: object) -> bool:
@@ -113,11 +119,59 @@ def digest_of(path: Path) -> str:
     return digest.hexdigest()
 
 
+def temporary_beside(path: Path) -> Path:
+    """A hidden name in the folder of ``path``, with its suffix, that no other process on any machine has."""
+    return path.with_name(f".{path.stem}.{secrets.token_hex(8)}.part{path.suffix}")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary file's name, for a file at ``path`` that is whole or not there, whoever else writes it meanwhile.
+
+    What the block writes there takes the place of ``path`` when the block ends well, and is removed when it does not.
+    """
+    temporary = temporary_beside(path)
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def open_partial(part: Path, *, create: bool = True) -> BinaryIO:
+    """Open a file that arrives in pieces at its end, to go on with it; ``create`` it where it is not there.
+
+    Pieces are written where they belong, not appended: so several processes may receive the same file at once.
+    """
+    number = os.open(part, os.O_RDWR | (os.O_CREAT if create else 0) | getattr(os, "O_BINARY", 0), 0o666)
+    file = os.fdopen(number, "r+b")
+    file.seek(0, os.SEEK_END)
+    return file
+
+
+def complete(part: Path, path: Path, digest: str) -> bool:
+    """Move a file that has arrived to ``path``; where its SHA-256 is not ``digest``, remove it and return False."""
+    try:
+        if digest_of(part) != digest:
+            part.unlink()
+            return False
+        os.replace(part, path)
+    except (FileNotFoundError, InputError):
+        # another process that received the same file was quicker
+        return path.is_file()
+    return True
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove below ``folder`` what writers that were killed left under temporary names; nobody may be writing there."""
+    for leftover in [*folder.rglob(_TEMPORARY)]:
+        leftover.unlink(missing_ok=True)
+
+
 def write_atomically(path: Path, content: Union[str, bytes]) -> None:
     """Write a file that is whole or not there, whatever happens meanwhile; text as UTF-8."""
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_bytes(content.encode() if isinstance(content, str) else content)
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 def new_version_folder(out: Path) -> Path:

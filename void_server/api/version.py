@@ -86,6 +86,11 @@ class VersionFolder:
         """What the headers of the shot's files say, for whoever goes on with the job."""
         return self.intermediate / "headers.json"
 
+    @property
+    def segmenter_device(self) -> Path:
+        """The GPU on which the roto was made, as text; empty for the CPU."""
+        return self.intermediate / "segmenter_device.txt"
+
     def warnings(self, part: str) -> Path:
         """What a part of the job, done by itself, warns of."""
         return self.intermediate / f"warnings_{part}.json"

@@ -7,7 +7,6 @@ window does not reach, they are 0. Writing over a plate changes only the given p
 from __future__ import annotations
 
 import errno
-import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -20,7 +19,7 @@ import OpenImageIO as oiio  # noqa: N813 -- as its own documentation writes it
 from numpy.typing import NDArray
 
 from ..api.errors import ImageError
-from ..api.files import check_regular, open_regular
+from ..api.files import check_regular, open_regular, replacing
 from .window import Window
 
 FloatImage = NDArray[np.float32]
@@ -225,18 +224,6 @@ def _lossless(spec: oiio.ImageSpec) -> oiio.ImageSpec:
     return copy
 
 
-@contextmanager
-def _renamed_when_done(path: Path) -> Iterator[Path]:
-    """A temporary name beside ``path``, which takes its place when the block ends well, and vanishes when not."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def _write_failed(path: Path, output: oiio.ImageOutput | None) -> OSError:
     reason = output.geterror() if output else oiio.geterror()
     return OSError(f"{path} could not be written: {reason or 'no reason given'}")
@@ -283,7 +270,8 @@ def rewrite(source: Path, target: Path, window: Window, rgb: FloatImage, where: 
     """
     header = read_header(source)
     inner = window.intersection(header.data_window)
-    with _opened(source) as image, _renamed_when_done(target) as temporary:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with _opened(source) as image, replacing(target) as temporary:
         parts: list[tuple[oiio.ImageSpec, Any]] = []
         for part, spec in list(_parts(image)):
             if part == header.part:
@@ -333,5 +321,6 @@ def write(
     spec.attribute("PixelAspectRatio", float(pixel_aspect))
     for name, value in (metadata or {}).items():
         spec.attribute(name, value)
-    with _renamed_when_done(path) as temporary:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
         _write_parts(temporary, [(spec, pixels.reshape(height, width, len(channels)))])

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +10,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
+
+from ..api.files import replacing
 
 
 class FrameFile:
@@ -25,18 +25,12 @@ class FrameFile:
     def writing(self) -> Iterator[Callable[[NDArray[Any]], None]]:
         """A function that appends an array, to a file that takes its place when it is whole."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        # of this process alone: the same may be made a second time, by a task that was thought dead
-        part = self._path.with_name(f".{self._path.name}.{uuid.uuid4().hex[:8]}")
-        try:
-            with open(part, "wb") as file:
+        with replacing(self._path) as temporary, open(temporary, "wb") as file:
 
-                def append(array: NDArray[Any]) -> None:
-                    file.write(np.ascontiguousarray(array, self._dtype).tobytes())
+            def append(array: NDArray[Any]) -> None:
+                file.write(np.ascontiguousarray(array, self._dtype).tobytes())
 
-                yield append
-            os.replace(part, self._path)
-        finally:
-            part.unlink(missing_ok=True)
+            yield append
 
     def write(self, arrays: Iterable[NDArray[Any]]) -> None:
         """Write ``arrays`` in order, in place of whatever the file held."""

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..api.files import replacing
 from .camera import Camera, Mask, grey
 from .exr import FloatImage
 from .fill import smooth_fill
@@ -46,7 +47,7 @@ class Trajectories:
 
     def _measure(self) -> None:
         pairs = [(i, i + 1) for i in range(len(self.hidden) - 1)]
-        with open(self._file, "wb") as file:
+        with replacing(self._file) as temporary, open(temporary, "wb") as file:
             for _, (forth, back) in in_order(lambda pair: (self._residual(*pair), self._residual(*pair[::-1])), pairs):
                 file.write(forth.tobytes())
                 file.write(back.tobytes())

@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..engines import Clip, NewPixels
-from ..imaging import exr, grain, sequence
-from ..imaging.arrays import keep, kept
+from ..imaging import arrays, exr, grain, sequence
 from ..imaging.grain import Grain, Look
 from ..imaging.parallel import in_order
 from ..imaging.window import Window
@@ -126,8 +125,9 @@ def _plates_grain(clip: Clip) -> Grain:
     if not file.is_file():
         busy = [index for index in range(len(clip)) if not clip.region(index).empty]
         chosen = [busy[position] for position in sequence.spread(len(busy), _MEASURED_FRAMES)]
-        keep(file, **vars(grain.measure(looks for _, looks in in_order(lambda index: _looks(clip, index), chosen))))
-    return Grain.from_arrays(kept(file))
+        looks = (look for _, look in in_order(lambda index: _looks(clip, index), chosen))
+        arrays.save(file, **vars(grain.measure(looks)))
+    return Grain.from_arrays(arrays.load(file))
 
 
 def _looks(clip: Clip, index: int) -> tuple[Look, Look | None]:

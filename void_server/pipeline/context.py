@@ -136,7 +136,8 @@ def _segment(
     def write(path: Path, found: exr.FloatImage) -> None:
         _write_like(source, path, found[..., None].astype(np.float16), ("A",), source.canvas)
 
-    warnings = segment.write_roto(shot, source, footage, roto, write, tracker.at)
+    warnings, device = segment.write_roto(shot, source, footage, roto, write, tracker.at)
+    write_atomically(version.segmenter_device, device)
     write_atomically(told, json.dumps(warnings))
     return replace(source, roto=roto), warnings
 

@@ -6,6 +6,7 @@ import json
 import math
 import platform
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,7 +16,8 @@ import cv2
 import numpy as np
 
 from .. import __version__
-from ..api.files import write_atomically
+from ..api.files import remove_leftovers, write_atomically
+from ..api.version import PLATE, QUADMASK, ROTO
 from ..imaging import exr, sequence
 from ..imaging.colour import Curve
 from ..imaging.exr import FloatImage
@@ -25,6 +27,7 @@ from ..quadmask.edits import HISTORY
 from ..quadmask.grid import Grid
 from . import overshoot
 from .context import JobContext
+from .inputs import to_be_segmented
 from .overshoot import Overshoot
 from .progress import REPORTING
 from .relevant import relevant
@@ -45,6 +48,8 @@ def conclude(context: JobContext, job_id: str) -> None:
         regions = version.reasoning().get("regions", [])
         settings = relevant(context.shot, context.engine)
         write_report(version, manifest, _sheet(context, regions, found), settings, regions)
+    # only now, when all that the shot needs is there, does no task of a farm write in the folder any more
+    remove_leftovers(version.folder)
     manifest["timings"] = context.tracker.timings
     write_atomically(version.manifest, json.dumps(manifest, indent=2))
     shutil.rmtree(version.intermediate, ignore_errors=True)
@@ -128,6 +133,7 @@ def _codes(context: JobContext, frame: int) -> classes.Quadmask:
 
 
 def _manifest(context: JobContext, job_id: str, found: list[Overshoot]) -> dict[str, Any]:
+    engine = context.engine.provenance(context.clip()) if _has_result(context) else {}
     told, history = context.version.reasoning(), context.version.folder / HISTORY
     edits = history.read_text(encoding="utf-8").splitlines() if history.is_file() else []
 
@@ -140,8 +146,8 @@ def _manifest(context: JobContext, job_id: str, found: list[Overshoot]) -> dict[
         "shot": context.shot.to_dict(),
         "frames": list(context.frames),
         "software": _software(),
-        "device": f"{platform.machine()} CPU",
-        "engine": context.engine.provenance(context.clip()) if _has_result(context) else {},
+        "device": _devices(context, engine),
+        "engine": engine,
         "sent": told.get("asked", []),
         "scene": told.get("scene", ""),
         "edits": [json.loads(line) for line in edits],
@@ -154,6 +160,20 @@ def _manifest(context: JobContext, job_id: str, found: list[Overshoot]) -> dict[
         "classes": {str(frame): share for frame, share in in_order(shares, context.frames)},
         "warnings": context.warnings,
     }
+
+
+def _devices(context: JobContext, engine: Mapping[str, str]) -> dict[str, str]:
+    """What roto, quadmask and plate were made on: those that the job made. ``engine`` is the engine's provenance."""
+    version, cpu = context.version, f"{platform.machine()} CPU"
+    devices = {}
+    if to_be_segmented(context.shot):
+        noted = version.segmenter_device
+        devices[ROTO] = (noted.read_text(encoding="utf-8") if noted.is_file() else "") or cpu
+    if not context.shot.settings.only_roto:
+        devices[QUADMASK] = version.reasoning().get("device") or cpu
+    if _has_result(context):
+        devices[PLATE] = engine.get("device") or cpu
+    return devices
 
 
 def _software() -> dict[str, str]:

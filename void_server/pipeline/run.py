@@ -45,7 +45,6 @@ def run(job_id: str, shot: Shot, folder: Path, report: Report) -> tuple[str, ...
     Raises InputError, JobCancelled out of ``report``, or OSError where the disk fails; finished frames stay.
     """
     settings = shot.settings
-    _clear_away(folder)
     tracker = ProgressTracker(report, all_stages(shot))
     context = open_context(shot, engines.load(settings), VersionFolder(folder), tracker)
     if not settings.only_roto:
@@ -94,9 +93,7 @@ def run_part(
     before are not done.
     """
     version = VersionFolder(folder)
-    if part is Part.QUADMASK:
-        _clear_away(folder)
-    elif not version.survey.is_file():
+    if part is not Part.QUADMASK and not version.survey.is_file():
         raise JobFailed(f"The quadmask of {folder} does not exist yet; run that stage first.")
     tracker = ProgressTracker(report, (*first_stages(shot), *_STAGES[part]))
     # only where the model works must be what it needs
@@ -136,9 +133,3 @@ def _end(context: JobContext, job_id: str) -> tuple[str, ...]:
     context.warnings = list(dict.fromkeys(text for texts in told for text in texts))
     conclude(context, job_id)
     return tuple(context.warnings)
-
-
-def _clear_away(folder: Path) -> None:
-    """Remove the half-written files of a killed attempt."""
-    for left in folder.glob("*/.void_*.exr"):
-        left.unlink()

@@ -104,9 +104,10 @@ def write_roto(
     roto: Sequence,
     write: Callable[[Path, FloatImage], None],
     report: Callable[[float], None],
-) -> list[str]:
-    """Find the shot's objects in every frame and write them, as one, to the files of ``roto``; returns warnings.
+) -> tuple[list[str], str]:
+    """Find the shot's objects in every frame and write them, as one, to the files of ``roto``.
 
+    Returns warnings, and the GPU that the segmenter ran on, empty for the CPU.
     ``write`` writes a matte of the canvas. An object is followed from its hints, so all frames are made anew.
     """
     segmenter = segmentation.choose(shot.settings.segmenter, shot.settings.device)
@@ -119,4 +120,4 @@ def write_roto(
         if seen[index] == len(given):
             write(roto.path(source.frames[index]), waiting.pop(index))
         report(done / (len(given) * len(source.frames)))
-    return [segmenter.warning] if segmenter.warning else []
+    return [segmenter.warning] if segmenter.warning else [], segmenter.device

@@ -34,7 +34,8 @@ class Region:
 class Reasoning:
     """All regions of a shot, the scene after the removal in words, and what an artist should know.
 
-    ``asked`` says what was sent where, and ``answer`` is the reply, verbatim.
+    ``asked`` says what was sent where, and ``answer`` is the reply, verbatim. ``device`` is the GPU the segmenter ran
+    on, empty if it ran on none.
     """
 
     regions: list[Region] = field(default_factory=list)
@@ -42,6 +43,7 @@ class Reasoning:
     scene: str = ""
     asked: list[dict[str, Any]] = field(default_factory=list)
     answer: str = ""
+    device: str = ""
 
     def affected(self, index: int) -> Mask | None:
         """The pixels the removal affects in a frame; None if there are none."""
@@ -74,4 +76,10 @@ class Reasoning:
                     }
             words = {name: getattr(region, name) for name in ("name", "kind", "why", "rule", "confidence")}
             regions.append({**words, "frames": found})
-        return {"regions": regions, "scene": self.scene, "asked": self.asked, "warnings": self.warnings}
+        return {
+            "regions": regions,
+            "scene": self.scene,
+            "asked": self.asked,
+            "warnings": self.warnings,
+            "device": self.device,
+        }

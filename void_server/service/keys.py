@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
+import tempfile
 from pathlib import Path
 
 import zmq.auth
 
 from ..api.errors import InputError
+from ..api.files import write_atomically
 from ..api.home import made
 
 _log = logging.getLogger(__name__)
@@ -58,12 +59,8 @@ class KeyRing:
             zmq.auth.load_certificate(file)
         except (OSError, ValueError) as error:
             raise InputError(f"{file} is not a public key file; make one with `void keys new NAME`.") from error
-        target = made(self.clients) / f"{file.stem}{PUBLIC}"
         # copied without the secret, should somebody hand over the wrong file of the two
-        public, _ = zmq.auth.load_certificate(file)
-        temporary = target.with_suffix(".part")
-        temporary.write_text(f'metadata\ncurve\n    public-key = "{public.decode()}"\n', encoding="ascii")
-        os.replace(temporary, target)
+        _write_public(made(self.clients) / f"{file.stem}{PUBLIC}", file)
         return file.stem
 
     def revoke(self, name: str) -> None:
@@ -95,12 +92,23 @@ class KeyRing:
 
     @staticmethod
     def _make(folder: Path, name: str) -> None:
+        """Make a pair of key files. Of several processes that make it at once, one decides; its pair is everybody's."""
         folder.mkdir(parents=True, exist_ok=True)
-        making = folder / f".{name}.making"
-        making.mkdir(mode=0o700)
-        try:
-            for made in zmq.auth.create_certificates(making, name):
-                os.chmod(made, 0o600)
-                os.replace(made, folder / Path(made).name)
-        finally:
-            shutil.rmtree(making)
+        public = folder / f"{name}{PUBLIC}"
+        with tempfile.TemporaryDirectory(prefix=f".{name}.", dir=folder) as making:
+            secret = Path(zmq.auth.create_certificates(making, name)[1])
+            secret.chmod(0o600)
+            try:
+                os.link(secret, public.with_suffix(SECRET))
+            except FileExistsError:
+                pass
+            except OSError:
+                # some file systems know no hard links
+                os.replace(secret, public.with_suffix(SECRET))
+        _write_public(public, public.with_suffix(SECRET))
+
+
+def _write_public(target: Path, source: Path) -> None:
+    """Write the public key file ``target`` with the public key in ``source``, which may hold the secret one too."""
+    public, _ = zmq.auth.load_certificate(source)
+    write_atomically(target, f'metadata\ncurve\n    public-key = "{public.decode()}"\n')

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..api.errors import AccessDenied, InputError, JobFailed, ProtocolError
-from ..api.files import digest_of, inside, is_plain_name
+from ..api.files import complete, digest_of, inside, is_plain_name, open_partial
 from ..api.job import Job, JobState
 from ..api.messages import CHUNK
 from ..api.shot import Shot
@@ -45,7 +45,7 @@ class Uploads:
         return part.stat().st_size if part.is_file() else 0
 
     def chunk(self, digest: str, size: int, offset: int, data: bytes, crc: int) -> int:
-        """Append a chunk; returns the number of bytes received. A chunk out of order changes nothing.
+        """Add a chunk; returns the number of bytes received. A chunk out of order changes nothing.
 
         Raises :class:`ProtocolError` if chunk or file is damaged.
         """
@@ -57,13 +57,15 @@ class Uploads:
         path = self._path(digest)
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".part")
-        with open(part, "ab") as file:
-            file.write(data)
-        if have + len(data) == size:
-            if digest_of(part) != digest:
-                part.unlink()
-                raise ProtocolError("An uploaded file arrived damaged; submit again.")
-            os.replace(part, path)
+        try:
+            with open_partial(part, create=offset == 0) as file:
+                file.seek(offset)
+                file.write(data)
+        except FileNotFoundError:
+            # another server that receives the same file was quicker
+            return self.offset(digest, size)
+        if have + len(data) == size and not complete(part, path, digest):
+            raise ProtocolError("An uploaded file arrived damaged; submit again.")
         return have + len(data)
 
     def place(self, files: Any, folder: Path) -> dict[str, str]:

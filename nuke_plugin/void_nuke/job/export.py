@@ -13,6 +13,7 @@ from typing import Iterator, Mapping, Optional, Sequence, cast
 import nuke
 
 from void_server.api.errors import JobCancelled, SequenceError
+from void_server.api.files import temporary_beside
 
 from ..node import knobs as k
 from ..node.node import VoidNode
@@ -221,7 +222,7 @@ def _render(write: nuke.Node, role: str, pattern: str, depth: str, frames: Seque
     target = Path(pattern)
     check_folder(target.parent)
     # of this process alone: on a farm, others write other frames
-    part = target.parent.with_name(f".{target.parent.name}.{uuid.uuid4().hex[:8]}.part")
+    part = temporary_beside(target.parent)
     # first the type: the others are knobs of the type
     write["file_type"].setValue("exr")
     write["file"].setValue((part / target.name).as_posix())

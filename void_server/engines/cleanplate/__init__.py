@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from ...api.shot import Settings
-from ...imaging.arrays import keep, kept
+from ...imaging import arrays
 from ...imaging.camera import Camera
 from .. import NewPixels
 from ..clip import Clip
@@ -36,7 +36,7 @@ class CleanPlate:
             found = still.prepare(clip, lambda share: report(0.2 + 0.8 * share))
         else:
             found = moving.prepare(clip, camera)
-        keep(file, camera=camera.from_first, **found)
+        arrays.save(file, camera=camera.from_first, **found)
         report(1.0)
 
     def pieces(self, settings: Settings, frames: int) -> int:
@@ -57,7 +57,7 @@ class CleanPlate:
         if clip.whole_region.empty:
             return
         self.prepare(clip, report)
-        found = kept(clip.kept / _PREPARED)
+        found = arrays.load(clip.kept / _PREPARED)
         camera = Camera(found["camera"])
         if camera.at_rest:
             frames = still.synthesise(clip, found, wanted)

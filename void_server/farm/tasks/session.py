@@ -29,6 +29,7 @@ from typing import TypeVar
 import psutil
 
 from ...api.errors import JobCancelled, JobFailed, VoidError
+from ...api.files import replacing
 from ...api.job import Progress, Report
 from .run import do, stopping
 
@@ -178,10 +179,11 @@ def serve(file: Path) -> None:
         # a socket's path may not be long, as a session's folder may be
         address = None if os.name == "nt" else os.path.join(short, "void")
         with Listener(address, _FAMILY, authkey=key) as listener:
-            written = file.with_suffix(".part")
-            with open(os.open(written, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as opened:
-                json.dump({"address": listener.address, "key": key.hex(), "pid": os.getpid()}, opened)
-            os.replace(written, file)
+            with replacing(file) as temporary:
+                # before it holds the key
+                temporary.touch(0o600, exist_ok=False)
+                known = {"address": listener.address, "key": key.hex(), "pid": os.getpid()}
+                temporary.write_text(json.dumps(known), encoding="utf-8")
             while _next(listener, file):
                 pass
 

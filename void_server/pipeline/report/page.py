@@ -163,7 +163,7 @@ def page(
     warnings = "".join(f'<p class="warning">{escape(text)}</p>' for text in manifest["warnings"])
     picture = base64.b64encode(sheet).decode()
     timings = [(name, f"{seconds:.1f} s") for name, seconds in manifest["timings"].items()]
-    made_with = [*manifest["software"].items(), ("device", manifest["device"])]
+    made_with = [*manifest["software"].items(), *((f"{name} on", words) for name, words in manifest["device"].items())]
     return f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{escape(title)}</title><style>{_STYLE}</style></head><body>

@@ -49,6 +49,8 @@ class Segmenter(Protocol):
     name: str
     #: A warning for the artist; empty if there is none.
     warning: str
+    #: The GPU that it runs on; empty for the CPU.
+    device: str
 
     def follow(self, frames: Frames, hints: Mapping[int, Mapping[int, Hints]]) -> Iterator[tuple[int, int, FloatImage]]:
         """Yield (object, index, matte) for every object and every frame, in any order; mattes are (h, w), 0..1.

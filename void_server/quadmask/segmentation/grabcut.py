@@ -31,6 +31,7 @@ class GrabCut:
     """Separates by colour: good for things that stand out, and says so."""
 
     name = "GrabCut and optical flow"
+    device = ""
     warning = (
         "The object was separated by colour, without a model: check the roto, and add points or boxes where "
         "it is wrong. SAM 2 does this far better; see `void doctor`."

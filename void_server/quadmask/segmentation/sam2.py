@@ -43,6 +43,7 @@ class Sam2:
         if wanted.startswith("cuda") and not torch.cuda.is_available():
             raise SettingError("No usable CUDA GPU found; set device to auto or cpu, or use another server.")
         self.name = f"SAM 2 ({checkpoint.name})"
+        self.device = torch.cuda.get_device_name(wanted) if wanted.startswith("cuda") else ""
         self._checkpoint, self._device = checkpoint, wanted
 
     def follow(self, frames: Frames, hints: Mapping[int, Mapping[int, Hints]]) -> Iterator[tuple[int, int, FloatImage]]:

@@ -1,0 +1,145 @@
+"""Files that are whole or not there, also where two processes write the same one at the same time."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zmq
+import zmq.auth
+
+from void_server.api.files import remove_leftovers, replacing, write_atomically
+from void_server.imaging import arrays, exr
+from void_server.imaging.framefile import FrameFile
+from void_server.service.keys import KeyRing
+from void_server.service.transfer import Uploads
+
+PICTURE = np.linspace(0, 1, 48, dtype=np.float16).reshape(4, 4, 3)
+
+
+def write_frame(path: Path) -> None:
+    exr.write(path, PICTURE, exr.RGB)
+
+
+def rewrite_frame(path: Path) -> None:
+    plate = path.parents[1] / "plate.exr"
+    if not plate.is_file():
+        write_frame(plate)
+    exr.rewrite(plate, path, exr.read_header(plate).data_window, PICTURE * 2, np.ones((4, 4), bool))
+
+
+def allow_client(path: Path) -> None:
+    """The server's copy of a client's public key."""
+    public = path.parents[2] / path.name
+    if not public.is_file():
+        public.write_text(f'metadata\ncurve\n    public-key = "{zmq.curve_keypair()[0].decode()}"\n')
+    KeyRing(path.parents[2]).allow(public)
+
+
+WRITERS = {
+    "folder/notes.json": lambda path: write_atomically(path, "[1, 2, 3]"),
+    "folder/frame.1001.exr": write_frame,
+    "folder/rewritten.1001.exr": rewrite_frame,
+    "folder/arrays.npz": lambda path: arrays.save(path, first=PICTURE),
+    "folder/frames.raw": lambda path: FrameFile(path, PICTURE.shape, np.float16).write([PICTURE, PICTURE]),
+    "keys/clients/ann.key": allow_client,
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_two_writers_of_one_file_do_not_meet(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, write, replace = tmp_path / name, WRITERS[name], os.replace
+    path.parent.mkdir(parents=True)
+    write(path)
+    whole = path.read_bytes()
+    path.unlink()
+    temporary: list[Path] = []
+
+    def replace_later(source: Path, target: Path) -> None:
+        temporary.append(Path(source))
+        if len(temporary) == 1:
+            # the other begins and ends after the first has written all, and before it gives the file its name
+            write(path)
+            path.unlink()
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", replace_later)
+    write(path)
+    assert path.read_bytes() == whole
+    assert [each.name for each in path.parent.iterdir()] == [path.name]
+    first, second = temporary
+    assert first != second
+    assert {each.suffix for each in temporary} == {path.suffix}
+
+
+def test_what_fails_while_it_is_written_leaves_the_file_that_was_there(tmp_path: Path) -> None:
+    file = tmp_path / "notes.json"
+    write_atomically(file, "before")
+
+    def write_half() -> None:
+        with replacing(file) as temporary:
+            temporary.write_text("hal")
+            raise OSError("the disk is full")
+
+    with pytest.raises(OSError, match="full"):
+        write_half()
+    assert file.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_leftovers_of_killed_writers_go_and_nothing_else(tmp_path: Path) -> None:
+    others = [".download", ".void_plate.1001.exr", ".second.txt.part", "plate.1001.exr", "notes.part"]
+    for name in others:
+        (tmp_path / name).touch()
+    for name in ("void_plate.1001.exr", "report.html", "noise"):
+        with replacing(tmp_path / "plate" / name) as temporary:
+            temporary.parent.mkdir(exist_ok=True)
+            temporary.touch()
+            shutil.copy(temporary, tmp_path / temporary.name)
+    remove_leftovers(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*others, "plate"])
+    assert len(list((tmp_path / "plate").iterdir())) == 3
+
+
+def test_two_servers_receive_the_same_upload_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = bytes(range(200))
+    digest, size, half = hashlib.sha256(content).hexdigest(), len(content), len(content) // 2
+    one, other, offset = Uploads(tmp_path), Uploads(tmp_path), Uploads.offset
+
+    def receive(uploads: Uploads, start: int) -> int:
+        data = content[start : start + half]
+        return uploads.chunk(digest, size, start, data, zlib.crc32(data))
+
+    def offset_and_another(uploads: Uploads, *of: Any) -> int:
+        """The other server writes the same chunk after the first has looked how far the file is."""
+        have = offset(uploads, *of)
+        if uploads is one:
+            receive(other, have)
+        return have
+
+    monkeypatch.setattr(Uploads, "offset", offset_and_another)
+    assert receive(one, 0) == half
+    assert receive(one, half) == size
+    assert [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()] == [content]
+
+
+def test_two_servers_that_begin_at_once_have_one_pair_of_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    create, pairs = zmq.auth.create_certificates, []
+
+    def create_and_another(*of: Any) -> tuple[str, str]:
+        made = create(*of)
+        monkeypatch.setattr(zmq.auth, "create_certificates", create)
+        pairs.append(KeyRing(tmp_path).server_pair())
+        return made
+
+    monkeypatch.setattr(zmq.auth, "create_certificates", create_and_another)
+    ring = KeyRing(tmp_path)
+    assert ring.server_pair() == pairs[0]
+    assert zmq.auth.load_certificate(ring.server_public)[0] == pairs[0][0]
+    assert sorted(path.name for path in ring.folder.iterdir()) == ["server.key", "server.key_secret"]
