@@ -213,7 +213,7 @@ def silent(node, tmp_path):
     from void_nuke.studio import settings
 
     begun = tmp_path / "begun"
-    settings.save_user({"server_command": [sys.executable, "-c", SILENT, str(begun), "serve"]})
+    settings.save_user({"void_command": [sys.executable, "-c", SILENT, str(begun)]})
     return begun
 
 

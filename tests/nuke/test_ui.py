@@ -297,7 +297,7 @@ def test_the_farm_dialog_lives_while_it_submits_and_cancel_stops_it(inputs, farm
     assert "slurm" in choices
     assert "local" not in choices, "the window would wait for the whole job"
     never = "import pathlib, sys, time; pathlib.Path(sys.argv[1]).touch(); time.sleep(600)"
-    settings.save_user({"server_command": [sys.executable, "-c", never, str(tmp_path / "begun"), "serve"]})
+    settings.save_user({"void_command": [sys.executable, "-c", never, str(tmp_path / "begun")]})
     timer = QtCore.QTimer(dialog)
     timer.timeout.connect(lambda: (tmp_path / "begun").exists() and dialog.reject())
     timer.start(20)
