@@ -235,7 +235,7 @@ def test_what_forbids_the_cloud_goes_with_every_task(
 def test_points_outside_the_shot_are_refused_at_submission(wanted: Make, site: site.Site) -> None:
     one = wanted()
     clicked = dataclasses.replace(one, shot=dataclasses.replace(one.shot, prompts=(Prompt(9, "point", (5, 5)),)))
-    with pytest.raises(SettingError, match="in frame 9 is not in the frames to work on"):
+    with pytest.raises(SettingError, match="in frame 9 is outside the frame range, 1001-1012"):
         submit([clicked], site, "openjd")
     assert list(one.out.glob("*")) == []
 
