@@ -130,6 +130,14 @@ def test_answers_to_other_questions_without_end_are_not_read_for_ever() -> None:
             client.hello()
 
 
+def test_a_refusal_by_who_could_not_read_the_request_is_told() -> None:
+    def refusing(_: int) -> list[bytes]:
+        return [messages.pack_error(messages.UNASKED, ProtocolError("This server speaks protocol 2; update."))]
+
+    with answering(refusing) as client, pytest.raises(ProtocolError, match="protocol 2"):
+        client.hello()
+
+
 def test_a_message_that_is_too_large_never_arrives() -> None:
     def large(number: int) -> list[bytes]:
         return [messages.pack(number, body={"x": bytes(3 * messages.MAX_MESSAGE)})]

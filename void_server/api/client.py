@@ -201,7 +201,8 @@ class Client:
                 error = self._unreachable()
                 self._disconnect()
                 raise error
-            if message["id"] == number:
+            # a refusal by whoever could not even read which request it is names none
+            if message["id"] == number or (message["id"] == UNASKED and "error" in message):
                 return result(message)
 
     def _job(self, verb: str, job_id: str, *, wait: Optional[float] = None, **body: Any) -> Job:

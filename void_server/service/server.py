@@ -305,14 +305,17 @@ class Server:
         await asyncio.sleep(0)
 
     async def _answer(self, frames: list[zmq.Frame]) -> None:
-        caller = self._caller(frames)
-        number, verb = UNASKED, "a message"
+        connection = frames[0].bytes
+        number, verb, caller = UNASKED, "a message", Caller(connection, "a client", "unknown")
         failure: VoidError
         try:
-            self._check_key(caller)
             message = unpack(only_frame([frame.bytes for frame in frames[1:]]))
-            number, asked, body = message["id"], str(message.get("verb")), message.get("body")
-            if list(self._requests.values()).count(caller.connection) > _AT_ONCE:
+            # first of all: without it no refusal reaches whoever asked
+            number = message["id"]
+            caller = self._caller(frames)
+            self._check_key(caller)
+            asked, body = str(message.get("verb")), message.get("body")
+            if list(self._requests.values()).count(connection) > _AT_ONCE:
                 raise ServerError("This client has too many requests open; wait for answers.")
             if asked not in self._verbs or not isinstance(body, dict):
                 raise ProtocolError(f"The server does not know the request {asked!r:.100}; update it.")
@@ -330,9 +333,9 @@ class Server:
             )
             _log.exception("%s of %s failed", verb, caller)
         else:
-            await self._tell(caller.connection, answer)
+            await self._tell(connection, answer)
             return
-        await self._tell(caller.connection, pack_error(number, failure))
+        await self._tell(connection, pack_error(number, failure))
 
     def _caller(self, frames: list[zmq.Frame]) -> Caller:
         """Who sent a message. On this machine nobody need show a key."""
