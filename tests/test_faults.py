@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 
+from tests.test_service import shot_of, wait_for
 from void_server.api import Client, Keys
-from void_server.api.errors import JobFailed, ServerUnreachable
+from void_server.api import client as client_module
+from void_server.api.errors import JobCancelled, JobFailed, ServerUnreachable, UnknownJob, VoidError
 from void_server.api.home import home
+from void_server.service.inspection import Inspector
 from void_server.service.keys import KeyRing
 from void_server.service.server import Server, ServerConfig
 
 Result = TypeVar("Result")
+JOB = "0123456789ab"
 HERE = "tcp://127.0.0.1:*"
 
 
@@ -73,3 +79,67 @@ def test_keys_that_cannot_be_looked_up_for_a_while_lock_nobody_out_for_good(
             ann.hello()
 
     within(Server(ServerConfig(HERE, require_keys=True, pipeline="json")), work)
+
+
+class Gate:
+    """Holds inspections up: ``begun`` is set once there is one, and it ends once the gate is ``open``."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.begun, self.open = threading.Event(), threading.Event()
+
+        async def inspect(*_: Any) -> None:
+            self.begun.set()
+            await asyncio.to_thread(self.open.wait, 60)
+
+        monkeypatch.setattr(Inspector, "inspect", inspect)
+
+
+def failure(call: Callable[[], Any]) -> VoidError | None:
+    """What a call raises."""
+    try:
+        call()
+    except VoidError as error:
+        return error
+    return None
+
+
+def test_a_job_that_is_stopped_while_its_files_are_looked_at_never_begins(
+    shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, told = Gate(monkeypatch), []
+
+    def work(address: str) -> None:
+        with Client(address) as asking, Client(address) as stopping:
+            submit = partial(asking.submit, shot_of(shot), str(tmp_path / "out"), job_id=JOB)
+            thread = threading.Thread(target=lambda: told.append(failure(submit)))
+            thread.start()
+            assert gate.begun.wait(60)
+            assert isinstance(failure(partial(stopping.cancel, JOB)), UnknownJob)
+            gate.open.set()
+            thread.join(60)
+            assert isinstance(told[0], JobCancelled)
+            assert stopping.jobs() == []
+            # and it can be submitted again
+            assert asking.submit(shot_of(shot), str(tmp_path / "out"), job_id=JOB).id == JOB
+
+    within(Server(ServerConfig(HERE, (shot, tmp_path), pipeline="json")), work)
+    assert [folder.name for folder in (tmp_path / "out").iterdir()] == ["v001"]
+
+
+def test_a_submission_that_nobody_waits_for_any_more_never_begins(
+    shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate(monkeypatch)
+    monkeypatch.setattr(client_module, "_LOOKING", 0.0)
+    server = Server(ServerConfig(HERE, (shot, tmp_path), pipeline="json"))
+
+    def work(address: str) -> None:
+        with Client(address, timeout=3) as client:
+            error = failure(lambda: client.submit(shot_of(shot), str(tmp_path / "out"), job_id=JOB))
+            assert isinstance(error, ServerUnreachable)
+            gate.open.set()
+            wait_for(lambda: not server._submitting)
+            assert client.jobs() == []
+
+    within(server, work)
+    assert not (tmp_path / "out").exists()

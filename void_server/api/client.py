@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
 import zmq
 import zmq.auth
 
-from .errors import InputError, ProtocolError, ServerUnreachable, SettingError
+from .errors import InputError, ProtocolError, ServerUnreachable, SettingError, VoidError
 from .files import digest_of, inside, names_of, new_version_folder, open_regular
 from .job import MANIFEST, Job, new_id
 from .messages import CHUNK, MAX_FRAME, UNASKED, only_frame, pack, result, understood, unpack
@@ -227,7 +228,14 @@ class Client:
     def _submitted(self, job_id: str, shot: Shot, **body: Any) -> Job:
         # whether the server is there at all is known sooner than what it thinks of the shot
         self.hello()
-        return self._job("submit", job_id, wait=max(self._timeout, _LOOKING), id=job_id, shot=shot.to_dict(), **body)
+        wait = max(self._timeout, _LOOKING)
+        try:
+            return self._job("submit", job_id, wait=wait, id=job_id, shot=shot.to_dict(), **body)
+        except ServerUnreachable:
+            # it must not begin once nobody waits for it any more
+            with suppress(VoidError):
+                self.cancel(job_id, interrupted=True)
+            raise
 
     def submit_files(
         self,

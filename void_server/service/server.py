@@ -11,8 +11,8 @@ import os
 import re
 import sys
 import time
-from collections import deque
-from collections.abc import Awaitable, Callable
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -139,6 +139,9 @@ class Server:
         self._progress: dict[str, Progress] = {}
         self._watchers: dict[tuple[bytes, str], float] = {}
         self._stopping: dict[str, JobState] = {}
+        # submissions whose files are looked at, by job, and those of them that were stopped meanwhile
+        self._submitting: Counter[str] = Counter()
+        self._withdrawn: set[str] = set()
         self._ended_by: int | None = None
         self._requests: dict[asyncio.Task[None], bytes] = {}
         self._verbs: dict[str, Callable[[Caller, dict[str, Any]], Awaitable[Any]]] = {
@@ -372,8 +375,9 @@ class Server:
             # the answer to an earlier try was lost on its way
             return known.to_dict()
         shot = Shot.from_dict(_field(body, "shot", dict))
-        shot, out, roots = await asyncio.to_thread(self._admit, job_id, shot, body)
-        await self._inspector.inspect(shot, roots)
+        with self._withdrawable(job_id):
+            shot, out, roots = await asyncio.to_thread(self._admit, job_id, shot, body)
+            await self._inspector.inspect(shot, roots)
         if known := self._store.find(job_id):
             # submitted a second time while it was looked at
             return known.to_dict()
@@ -384,6 +388,20 @@ class Server:
         _log.info("job %s submitted by %s: plate %s, into %s", job_id, caller, shot.plate, folder)
         self._enqueue(job_id)
         return job.to_dict()
+
+    @contextlib.contextmanager
+    def _withdrawable(self, job_id: str) -> Iterator[None]:
+        """While a submission is looked at. Raises JobCancelled at its end where the job was stopped meanwhile."""
+        self._submitting[job_id] += 1
+        try:
+            yield
+            if job_id in self._withdrawn:
+                raise JobCancelled("The job was stopped before it began.")
+        finally:
+            self._submitting[job_id] -= 1
+            if not self._submitting[job_id]:
+                del self._submitting[job_id]
+                self._withdrawn.discard(job_id)
 
     def _admit(self, job_id: str, shot: Shot, body: dict[str, Any]) -> tuple[Shot, Path, tuple[Path, ...] | None]:
         """Check a submission, but not its files. Returns the shot with the paths that the server uses, where its
@@ -419,7 +437,10 @@ class Server:
         return cleared
 
     async def _cancel(self, caller: Caller, body: dict[str, Any]) -> dict[str, Any]:
-        job = self._job_of(body)
+        if (job_id := _field(body, "job", str)) in self._submitting:
+            # there is no job yet, and there will be none
+            self._withdrawn.add(job_id)
+        job = self._job(job_id)
         state = JobState.INTERRUPTED if body.get("interrupted") else JobState.CANCELLED
         _log.info("job %s to be %s, requested by %s", job.id, state.value, caller)
         if job.id in self._queue:
