@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import sqlite3
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -13,13 +14,15 @@ from typing import Any, TypeVar
 import pytest
 
 from tests.test_service import shot_of, wait_for
-from void_server.api import Client, Keys
+from void_server.api import Client, Job, JobState, Keys
 from void_server.api import client as client_module
 from void_server.api.errors import JobCancelled, JobFailed, ServerUnreachable, UnknownJob, VoidError
 from void_server.api.home import home
 from void_server.service.inspection import Inspector
 from void_server.service.keys import KeyRing
 from void_server.service.server import Server, ServerConfig
+from void_server.service.store import Store
+from void_server.service.workers import WorkerPool
 
 Result = TypeVar("Result")
 JOB = "0123456789ab"
@@ -143,3 +146,63 @@ def test_a_submission_that_nobody_waits_for_any_more_never_begins(
 
     within(server, work)
     assert not (tmp_path / "out").exists()
+
+
+WAITING = """
+import os, pathlib, time
+
+def inspect(shot):
+    pass
+
+def run(job_id, shot, folder, report):
+    while not (folder / "go").exists():
+        time.sleep(0.02)
+    return []
+"""
+
+
+def test_a_store_that_cannot_be_written_for_a_while_loses_no_job(
+    shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "waiting_pipeline.py").write_text(WAITING)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    fault = Fault(monkeypatch, Store, "update", sqlite3.OperationalError("database or disk is full"))
+    server = Server(ServerConfig(HERE, (shot, tmp_path), pipeline="waiting_pipeline"))
+
+    def work(address: str) -> None:
+        with Client(address) as client:
+            wait_for(server._workers.idle)
+            fault.on = True
+            job = client.submit(shot_of(shot), str(tmp_path / "out"))
+            assert client.status(job.id).state is JobState.QUEUED
+            fault.on = False
+            wait_for(lambda: client.status(job.id).state is JobState.RUNNING)
+            fault.on = True
+            (Path(job.folder) / "go").touch()
+            wait_for(lambda: not server._workers.working_on())
+            assert client.status(job.id).state is JobState.RUNNING
+            fault.on = False
+            wait_for(lambda: client.status(job.id).state is JobState.DONE)
+
+    within(server, work)
+
+
+def test_a_job_that_its_own_server_has_lost_can_be_stopped(shot: Path) -> None:
+    store = Store(home(), "tcp://127.0.0.1:9")
+    store.add(Job(JOB, JobState.QUEUED, shot_of(shot), "/nowhere/v001", 1.0, 1.0))
+    assert store.owner(JOB) is None
+    assert store.cancel(JOB).state is JobState.CANCELLED
+    store.close()
+
+
+def test_a_place_for_a_worker_outlasts_whatever_becomes_of_the_jobs() -> None:
+    def failing(_: str) -> None:
+        raise sqlite3.OperationalError("database is locked")
+
+    async def die_again_and_again() -> None:
+        pool = WorkerPool("json", 1, lambda *_: None, lambda *_: None, failing)
+        for _ in range(5):
+            pool._failed_to_start("exit code 1")
+        await pool.stop()
+
+    asyncio.run(die_again_and_again())

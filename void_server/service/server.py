@@ -9,6 +9,7 @@ import logging
 import math
 import os
 import re
+import sqlite3
 import sys
 import time
 from collections import Counter, deque
@@ -139,6 +140,8 @@ class Server:
         self._progress: dict[str, Progress] = {}
         self._watchers: dict[tuple[bytes, str], float] = {}
         self._stopping: dict[str, JobState] = {}
+        # how jobs ended that the store could not be told yet
+        self._untold: dict[str, dict[str, Any]] = {}
         # submissions whose files are looked at, by job, and those of them that were stopped meanwhile
         self._submitting: Counter[str] = Counter()
         self._withdrawn: set[str] = set()
@@ -223,8 +226,9 @@ class Server:
             elif self._config.embedded:
                 self._end(job_id, JobState.INTERRUPTED, interrupted())
             else:
-                self._store.update(job_id, state=JobState.QUEUED)
-                _log.info("job %s stays in the queue", job_id)
+                with self._trying(f"job {job_id} stays in the queue"):
+                    self._store.update(job_id, state=JobState.QUEUED)
+                    _log.info("job %s stays in the queue", job_id)
 
     @staticmethod
     async def _for_ever(step: Callable[[], Awaitable[None]]) -> None:
@@ -285,6 +289,8 @@ class Server:
             _log.info("idle for %g minutes", self._config.idle_minutes)
             self._stop.set()
         self._forget_silent()
+        self._tell_store()
+        self._dispatch()
         if time.monotonic() - self._cleared > 3600:
             self._cleared = time.monotonic()
             await asyncio.to_thread(self._uploads.clear, self._config.keep_uploads_days * _DAY)
@@ -440,7 +446,7 @@ class Server:
         if (job_id := _field(body, "job", str)) in self._submitting:
             # there is no job yet, and there will be none
             self._withdrawn.add(job_id)
-        job = self._job(job_id)
+        job = self._job_of(body)
         state = JobState.INTERRUPTED if body.get("interrupted") else JobState.CANCELLED
         _log.info("job %s to be %s, requested by %s", job.id, state.value, caller)
         if job.id in self._queue:
@@ -500,18 +506,27 @@ class Server:
 
     def _job_of(self, body: dict[str, Any]) -> Job:
         """The job that a request is about."""
+        self._tell_store()
         return self._job(_field(body, "job", str))
 
     def _enqueue(self, job_id: str) -> None:
-        self._announce(self._store.update(job_id, state=JobState.QUEUED))
+        # whatever the store can be told now, the job is not lost
         self._queue.append(job_id)
+        with self._trying(f"job {job_id} waits"):
+            self._announce(self._store.update(job_id, state=JobState.QUEUED))
         self._dispatch()
 
     def _dispatch(self) -> None:
+        """Give jobs to workers that wait for one; a job that the store cannot be told of waits for another try."""
+        with self._trying("a job begins"):
+            self._give_jobs()
+
+    def _give_jobs(self) -> None:
         while self._queue and (worker := self._workers.idle()):
-            job_id = self._queue.popleft()
-            self._store.attempt(job_id)
+            job_id = self._queue[0]
             job = self._store.update(job_id, state=JobState.RUNNING)
+            self._store.attempt(job_id)
+            self._queue.popleft()
             self._workers.give(worker, job)
             _log.info("job %s begins, %s, attempt %d", job_id, worker.name, self._store.attempts(job_id))
             self._announce(job)
@@ -522,12 +537,31 @@ class Server:
         progress = Progress("done", None, 1.0, 0.0) if state is JobState.DONE else self._progress.get(job_id)
         self._progress.pop(job_id, None)
         self._stopping.pop(job_id, None)
-        job = self._store.update(job_id, state=state, error=error, progress=progress, warnings=warnings)
         if error:
             _log_error(_LEVELS.get(state, logging.INFO), f"job {job_id} {state.value}", error)
         else:
             _log.info("job %s %s", job_id, state.value)
-        self._announce(job)
+        self._untold[job_id] = {"state": state, "error": error, "progress": progress, "warnings": warnings}
+        self._tell_store()
+
+    def _tell_store(self) -> None:
+        """Keep how jobs have ended, as soon as the disk has room and nobody holds the store."""
+        for job_id, outcome in list(self._untold.items()):
+            with self._trying(f"job {job_id} is {outcome['state'].value}"):
+                # somebody may have had it forgotten meanwhile
+                job = self._store.find(job_id) and self._store.update(job_id, **outcome)
+                del self._untold[job_id]
+                if job:
+                    self._announce(job)
+
+    @staticmethod
+    @contextlib.contextmanager
+    def _trying(what: str) -> Iterator[None]:
+        """Do what the store may refuse for a while; it is tried again as :meth:`_look_after` looks after it."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            _log.error("the list of jobs cannot be told that %s, which is tried again: %s", what, error)
 
     def _heard(self, worker: WorkerHandle, message: dict[str, Any]) -> None:
         """Handle a worker's message."""
@@ -562,9 +596,12 @@ class Server:
         """Handle a worker's death: another continues the job, unless it kills one worker after the other."""
         if worker.job is None:
             return
+        attempts = 0
+        with self._trying(f"{worker.name} died"):
+            attempts = self._store.attempts(worker.job)
         if worker.job in self._stopping:
             self._end(worker.job, self._stopping[worker.job], stopped())
-        elif self._store.attempts(worker.job) < _ATTEMPTS:
+        elif attempts < _ATTEMPTS:
             self._enqueue(worker.job)
         else:
             reason = f"signal {-code}" if code < 0 else f"exit code {code}"

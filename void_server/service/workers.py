@@ -121,7 +121,10 @@ class WorkerPool:
     def _failed_to_start(self, why: str) -> None:
         self._stillborn += 1
         if self._stillborn >= _HOPELESS and not any(worker.ready for worker in self._handles.values()):
-            self._on_unfit(why)
+            try:
+                self._on_unfit(why)
+            except Exception:  # whatever becomes of the jobs, the place must be filled again
+                _log.exception("that no worker starts could not be dealt with")
 
     def _hear_messages(self, worker: WorkerHandle, loop: asyncio.AbstractEventLoop) -> None:
         assert worker.process.stdout is not None
