@@ -23,6 +23,8 @@ from .shot import Shot
 
 DEFAULT_ADDRESS = "tcp://127.0.0.1:5690"
 _HEARTBEAT_MS = 2000
+#: The longest pause before a client looks again for a server that is gone.
+_RECONNECT_MS = 2000
 #: A server may look so many seconds at the files of a shot before it says whether it takes it.
 _LOOKING = 150.0
 
@@ -149,6 +151,7 @@ class Client:
             socket.maxmsgsize = MAX_FRAME
             socket.setsockopt(zmq.HEARTBEAT_IVL, _HEARTBEAT_MS)
             socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 3 * _HEARTBEAT_MS)
+            socket.setsockopt(zmq.RECONNECT_IVL_MAX, _RECONNECT_MS)
             self._socket = socket
             try:
                 self._identify(socket)
