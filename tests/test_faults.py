@@ -16,7 +16,7 @@ import pytest
 from tests.test_service import shot_of, wait_for
 from void_server.api import Client, Job, JobState, Keys
 from void_server.api import client as client_module
-from void_server.api.errors import JobCancelled, JobFailed, ServerUnreachable, UnknownJob, VoidError
+from void_server.api.errors import AccessDenied, JobCancelled, JobFailed, ServerUnreachable, UnknownJob, VoidError
 from void_server.api.home import home
 from void_server.service.inspection import Inspector
 from void_server.service.keys import KeyRing
@@ -206,3 +206,27 @@ def test_a_place_for_a_worker_outlasts_whatever_becomes_of_the_jobs() -> None:
         await pool.stop()
 
     asyncio.run(die_again_and_again())
+
+
+def test_a_job_outside_the_roots_is_neither_fetched_nor_resumed(shot: Path, tmp_path: Path) -> None:
+    """Another server of the same state folder, with other roots, has done it."""
+    narrow, folder = tmp_path / "narrow", tmp_path / "v001"
+    narrow.mkdir()
+    folder.mkdir()
+    (folder / "plate.exr").write_bytes(b"secret")
+    store = Store(home(), "tcp://127.0.0.1:9")
+    store.add(Job(JOB, JobState.DONE, shot_of(shot), str(folder), 1.0, 1.0))
+    # the folder may be used, but not the footage
+    store.add(Job("a" * 12, JobState.CANCELLED, shot_of(shot), str(narrow), 1.0, 1.0))
+    store.close()
+
+    def work(address: str) -> None:
+        with Client(address) as client:
+            for call in (
+                lambda: client.download(JOB, str(tmp_path / "got")),
+                lambda: client._ask("result.chunk", job=JOB, path="plate.exr", offset=0),
+                lambda: client.resume("a" * 12),
+            ):
+                assert isinstance(failure(call), AccessDenied)
+
+    within(Server(ServerConfig(HERE, (narrow,), pipeline="json")), work)

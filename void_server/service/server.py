@@ -388,6 +388,9 @@ class Server:
             # submitted a second time while it was looked at
             return known.to_dict()
         now = time.time()
+        if roots is not None:
+            # looking at the files took a while, in which a link may have been put there
+            below_roots(out, roots)
         folder = out if body.get("reserved") else new_version_folder(out)
         job = Job(job_id, JobState.QUEUED, shot, str(folder), now, now)
         self._store.add(job)
@@ -460,6 +463,8 @@ class Server:
         return self._job(job.id).to_dict()
 
     async def _resume(self, caller: Caller, body: dict[str, Any]) -> dict[str, Any]:
+        await self._check_reach(self._job_of(body))
+        # from here on nothing is waited for: it is taken up once
         job = self._job_of(body)
         if job.id in (*self._queue, *self._workers.working_on()):
             return job.to_dict()
@@ -477,6 +482,12 @@ class Server:
         self._enqueue(job.id)
         return self._job(job.id).to_dict()
 
+    async def _check_reach(self, job: Job) -> None:
+        """Raise :class:`AccessDenied` for a job that this server may not touch: others may share its list of jobs."""
+        roots = [*self._config.roots, self._config.state / "jobs" / job.id]
+        for path in (job.folder, *job.shot.paths().values()):
+            await asyncio.to_thread(below_roots, path, roots)
+
     async def _upload_offset(self, _: Caller, body: dict[str, Any]) -> int:
         return self._uploads.offset(_field(body, "digest", str), _count(body, "size"))
 
@@ -488,12 +499,14 @@ class Server:
 
     async def _result_list(self, caller: Caller, body: dict[str, Any]) -> list[dict[str, Any]]:
         job = self._job_of(body)
+        await self._check_reach(job)
         listed = await asyncio.to_thread(transfer.listing, job)
         _log.info("job %s: result of %d files fetched by %s", job.id, len(listed), caller)
         return listed
 
     async def _result_chunk(self, _: Caller, body: dict[str, Any]) -> dict[str, Any]:
         job, path, offset = self._job_of(body), _field(body, "path", str), _count(body, "offset")
+        await self._check_reach(job)
         return await asyncio.to_thread(transfer.chunk, job, path, offset)
 
     # Jobs
