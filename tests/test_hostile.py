@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import os
 import random
 import re
@@ -10,8 +12,9 @@ import struct
 import subprocess
 import sys
 import threading
+import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +26,10 @@ import zmq
 from tests import test_service
 from tests.test_service import RunningServer, ended, plates, raw, shot_of, wait_for
 from void_server.api import Client, JobState, Shot, messages
-from void_server.api.errors import AccessDenied, JobFailed, ProtocolError, SettingError
+from void_server.api.errors import AccessDenied, InputError, JobFailed, ProtocolError, SettingError
 from void_server.api.home import home
 from void_server.service.store import FILE
+from void_server.service.transfer import Uploads
 
 pytestmark = pytest.mark.slow
 
@@ -417,6 +421,53 @@ def test_housekeeping_goes_on_after_an_error_of_the_disk(tmp_path: Path) -> None
     command = [sys.executable, "-c", "from void_server.cli import main; main()", "serve", "--idle-minutes", "0.1"]
     command += ["--address", "tcp://127.0.0.1:*", "--root", str(tmp_path)]
     assert subprocess.run(command, capture_output=True, timeout=60, check=False).returncode == 0
+
+
+# Uploads that share their content
+
+
+def uploaded(uploads: Uploads, content: bytes) -> str:
+    """Upload a file; its digest."""
+    digest = hashlib.sha256(content).hexdigest()
+    uploads.chunk(digest, len(content), 0, content, zlib.crc32(content))
+    return digest
+
+
+@pytest.mark.parametrize("second", ["x.exr", "X.EXR"])
+def test_two_uploaded_files_of_one_name_are_refused(tmp_path: Path, second: str) -> None:
+    uploads = Uploads(tmp_path / "uploads")
+    one, two = uploaded(uploads, b"one"), uploaded(uploads, b"another")
+    with pytest.raises(InputError, match="give each a name of its own"):
+        uploads.place({"plate": [["x.exr", one], [second, two]]}, tmp_path / "job")
+    assert uploads._path(one).read_bytes() == b"one"
+
+
+def test_a_submission_with_other_files_leaves_those_of_other_jobs_alone(tmp_path: Path) -> None:
+    uploads = Uploads(tmp_path / "uploads")
+    one, two = uploaded(uploads, b"one"), uploaded(uploads, b"another")
+    uploads.place({"plate": [["x.exr", one], ["y.exr", one]]}, tmp_path / "mine")
+    uploads.place({"plate": [["x.exr", one]]}, tmp_path / "other")
+    # the same again, as after a lost answer, then other content and fewer files, as after a refusal
+    uploads.place({"plate": [["x.exr", one], ["y.exr", one]]}, tmp_path / "mine")
+    uploads.place({"plate": [["x.exr", two]]}, tmp_path / "mine")
+    assert {file.name: file.read_bytes() for file in (tmp_path / "mine" / "plate").iterdir()} == {"x.exr": b"another"}
+    assert (tmp_path / "other" / "plate" / "x.exr").read_bytes() == b"one"
+    assert uploads._path(one).read_bytes() == b"one"
+
+
+@pytest.mark.parametrize(("error", "copied"), [(errno.EXDEV, True), (errno.EPERM, True), (errno.ENOSPC, False)])
+def test_uploads_are_copied_only_where_there_are_no_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int, copied: bool
+) -> None:
+    def link(*_: Any) -> None:
+        raise OSError(error, os.strerror(error))
+
+    uploads = Uploads(tmp_path / "uploads")
+    one = uploaded(uploads, b"one")
+    monkeypatch.setattr(os, "link", link)
+    with nullcontext() if copied else pytest.raises(OSError, match="space"):
+        uploads.place({"plate": [["x.exr", one]]}, tmp_path / "job")
+    assert [file.name for file in (tmp_path / "job" / "plate").iterdir()] == ["x.exr"] * copied
 
 
 # All at once

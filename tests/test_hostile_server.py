@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from void_server.api import Client, Job, JobState, ServerInfo, Shot, messages
 from void_server.api.errors import ProtocolError, ServerUnreachable, VoidError, from_dict
+from void_server.api.reach import Reach
 
 pytestmark = pytest.mark.slow
 
@@ -27,16 +29,16 @@ WRONG = [None, [], {}, "x", b"x", 7, -1, True, float("nan"), float("inf"), 2**63
 def answering(answer: Callable[[int], list[bytes]]) -> Iterator[Client]:
     """A server that answers each request with the frames that ``answer`` makes of its number."""
     context = zmq.Context()
-    socket = context.socket(zmq.ROUTER)
-    port = socket.bind_to_random_port("tcp://127.0.0.1")
+    router = context.socket(zmq.ROUTER)
+    port = router.bind_to_random_port("tcp://127.0.0.1")
     ended = threading.Event()
 
     def serve() -> None:
         while not ended.is_set():
-            if socket.poll(20):
-                sender, data = socket.recv_multipart()
+            if router.poll(20):
+                sender, data = router.recv_multipart()
                 for frame in answer(msgpack.unpackb(data)["id"]):
-                    socket.send_multipart([sender, frame])
+                    router.send_multipart([sender, frame])
 
     thread = threading.Thread(target=serve)
     thread.start()
@@ -46,7 +48,7 @@ def answering(answer: Callable[[int], list[bytes]]) -> Iterator[Client]:
     finally:
         ended.set()
         thread.join()
-        socket.close(linger=0)
+        router.close(linger=0)
         context.term()
 
 
@@ -132,9 +134,36 @@ def test_answers_to_other_questions_without_end_are_not_read_for_ever() -> None:
             client.hello()
 
 
+def test_a_refusal_by_who_could_not_read_the_request_is_told() -> None:
+    def refusing(_: int) -> list[bytes]:
+        return [messages.pack_error(messages.UNASKED, ProtocolError("This server speaks protocol 2; update."))]
+
+    with answering(refusing) as client, pytest.raises(ProtocolError, match="protocol 2"):
+        client.hello()
+
+
 def test_a_message_that_is_too_large_never_arrives() -> None:
     def large(number: int) -> list[bytes]:
         return [messages.pack(number, body={"x": bytes(3 * messages.MAX_MESSAGE)})]
 
     with answering(large) as client, pytest.raises(ServerUnreachable):
         client.hello()
+
+
+def test_a_connection_that_breaks_again_and_again_unwatched_wedges_nothing() -> None:
+    # some three events each, where ZeroMQ keeps two thousand
+    context = zmq.Context()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(20)
+        idle = context.socket(zmq.DEALER)
+        idle.setsockopt(zmq.RECONNECT_IVL, 1)
+        reach = Reach(idle, keys=False)
+        idle.connect(f"tcp://127.0.0.1:{listener.getsockname()[1]}")
+        try:
+            for _ in range(1000):
+                listener.accept()[0].close()
+        finally:
+            assert "VOID server" in reach.why()
+            reach.close()
+            idle.close(linger=0)
+            context.term()

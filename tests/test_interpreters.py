@@ -10,6 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from void_server.api import Client, Shot
+from void_server.cli.install_nuke import _void_command
+from void_server.interpreter import running
+from void_server.service.embedded import embedded_server
+
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -62,3 +67,18 @@ def test_nothing_newer_than_python_3_9_is_used_in_nuke() -> None:
     for file in [*(ROOT / "nuke_plugin").rglob("*.py"), *(ROOT / "void_server" / "api").glob("*.py")]:
         text = file.read_text()
         assert "from __future__ import annotations" in text or "def " not in text, file
+
+
+def test_no_process_of_ours_runs_code_of_the_current_folder(
+    shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = "import pathlib; pathlib.Path(__file__).with_suffix('.ran').touch(); raise ImportError('not yours')"
+    for name in ("msgpack", "psutil", "zmq", "pip"):
+        (tmp_path / f"{name}.py").write_text(mine)
+    monkeypatch.chdir(tmp_path)
+    with embedded_server([shot, tmp_path]) as address, Client(address) as client:
+        client.submit(Shot(str(shot / "plate"), str(shot / "roto")), str(tmp_path / "out"))
+    commands = [[*_void_command(), "--version"], running("pip", "--version")]
+    for command in (*commands, running("void_server.farm.tasks.session", "/nowhere/file")):
+        subprocess.run(command, capture_output=True, check=command in commands)
+    assert not list(tmp_path.glob("*.ran"))

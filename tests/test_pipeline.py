@@ -27,6 +27,7 @@ from void_server.imaging import exr, sequence
 from void_server.imaging.colour import Curve
 from void_server.imaging.window import Window
 from void_server.pipeline.composite import MATTE_CHANNELS
+from void_server.pipeline.inputs import open_source
 from void_server.pipeline.progress import all_stages
 from void_server.quadmask import classes
 from void_server.sample import write_sample
@@ -189,6 +190,24 @@ def test_a_moving_camera(scene: str, tmp_path: Path) -> None:
     plate, truth = (curve.to_display(exr.read_rgb(folder / f"{n}/{n}.{name}.exr")) for n in ("plate", "truth"))
     result = curve.to_display(exr.read_rgb(results.plate(2)))
     assert psnr(result[roto], truth[roto]) > psnr(plate[roto], truth[roto]) + 8
+
+
+@pytest.mark.parametrize(
+    ("data", "display"),
+    [
+        (Window(400_000, 400_000, 2, 2), Window(0, 0, 2, 2)),
+        (Window(-60_000, 0, 2, 2), Window(0, 0, 1920, 1080)),
+        (Window(0, 0, 2, 2), Window(0, 0, 100_000, 100_000)),
+    ],
+)
+def test_a_window_that_claims_more_than_memory_holds_is_refused(tmp_path: Path, data: Window, display: Window) -> None:
+    folder = write_sequence(tmp_path / "plate", range(1001, 1004), np.full((2, 2, 3), 0.5))
+    for frame in (1001, 1002, 1003):
+        window = data if frame == 1002 else Window(0, 0, 2, 2)
+        file, pixels = folder / f"plate.{frame}.exr", np.full((2, 2, 3), 0.5, np.float16)
+        exr.write(file, pixels, exr.RGB, data_window=window, display_window=display)
+    with pytest.raises(SequenceError, match=r"Frame 100[12] of the plate .* crop the frame"):
+        open_source(Shot(str(folder), str(folder)))
 
 
 def test_windows_that_move_and_overscan(shot: Path, tmp_path: Path) -> None:

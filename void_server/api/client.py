@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
 import zmq
 import zmq.auth
 
-from .errors import InputError, ProtocolError, ServerUnreachable, SettingError
+from .errors import InputError, ProtocolError, ServerUnreachable, SettingError, VoidError
 from .files import (
     complete,
     digest_of,
@@ -31,6 +32,8 @@ from .shot import Shot
 
 DEFAULT_ADDRESS = "tcp://127.0.0.1:5690"
 _HEARTBEAT_MS = 2000
+#: The longest pause before a client looks again for a server that is gone.
+_RECONNECT_MS = 2000
 #: A server may look so many seconds at the files of a shot before it says whether it takes it.
 _LOOKING = 150.0
 
@@ -157,6 +160,7 @@ class Client:
             socket.maxmsgsize = MAX_FRAME
             socket.setsockopt(zmq.HEARTBEAT_IVL, _HEARTBEAT_MS)
             socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 3 * _HEARTBEAT_MS)
+            socket.setsockopt(zmq.RECONNECT_IVL_MAX, _RECONNECT_MS)
             self._socket = socket
             try:
                 self._identify(socket)
@@ -210,7 +214,8 @@ class Client:
                 error = self._unreachable()
                 self._disconnect()
                 raise error
-            if message["id"] == number:
+            # a refusal by whoever could not even read which request it is names none
+            if message["id"] == number or (message["id"] == UNASKED and "error" in message):
                 return result(message)
 
     def _job(self, verb: str, job_id: str, *, wait: Optional[float] = None, **body: Any) -> Job:
@@ -235,7 +240,14 @@ class Client:
     def _submitted(self, job_id: str, shot: Shot, **body: Any) -> Job:
         # whether the server is there at all is known sooner than what it thinks of the shot
         self.hello()
-        return self._job("submit", job_id, wait=max(self._timeout, _LOOKING), id=job_id, shot=shot.to_dict(), **body)
+        wait = max(self._timeout, _LOOKING)
+        try:
+            return self._job("submit", job_id, wait=wait, id=job_id, shot=shot.to_dict(), **body)
+        except ServerUnreachable:
+            # it must not begin once nobody waits for it any more
+            with suppress(VoidError):
+                self.cancel(job_id, interrupted=True)
+            raise
 
     def submit_files(
         self,

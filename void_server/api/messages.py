@@ -1,7 +1,8 @@
 """The messages between clients and the server: a versioned envelope, packed with msgpack.
 
 A request is ``{"protocol", "id", "verb", "body"}``. Its answer is ``{"protocol", "id", "body"}`` or, where it failed,
-``{"protocol", "id", "error"}``. What the server says unasked has the id 0 and the body of a job.
+``{"protocol", "id", "error"}``. What the server says unasked has the id 0 and the body of a job, or the error of a
+message whose id it could not read.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ MAX_FRAME = 2 * MAX_MESSAGE
 #: A message that holds more values is refused: a byte can claim an object, which takes a hundred.
 MAX_VALUES = 500_000
 CHUNK = 2**20
+#: The id of what nobody asked for, and of the refusal of a message whose own id could not be read.
 UNASKED = 0
 
 Read = TypeVar("Read")

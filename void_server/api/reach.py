@@ -29,7 +29,13 @@ class Reach:
     def __init__(self, socket: zmq.Socket[bytes], keys: bool) -> None:
         self._keys = keys
         self._watched = socket
-        self._events: zmq.Socket[bytes] = socket.get_monitor_socket(_TELLING)
+        address = f"inproc://reach-{id(self):x}"
+        socket.monitor(address, _TELLING)
+        self._events: zmq.Socket[bytes] = socket.context.socket(zmq.PAIR)
+        # at a limit ZeroMQ's own thread would wait for somebody to read, and every connection with it
+        self._events.rcvhwm = 0
+        self._events.linger = 0
+        self._events.connect(address)
         self._last = 0
 
     def close(self) -> None:

@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import sysconfig
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from void_nuke.studio.packages import folder as packages_folder
 
 from ..api.errors import JobFailed, SettingError
 from ..api.files import write_atomically
+from ..interpreter import running
 
 #: The Python of Nuke 14, of 15, and of 16 and 17.
 NUKE_PYTHONS = ("3.9", "3.10", "3.11")
@@ -164,7 +164,7 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _install_packages(folder: Path, python: str, system: str, wheels: Path | None) -> None:
-    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-warn-conflicts"]
+    command = [*running("pip"), "--disable-pip-version-check", "install", "--quiet", "--no-warn-conflicts"]
     command += [
         "--target",
         str(folder),
@@ -192,7 +192,7 @@ def _install_packages(folder: Path, python: str, system: str, wheels: Path | Non
 
 def _void_command() -> list[str]:
     """The command `void` of this installation."""
-    return [sys.executable, "-c", "from void_server.cli import main; main()"]
+    return running("void_server.cli")
 
 
 def _write_block(file: Path, block: str) -> None:

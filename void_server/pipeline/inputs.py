@@ -23,6 +23,9 @@ from ..quadmask import classes
 _LOOKED_AT = 5
 #: The colour space of a movie's pixels, unless the shot names another.
 _MOVIE_SPACE = "sRGB"
+#: How many pixels the data windows of a plate may cover together: what a header claims, memory is taken for. Overscan
+#: may be so many times the format, and anything that is small may be.
+_PIXELS, _OVERSCAN, _SMALL = 2**28, 16, 2**24
 
 
 @dataclass(frozen=True)
@@ -255,6 +258,14 @@ def _plate_windows(plate: Sequence, frames: tuple[int, ...]) -> tuple[Window, Wi
                 "one format."
             )
         canvas = canvas.union(header.data_window)
+        display = first.display_window
+        whole = canvas.union(display)
+        if whole.width * whole.height > min(_PIXELS, max(_SMALL, _OVERSCAN * display.width * display.height)):
+            raise SequenceError(
+                f"Frame {frame} of the plate {plate.name} has a data window far beyond the format, or a format that is "
+                f"far too large: the plate would cover {_size(whole)} pixels, and its format is {_size(display)}; "
+                "crop the frame."
+            )
     assert first is not None, "a shot has frames"
     return canvas, first.display_window, first.pixel_aspect
 

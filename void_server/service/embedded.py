@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from ..api.errors import ServerRefused
+from ..interpreter import running
 from ..interruption import uninterrupted
 
 
@@ -18,7 +18,7 @@ def embedded_server(roots: Sequence[Path]) -> Iterator[str]:
 
     It may use the folders ``roots``, and ends with the block or with this process. Raises :class:`ServerRefused`.
     """
-    command = [sys.executable, "-m", "void_server.service", *map(str, roots)]
+    command = running("void_server.service", *map(str, roots))
     # its standard input is its lifeline: it ends when that does
     process = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True

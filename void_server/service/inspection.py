@@ -1,6 +1,6 @@
 """Inspect a submission's files in a process of its own, with limits, as their contents cannot be trusted.
 
-Run by the server as ``python -m void_server.service.inspection PIPELINE``; the request comes by standard input, the
+Run by the server as a module, ``void_server.service.inspection PIPELINE``; the request comes by standard input, the
 error, if there is one, goes to standard output.
 """
 
@@ -23,6 +23,7 @@ from typing import Any
 
 from ..api.errors import JobFailed, VoidError, from_dict
 from ..api.shot import Shot
+from ..interpreter import running
 from .access import check_shot
 
 #: The time and memory an inspection may take.
@@ -79,7 +80,7 @@ class Inspector:
 
     def _new(self) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
-            [sys.executable, "-m", "void_server.service.inspection", self._pipeline],
+            running("void_server.service.inspection", self._pipeline),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )

@@ -9,10 +9,11 @@ import logging
 import math
 import os
 import re
+import sqlite3
 import sys
 import time
-from collections import deque
-from collections.abc import Awaitable, Callable
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -139,6 +140,11 @@ class Server:
         self._progress: dict[str, Progress] = {}
         self._watchers: dict[tuple[bytes, str], float] = {}
         self._stopping: dict[str, JobState] = {}
+        # how jobs ended that the store could not be told yet
+        self._untold: dict[str, dict[str, Any]] = {}
+        # submissions whose files are looked at, by job, and those of them that were stopped meanwhile
+        self._submitting: Counter[str] = Counter()
+        self._withdrawn: set[str] = set()
         self._ended_by: int | None = None
         self._requests: dict[asyncio.Task[None], bytes] = {}
         self._verbs: dict[str, Callable[[Caller, dict[str, Any]], Awaitable[Any]]] = {
@@ -220,8 +226,9 @@ class Server:
             elif self._config.embedded:
                 self._end(job_id, JobState.INTERRUPTED, interrupted())
             else:
-                self._store.update(job_id, state=JobState.QUEUED)
-                _log.info("job %s stays in the queue", job_id)
+                with self._trying(f"job {job_id} stays in the queue"):
+                    self._store.update(job_id, state=JobState.QUEUED)
+                    _log.info("job %s stays in the queue", job_id)
 
     @staticmethod
     async def _for_ever(step: Callable[[], Awaitable[None]]) -> None:
@@ -282,6 +289,8 @@ class Server:
             _log.info("idle for %g minutes", self._config.idle_minutes)
             self._stop.set()
         self._forget_silent()
+        self._tell_store()
+        self._dispatch()
         if time.monotonic() - self._cleared > 3600:
             self._cleared = time.monotonic()
             await asyncio.to_thread(self._uploads.clear, self._config.keep_uploads_days * _DAY)
@@ -305,14 +314,17 @@ class Server:
         await asyncio.sleep(0)
 
     async def _answer(self, frames: list[zmq.Frame]) -> None:
-        caller = self._caller(frames)
-        number, verb = UNASKED, "a message"
+        connection = frames[0].bytes
+        number, verb, caller = UNASKED, "a message", Caller(connection, "a client", "unknown")
         failure: VoidError
         try:
-            self._check_key(caller)
             message = unpack(only_frame([frame.bytes for frame in frames[1:]]))
-            number, asked, body = message["id"], str(message.get("verb")), message.get("body")
-            if list(self._requests.values()).count(caller.connection) > _AT_ONCE:
+            # first of all: without it no refusal reaches whoever asked
+            number = message["id"]
+            caller = self._caller(frames)
+            self._check_key(caller)
+            asked, body = str(message.get("verb")), message.get("body")
+            if list(self._requests.values()).count(connection) > _AT_ONCE:
                 raise ServerError("This client has too many requests open; wait for answers.")
             if asked not in self._verbs or not isinstance(body, dict):
                 raise ProtocolError(f"The server does not know the request {asked!r:.100}; update it.")
@@ -330,9 +342,9 @@ class Server:
             )
             _log.exception("%s of %s failed", verb, caller)
         else:
-            await self._tell(caller.connection, answer)
+            await self._tell(connection, answer)
             return
-        await self._tell(caller.connection, pack_error(number, failure))
+        await self._tell(connection, pack_error(number, failure))
 
     def _caller(self, frames: list[zmq.Frame]) -> Caller:
         """Who sent a message. On this machine nobody need show a key."""
@@ -369,18 +381,36 @@ class Server:
             # the answer to an earlier try was lost on its way
             return known.to_dict()
         shot = Shot.from_dict(_field(body, "shot", dict))
-        shot, out, roots = await asyncio.to_thread(self._admit, job_id, shot, body)
-        await self._inspector.inspect(shot, roots)
+        with self._withdrawable(job_id):
+            shot, out, roots = await asyncio.to_thread(self._admit, job_id, shot, body)
+            await self._inspector.inspect(shot, roots)
         if known := self._store.find(job_id):
             # submitted a second time while it was looked at
             return known.to_dict()
         now = time.time()
+        if roots is not None:
+            # looking at the files took a while, in which a link may have been put there
+            below_roots(out, roots)
         folder = out if body.get("reserved") else new_version_folder(out)
         job = Job(job_id, JobState.QUEUED, shot, str(folder), now, now)
         self._store.add(job)
         _log.info("job %s submitted by %s: plate %s, into %s", job_id, caller, shot.plate, folder)
         self._enqueue(job_id)
         return job.to_dict()
+
+    @contextlib.contextmanager
+    def _withdrawable(self, job_id: str) -> Iterator[None]:
+        """While a submission is looked at. Raises JobCancelled at its end where the job was stopped meanwhile."""
+        self._submitting[job_id] += 1
+        try:
+            yield
+            if job_id in self._withdrawn:
+                raise JobCancelled("The job was stopped before it began.")
+        finally:
+            self._submitting[job_id] -= 1
+            if not self._submitting[job_id]:
+                del self._submitting[job_id]
+                self._withdrawn.discard(job_id)
 
     def _admit(self, job_id: str, shot: Shot, body: dict[str, Any]) -> tuple[Shot, Path, tuple[Path, ...] | None]:
         """Check a submission, but not its files. Returns the shot with the paths that the server uses, where its
@@ -416,6 +446,9 @@ class Server:
         return cleared
 
     async def _cancel(self, caller: Caller, body: dict[str, Any]) -> dict[str, Any]:
+        if (job_id := _field(body, "job", str)) in self._submitting:
+            # there is no job yet, and there will be none
+            self._withdrawn.add(job_id)
         job = self._job_of(body)
         state = JobState.INTERRUPTED if body.get("interrupted") else JobState.CANCELLED
         _log.info("job %s to be %s, requested by %s", job.id, state.value, caller)
@@ -430,6 +463,8 @@ class Server:
         return self._job(job.id).to_dict()
 
     async def _resume(self, caller: Caller, body: dict[str, Any]) -> dict[str, Any]:
+        await self._check_reach(self._job_of(body))
+        # from here on nothing is waited for: it is taken up once
         job = self._job_of(body)
         if job.id in (*self._queue, *self._workers.working_on()):
             return job.to_dict()
@@ -447,6 +482,12 @@ class Server:
         self._enqueue(job.id)
         return self._job(job.id).to_dict()
 
+    async def _check_reach(self, job: Job) -> None:
+        """Raise :class:`AccessDenied` for a job that this server may not touch: others may share its list of jobs."""
+        roots = [*self._config.roots, self._config.state / "jobs" / job.id]
+        for path in (job.folder, *job.shot.paths().values()):
+            await asyncio.to_thread(below_roots, path, roots)
+
     async def _upload_offset(self, _: Caller, body: dict[str, Any]) -> int:
         return self._uploads.offset(_field(body, "digest", str), _count(body, "size"))
 
@@ -458,12 +499,14 @@ class Server:
 
     async def _result_list(self, caller: Caller, body: dict[str, Any]) -> list[dict[str, Any]]:
         job = self._job_of(body)
+        await self._check_reach(job)
         listed = await asyncio.to_thread(transfer.listing, job)
         _log.info("job %s: result of %d files fetched by %s", job.id, len(listed), caller)
         return listed
 
     async def _result_chunk(self, _: Caller, body: dict[str, Any]) -> dict[str, Any]:
         job, path, offset = self._job_of(body), _field(body, "path", str), _count(body, "offset")
+        await self._check_reach(job)
         return await asyncio.to_thread(transfer.chunk, job, path, offset)
 
     # Jobs
@@ -476,18 +519,27 @@ class Server:
 
     def _job_of(self, body: dict[str, Any]) -> Job:
         """The job that a request is about."""
+        self._tell_store()
         return self._job(_field(body, "job", str))
 
     def _enqueue(self, job_id: str) -> None:
-        self._announce(self._store.update(job_id, state=JobState.QUEUED))
+        # whatever the store can be told now, the job is not lost
         self._queue.append(job_id)
+        with self._trying(f"job {job_id} waits"):
+            self._announce(self._store.update(job_id, state=JobState.QUEUED))
         self._dispatch()
 
     def _dispatch(self) -> None:
+        """Give jobs to workers that wait for one; a job that the store cannot be told of waits for another try."""
+        with self._trying("a job begins"):
+            self._give_jobs()
+
+    def _give_jobs(self) -> None:
         while self._queue and (worker := self._workers.idle()):
-            job_id = self._queue.popleft()
-            self._store.attempt(job_id)
+            job_id = self._queue[0]
             job = self._store.update(job_id, state=JobState.RUNNING)
+            self._store.attempt(job_id)
+            self._queue.popleft()
             self._workers.give(worker, job)
             _log.info("job %s begins, %s, attempt %d", job_id, worker.name, self._store.attempts(job_id))
             self._announce(job)
@@ -498,12 +550,31 @@ class Server:
         progress = Progress("done", None, 1.0, 0.0) if state is JobState.DONE else self._progress.get(job_id)
         self._progress.pop(job_id, None)
         self._stopping.pop(job_id, None)
-        job = self._store.update(job_id, state=state, error=error, progress=progress, warnings=warnings)
         if error:
             _log_error(_LEVELS.get(state, logging.INFO), f"job {job_id} {state.value}", error)
         else:
             _log.info("job %s %s", job_id, state.value)
-        self._announce(job)
+        self._untold[job_id] = {"state": state, "error": error, "progress": progress, "warnings": warnings}
+        self._tell_store()
+
+    def _tell_store(self) -> None:
+        """Keep how jobs have ended, as soon as the disk has room and nobody holds the store."""
+        for job_id, outcome in list(self._untold.items()):
+            with self._trying(f"job {job_id} is {outcome['state'].value}"):
+                # somebody may have had it forgotten meanwhile
+                job = self._store.find(job_id) and self._store.update(job_id, **outcome)
+                del self._untold[job_id]
+                if job:
+                    self._announce(job)
+
+    @staticmethod
+    @contextlib.contextmanager
+    def _trying(what: str) -> Iterator[None]:
+        """Do what the store may refuse for a while; it is tried again as :meth:`_look_after` looks after it."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            _log.error("the list of jobs cannot be told that %s, which is tried again: %s", what, error)
 
     def _heard(self, worker: WorkerHandle, message: dict[str, Any]) -> None:
         """Handle a worker's message."""
@@ -538,9 +609,12 @@ class Server:
         """Handle a worker's death: another continues the job, unless it kills one worker after the other."""
         if worker.job is None:
             return
+        attempts = 0
+        with self._trying(f"{worker.name} died"):
+            attempts = self._store.attempts(worker.job)
         if worker.job in self._stopping:
             self._end(worker.job, self._stopping[worker.job], stopped())
-        elif self._store.attempts(worker.job) < _ATTEMPTS:
+        elif attempts < _ATTEMPTS:
             self._enqueue(worker.job)
         else:
             reason = f"signal {-code}" if code < 0 else f"exit code {code}"

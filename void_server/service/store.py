@@ -168,9 +168,11 @@ class Store:
         return int(self._database.execute("select attempts from jobs where id = ?", (job_id,)).fetchone()[0])
 
     def owner(self, job_id: str) -> str | None:
-        """The address of the living server that works on a job, this one's own included; None where there is none."""
+        """The address of the other living server that works on a job; None where there is none."""
         row = self._database.execute("select * from jobs where id = ?", (job_id,)).fetchone()
-        return str(row["owner_address"]) if row and _alive(row) else None
+        if not row or (row["owner_pid"], row["owner_started"]) == self._owner[:2]:
+            return None
+        return str(row["owner_address"]) if _alive(row) else None
 
     def orphans(self) -> list[Job]:
         """Jobs queued or running on a former server at this address, oldest first."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
+import secrets
 import shutil
 import time
 import zlib
@@ -22,6 +24,8 @@ _log = logging.getLogger(__name__)
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _ROLES = (*Shot.SEQUENCES, *Shot.FILES)
+#: How a file system says that it knows no hard links, or not this one.
+_NO_LINK = (errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 
 class Uploads:
@@ -71,7 +75,8 @@ class Uploads:
     def place(self, files: Any, folder: Path) -> dict[str, str]:
         """Lay out a job's uploaded files below ``folder``, by hard links; the path of each part of the shot.
 
-        ``files`` lists [name, digest] by what the shot calls them. Raises :class:`InputError`.
+        ``files`` lists [name, digest] by what the shot calls them. What an earlier submission laid out there is
+        replaced. Raises :class:`InputError`.
         """
         if not isinstance(files, Mapping) or not set(files) <= set(_ROLES) or "plate" not in files:
             raise InputError(f"An upload needs the files of the plate, and may include those of {_ROLES[1:]}.")
@@ -81,16 +86,24 @@ class Uploads:
                 raise ProtocolError(
                     f"The upload does not list the files of the {role} as names and digests; use a VOID client."
                 )
+            names: set[str] = set()
             for name, digest in entries:
                 if not is_plain_name(name) or name.startswith("."):
                     raise AccessDenied(
                         f"{name!r} is not a plain file name; upload files by name alone, without / \\ or :."
                     )
+                if name.casefold() in names:
+                    # also on file systems that take upper and lower case for one
+                    raise InputError(f"Two files of the {role} are called {name}; give each a name of its own.")
+                names.add(name.casefold())
                 source, target = self._path(digest), folder / role / name
                 if not source.is_file():
                     raise InputError(f"{name} of the {role} was not uploaded completely; submit again.")
                 target.parent.mkdir(parents=True, exist_ok=True)
                 _link(source, target)
+            for stray in (folder / role).iterdir():
+                if stray.name.casefold() not in names:
+                    stray.unlink(missing_ok=True)
             single = len(entries) == 1
             places[role] = str(folder / role / entries[0][0] if single else folder / role)
         return places
@@ -112,11 +125,19 @@ def _is_pair(entry: Any) -> bool:
 
 
 def _link(source: Path, target: Path) -> None:
+    """Have ``target`` be ``source``. What was there is replaced, never written to, as others may share it."""
+    fresh = target.with_name(f".{secrets.token_hex(8)}.part")
     try:
-        os.link(source, target)
-    except OSError:
-        # some file systems know no hard links
-        shutil.copy2(source, target)
+        try:
+            os.link(source, fresh)
+        except OSError as error:
+            if error.errno not in _NO_LINK:
+                raise
+            shutil.copy2(source, fresh)
+        os.replace(fresh, target)
+    finally:
+        # also left where both were one file already
+        fresh.unlink(missing_ok=True)
 
 
 def _results(job: Job) -> list[Path]:

@@ -1,6 +1,6 @@
 """A worker: a process that runs one job after another, so that models stay loaded.
 
-Run by the server as ``python -m void_server.service.worker PIPELINE``, which it speaks to through standard input and
+Run by the server as a module, ``void_server.service.worker PIPELINE``, which it speaks to through standard input and
 output. It ends with the server.
 """
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import subprocess
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -16,6 +15,7 @@ from typing import Any
 
 from ..api.job import Job
 from ..api.messages import packed
+from ..interpreter import running
 from .pipe import messages_from
 
 _log = logging.getLogger(__name__)
@@ -93,7 +93,7 @@ class WorkerPool:
         """Start a worker, and wait for its end."""
         self._started += 1
         process = subprocess.Popen(
-            [sys.executable, "-u", "-m", "void_server.service.worker", self._pipeline],
+            running("void_server.service.worker", self._pipeline),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -121,7 +121,10 @@ class WorkerPool:
     def _failed_to_start(self, why: str) -> None:
         self._stillborn += 1
         if self._stillborn >= _HOPELESS and not any(worker.ready for worker in self._handles.values()):
-            self._on_unfit(why)
+            try:
+                self._on_unfit(why)
+            except Exception:  # whatever becomes of the jobs, the place must be filled again
+                _log.exception("that no worker starts could not be dealt with")
 
     def _hear_messages(self, worker: WorkerHandle, loop: asyncio.AbstractEventLoop) -> None:
         assert worker.process.stdout is not None

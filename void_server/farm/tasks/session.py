@@ -31,6 +31,7 @@ import psutil
 from ...api.errors import JobCancelled, JobFailed, VoidError
 from ...api.files import replacing
 from ...api.job import Progress, Report
+from ...interpreter import running
 from .run import do, stopping
 
 Result = TypeVar("Result")
@@ -65,7 +66,7 @@ def start(folder: Path) -> Path:
     with open(log, "wb") as words:
         # nothing of the action's own: a scheduler waits for whoever holds its output
         process = subprocess.Popen(
-            [sys.executable, "-m", __name__, str(file)],
+            running(__name__, str(file)),
             stdin=subprocess.DEVNULL,
             stdout=words,
             stderr=subprocess.STDOUT,

@@ -1,0 +1,232 @@
+"""Faults of the disk and the system within the server: put in on purpose, told in a sentence, and gone once mended."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import sqlite3
+import threading
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from tests.test_service import shot_of, wait_for
+from void_server.api import Client, Job, JobState, Keys
+from void_server.api import client as client_module
+from void_server.api.errors import AccessDenied, JobCancelled, JobFailed, ServerUnreachable, UnknownJob, VoidError
+from void_server.api.home import home
+from void_server.service.inspection import Inspector
+from void_server.service.keys import KeyRing
+from void_server.service.server import Server, ServerConfig
+from void_server.service.store import Store
+from void_server.service.workers import WorkerPool
+
+Result = TypeVar("Result")
+JOB = "0123456789ab"
+HERE = "tcp://127.0.0.1:*"
+
+
+def within(server: Server, work: Callable[[str], Result]) -> Result:
+    """Run a server in this process, as long as ``work`` takes with its address in a thread beside it."""
+
+    async def both() -> Result:
+        address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        running = asyncio.create_task(server.run(address.set_result))
+        try:
+            return await asyncio.to_thread(work, await address)
+        finally:
+            server._stop.set()
+            await running
+
+    return asyncio.run(both())
+
+
+class Fault:
+    """Lets a method fail for as long as it is ``on``."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, owner: type, method: str, error: Exception) -> None:
+        self.on = False
+        whole = getattr(owner, method)
+
+        def failing(*args: Any, **kwargs: Any) -> Any:
+            if self.on:
+                raise error
+            return whole(*args, **kwargs)
+
+        monkeypatch.setattr(owner, method, failing)
+
+
+def test_keys_that_cannot_be_looked_up_for_a_while_lock_nobody_out_for_good(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ring = KeyRing(home())
+    public, secret = ring.new("ann", tmp_path)
+    ring.allow(public)
+    keys = Keys(str(secret), str(ring.server_public))
+    fault = Fault(monkeypatch, KeyRing, "allowed", OSError(errno.EMFILE, "Too many open files"))
+
+    def work(address: str) -> None:
+        fault.on = True
+        with Client(address, keys=keys, timeout=1) as kept_out, pytest.raises(ServerUnreachable):
+            kept_out.hello()
+        fault.on = False
+        with Client(address, keys=keys, timeout=5) as ann:
+            ann.hello()
+            fault.on = True
+            with pytest.raises(JobFailed, match="Too many open files"):
+                ann.hello()
+            fault.on = False
+            ann.hello()
+
+    within(Server(ServerConfig(HERE, require_keys=True, pipeline="json")), work)
+
+
+class Gate:
+    """Holds inspections up: ``begun`` is set once there is one, and it ends once the gate is ``open``."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.begun, self.open = threading.Event(), threading.Event()
+
+        async def inspect(*_: Any) -> None:
+            self.begun.set()
+            await asyncio.to_thread(self.open.wait, 60)
+
+        monkeypatch.setattr(Inspector, "inspect", inspect)
+
+
+def failure(call: Callable[[], Any]) -> VoidError | None:
+    """What a call raises."""
+    try:
+        call()
+    except VoidError as error:
+        return error
+    return None
+
+
+def test_a_job_that_is_stopped_while_its_files_are_looked_at_never_begins(
+    shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, told = Gate(monkeypatch), []
+
+    def work(address: str) -> None:
+        with Client(address) as asking, Client(address) as stopping:
+            submit = partial(asking.submit, shot_of(shot), str(tmp_path / "out"), job_id=JOB)
+            thread = threading.Thread(target=lambda: told.append(failure(submit)))
+            thread.start()
+            assert gate.begun.wait(60)
+            assert isinstance(failure(partial(stopping.cancel, JOB)), UnknownJob)
+            gate.open.set()
+            thread.join(60)
+            assert isinstance(told[0], JobCancelled)
+            assert stopping.jobs() == []
+            # and it can be submitted again
+            assert asking.submit(shot_of(shot), str(tmp_path / "out"), job_id=JOB).id == JOB
+
+    within(Server(ServerConfig(HERE, (shot, tmp_path), pipeline="json")), work)
+    assert [folder.name for folder in (tmp_path / "out").iterdir()] == ["v001"]
+
+
+def test_a_submission_that_nobody_waits_for_any_more_never_begins(
+    shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate(monkeypatch)
+    monkeypatch.setattr(client_module, "_LOOKING", 0.0)
+    server = Server(ServerConfig(HERE, (shot, tmp_path), pipeline="json"))
+
+    def work(address: str) -> None:
+        with Client(address, timeout=3) as client:
+            error = failure(lambda: client.submit(shot_of(shot), str(tmp_path / "out"), job_id=JOB))
+            assert isinstance(error, ServerUnreachable)
+            gate.open.set()
+            wait_for(lambda: not server._submitting)
+            assert client.jobs() == []
+
+    within(server, work)
+    assert not (tmp_path / "out").exists()
+
+
+WAITING = """
+import os, pathlib, time
+
+def inspect(shot):
+    pass
+
+def run(job_id, shot, folder, report):
+    while not (folder / "go").exists():
+        time.sleep(0.02)
+    return []
+"""
+
+
+def test_a_store_that_cannot_be_written_for_a_while_loses_no_job(
+    shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "waiting_pipeline.py").write_text(WAITING)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    fault = Fault(monkeypatch, Store, "update", sqlite3.OperationalError("database or disk is full"))
+    server = Server(ServerConfig(HERE, (shot, tmp_path), pipeline="waiting_pipeline"))
+
+    def work(address: str) -> None:
+        with Client(address) as client:
+            wait_for(server._workers.idle)
+            fault.on = True
+            job = client.submit(shot_of(shot), str(tmp_path / "out"))
+            assert client.status(job.id).state is JobState.QUEUED
+            fault.on = False
+            wait_for(lambda: client.status(job.id).state is JobState.RUNNING)
+            fault.on = True
+            (Path(job.folder) / "go").touch()
+            wait_for(lambda: not server._workers.working_on())
+            assert client.status(job.id).state is JobState.RUNNING
+            fault.on = False
+            wait_for(lambda: client.status(job.id).state is JobState.DONE)
+
+    within(server, work)
+
+
+def test_a_job_that_its_own_server_has_lost_can_be_stopped(shot: Path) -> None:
+    store = Store(home(), "tcp://127.0.0.1:9")
+    store.add(Job(JOB, JobState.QUEUED, shot_of(shot), "/nowhere/v001", 1.0, 1.0))
+    assert store.owner(JOB) is None
+    assert store.cancel(JOB).state is JobState.CANCELLED
+    store.close()
+
+
+def test_a_place_for_a_worker_outlasts_whatever_becomes_of_the_jobs() -> None:
+    def failing(_: str) -> None:
+        raise sqlite3.OperationalError("database is locked")
+
+    async def die_again_and_again() -> None:
+        pool = WorkerPool("json", 1, lambda *_: None, lambda *_: None, failing)
+        for _ in range(5):
+            pool._failed_to_start("exit code 1")
+        await pool.stop()
+
+    asyncio.run(die_again_and_again())
+
+
+def test_a_job_outside_the_roots_is_neither_fetched_nor_resumed(shot: Path, tmp_path: Path) -> None:
+    """Another server of the same state folder, with other roots, has done it."""
+    narrow, folder = tmp_path / "narrow", tmp_path / "v001"
+    narrow.mkdir()
+    folder.mkdir()
+    (folder / "plate.exr").write_bytes(b"secret")
+    store = Store(home(), "tcp://127.0.0.1:9")
+    store.add(Job(JOB, JobState.DONE, shot_of(shot), str(folder), 1.0, 1.0))
+    # the folder may be used, but not the footage
+    store.add(Job("a" * 12, JobState.CANCELLED, shot_of(shot), str(narrow), 1.0, 1.0))
+    store.close()
+
+    def work(address: str) -> None:
+        with Client(address) as client:
+            for call in (
+                lambda: client.download(JOB, str(tmp_path / "got")),
+                lambda: client._ask("result.chunk", job=JOB, path="plate.exr", offset=0),
+                lambda: client.resume("a" * 12),
+            ):
+                assert isinstance(failure(call), AccessDenied)
+
+    within(Server(ServerConfig(HERE, (narrow,), pipeline="json")), work)
