@@ -38,26 +38,26 @@ _PACKAGES = ("numpy", "opencv-python-headless", "OpenImageIO")
 def conclude(context: JobContext, job_id: str) -> None:
     """Write report and manifest, the manifest last, and remove the job's working files."""
     version, maximum = context.version, context.footage.survey.maximum
-    found = overshoot.noted(version.intermediate)
-    context.warnings += overshoot.warnings(found, maximum, context.source.display)
+    overshoots = overshoot.noted(version.intermediate)
+    context.warnings += overshoot.warnings(overshoots, maximum, context.source.display)
     with context.tracker.stage(REPORTING):
-        manifest = _manifest(context, job_id, found)
+        manifest = _manifest(context, job_id, overshoots)
         regions = version.reasoning().get("regions", [])
         settings = relevant(context.shot, context.engine)
-        write_report(version, manifest, _sheet(context, regions, found), settings, regions)
+        write_report(version, manifest, _sheet(context, regions, overshoots), settings, regions)
     manifest["timings"] = context.tracker.timings
     write_atomically(version.manifest, json.dumps(manifest, indent=2))
     shutil.rmtree(version.intermediate, ignore_errors=True)
 
 
-def _sheet(context: JobContext, regions: list[dict[str, Any]], found: list[Overshoot]) -> Sheet:
+def _sheet(context: JobContext, regions: list[dict[str, Any]], overshoots: list[Overshoot]) -> Sheet:
     """A few frames, also that with the brightest of the overshoots ``found``."""
     settings, footage, frames = context.shot.settings, context.footage, context.frames
     indices = set(sequence.spread(len(frames), _THUMBNAILS))
-    if found:
-        indices.add(frames.index(max(found, key=lambda one: one.value).frame))
+    if overshoots:
+        indices.add(frames.index(max(overshoots, key=lambda one: one.value).frame))
     stops = 0
-    if _has_result(context) and max([footage.survey.maximum, *(one.value for one in found)]) > 1:
+    if _has_result(context) and max([footage.survey.maximum, *(one.value for one in overshoots)]) > 1:
         # so that the plate's highlights come below 1
         stops = math.ceil(math.log2(max(footage.curve.maximum, 2)))
     made = in_order(lambda index: _thumbnail(context, index, regions, stops), sorted(indices))
@@ -127,8 +127,8 @@ def _codes(context: JobContext, frame: int) -> classes.Quadmask:
     return classes.assemble(roto, np.zeros(roto.shape, bool))
 
 
-def _manifest(context: JobContext, job_id: str, found: list[Overshoot]) -> dict[str, Any]:
-    told, history = context.version.reasoning(), context.version.folder / HISTORY
+def _manifest(context: JobContext, job_id: str, overshoots: list[Overshoot]) -> dict[str, Any]:
+    reasoning, history = context.version.reasoning(), context.version.folder / HISTORY
     edits = history.read_text(encoding="utf-8").splitlines() if history.is_file() else []
 
     def shares(frame: int) -> dict[str, float]:
@@ -142,13 +142,13 @@ def _manifest(context: JobContext, job_id: str, found: list[Overshoot]) -> dict[
         "software": _software(),
         "device": f"{platform.machine()} CPU",
         "engine": context.engine.provenance(context.clip()) if _has_result(context) else {},
-        "sent": told.get("asked", []),
-        "scene": told.get("scene", ""),
+        "sent": reasoning.get("asked", []),
+        "scene": reasoning.get("scene", ""),
         "edits": [json.loads(line) for line in edits],
         "colour": {
             "space": context.footage.colour.name,
             "maximum": context.footage.survey.maximum,
-            "overshoots": [asdict(one) for one in found],
+            "overshoots": [asdict(one) for one in overshoots],
         },
         "timings": dict(context.tracker.timings),
         "classes": {str(frame): share for frame, share in in_order(shares, context.frames)},

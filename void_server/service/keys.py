@@ -76,14 +76,14 @@ class KeyRing:
 
     def allowed(self) -> dict[str, str]:
         """The public key of each allowed client, by name."""
-        found = {}
+        clients = {}
         for file in sorted(self.clients.glob(f"*{PUBLIC}")):
             try:
-                found[file.stem] = zmq.auth.load_certificate(file)[0].decode()
+                clients[file.stem] = zmq.auth.load_certificate(file)[0].decode()
             except (OSError, ValueError) as error:
                 # a damaged or just removed file must not lock out the others
                 _log.warning("%s is not a public key file: %s", file, error)
-        return found
+        return clients
 
     def callback(self, domain: str, key: bytes) -> bool:
         """Whether the client with this key is allowed; called for each new connection."""
@@ -99,8 +99,8 @@ class KeyRing:
         making = folder / f".{name}.making"
         making.mkdir(mode=0o700)
         try:
-            for made in zmq.auth.create_certificates(making, name):
-                os.chmod(made, 0o600)
-                os.replace(made, folder / Path(made).name)
+            for file in zmq.auth.create_certificates(making, name):
+                os.chmod(file, 0o600)
+                os.replace(file, folder / Path(file).name)
         finally:
             shutil.rmtree(making)
