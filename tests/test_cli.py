@@ -97,9 +97,9 @@ def test_relative_paths_and_upload(shot: Path, tmp_path: Path, monkeypatch: pyte
         (["sample", "out", "--size", "0x0"], "too small"),
         (["sample", "out", "--size", "99999x99999"], "Size 99999x99999 is too large; use 8192x8192 or less"),
         (["sample", "out", "--frames", "1-99999999"], "has more than 100000 frames"),
-        (["sample", "out", "--scene", "opera"], "there are walkby, pan, handheld, knock"),
+        (["sample", "out", "--scene", "opera"], "choose from walkby, pan, handheld, knock"),
         (["sample", "plate"], "is not empty"),
-        (["keys", "revoke", "nobody"], "No client 'nobody' is allowed"),
+        (["keys", "revoke", "nobody"], "No client named 'nobody' is allowed"),
     ],
 )
 def test_wrong_input_is_one_sentence(

@@ -32,8 +32,7 @@ def test_one_file_of_a_sequence_stands_for_the_sequence_and_that_is_said(folder:
     found = sequence.find(str(folder / "shot.v2.0999.exr"), "plate")
     assert found.frames == (997, 998, 999, 1000, 1001)
     assert found.notes == (
-        "The plate names one file, shot.v2.0999.exr; its whole sequence was taken, 997-1001. "
-        "--frames takes less of it.",
+        "The plate names one file, shot.v2.0999.exr; the whole sequence is used, 997-1001. Limit it with --frames.",
     )
 
 

@@ -109,7 +109,7 @@ def test_the_log_says_who_did_what_and_how_it_ended(shot: Path, tmp_path: Path) 
         f"job {job.id} done",
         "submit of ann (127.0.0.1) refused: SettingError: The engine 'magic' is not installed",
         "bob.key is not a public key file",
-        "has stopped",
+        "has ended",
     ):
         assert said in words
 

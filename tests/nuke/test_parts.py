@@ -64,7 +64,7 @@ def test_output_folder():
     assert folder.as_posix() == "/show/sh010/void/sh010_comp/Group1_VOID_Remove1"
     with pytest.raises(SettingError, match="save it first"):
         versions.output_folder(settings.DEFAULT_OUTPUT, "", "A")
-    with pytest.raises(SettingError, match="choose from"):
+    with pytest.raises(SettingError, match="known are"):
         versions.output_folder("/a/{shot}", "/a.nk", "A")
     with pytest.raises(SettingError, match="absolute"):
         versions.output_folder("a/b", "/a.nk", "A")
@@ -99,7 +99,7 @@ def test_versions_are_those_that_are_finished(tmp_path):
 
 
 def test_grid_lines_that_are_wrong_are_named():
-    with pytest.raises(SettingError, match="Line 2 of the cells: 'r1c=keep' is no edit"):
+    with pytest.raises(SettingError, match="Line 2 of the cells: 'r1c=keep' is not a cell edit"):
         cells.parse("1001-1003:r0c0=affected  # the corner\nr1c=keep")
     assert [str(edit) for edit in cells.parse("1001:r2c3=keep\n\nr0c0=affected")] == [
         "1001-1001:r2c3=keep",

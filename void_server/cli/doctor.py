@@ -111,8 +111,8 @@ def _state() -> Finding:
 def _extras() -> Iterator[Finding]:
     for extra, (modules, purpose) in _EXTRAS.items():
         if absent := [name for name in modules if not installed(name)]:
-            found = f"without {', '.join(absent)}"
-            yield Finding(f"extra {extra}", False, found, purpose, command=how_to_install(extra))
+            state = f"without {', '.join(absent)}"
+            yield Finding(f"extra {extra}", False, state, purpose, command=how_to_install(extra))
         else:
             yield Finding(f"extra {extra}", True, "installed")
 
@@ -134,8 +134,8 @@ def _weights() -> Iterator[Finding]:
         return
     weights = Weights(Path(folder).expanduser())
     absent = [str(path.relative_to(weights.folder)) for path in weights.missing(())]
-    found = f"lacks {', '.join(absent)}" if absent else "found"
-    yield Finding(f"weights {BASE}", not absent, found, _SOURCES[0] if absent else "")
+    state = f"lacks {', '.join(absent)}" if absent else "found"
+    yield Finding(f"weights {BASE}", not absent, state, _SOURCES[0] if absent else "")
     for number, name in PASSES.items():
         if not weights.checkpoint(number).is_file():
             yield Finding(f"weights {name}", False, f"not in {weights.folder}", _SOURCES[number])
@@ -149,9 +149,9 @@ def _weights() -> Iterator[Finding]:
 
 
 def _sam2() -> Finding:
-    found = [checkpoint.name for checkpoint in checkpoints.available()]
+    names = [checkpoint.name for checkpoint in checkpoints.available()]
     remedy = f"${checkpoints.ENVIRONMENT}: a folder with sam2.1_hiera_large.pt or another, from {checkpoints.SOURCE}"
-    return Finding("SAM 2 checkpoints", bool(found), ", ".join(found) or "none found", "" if found else remedy)
+    return Finding("SAM 2 checkpoints", bool(names), ", ".join(names) or "none found", "" if names else remedy)
 
 
 def _engines() -> Iterator[Finding]:

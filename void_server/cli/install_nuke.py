@@ -69,10 +69,10 @@ def _sources() -> Iterator[tuple[str, Path]]:
     for name in _PLUGIN:
         # installed, the plugin's package lies beside the others
         places = (packages / name, packages / name.removeprefix("nuke_plugin/"), share / name)
-        found = next((place for place in places if place.exists()), None)
-        if found is None:
+        source = next((place for place in places if place.exists()), None)
+        if source is None:
             raise SettingError(f"{name} is missing from this installation of void-nuke; reinstall it.")
-        yield name, found
+        yield name, source
 
 
 def install(home: Path, pythons: Sequence[str], systems: Sequence[str], wheels: Path | None = None) -> Path:

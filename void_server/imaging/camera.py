@@ -47,13 +47,13 @@ def _follow(anchor: _Anchor, image: Grey, excluded: Mask) -> tuple[FloatImage, F
     if not len(anchor.corners):
         return anchor.corners.reshape(-1, 2), anchor.corners.reshape(-1, 2)
     criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 40, 0.003)
-    there, found, _ = cv2.calcOpticalFlowPyrLK(
+    there, status, _ = cv2.calcOpticalFlowPyrLK(
         anchor.image, image, anchor.corners, None, winSize=(17, 17), maxLevel=4, criteria=criteria
     )
     back, found_back, _ = cv2.calcOpticalFlowPyrLK(
         image, anchor.image, there, None, winSize=(17, 17), maxLevel=4, criteria=criteria
     )
-    good = (found.ravel() > 0) & (found_back.ravel() > 0)
+    good = (status.ravel() > 0) & (found_back.ravel() > 0)
     good &= np.linalg.norm((back - anchor.corners).reshape(-1, 2), axis=1) < 0.4
     there = there.reshape(-1, 2)
     height, width = image.shape
@@ -106,7 +106,7 @@ class Camera:
 
         A frame in which nothing can be tracked (black, or all excluded) keeps the previous frame's position.
         """
-        found: list[Homography] = []
+        homographies: list[Homography] = []
         anchor: _Anchor | None = None
         for rgb, excluded in frames:
             image = grey(rgb)
@@ -119,8 +119,8 @@ class Camera:
                 now = anchor.from_first if step is None or rests else step @ anchor.from_first
                 if not rests or len(source) < 0.35 * len(anchor.corners):
                     anchor = _anchor(image, excluded, now)
-            found.append(anchor.from_first)
-        return cls(found)
+            homographies.append(anchor.from_first)
+        return cls(homographies)
 
     @property
     def at_rest(self) -> bool:

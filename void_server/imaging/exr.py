@@ -164,12 +164,12 @@ def matte_channels(path: Path, names: Sequence[str]) -> list[tuple[str, ...]]:
     Raises :class:`ImageError` where there are none.
     """
     colour = tuple(name for name in (*RGB, "Y") if name in names)
-    found: list[tuple[str, ...]] = [("A",)] if "A" in names else []
-    found += [(names[0],)] if len(names) == 1 else [colour] if colour else []
-    found += [(name,) for name in names if is_alpha(name)]
-    if not found:
+    groups: list[tuple[str, ...]] = [("A",)] if "A" in names else []
+    groups += [(names[0],)] if len(names) == 1 else [colour] if colour else []
+    groups += [(name,) for name in names if is_alpha(name)]
+    if not groups:
         raise ImageError(f"{path} has no alpha, only {', '.join(names)}; write the roto to the alpha.")
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(groups))
 
 
 def channel_names(path: Path) -> tuple[str, ...]:

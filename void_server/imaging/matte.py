@@ -82,12 +82,12 @@ def choose(
         done += 1
         if done >= min(_FEW, len(frames)) and look.decided:
             break
-    taken = look.taken(alpha_counts, done == len(frames))
-    highest = look.highest(taken)
+    channels = look.taken(alpha_counts, done == len(frames))
+    highest = look.highest(channels)
     if highest < OBJECT and done == len(frames) and not may_be_empty:
         raise empty(what, sequence, done, highest)
-    note = look.note(taken)
-    return replace(sequence, channels=taken).noting(*[note] if note else [])
+    note = look.note(channels)
+    return replace(sequence, channels=channels).noting(*[note] if note else [])
 
 
 def _looked_at(
@@ -180,9 +180,9 @@ class _Look:
         faults = {group: self._fault(channels) for group, channels in drawn.items()}
         good = [group for group, fault in faults.items() if not fault]
         if not good:
-            said = [*self._evenly(groups), *(_holds(drawn[group], fault) for group, fault in faults.items())]
-            end = "" if said[-1].endswith("?") else "."
-            raise ImageError(f"The {self._what} {self._sequence.name} cannot be used: {', and '.join(said)}{end}")
+            reasons = [*self._evenly(groups), *(_holds(drawn[group], fault) for group, fault in faults.items())]
+            end = "" if reasons[-1].endswith("?") else "."
+            raise ImageError(f"The {self._what} {self._sequence.name} cannot be used: {', and '.join(reasons)}{end}")
         if alpha_counts and len(good) > 1 and self._solid(good[0]):
             good = good[1:]
         if not alpha_counts and any(not _one_matte(self._values((*good[0], *other))) for other in good[1:]):

@@ -73,9 +73,9 @@ def parse_frames(text: str) -> tuple[int, ...]:
 
     Lists are separated by commas or blanks. Raises :class:`SequenceError` if ``text`` is not a range.
     """
-    listed = re.sub(r"(?<=\d)\s+[-\u2013]\s+(?=-?\d)|(?<=\d)\u2013(?=-?\d)", "-", text.strip())
+    ranges = re.sub(r"(?<=\d)\s+[-\u2013]\s+(?=-?\d)|(?<=\d)\u2013(?=-?\d)", "-", text.strip())
     try:
-        chosen = FrameSet(re.sub(r"[\s,;]+", ",", listed))
+        chosen = FrameSet(re.sub(r"[\s,;]+", ",", ranges))
         if len(chosen) > MOST_FRAMES:
             raise MaxSizeException
         frames = tuple(sorted({int(frame) for frame in chosen}))
@@ -146,27 +146,29 @@ def _by_pattern(path: Path, what: str) -> Sequence:
         problem = "has no frame number" if there else "does not exist"
         raise SequenceError(f"The {what} {path} {problem}; name a sequence like name.%04d.exr.")
     digits = re.compile(rf"{re.escape(pattern.basename())}(-?\d+){re.escape(pattern.extension())}")
-    found: dict[int, os.DirEntry[str]] = {}
+    entries: dict[int, os.DirEntry[str]] = {}
     for entry in _entries(path.parent):
         if match := digits.fullmatch(entry.name):
             frame = int(match[1])
-            if frame in found:
-                raise SequenceError(f"Frame {frame} of {path.name} exists twice: {found[frame].name} and {entry.name}.")
-            found[frame] = entry
-    if not found:
+            if frame in entries:
+                raise SequenceError(
+                    f"Frame {frame} of {path.name} exists twice: {entries[frame].name} and {entry.name}."
+                )
+            entries[frame] = entry
+    if not entries:
         raise SequenceError(f"The {what} {path} does not exist: no file in {path.parent} matches it.")
-    for entry in found.values():
+    for entry in entries.values():
         # most file systems list the type without a stat per file
         if not _is(entry.is_file):
             check_regular(Path(entry.path))
-    files = {frame: Path(entry.path) for frame, entry in found.items()}
+    files = {frame: Path(entry.path) for frame, entry in entries.items()}
     if pattern.frameSet() is None:
         return Sequence(path.name, files)
     if path in files.values():
         return _of_one_frame(path, pattern, files, what)
-    wanted = parse_frames(pattern.frameRange())
+    frames = parse_frames(pattern.frameRange())
     whole = Sequence(path.name, files)
-    return Sequence(path.name, {frame: whole.path(frame) for frame in wanted})
+    return Sequence(path.name, {frame: whole.path(frame) for frame in frames})
 
 
 def _of_one_frame(path: Path, pattern: FileSequence, files: dict[int, Path], what: str) -> Sequence:

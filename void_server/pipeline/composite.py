@@ -29,15 +29,15 @@ _GRAIN = "grain.npz"
 def rewrite(context: JobContext, clip: Clip, frames: tuple[int, ...]) -> list[str]:
     """Write the missing plates and mattes of ``frames``; returns warnings."""
     version, tracker = context.version, context.tracker
-    wanted = [
+    indices = [
         index for index, frame in enumerate(context.frames) if frame in frames and not version.plate(frame).is_file()
     ]
     compositor = Compositor(clip, grain=clip.settings.grain)
 
     def new_frames() -> Iterator[NewPixels]:
         """The engine's frames, and between them those in which there is nothing to rewrite."""
-        rest = iter(wanted)
-        for new in context.engine.synthesise(clip, wanted, lambda share: tracker.at(0.4 * share)):
+        rest = iter(indices)
+        for new in context.engine.synthesise(clip, indices, lambda share: tracker.at(0.4 * share)):
             for index in rest:
                 if index == new.index:
                     yield new
@@ -52,7 +52,7 @@ def rewrite(context: JobContext, clip: Clip, frames: tuple[int, ...]) -> list[st
         return frame
 
     for done, (_, frame) in enumerate(in_order(write, new_frames())):
-        tracker.at(0.4 + 0.6 * (done + 1) / len(wanted), frame)
+        tracker.at(0.4 + 0.6 * (done + 1) / len(indices), frame)
     return clip.warnings
 
 

@@ -84,8 +84,8 @@ def open_context(shot: Shot, engine: engines.Engine, version: VersionFolder, tra
         with tracker.stage(SEGMENTING):
             source, warnings = _segment(shot, source, colour, version, tracker)
             footage = _look(source, colour, version, tracker)
-    told = [*source.notes, *warnings, *_survey_warnings(footage)]
-    return JobContext(shot, engine, version, tracker, source, footage, told)
+    notices = [*source.notes, *warnings, *_survey_warnings(footage)]
+    return JobContext(shot, engine, version, tracker, source, footage, notices)
 
 
 def _source(shot: Shot, version: VersionFolder) -> Source:
@@ -101,11 +101,11 @@ def _source(shot: Shot, version: VersionFolder) -> Source:
 def _look(source: Source, colour: ColourSpace, version: VersionFolder, tracker: ProgressTracker) -> Footage:
     """Survey the whole shot once."""
     count = len(source.frames)
-    seen: set[int] = set()
+    finished: set[int] = set()
 
     def at(frame: int) -> None:
-        seen.add(frame)
-        tracker.at(len(seen) / count, frame)
+        finished.add(frame)
+        tracker.at(len(finished) / count, frame)
 
     assert source.roto is not None, "the roto is given, or was made"
     footage = Footage(source.plate, source.roto, source.frames, colour, source.canvas, version.intermediate)
@@ -126,15 +126,15 @@ def _segment(
 ) -> tuple[Source, list[str]]:
     """Make the roto; returns the source with it, and warnings. Runs once per job, even if resumed."""
     roto = Sequence("roto", {frame: version.roto(frame) for frame in source.frames})
-    told = version.warnings("segmented")
+    file = version.warnings("segmented")
     if all(path.is_file() for path in roto.files.values()):
-        return replace(source, roto=roto), list(json.loads(told.read_text())) if told.is_file() else []
+        return replace(source, roto=roto), list(json.loads(file.read_text())) if file.is_file() else []
     # only the plate is there to look at yet
     footage = Footage(source.plate, None, source.frames, colour, source.canvas, version.intermediate / "segmenting")
     footage.look(lambda frame: tracker.at(0.0, frame))
 
-    def write(path: Path, found: exr.FloatImage) -> None:
-        _write_like(source, path, found[..., None].astype(np.float16), ("A",), source.canvas)
+    def write(path: Path, image: exr.FloatImage) -> None:
+        _write_like(source, path, image[..., None].astype(np.float16), ("A",), source.canvas)
 
     warnings, device = segment.write_roto(shot, source, footage, roto, write, tracker.at)
     write_atomically(version.segmenter_device, device)

@@ -39,8 +39,8 @@ def _of_job(folder: Path) -> Shot:
         shot = Shot.from_dict(json.loads(manifest.read_text(encoding="utf-8"))["shot"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SettingError(f"{manifest} does not describe a job ({error})") from error
-    made = VersionFolder(folder).roto(0).parent
-    return replace(shot, roto=str(made), prompts=()) if made.is_dir() else shot
+    roto_folder = VersionFolder(folder).roto(0).parent
+    return replace(shot, roto=str(roto_folder), prompts=()) if roto_folder.is_dir() else shot
 
 
 def show(shot: Shot, folder: Path) -> tuple[str, ...]:

@@ -41,10 +41,10 @@ _PACKAGES = ("numpy", "opencv-python-headless", "OpenImageIO")
 def conclude(context: JobContext, job_id: str) -> None:
     """Write report and manifest, the manifest last, and remove the job's working files."""
     version, maximum = context.version, context.footage.survey.maximum
-    found = overshoot.noted(version.intermediate)
-    context.warnings += overshoot.warnings(found, maximum, context.source.display)
+    overshoots = overshoot.noted(version.intermediate)
+    context.warnings += overshoot.warnings(overshoots, maximum, context.source.display)
     with context.tracker.stage(REPORTING):
-        manifest = _manifest(context, job_id, found)
+        manifest = _manifest(context, job_id, overshoots)
         regions = version.reasoning().get("regions", [])
         settings = relevant(context.shot, context.engine)
         write_report(version, manifest, _sheet(context, regions, found), settings, regions)
@@ -55,14 +55,14 @@ def conclude(context: JobContext, job_id: str) -> None:
     shutil.rmtree(version.intermediate, ignore_errors=True)
 
 
-def _sheet(context: JobContext, regions: list[dict[str, Any]], found: list[Overshoot]) -> Sheet:
+def _sheet(context: JobContext, regions: list[dict[str, Any]], overshoots: list[Overshoot]) -> Sheet:
     """A few frames, also that with the brightest of the overshoots ``found``."""
     settings, footage, frames = context.shot.settings, context.footage, context.frames
     indices = set(sequence.spread(len(frames), _THUMBNAILS))
-    if found:
-        indices.add(frames.index(max(found, key=lambda one: one.value).frame))
+    if overshoots:
+        indices.add(frames.index(max(overshoots, key=lambda one: one.value).frame))
     stops = 0
-    if _has_result(context) and max([footage.survey.maximum, *(one.value for one in found)]) > 1:
+    if _has_result(context) and max([footage.survey.maximum, *(one.value for one in overshoots)]) > 1:
         # so that the plate's highlights come below 1
         stops = math.ceil(math.log2(max(footage.curve.maximum, 2)))
     made = in_order(lambda index: _thumbnail(context, index, regions, stops), sorted(indices))
@@ -154,7 +154,7 @@ def _manifest(context: JobContext, job_id: str, found: list[Overshoot]) -> dict[
         "colour": {
             "space": context.footage.colour.name,
             "maximum": context.footage.survey.maximum,
-            "overshoots": [asdict(one) for one in found],
+            "overshoots": [asdict(one) for one in overshoots],
         },
         "timings": dict(context.tracker.timings),
         "classes": {str(frame): share for frame, share in in_order(shares, context.frames)},

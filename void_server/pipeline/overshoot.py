@@ -45,24 +45,24 @@ def find(frame: int, new: FloatImage, window: Window, touched: NDArray[np.bool_]
     )
 
 
-def note(folder: Path, found: Overshoot | None) -> None:
+def note(folder: Path, overshoot: Overshoot | None) -> None:
     """Keep an overshoot in ``folder``, for :func:`noted`; whoever finishes another frame may do so at the same time."""
-    if found:
-        write_atomically(folder / f"overshoot_{found.frame}.json", json.dumps(asdict(found)))
+    if overshoot:
+        write_atomically(folder / f"overshoot_{overshoot.frame}.json", json.dumps(asdict(overshoot)))
 
 
 def noted(folder: Path) -> list[Overshoot]:
     """The overshoots kept in ``folder``, by frame."""
-    found = [Overshoot(**json.loads(file.read_text())) for file in folder.glob("overshoot_*.json")]
-    return sorted(found, key=lambda overshoot: overshoot.frame)
+    overshoots = [Overshoot(**json.loads(file.read_text())) for file in folder.glob("overshoot_*.json")]
+    return sorted(overshoots, key=lambda overshoot: overshoot.frame)
 
 
-def warnings(found: Sequence[Overshoot], maximum: float, display: Window) -> list[str]:
+def warnings(overshoots: Sequence[Overshoot], maximum: float, display: Window) -> list[str]:
     """The warning about them, if any; a pixel's place is counted from the top left of ``display``."""
-    if not found:
+    if not overshoots:
         return []
-    worst = max(found, key=lambda overshoot: overshoot.value)
-    count = f"{len(found)} frames, mostly in frame" if len(found) > 1 else "frame"
+    worst = max(overshoots, key=lambda overshoot: overshoot.value)
+    count = f"{len(overshoots)} frames, mostly in frame" if len(overshoots) > 1 else "frame"
     return [
         f"The result is brighter than anything in the plate in {count} {worst.frame}: {worst.value:.4g} at "
         f"{worst.x - display.x},{worst.y - display.y} from the top left, where the plate's maximum is {maximum:.4g}. "

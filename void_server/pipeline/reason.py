@@ -46,8 +46,8 @@ def check_request(shot: Shot) -> None:
     """Raise :class:`SettingError` where the reasoner is not known, would ignore a setting, or has no analysis."""
     settings = shot.settings
     if settings.reasoner not in REASONERS:
-        known = ", ".join(REASONERS)
-        raise SettingError(f"The reasoner {settings.reasoner!r} is not installed; choose from {known}.")
+        names = ", ".join(REASONERS)
+        raise SettingError(f"The reasoner {settings.reasoner!r} is not installed; choose from {names}.")
     if settings.reasoner_model and settings.reasoner not in analysts.NAMES:
         asking = " or ".join(analysts.NAMES)
         raise SettingError(
@@ -75,11 +75,11 @@ def write_quadmask(context: JobContext) -> list[str]:
     if context.source.quadmask is not None:
         codes, warnings = _given(context.source.quadmask), []
     else:
-        found = reason(context.shot, context.footage, version.intermediate, lambda share: tracker.at(0.8 * share))
-        codes, warnings = _found(context, found), found.warnings
-        if found.answer:
-            write_atomically(version.folder / "answer.txt", found.answer)
-        write_atomically(version.reasoning_file, json.dumps(found.to_dict(context.frames), indent=2))
+        reasoning = reason(context.shot, context.footage, version.intermediate, lambda share: tracker.at(0.8 * share))
+        codes, warnings = _found(context, reasoning), reasoning.warnings
+        if reasoning.answer:
+            write_atomically(version.folder / "answer.txt", reasoning.answer)
+        write_atomically(version.reasoning_file, json.dumps(reasoning.to_dict(context.frames), indent=2))
 
     def write(frame: int) -> None:
         window = context.plate_window(frame)
@@ -95,7 +95,7 @@ def _given(quadmask: Sequence) -> Codes:
     return lambda frame, window: classes.read(quadmask.path(frame), window, quadmask.channels)
 
 
-def _found(context: JobContext, found: Reasoning) -> Codes:
+def _found(context: JobContext, reasoning: Reasoning) -> Codes:
     """The quadmask that a reasoning makes of the roto."""
     source, footage = context.source, context.footage
     indices = {frame: index for index, frame in enumerate(context.frames)}
@@ -103,7 +103,7 @@ def _found(context: JobContext, found: Reasoning) -> Codes:
 
     def codes(frame: int, window: Window) -> classes.Quadmask:
         roto, index = footage.read_roto(frame, window), indices[frame]
-        belongings, affected = found.belongings(index), found.affected(index)
+        belongings, affected = reasoning.belongings(index), reasoning.affected(index)
         if belongings is not None:
             roto = np.maximum(roto, footage.enlarged(belongings, window))
         if affected is None:
@@ -126,19 +126,19 @@ def reason(shot: Shot, footage: Footage, scratch: Path, report: Callable[[float]
         return Reasoning()
     if reasoner == IMAGE:
         return image_reasoner.reason(footage, scratch, report)
-    told = Reasoning()
+    reasoning = Reasoning()
     # first, as it is what may fail
-    analysis = _read(shot) if reasoner == FILE else _asked_once(shot, footage, scratch, told)
+    analysis = _read(shot) if reasoner == FILE else _asked_once(shot, footage, scratch, reasoning)
     report(0.2)
-    seen = image_reasoner.reason(footage, scratch, lambda share: report(0.2 + 0.4 * share))
+    evidence = image_reasoner.reason(footage, scratch, lambda share: report(0.2 + 0.4 * share))
     segmenter = segmentation.choose(shot.settings.segmenter, shot.settings.device)
     found = regions.find(analysis, footage, seen.affected, segmenter, scratch, lambda share: report(0.6 + 0.4 * share))
     told.regions, told.scene, told.device = found, analysis.scene, segmenter.device
     if segmenter.warning and any(segmenter.name in region.rule for region in found):
-        told.warnings.append(segmenter.warning)
+        reasoning.warnings.append(segmenter.warning)
     if not found:
-        told.warnings.append("The analysis names nothing that the removal would change; check that this is right.")
-    return told
+        reasoning.warnings.append("The analysis names nothing that the removal would change; check that this is right.")
+    return reasoning
 
 
 def _read(shot: Shot) -> Analysis:
@@ -151,50 +151,55 @@ def _read(shot: Shot) -> Analysis:
         raise SettingError(f"The analysis {path} cannot be read ({error}); name a JSON file.") from error
 
 
-def _asked_once(shot: Shot, footage: Footage, scratch: Path, told: Reasoning) -> Analysis:
+def _asked_once(shot: Shot, footage: Footage, scratch: Path, reasoning: Reasoning) -> Analysis:
     """The model's analysis; a resumed job reuses the answer it has."""
-    kept = scratch / "analysis.json"
-    if kept.is_file():
-        data = json.loads(kept.read_text(encoding="utf-8"))
-        told.asked, told.answer, told.warnings = data["asked"], data["answer"], data["warnings"]
+    file = scratch / "analysis.json"
+    if file.is_file():
+        data = json.loads(file.read_text(encoding="utf-8"))
+        reasoning.asked, reasoning.answer, reasoning.warnings = data["asked"], data["answer"], data["warnings"]
         return Analysis.model_validate(data["analysis"])
-    analysis = _ask(shot.settings, footage, shot.prompt, told)
-    data = {"asked": told.asked, "answer": told.answer, "warnings": told.warnings, "analysis": analysis.model_dump()}
-    write_atomically(kept, json.dumps(data))
+    analysis = _ask(shot.settings, footage, shot.prompt, reasoning)
+    data = {
+        "asked": reasoning.asked,
+        "answer": reasoning.answer,
+        "warnings": reasoning.warnings,
+        "analysis": analysis.model_dump(),
+    }
+    write_atomically(file, json.dumps(data))
     return analysis
 
 
-def _ask(settings: Settings, footage: Footage, hint: str, told: Reasoning) -> Analysis:
+def _ask(settings: Settings, footage: Footage, hint: str, reasoning: Reasoning) -> Analysis:
     analyst = analysts.choose(settings)
-    asked = question.build(footage, hint, with_clip=analyst.takes_clips)
+    query = question.build(footage, hint, with_clip=analyst.takes_clips)
     complaint = ""
     for _ in range(_ANSWERS):
         begin = time.monotonic()
-        reply = analyst.ask(asked, complaint)
-        told.asked.append(
+        reply = analyst.ask(query, complaint)
+        reasoning.asked.append(
             {
                 "to": analyst.host,
                 "model": analyst.model,
-                "what": asked.contents,
+                "what": query.contents,
                 "seconds": round(time.monotonic() - begin, 1),
                 "tokens_in": reply.tokens_in,
                 "tokens_out": reply.tokens_out,
             }
         )
-        told.answer = reply.text
+        reasoning.answer = reply.text
         try:
             analysis, notes = read_answer(
-                reply.text, analyst.boxes, asked.frames, asked.size if analyst.in_pixels else None
+                reply.text, analyst.boxes, query.frames, query.size if analyst.in_pixels else None
             )
         except SettingError as error:
             complaint = f"Your last answer could not be used: {error}. Answer again, with JSON of the schema alone."
             wrong = str(error)
             continue
         if notes:
-            told.warnings.append(f"The model's answer was corrected: {'; '.join(notes)}.")
+            reasoning.warnings.append(f"The model's answer was corrected: {'; '.join(notes)}.")
         return analysis
     raise JobFailed(
         f"{analyst.model} gave no usable answer in {_ANSWERS} attempts: {wrong}. Resume to ask again, or "
         "choose another model or reasoner.",
-        told.answer,
+        reasoning.answer,
     )

@@ -129,7 +129,7 @@ def _end(context: JobContext, job_id: str) -> tuple[str, ...]:
         write_all_mattes(context)
     elif missing := [frame for frame in context.frames if not version.plate(frame).is_file()]:
         raise JobFailed(f"Frame {missing[0]} of {version.folder} is not there yet ({len(missing)} are missing).")
-    told = [json.loads(file.read_text()) for file in sorted(version.intermediate.glob(version.warnings("*").name))]
-    context.warnings = list(dict.fromkeys(text for texts in told for text in texts))
+    records = [json.loads(file.read_text()) for file in sorted(version.intermediate.glob(version.warnings("*").name))]
+    context.warnings = list(dict.fromkeys(text for texts in records for text in texts))
     conclude(context, job_id)
     return tuple(context.warnings)

@@ -57,44 +57,44 @@ def hints(shot: Shot, source: Source) -> dict[int, dict[int, Hints]]:
     """The hints for each object from the shot's prompts and rough roto, by frame index, in pixels of the canvas."""
     indices = {frame: index for index, frame in enumerate(source.frames)}
     left, top = source.display.x - source.canvas.x, source.display.y - source.canvas.y
-    found: dict[int, dict[int, Hints]] = {}
+    objects: dict[int, dict[int, Hints]] = {}
     for prompt in shot.prompts:
-        of_object = found.setdefault(prompt.object, {})
-        known = of_object.get(indices[prompt.frame], Hints())
+        of_object = objects.setdefault(prompt.object, {})
+        hint = of_object.get(indices[prompt.frame], Hints())
         if prompt.kind == Prompt.BOX:
             x0, y0, x1, y1 = prompt.at
-            known = replace(known, box=(x0 + left, y0 + top, x1 + left, y1 + top))
+            hint = replace(hint, box=(x0 + left, y0 + top, x1 + left, y1 + top))
         else:
             point = prompt.at[0] + left, prompt.at[1] + top
-            known = (
-                replace(known, on=(*known.on, point))
+            hint = (
+                replace(hint, on=(*hint.on, point))
                 if prompt.kind == Prompt.POINT
-                else replace(known, off=(*known.off, point))
+                else replace(hint, off=(*hint.off, point))
             )
-        of_object[indices[prompt.frame]] = known
+        of_object[indices[prompt.frame]] = hint
     if source.roto:
-        first = min(found, default=1)
+        first = min(objects, default=1)
         for frame, path in source.roto.files.items():
             if frame not in indices:
                 continue
             matte = exr.read_matte(path, source.canvas, source.roto.channels) >= 0.5
             if matte.mean() > _ROUGH_LEAST:
-                of_object = found.setdefault(first, {})
-                known = of_object.get(indices[frame], Hints())
+                of_object = objects.setdefault(first, {})
+                hint = of_object.get(indices[frame], Hints())
                 # clicks correct what was drawn
-                if not (known.on or known.box):
-                    of_object[indices[frame]] = replace(known, mask=matte)
-    for number, of_object in found.items():
-        for index, known in of_object.items():
-            if not (known.on or known.box or known.mask is not None):
+                if not (hint.on or hint.box):
+                    of_object[indices[frame]] = replace(hint, mask=matte)
+    for number, of_object in objects.items():
+        for index, hint in of_object.items():
+            if not (hint.on or hint.box or hint.mask is not None):
                 raise SettingError(
                     f"In frame {source.frames[index]} all points are off object {number}; add a point on it, or a box."
                 )
-    if not found:
+    if not objects:
         raise SequenceError(
             f"The roto {source.roto.name if source.roto else ''} is empty; draw the object roughly in it."
         )
-    return found
+    return objects
 
 
 def write_roto(
@@ -111,13 +111,13 @@ def write_roto(
     ``write`` writes a matte of the canvas. An object is followed from its hints, so all frames are made anew.
     """
     segmenter = segmentation.choose(shot.settings.segmenter, shot.settings.device)
-    given = hints(shot, source)
+    objects = hints(shot, source)
     waiting: dict[int, FloatImage] = {}
     seen: dict[int, int] = {}
-    for done, (_, index, matte) in enumerate(segmenter.follow(PlateFrames(footage), given), 1):
+    for done, (_, index, matte) in enumerate(segmenter.follow(PlateFrames(footage), objects), 1):
         waiting[index] = np.maximum(waiting[index], matte) if index in waiting else matte
         seen[index] = seen.get(index, 0) + 1
-        if seen[index] == len(given):
+        if seen[index] == len(objects):
             write(roto.path(source.frames[index]), waiting.pop(index))
         report(done / (len(given) * len(source.frames)))
     return [segmenter.warning] if segmenter.warning else [], segmenter.device

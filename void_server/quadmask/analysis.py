@@ -269,5 +269,5 @@ def _published(data: dict[str, Any]) -> Analysis:
 
 
 def _cells(subject: dict[str, Any], *fields: str) -> list[Cell]:
-    found = {(int(row), int(column)) for field in fields for row, column in subject.get(field) or []}
-    return sorted(found)
+    cells = {(int(row), int(column)) for field in fields for row, column in subject.get(field) or []}
+    return sorted(cells)

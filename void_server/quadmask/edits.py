@@ -102,24 +102,24 @@ def edit(
 
 
 def _frames_of(text: str, what: str) -> Sequence:
-    found = find(text, what)
-    if found.movie:
-        raise SequenceError(f"The {what} {found.name} is a movie; write it as EXR frames, which are exact.")
-    return found
+    sequence = find(text, what)
+    if sequence.movie:
+        raise SequenceError(f"The {what} {sequence.name} is a movie; write it as EXR frames, which are exact.")
+    return sequence
 
 
 def _matte_for(original: Sequence, text: str, what: str) -> Sequence:
     """A matte for a quadmask: some of its frames, in its format."""
-    found = _frames_of(text, what)
-    shared = tuple(frame for frame in found.frames if frame in original.files)
+    sequence = _frames_of(text, what)
+    shared = tuple(frame for frame in sequence.frames if frame in original.files)
     if not shared:
         raise SequenceError(
-            f"The {what}, {found.name}, has frames {format_frames(found.frames)}, none of them among the "
+            f"The {what}, {sequence.name}, has frames {format_frames(sequence.frames)}, none of them among the "
             f"quadmask's {format_frames(original.frames)}; write it for those."
         )
     _, display = exr.windows(original.path(original.frames[0]))
-    matte.check_format(what, found, shared, display, like="quadmask")
-    return matte.choose(found, what, shared, may_be_empty=True)
+    matte.check_format(what, sequence, shared, display, like="quadmask")
+    return matte.choose(sequence, what, shared, may_be_empty=True)
 
 
 def _check(edits: Edits, original: Sequence) -> None:

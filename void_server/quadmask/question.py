@@ -94,20 +94,20 @@ def _picture(plate: FloatImage, roto: FloatImage) -> bytes:
     """The frame with the object outlined and the grid over it, as JPEG."""
     height, width = plate.shape[:2]
     size = _WIDTH, round(height * _WIDTH / width)
-    shown = cv2.resize(_bytes(plate), size, interpolation=cv2.INTER_CUBIC)
+    picture = cv2.resize(_bytes(plate), size, interpolation=cv2.INTER_CUBIC)
     mask = (cv2.resize(roto, size, interpolation=cv2.INTER_LINEAR) >= 0.5).astype(np.uint8)
     grid = Grid(Window(0, 0, *size))
     for column in range(grid.columns):
         x = grid.cell(0, column).x
-        cv2.line(shown, (x, 0), (x, size[1]), _LINES, 1)
-        _label(shown, str(column), (x + 3, 13))
+        cv2.line(picture, (x, 0), (x, size[1]), _LINES, 1)
+        _label(picture, str(column), (x + 3, 13))
     for row in range(grid.rows):
         y = grid.cell(row, 0).y
-        cv2.line(shown, (0, y), (size[0], y), _LINES, 1)
-        _label(shown, str(row), (3, y + 26))
+        cv2.line(picture, (0, y), (size[0], y), _LINES, 1)
+        _label(picture, str(row), (3, y + 26))
     outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    cv2.drawContours(shown, outlines, -1, _OUTLINE, 2)
-    good, jpeg = cv2.imencode(".jpg", np.ascontiguousarray(shown[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, 90])
+    cv2.drawContours(picture, outlines, -1, _OUTLINE, 2)
+    good, jpeg = cv2.imencode(".jpg", np.ascontiguousarray(picture[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, 90])
     assert good, "JPEG takes any 8-bit picture"
     return jpeg.tobytes()
 

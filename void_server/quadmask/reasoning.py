@@ -64,13 +64,13 @@ class Reasoning:
         """
         regions = []
         for region in self.regions:
-            found = {}
+            places = {}
             for index, frame in enumerate(frames):
                 mask = region.mask(index)
                 if mask.any():
                     rows, columns = np.nonzero(mask)
                     x, y = np.median(columns) / mask.shape[1], np.median(rows) / mask.shape[0]
-                    found[str(frame)] = {
+                    places[str(frame)] = {
                         "share": round(float(mask.mean()), 5),
                         "middle": [round(float(x), 4), round(float(y), 4)],
                     }

@@ -95,20 +95,20 @@ def _regions(
 
     if not thing.places:
         assert grid is not None, "cells count in a grid"
-        found = [region("grid cells named by the analysis", _same(_in_cells(cells, grid, shot.size)))]
+        candidates = [region("grid cells named by the analysis", _same(_in_cells(cells, grid, shot.size)))]
     else:
         zone = _zones(shot, thing.places)
         shown = _evidence(shot, zone) if kind != BELONGING else None
         if shown:
-            found = [region("differs from the background where the analysis says", shown)]
+            candidates = [region("differs from the background where the analysis says", shown)]
         else:
-            found = [region(*_segmented(shot, thing.places, zone, shot.scratch / f"{name}.raw"))]
+            candidates = [region(*_segmented(shot, thing.places, zone, shot.scratch / f"{name}.raw"))]
     if isinstance(thing, Moving) and thing.goal:
-        found.append(region(f"where it would be: {thing.will}", _same(_swept(shot, thing))))
+        candidates.append(region(f"where it would be: {thing.will}", _same(_swept(shot, thing))))
     elif isinstance(thing, Moving) and thing.goal_cells and grid:
         goal = _in_cells([*thing.cells, *thing.goal_cells], grid, shot.size)
-        found.append(region(f"where it would be: {thing.will}", _same(goal)))
-    return found
+        candidates.append(region(f"where it would be: {thing.will}", _same(goal)))
+    return candidates
 
 
 def _same(mask: Mask) -> Callable[[int], Mask]:
@@ -238,10 +238,10 @@ def _segmented(
         masks[index] |= matte >= 0.5
     masks.flush()
 
-    told = sorted({shot.index(place.frame) for place in places})
-    inside = sum(int((masks[index] & zone(index)).sum()) for index in told)
-    whole = sum(int(masks[index].sum()) for index in told)
-    zones = sum(int(zone(index).sum()) for index in told)
+    prompted = sorted({shot.index(place.frame) for place in places})
+    inside = sum(int((masks[index] & zone(index)).sum()) for index in prompted)
+    whole = sum(int(masks[index].sum()) for index in prompted)
+    zones = sum(int(zone(index).sum()) for index in prompted)
     if inside < _FILLS * zones or whole > _SPILLS * zones:
         return "boxes of the analysis; nothing in them could be separated", zone
     return f"{shot.segmenter.name}, from the boxes of the analysis", lambda index: np.array(masks[index])

@@ -26,10 +26,10 @@ def embedded_server(roots: Sequence[Path]) -> Iterator[str]:
     assert process.stdin is not None
     assert process.stdout is not None
     try:
-        told = process.stdout.readline().strip()
-        if not told.startswith("tcp://"):
-            raise ServerRefused(told or "The embedded server did not start; run `void doctor` to see what is missing.")
-        yield told
+        line = process.stdout.readline().strip()
+        if not line.startswith("tcp://"):
+            raise ServerRefused(line or "The embedded server did not start; run `void doctor` to see what is missing.")
+        yield line
     finally:
         with uninterrupted():
             process.stdin.close()

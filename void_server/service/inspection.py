@@ -60,7 +60,7 @@ class Inspector:
         request = {"shot": shot.to_dict(), "roots": None if roots is None else [str(root) for root in roots]}
         process = self._taken()
         try:
-            told, _ = process.communicate(json.dumps(request).encode(), timeout=SECONDS)
+            response, _ = process.communicate(json.dumps(request).encode(), timeout=SECONDS)
         except subprocess.TimeoutExpired as error:
             raise JobFailed(
                 f"The shot's files could not be inspected within {SECONDS:g} s; check that their disk "
@@ -75,7 +75,7 @@ class Inspector:
                 f"The system ended the inspection of the shot's files ({_how(process.returncode)}), most "
                 "likely for lack of memory; one of them is damaged, or far too large."
             )
-        if answer := json.loads(told):
+        if answer := json.loads(response):
             raise from_dict(answer)
 
     def _new(self) -> subprocess.Popen[bytes]:

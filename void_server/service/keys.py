@@ -73,14 +73,14 @@ class KeyRing:
 
     def allowed(self) -> dict[str, str]:
         """The public key of each allowed client, by name."""
-        found = {}
+        clients = {}
         for file in sorted(self.clients.glob(f"*{PUBLIC}")):
             try:
-                found[file.stem] = zmq.auth.load_certificate(file)[0].decode()
+                clients[file.stem] = zmq.auth.load_certificate(file)[0].decode()
             except (OSError, ValueError) as error:
                 # a damaged or just removed file must not lock out the others
                 _log.warning("%s is not a public key file: %s", file, error)
-        return found
+        return clients
 
     def callback(self, domain: str, key: bytes) -> bool:
         """Whether the client with this key is allowed; called for each new connection.

@@ -376,17 +376,17 @@ class Server:
         job_id = _field(body, "id", str)
         if not _JOB_ID.fullmatch(job_id):
             raise ProtocolError("The job's id is not 12 hexadecimal digits; use a VOID client.")
-        known = self._store.find(job_id)
-        if known:
+        existing = self._store.find(job_id)
+        if existing:
             # the answer to an earlier try was lost on its way
-            return known.to_dict()
+            return existing.to_dict()
         shot = Shot.from_dict(_field(body, "shot", dict))
         with self._withdrawable(job_id):
             shot, out, roots = await asyncio.to_thread(self._admit, job_id, shot, body)
             await self._inspector.inspect(shot, roots)
         if known := self._store.find(job_id):
             # submitted a second time while it was looked at
-            return known.to_dict()
+            return existing.to_dict()
         now = time.time()
         if roots is not None:
             # looking at the files took a while, in which a link may have been put there

@@ -33,7 +33,7 @@ class CleanPlate:
         camera = Camera.track((clip.footage.small_plate(i), clip.small_rewritten(i)) for i in range(len(clip)))
         report(0.2)
         if camera.at_rest:
-            found = still.prepare(clip, lambda share: report(0.2 + 0.8 * share))
+            arrays = still.prepare(clip, lambda share: report(0.2 + 0.8 * share))
         else:
             found = moving.prepare(clip, camera)
         arrays.save(file, camera=camera.from_first, **found)
@@ -60,9 +60,9 @@ class CleanPlate:
         found = arrays.load(clip.kept / _PREPARED)
         camera = Camera(found["camera"])
         if camera.at_rest:
-            frames = still.synthesise(clip, found, wanted)
+            frames = still.synthesise(clip, arrays, wanted)
         else:
-            frames = moving.synthesise(clip, camera, found, wanted)
+            frames = moving.synthesise(clip, camera, arrays, wanted)
         for frame in frames:
             index, window = frame.index, frame.window
             border = (clip.blend(index, window) > 0) & ~clip.rewritten(index, window)

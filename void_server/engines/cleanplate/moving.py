@@ -54,7 +54,7 @@ class _Sources(NamedTuple):
 
 
 def _sources(paths: Trajectories, index: int, window: Window, anchor: int | None) -> _Sources:
-    found: dict[int, tuple[FloatImage, Mask]] = {}
+    sources: dict[int, tuple[FloatImage, Mask]] = {}
     unseen = np.ones((window.height, window.width), bool)
     in_anchor = None
     for direction in (-1, 1):
@@ -64,12 +64,12 @@ def _sources(paths: Trajectories, index: int, window: Window, anchor: int | None
                 in_anchor = positions
             take = seen & (count < _SIDE)
             if take.any():
-                found[source] = positions, take
+                sources[source] = positions, take
                 count += take
             if steps >= _REACH or (count >= _SIDE).all():
                 break
         unseen &= count == 0
-    return _Sources(found, unseen, in_anchor)
+    return _Sources(sources, unseen, in_anchor)
 
 
 def _small(footage: Footage, window: Window) -> Window:
@@ -106,16 +106,16 @@ def prepare(clip: Clip, camera: Camera) -> dict[str, NDArray[Any]]:
 class _Background:
     """The background of a shot, frame by frame."""
 
-    def __init__(self, clip: Clip, camera: Camera, found: Mapping[str, NDArray[Any]]) -> None:
+    def __init__(self, clip: Clip, camera: Camera, arrays: Mapping[str, NDArray[Any]]) -> None:
         self._clip = clip
         self._scale = clip.footage.scale
         shape = len(clip), *clip.footage.small_size
-        hidden = np.unpackbits(found["hidden"], count=math.prod(shape)).reshape(shape).astype(bool)
+        hidden = np.unpackbits(arrays["hidden"], count=math.prod(shape)).reshape(shape).astype(bool)
         self._paths = Trajectories(clip.footage, list(hidden), camera, clip.kept / _PATHS, measured=True)
         #: The share of each frame's region that no frame shows.
         self.unseen: dict[int, float] = {}
-        self._anchor = int(found["anchor"])
-        self._fill: FloatImage = found["fill"]
+        self._anchor = int(arrays["anchor"])
+        self._fill: FloatImage = arrays["fill"]
 
     def _positions(self, window: Window) -> FloatImage:
         """The positions of the plate's pixels ``window`` at the analysed size, (height, width, 2)."""
@@ -144,9 +144,9 @@ class _Background:
         self, index: int, window: Window, band: Window, small: Window, sources: _Sources
     ) -> tuple[FloatImage, FloatImage, Mask]:
         """The band's new pixels, the share of the plate's grain that they have, and what is still missing."""
-        needed = self._clip.blend(index, window)[window.slices(band)] > 0
-        plate, grain = self._clip.plate(index, band), np.zeros(needed.shape, np.float32)
-        rows, columns = np.nonzero(needed)
+        blended = self._clip.blend(index, window)[window.slices(band)] > 0
+        plate, grain = self._clip.plate(index, band), np.zeros(blended.shape, np.float32)
+        rows, columns = np.nonzero(blended)
         at = self._positions(band)[rows, columns] - np.array([small.x, small.y], np.float32)
         samples, seen = [], []
         for source, (positions, take) in sorted(sources.frames.items()):
@@ -158,20 +158,20 @@ class _Background:
             values, visible = self._sample(source, there, asked)
             samples.append(values)
             seen.append(visible)
-        found = np.zeros(len(at), bool)
+        filled = np.zeros(len(at), bool)
         if samples:
-            found = np.any(seen, axis=0)
-            plate[rows[found], columns[found]] = agreeing_median(np.stack(samples), np.stack(seen), _APART)[found]
+            filled = np.any(seen, axis=0)
+            plate[rows[filled], columns[filled]] = agreeing_median(np.stack(samples), np.stack(seen), _APART)[filled]
             grain[rows, columns] = _INTERPOLATED * share_of_median(np.sum(seen, axis=0))
-        self.unseen[index] = self.unseen.get(index, 0.0) + np.count_nonzero(~found) / (window.width * window.height)
+        self.unseen[index] = self.unseen.get(index, 0.0) + np.count_nonzero(~filled) / (window.width * window.height)
         anchored = self._in_anchor(index, small, sources, at)
         if anchored is not None:
             height, width = self._fill.shape[:2]
-            carried = ~found & (anchored >= 0).all(axis=1) & (anchored <= [width - 1, height - 1]).all(axis=1)
+            carried = ~filled & (anchored >= 0).all(axis=1) & (anchored <= [width - 1, height - 1]).all(axis=1)
             plate[rows[carried], columns[carried]] = _lookup(self._fill, anchored[carried])
-            found |= carried
-        missing = np.zeros(needed.shape, bool)
-        missing[rows[~found], columns[~found]] = True
+            filled |= carried
+        missing = np.zeros(blended.shape, bool)
+        missing[rows[~filled], columns[~filled]] = True
         return plate, grain, missing
 
     def _in_anchor(self, index: int, small: Window, sources: _Sources, at: FloatImage) -> FloatImage | None:
@@ -180,21 +180,21 @@ class _Background:
             return at + np.array([small.x, small.y], np.float32)
         return None if sources.in_anchor is None else _lookup(sources.in_anchor, at)
 
-    def _sample(self, source: int, there: FloatImage, asked: Mask) -> tuple[FloatImage, Mask]:
+    def _sample(self, source: int, there: FloatImage, take: Mask) -> tuple[FloatImage, Mask]:
         """The plate of frame ``source`` at small positions (n, 2), where asked: (n, 3), and where it is seen."""
         canvas = self._clip.footage.canvas
         full = (there + 0.5) / self._scale - 0.5 + np.array([canvas.x, canvas.y], np.float32)
-        low, high = np.floor(full[asked].min(axis=0)) - 4, np.ceil(full[asked].max(axis=0)) + 5
+        low, high = np.floor(full[take].min(axis=0)) - 4, np.ceil(full[take].max(axis=0)) + 5
         window = Window(int(low[0]), int(low[1]), int(high[0] - low[0]), int(high[1] - low[1])).intersection(canvas)
         values = np.zeros((len(there), 3), np.float32)
         visible = np.zeros(len(there), bool)
         if window.empty:
             return values, visible
-        at = full[asked] - np.array([window.x, window.y], np.float32)
-        values[asked] = _cubic(self._clip.plate(source, window), at)
+        at = full[take] - np.array([window.x, window.y], np.float32)
+        values[take] = _cubic(self._clip.plate(source, window), at)
         free = ~self._clip.rewritten(source, window)
         inside = (at >= 0).all(axis=1) & (at <= [window.width - 1, window.height - 1]).all(axis=1)
-        visible[asked] = (_lookup(free.astype(np.float32), at) > 0.99) & inside
+        visible[take] = (_lookup(free.astype(np.float32), at) > 0.99) & inside
         return values, visible
 
 
@@ -205,8 +205,8 @@ def _lookup(image: FloatImage, at: FloatImage, interpolation: int = cv2.INTER_LI
     rows = max(1, -(-len(at) // columns))
     grid = np.zeros((rows * columns, 2), np.float32)
     grid[: len(at)] = at
-    found = cv2.remap(image, grid.reshape(rows, columns, 2), None, interpolation, borderMode=cv2.BORDER_REPLICATE)
-    return found.reshape(rows * columns, *image.shape[2:])[: len(at)]
+    values = cv2.remap(image, grid.reshape(rows, columns, 2), None, interpolation, borderMode=cv2.BORDER_REPLICATE)
+    return values.reshape(rows * columns, *image.shape[2:])[: len(at)]
 
 
 def _cubic(image: FloatImage, at: FloatImage) -> FloatImage:
@@ -225,10 +225,10 @@ def _cubic(image: FloatImage, at: FloatImage) -> FloatImage:
 
 
 def synthesise(
-    clip: Clip, camera: Camera, found: Mapping[str, NDArray[Any]], wanted: Sequence[int]
+    clip: Clip, camera: Camera, arrays: Mapping[str, NDArray[Any]], wanted: Sequence[int]
 ) -> Iterator[NewPixels]:
     """Yield the new pixels of each wanted frame that has any; see the engine."""
-    background = _Background(clip, camera, found)
+    background = _Background(clip, camera, arrays)
     for _, frame in in_order(background.frame, wanted):
         if not frame.window.empty:
             yield frame

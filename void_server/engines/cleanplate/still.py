@@ -128,13 +128,13 @@ def prepare(clip: Clip, report: Callable[[float], None]) -> dict[str, NDArray[An
     return {"plate": inpaint(plate, unseen), "unseen": unseen, "grain": grain}
 
 
-def synthesise(clip: Clip, found: Mapping[str, NDArray[Any]], wanted: Sequence[int]) -> Iterator[NewPixels]:
+def synthesise(clip: Clip, arrays: Mapping[str, NDArray[Any]], wanted: Sequence[int]) -> Iterator[NewPixels]:
     """Yield the new pixels of each wanted frame that has any; see the engine."""
-    plate, unseen, region = found["plate"], found["unseen"], clip.whole_region
+    plate, unseen, region = arrays["plate"], arrays["unseen"], clip.whole_region
     busy = {index: window for index in range(len(clip)) if not (window := clip.region(index)).empty}
     clip.warn_of_unseen({index: float(np.mean(unseen[region.slices(window)])) for index, window in busy.items()})
     for index in wanted:
         window = clip.region(index)
         if not window.empty:
             where = region.slices(window)
-            yield NewPixels(index, window, plate[where], found["grain"][where])
+            yield NewPixels(index, window, plate[where], arrays["grain"][where])

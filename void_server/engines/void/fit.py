@@ -48,9 +48,9 @@ def _grown(region: Window, canvas: Window, least_width: float, least_height: flo
 
 def _interval(start: int, length: int, first: int, whole: int, least: float) -> tuple[int, int]:
     """An interval with its context, moved to lie inside the whole one."""
-    wanted = min(whole, max(math.ceil(least), math.ceil(length * (1 + 2 * _CONTEXT))))
-    begin = start + length // 2 - wanted // 2
-    return max(first, min(begin, first + whole - wanted)), wanted
+    size = min(whole, max(math.ceil(least), math.ceil(length * (1 + 2 * _CONTEXT))))
+    begin = start + length // 2 - size // 2
+    return max(first, min(begin, first + whole - size)), size
 
 
 def _multiple(size: float) -> int:

@@ -69,6 +69,6 @@ class Made:
 
 def made_with(kept: Path) -> dict[str, str]:
     """The devices that made the pieces, and the weights' hashes by file."""
-    told = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(kept.glob(_DONE.format("*")))]
-    names = sorted({name for one in told for name in one})
-    return {name: "; ".join(sorted({one[name] for one in told if name in one})) for name in names}
+    records = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(kept.glob(_DONE.format("*")))]
+    names = sorted({name for one in records for name in one})
+    return {name: "; ".join(sorted({one[name] for one in records if name in one})) for name in names}

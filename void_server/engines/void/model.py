@@ -143,8 +143,8 @@ class Model:
     def scheduler_config(self) -> dict[str, Any]:
         """The scheduler's settings: v-prediction, zero terminal SNR, trailing spacing."""
         file = self.weights.base / "scheduler" / "scheduler_config.json"
-        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        return found
+        config: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        return config
 
     def collect(self) -> None:
         """Release unused memory."""
@@ -173,16 +173,16 @@ def choose_profile(wanted: str, device: torch.device) -> str:
     return next((profile for profile, bytes_ in _WANTED.items() if free >= bytes_), LOW)
 
 
-def choose_device(wanted: str) -> torch.device:
+def choose_device(name: str) -> torch.device:
     """The device to use: ``auto`` is a GPU where there is one. Raises :class:`SettingError`."""
-    if wanted == "auto":
+    if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if wanted.startswith("cuda") and not torch.cuda.is_available():
+    if name.startswith("cuda") and not torch.cuda.is_available():
         raise SettingError("No usable CUDA GPU found; set device to auto or cpu, or use another server.")
     try:
-        return torch.device(wanted)
+        return torch.device(name)
     except RuntimeError as error:
-        raise SettingError(f"Unknown device {wanted!r}; choose auto, cpu or cuda.") from error
+        raise SettingError(f"Unknown device {name!r}; choose auto, cpu or cuda.") from error
 
 
 @lru_cache(maxsize=1)

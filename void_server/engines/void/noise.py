@@ -124,9 +124,9 @@ def flows(frames: Iterable[NDArray[np.float32]], height: int, width: int) -> Ite
         grey = cv2.cvtColor(np.clip(frame, 0, 1).astype(np.float32), cv2.COLOR_RGB2GRAY)
         now = np.round(grey * 255).astype(np.uint8)
         if before is not None:
-            found = estimator.calc(before, now, np.zeros((*now.shape, 2), np.float32))
+            flow = estimator.calc(before, now, np.zeros((*now.shape, 2), np.float32))
             scale = np.array([width / now.shape[1], height / now.shape[0]], np.float32)
-            resized = cv2.resize(found, (width, height), interpolation=cv2.INTER_LINEAR) * scale
+            resized = cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR) * scale
             yield torch.from_numpy(np.ascontiguousarray(resized[..., ::-1])).permute(2, 0, 1)
         before = now
 
@@ -136,12 +136,12 @@ def warped(frames: Iterable[NDArray[np.float32]], latent_shape: tuple[int, int, 
     length, height, width = latent_shape
     generator = torch.Generator().manual_seed(seed)
     field = Field.new(FINENESS * height, FINENESS * width, generator)
-    kept = [pooled(field)]
+    fields = [pooled(field)]
     for index, flow in enumerate(flows(frames, FINENESS * height, FINENESS * width), 1):
         field = warp(field, flow, generator)
         if index % 4 == 0:
-            kept.append(pooled(field))
-    return torch.stack(kept[:length])[None]
+            fields.append(pooled(field))
+    return torch.stack(fields[:length])[None]
 
 
 def as_published(frames: list[NDArray[np.float32]], latent_shape: tuple[int, int, int], seed: int) -> torch.Tensor:
@@ -154,13 +154,13 @@ def as_published(frames: list[NDArray[np.float32]], latent_shape: tuple[int, int
     generator = torch.Generator().manual_seed(seed)
     chosen = [_cropped(frames[i]) for i in np.linspace(0, len(frames) - 1, _PUBLISHED_FRAMES).astype(int)]
     field = Field.new(FINENESS * _PUBLISHED_HEIGHT, FINENESS * _PUBLISHED_WIDTH, generator)
-    kept = [pooled(field)]
+    fields = [pooled(field)]
     for flow in flows(chosen, FINENESS * _PUBLISHED_HEIGHT, FINENESS * _PUBLISHED_WIDTH):
         field = warp(field, flow, generator)
-        kept.append(pooled(field))
-    picked = np.linspace(0, len(kept) - 1, length).astype(int)
+        fields.append(pooled(field))
+    picked = np.linspace(0, len(fields) - 1, length).astype(int)
     resized = [
-        cv2.resize(kept[i].permute(1, 2, 0).numpy(), (width, height), interpolation=cv2.INTER_LINEAR) for i in picked
+        cv2.resize(fields[i].permute(1, 2, 0).numpy(), (width, height), interpolation=cv2.INTER_LINEAR) for i in picked
     ]
     return torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2)[None]
 

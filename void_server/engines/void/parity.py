@@ -60,9 +60,9 @@ def _compare(path: Path, model: Model) -> Iterator[Difference]:
     noisy = augmented(video, torch.Generator().manual_seed(seed))
     yield difference("video into the VAE", noisy, "encoded_condition_video")
     parts = [slice(part.start, part.stop) for part in encoder_parts(video.shape[2])]
-    given = conditioning(model, ((video[:, :, part], codes[part]) for part in parts), number, seed)
-    yield difference("mask latents", given.mask, "mask_latents")
-    yield difference("video latents", given.video, "video_latents")
+    conditions = conditioning(model, ((video[:, :, part], codes[part]) for part in parts), number, seed)
+    yield difference("mask latents", conditions.mask, "mask_latents")
+    yield difference("video latents", conditions.video, "video_latents")
     prompt = embed(model, about["prompt"])
     yield difference("prompt", prompt, "prompt_embeds")
     negative = None
@@ -78,7 +78,7 @@ def _compare(path: Path, model: Model) -> Iterator[Difference]:
     yield difference(f"pass {number}", sampler.run(model, noise, exact, _ignored), "final_latents")
     decoded = list(decode(model.vae, recorded["final_latents"].transpose(1, 2)))
     yield difference("decoded frames", _shown(decoded), "output")
-    whole = sampler.run(model, noise, given, _ignored)
+    whole = sampler.run(model, noise, conditions, _ignored)
     yield difference("all stages together", _shown(list(decode(model.vae, whole.transpose(1, 2)))), "output")
 
 
@@ -89,14 +89,14 @@ def _first_call(
     difference: Callable[[str, torch.Tensor, str], Difference],
 ) -> Iterator[Difference]:
     start, end = sampler.plan.windows[0]
-    given = Conditioning(recorded["mask_latents"], recorded["video_latents"]).channels[:, start:end]
+    channels = Conditioning(recorded["mask_latents"], recorded["video_latents"]).channels[:, start:end]
     window = recorded["initial_latents"][:, start:end]
     cos, sin = rotary(model.weights.transformer_config, *(window.shape[i] for i in (1, 3, 4)))
     yield difference("rotary cosines", cos, "rope_cos")
     yield difference("rotary sines", sin, "rope_sin")
-    doubled = torch.cat([given, given]) if sampler.guided else given
+    doubled = torch.cat([channels, channels]) if sampler.guided else channels
     yield difference("transformer's condition", doubled, "model_condition")
-    output = sampler.forward(model, window, given, recorded["model_timestep"][:1])
+    output = sampler.forward(model, window, channels, recorded["model_timestep"][:1])
     yield difference("transformer", output, "model_output")
 
 

@@ -137,15 +137,15 @@ class Sampler:
     strength: float = 1.0
     fast: bool = False
 
-    def run(self, model: Model, noise: torch.Tensor, given: Conditioning, on_step: OnStep) -> torch.Tensor:
+    def run(self, model: Model, noise: torch.Tensor, conditions: Conditioning, on_step: OnStep) -> torch.Tensor:
         """Denoise ``noise`` (1, t, 16, h, w), a step after the other; ``on_step`` may raise to stop."""
         scheduler = CogVideoXDDIMScheduler.from_config(model.scheduler_config)
         scheduler.set_timesteps(self.steps)
         timesteps = scheduler.timesteps[self.steps - max(1, round(self.steps * self.strength)) :]
-        channels = given.channels.to(model.device, model.dtype)
+        channels = conditions.channels.to(model.device, model.dtype)
         latents = noise * scheduler.init_noise_sigma
         if len(timesteps) < self.steps:
-            latents = scheduler.add_noise(given.video.transpose(1, 2).float().cpu(), noise, timesteps[:1])
+            latents = scheduler.add_noise(conditions.video.transpose(1, 2).float().cpu(), noise, timesteps[:1])
         latents = latents.to(model.device, model.dtype)
         with self._cached(model) as windowed:
             for done, timestep in enumerate(timesteps):
@@ -195,17 +195,17 @@ class Sampler:
         """One pass through the transformer; with guidance, the negative prompt's half comes first."""
         transformer = model.transformer(self.number)
         prompt = self.prompt
-        given = torch.cat([window, channels], dim=2)
+        latents = torch.cat([window, channels], dim=2)
         if self.guided:
             assert self.negative is not None
             prompt = torch.cat([self.negative, prompt])
-            given = torch.cat([given, given])
+            latents = torch.cat([latents, latents])
         cos, sin = rotary(model.weights.transformer_config, *(window.shape[i] for i in (1, 3, 4)))
         with torch.inference_mode():
             output: torch.Tensor = transformer(
-                hidden_states=given,
+                hidden_states=latents,
                 encoder_hidden_states=prompt.to(model.device, model.dtype),
-                timestep=timestep.expand(given.shape[0]).to(model.device),
+                timestep=timestep.expand(latents.shape[0]).to(model.device),
                 image_rotary_emb=(cos.to(model.device), sin.to(model.device)),
                 return_dict=False,
             )[0]

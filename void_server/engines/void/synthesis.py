@@ -92,7 +92,7 @@ class Synthesis:
         steps = settings.steps or STEPS[number]
         guidance = settings.guidance or GUIDANCE[number]
         prompt, negative = self._embeddings
-        given = conditioning(model, self._parts(piece), number, self._clip.seed)
+        conditions = conditioning(model, self._parts(piece), number, self._clip.seed)
         windows = plan(piece.latents[0], fit.WINDOW, published=settings.published)
         sampler = Sampler(
             number,
@@ -108,7 +108,7 @@ class Synthesis:
         def on_step(done: int, total: int) -> None:
             report(0.1 + 0.8 * done / total)
 
-        latents = sampler.run(model, self._noise(piece, before), given, on_step)
+        latents = sampler.run(model, self._noise(piece, before), conditions, on_step)
         decoded = decode(model.vae, latents.transpose(1, 2), tiled=model.profile != FULL)
         self._keep(piece, decoded, frames, lambda share: report(0.9 + 0.1 * share))
 
@@ -127,10 +127,10 @@ class Synthesis:
         if before is None:
             skipped = piece.frames.start // STRIDE
             return starting_noise((1, skipped + length, 16, height, width), self._clip.seed)[:, skipped:]
-        shown = (before[index - piece.frames.start].astype(np.float32) for index in piece.order)
+        frames = (before[index - piece.frames.start].astype(np.float32) for index in piece.order)
         if self._settings.published:
-            return noise.as_published(list(shown), piece.latents, self._clip.seed)
-        return noise.warped(shown, piece.latents, self._clip.seed)
+            return noise.as_published(list(frames), piece.latents, self._clip.seed)
+        return noise.warped(frames, piece.latents, self._clip.seed)
 
     def _keep(
         self, piece: Piece, decoded: Iterator[torch.Tensor], frames: FrameFile, report: Callable[[float], None]

@@ -37,8 +37,8 @@ class Encoder:
 
     def add(self, part: torch.Tensor) -> None:
         """Encode the next part, (1, 3, frames, height, width)."""
-        found, self._cache = self._vae.encoder(part.to(self._vae.device, self._vae.dtype), conv_cache=self._cache)
-        self._encoded.append(found.chunk(2, dim=1)[0])
+        encoded, self._cache = self._vae.encoder(part.to(self._vae.device, self._vae.dtype), conv_cache=self._cache)
+        self._encoded.append(encoded.chunk(2, dim=1)[0])
 
     def latents(self) -> torch.Tensor:
         """The scaled latents, (1, 16, t, height/8, width/8)."""
@@ -67,8 +67,8 @@ def decode(vae: AutoencoderKLCogVideoX, latents: torch.Tensor, *, tiled: bool = 
         frames = []
         with _growing_in_time(vae, grow=start > 0):
             for index, (rows, columns) in enumerate(tiles):
-                found, caches[index] = vae.decoder(part[..., rows, columns], conv_cache=caches[index])
-                frames.append(found)
+                decoded, caches[index] = vae.decoder(part[..., rows, columns], conv_cache=caches[index])
+                frames.append(decoded)
         yield frames[0] if len(tiles) == 1 else _joined(frames, tiles, latents.shape[3], latents.shape[4])
 
 

@@ -95,8 +95,8 @@ class Weights:
 
     def missing(self, passes: tuple[int, ...] = (1,)) -> list[Path]:
         """The required files that do not exist."""
-        needed = [self.base / part / name for part, names in _PARTS.items() for name in names]
-        return [path for path in [*needed, *map(self.checkpoint, passes)] if not path.is_file()]
+        files = [self.base / part / name for part, names in _PARTS.items() for name in names]
+        return [path for path in [*files, *map(self.checkpoint, passes)] if not path.is_file()]
 
     @cached_property
     def transformer_config(self) -> dict[str, Any]:

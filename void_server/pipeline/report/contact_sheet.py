@@ -130,10 +130,10 @@ def _bytes(image: FloatImage) -> Picture:
 
 def overlay(plate: FloatImage, classes: Iterable[tuple[int, FloatImage | NDArray[np.bool_]]]) -> Picture:
     """The plate in grey with its classes, each a code and a matte, in colour; 8-bit RGB."""
-    shown = _bytes(plate).mean(axis=-1, keepdims=True).repeat(3, axis=-1) * 0.8
+    picture = _bytes(plate).mean(axis=-1, keepdims=True).repeat(3, axis=-1) * 0.8
     for code, matte in classes:
-        shown += 0.65 * matte[..., None] * (np.array(COLOURS[code]) - shown)
-    return shown.astype(np.uint8)
+        picture += 0.65 * matte[..., None] * (np.array(COLOURS[code]) - picture)
+    return picture.astype(np.uint8)
 
 
 def _masked(thumbnail: Thumbnail) -> Picture:
@@ -153,10 +153,10 @@ def _rows(small: Sequence[Thumbnail], cells: Cells | None, stops: int) -> list[_
         _Row("plate", "", [_bytes(t.plate) for t in small]),
         _Row(mask, "", [_masked(t) for t in small], cells, [t.labels for t in small]),
     ]
-    made = [(t.plate, t.result) for t in small if t.result is not None]
-    if made:
-        rows.append(_Row("result", "", [_bytes(result) for _, result in made]))
-        rows.append(_Row("difference", f"x {_AMPLIFIED}", [_difference(plate, result) for plate, result in made]))
+    results = [(t.plate, t.result) for t in small if t.result is not None]
+    if results:
+        rows.append(_Row("result", "", [_bytes(result) for _, result in results]))
+        rows.append(_Row("difference", f"x {_AMPLIFIED}", [_difference(plate, result) for plate, result in results]))
     dark = [t.underexposed for t in small if t.underexposed is not None]
     if dark:
         rows.append(_Row("plate", f"-{stops} stops", [_bytes(plate) for plate, _ in dark]))

@@ -142,8 +142,8 @@ def _settings(manifest: Mapping[str, Any], settings: Mapping[str, Any]) -> list[
     shot = {name: value for name, value in manifest["shot"].items() if value and name != "settings"}
     shot["prompts"] = ", ".join(map(_prompt, manifest["shot"]["prompts"]))
     shot["scene, by the reasoner"] = manifest["scene"]
-    given = {**shot, **settings, "brightest value of the plate": f"{manifest['colour']['maximum']:.4g}"}
-    return [(name.replace("_", " "), _words(value)) for name, value in given.items() if value not in (None, "")]
+    rows = {**shot, **settings, "brightest value of the plate": f"{manifest['colour']['maximum']:.4g}"}
+    return [(name.replace("_", " "), _words(value)) for name, value in rows.items() if value not in (None, "")]
 
 
 def page(

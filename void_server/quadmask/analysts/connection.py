@@ -25,7 +25,7 @@ def options(url: str, *, tunnel: bool) -> dict[str, Any]:
     Redirects are not followed. The environment's proxies count only with ``tunnel`` and https, where a proxy passes on
     what it cannot read; unencrypted traffic could be read and kept there.
     """
-    made: dict[str, Any] = {
+    client_options: dict[str, Any] = {
         "follow_redirects": False,
         "trust_env": tunnel and urlsplit(url).scheme == "https",
         "event_hooks": {"request": [_Guard(url)]},
@@ -33,8 +33,8 @@ def options(url: str, *, tunnel: bool) -> dict[str, Any]:
     # without the environment httpx forgets a studio's own certificates, too
     files, folders = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
     if files or folders:
-        made["verify"] = ssl.create_default_context(cafile=files, capath=folders)
-    return made
+        client_options["verify"] = ssl.create_default_context(cafile=files, capath=folders)
+    return client_options
 
 
 def redirect(url: str, status: int, headers: Mapping[str, str]) -> str | None:

@@ -104,8 +104,8 @@ class Gemini:
 
     def _failure(self, what: str) -> JobFailed:
         # without the error it came from, which may hold the request with its key
-        said = privacy.without(self.secret, what)
-        return JobFailed(f"Gemini ({self.model}) {said}. Resume to ask again, or choose reasoner image or local.")
+        reason = privacy.without(self.secret, what)
+        return JobFailed(f"Gemini ({self.model}) {reason}. Resume to ask again, or choose reasoner image or local.")
 
 
 def _reason(answer: object) -> str:

@@ -112,12 +112,12 @@ class Local:
             raise self._failure(f"cannot be reached: {error}") from None
         finally:
             client.close()
-        said = answer.choices[0].message if answer.choices else None
-        if said is None or not said.content:
-            raise self._failure(f"refused to answer ({(said and said.refusal) or 'no text'})")
+        reply = answer.choices[0].message if answer.choices else None
+        if reply is None or not reply.content:
+            raise self._failure(f"refused to answer ({(reply and reply.refusal) or 'no text'})")
         usage = answer.usage
-        return Reply(said.content, usage.prompt_tokens if usage else 0, usage.completion_tokens if usage else 0)
+        return Reply(reply.content, usage.prompt_tokens if usage else 0, usage.completion_tokens if usage else 0)
 
     def _failure(self, what: str) -> JobFailed:
-        said = privacy.without(self.secret if self.secret != "none" else "", what)
-        return JobFailed(f"{self.model} at {self.host} {said}. Resume to ask again, or choose reasoner image.")
+        reason = privacy.without(self.secret if self.secret != "none" else "", what)
+        return JobFailed(f"{self.model} at {self.host} {reason}. Resume to ask again, or choose reasoner image.")

@@ -47,9 +47,9 @@ def checked_url(variable: str, url: str) -> str:
         good = False
     # urlsplit drops some of them silently
     if not good or not url.isprintable() or " " in url:
-        shown = re.sub(r"[^/]*@", "***@", url)
+        redacted = re.sub(r"[^/]*@", "***@", url)
         raise SettingError(
-            f"{variable} is {shown!r}, not the address of a service; write it like http://localhost:8000/v1."
+            f"{variable} is {redacted!r}, not the address of a service; write it like http://localhost:8000/v1."
         )
     return url
 
@@ -71,10 +71,10 @@ def is_private(address: str) -> bool:
 def in_house(url: str) -> bool:
     """Whether every address a URL's host resolves to is this machine's or on a private network."""
     try:
-        found = {str(entry[4][0]) for entry in socket.getaddrinfo(urlsplit(url).hostname or "", None)}
+        addresses = {str(entry[4][0]) for entry in socket.getaddrinfo(urlsplit(url).hostname or "", None)}
     except OSError:
         return False
-    return bool(found) and all(map(is_private, found))
+    return bool(addresses) and all(map(is_private, addresses))
 
 
 def key(variables: tuple[str, ...], file: Path, what: str) -> str:

@@ -55,9 +55,9 @@ def reason(footage: Footage, scratch: Path, report: Callable[[float], None]) -> 
         return Reasoning(warnings=[_STANDING])
     paths = Trajectories(footage, hidden, camera, scratch / "reasoner_paths.raw")
     report(0.3)
-    found = FrameFile(scratch / "affected.raw", footage.small_size, bool)
-    found.write(_follow(footage, paths, lambda share: report(0.3 + 0.7 * share)))
-    if not any(found[index].any() for index in range(count)):
+    affected = FrameFile(scratch / "affected.raw", footage.small_size, bool)
+    affected.write(_follow(footage, paths, lambda share: report(0.3 + 0.7 * share)))
+    if not any(affected[index].any() for index in range(count)):
         return Reasoning(warnings=[_NOTHING])
     effects = Region(
         "effects of the object",
@@ -65,7 +65,7 @@ def reason(footage: Footage, scratch: Path, report: Callable[[float], None]) -> 
         "it differs from the background, and touches the object or what touched it before",
         "the pixels alone",
         None,
-        lambda index: _closed(found[index], hidden[index]),
+        lambda index: _closed(affected[index], hidden[index]),
     )
     return Reasoning([effects])
 
@@ -96,10 +96,10 @@ def _closed(affected: Mask, hidden: Mask) -> Mask:
 def _departing(look: Look, model: Background) -> Mask:
     """Where a frame departs from the background by more than noise."""
     visible = look.visible & model.known
-    found = np.zeros(visible.shape, bool)
+    departing = np.zeros(visible.shape, bool)
     for scale, least, usual in zip(SCALES, _LEAST, model.noise, strict=True):
-        found |= departure(look.rgb, model.plate, visible, scale) > np.maximum(least, _ABOVE_NOISE * usual)
-    tidy = cv2.morphologyEx((found & visible).astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+        departing |= departure(look.rgb, model.plate, visible, scale) > np.maximum(least, _ABOVE_NOISE * usual)
+    tidy = cv2.morphologyEx((departing & visible).astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     tidy = cv2.morphologyEx(tidy, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
     return tidy.astype(bool) & visible
 

@@ -89,11 +89,11 @@ def _look(footage: Footage, paths: Trajectories, index: int, positions: FloatIma
     return Look(index, rgb, seen, distance)
 
 
-def _looks(footage: Footage, paths: Trajectories, anchor: int, wanted: Collection[int]) -> list[Look]:
+def _looks(footage: Footage, paths: Trajectories, anchor: int, indices: Collection[int]) -> list[Look]:
     height, width = footage.small_size
     looks = [_look(footage, paths, anchor, None, ~paths.hidden[anchor])]
     for direction in (-1, 1):
-        ahead = {index for index in wanted if (index - anchor) * direction > 0}
+        ahead = {index for index in indices if (index - anchor) * direction > 0}
         for index, positions, seen in paths.walk(anchor, Window(0, 0, width, height), direction):
             if not ahead:
                 break

@@ -38,8 +38,8 @@ class Checkpoint:
 def folders() -> list[Path]:
     """Where checkpoints are looked for: $SAM2_WEIGHTS, then $VOID_WEIGHTS and its folder sam2."""
     named = [os.environ.get(ENVIRONMENT), os.environ.get("VOID_WEIGHTS")]
-    found = [Path(folder).expanduser() for folder in named if folder]
-    return [*found, *(folder / "sam2" for folder in found)]
+    paths = [Path(folder).expanduser() for folder in named if folder]
+    return [*paths, *(folder / "sam2" for folder in paths)]
 
 
 def available() -> list[Checkpoint]:

@@ -40,11 +40,11 @@ class GrabCut:
     def follow(self, frames: Frames, hints: Mapping[int, Mapping[int, Hints]]) -> Iterator[tuple[int, int, FloatImage]]:
         """See :class:`void_server.quadmask.segmentation.Segmenter`."""
         for number, of_frames in hints.items():
-            known = sorted(of_frames)
-            for position, index in enumerate(known):
+            hinted = sorted(of_frames)
+            for position, index in enumerate(hinted):
                 # each hint serves the frames that are nearest to it
-                begin = 0 if position == 0 else (known[position - 1] + index) // 2 + 1
-                end = len(frames) - 1 if position == len(known) - 1 else (index + known[position + 1]) // 2
+                begin = 0 if position == 0 else (hinted[position - 1] + index) // 2 + 1
+                end = len(frames) - 1 if position == len(hinted) - 1 else (index + hinted[position + 1]) // 2
                 for at, matte in _spread(frames, index, of_frames[index], begin, end):
                     yield number, at, matte
 
@@ -88,8 +88,8 @@ def _labels(hints: Hints, frame: NDArray[np.uint8], scale: float) -> _Labels:
     shape = frame.shape[:2]
     short = min(shape)
     if hints.mask is not None:
-        given = cv2.resize(hints.mask.astype(np.uint8), shape[::-1], interpolation=cv2.INTER_AREA) > 0
-        return _without(_expected(given), hints, scale)
+        mask = cv2.resize(hints.mask.astype(np.uint8), shape[::-1], interpolation=cv2.INTER_AREA) > 0
+        return _without(_expected(mask), hints, scale)
     labels = np.full(shape, cv2.GC_BGD, np.uint8)
     if hints.box:
         x0, y0, x1, y1 = (round(value * scale) for value in hints.box)
@@ -160,11 +160,11 @@ def _cut(frame: NDArray[np.uint8], labels: _Labels, colours: _Colours) -> Mask:
         return object_
     # its mixtures of colours begin at random
     cv2.setRNGSeed(0)
-    found = labels.copy()
+    cut = labels.copy()
     mode = cv2.GC_EVAL_FREEZE_MODEL if colours.learned else cv2.GC_INIT_WITH_MASK
-    cv2.grabCut(frame, found, None, colours.outside, colours.inside, 1 if colours.learned else _ROUNDS, mode)
+    cv2.grabCut(frame, cut, None, colours.outside, colours.inside, 1 if colours.learned else _ROUNDS, mode)
     colours.learned = True
-    mask = np.isin(found, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8)
+    mask = np.isin(cut, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8)
     mask = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) | (labels == cv2.GC_FGD)
     count, parts = cv2.connectedComponents(mask, connectivity=8)
     sure = labels == cv2.GC_FGD

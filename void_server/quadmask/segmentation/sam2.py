@@ -39,8 +39,8 @@ class Sam2:
     warning = ""
 
     def __init__(self, checkpoint: Checkpoint, device: str = "auto") -> None:
-        wanted = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-        if wanted.startswith("cuda") and not torch.cuda.is_available():
+        name = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+        if name.startswith("cuda") and not torch.cuda.is_available():
             raise SettingError("No usable CUDA GPU found; set device to auto or cpu, or use another server.")
         self.name = f"SAM 2 ({checkpoint.name})"
         self.device = torch.cuda.get_device_name(wanted) if wanted.startswith("cuda") else ""
@@ -127,13 +127,13 @@ def _state(predictor: Any, frames: Frames) -> dict[str, Any]:
     return state
 
 
-def _tell(predictor: Any, state: dict[str, Any], number: int, index: int, known: Hints) -> None:
-    if known.mask is not None:
-        predictor.add_new_mask(state, index, number, known.mask)
+def _tell(predictor: Any, state: dict[str, Any], number: int, index: int, hints: Hints) -> None:
+    if hints.mask is not None:
+        predictor.add_new_mask(state, index, number, hints.mask)
         return
-    points = np.array([*known.on, *known.off], np.float32).reshape(-1, 2)
-    labels = np.array([1] * len(known.on) + [0] * len(known.off), np.int32)
-    predictor.add_new_points_or_box(state, index, number, points=points, labels=labels, box=known.box)
+    points = np.array([*hints.on, *hints.off], np.float32).reshape(-1, 2)
+    labels = np.array([1] * len(hints.on) + [0] * len(hints.off), np.int32)
+    predictor.add_new_points_or_box(state, index, number, points=points, labels=labels, box=hints.box)
 
 
 def _forget(predictor: Any, state: dict[str, Any], first: int, index: int, reverse: bool) -> None:
