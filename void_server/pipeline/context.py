@@ -138,7 +138,7 @@ def _segment(
 
     warnings, device = segment.write_roto(shot, source, footage, roto, write, tracker.at)
     write_atomically(version.segmenter_device, device)
-    write_atomically(told, json.dumps(warnings))
+    write_atomically(file, json.dumps(warnings))
     return replace(source, roto=roto), warnings
 
 

@@ -47,7 +47,7 @@ def conclude(context: JobContext, job_id: str) -> None:
         manifest = _manifest(context, job_id, overshoots)
         regions = version.reasoning().get("regions", [])
         settings = relevant(context.shot, context.engine)
-        write_report(version, manifest, _sheet(context, regions, found), settings, regions)
+        write_report(version, manifest, _sheet(context, regions, overshoots), settings, regions)
     # only now, when all that the shot needs is there, does no task of a farm write in the folder any more
     remove_leftovers(version.folder)
     manifest["timings"] = context.tracker.timings
@@ -132,9 +132,9 @@ def _codes(context: JobContext, frame: int) -> classes.Quadmask:
     return classes.assemble(roto, np.zeros(roto.shape, bool))
 
 
-def _manifest(context: JobContext, job_id: str, found: list[Overshoot]) -> dict[str, Any]:
+def _manifest(context: JobContext, job_id: str, overshoots: list[Overshoot]) -> dict[str, Any]:
     engine = context.engine.provenance(context.clip()) if _has_result(context) else {}
-    told, history = context.version.reasoning(), context.version.folder / HISTORY
+    reasoning, history = context.version.reasoning(), context.version.folder / HISTORY
     edits = history.read_text(encoding="utf-8").splitlines() if history.is_file() else []
 
     def shares(frame: int) -> dict[str, float]:
@@ -148,8 +148,8 @@ def _manifest(context: JobContext, job_id: str, found: list[Overshoot]) -> dict[
         "software": _software(),
         "device": _devices(context, engine),
         "engine": engine,
-        "sent": told.get("asked", []),
-        "scene": told.get("scene", ""),
+        "sent": reasoning.get("asked", []),
+        "scene": reasoning.get("scene", ""),
         "edits": [json.loads(line) for line in edits],
         "colour": {
             "space": context.footage.colour.name,

@@ -132,8 +132,10 @@ def reason(shot: Shot, footage: Footage, scratch: Path, report: Callable[[float]
     report(0.2)
     evidence = image_reasoner.reason(footage, scratch, lambda share: report(0.2 + 0.4 * share))
     segmenter = segmentation.choose(shot.settings.segmenter, shot.settings.device)
-    found = regions.find(analysis, footage, seen.affected, segmenter, scratch, lambda share: report(0.6 + 0.4 * share))
-    told.regions, told.scene, told.device = found, analysis.scene, segmenter.device
+    found = regions.find(
+        analysis, footage, evidence.affected, segmenter, scratch, lambda share: report(0.6 + 0.4 * share)
+    )
+    reasoning.regions, reasoning.scene, reasoning.device = found, analysis.scene, segmenter.device
     if segmenter.warning and any(segmenter.name in region.rule for region in found):
         reasoning.warnings.append(segmenter.warning)
     if not found:

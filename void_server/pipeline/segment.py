@@ -119,5 +119,5 @@ def write_roto(
         seen[index] = seen.get(index, 0) + 1
         if seen[index] == len(objects):
             write(roto.path(source.frames[index]), waiting.pop(index))
-        report(done / (len(given) * len(source.frames)))
+        report(done / (len(objects) * len(source.frames)))
     return [segmenter.warning] if segmenter.warning else [], segmenter.device

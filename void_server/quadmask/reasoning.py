@@ -75,7 +75,7 @@ class Reasoning:
                         "middle": [round(float(x), 4), round(float(y), 4)],
                     }
             words = {name: getattr(region, name) for name in ("name", "kind", "why", "rule", "confidence")}
-            regions.append({**words, "frames": found})
+            regions.append({**words, "frames": places})
         return {
             "regions": regions,
             "scene": self.scene,

@@ -384,7 +384,7 @@ class Server:
         with self._withdrawable(job_id):
             shot, out, roots = await asyncio.to_thread(self._admit, job_id, shot, body)
             await self._inspector.inspect(shot, roots)
-        if known := self._store.find(job_id):
+        if existing := self._store.find(job_id):
             # submitted a second time while it was looked at
             return existing.to_dict()
         now = time.time()

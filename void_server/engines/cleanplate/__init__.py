@@ -33,10 +33,10 @@ class CleanPlate:
         camera = Camera.track((clip.footage.small_plate(i), clip.small_rewritten(i)) for i in range(len(clip)))
         report(0.2)
         if camera.at_rest:
-            arrays = still.prepare(clip, lambda share: report(0.2 + 0.8 * share))
+            prepared = still.prepare(clip, lambda share: report(0.2 + 0.8 * share))
         else:
-            found = moving.prepare(clip, camera)
-        arrays.save(file, camera=camera.from_first, **found)
+            prepared = moving.prepare(clip, camera)
+        arrays.save(file, camera=camera.from_first, **prepared)
         report(1.0)
 
     def pieces(self, settings: Settings, frames: int) -> int:
@@ -57,12 +57,12 @@ class CleanPlate:
         if clip.whole_region.empty:
             return
         self.prepare(clip, report)
-        found = arrays.load(clip.kept / _PREPARED)
-        camera = Camera(found["camera"])
+        prepared = arrays.load(clip.kept / _PREPARED)
+        camera = Camera(prepared["camera"])
         if camera.at_rest:
-            frames = still.synthesise(clip, arrays, wanted)
+            frames = still.synthesise(clip, prepared, wanted)
         else:
-            frames = moving.synthesise(clip, camera, arrays, wanted)
+            frames = moving.synthesise(clip, camera, prepared, wanted)
         for frame in frames:
             index, window = frame.index, frame.window
             border = (clip.blend(index, window) > 0) & ~clip.rewritten(index, window)

@@ -43,8 +43,8 @@ class Sam2:
         if name.startswith("cuda") and not torch.cuda.is_available():
             raise SettingError("No usable CUDA GPU found; set device to auto or cpu, or use another server.")
         self.name = f"SAM 2 ({checkpoint.name})"
-        self.device = torch.cuda.get_device_name(wanted) if wanted.startswith("cuda") else ""
-        self._checkpoint, self._device = checkpoint, wanted
+        self.device = torch.cuda.get_device_name(name) if name.startswith("cuda") else ""
+        self._checkpoint, self._device = checkpoint, name
 
     def follow(self, frames: Frames, hints: Mapping[int, Mapping[int, Hints]]) -> Iterator[tuple[int, int, FloatImage]]:
         """See :class:`void_server.quadmask.segmentation.Segmenter`."""
