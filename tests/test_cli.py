@@ -183,7 +183,7 @@ def test_keys(tmp_path: Path) -> None:
 
 
 def test_serve_refuses_the_world_without_keys() -> None:
-    done = void("serve", "--address", "tcp://*:0")
+    done = void("serve", "--address", "tcp://*:5699")
     assert done.returncode == 1
     assert "no client is allowed yet" in done.stderr
 

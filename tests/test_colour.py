@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from void_server.api.errors import ColourError
+from void_server.api.errors import ColourError, InputError
 from void_server.imaging.colour import ColourSpace, Curve
 
 maxima = st.floats(0.1, 60000)
@@ -65,5 +65,5 @@ def test_an_unknown_space_is_refused_with_those_that_there_are() -> None:
 
 
 def test_a_missing_configuration_is_named() -> None:
-    with pytest.raises(ColourError, match=r"/nowhere/config.ocio is not an OCIO configuration"):
+    with pytest.raises(InputError, match=r"/nowhere/config.ocio does not exist"):
         ColourSpace("ACEScg", "/nowhere/config.ocio")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from void_server import pipeline
-from void_server.api.errors import SettingError
+from void_server.api.errors import InputError, SettingError
 from void_server.api.shot import Settings, Shot
 from void_server.api.version import VersionFolder
 from void_server.engines.cleanplate import CleanPlate
@@ -236,7 +236,7 @@ def test_the_scene_becomes_the_prompt(shot: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
-    [("there.json", "{", "ends in the middle"), ("no.json", None, "cannot be read"), ("b.json", "\x00", "no JSON")],
+    [("there.json", "{", "ends in the middle"), ("no.json", None, "does not exist"), ("b.json", "\x00", "no JSON")],
 )
 def test_a_wrong_analysis_is_refused_at_submission(
     shot: Path, tmp_path: Path, name: str, content: str | None, message: str
@@ -245,7 +245,7 @@ def test_a_wrong_analysis_is_refused_at_submission(
     if content is not None:
         file.write_text(content)
     asked = Shot(str(shot / "plate"), str(shot / "roto"), analysis=str(file), settings=Settings(reasoner="file"))
-    with pytest.raises(SettingError, match=message):
+    with pytest.raises(InputError, match=message):
         pipeline.inspect(asked)
 
 
