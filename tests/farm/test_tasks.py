@@ -287,7 +287,7 @@ def test_ctrl_c_says_how_to_go_on(wanted: Make, gated: site.Site, tmp_path: Path
     )
     until(lambda: any((one.out / "v001" / "plate").glob("void_*.exr")))
     os.killpg(running.pid, signal.SIGINT)
-    _, said = running.communicate(timeout=60)
+    _, said = running.communicate(timeout=300)
     assert running.returncode == 130
     assert f"go on with: void farm again {one.out / 'v001'}" in said
 
