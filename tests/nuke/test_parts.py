@@ -64,7 +64,7 @@ def test_output_folder():
     assert folder.as_posix() == "/show/sh010/void/sh010_comp/Group1_VOID_Remove1"
     with pytest.raises(SettingError, match="save it first"):
         versions.output_folder(settings.DEFAULT_OUTPUT, "", "A")
-    with pytest.raises(SettingError, match="known are"):
+    with pytest.raises(SettingError, match="choose from"):
         versions.output_folder("/a/{shot}", "/a.nk", "A")
     with pytest.raises(SettingError, match="absolute"):
         versions.output_folder("a/b", "/a.nk", "A")

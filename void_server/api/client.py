@@ -16,6 +16,7 @@ import zmq.auth
 
 from .errors import InputError, ProtocolError, ServerUnreachable, SettingError, VoidError
 from .files import (
+    CHUNK,
     complete,
     digest_of,
     inside,
@@ -26,7 +27,7 @@ from .files import (
     write_atomically,
 )
 from .job import MANIFEST, Job, new_id
-from .messages import CHUNK, MAX_FRAME, UNASKED, only_frame, pack, result, understood, unpack
+from .messages import MAX_FRAME, UNASKED, only_frame, pack, result, understood, unpack
 from .reach import Reach
 from .shot import Shot
 

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import BinaryIO, Union
 
 from .errors import AccessDenied, InputError, JobFailed
-from .messages import CHUNK
+
+#: Files are read, and travel, in pieces of so many bytes.
+CHUNK = 2**20
 
 _KINDS = (
     (stat.S_ISDIR, "a folder"),

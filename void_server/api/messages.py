@@ -14,13 +14,12 @@ import msgpack
 from .errors import ProtocolError, VoidError, from_dict
 
 PROTOCOL = 1
-#: Larger messages are refused; files travel in chunks of :data:`CHUNK` bytes.
+#: Larger messages are refused; files travel in chunks.
 MAX_MESSAGE = 8 * 2**20
 #: Who sends more than this at once is cut off, and gets no answer.
 MAX_FRAME = 2 * MAX_MESSAGE
 #: A message that holds more values is refused: a byte can claim an object, which takes a hundred.
 MAX_VALUES = 500_000
-CHUNK = 2**20
 #: The id of what nobody asked for, and of the refusal of a message whose own id could not be read.
 UNASKED = 0
 

@@ -424,7 +424,7 @@ def _client_for(job_id: str, server: str | None, *, embed: bool = False) -> Iter
             client.hello()
         except ServerUnreachable:
             if not (embed and job):
-                if not named:
+                if job_id and not named:
                     with _store() as store:
                         store.get(job_id)
                 raise

@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from ..api.errors import AccessDenied, InputError, JobFailed, ProtocolError
-from ..api.files import complete, digest_of, inside, is_plain_name, open_partial
+from ..api.files import CHUNK, complete, digest_of, inside, is_plain_name, open_partial
 from ..api.job import Job, JobState
-from ..api.messages import CHUNK
 from ..api.shot import Shot
 
 _log = logging.getLogger(__name__)
