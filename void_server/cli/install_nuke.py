@@ -26,7 +26,7 @@ NUKE_PYTHONS = ("3.9", "3.10", "3.11")
 _FOLDER = "void"
 _PACKAGES = ("msgpack>=1.0.5", "pyzmq>=25.1")
 _BEGIN, _END = "# >>> VOID for Nuke >>>", "# <<< VOID for Nuke <<<"
-_BLOCK = """{_BEGIN} (written by `void install-nuke`; removed by `void install-nuke --uninstall`)
+_BLOCK = f"""{_BEGIN} (written by `void install-nuke`; removed by `void install-nuke --uninstall`)
 import nuke
 
 nuke.pluginAddPath("./{_FOLDER}")

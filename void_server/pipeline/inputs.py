@@ -146,15 +146,16 @@ def check_quadmask(source: Source) -> None:
     quadmask, roto = source.quadmask, source.roto
     if quadmask is None or roto is None or quadmask.movie or roto.movie or roto is quadmask:
         return
-    kept = []
+    shares = []
     for frame in (source.frames[index] for index in sequence.spread(len(source.frames), _LOOKED_AT)):
         if frame in roto.files:
             drawn = exr.read_matte(roto.path(frame), source.display, roto.channels) >= 0.5
-            codes = classes.read(quadmask.path(frame), source.display, quadmask.channels)
-            kept += [float((codes[drawn] == classes.KEEP).mean())] if drawn.any() else []
-    if kept and min(kept) > 0.5:
+            removed = classes.read(quadmask.path(frame), source.display, quadmask.channels) == classes.REMOVE
+            if drawn.any() and not drawn.all():
+                shares.append((float(removed[drawn].mean()), float(removed[~drawn].mean())))
+    if shares and all(inside < 0.5 < outside for inside, outside in shares):
         raise SequenceError(
-            f"The quadmask {quadmask.name} keeps {min(kept):.0%} or more of what the roto {roto.name} covers; black "
+            f"The quadmask {quadmask.name} removes what lies around the roto {roto.name}, and not what it covers; black "
             "(0) is what is removed, white (255) what is kept. Is it a roto, or inverted?"
         )
 

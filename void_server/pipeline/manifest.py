@@ -110,7 +110,8 @@ def _thumbnail(context: JobContext, index: int, regions: list[dict[str, Any]], s
 def _linear(context: JobContext, path: Path) -> FloatImage:
     """A plate or a result, scene-linear; what is not finite becomes 0."""
     pixels = exr.read_rgb(path, context.source.canvas)
-    return context.footage.colour.to_linear(np.nan_to_num(pixels, posinf=0, neginf=0))
+    linear = context.footage.colour.to_linear(np.nan_to_num(pixels, posinf=0, neginf=0))
+    return np.clip(np.nan_to_num(linear, nan=0), -exr.HALF_MAX, exr.HALF_MAX)
 
 
 def _cells(context: JobContext) -> Cells:
