@@ -140,7 +140,7 @@ def test_ctrl_c_stops_the_job_and_resume_ends_it(tmp_path: Path) -> None:
     running.send_signal(signal.SIGINT)
     _, said = running.communicate(timeout=60)
     assert running.returncode == 130
-    assert "Go on with: void resume" in said
+    assert "Continue with: void resume" in said
     assert "Traceback" not in said
     finished = len(list(tmp_path.glob("out/v001/plate/void*.exr")))
     assert 0 < finished < 40
@@ -224,7 +224,7 @@ def test_an_engine_that_cannot_be_loaded_is_a_finding_of_the_doctor(tmp_path: Pa
 
 def test_doctors_commands_stand_whole_on_lines_of_their_own() -> None:
     without = "import sys; sys.modules['google.genai'] = sys.modules['openai'] = None; "
-    hide = "from void_server import capabilities as c; real = c.installed; "
+    hide = "from void_server import plugins as c; real = c.installed; "
     hide += "c.installed = lambda name: name not in ('google.genai', 'openai') and real(name); "
     done = subprocess.run(
         [sys.executable, "-c", f"{without}{hide}from void_server.cli import main; main()", "doctor"],

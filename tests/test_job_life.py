@@ -91,7 +91,7 @@ def test_an_upload_job_that_was_stopped_is_resumed_into_its_folder(longer: Path,
         code, said = running.end(signal.SIGINT)
     job = only_job()
     assert code == 130
-    assert f"Go on with: void resume {job.id}\n" in said
+    assert f"Continue with: void resume {job.id}\n" in said
     assert job.state is JobState.INTERRUPTED
     assert not list(out.glob("*"))
     done = void("resume", job.id)
@@ -166,7 +166,7 @@ def test_a_second_ctrl_c_waits_no_longer(longer: Path, tmp_path: Path) -> None:
         code, said = running.end(signal.SIGINT)
     job = only_job()
     assert code == 130
-    assert f"Go on with: void resume {job.id}" in said
+    assert f"Continue with: void resume {job.id}" in said
     assert "Traceback" not in said
     assert job.state is JobState.INTERRUPTED
     assert not (tmp_path / "v001/job.json").exists()
@@ -191,7 +191,7 @@ def test_a_command_whose_server_is_killed_says_how_to_go_on(longer: Path, tmp_pa
         code, said = running.end()
     job = only_job()
     assert code == 1
-    assert f"Job {job.id} is kept; go on with: void resume {job.id}\n" in said
+    assert f"Job {job.id} is kept; continue with: void resume {job.id}\n" in said
     assert job.state is JobState.INTERRUPTED
     with Client(RunningServer(longer, tmp_path).address) as client:
         assert client.status(job.id).state is JobState.INTERRUPTED
@@ -216,7 +216,7 @@ def test_ctrl_c_stops_a_job_at_a_server_of_its_own(longer: Path, tmp_path: Path)
         code, said = running.end(signal.SIGINT)
     assert code == 130
     job = only_job()
-    assert f"Go on with: void resume {job.id} --server {server.address}" in said
+    assert f"Continue with: void resume {job.id} --server {server.address}" in said
     assert job.state is JobState.INTERRUPTED
     with Client(server.address) as client:
         assert client.resume(job.id).state in (JobState.QUEUED, JobState.RUNNING)
@@ -248,7 +248,7 @@ def test_cancel_needs_no_server(longer: Path, tmp_path: Path) -> None:
     assert only_job().state is JobState.QUEUED
     done = void("cancel", job.id)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == f"{job.id} cancelled; go on with: void resume {job.id}\n"
+    assert done.stdout == f"{job.id} cancelled; continue with: void resume {job.id}\n"
     RunningServer(longer, tmp_path, address=server.address)
     with Client(server.address) as client:
         assert client.status(job.id).state is JobState.CANCELLED

@@ -289,7 +289,7 @@ def test_ctrl_c_says_how_to_go_on(wanted: Make, gated: site.Site, tmp_path: Path
     os.killpg(running.pid, signal.SIGINT)
     _, said = running.communicate(timeout=300)
     assert running.returncode == 130
-    assert f"go on with: void farm again {one.out / 'v001'}" in said
+    assert f"continue with: void farm again {one.out / 'v001'}" in said
 
 
 def test_a_later_task_opens_only_the_frames_that_it_needs(

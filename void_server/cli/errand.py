@@ -53,7 +53,7 @@ class Errand:
             raise JobError(self._kept(job))
         if isinstance(job.error, InputError):
             # the command was right, or the job would not have begun
-            raise JobFailed(f"{job.error} Then go on with: {self._again}", job.error.detail) from job.error
+            raise JobFailed(f"{job.error} Then continue with: {self._again}", job.error.detail) from job.error
         if job.error:
             raise job.error
         return job, self.bring(job)

@@ -305,7 +305,7 @@ def farm_cancel(folder: JobFolder) -> None:
 
     scheduler, ids = submitted(FarmJob.read(folder / FILE))
     find(scheduler).cancel(ids, site.load())
-    print(f"{folder} is stopped; go on with: void farm again {folder}")
+    print(f"{folder} is stopped; continue with: void farm again {folder}")
 
 
 @app.command("again")

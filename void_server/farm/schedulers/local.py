@@ -30,9 +30,9 @@ class Local(Scheduler):
             for command in [] if dry_run else made.commands:
                 if code := subprocess.call(command, stdin=subprocess.DEVNULL, stdout=sys.stderr):
                     what = "was stopped" if code == STOPPED else "failed, see above"
-                    raise JobFailed(f"A task {what}; go on with: void farm again {job.folder}")
+                    raise JobFailed(f"A task {what}; continue with: void farm again {job.folder}")
         except Interrupted as stop:
-            raise stop.saying(f"Stopped; go on with: void farm again {job.folder}") from None
+            raise stop.saying(f"Stopped; continue with: void farm again {job.folder}") from None
 
     def cancel(self, ids: Mapping[str, str], site: Site) -> None:
         """There is nothing to ask."""
