@@ -85,7 +85,7 @@ class Errand:
                     self._job = now
                     shown.update(now)
         except ServerUnreachable as error:
-            how = "may still be running there; follow it with" if self.server else "is kept; go on with"
+            how = "may still be running there; follow it with" if self.server else "is kept; continue with"
             raise ServerUnreachable(f"{error} Job {job.id} {how}: {self._again}") from error
         return self._job or job
 

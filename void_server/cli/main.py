@@ -521,9 +521,8 @@ def cancel(job_id: JobId, server: Address = None) -> None:
             raise
         with _store() as store:
             job = store.cancel(job_id)
-    go_on = (
-        f"; continue with: void resume {job.id}{f' --server {server}' if server else ''}" if job.state.stopped else ""
-    )
+    at = f" --server {server}" if server else ""
+    go_on = f"; continue with: void resume {job.id}{at}" if job.state.stopped else ""
     print(f"{job.id} {job.state.value}{go_on}")
 
 

@@ -155,8 +155,8 @@ def check_quadmask(source: Source) -> None:
                 shares.append((float(removed[drawn].mean()), float(removed[~drawn].mean())))
     if shares and all(inside < 0.5 < outside for inside, outside in shares):
         raise SequenceError(
-            f"The quadmask {quadmask.name} removes what lies around the roto {roto.name}, not what it covers; black (0) "
-            "is what is removed, white (255) what is kept. Is it a roto, or inverted?"
+            f"The quadmask {quadmask.name} removes what lies around the roto {roto.name}, not what it covers; black "
+            "(0) is what is removed, white (255) what is kept. Is it a roto, or inverted?"
         )
 
 
