@@ -240,7 +240,7 @@ def test_frames_that_are_there_are_not_made_again(plate: Path, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("prompt", "message"),
     [
-        (Prompt(990, "point", (5, 5)), "The point at 5, 5 in frame 990 is not in the frames to work on, 1001-1008"),
+        (Prompt(990, "point", (5, 5)), "The point at 5, 5 in frame 990 is outside the frame range, 1001-1008"),
         (Prompt(1001, "point", (500, 5)), "The point at 500, 5 in frame 1001 is outside the plate, which is 152x92"),
     ],
 )
