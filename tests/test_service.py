@@ -565,7 +565,7 @@ def test_key_files_are_checked(tmp_path: Path) -> None:
     (tmp_path / "no.key").write_text("hello")
     with pytest.raises(InputError, match=r"no.key is not a public key file"):
         ring.allow(tmp_path / "no.key")
-    with pytest.raises(InputError, match="No client 'bob' is allowed"):
+    with pytest.raises(InputError, match="No client named 'bob' is allowed"):
         ring.revoke("bob")
     ring.new("bob", tmp_path)
     with pytest.raises(InputError, match="exists already"):
