@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 import zmq
@@ -29,7 +30,8 @@ class Reach:
     def __init__(self, socket: zmq.Socket[bytes], keys: bool) -> None:
         self._keys = keys
         self._watched = socket
-        address = f"inproc://reach-{id(self):x}"
+        # never used again: ZeroMQ lets go of an address later than this object goes
+        address = f"inproc://reach-{uuid.uuid4().hex}"
         socket.monitor(address, _TELLING)
         self._events: zmq.Socket[bytes] = socket.context.socket(zmq.PAIR)
         # at a limit ZeroMQ's own thread would wait for somebody to read, and every connection with it
