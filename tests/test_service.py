@@ -282,7 +282,7 @@ def test_links_out_of_the_roots_are_denied(
     linked = Path(shutil.copytree(shot, tmp_path / "linked"))
     (linked / "plate/plate.1005.exr").unlink()
     (linked / "plate/plate.1005.exr").symlink_to(outside)
-    with pytest.raises(AccessDenied, match=r"plate.1005.exr is not below"):
+    with pytest.raises(AccessDenied, match=r"plate.1005.exr is outside the folders"):
         client.submit(shot_of(linked), str(tmp_path / "out"))
 
 
@@ -403,9 +403,9 @@ def raw(address: str, data: bytes) -> dict[str, Any]:
         (b"\xc1 not msgpack", "not msgpack"),
         (msgpack.packb([1, 2]), "no envelope"),
         (msgpack.packb({"protocol": 99, "id": 7, "verb": "hello", "body": {}}), "speaks protocol 99, this side 1"),
-        (messages.pack(7, verb="dance", body={}), "no request 'dance'"),
+        (messages.pack(7, verb="dance", body={}), "the request 'dance'"),
         (messages.pack(7, verb="submit", body={"id": "0123456789ab"}), "request is broken"),
-        (messages.pack(7, verb="status", body=[]), "no request 'status'"),
+        (messages.pack(7, verb="status", body=[]), "the request 'status'"),
         (messages.pack(7, verb="hello", body={"x": b"0" * messages.MAX_MESSAGE}), "too large"),
         (messages.pack(7, verb=["hello"], body={}), "does not know the request"),
         (messages.pack(7, verb="status", body={"job": 5}), "its job is int"),

@@ -122,7 +122,7 @@ def test_wrong_checkpoints_are_refused_before_a_job_begins(copied: Weights, spoi
 def test_a_checkpoint_that_lacks_a_tensor_is_refused(copied: Weights) -> None:
     for change, message in (
         (lambda tensors: tensors.pop("norm_final.weight"), "lacks the tensor norm_final.weight"),
-        (lambda tensors: tensors.update({"more": torch.zeros(1)}), "holds more"),
+        (lambda tensors: tensors.update({"more": torch.zeros(1)}), "contains more"),
         (lambda tensors: tensors.update({"norm_final.weight": torch.zeros(3)}), "norm_final.weight is"),
     ):
         tensors = checkpoint(1)
