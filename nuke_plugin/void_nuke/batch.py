@@ -25,7 +25,7 @@ class _BesideThis(MetaPathFinder):
     ) -> Optional[ModuleSpec]:
         del path
         # installed, both lie side by side; in a checkout, ours lies in a folder beside the other
-        places = [str(folder) for folder in Path(__file__).resolve().parents[1:3]]
+        places = [str(folder) for folder in list(Path(__file__).resolve().parents)[1:3]]
         return PathFinder.find_spec(fullname, places, target) if fullname in _OURS else None
 
 

@@ -198,16 +198,21 @@ def _next(listener: Listener, file: Path) -> bool:
     try:
         with listener.accept() as connection:
             idle.cancel()
-            task = connection.recv()
-            if task is not None and not isinstance(task, Task):
-                raise ValueError(f"no task: {task!r}")
-            if task is not None and _answer(connection, task):
+            try:
+                task = connection.recv()
+                if task is not None and not isinstance(task, Task):
+                    raise ValueError(f"{task!r}")
+                if task is not None and _answer(connection, task):
+                    return True
+                # before the connection closes: whoever asked may look for it
+                file.unlink(missing_ok=True)
+                return False
+            except Exception as error:  # nothing that somebody sends may end the session
+                # before the connection closes, as above
+                print(f"received something that is not a task: {error}", flush=True)
                 return True
-            # before the connection closes: whoever asked may look for it
-            file.unlink(missing_ok=True)
-            return False
-    except Exception as error:  # nothing that somebody sends may end the session
-        print(f"somebody asked for nothing: {error}", flush=True)
+    except (OSError, EOFError, AuthenticationError) as error:
+        print(f"a connection failed: {error}", flush=True)
         return True
     finally:
         idle.cancel()
