@@ -18,6 +18,7 @@ from .files import digest_of, inside, names_of, new_version_folder, open_regular
 from .job import MANIFEST, Job, new_id
 from .messages import CHUNK, MAX_FRAME, UNASKED, only_frame, pack, result, understood, unpack
 from .reach import Reach
+from .settings import Declaration
 from .shot import Shot
 
 DEFAULT_ADDRESS = "tcp://127.0.0.1:5690"
@@ -33,7 +34,8 @@ OnBytes = Callable[[int, int], None]
 class ServerInfo:
     """What a server says of itself.
 
-    ``roots`` are the folders below which it reads and writes; ``engines`` and ``reasoners`` those that it has.
+    ``roots`` are the folders below which it reads and writes; ``engines`` and ``reasoners`` those that it has;
+    ``settings`` what they declare, by ``engines`` or ``reasoners``, then by the name of each.
     """
 
     version: str
@@ -42,6 +44,7 @@ class ServerInfo:
     roots: tuple[str, ...]
     engines: tuple[str, ...]
     reasoners: tuple[str, ...]
+    settings: Mapping[str, Mapping[str, tuple[Declaration, ...]]]
 
     @classmethod
     def from_dict(cls, data: Any) -> ServerInfo:
@@ -54,7 +57,16 @@ class ServerInfo:
             or not all(_are_texts(data.get(name)) for name in lists)
         ):
             raise ProtocolError("What answers is no VOID server, or one of another version; check the address.")
-        return cls(data["version"], data["protocol"], data["pid"], *(tuple(data[name]) for name in lists))
+        try:
+            settings = {
+                kind: {str(name): tuple(map(Declaration.from_dict, found)) for name, found in said.items()}
+                for kind, said in data["settings"].items()
+            }
+        except (LookupError, TypeError, ValueError, AttributeError, SettingError) as error:
+            raise ProtocolError(
+                f"The server's settings cannot be read ({error}); are client and server of one version?"
+            ) from error
+        return cls(data["version"], data["protocol"], data["pid"], *(tuple(data[name]) for name in lists), settings)
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,14 @@ from typing import Annotated, Any
 
 import typer
 
+from .. import plugins
 from ..api.errors import JobCancelled, JobFailed, SettingError, VoidError
 from ..api.shot import Settings, Shot
+from .declared import offering, said
 from .frame import App, print_json
 from .options import AsJson, a_folder, absolute, removal_of, taking
 
 # Commands import what they use: `void --help` must not wait for OpenCV.
-
-_DEFAULT = Settings()
 
 app = App(help="Jobs on the render farm.")
 
@@ -33,9 +33,10 @@ _OF_SHOT = ("plate", "roto", "quadmask", "prompt", "frames", "colorspace")
 JobFolder = Annotated[Path, typer.Argument(help="The job's version folder.")]
 
 
-@app.command("submit")
-@taking(removal_of, "engine")
+@app.command("submit", cls=offering(kinds=(plugins.ENGINES, plugins.REASONERS), without=("engine",)))
+@taking(removal_of, "settings")
 def farm_submit(
+    context: typer.Context,
     plate: Annotated[str, typer.Argument(help="The plate, as for `void remove`.")] = "",
     roto: Annotated[str, typer.Argument(help="The roto.")] = "",
     out: Annotated[
@@ -50,7 +51,7 @@ def farm_submit(
     as_json: AsJson = False,
     farm_engine: FarmEngine = None,
     fields: FieldsSaid = None,
-    removal: Annotated[str, typer.Option("--removal", help="The engine that makes the new pixels.")] = _DEFAULT.engine,
+    removal: Annotated[str, typer.Option("--removal", help="The engine that makes the new pixels.")] = Settings.engine,
     server: Annotated[str, typer.Option(help="An inference server on the farm that does the work.")] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write the files, and say what would be run.")] = False,
     **asked: Any,
@@ -78,7 +79,7 @@ def farm_submit(
         rows = (
             read_batch(batch, str(out) if out else "") if batch else [{"plate": plate, "roto": roto, "out": str(out)}]
         )
-        asked |= {"engine": removal}
+        asked["settings"] = {**said(context), "engine": removal}
         wanted = [_wanted(row, asked, site, script, fields or [], expressible) for row in rows]
     made = submit(wanted, site, farm_engine or site.engine, server, dry_run=dry_run)
     for job, submission in made:

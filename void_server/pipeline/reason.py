@@ -3,67 +3,50 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
-from ..api.errors import JobFailed, SettingError
-from ..api.files import open_regular, write_atomically
-from ..api.shot import Settings, Shot
-from ..imaging.footage import Footage
+from ..api.errors import SettingError
+from ..api.files import write_atomically
+from ..api.shot import Shot
 from ..imaging.parallel import in_order
 from ..imaging.sequence import Sequence
 from ..imaging.window import Window
-from ..quadmask import REASONERS, analysts, classes, image_reasoner, question, regions, segmentation
-from ..quadmask.analysis import Analysis, read_answer, read_file
-from ..quadmask.grid import Grid, in_cells
+from ..quadmask import classes, reasoners, segmentation
+from ..quadmask.grid import Grid
 from ..quadmask.reasoning import Reasoning
 from .context import JobContext
+from .inputs import to_be_segmented
 
 #: The quadmask of a frame, in a window.
 Codes = Callable[[int, Window], classes.Quadmask]
-
-#: How often a model may answer before a malformed answer is the end of it.
-_ANSWERS = 2
-FILE, IMAGE, NONE = "file", "image", "none"
-# In bytes; what is longer ends in the middle, and is refused for that.
-_LARGEST_ANALYSIS = 1 << 24
 
 
 def check(shot: Shot) -> None:
     """Raise :class:`SettingError` where the reasoner is not known, or what it needs is not here."""
     settings = shot.settings
     check_request(shot)
-    if settings.reasoner in analysts.NAMES:
-        analysts.choose(settings)
-    if shot.prompts or settings.only_roto or settings.reasoner in (*analysts.NAMES, FILE):
+    reasoner = reasoners.find(settings.reasoner)
+    reasoner.check(settings)
+    if to_be_segmented(shot) or reasoner.segments:
         segmentation.checkpoint_for(settings.segmenter)
 
 
 def check_request(shot: Shot) -> None:
     """Raise :class:`SettingError` where the reasoner is not known, would ignore a setting, or has no analysis."""
     settings = shot.settings
-    if settings.reasoner not in REASONERS:
-        known = ", ".join(REASONERS)
-        raise SettingError(f"There is no reasoner {settings.reasoner!r} here; installed are {known}.")
-    if settings.reasoner_model and settings.reasoner not in analysts.NAMES:
-        asking = " or ".join(analysts.NAMES)
-        raise SettingError(
-            f"The reasoner {settings.reasoner} asks no language model, so it would ignore {settings.reasoner_model!r}; "
-            f"take reasoner {asking}, or name no model."
-        )
+    reasoner = reasoners.find(settings.reasoner)
+    reasoners.check_settings(settings)
     segmentation.check_name(settings.segmenter)
-    if settings.reasoner == FILE:
-        if not shot.analysis:
-            raise SettingError("The reasoner file needs an analysis: name its file.")
-        _read(shot)
-    elif shot.analysis:
+    if reasoner.reads_analysis and not shot.analysis:
+        raise SettingError(f"The reasoner {settings.reasoner} needs an analysis: name its file.")
+    if shot.analysis and not reasoner.reads_analysis:
         raise SettingError(
-            f"The analysis {shot.analysis} is read by the reasoner file alone, and {shot.settings.reasoner} is asked "
+            f"The analysis {shot.analysis} is read by the reasoner file alone, and {settings.reasoner} is asked "
             "for; take --reasoner file, or leave the analysis out."
         )
+    reasoner.check_shot(shot)
 
 
 def write_quadmask(context: JobContext) -> list[str]:
@@ -75,7 +58,10 @@ def write_quadmask(context: JobContext) -> list[str]:
     if context.source.quadmask is not None:
         codes, warnings = _given(context.source.quadmask), []
     else:
-        found = reason(context.shot, context.footage, version.intermediate, lambda share: tracker.at(0.8 * share))
+        reasoner = reasoners.find(context.shot.settings.reasoner)
+        found = reasoner.reason(
+            context.shot, context.footage, version.intermediate, lambda share: tracker.at(0.8 * share)
+        )
         codes, warnings = _found(context, found), found.warnings
         if found.answer:
             write_atomically(version.folder / "answer.txt", found.answer)
@@ -99,7 +85,8 @@ def _found(context: JobContext, found: Reasoning) -> Codes:
     """The quadmask that a reasoning makes of the roto."""
     source, footage = context.source, context.footage
     indices = {frame: index for index, frame in enumerate(context.frames)}
-    grid = Grid(source.display) if in_cells(context.shot.settings) else None
+    cells = context.shot.settings.cells
+    grid = Grid(source.display) if cells == "grid" or (cells == "auto" and context.engine.whole_cells) else None
 
     def codes(frame: int, window: Window) -> classes.Quadmask:
         roto, index = footage.read_roto(frame, window), indices[frame]
@@ -114,87 +101,3 @@ def _found(context: JobContext, found: Reasoning) -> Codes:
         return classes.assemble(roto, whole[source.canvas.slices(window)])
 
     return codes
-
-
-def reason(shot: Shot, footage: Footage, scratch: Path, report: Callable[[float], None]) -> Reasoning:
-    """What the removal affects, and what belongs to the object.
-
-    Raises :class:`~void_server.api.errors.JobFailed` where a service gives no answer that can be used.
-    """
-    reasoner = shot.settings.reasoner
-    if reasoner == NONE:
-        return Reasoning()
-    if reasoner == IMAGE:
-        return image_reasoner.reason(footage, scratch, report)
-    told = Reasoning()
-    # first, as it is what may fail
-    analysis = _read(shot) if reasoner == FILE else _asked_once(shot, footage, scratch, told)
-    report(0.2)
-    seen = image_reasoner.reason(footage, scratch, lambda share: report(0.2 + 0.4 * share))
-    segmenter = segmentation.choose(shot.settings.segmenter, shot.settings.device)
-    found = regions.find(analysis, footage, seen.affected, segmenter, scratch, lambda share: report(0.6 + 0.4 * share))
-    told.regions, told.scene = found, analysis.scene
-    if segmenter.warning and any(segmenter.name in region.rule for region in found):
-        told.warnings.append(segmenter.warning)
-    if not found:
-        told.warnings.append("The analysis names nothing that the removal would change; look whether that is so.")
-    return told
-
-
-def _read(shot: Shot) -> Analysis:
-    assert shot.analysis, "checked at submission"
-    path = Path(shot.analysis)
-    try:
-        with open_regular(path) as file:
-            return read_file(file.read(_LARGEST_ANALYSIS).decode("utf-8"), path.name)
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingError(f"The analysis {path} cannot be read ({error}); name a JSON file.") from error
-
-
-def _asked_once(shot: Shot, footage: Footage, scratch: Path, told: Reasoning) -> Analysis:
-    """The model's analysis; a job that is resumed goes on with the answer that it has."""
-    kept = scratch / "analysis.json"
-    if kept.is_file():
-        data = json.loads(kept.read_text(encoding="utf-8"))
-        told.asked, told.answer, told.warnings = data["asked"], data["answer"], data["warnings"]
-        return Analysis.model_validate(data["analysis"])
-    analysis = _ask(shot.settings, footage, shot.prompt, told)
-    data = {"asked": told.asked, "answer": told.answer, "warnings": told.warnings, "analysis": analysis.model_dump()}
-    write_atomically(kept, json.dumps(data))
-    return analysis
-
-
-def _ask(settings: Settings, footage: Footage, hint: str, told: Reasoning) -> Analysis:
-    analyst = analysts.choose(settings)
-    asked = question.build(footage, hint, with_clip=analyst.takes_clips)
-    complaint = ""
-    for _ in range(_ANSWERS):
-        begin = time.monotonic()
-        reply = analyst.ask(asked, complaint)
-        told.asked.append(
-            {
-                "to": analyst.host,
-                "model": analyst.model,
-                "what": asked.contents,
-                "seconds": round(time.monotonic() - begin, 1),
-                "tokens_in": reply.tokens_in,
-                "tokens_out": reply.tokens_out,
-            }
-        )
-        told.answer = reply.text
-        try:
-            analysis, notes = read_answer(
-                reply.text, analyst.boxes, asked.frames, asked.size if analyst.in_pixels else None
-            )
-        except SettingError as error:
-            complaint = f"Your last answer could not be used: {error}. Answer again, with JSON of the schema alone."
-            wrong = str(error)
-            continue
-        if notes:
-            told.warnings.append(f"The model's answer had to be put right: {'; '.join(notes)}.")
-        return analysis
-    raise JobFailed(
-        f"{analyst.model} gave no answer that can be used, {_ANSWERS} times: {wrong}. Resume to ask again, or take "
-        "another model or reasoner.",
-        told.answer,
-    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Optional
+from typing import Optional
 
 import nuke
 
@@ -12,10 +12,11 @@ from void_server.api.cells import CellEdit
 from void_server.api.client import Client, ServerInfo
 from void_server.api.errors import InputError, ServerUnreachable, SettingError, VoidError
 from void_server.api.files import new_version_folder
-from void_server.api.shot import Prompt, Shot
+from void_server.api.settings import declarations
+from void_server.api.shot import PLATE, QUADMASK, Prompt, Shot
 from void_server.api.shot import Settings as ShotSettings
 
-from ..node import cells, points, versions
+from ..node import cells, declared, points, versions
 from ..node import knobs as k
 from ..node.node import VoidNode, one_step
 from ..node.tile import Tile
@@ -155,6 +156,9 @@ def _start(void: VoidNode, *, only_quadmask: bool) -> None:
     info = check_server(address, out)
     if info is not None:
         void.offer({k.ENGINE: info.engines, k.REASONER: info.reasoners})
+        if void.has(k.ENGINE):
+            void.add_settings(declared.ENGINES, info.settings[declared.ENGINES])
+        void.add_settings(declared.REASONERS, info.settings[declared.REASONERS])
     prepared = prepare(void, out, only_quadmask=only_quadmask)
     orders = [
         Order(
@@ -280,38 +284,14 @@ def check_server(address: str, out: Path) -> Optional[ServerInfo]:
 
 
 def _shot_settings(void: VoidNode, only_quadmask: bool) -> ShotSettings:
-    if not void.has(k.ENGINE):
-        return ShotSettings(
-            reasoner=void.text(k.REASONER),
-            only_quadmask=only_quadmask,
-            cells=void.text(k.CELLS),
-            segmenter=void.text(k.SEGMENTER),
-        )
-    engine = void.text(k.ENGINE)
+    """What the node's knobs say of the common settings, and of its engine's and its reasoner's own."""
+    common = {one.name: void.value(one.name, one.type) for one in declarations(ShotSettings) if void.has(one.name)}
     return ShotSettings(
-        engine=engine,
-        reasoner=void.text(k.REASONER),
-        cells=void.text(k.CELLS),
-        feather=void.number(k.FEATHER),
-        grain=void.checked(k.GRAIN),
-        seed=int(void.number(k.SEED)),
-        only_quadmask=only_quadmask,
-        **(_diffusion(void) if engine == "void" else {}),
+        **common,
+        until=QUADMASK if only_quadmask else PLATE,
+        engine_settings=void.own_settings(declared.ENGINES, common.get(k.ENGINE, "")),
+        reasoner_settings=void.own_settings(declared.REASONERS, common[k.REASONER]),
     )
-
-
-def _diffusion(void: VoidNode) -> dict[str, Any]:
-    """The settings of the engine void; any other would refuse them."""
-    return {
-        "steps": int(void.number(k.STEPS)),
-        "guidance": void.number(k.GUIDANCE),
-        "second_pass": void.checked(k.SECOND_PASS),
-        "negative_prompt": void.text(k.NEGATIVE_PROMPT),
-        "working_height": int(void.number(k.WORKING_HEIGHT)),
-        "memory": void.text(k.MEMORY),
-        "published": void.checked(k.PUBLISHED),
-        "quality": void.text(k.QUALITY),
-    }
 
 
 def _own_quadmask(void: VoidNode, source: str) -> Optional[Result]:

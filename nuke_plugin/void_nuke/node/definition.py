@@ -5,6 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Sequence
 
+from void_server.api.settings import declarations
+from void_server.api.shot import Settings
+
+from . import declared
 from . import knobs as k
 from .text import Expression, Group, KnobType, Node, UserKnob, Value
 
@@ -54,6 +58,11 @@ def _check(name: str, label: str, value: bool, tooltip: str, *flags: str) -> Use
     return UserKnob(KnobType.BOOLEAN, name, label, tooltip, value=value, flags=flags)
 
 
+def _common(name: str, items: Sequence[str] = ()) -> UserKnob:
+    """The knob of a common setting; ``items`` are what its pulldown offers until a server says more."""
+    return declared.user_knob(next(one for one in declarations(Settings) if one.name == name), items)
+
+
 def _tab(name: str) -> UserKnob:
     return UserKnob(KnobType.TAB, f"tab_{name.lower()}", name)
 
@@ -87,14 +96,7 @@ def _frame_knobs() -> list[UserKnob]:
 
 def _shared_choices() -> list[UserKnob]:
     return [
-        _choice(
-            k.REASONER,
-            "reasoner",
-            ("image", "none"),
-            "Finds what the removal affects. image: from the pixels, on the CPU. gemini, local: asks a language model; "
-            "gemini sends frames to Google. none: nothing but the object itself.",
-            "+STARTLINE",
-        ),
+        _common(k.REASONER, ("image", "none")),
         _choice(
             k.RESULT,
             "result",
@@ -138,13 +140,8 @@ def _settings() -> list[UserKnob]:
             (k.AUTOMATIC, k.HALF, k.FLOAT),
             "Precision of the exported plate. automatic: half where the source is half, else float.",
         ),
-        _choice(
-            k.CELLS,
-            "affected as",
-            ("auto", "tight", "grid"),
-            "Whether what a reasoner finds is affected is given as whole cells of the grid, as the VOID model was "
-            "trained, or tight. auto: by the engine.",
-        ),
+        _common("cells"),
+        *_model(),
         _check(
             k.REUSE,
             "reuse exported frames",
@@ -172,55 +169,22 @@ def _settings() -> list[UserKnob]:
 
 def _diffusion() -> list[UserKnob]:
     """The settings of the engine void."""
-    return [
-        _line("line_void", "engine void"),
-        UserKnob(
-            KnobType.INT, k.STEPS, "steps", "Steps of the diffusion. 0: as published, 30, or 50 in the second pass.", 0
-        ),
-        UserKnob(
-            KnobType.DOUBLE,
-            k.GUIDANCE,
-            "guidance",
-            "How much the prompt counts. 0: as published, 1, or 6 in the second pass.",
-            value=0.0,
-            range=(0, 12),
-        ),
-        _check(
-            k.SECOND_PASS,
-            "second pass",
-            False,
-            "Sample again, over noise that moves with the first pass: for objects that change their shape there. "
-            "Takes more than three times as long.",
-            "+STARTLINE",
-        ),
-        _text(k.NEGATIVE_PROMPT, "negative prompt", "What it must not be; counts with a guidance above 1."),
-        UserKnob(
-            KnobType.INT,
-            k.WORKING_HEIGHT,
-            "working height",
-            "Height of the model's frames, which are about 7/4 as wide; 384 is what it was trained on.",
-            value=384,
-        ),
-        _choice(
-            k.QUALITY,
-            "quality",
-            ("exact", "fast"),
-            "fast: steps in which little changes are made in part. For looking; deliver exact.",
-        ),
-        _choice(
-            k.MEMORY,
-            "memory",
-            ("auto", "full", "balanced", "low"),
-            "How much GPU memory may be used. auto: by what is free.",
-        ),
-        _check(
-            k.PUBLISHED,
-            "as published",
-            False,
-            "Do as the published code does, also where we know better: to compare results.",
-            "+STARTLINE",
-        ),
-    ]
+    return [_line("line_void", "engine void"), *map(declared.user_knob, _ours().engines["void"])]
+
+
+def _model() -> list[UserKnob]:
+    """The settings of reasoners that ask a language model."""
+    return [declared.user_knob(one) for one in _ours().reasoners["gemini"]]
+
+
+def _ours() -> declared.Declarations:
+    """What the engines and reasoners declare that come with VOID."""
+    # Only here: files are written where all of VOID is installed, nodes are used where only its API is.
+    from void_server.engines.void.settings import VoidSettings
+    from void_server.quadmask.reasoners.told import ModelSettings
+
+    model = declarations(ModelSettings)
+    return declared.Declarations({"void": declarations(VoidSettings)}, {"gemini": model, "local": model})
 
 
 def _info() -> list[UserKnob]:
@@ -258,6 +222,7 @@ def _state(kind: str) -> list[UserKnob]:
     return [
         UserKnob(KnobType.STRING, k.KIND, value=kind, flags=hidden),
         *(UserKnob(KnobType.STRING, name, flags=hidden) for name in texts),
+        UserKnob(KnobType.STRING, k.DECLARED, value=declared.written(_ours(), kind == k.REMOVE_NODE), flags=hidden),
         *(UserKnob(KnobType.INT, name, value=0, flags=hidden) for name in (k.HAS_PLATE, k.HAS_MATTES, k.FIRST, k.LAST)),
     ]
 
@@ -365,27 +330,14 @@ def remove() -> Group:
             "The scene after the removal, such as: A lime falls on the table. Never the removal itself. "
             "For engines that take words.",
         ),
-        _choice(
-            k.ENGINE,
-            "engine",
-            ("cleanplate", "void"),
-            "Makes the new pixels. cleanplate: out of other frames, on any machine. "
-            "void: Netflix's VOID model, where the server has its weights.",
-        ),
+        _common(k.ENGINE, ("cleanplate", "void")),
         *_shared_choices(),
         *_settings(),
         _line("line_finish", "finish"),
-        UserKnob(
-            KnobType.DOUBLE,
-            k.FEATHER,
-            "feather",
-            "Pixels over which new pixels fade into the plate, outside the rewritten region.",
-            value=6,
-            range=(0, 50),
-        ),
-        _check(k.GRAIN, "match grain", True, "Give the new pixels the plate's grain.", "+STARTLINE"),
+        _common("feather"),
+        _common("grain"),
         *_diffusion(),
-        UserKnob(KnobType.INT, k.SEED, "seed", "Decides all randomness; the same seed gives the same frames.", value=0),
+        _common("seed"),
         *_info(),
         *_state(k.REMOVE_NODE),
     ]
@@ -504,12 +456,7 @@ def quadmask() -> Group:
             "the top left. Later lines win.",
         ),
         *_settings(),
-        _choice(
-            k.SEGMENTER,
-            "segmenter",
-            ("auto", "sam2", "grabcut"),
-            "Cuts out what points and language models name. auto: SAM 2 where the server has it, else by colours.",
-        ),
+        _common("segmenter", ("auto", "sam2", "grabcut")),
         *_info(),
         *_state(k.QUADMASK_NODE),
     ]
