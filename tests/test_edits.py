@@ -11,7 +11,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from void_server.pipeline.finish import MATTE_CHANNELS
 
 from void_server import pipeline
 from void_server.api.errors import InputError

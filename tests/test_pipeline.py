@@ -14,7 +14,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from void_server.pipeline.finish import MATTE_CHANNELS
 
 from tests.conftest import write_sequence
 from void_server import pipeline

@@ -16,6 +16,7 @@ import pytest
 from void_server import engines
 from void_server.api.settings import declarations
 from void_server.api.shot import Prompt, Settings, Shot
+from void_server.api.version import VersionFolder
 from void_server.cli.declared import settings_of
 from void_server.pipeline.manifest import counted
 from void_server.pipeline.report import Cells, Sheet, Thumbnail, peaks, write_report
@@ -97,7 +98,7 @@ def test_names_prompts_warnings_and_answers_are_text_never_markup(tmp_path: Path
     edit = {"when": evil, "who": evil, "add": evil, "grid": [evil], "why": evil, "frames_changed": 1}
     told = manifest(scene=evil, edits=[edit], warnings=["Frame <1001> & more", evil])
     settings = {"negative_prompt": evil, "reasoner_model": evil}
-    write_report(tmp_path, told, Sheet([thumbnail(1001)]), settings, [region])
+    write_report(VersionFolder(tmp_path), {**told, "settings": settings}, Sheet([thumbnail(1001)]), [region])
     page = Page((tmp_path / "report/report.html").read_text(encoding="utf-8"))
     assert "script" not in page.tags
     assert page.tags.count("img") == 1
@@ -109,7 +110,7 @@ def test_names_prompts_warnings_and_answers_are_text_never_markup(tmp_path: Path
 
 
 def test_the_page_needs_nothing_but_itself(tmp_path: Path) -> None:
-    write_report(tmp_path, manifest(), Sheet([thumbnail(1001)]), {})
+    write_report(VersionFolder(tmp_path), {**manifest(), "settings": {}}, Sheet([thumbnail(1001)]))
     text = (tmp_path / "report/report.html").read_text(encoding="utf-8")
     page = Page(text)
     assert {"link", "script", "iframe", "base", "object"}.isdisjoint(page.tags)

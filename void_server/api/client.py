@@ -59,14 +59,18 @@ class ServerInfo:
             raise ProtocolError("What answers is no VOID server, or one of another version; check the address.")
         try:
             settings = {
-                kind: {str(name): tuple(map(Declaration.from_dict, found)) for name, found in said.items()}
-                for kind, said in data["settings"].items()
+                kind: {
+                    str(name): tuple(map(Declaration.from_dict, found))
+                    for name, found in data["settings"][kind].items()
+                }
+                for kind in ("engines", "reasoners")
             }
         except (LookupError, TypeError, ValueError, AttributeError, SettingError) as error:
             raise ProtocolError(
                 f"The server's settings cannot be read ({error}); are client and server of one version?"
             ) from error
-        return cls(data["version"], data["protocol"], data["pid"], *(tuple(data[name]) for name in lists), settings)
+        roots, engines, reasoners = (tuple(data[name]) for name in lists)
+        return cls(data["version"], data["protocol"], data["pid"], roots, engines, reasoners, settings)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Optional
 
@@ -156,9 +156,7 @@ def _start(void: VoidNode, *, only_quadmask: bool) -> None:
     info = check_server(address, out)
     if info is not None:
         void.offer({k.ENGINE: info.engines, k.REASONER: info.reasoners})
-        if void.has(k.ENGINE):
-            void.add_settings(declared.ENGINES, info.settings[declared.ENGINES])
-        void.add_settings(declared.REASONERS, info.settings[declared.REASONERS])
+        _offer_settings(void, info)
     prepared = prepare(void, out, only_quadmask=only_quadmask)
     orders = [
         Order(
@@ -281,6 +279,20 @@ def check_server(address: str, out: Path) -> Optional[ServerInfo]:
             if not local_server.start(now, address, str(out)):
                 raise
             return None
+
+
+def _offer_settings(void: VoidNode, info: ServerInfo) -> None:
+    """Give the node knobs for settings that it does not know. Raises :class:`SettingError` for one that cannot be."""
+    for kind, chooser in ((declared.ENGINES, k.ENGINE), (declared.REASONERS, k.REASONER)):
+        if not void.has(chooser):
+            continue
+        known = info.settings[kind]
+        void.add_settings(kind, known)
+        chosen = void.text(chooser)
+        said = void.own_settings(kind, chosen)
+        for one in known.get(chosen, ()):
+            # a server's regular expression may take for ever; the server itself looks at these
+            replace(one, pattern="").check(said.get(one.name, one.default))
 
 
 def _shot_settings(void: VoidNode, only_quadmask: bool) -> ShotSettings:

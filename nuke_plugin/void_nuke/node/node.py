@@ -179,14 +179,15 @@ class VoidNode:
         if not self.has(tab):
             self.node.addKnob(nuke.Tab_Knob(tab, "Plug-ins"))
         name = one.name
-        if self.has(name):
+        while self.has(name):
             name = re.sub(r"\W", "_", f"{owner}_{name}", flags=re.ASCII)
         items = [item for item in one.choices if _PLUG_IN.fullmatch(item)][:_MOST_CHOICES]
+        items = items if one.default in items else []
         knob = nuke.Enumeration_Knob(name, label, items) if items else _KNOBS[one.type](name, label)
         knob.setTooltip(plain.plain(f"{owner}: {one.long_help}"))
         self.node.addKnob(knob)
         default = one.default
-        knob.setValue(plain.plain(default) if isinstance(default, str) and not items else default)  # type: ignore[attr-defined]
+        knob.setValue(plain.plain(default) if isinstance(default, str) and not items else default)
         return name
 
     # -- what the node remembers
