@@ -93,7 +93,7 @@ def reasoning(folder: Path, work: Path, segmenter: str) -> tuple[float, float, f
     file.write_text(json.dumps({"artefacts": [thing] if thing["places"] else []}))
     measured = []
     for reasoner in ("image", "file"):
-        settings = Settings(reasoner=reasoner, only_quadmask=True, segmenter=segmenter)
+        settings = Settings(reasoner=reasoner, until="quadmask", segmenter=segmenter)
         shot = Shot(str(folder / "plate"), str(folder / "roto"), analysis=str(file), settings=settings)
         measured.append(overlap(found_in(job(work / reasoner, shot), frames), truth))
     shape = truth[frames[0]].shape
@@ -113,7 +113,7 @@ def rotos(folder: Path, work: Path, segmenter: str) -> list[float]:
     ]
     measured = []
     for prompt in prompts:
-        settings = Settings(segmenter=segmenter, only_roto=True, reasoner="none")
+        settings = Settings(segmenter=segmenter, until="roto", reasoner="none")
         shot = Shot(str(folder / "plate"), prompts=(prompt,), settings=settings)
         results = job(work / prompt.kind, shot)
         window = exr.windows(results.roto(frame))[1]

@@ -7,19 +7,18 @@ import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
-from void_server import engines
+from void_server import plugins
 from void_server.api import Client, Job, JobState, Progress, Prompt, Settings, Shot
 from void_server.api.errors import InputError, VoidError
-from void_server.cli.options import removal_of
+from void_server.api.settings import declarations
 
 PAGE = Path(__file__).with_name("api.md")
-#: What the command has no option for, or says the other way round.
-_MEANING = {
-    "grain": "Match the plate's grain in the new pixels.",
-    "only_quadmask": "Stop once the quadmask is written, as `void quadmask` does.",
-    "only_roto": "Stop once the roto is written, as `void segment` does.",
+#: The engines and reasoners that come with VOID, others may be installed beside them.
+_OURS = {
+    plugins.ENGINES: ("cleanplate", "void"),
+    plugins.REASONERS: ("image", "gemini", "local", "file", "none"),
 }
 
 
@@ -28,7 +27,7 @@ def tables() -> dict[str, str]:
     return {
         "client": _table(("method", "does"), _methods()),
         "shot": _table(("field", "type", "default"), _fields(Shot)),
-        "settings": _table(("setting", "type", "default", "engine", "meaning"), _settings()),
+        "settings": _table(("setting", "type", "default", "belongs to", "may be", "meaning"), _settings()),
         "prompt": _table(("field", "type", "default"), _fields(Prompt)),
         "states": ", ".join(f"`{state.value}`" for state in JobState) + ".",
         "job": _table(("field", "type", "default"), _fields(Job)),
@@ -80,11 +79,12 @@ def _fields(kind: Any) -> Iterator[tuple[str, ...]]:
 
 
 def _settings() -> Iterator[tuple[str, ...]]:
-    hints = get_type_hints(removal_of, include_extras=True)
-    for field in dataclasses.fields(Settings):
-        meaning = _MEANING.get(field.name) or hints[field.name].__metadata__[0].help
-        takes = "any" if field.name in engines.OF_ALL else "void"
-        yield f"`{field.name}`", f"`{field.type}`", _default(field), takes, meaning
+    owners = [("any", declarations(Settings))]
+    for kind, word in ((plugins.ENGINES, "engine"), (plugins.REASONERS, "reasoner")):
+        owners += [(f"{word} {name}", declarations(plugins.find(kind, name).settings)) for name in _OURS[kind]]
+    for owner, declared in owners:
+        for one in declared:
+            yield f"`{one.name}`", f"`{one.type}`", f"`{one.default!r}`", owner, one.allowed, one.help
 
 
 def _errors(kind: type[VoidError]) -> Iterator[tuple[str, ...]]:

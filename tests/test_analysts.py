@@ -18,6 +18,7 @@ from void_server.api.errors import JobCancelled, JobFailed, SettingError
 from void_server.api.job import Progress
 from void_server.api.shot import Settings, Shot
 from void_server.api.version import VersionFolder
+from void_server.cli.declared import settings_of
 from void_server.imaging import exr
 from void_server.pipeline import reason
 from void_server.quadmask import analysts, classes
@@ -91,7 +92,9 @@ def said(protocol: str, **changes: Any) -> str:
 def run(shot: Path, folder: Path, **settings: Any) -> tuple[VersionFolder, tuple[str, ...]]:
     folder.mkdir(parents=True)
     asked = Shot(
-        str(shot / "plate"), str(shot / "roto"), settings=Settings(only_quadmask=True, segmenter="grabcut", **settings)
+        str(shot / "plate"),
+        str(shot / "roto"),
+        settings=settings_of({"until": "quadmask", "segmenter": "grabcut", **settings}),
     )
     pipeline.inspect(asked)
     return VersionFolder(folder), pipeline.run("0123456789ab", asked, folder, lambda _: None)
@@ -186,7 +189,7 @@ def test_a_resumed_job_does_not_ask_again(
 
         folder = tmp_path / "v001"
         folder.mkdir()
-        settings = Settings(only_quadmask=True, segmenter="grabcut", reasoner=protocol)
+        settings = Settings(until="quadmask", segmenter="grabcut", reasoner=protocol)
         asked = Shot(str(shot / "plate"), str(shot / "roto"), settings=settings)
         with pytest.raises(JobCancelled):
             pipeline.run("0123456789ab", asked, folder, stopped)
@@ -402,7 +405,7 @@ def test_a_key_file_that_others_can_read_is_refused(clean: Path) -> None:
         reason.check(asking("gemini"))
     file.chmod(0o600)
     reason.check(asking("gemini"))
-    chosen = analysts.choose(Settings(reasoner="gemini", reasoner_model="gemini-x"))
+    chosen = analysts.choose("gemini", "gemini-x")
     assert chosen.model == "gemini-x"
     assert KEY not in repr(chosen)
 

@@ -52,12 +52,12 @@ def test_no_bytes_break_the_reader(data: bytes) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"plate": 3}, "plate is 3; it must be str"),
+        ({"plate": 3}, "plate is 3; give text"),
         ({"speed": 1}, "Unknown shot field 'speed'"),
         ({b"speed": 1, "size": 2}, "Unknown shot field"),
-        ({"settings": {"seed": "x"}}, "seed is 'x'; it must be int"),
-        ({"settings": {"grain": 1}}, "grain is 1; it must be bool"),
-        ({"settings": {"seed": True}}, "seed is True; it must be int"),
+        ({"settings": {"seed": "x"}}, "seed is 'x'; give a whole number from 0"),
+        ({"settings": {"grain": 1}}, "grain is 1; give true or false"),
+        ({"settings": {"seed": True}}, "seed is True; give a whole number from 0"),
         ({"settings": {"feather": float("nan")}}, "feather is nan"),
         ({"settings": []}, "settings must be a table"),
         ({"prompts": 3}, "prompts is 3; it must be a list"),

@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 
 from docs import api_tables
+from void_server.api.settings import declarations
 from void_server.api.shot import Settings
+from void_server.engines.void.settings import VoidSettings
 from void_server.service.embedded import embedded_server
 
 
@@ -39,5 +41,5 @@ def test_the_pages_tables_are_the_codes() -> None:
     text = api_tables.PAGE.read_text(encoding="utf-8")
     assert set(re.findall(r"<!-- (\w+) -->", text)) == {*api_tables.tables(), "end"}
     assert api_tables.page(text) == text, "run: python docs/api_tables.py"
-    for name in Settings().__dict__:
-        assert f"| `{name}` |" in text
+    for one in (*declarations(Settings), *declarations(VoidSettings)):
+        assert f"| `{one.name}` |" in text

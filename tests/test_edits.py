@@ -176,7 +176,7 @@ def void_edit(*words: object) -> subprocess.CompletedProcess[str]:
 def job(shot: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The output folder of a finished job that made a quadmask."""
     out = tmp_path_factory.mktemp("job")
-    settings = Settings(only_quadmask=True, reasoner="none", feather=3.0)
+    settings = Settings(until="quadmask", reasoner="none", feather=3.0)
     pipeline.run("0123456789ab", Shot(str(shot / "plate"), str(shot / "roto"), settings=settings), out / "v001", str)
     return out
 

@@ -225,7 +225,7 @@ def run(shot: Shot, out: Path) -> tuple[VersionFolder, tuple[str, ...]]:
 
 def test_a_painted_png_with_solid_alpha_is_the_quadmask_and_the_artist_is_told(shot: Path, tmp_path: Path) -> None:
     written(tmp_path / "painted", rgb(CODES / 255, A=1.0))
-    asked = shot_of(shot, quadmask=str(tmp_path / "painted"), settings=Settings(only_quadmask=True))
+    asked = shot_of(shot, quadmask=str(tmp_path / "painted"), settings=Settings(until="quadmask"))
     results, warnings = run(asked, tmp_path / "v001")
     assert np.array_equal(classes.read(results.quadmask(1004), SIZE), CODES)
     assert "The matte of the quadmask m.#.png was read from R, G and B: alpha is 1 everywhere." in warnings
@@ -233,7 +233,7 @@ def test_a_painted_png_with_solid_alpha_is_the_quadmask_and_the_artist_is_told(s
 
 def test_a_painted_roto_with_solid_alpha_removes_the_object(shot: Path, tmp_path: Path) -> None:
     written(tmp_path / "painted", rgb(SHAPE, A=1.0))
-    settings = Settings(reasoner="none", only_quadmask=True)
+    settings = Settings(reasoner="none", until="quadmask")
     results, warnings = run(shot_of(shot, roto=str(tmp_path / "painted"), settings=settings), tmp_path / "v001")
     assert np.array_equal(classes.read(results.quadmask(1004), SIZE) == REMOVE, SHAPE == 1)
     assert any("was read from R, G and B" in text for text in warnings)
@@ -270,7 +270,7 @@ def test_a_plate_is_its_own_roto_only_by_its_alpha(shot: Path, tmp_path: Path) -
         both = np.dstack([picture, SHAPE]).astype(np.float16)
         exr.write(tmp_path / f"both/both.{frame}.exr", both, (*exr.RGB, "A"))
     both_in_one = str(tmp_path / "both")
-    settings = Settings(reasoner="none", only_quadmask=True)
+    settings = Settings(reasoner="none", until="quadmask")
     results, warnings = run(Shot(both_in_one, both_in_one, settings=settings), tmp_path / "v001")
     assert np.array_equal(classes.read(results.quadmask(1004), SIZE) == REMOVE, SHAPE == 1)
     assert any("Plate and roto are the same files" in text for text in warnings)
@@ -278,7 +278,7 @@ def test_a_plate_is_its_own_roto_only_by_its_alpha(shot: Path, tmp_path: Path) -
 
 def test_an_inverted_roto_is_a_warning(shot: Path, tmp_path: Path) -> None:
     written(tmp_path / "inverted", rgb(1 - SHAPE))
-    settings = Settings(reasoner="none", only_quadmask=True)
+    settings = Settings(reasoner="none", until="quadmask")
     _, warnings = run(shot_of(shot, roto=str(tmp_path / "inverted"), settings=settings), tmp_path / "v001")
     assert any("of the frame or more in every frame" in text and "is it inverted?" in text for text in warnings)
 
@@ -301,7 +301,7 @@ def test_a_movie_is_the_roto_of_a_plate_that_begins_at_1001(
     shot: Path, tmp_path: Path, colour: tuple[float, float, float]
 ) -> None:
     roto = movie_of(tmp_path / "roto.avi", moving(12, colour))
-    settings = Settings(reasoner="none", only_quadmask=True)
+    settings = Settings(reasoner="none", until="quadmask")
     results, warnings = run(shot_of(shot, roto=str(roto), frames="1003-1005", settings=settings), tmp_path / "v001")
     for frame in (1003, 1005):
         removed = classes.read(results.quadmask(frame), SIZE) == REMOVE
@@ -311,7 +311,7 @@ def test_a_movie_is_the_roto_of_a_plate_that_begins_at_1001(
 
 def test_a_roto_from_1001_belongs_to_a_movie_of_as_many_frames(shot: Path, tmp_path: Path) -> None:
     plate = movie_of(tmp_path / "plate.avi", [0.4 * RNG.random((108, 192, 3)) for _ in FRAMES])
-    settings = Settings(reasoner="none", only_quadmask=True)
+    settings = Settings(reasoner="none", until="quadmask")
     results, warnings = run(shot_of(shot, plate=str(plate), settings=settings), tmp_path / "v001")
     expected = exr.read_matte(shot / "roto/roto.1006.exr", SIZE) >= 0.5
     assert np.array_equal(classes.read(results.quadmask(6), SIZE) == REMOVE, expected)
@@ -326,7 +326,7 @@ def test_a_movie_of_another_length_needs_the_offset(shot: Path, tmp_path: Path) 
         pipeline.inspect(shot_of(shot, roto=str(roto)))
     with pytest.raises(SequenceError, match="it has 981-1000 with --roto-offset 980"):
         pipeline.inspect(shot_of(shot, roto=str(roto), roto_offset=980))
-    settings = Settings(reasoner="none", only_quadmask=True)
+    settings = Settings(reasoner="none", until="quadmask")
     results, _ = run(shot_of(shot, roto=str(roto), roto_offset=995, settings=settings), tmp_path / "v001")
     removed = classes.read(results.quadmask(1001), SIZE) == REMOVE
     assert np.array_equal(removed, np.roll(SHAPE, 2 * 5, axis=1) == 1)
@@ -336,6 +336,6 @@ def test_the_quadmask_has_an_offset_of_its_own(shot: Path, tmp_path: Path) -> No
     quadmask = movie_of(
         tmp_path / "quadmask.avi", [np.roll(CODES, i, 1)[..., None] / 255 * np.ones(3) for i in range(20)]
     )
-    asked = shot_of(shot, quadmask=str(quadmask), quadmask_offset=995, settings=Settings(only_quadmask=True))
+    asked = shot_of(shot, quadmask=str(quadmask), quadmask_offset=995, settings=Settings(until="quadmask"))
     results, _ = run(asked, tmp_path / "v001")
     assert np.array_equal(classes.read(results.quadmask(1001), SIZE), np.roll(CODES, 5, axis=1))

@@ -153,14 +153,14 @@ def test_a_quadmask_of_ones_own_is_taken_as_it_is(shot: Path, tmp_path: Path) ->
 
 
 def test_quadmask_only(shot: Path, tmp_path: Path) -> None:
-    results, _ = run(shot_of(shot, settings=Settings(only_quadmask=True)), tmp_path / "v001")
+    results, _ = run(shot_of(shot, settings=Settings(until="quadmask")), tmp_path / "v001")
     assert results.quadmask(1001).is_file()
     assert not (results.folder / "plate").exists()
     assert (results.folder / "report" / "contact_sheet.png").is_file()
 
 
 def test_no_reasoner_affects_nothing(shot: Path, tmp_path: Path) -> None:
-    results, _ = run(shot_of(shot, settings=Settings(reasoner="none", only_quadmask=True)), tmp_path / "v001")
+    results, _ = run(shot_of(shot, settings=Settings(reasoner="none", until="quadmask")), tmp_path / "v001")
     codes = classes.read(results.quadmask(1005), Window(0, 0, 192, 108))
     assert set(np.unique(codes)) == {classes.REMOVE, classes.KEEP}
 

@@ -184,7 +184,7 @@ def job(shot: Path, analysis: dict[str, Any], tmp_path: Path, **settings: Any) -
         str(shot / "plate"),
         str(shot / "roto"),
         analysis=str(file),
-        settings=Settings(reasoner="file", only_quadmask=True, segmenter="grabcut", **settings),
+        settings=Settings(reasoner="file", until="quadmask", segmenter="grabcut", **settings),
     )
     pipeline.inspect(asked)
     folder = tmp_path / "v001"

@@ -14,9 +14,11 @@ import numpy as np
 import pytest
 
 from void_server import engines
+from void_server.api.settings import declarations
 from void_server.api.shot import Prompt, Settings, Shot
 from void_server.api.version import VersionFolder
-from void_server.pipeline.relevant import relevant
+from void_server.cli.declared import settings_of
+from void_server.pipeline.manifest import relevant
 from void_server.pipeline.report import Cells, Sheet, Thumbnail, peaks, write_report
 from void_server.pipeline.report.contact_sheet import COLOURS, contact_sheet, overlay
 from void_server.pipeline.report.page import page
@@ -59,7 +61,7 @@ def manifest(**changes: Any) -> dict[str, Any]:
 
 
 def page_of(told: dict[str, Any], regions: Sequence[dict[str, Any]] = (), **settings: Any) -> str:
-    return page(told, b"", settings, regions)
+    return page({"settings": settings, **told}, b"", regions)
 
 
 class Page(html.parser.HTMLParser):
@@ -96,7 +98,7 @@ def test_names_prompts_warnings_and_answers_are_text_never_markup(tmp_path: Path
     edit = {"when": evil, "who": evil, "add": evil, "grid": [evil], "why": evil, "frames_changed": 1}
     told = manifest(scene=evil, edits=[edit], warnings=["Frame <1001> & more", evil])
     settings = {"negative_prompt": evil, "reasoner_model": evil}
-    write_report(VersionFolder(tmp_path), told, Sheet([thumbnail(1001)]), settings, [region])
+    write_report(VersionFolder(tmp_path), {**told, "settings": settings}, Sheet([thumbnail(1001)]), [region])
     page = Page((tmp_path / "report/report.html").read_text(encoding="utf-8"))
     assert "script" not in page.tags
     assert page.tags.count("img") == 1
@@ -108,7 +110,7 @@ def test_names_prompts_warnings_and_answers_are_text_never_markup(tmp_path: Path
 
 
 def test_the_page_needs_nothing_but_itself(tmp_path: Path) -> None:
-    write_report(VersionFolder(tmp_path), manifest(), Sheet([thumbnail(1001)]), {})
+    write_report(VersionFolder(tmp_path), {**manifest(), "settings": {}}, Sheet([thumbnail(1001)]))
     text = (tmp_path / "report/report.html").read_text(encoding="utf-8")
     page = Page(text)
     assert {"link", "script", "iframe", "base", "object"}.isdisjoint(page.tags)
@@ -192,7 +194,7 @@ def test_a_roto_is_shown_over_the_plate_with_its_soft_edge() -> None:
 
 def test_the_page_of_a_roto_calls_it_so() -> None:
     told = manifest(classes={"1001": {"remove": 0.1, "overlap": 0.0, "affected": 0.0, "keep": 0.9}})
-    told["shot"]["settings"]["only_roto"] = True
+    told["shot"]["settings"]["until"] = "roto"
     told["device"] = {"roto": "x86_64 CPU"}
     text = Page(page_of(told, segmenter="grabcut")).text
     assert "Share of the roto" in text
@@ -276,32 +278,31 @@ def counting(shot: Shot) -> set[str]:
 
 
 def shot_with(**settings: Any) -> Shot:
-    return Shot("/plate", "/roto", settings=Settings(**settings))
+    return Shot("/plate", "/roto", settings=settings_of(settings))
 
 
 def test_only_settings_that_matter_are_shown() -> None:
-    common = {"engine", "reasoner", "feather", "grain", "seed", "cells"}
+    common = {"until", "engine", "reasoner", "feather", "grain", "seed", "cells"}
     assert counting(shot_with()) == common
-    assert counting(shot_with(reasoner="none")) == common - {"cells"}
     assert counting(shot_with(reasoner="file")) == common | {"segmenter", "device"}
     assert counting(shot_with(reasoner="gemini")) == common | {"segmenter", "device", "reasoner_model"}
     assert counting(shot_with(engine="void")) > common | {"steps", "guidance", "strength"}
-    assert counting(shot_with(only_quadmask=True)) == {"only_quadmask", "reasoner", "feather", "cells"}
-    assert counting(shot_with(only_roto=True)) == {"only_roto", "segmenter", "device"}
+    assert counting(shot_with(until="quadmask")) == {"until", "reasoner", "feather", "cells"}
+    assert counting(shot_with(until="roto")) == {"until", "segmenter", "device"}
     given = dataclasses.replace(shot_with(reasoner="gemini"), quadmask="/quadmask")
-    assert counting(given) == {"engine", "feather", "grain", "seed"}
+    assert counting(given) == {"until", "engine", "feather", "grain", "seed"}
     clicked = dataclasses.replace(given, prompts=(Prompt(1, Prompt.POINT, (1.0, 2.0)),))
     assert counting(clicked) == counting(given) | {"segmenter", "device"}
 
 
 def test_every_setting_matters_to_something() -> None:
-    shots = [shot_with(engine="void", reasoner="gemini"), shot_with(only_quadmask=True), shot_with(only_roto=True)]
-    assert set().union(*map(counting, shots)) == {field.name for field in dataclasses.fields(Settings)}
+    shots = [shot_with(engine="void", reasoner="gemini"), shot_with(until="quadmask"), shot_with(until="roto")]
+    assert set().union(*map(counting, shots)) >= {one.name for one in declarations(Settings)}
 
 
 def test_the_page_has_the_settings_that_matter_and_no_others() -> None:
     shot = shot_with(steps=33, guidance=7.5)
-    text = Page(page_of(manifest(shot=shot.to_dict()), **relevant(shot, engines.find("cleanplate")))).text
+    text = Page(page_of(manifest(shot=shot.to_dict()), **relevant(shot_with(), engines.find("cleanplate")))).text
     assert "cleanplate" in text
     assert "grainyes" in text
     for name in ("steps", "guidance", "7.5", "second pass", "working height", "reasoner model", "segmenter"):

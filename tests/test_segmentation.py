@@ -148,7 +148,7 @@ def plate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def shot_with(plate: Path, *prompts: Prompt, **settings: Any) -> Shot:
-    asked = {"segmenter": "grabcut", "only_roto": True, **settings}
+    asked = {"segmenter": "grabcut", "until": "roto", **settings}
     return Shot(str(plate), prompts=prompts, settings=Settings(**asked))
 
 
@@ -203,7 +203,7 @@ def test_the_report_of_a_segmentation_speaks_of_a_roto(plate: Path, tmp_path: Pa
 
 def test_a_point_is_all_that_a_removal_needs(plate: Path, tmp_path: Path) -> None:
     x, y = ball_at(3)
-    shot = shot_with(plate, Prompt(1004, "point", (x - 8, y - 4)), only_roto=False, grain=False)
+    shot = shot_with(plate, Prompt(1004, "point", (x - 8, y - 4)), until="plate", grain=False)
     results, _ = run(shot, tmp_path / "v001")
     window = Window(-8, -4, SIZE[1], SIZE[0])
     made = exr.read_rgb(results.plate(1004), window)
@@ -221,7 +221,7 @@ def test_a_rough_roto_of_one_frame_becomes_a_whole_one(plate: Path, tmp_path: Pa
             data_window=Window(0, 0, SIZE[1] - 8, SIZE[0] - 4),
         )
     shot = Shot(
-        str(plate), str(tmp_path / "rough"), settings=Settings(segmenter="grabcut", only_roto=True, reasoner="none")
+        str(plate), str(tmp_path / "rough"), settings=Settings(segmenter="grabcut", until="roto", reasoner="none")
     )
     results, _ = run(shot, tmp_path / "v001")
     for index in range(8):

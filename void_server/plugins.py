@@ -1,28 +1,34 @@
-"""What an installation can be asked for, found without loading any of it."""
+"""What an installation can be asked for: engines, reasoners and schedulers, found by their entry points."""
 
 from __future__ import annotations
 
 import logging
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.metadata import EntryPoint, PackageNotFoundError, distributions, requires
 from importlib.util import find_spec
 from typing import Any
 
 from .api.errors import SettingError
-from .quadmask import REASONERS
+from .api.settings import Declaration, declarations
+from .api.settings import check as check_values
 
 _log = logging.getLogger(__name__)
 
-#: The kinds of plug-ins: the groups of their entry points, and what messages call one.
-ENGINES, SCHEDULERS = "void_server.engines", "void_server.schedulers"
-_KINDS = {ENGINES: "engine", SCHEDULERS: "scheduler"}
+#: The kinds of plug-ins: the groups of their entry points, and what messages call one. Each is a base class.
+ENGINES, REASONERS, SCHEDULERS = "void_server.engines", "void_server.reasoners", "void_server.schedulers"
+_KINDS = {ENGINES: "engine", REASONERS: "reasoner", SCHEDULERS: "scheduler"}
 
 
 def engines() -> list[str]:
     """The engines that are installed."""
     return names(ENGINES)
+
+
+def reasoners() -> list[str]:
+    """The reasoners that are installed."""
+    return names(REASONERS)
 
 
 def names(group: str) -> list[str]:
@@ -32,14 +38,40 @@ def names(group: str) -> list[str]:
 
 def find(group: str, name: str) -> Any:
     """A new instance of the plug-in of that name. Raises :class:`SettingError` where there is none that loads."""
-    kind = _KINDS[group]
     for point in _points(group):
         if point.name == name:
-            return _made(kind, point)
-    raise SettingError(f"The {kind} {name!r} is not installed; choose from {', '.join(names(group))}.")
+            return _made(point)
+    raise SettingError(f"The {_KINDS[group]} {name!r} is not installed; choose from {', '.join(names(group))}.")
 
 
-def _made(kind: str, point: EntryPoint) -> Any:
+def declared(group: str) -> dict[str, tuple[Declaration, ...]]:
+    """The settings that the plug-ins of a kind declare, by the name of each; those that do not load are left out."""
+    found: dict[str, tuple[Declaration, ...]] = {}
+    for point in _points(group):
+        if point.name not in found:
+            try:
+                found[point.name] = declarations(_made(point).settings)
+            except Exception as error:  # whatever somebody else's class does; a job that uses it says why
+                _log.warning("The settings of the %s %s cannot be read: %r", _KINDS[group], point.name, error)
+    return dict(sorted(found.items()))
+
+
+def check(group: str, name: str, cls: type, values: Mapping[str, Any]) -> None:
+    """Raise :class:`SettingError` naming the first of the ``values`` that the plug-in would ignore or cannot use.
+
+    ``cls`` is the dataclass that declares its settings.
+    """
+    kind, known = _KINDS[group], {one.name for one in declarations(cls)}
+    for key, value in values.items():
+        if key not in known:
+            raise SettingError(
+                f"The {kind} {name} would ignore {key}, set to {value!r}; leave it out, or choose another {kind}."
+            )
+    check_values(cls, values)
+
+
+def _made(point: EntryPoint) -> Any:
+    kind = _KINDS[point.group]
     try:
         return point.load()()
     except (Exception, SystemExit) as error:  # somebody else's module may do anything when it is imported
@@ -59,11 +91,6 @@ def _points(group: str) -> Iterator[EntryPoint]:
             _log.warning("The entry points of the package %s cannot be read: %r", package, error)
             continue
         yield from (point for point in points if point.group == group)
-
-
-def reasoners() -> list[str]:
-    """The reasoners that there are."""
-    return list(REASONERS)
 
 
 def installed(module: str) -> bool:

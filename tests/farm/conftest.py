@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from void_server import pipeline
-from void_server.api.shot import Settings, Shot
+from void_server.api.shot import Shot
 from void_server.api.version import VersionFolder
+from void_server.cli.declared import settings_of
 from void_server.farm.fields import Fields
 from void_server.farm.site import Site
 from void_server.farm.submit import Wanted
@@ -40,7 +41,7 @@ def gated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
 @pytest.fixture
 def wanted(shot: Path, tmp_path: Path) -> Callable[..., Wanted]:
     def make(settings: dict[str, Any] | None = None, **fields: Any) -> Wanted:
-        asked = Shot(str(shot / "plate"), str(shot / "roto"), settings=Settings(**(settings or {})))
+        asked = Shot(str(shot / "plate"), str(shot / "roto"), settings=settings_of(settings or {}))
         return Wanted(asked, tmp_path / "out", Fields(**{"frames_per_task": 5, **fields}))
 
     return make

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import nuke
 import numpy as np
 import pytest
 from driving import (
+    ROOT,
     RunningServer,
     picture,
     pixels,
@@ -539,7 +541,9 @@ def test_settings_of_the_engine_void_reach_the_server(shot, server):
     for name, value in (("engine", "void"), ("steps", 12), ("guidance", 3.0), ("second_pass", True), ("memory", "low")):
         node[name].setValue(value)
     made = prepare.shot_settings(VoidNode(node), only_quadmask=False)
-    assert (made.engine, made.steps, made.guidance, made.second_pass, made.memory) == ("void", 12, 3.0, True, "low")
+    assert made.engine == "void"
+    expected = {"steps": 12, "guidance": 3.0, "second_pass": True, "memory": "low", "working_height": 384}
+    assert expected.items() <= made.engine_settings.items()
     press(node, "remove")
     wait_for(lambda: state(node) == "failed")
     # this server has neither the weights nor, maybe, what runs them
@@ -549,9 +553,52 @@ def test_settings_of_the_engine_void_reach_the_server(shot, server):
     assert "steps is -1" in node["status"].value()
     # they are no business of another engine, which would refuse them
     node["engine"].setValue("cleanplate")
-    assert prepare.shot_settings(VoidNode(node), only_quadmask=False).steps == 0
+    assert prepare.shot_settings(VoidNode(node), only_quadmask=False).engine_settings == {}
     press(node, "remove")
     wait_until_done(node)
+
+
+@pytest.fixture
+def studio_server(tmp_path, own_home, monkeypatch):
+    """A server with the engines of docs/engines.md, which have a package of their own."""
+    guide = (ROOT / "docs" / "engines.md").read_text()
+    code = "\n".join(re.findall(r"```python\n(.*?)```", guide, re.DOTALL))
+    points = re.findall(r'^(\w+) = "(studio_engines:.*?)"', guide, re.MULTILINE)
+    package = tmp_path / "package"
+    info = package / "studio_engines-1.0.dist-info"
+    info.mkdir(parents=True)
+    (package / "studio_engines.py").write_text(code)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: studio-engines\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("\n".join(["[void_server.engines]", *map(" = ".join, points)]))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(package), os.environ.get("PYTHONPATH")))))
+    running = RunningServer(tmp_path.parent).start()
+    yield running
+    running.stop()
+
+
+def test_settings_of_a_servers_own_engine_get_knobs_and_reach_the_manifest(shot, studio_server, tmp_path):
+    node = void_remove(*shot, address=studio_server.address)
+    press(node, "remove")
+    wait_until_done(node)
+    assert "lifted" in node["engine"].values()
+    lift = node["lift"]
+    assert (lift.Class(), lift.value(), lift.tooltip()) == (
+        "Double_Knob",
+        0.0,
+        "lifted: For hidden parts that lie darker.",
+    )
+    count = len(node.knobs())
+    node["engine"].setValue("lifted")
+    lift.setValue(2.0)
+    press(node, "remove")
+    assert "lift is 2; give a number from -1 to 1" in node["status"].value()
+    lift.setValue(0.25)
+    press(node, "remove")
+    wait_until_done(node)
+    assert len(node.knobs()) == count, "each once"
+    manifest = json.loads((Path(node["void_folder"].value()) / "job.json").read_text())
+    assert manifest["settings"]["lift"] == 0.25
+    assert manifest["settings"]["engine"] == "lifted"
 
 
 def test_the_pulldowns_offer_what_the_server_has(shot, server):

@@ -9,8 +9,11 @@ import nuke
 import pytest
 from driving import ROOT
 from void_nuke import buttons
-from void_nuke.node import definition, knobs
+from void_nuke.node import declared, definition, knobs
 from void_nuke.node.text import Expression, Group, Node, formatted, quoted
+
+from void_server.api.settings import declarations
+from void_server.api.shot import Settings
 
 FILES = sorted((ROOT / "gizmos").glob("*.gizmo"))
 VOID_KNOBS = {
@@ -65,7 +68,10 @@ def test_scripts_saved_by_the_standin_parse_with_nkparser(plugin, tmp_path):
 def test_knobs_and_code_agree(gizmo):
     own = {name for name, knob in gizmo.knobs().items() if getattr(knob, "_user", False)}
     decoration = {name for name in own if name.startswith(("tab_", "line_")) or name == "about"}
-    assert own - decoration <= VOID_KNOBS, "a knob that the code has no name for"
+    places = declared.read(gizmo[knobs.DECLARED].getText())
+    settings = {one.name for one in declarations(Settings)}
+    settings |= {place.knob for kind in places.values() for of in kind.values() for place in of.values()}
+    assert own - decoration <= VOID_KNOBS | settings, "a knob that the code has no name for"
     for name in (knobs.RESULT_MATTES, knobs.PLATE_INPUT, knobs.ROTO_INPUT):
         assert gizmo.node(name) is not None
 

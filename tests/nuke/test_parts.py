@@ -70,16 +70,16 @@ def test_output_folder():
         versions.output_folder("a/b", "/a.nk", "A")
 
 
-def finished(folder, frames, only_quadmask=False):
+def finished(folder, frames, until="plate"):
     folder.mkdir(parents=True)
-    manifest = {"frames": frames, "shot": {"settings": {"only_quadmask": only_quadmask}}}
+    manifest = {"frames": frames, "shot": {"settings": {"until": until}}}
     (folder / "job.json").write_text(json.dumps(manifest))
 
 
 def test_versions_are_those_that_are_finished(tmp_path):
     finished(tmp_path / "v001", [1001, 1002])
     (tmp_path / "v002").mkdir()
-    finished(tmp_path / "v003", [990, 1005], only_quadmask=True)
+    finished(tmp_path / "v003", [990, 1005], until="quadmask")
     (tmp_path / "v004").mkdir()
     (tmp_path / "v004" / "job.json").write_text("{half")
     finished(tmp_path / "v005" / "left" / "v001", [1, 2])

@@ -122,7 +122,7 @@ def test_the_stand_in_runs_what_nuke_would_run(plugin, name):
 def version(folder, frames=(1001, 1002), **changes):
     """A version folder as a finished job leaves it, but for its pictures."""
     folder.mkdir(parents=True)
-    described = {"frames": list(frames), "shot": {"settings": {"only_quadmask": False}}, **changes}
+    described = {"frames": list(frames), "shot": {"settings": {"until": "plate"}}, **changes}
     (folder / "job.json").write_text(json.dumps(described))
     return folder
 

@@ -15,8 +15,9 @@ import torch
 from void_server import pipeline
 from void_server.api.errors import JobCancelled, JobFailed, SettingError
 from void_server.api.job import Progress
-from void_server.api.shot import Settings, Shot
+from void_server.api.shot import Shot
 from void_server.api.version import VersionFolder
+from void_server.cli.declared import settings_of
 from void_server.engines.void import fit, synthesis
 from void_server.engines.void.sampling import Sampler
 from void_server.imaging import exr
@@ -26,7 +27,7 @@ from void_server.sample import write_sample
 
 pytestmark = pytest.mark.slow
 
-TINY = Settings(engine="void", steps=2, working_height=64, reasoner="none", device="cpu")
+TINY = {"engine": "void", "steps": 2, "working_height": 64, "reasoner": "none", "device": "cpu"}
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +36,7 @@ def with_weights(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def shot_of(folder: Path, **settings: Any) -> Shot:
-    return Shot(str(folder / "plate"), str(folder / "roto"), settings=Settings(**{**TINY.__dict__, **settings}))
+    return Shot(str(folder / "plate"), str(folder / "roto"), settings=settings_of({**TINY, **settings}))
 
 
 def run(shot: Shot, out: Path, report: Callable[[Progress], None] = lambda _: None) -> tuple[VersionFolder, Any]:

@@ -15,7 +15,6 @@ from random_weights import checkpoint
 from safetensors.torch import load_file, save_file
 
 from void_server.api.errors import SettingError
-from void_server.api.shot import Settings
 from void_server.engines.void import sampling
 from void_server.engines.void.model import BALANCED, FULL, LOW, Model, choose_device, choose_profile
 from void_server.engines.void.parity import TOLERANCE, compare
@@ -28,6 +27,7 @@ from void_server.engines.void.sampling import (
     starting_noise,
     too_long,
 )
+from void_server.engines.void.settings import VoidSettings
 from void_server.engines.void.vae import Encoder, decode, encoder_parts, latent_length
 from void_server.engines.void.weights import PASSES, Weights, find, header, standard_key
 from void_server.engines.void.windows import plan
@@ -344,7 +344,7 @@ def test_another_checkpoint_of_the_architecture(copied: Weights) -> None:
     assert set(other.hashes((1,))) == {"trimask.safetensors"}
     for wrong in ("../x.safetensors", "a/b", "..", "a\\b"):
         with pytest.raises(SettingError, match="name of a file in the weights' folder"):
-            Settings(checkpoint=wrong)
+            VoidSettings(checkpoint=wrong)
 
 
 def test_low_memory_is_about_the_same(weights: Path, model: Model, given: Conditioning) -> None:

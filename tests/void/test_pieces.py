@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,10 @@ from void_server import pipeline
 from void_server.api.errors import SettingError
 from void_server.api.shot import Settings, Shot
 from void_server.api.version import VersionFolder
+from void_server.cli.declared import settings_of
 from void_server.engines.void import pieces, synthesis
 from void_server.engines.void.sampling import Sampler
+from void_server.engines.void.settings import VoidSettings
 from void_server.farm.fields import Fields
 from void_server.farm.plan import plan
 from void_server.farm.schedulers.base import Submission
@@ -52,7 +55,7 @@ def with_weights(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def shot_of(folder: Path, **settings: Any) -> Shot:
-    return Shot(str(folder / "plate"), str(folder / "roto"), settings=Settings(**{**TINY, **settings}))
+    return Shot(str(folder / "plate"), str(folder / "roto"), settings=settings_of({**TINY, **settings}))
 
 
 @given(st.integers(1, 5000), st.integers(85, 600))
@@ -74,7 +77,7 @@ def test_a_short_shot_is_one_piece_and_tiny_pieces_are_refused() -> None:
     with pytest.raises(ValueError, match="hardly longer than the 16 frames they share"):
         pieces.cut(100, 40)
     with pytest.raises(SettingError, match="piece_length is 40; give 85 frames or more"):
-        Settings(piece_length=40)
+        VoidSettings(piece_length=40)
 
 
 def test_shared_frames_fade_from_one_piece_to_the_next() -> None:
@@ -147,12 +150,11 @@ def test_what_is_published_is_never_cut(long_shot: Path, tmp_path: Path) -> None
     assert job.stage("remove").tasks == 1
     with pytest.raises(SettingError, match="does not work in pieces"):
         pipeline.inspect(shot_of(long_shot, published=True, piece_length=85))
-    for settings, server in (
-        ({}, "tcp://gpu01:5690"),
-        ({"engine": "cleanplate", "steps": 0, "working_height": 384}, ""),
-    ):
-        job = plan(shot_of(long_shot, **settings), Fields(frames_per_piece=85), server)
-        assert job.shot.settings.piece_length == 0, "nothing is gained there by a seam"
+    whole = shot_of(long_shot)
+    cleanplate = replace(whole, settings=Settings(reasoner="none"))
+    for asked, server in ((whole, "tcp://gpu01:5690"), (cleanplate, "")):
+        job = plan(asked, Fields(frames_per_piece=85), server)
+        assert "piece_length" not in job.shot.settings.engine_settings, "nothing is gained there by a seam"
     never = plan(shot_of(long_shot), Fields(frames_per_piece=0)).begin(tmp_path / "farm")
     assert never.stage("remove").tasks == 1
 

@@ -29,6 +29,7 @@ from .files import (
 from .job import MANIFEST, Job, new_id
 from .messages import MAX_FRAME, UNASKED, only_frame, pack, result, understood, unpack
 from .reach import Reach
+from .settings import Declaration
 from .shot import Shot
 
 DEFAULT_ADDRESS = "tcp://127.0.0.1:5690"
@@ -46,7 +47,8 @@ OnBytes = Callable[[int, int], None]
 class ServerInfo:
     """A server's description of itself.
 
-    ``roots`` are the folders in which it reads and writes; ``engines`` and ``reasoners`` those installed there.
+    ``roots`` are the folders in which it reads and writes; ``engines`` and ``reasoners`` those installed there;
+    ``settings`` the settings that these declare, by ``engines`` or ``reasoners``, then by the name of each.
     """
 
     version: str
@@ -55,6 +57,7 @@ class ServerInfo:
     roots: tuple[str, ...]
     engines: tuple[str, ...]
     reasoners: tuple[str, ...]
+    settings: Mapping[str, Mapping[str, tuple[Declaration, ...]]]
 
     @classmethod
     def from_dict(cls, data: Any) -> ServerInfo:
@@ -67,7 +70,20 @@ class ServerInfo:
             or not all(_are_texts(data.get(name)) for name in lists)
         ):
             raise ProtocolError("What answers is not a VOID server, or one of another version; check the address.")
-        return cls(data["version"], data["protocol"], data["pid"], *(tuple(data[name]) for name in lists))
+        try:
+            settings = {
+                kind: {
+                    str(name): tuple(map(Declaration.from_dict, found))
+                    for name, found in data["settings"][kind].items()
+                }
+                for kind in ("engines", "reasoners")
+            }
+        except (LookupError, TypeError, ValueError, AttributeError, SettingError) as error:
+            raise ProtocolError(
+                f"The server's settings cannot be read ({error}); are client and server of the same version?"
+            ) from error
+        roots, engines, reasoners = (tuple(data[name]) for name in lists)
+        return cls(data["version"], data["protocol"], data["pid"], roots, engines, reasoners, settings)
 
 
 @dataclass(frozen=True)

@@ -9,85 +9,110 @@ from dataclasses import dataclass, field
 from typing import Any, Callable, ClassVar, Mapping, Optional
 
 from .errors import SettingError
+from .settings import D, Declared, check, setting
 
 #: The default colour space of plates, under the name that OpenImageIO's built-in configuration knows.
 SCENE_LINEAR_REC709 = "lin_rec709"
 
 
+#: Where a job can end: with the roto, with the quadmask, or with the new plate.
+ROTO, QUADMASK, PLATE = "roto", "quadmask", "plate"
+
+
 @dataclass(frozen=True)
-class Settings:
-    """How a shot is worked on.
+class Settings(Declared):
+    """How to process a shot: the settings that all engines and reasoners share, and those of the chosen ones.
 
-    ``reasoner`` finds what the removal affects, ``engine`` makes the new pixels. ``feather`` is the width in pixels
-    over which new pixels fade into the plate, outside the rewritten region. ``grain`` matches the plate's grain in the
-    new pixels. ``seed`` decides all randomness. With ``only_roto`` the job stops when the object is found, with
-    ``only_quadmask`` after the reasoning.
-
-    ``segmenter`` makes a roto of the shot's prompts, and masks of what a language model names: sam2 (the best
-    checkpoint there is), sam2.1_hiera_large and its like, grabcut, or auto, which is sam2 where that is installed.
-    ``reasoner_model`` is the language model to ask, empty for the server's own. ``cells`` says whether what is affected
-    is given as whole cells of a grid: grid, as the VOID model was trained, tight, or auto, by the engine.
-
-    For the engine ``void``: ``steps`` and ``guidance`` of the diffusion (0: as published), ``second_pass`` over noise
-    that moves with the picture, ``negative_prompt`` where guidance is above 1, ``working_height`` of the model's
-    frames, which are about 7/4 as wide, ``memory`` (auto, full, balanced, low), ``device`` (auto, cpu, cuda). With
-    ``published`` it does as the published code does, also where we know better. ``quality`` is exact or fast.
-    ``attention`` names one of diffusers' attention backends; ``compiled`` lets torch compile the transformer first.
-    ``strength`` below 1 begins with the plate, so much of it noise. ``checkpoint`` names another file of this
-    architecture in the weights' folder for the first pass. A shot longer than ``piece_length`` (0: no shot is) is made
-    in pieces that are faded into each other, which machines can share.
+    ``engine_settings`` and ``reasoner_settings`` are plain data. The engine and the reasoner declare what they may
+    contain; :meth:`of_engine` and :meth:`of_reasoner` return them as declared. They are checked at submission.
     """
 
-    engine: str = "cleanplate"
-    reasoner: str = "image"
-    feather: float = 6.0
-    grain: bool = True
-    seed: int = 0
-    only_quadmask: bool = False
-    only_roto: bool = False
-    segmenter: str = "auto"
-    reasoner_model: str = ""
-    cells: str = "auto"
-    steps: int = 0
-    guidance: float = 0.0
-    second_pass: bool = False
-    negative_prompt: str = ""
-    working_height: int = 384
-    memory: str = "auto"
-    device: str = "auto"
-    published: bool = False
-    quality: str = "exact"
-    attention: str = "native"
-    compiled: bool = False
-    strength: float = 1.0
-    piece_length: int = 0
-    checkpoint: str = ""
+    engine: str = setting(
+        "cleanplate",
+        "Creates the new pixels.",
+        long_help="Creates the new pixels. cleanplate: from other frames, on any machine. "
+        "void: Netflix's VOID model; the server needs its weights.",
+        stages=("plate",),
+    )
+    reasoner: str = setting(
+        "image",
+        "Finds what the removal affects: image, gemini, local, file, or none.",
+        long_help="Finds what the removal affects. image: by analysing the pixels, on the CPU. gemini, local: by "
+        "asking a language model; gemini sends frames to Google. none: only the object itself.",
+        stages=("reasoning",),
+    )
+    until: str = setting(PLATE, "Stop after the roto, the quadmask, or the new plate.", choices=(ROTO, QUADMASK, PLATE))
+    segmenter: str = setting(
+        "auto",
+        "Cuts objects out: sam2, sam2.1_hiera_tiny, ..., grabcut, or auto.",
+        long_help="Segments what points and language models select. auto: SAM 2 if the server has it, otherwise "
+        "GrabCut.",
+        stages=("roto",),
+    )
+    device: str = setting(
+        "auto",
+        "Where models run: auto, cpu or cuda.",
+        pattern=r"auto|cpu|cuda(:\d+)?",
+        give="auto, cpu or cuda",
+        stages=("roto", "model"),
+    )
+    cells: str = setting(
+        "auto",
+        "Shape of the affected region: grid (whole cells), tight, or auto, by the engine.",
+        label="affected as",
+        long_help="Shape of the affected region. grid: whole cells, as the VOID model was trained on. tight: follows "
+        "the pixels. auto: whatever suits the engine.",
+        choices=("auto", "tight", "grid"),
+        stages=("reasoning",),
+    )
+    feather: float = setting(
+        6.0,
+        "Width of the soft edge, in pixels.",
+        long_help="Width in pixels of the soft edge outside the rewritten region.",
+        low=0,
+        high=200,
+        slider=50,
+        unit="pixels",
+        stages=("quadmask", "plate"),
+    )
+    grain: bool = setting(
+        True,
+        "Match the plate's grain in the new pixels.",
+        label="match grain",
+        long_help="Add the plate's grain to the new pixels.",
+        stages=("plate",),
+    )
+    seed: int = setting(
+        0,
+        "Random seed.",
+        long_help="Random seed; the same seed gives the same frames.",
+        low=0,
+        high=2**32 - 1,
+        stages=("plate",),
+    )
+    engine_settings: Mapping[str, Any] = field(default_factory=dict)
+    reasoner_settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.feather) and 0 <= self.feather <= 200):
-            raise SettingError(f"feather is {self.feather:g}; give a width of 0 to 200 pixels.")
-        if not 0 <= self.seed < 2**32:
-            raise SettingError(f"seed is {self.seed}; give a whole number from 0 to {2**32 - 1}.")
-        if self.cells not in ("auto", "grid", "tight"):
-            raise SettingError(f"cells is {self.cells!r}; take auto, grid or tight.")
-        if not 0 <= self.steps <= 1000:
-            raise SettingError(f"steps is {self.steps}; give 1 to 1000, or 0 for the published number.")
-        if not (math.isfinite(self.guidance) and 0 <= self.guidance <= 30):
-            raise SettingError(f"guidance is {self.guidance:g}; give 1 to 30, or 0 for the published strength.")
-        if self.memory not in ("auto", "full", "balanced", "low"):
-            raise SettingError(f"memory is {self.memory!r}; take auto, full, balanced or low.")
-        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
-            raise SettingError(f"device is {self.device!r}; take auto, cpu or cuda.")
-        if self.quality not in ("exact", "fast"):
-            raise SettingError(f"quality is {self.quality!r}; take exact or fast.")
-        if not (math.isfinite(self.strength) and 0 < self.strength <= 1):
-            raise SettingError(f"strength is {self.strength:g}; give more than 0, up to 1.")
-        if self.piece_length and not 85 <= self.piece_length <= 100_000:
-            raise SettingError(f"piece_length is {self.piece_length}; give 85 frames or more, or 0 for all at once.")
-        if self.checkpoint != self.checkpoint.replace("\\", "/").rpartition("/")[2] or self.checkpoint in (".", ".."):
-            raise SettingError(f"checkpoint is {self.checkpoint!r}; give the name of a file in the weights' folder.")
-        if not 64 <= self.working_height <= 2160:
-            raise SettingError(f"working_height is {self.working_height}; give 64 to 2160 pixels, 384 is published.")
+        super().__post_init__()
+        for name in ("engine_settings", "reasoner_settings"):
+            said = getattr(self, name)
+            if not isinstance(said, Mapping) or not all(isinstance(key, str) for key in said):
+                raise SettingError(f"{name} must be a table of names and values.")
+            for key, value in said.items():
+                if not isinstance(value, (bool, int, float, str)):
+                    raise SettingError(f"{key} is {value!r}; give a number, text, true or false.")
+
+    def of_engine(self, cls: type[D]) -> D:
+        """The engine's settings, as the class ``cls`` that declares them; the rest have their defaults.
+
+        Raises :class:`SettingError` for an unknown setting or an invalid value.
+        """
+        return cls.from_dict(self.engine_settings)
+
+    def of_reasoner(self, cls: type[D]) -> D:
+        """The same for the reasoner."""
+        return cls.from_dict(self.reasoner_settings)
 
 
 @dataclass(frozen=True)
@@ -160,7 +185,7 @@ class Shot:
     def __post_init__(self) -> None:
         if not self.plate.strip():
             raise SettingError("The shot names no plate; name its files like plate.%04d.exr.")
-        if self.settings.only_roto and not (self.roto or self.prompts):
+        if self.settings.until == ROTO and not (self.roto or self.prompts):
             raise SettingError("The shot names no point, no box and no rough roto to make a roto from.")
         if not (self.roto or self.prompts or self.quadmask):
             raise SettingError("The shot names no roto, no quadmask, and no point or box to make one from.")
@@ -188,43 +213,20 @@ class Shot:
 
         Raises :class:`SettingError` for a field that is missing, unknown, or of the wrong type.
         """
-        values = dict(_checked(cls, data))
+        values = check(cls, data)
         prompts = values.get("prompts", ())
         if not isinstance(prompts, (list, tuple)):
             raise SettingError(f"prompts is {prompts!r}; it must be a list.")
         values["prompts"] = tuple(_prompt(entry) for entry in prompts)
-        values["settings"] = Settings(**_checked(Settings, values.get("settings", {})))
+        values["settings"] = Settings.from_dict(values.get("settings", {}))
         return cls(**values)
 
 
 def _prompt(data: Any) -> Prompt:
     if not isinstance(data, Mapping) or not isinstance(data.get("at"), (list, tuple)):
         raise SettingError("A prompt must be a table with frame, kind and at.")
-    rest = {name: value for name, value in data.items() if name != "at"}
     try:
         at = tuple(float(value) for value in data["at"])
     except (TypeError, ValueError):
         raise SettingError(f"A prompt is at {data['at']!r}; give numbers.") from None
-    return Prompt(at=at, **_checked(Prompt, rest, given=("at",)))
-
-
-def _checked(cls: type, data: Any, given: tuple[str, ...] = ()) -> dict[str, Any]:
-    """The fields of dataclass ``cls`` in ``data``, each of the type that its default or its name asks for."""
-    if not isinstance(data, Mapping):
-        raise SettingError(f"{cls.__name__.lower()} must be a table of names and values.")
-    fields = {f.name: f for f in dataclasses.fields(cls)}
-    unknown = sorted(map(str, set(data) - set(fields)))
-    if unknown:
-        raise SettingError(f"Unknown {cls.__name__.lower()} field {unknown[0]!r}; known are {', '.join(fields)}.")
-    for name, value in data.items():
-        annotation = str(fields[name].type)
-        if name in ("settings", "prompts"):
-            continue
-        kinds: dict[str, tuple[type, ...]] = {"float": (float, int), "int": (int,), "bool": (bool,), "str": (str,)}
-        allowed = kinds.get(annotation, (str, type(None)))
-        if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
-            raise SettingError(f"{name} is {value!r}; it must be {annotation}.")
-    needed = [name for name, f in fields.items() if f.default is f.default_factory is dataclasses.MISSING]
-    if missing := [name for name in needed if name not in data and name not in given]:
-        raise SettingError(f"The {cls.__name__.lower()} names no {missing[0]}.")
-    return dict(data)
+    return Prompt(**{**check(Prompt, data), "at": at})

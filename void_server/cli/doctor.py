@@ -21,7 +21,7 @@ from ..api.shot import Settings
 from ..engines.void import MODULES
 from ..engines.void.weights import BASE, ENVIRONMENT, PASSES, Weights
 from ..plugins import how_to_install, installed
-from ..quadmask import analysts
+from ..quadmask import reasoners
 from ..quadmask.segmentation import checkpoints
 
 _CORE = ("numpy", "opencv-python-headless", "OpenImageIO", "pyzmq", "msgpack", "Fileseq")
@@ -170,15 +170,12 @@ def _engines() -> Iterator[Finding]:
 
 def _reasoners() -> Iterator[Finding]:
     for name in plugins.reasoners():
-        if name not in analysts.NAMES:
-            yield Finding(f"reasoner {name}", True, "can be used")
-            continue
         try:
-            analyst = analysts.choose(Settings(reasoner=name))
+            found = reasoners.find(name).check(Settings(reasoner=name))
         except SettingError as error:
             yield Finding(f"reasoner {name}", False, "cannot be used", str(error))
         else:
-            yield Finding(f"reasoner {name}", True, f"{analyst.model} at {analyst.host}; not contacted")
+            yield Finding(f"reasoner {name}", True, found)
 
 
 def _server(address: str | None) -> Finding:

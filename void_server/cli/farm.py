@@ -10,13 +10,14 @@ from typing import Annotated, Any
 
 import typer
 
+from .. import plugins
 from ..api.errors import JobCancelled, JobFailed, SettingError, VoidError
 from ..api.shot import Shot
+from .declared import offering, said
 from .frame import App, print_json
 from .options import AsJson, a_folder, absolute, removal_of, taking
 
 # Commands import what they use: `void --help` must not wait for OpenCV.
-
 
 app = App(help="Jobs on the render farm.")
 
@@ -32,9 +33,10 @@ _OF_SHOT = ("plate", "roto", "quadmask", "prompt", "frames", "colorspace")
 JobFolder = Annotated[Path, typer.Argument(help="The job's version folder.")]
 
 
-@app.command("submit")
-@taking(removal_of)
+@app.command("submit", cls=offering(kinds=(plugins.ENGINES, plugins.REASONERS)))
+@taking(removal_of, "settings")
 def farm_submit(
+    context: typer.Context,
     plate: Annotated[str, typer.Argument(help="The plate, as for `void remove`.")] = "",
     roto: Annotated[str, typer.Argument(help="The roto.")] = "",
     out: Annotated[
@@ -77,6 +79,7 @@ def farm_submit(
         rows = (
             read_batch(batch, str(out) if out else "") if batch else [{"plate": plate, "roto": roto, "out": str(out)}]
         )
+        asked["settings"] = said(context)
         wanted = [_wanted(row, asked, site, script, fields or [], expressible) for row in rows]
     made = submit(wanted, site, scheduler or site.scheduler, server, dry_run=dry_run)
     for job, submission in made:

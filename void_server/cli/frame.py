@@ -16,20 +16,25 @@ FAILED, WRONG_INPUT = 1, 2
 AS_JSON = "--json"
 
 #: What may be given empty, which says that there is none.
-_MAY_BE_EMPTY = ("roto", "prompt", "negative_prompt", "reasoner_model", "checkpoint", "why", "path_map")
+_MAY_BE_EMPTY = ("roto", "prompt", "why", "path_map")
 
 
-class _Command(TyperCommand):
+class Command(TyperCommand):
     """Refuses empty arguments. An empty path would mean the folder one is in: mostly a script's variable not set."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the arguments; ends with what is wrong with them."""
         given, _, _ = self.make_parser(ctx).parse_args(args=list(args))
-        for param in self.params:
+        for param in self.get_params(ctx):
             value = given.get(param.name)
             texts = [text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str)]
-            if not all(text.strip() for text in texts) and param.name not in _MAY_BE_EMPTY:
+            if not all(text.strip() for text in texts) and not self.may_be_empty(param):
                 raise typer.BadParameter("it is empty.", ctx, param_hint=" / ".join(param.opts))
         return super().parse_args(ctx, args)
+
+    def may_be_empty(self, param: Any) -> bool:
+        """Whether an empty argument says that there is none."""
+        return param.name in _MAY_BE_EMPTY
 
 
 class App(typer.Typer):
@@ -41,7 +46,7 @@ class App(typer.Typer):
 
     def command(self, name: str | None = None, **options: Any) -> Any:
         """See :meth:`typer.Typer.command`."""
-        return super().command(name, cls=_Command, **options)
+        return super().command(name, **{"cls": Command, **options})
 
 
 def run(app: App) -> int:

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .. import __version__
+from .. import __version__, plugins
 from ..api.errors import InputError, ServerUnreachable, SettingError, VoidError
 from ..api.job import Job, JobState, new_id
-from ..api.shot import Settings, Shot
+from ..api.shot import QUADMASK, ROTO, Shot
 from ..api.version import VersionFolder
 from ..interruption import Interrupted
+from .declared import offering, said, settings_of
 from .farm import app as farm_app
 from .frame import FAILED, App, failed, print_json, run
 from .options import (
@@ -23,7 +24,6 @@ from .options import (
     Analysis,
     AsJson,
     Boxes,
-    Cells,
     Frames,
     JobId,
     NoProgress,
@@ -32,12 +32,9 @@ from .options import (
     Out,
     Plate,
     Points,
-    Reasoner,
-    ReasonerModel,
     Roto,
     RotoOffset,
     Scene,
-    Segmenter,
     Space,
     Transfer,
     a_folder,
@@ -53,7 +50,6 @@ if TYPE_CHECKING:
 
 # Only what is light is imported up here: `void --help` must not wait for OpenCV. Commands import what they use.
 
-_DEFAULT = Settings()
 _VOID = "Engine void"
 
 app = App(help="Remove objects from shots, together with everything they did to the scene.")
@@ -82,9 +78,10 @@ def _void(
     del version
 
 
-@app.command()
-@taking(removal_of)
+@app.command(cls=offering(kinds=(plugins.ENGINES, plugins.REASONERS)))
+@taking(removal_of, "settings")
 def remove(
+    context: typer.Context,
     out: Out,
     weights: Annotated[
         Path | None, typer.Option(help="The VOID weights' folder; else $VOID_WEIGHTS.", rich_help_panel=_VOID)
@@ -97,25 +94,22 @@ def remove(
 ) -> None:
     """Remove what the roto covers, and all that it did to the scene."""
     _set_weights(weights, server)
-    _run(removal_of(**asked), out, server, transfer, not no_progress, as_json)
+    _run(removal_of(said(context), **asked), out, server, transfer, not no_progress, as_json)
 
 
-@app.command()
+@app.command(cls=offering("reasoner", "cells", "segmenter", "device", kinds=(plugins.REASONERS,)))
 def quadmask(
+    context: typer.Context,
     plate: Plate,
     out: Out,
     roto: Roto = "",
     prompt: Scene = "",
     frames: Frames = None,
     roto_offset: RotoOffset = 0,
-    reasoner: Reasoner = _DEFAULT.reasoner,
-    reasoner_model: ReasonerModel = "",
     analysis: Analysis = None,
-    cells: Cells = _DEFAULT.cells,
     point: Points = None,
     off: Nots = None,
     box: Boxes = None,
-    segmenter: Segmenter = _DEFAULT.segmenter,
     colorspace: Space = Shot.colorspace,
     ocio: Ocio = None,
     server: Address = None,
@@ -124,9 +118,7 @@ def quadmask(
     as_json: AsJson = False,
 ) -> None:
     """Find what the removal affects, write the quadmask, and stop there."""
-    settings = Settings(
-        reasoner=reasoner, reasoner_model=reasoner_model, cells=cells, segmenter=segmenter, only_quadmask=True
-    )
+    settings = settings_of(said(context), until=QUADMASK)
     shot = shot_of(
         {"plate": plate, "roto": roto, "ocio": ocio, "analysis": analysis},
         prompts=prompts_of(point, off, box),
@@ -139,8 +131,9 @@ def quadmask(
     _run(shot, out, server, transfer, not no_progress, as_json)
 
 
-@app.command()
+@app.command(cls=offering("segmenter", "device"))
 def segment(
+    context: typer.Context,
     plate: Plate,
     out: Out,
     point: Points = None,
@@ -149,8 +142,6 @@ def segment(
     roto: Annotated[str, typer.Option(help="A rough roto of some frames; its empty frames are ignored.")] = "",
     frames: Frames = None,
     roto_offset: RotoOffset = 0,
-    segmenter: Segmenter = _DEFAULT.segmenter,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = _DEFAULT.device,
     colorspace: Space = Shot.colorspace,
     ocio: Ocio = None,
     server: Address = None,
@@ -159,7 +150,7 @@ def segment(
     as_json: AsJson = False,
 ) -> None:
     """Make a roto of an object from points, boxes or a rough roto, and stop there."""
-    settings = Settings(segmenter=segmenter, device=device, reasoner="none", only_roto=True)
+    settings = settings_of(said(context), reasoner="none", until=ROTO)
     shot = shot_of(
         {"plate": plate, "roto": roto, "ocio": ocio},
         prompts=prompts_of(point, off, box),

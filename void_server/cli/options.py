@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from ..api.shot import Prompt, Settings, Shot
+from ..api.shot import Prompt, Shot
+from .declared import settings_of
 from .frame import AS_JSON
-
-_DEFAULT = Settings()
-_VOID = "Engine void"
 
 
 def a_folder(path: Path | None) -> Path | None:
@@ -43,16 +41,12 @@ Out = Annotated[
 RotoOffset = Annotated[int, typer.Option(help="Added to the roto's frame numbers to get the plate's, such as 1000.")]
 Frames = Annotated[str | None, typer.Option(help="Frames to work on, such as 1001-1032; all if not given.")]
 Scene = Annotated[str, typer.Option(help="The scene after the removal, such as: A lime falls on the table.")]
-Reasoner = Annotated[str, typer.Option(help="Finds what the removal affects: image, gemini, local, file, or none.")]
 Analysis = Annotated[Path | None, typer.Option(help="An analysis made elsewhere, for --reasoner file.")]
-ReasonerModel = Annotated[str, typer.Option(help="The language model to ask; the server's own if not given.")]
-Cells = Annotated[str, typer.Option(help="What is affected in whole cells: grid, tight, or auto, by the engine.")]
 Points = Annotated[
     list[str] | None, typer.Option("--point", help="On the object, such as 1001:640,360, from the top left. Repeat it.")
 ]
 Nots = Annotated[list[str] | None, typer.Option("--not", help="A point that is not on the object.")]
 Boxes = Annotated[list[str] | None, typer.Option("--box", help="Around the object, such as 1001:10,20,300,400.")]
-Segmenter = Annotated[str, typer.Option(help="Cuts objects out: sam2, sam2.1_hiera_tiny, ..., grabcut, or auto.")]
 Space = Annotated[str, typer.Option("--colorspace", help="The plate's colour space, such as ACEScg.")]
 Ocio = Annotated[Path | None, typer.Option(help="An OCIO configuration; $OCIO or a built-in one if not given.")]
 Address = Annotated[str | None, typer.Option("--server", help="A server's address; $VOID_SERVER, else an own one.")]
@@ -81,6 +75,7 @@ def shot_of(files: dict[str, str | Path | None], **rest: Any) -> Shot:
 
 
 def removal_of(
+    settings: Mapping[str, Any],
     plate: Plate,
     roto: Roto = "",
     quadmask: Annotated[str | None, typer.Option(help="A quadmask sequence to use instead of reasoning.")] = None,
@@ -88,83 +83,14 @@ def removal_of(
     frames: Frames = None,
     roto_offset: RotoOffset = 0,
     quadmask_offset: Annotated[int, typer.Option(help="The same for the quadmask's frame numbers.")] = 0,
-    engine: Annotated[str, typer.Option(help="Makes the new pixels.")] = _DEFAULT.engine,
-    reasoner: Reasoner = _DEFAULT.reasoner,
-    reasoner_model: ReasonerModel = "",
     analysis: Analysis = None,
-    cells: Cells = _DEFAULT.cells,
     point: Points = None,
     off: Nots = None,
     box: Boxes = None,
-    segmenter: Segmenter = _DEFAULT.segmenter,
     colorspace: Space = Shot.colorspace,
     ocio: Ocio = None,
-    feather: Annotated[
-        float, typer.Option(help="Pixels over which new pixels fade into the plate.")
-    ] = _DEFAULT.feather,
-    no_grain: Annotated[bool, typer.Option("--no-grain", help="Do not match the plate's grain.")] = False,
-    seed: Annotated[int, typer.Option(help="Decides all randomness.")] = _DEFAULT.seed,
-    steps: Annotated[int, typer.Option(help="0: as published, 30 and 50.", rich_help_panel=_VOID)] = _DEFAULT.steps,
-    guidance: Annotated[
-        float, typer.Option(help="0: as published, 1 and 6.", rich_help_panel=_VOID)
-    ] = _DEFAULT.guidance,
-    second_pass: Annotated[
-        bool,
-        typer.Option("--second-pass", help="Again, over noise that moves along.", rich_help_panel=_VOID),
-    ] = False,
-    negative_prompt: Annotated[str, typer.Option(help="What it must not be.", rich_help_panel=_VOID)] = "",
-    working_height: Annotated[
-        int, typer.Option(help="Of the model's frames, which are about 7/4 as wide.", rich_help_panel=_VOID)
-    ] = _DEFAULT.working_height,
-    memory: Annotated[str, typer.Option(help="auto, full, balanced or low.", rich_help_panel=_VOID)] = _DEFAULT.memory,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.", rich_help_panel=_VOID)] = _DEFAULT.device,
-    published: Annotated[
-        bool, typer.Option("--published", help="As the published code does it, flaws too.", rich_help_panel=_VOID)
-    ] = False,
-    quality: Annotated[
-        str, typer.Option(help="exact, or fast: steps that change little are made in part.", rich_help_panel=_VOID)
-    ] = _DEFAULT.quality,
-    attention: Annotated[
-        str, typer.Option(help="One of diffusers' attention backends, such as flash or sage.", rich_help_panel=_VOID)
-    ] = _DEFAULT.attention,
-    compiled: Annotated[
-        bool, typer.Option("--compiled", help="Compile the transformer first; for many jobs.", rich_help_panel=_VOID)
-    ] = False,
-    piece_length: Annotated[
-        int, typer.Option(help="Longer shots are made in pieces, as on a farm; 0: never.", rich_help_panel=_VOID)
-    ] = _DEFAULT.piece_length,
-    strength: Annotated[
-        float, typer.Option(help="Below 1 it begins with the plate, so much of it noise.", rich_help_panel=_VOID)
-    ] = _DEFAULT.strength,
-    checkpoint: Annotated[
-        str, typer.Option(help="Another checkpoint in the weights' folder for the first pass.", rich_help_panel=_VOID)
-    ] = _DEFAULT.checkpoint,
 ) -> Shot:
-    """The shot that a command's words make, with all that can be said of a removal."""
-    settings = Settings(
-        engine=engine,
-        reasoner=reasoner,
-        reasoner_model=reasoner_model,
-        cells=cells,
-        segmenter=segmenter,
-        feather=feather,
-        grain=not no_grain,
-        seed=seed,
-        steps=steps,
-        guidance=guidance,
-        second_pass=second_pass,
-        negative_prompt=negative_prompt,
-        working_height=working_height,
-        memory=memory,
-        device=device,
-        published=published,
-        quality=quality,
-        attention=attention,
-        compiled=compiled,
-        strength=strength,
-        piece_length=piece_length,
-        checkpoint=checkpoint,
-    )
+    """The shot that a command's words make, with all that can be said of a removal, and the ``settings`` said."""
     return shot_of(
         {"plate": plate, "roto": roto, "quadmask": quadmask, "ocio": ocio, "analysis": analysis},
         prompts=prompts_of(point, off, box),
@@ -173,7 +99,7 @@ def removal_of(
         quadmask_offset=quadmask_offset,
         prompt=prompt,
         colorspace=colorspace,
-        settings=settings,
+        settings=settings_of(settings),
     )
 
 

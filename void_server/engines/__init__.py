@@ -1,22 +1,34 @@
 """Engines turn a shot and its quadmask into new frames.
 
-An engine is a class in the entry-point group ``void_server.engines``; see :class:`Engine` for what it must offer.
+An engine is a class in the entry-point group ``void_server.engines`` that derives from :class:`Engine`. Nothing heavy
+is imported here, so that what engines declare can be read at once.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from .. import plugins
-from ..api.errors import SettingError
+from ..api.settings import Declared
 from ..api.shot import Settings
-from ..imaging.exr import FloatImage
-from ..imaging.window import Window
-from .clip import Clip
+
+if TYPE_CHECKING:
+    from ..imaging.exr import FloatImage
+    from ..imaging.window import Window
+    from .clip import Clip
 
 __all__ = ["Clip", "Engine", "NewPixels", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Clip":
+        from .clip import Clip
+
+        return Clip
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 @dataclass(frozen=True)
@@ -33,27 +45,23 @@ class NewPixels:
     grain: FloatImage | None = None
 
 
-#: The settings shared by all engines.
-OF_ALL = frozenset(
-    (
-        *("engine", "reasoner", "reasoner_model", "cells", "segmenter", "only_quadmask", "only_roto"),
-        *("feather", "grain", "seed", "device"),
-    )
-)
+class Engine(ABC):
+    """Makes the new pixels of a shot. The smallest engine has one method, :meth:`synthesise`; the rest are defaults.
 
+    Constructed without arguments, once per worker.
+    """
 
-class Engine(Protocol):
-    """What makes the new pixels of a shot. Constructed without arguments, once per worker."""
-
+    #: Its own settings, beyond :class:`~void_server.api.shot.Settings`; see ``settings.of_engine``.
+    settings: ClassVar[type[Declared]] = Declared
     #: Whether :meth:`make` should run on a machine with a GPU; all else runs on any.
-    wants_gpu: bool
-    #: The settings that it looks at beyond :data:`OF_ALL`; any other must be left as it is.
-    settings: frozenset[str]
+    wants_gpu: ClassVar[bool] = False
+    #: Whether affected regions should be whole cells of a grid if the shot does not say.
+    whole_cells: ClassVar[bool] = False
 
-    def check(self, settings: Settings) -> None:
-        """Raise :class:`~void_server.api.errors.SettingError` where something that a job needs is not here."""
+    def check(self, settings: Settings) -> None:  # noqa: B027 -- a hook
+        """Raise :class:`~void_server.api.errors.SettingError` if something that a job needs is missing here."""
 
-    def prepare(self, clip: Clip, report: Callable[[float], None]) -> None:
+    def prepare(self, clip: Clip, report: Callable[[float], None]) -> None:  # noqa: B027 -- a hook
         """Do what is done once for all frames on any machine, and keep it in ``clip.kept``; nothing if that is there.
 
         Optional for whoever calls :meth:`synthesise`, which does it where it was not done; so is :meth:`make`. On a
@@ -65,10 +73,21 @@ class Engine(Protocol):
 
         Known at submission, so neither the shot's files nor anything heavy is there to look at.
         """
+        del settings, frames
+        return 0
 
-    def make(self, clip: Clip, piece: int, report: Callable[[float], None]) -> None:
+    def in_pieces(self, settings: Settings, most: int) -> Settings:
+        """The settings for a shot that is longer than ``most`` frames, to be made in pieces of no more than these.
+
+        As they are for engines that cannot do that, and where they say themselves how.
+        """
+        del most
+        return settings
+
+    def make(self, clip: Clip, piece: int, report: Callable[[float], None]) -> None:  # noqa: B027 -- a hook
         """Have the model make a piece, and keep it in ``clip.kept``; on a render farm a task of its own."""
 
+    @abstractmethod
     def synthesise(self, clip: Clip, wanted: Sequence[int], report: Callable[[float], None]) -> Iterator[NewPixels]:
         """Yield the new pixels of each wanted frame index, in order.
 
@@ -79,6 +98,8 @@ class Engine(Protocol):
 
     def provenance(self, clip: Clip) -> dict[str, str]:
         """What else decided the result, such as the device and the hashes of weights, for the manifest."""
+        del clip
+        return {}
 
 
 def load(settings: Settings) -> Engine:
@@ -89,15 +110,8 @@ def load(settings: Settings) -> Engine:
 
 
 def check_settings(settings: Settings) -> None:
-    """Raise :class:`SettingError` naming the first setting that is set but ignored by the engine."""
-    known = OF_ALL | find(settings.engine).settings
-    default = Settings()
-    for name, value in settings.__dict__.items():
-        if name not in known and value != getattr(default, name):
-            raise SettingError(
-                f"The engine {settings.engine} would ignore {name}, set to {value!r}; leave it out, or "
-                "choose another engine."
-            )
+    """Raise :class:`SettingError` naming the first setting that the engine would ignore or cannot use."""
+    plugins.check(plugins.ENGINES, settings.engine, find(settings.engine).settings, settings.engine_settings)
 
 
 def find(name: str) -> Engine:

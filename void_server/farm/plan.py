@@ -10,7 +10,7 @@ from pathlib import Path
 from .. import engines
 from ..api.errors import JobFailed, SettingError
 from ..api.files import new_version_folder
-from ..api.shot import Shot
+from ..api.shot import PLATE, ROTO, Shot
 from ..imaging import sequence
 from ..imaging.colour import ColourSpace
 from ..pipeline import Part
@@ -65,7 +65,7 @@ def plan(shot: Shot, fields: Fields, server: str = "", export: Export | None = N
 
     Raises :class:`~void_server.api.errors.InputError` where the shot is wrong.
     """
-    if shot.settings.only_roto:
+    if shot.settings.until == ROTO:
         raise SettingError("A roto alone is no job for a farm; use: void segment")
     check_request(shot)
     if not server:
@@ -98,13 +98,10 @@ def _chunks(frames: tuple[int, ...], size: int) -> tuple[str, ...]:
 
 
 def _in_pieces(shot: Shot, frames: int, most: int) -> Shot:
-    """The shot, to be made in pieces where it is long; unless it says itself how, or what is published is wanted."""
-    settings = shot.settings
-    if not most or frames <= most or settings.piece_length or settings.published:
+    """The shot, to be made in pieces where it is long; unless it says itself how."""
+    if not most or frames <= most:
         return shot
-    if not engines.find(settings.engine).pieces(settings, frames):
-        return shot
-    return replace(shot, settings=replace(settings, piece_length=most))
+    return replace(shot, settings=engines.find(shot.settings.engine).in_pieces(shot.settings, most))
 
 
 def _own(shot: Shot, frames: int, chunks: tuple[str, ...], after: tuple[str, ...]) -> list[Stage]:
@@ -112,7 +109,7 @@ def _own(shot: Shot, frames: int, chunks: tuple[str, ...], after: tuple[str, ...
     # SAM 2 wants a GPU where there is one; GrabCut and the pixels do not
     kind = GPU if shot.prompts and shot.settings.segmenter.startswith("sam2") else CPU
     stages = [Stage(Part.QUADMASK.value, kind, 1, after)]
-    if not shot.settings.only_quadmask:
+    if shot.settings.until == PLATE:
         engine = engines.find(shot.settings.engine)
         if pieces := engine.pieces(shot.settings, frames):
             kind = GPU if engine.wants_gpu else CPU

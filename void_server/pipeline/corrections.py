@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..api.errors import SettingError
 from ..api.job import MANIFEST, Progress, new_id
-from ..api.shot import Shot
+from ..api.shot import QUADMASK, Shot
 from ..api.version import VersionFolder
 from ..imaging.sequence import find, format_frames
 from .inputs import open_source
@@ -24,7 +24,7 @@ def shot_of(quadmask: str, plate: str = "", roto: str = "") -> Shot:
     if bool(plate) != bool(roto):
         raise SettingError(f"The {'roto' if plate else 'plate'} is missing; give both --plate and --roto, or neither.")
     shot = Shot(plate, roto) if plate else _of_job(next(iter(original.files.values())).parents[1])
-    settings = replace(shot.settings, only_quadmask=True, only_roto=False)
+    settings = replace(shot.settings, until=QUADMASK)
     shot = replace(shot, quadmask=quadmask, frames=format_frames(original.frames), settings=settings)
     open_source(shot)
     return shot

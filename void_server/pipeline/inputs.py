@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..api.errors import InputError, SequenceError
-from ..api.shot import SCENE_LINEAR_REC709, Shot
+from ..api.shot import ROTO, SCENE_LINEAR_REC709, Shot
 from ..imaging import exr, matte, movie, sequence
 from ..imaging.colour import ColourSpace
 from ..imaging.matte import check_format
@@ -162,7 +162,7 @@ def check_quadmask(source: Source) -> None:
 
 def to_be_segmented(shot: Shot) -> bool:
     """Whether the shot's roto is to be made from prompts or a rough one."""
-    return bool(shot.prompts) or shot.settings.only_roto
+    return bool(shot.prompts) or shot.settings.until == ROTO
 
 
 def _shared(other: Sequence, frames: tuple[int, ...]) -> tuple[int, ...]:

@@ -17,12 +17,15 @@ import numpy as np
 
 from .. import __version__
 from ..api.files import remove_leftovers, write_atomically
+from ..api.settings import declarations
+from ..api.shot import Settings, Shot
 from ..api.version import PLATE, QUADMASK, ROTO
+from ..engines import Engine
 from ..imaging import exr, sequence
 from ..imaging.colour import Curve
 from ..imaging.exr import FloatImage
 from ..imaging.parallel import in_order
-from ..quadmask import classes
+from ..quadmask import classes, reasoners
 from ..quadmask.edits import HISTORY
 from ..quadmask.grid import Grid
 from . import overshoot
@@ -30,7 +33,6 @@ from .context import JobContext
 from .inputs import to_be_segmented
 from .overshoot import Overshoot
 from .progress import REPORTING
-from .relevant import relevant
 from .report import Cells, Sheet, Thumbnail, peaks, write_report
 
 SCHEMA = 1
@@ -46,8 +48,7 @@ def conclude(context: JobContext, job_id: str) -> None:
     with context.tracker.stage(REPORTING):
         manifest = _manifest(context, job_id, overshoots)
         regions = version.reasoning().get("regions", [])
-        settings = relevant(context.shot, context.engine)
-        write_report(version, manifest, _sheet(context, regions, overshoots), settings, regions)
+        write_report(version, manifest, _sheet(context, regions, overshoots), regions)
     # only now, when all that the shot needs is there, does no task of a farm write in the folder any more
     remove_leftovers(version.folder)
     manifest["timings"] = context.tracker.timings
@@ -55,9 +56,28 @@ def conclude(context: JobContext, job_id: str) -> None:
     shutil.rmtree(version.intermediate, ignore_errors=True)
 
 
+def relevant(shot: Shot, engine: Engine) -> dict[str, Any]:
+    """The settings that affect the result, with their values: those of its stages, its reasoner and its engine."""
+    settings, stages = shot.settings, set()
+    own: dict[str, Any] = {}
+    if to_be_segmented(shot):
+        stages.add("roto")
+    if settings.until != ROTO:
+        stages.add("quadmask")
+        if not shot.quadmask:
+            reasoner = reasoners.find(settings.reasoner)
+            stages |= {"reasoning", "roto"} if reasoner.segments else {"reasoning"}
+            own |= asdict(settings.of_reasoner(reasoner.settings))
+    if settings.until == PLATE:
+        stages |= {"plate", "model"} if engine.wants_gpu else {"plate"}
+        own |= asdict(settings.of_engine(engine.settings))
+    common = [one for one in declarations(Settings) if not one.stages or stages & {*one.stages}]
+    return {**{one.name: getattr(settings, one.name) for one in common}, **own}
+
+
 def _sheet(context: JobContext, regions: list[dict[str, Any]], overshoots: list[Overshoot]) -> Sheet:
     """A few frames, also that with the brightest of the overshoots ``found``."""
-    settings, footage, frames = context.shot.settings, context.footage, context.frames
+    footage, frames = context.footage, context.frames
     indices = set(sequence.spread(len(frames), _THUMBNAILS))
     if overshoots:
         indices.add(frames.index(max(overshoots, key=lambda one: one.value).frame))
@@ -67,11 +87,11 @@ def _sheet(context: JobContext, regions: list[dict[str, Any]], overshoots: list[
         stops = math.ceil(math.log2(max(footage.curve.maximum, 2)))
     made = in_order(lambda index: _thumbnail(context, index, regions, stops), sorted(indices))
     thumbnails = [thumbnail for _, thumbnail in made]
-    return Sheet(thumbnails, None if settings.only_roto else _cells(context), stops)
+    return Sheet(thumbnails, None if context.shot.settings.until == ROTO else _cells(context), stops)
 
 
 def _has_result(context: JobContext) -> bool:
-    return not (context.shot.settings.only_quadmask or context.shot.settings.only_roto)
+    return context.shot.settings.until == PLATE
 
 
 def _thumbnail(context: JobContext, index: int, regions: list[dict[str, Any]], stops: int) -> Thumbnail:
@@ -90,7 +110,7 @@ def _thumbnail(context: JobContext, index: int, regions: list[dict[str, Any]], s
     if _has_result(context):
         result = _linear(context, context.version.plate(frame))
     roto = None
-    if context.shot.settings.only_roto:
+    if context.shot.settings.until == ROTO:
         roto = cv2.resize(footage.read_roto(frame, context.source.canvas), size, interpolation=cv2.INTER_AREA)
     return Thumbnail(
         frame,
@@ -127,7 +147,7 @@ def _cells(context: JobContext) -> Cells:
 
 def _codes(context: JobContext, frame: int) -> classes.Quadmask:
     """The quadmask of a frame, or, where there is only a roto, what that would remove."""
-    if not context.shot.settings.only_roto:
+    if context.shot.settings.until != ROTO:
         return classes.read(context.version.quadmask(frame), context.source.canvas)
     roto = context.footage.read_roto(frame, context.source.canvas)
     return classes.assemble(roto, np.zeros(roto.shape, bool))
@@ -145,6 +165,7 @@ def _manifest(context: JobContext, job_id: str, overshoots: list[Overshoot]) -> 
         "schema": SCHEMA,
         "id": job_id,
         "shot": context.shot.to_dict(),
+        "settings": relevant(context.shot, context.engine),
         "frames": list(context.frames),
         "software": _software(),
         "device": _devices(context, engine),
@@ -170,7 +191,7 @@ def _devices(context: JobContext, engine: Mapping[str, str]) -> dict[str, str]:
     if to_be_segmented(context.shot):
         noted = version.segmenter_device
         devices[ROTO] = (noted.read_text(encoding="utf-8") if noted.is_file() else "") or cpu
-    if not context.shot.settings.only_roto:
+    if context.shot.settings.until != ROTO:
         devices[QUADMASK] = version.reasoning().get("device") or cpu
     if _has_result(context):
         devices[PLATE] = engine.get("device") or cpu

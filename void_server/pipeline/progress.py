@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from ..api.job import Progress, Report
-from ..api.shot import Shot
+from ..api.shot import PLATE, ROTO, Shot
 from .inputs import to_be_segmented
 
 READING, SEGMENTING, REASONING = "Reading the shot", "Finding the object", "Finding what is affected"
@@ -26,9 +26,9 @@ def first_stages(shot: Shot) -> tuple[str, ...]:
 def all_stages(shot: Shot) -> tuple[str, ...]:
     """The stages of a whole job, in order."""
     settings = shot.settings
-    if settings.only_roto:
+    if settings.until == ROTO:
         return (*first_stages(shot), REPORTING)
-    rewriting = () if settings.only_quadmask else (REWRITING,)
+    rewriting = (REWRITING,) if settings.until == PLATE else ()
     return (*first_stages(shot), REASONING, *rewriting, REPORTING)
 
 

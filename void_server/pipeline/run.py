@@ -14,7 +14,7 @@ from .. import engines
 from ..api.errors import JobFailed
 from ..api.files import write_atomically
 from ..api.job import Report
-from ..api.shot import Shot
+from ..api.shot import PLATE, QUADMASK, ROTO, Shot
 from ..api.version import VersionFolder
 from ..imaging.colour import ColourSpace
 from . import composite, reason, segment
@@ -47,10 +47,10 @@ def run(job_id: str, shot: Shot, folder: Path, report: Report) -> tuple[str, ...
     settings = shot.settings
     tracker = ProgressTracker(report, all_stages(shot))
     context = open_context(shot, engines.load(settings), VersionFolder(folder), tracker)
-    if not settings.only_roto:
+    if settings.until != ROTO:
         with context.tracker.stage(REASONING):
             context.warnings += reason.write_quadmask(context)
-        if settings.only_quadmask:
+        if settings.until == QUADMASK:
             write_all_mattes(context)
         else:
             with context.tracker.stage(REWRITING):
@@ -106,7 +106,7 @@ def run_part(
         with tracker.stage(REASONING):
             warnings = [*context.warnings, *reason.write_quadmask(context)]
         clip = context.clip(version.intermediate / name)
-        if not shot.settings.only_quadmask:
+        if shot.settings.until == PLATE:
             with tracker.stage(REWRITING):
                 context.engine.prepare(clip, tracker.at)
                 composite.keep_grain(clip)
@@ -125,7 +125,7 @@ def run_part(
 def _end(context: JobContext, job_id: str) -> tuple[str, ...]:
     """The last part: collect the warnings of all others, write the report and the manifest."""
     version = context.version
-    if context.shot.settings.only_quadmask:
+    if context.shot.settings.until == QUADMASK:
         write_all_mattes(context)
     elif missing := [frame for frame in context.frames if not version.plate(frame).is_file()]:
         raise JobFailed(f"Frame {missing[0]} of {version.folder} is not there yet ({len(missing)} are missing).")

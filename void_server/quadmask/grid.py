@@ -9,16 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..api.cells import ALONG_SHORT_SIDE
-from ..api.shot import Settings
 from ..imaging.window import Window
 
 # A cell of which less is affected is left alone; a few pixels of noise must not claim a whole one.
 _LEAST = 0.02
-
-
-def in_cells(settings: Settings) -> bool:
-    """Whether to write affected areas as whole cells: as the setting says, or as the engine was trained."""
-    return settings.cells == "grid" or (settings.cells == "auto" and settings.engine == "void")
 
 
 @dataclass(frozen=True)

@@ -195,6 +195,10 @@ class Server:
         self._inspector = Inspector(config.pipeline, stay_ready=not config.embedded)
         # looked up once, so that answers are immediate
         self._engines, self._reasoners = plugins.engines(), plugins.reasoners()
+        self._settings = {
+            word: {name: [one.to_dict() for one in found] for name, found in plugins.declared(kind).items()}
+            for word, kind in (("engines", plugins.ENGINES), ("reasoners", plugins.REASONERS))
+        }
         try:
             self._workers.start()
             if not config.embedded:
@@ -370,6 +374,7 @@ class Server:
             "roots": [str(root) for root in self._config.roots],
             "engines": self._engines,
             "reasoners": self._reasoners,
+            "settings": self._settings,
         }
 
     async def _submit(self, caller: Caller, body: dict[str, Any]) -> dict[str, Any]:

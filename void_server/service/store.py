@@ -18,7 +18,7 @@ from ..api.job import Job, JobState, Progress
 from ..api.shot import Shot
 
 #: Its number changes with the schema, or with what a shot is: another version of VOID keeps a list of its own.
-FILE = "jobs_2.sqlite"
+FILE = "jobs_3.sqlite"
 _SCHEMA = """
 create table jobs (
   id text primary key, state text not null, shot text not null, folder text not null,

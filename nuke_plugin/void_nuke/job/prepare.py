@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Optional
+from typing import Optional
 
 import nuke
 
 from void_server.api.errors import InputError, SettingError
 from void_server.api.files import new_version_folder
-from void_server.api.shot import Settings, Shot
+from void_server.api.settings import declarations
+from void_server.api.shot import PLATE, QUADMASK, Settings, Shot
 
-from ..node import handles
+from ..node import declared, handles
 from ..node import knobs as k
 from ..node.node import VoidNode
 from ..node.versions import Result
@@ -97,39 +98,14 @@ def prepare(void: VoidNode, out: Path, *, only_quadmask: bool, written: bool = T
 
 
 def shot_settings(void: VoidNode, only_quadmask: bool) -> Settings:
-    """What the artist has set, as the server takes it."""
-    if not void.has(k.ENGINE):
-        return Settings(
-            reasoner=void.text(k.REASONER),
-            only_quadmask=only_quadmask,
-            cells=void.text(k.CELLS),
-            segmenter=void.text(k.SEGMENTER),
-        )
-    engine = void.text(k.ENGINE)
+    """The settings on the node's knobs: the common ones, and its engine's and its reasoner's own."""
+    common = {one.name: void.value(one.name, one.type) for one in declarations(Settings) if void.has(one.name)}
     return Settings(
-        engine=engine,
-        reasoner=void.text(k.REASONER),
-        cells=void.text(k.CELLS),
-        feather=void.number(k.FEATHER),
-        grain=void.checked(k.GRAIN),
-        seed=int(void.number(k.SEED)),
-        only_quadmask=only_quadmask,
-        **(_diffusion(void) if engine == "void" else {}),
+        **common,
+        until=QUADMASK if only_quadmask else PLATE,
+        engine_settings=void.own_settings(declared.ENGINES, common.get(k.ENGINE, "")),
+        reasoner_settings=void.own_settings(declared.REASONERS, common[k.REASONER]),
     )
-
-
-def _diffusion(void: VoidNode) -> dict[str, Any]:
-    """The settings of the engine void; any other would refuse them."""
-    return {
-        "steps": int(void.number(k.STEPS)),
-        "guidance": void.number(k.GUIDANCE),
-        "second_pass": void.checked(k.SECOND_PASS),
-        "negative_prompt": void.text(k.NEGATIVE_PROMPT),
-        "working_height": int(void.number(k.WORKING_HEIGHT)),
-        "memory": void.text(k.MEMORY),
-        "published": void.checked(k.PUBLISHED),
-        "quality": void.text(k.QUALITY),
-    }
 
 
 def _own_quadmask(void: VoidNode, source: str) -> Optional[Result]:

@@ -5,6 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Sequence
 
+from void_server.api.settings import declarations
+from void_server.api.shot import Settings
+
+from . import declared
 from . import knobs as k
 from .text import Expression, Group, KnobType, Node, UserKnob, Value
 
@@ -54,6 +58,11 @@ def _check(name: str, label: str, value: bool, tooltip: str, *flags: str) -> Use
     return UserKnob(KnobType.BOOLEAN, name, label, tooltip, value=value, flags=flags)
 
 
+def _common(name: str, items: Sequence[str] = ()) -> UserKnob:
+    """The knob of a common setting; ``items`` are what its pulldown offers until a server says more."""
+    return declared.user_knob(next(one for one in declarations(Settings) if one.name == name), items)
+
+
 def _tab(name: str) -> UserKnob:
     return UserKnob(KnobType.TAB, f"tab_{name.lower()}", name)
 
@@ -85,14 +94,7 @@ def _frame_knobs() -> list[UserKnob]:
 
 def _shared_choices() -> list[UserKnob]:
     return [
-        _choice(
-            k.REASONER,
-            "reasoner",
-            ("image", "none"),
-            "Finds what the removal affects. image: by analysing the pixels, on the CPU. gemini, local: by asking a "
-            "language model; gemini sends frames to Google. none: only the object itself.",
-            "+STARTLINE",
-        ),
+        _common(k.REASONER, ("image", "none")),
         _choice(
             k.RESULT,
             "result",
@@ -136,13 +138,8 @@ def _settings() -> list[UserKnob]:
             (k.AUTOMATIC, k.HALF, k.FLOAT),
             "Bit depth of the exported plate. automatic: half if the source is half, otherwise float.",
         ),
-        _choice(
-            k.CELLS,
-            "affected as",
-            ("auto", "tight", "grid"),
-            "Shape of the affected region. grid: whole cells, as the VOID model was trained on. tight: follows the "
-            "pixels. auto: whatever suits the engine.",
-        ),
+        _common("cells"),
+        *_model(),
         _check(
             k.REUSE,
             "reuse exported frames",
@@ -170,59 +167,22 @@ def _settings() -> list[UserKnob]:
 
 def _diffusion() -> list[UserKnob]:
     """The settings of the engine void."""
-    return [
-        _line("line_void", "engine void"),
-        UserKnob(
-            KnobType.INT,
-            k.STEPS,
-            "steps",
-            "Diffusion steps. 0: the published values, 30, and 50 in the second pass.",
-            0,
-        ),
-        UserKnob(
-            KnobType.DOUBLE,
-            k.GUIDANCE,
-            "guidance",
-            "How strongly to follow the prompt. 0: the published values, 1, and 6 in the second pass.",
-            value=0.0,
-            range=(0, 12),
-        ),
-        _check(
-            k.SECOND_PASS,
-            "second pass",
-            False,
-            "Sample again from noise warped along the motion of the first pass. Helps when objects change shape. "
-            "Takes more than three times as long.",
-            "+STARTLINE",
-        ),
-        _text(k.NEGATIVE_PROMPT, "negative prompt", "What should not appear. Only used if guidance is above 1."),
-        UserKnob(
-            KnobType.INT,
-            k.WORKING_HEIGHT,
-            "working height",
-            "Frame height the model works at; the width is about 7/4 of it. The model was trained at 384.",
-            value=384,
-        ),
-        _choice(
-            k.QUALITY,
-            "quality",
-            ("exact", "fast"),
-            "fast: abbreviates steps that change little; use it for previews. Deliver with exact.",
-        ),
-        _choice(
-            k.MEMORY,
-            "memory",
-            ("auto", "full", "balanced", "low"),
-            "How much GPU memory to use. auto: depends on what is free.",
-        ),
-        _check(
-            k.PUBLISHED,
-            "as published",
-            False,
-            "Reproduce the published code exactly, known flaws included. For comparing results.",
-            "+STARTLINE",
-        ),
-    ]
+    return [_line("line_void", "engine void"), *map(declared.user_knob, _ours().engines["void"])]
+
+
+def _model() -> list[UserKnob]:
+    """The settings of reasoners that ask a language model."""
+    return [declared.user_knob(one) for one in _ours().reasoners["gemini"]]
+
+
+def _ours() -> declared.Declarations:
+    """What the engines and reasoners declare that come with VOID."""
+    # Only here: files are written where all of VOID is installed, nodes are used where only its API is.
+    from void_server.engines.void.settings import VoidSettings
+    from void_server.quadmask.reasoners.from_analysis import ModelSettings
+
+    model = declarations(ModelSettings)
+    return declared.Declarations({"void": declarations(VoidSettings)}, {"gemini": model, "local": model})
 
 
 def _info() -> list[UserKnob]:
@@ -260,6 +220,7 @@ def _state(kind: str) -> list[UserKnob]:
     return [
         UserKnob(KnobType.STRING, k.KIND, value=kind, flags=hidden),
         *(UserKnob(KnobType.STRING, name, flags=hidden) for name in texts),
+        UserKnob(KnobType.STRING, k.DECLARED, value=declared.written(_ours(), kind == k.REMOVE_NODE), flags=hidden),
         *(UserKnob(KnobType.INT, name, value=0, flags=hidden) for name in (k.HAS_PLATE, k.HAS_MATTES, k.FIRST, k.LAST)),
     ]
 
@@ -372,27 +333,14 @@ def remove() -> Group:
             "Describe the scene after the removal, such as: A lime falls on the table. Do not describe the removal. "
             "Used by engines and reasoners that read text.",
         ),
-        _choice(
-            k.ENGINE,
-            "engine",
-            ("cleanplate", "void"),
-            "Creates the new pixels. cleanplate: from other frames, on any machine. "
-            "void: Netflix's VOID model; the server needs its weights.",
-        ),
+        _common(k.ENGINE, ("cleanplate", "void")),
         *_shared_choices(),
         *_settings(),
         _line("line_finish", "finish"),
-        UserKnob(
-            KnobType.DOUBLE,
-            k.FEATHER,
-            "feather",
-            "Width in pixels of the soft edge outside the rewritten region.",
-            value=6,
-            range=(0, 50),
-        ),
-        _check(k.GRAIN, "match grain", True, "Add the plate's grain to the new pixels.", "+STARTLINE"),
+        _common("feather"),
+        _common("grain"),
         *_diffusion(),
-        UserKnob(KnobType.INT, k.SEED, "seed", "Random seed; the same seed gives the same frames.", value=0),
+        _common("seed"),
         *_info(),
         *_state(k.REMOVE_NODE),
     ]
@@ -518,12 +466,7 @@ def quadmask() -> Group:
             "the top left. Later lines win.",
         ),
         *_settings(),
-        _choice(
-            k.SEGMENTER,
-            "segmenter",
-            ("auto", "sam2", "grabcut"),
-            "Segments what points and language models select. auto: SAM 2 if the server has it, otherwise GrabCut.",
-        ),
+        _common("segmenter", ("auto", "sam2", "grabcut")),
         *_info(),
         *_state(k.QUADMASK_NODE),
     ]

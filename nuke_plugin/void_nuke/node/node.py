@@ -6,19 +6,21 @@ import re
 import uuid
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Iterator, Mapping, Optional, Sequence, cast
+from typing import Any, Iterator, Mapping, Optional, Sequence, cast
 
 import nuke
 
 from void_server.api.errors import SettingError
+from void_server.api.settings import Declaration
 
-from . import cells, plain, versions
+from . import cells, declared, plain, versions
 from . import knobs as k
 from .ticket import Ticket, joined, parse
 from .tile import Tile
 
 _PLUG_IN = re.compile(r"[a-z][\w.-]{0,40}", re.ASCII | re.IGNORECASE)
 _MOST_CHOICES = 100
+_KNOBS = {"bool": nuke.Boolean_Knob, "int": nuke.Int_Knob, "float": nuke.Double_Knob, "str": nuke.String_Knob}
 
 
 @contextmanager
@@ -144,6 +146,55 @@ class VoidNode:
                 with unrecorded():
                     knob.setValues(values)
                     knob.setValue(chosen)
+
+    # -- settings
+
+    def value(self, name: str, type_: str) -> Any:
+        """The value of a setting's knob, as the setting's type has it."""
+        if type_ == "bool":
+            return self.checked(name)
+        if type_ in ("int", "float"):
+            return int(self.number(name)) if type_ == "int" else self.number(name)
+        return self.text(name)
+
+    def own_settings(self, kind: str, name: str) -> dict[str, Any]:
+        """What the node's knobs say to the engine, or the reasoner, of that name."""
+        places = self._places[kind].get(name, {})
+        return {setting: self.value(place.knob, place.type) for setting, place in places.items()}
+
+    @property
+    def _places(self) -> declared.Places:
+        return declared.read(self.plain_text(k.DECLARED))
+
+    def add_settings(self, kind: str, known: Mapping[str, Sequence[Declaration]]) -> None:
+        """Give the node knobs for what the server's engines or reasoners declare and it has none for yet."""
+        places, added = self._places, 0
+        with unrecorded():
+            for name, found in known.items():
+                of = places[kind].setdefault(name, {})
+                for one in found:
+                    if one.name not in of and added < _MOST_CHOICES and _PLUG_IN.fullmatch(name):
+                        of[one.name] = declared.Place(one.type, self._add_knob(name, one))
+                        added += 1
+            if added:
+                self.node[k.DECLARED].setValue(declared.kept(places))
+
+    def _add_knob(self, owner: str, one: Declaration) -> str:
+        """Add the knob of a setting at the node's end; its name."""
+        tab, label = "tab_plugins", plain.plain(one.label, 40)
+        if not self.has(tab):
+            self.node.addKnob(nuke.Tab_Knob(tab, "Plug-ins"))
+        name = one.name
+        while self.has(name):
+            name = re.sub(r"\W", "_", f"{owner}_{name}", flags=re.ASCII)
+        items = [item for item in one.choices if _PLUG_IN.fullmatch(item)][:_MOST_CHOICES]
+        items = items if one.default in items else []
+        knob = nuke.Enumeration_Knob(name, label, items) if items else _KNOBS[one.type](name, label)
+        knob.setTooltip(plain.plain(f"{owner}: {one.long_help}"))
+        self.node.addKnob(knob)
+        default = one.default
+        knob.setValue(plain.plain(default) if isinstance(default, str) and not items else default)
+        return name
 
     # -- what the node remembers
 

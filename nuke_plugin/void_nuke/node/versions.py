@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
 
+from void_server.api import shot
 from void_server.api.errors import SettingError
 from void_server.api.job import MANIFEST
 from void_server.api.version import MATTES, PLATE, QUADMASK, VersionFolder, pattern
@@ -118,7 +119,7 @@ def result_in(folder: Path) -> Optional[Result]:
     try:
         found = [read_manifest(manifest) for manifest in manifests]
         frames = [frame for manifest in found for frame in manifest["frames"]]
-        has_plate = not any(manifest["shot"]["settings"]["only_quadmask"] for manifest in found)
+        has_plate = all(manifest["shot"]["settings"]["until"] == shot.PLATE for manifest in found)
     except (OSError, ValueError, LookupError, TypeError):
         # somebody else's file, or one that is just being written: not a version of ours
         return None

@@ -14,6 +14,7 @@ import nuke
 
 from void_server.api.errors import VoidError
 from void_server.api.job import Job, JobState
+from void_server.api.shot import QUADMASK
 from void_server.api.version import VersionFolder
 
 from ..job import farm, farm_jobs, session, shell
@@ -209,7 +210,7 @@ class JobsPanel(QtWidgets.QWidget):
                 _NAME: row.name,
                 _STATE: "on the farm" if row.on_farm else _WORDS[job.state],
                 _LEFT: "" if left is None else f"{left:.0f} s" if left < 100 else f"{left / 60:.0f} min",
-                _ENGINE: "quadmask only" if job.shot.settings.only_quadmask else job.shot.settings.engine,
+                _ENGINE: "quadmask only" if job.shot.settings.until == QUADMASK else job.shot.settings.engine,
                 _STARTED: time.strftime("%d %b %H:%M", time.localtime(job.created)),
                 _ID: job.id,
             }

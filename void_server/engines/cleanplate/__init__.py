@@ -4,28 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from ...api.shot import Settings
-from ...imaging import arrays
-from ...imaging.camera import Camera
-from .. import NewPixels
-from ..clip import Clip
-from . import exposure, moving, still
+from .. import Engine, NewPixels
+
+if TYPE_CHECKING:
+    from ..clip import Clip
 
 _PREPARED = "cleanplate.npz"
 
 
-class CleanPlate:
-    """Clean plates from the shot itself; runs anywhere."""
-
-    wants_gpu = False
-    settings: frozenset[str] = frozenset()
-
-    def check(self, settings: Settings) -> None:
-        """Needs nothing beyond the installation itself."""
+class CleanPlate(Engine):
+    """Clean plates from the shot itself; runs anywhere and has no settings of its own."""
 
     def prepare(self, clip: Clip, report: Callable[[float], None]) -> None:
-        """Track the camera, and search all frames for what lies behind each; see the protocol."""
+        """Track the camera, and search all frames for what lies behind each; see :class:`Engine`."""
+        from ...imaging import arrays
+        from ...imaging.camera import Camera
+        from . import moving, still
+
         file = clip.kept / _PREPARED
         if clip.whole_region.empty or file.is_file():
             return
@@ -39,21 +36,12 @@ class CleanPlate:
         arrays.save(file, camera=camera.from_first, **prepared)
         report(1.0)
 
-    def pieces(self, settings: Settings, frames: int) -> int:
-        """See :class:`void_server.engines.Engine`; there is no model."""
-        del settings, frames
-        return 0
-
-    def make(self, clip: Clip, piece: int, report: Callable[[float], None]) -> None:
-        """There is no model."""
-
-    def provenance(self, clip: Clip) -> dict[str, str]:
-        """Only the settings and the software decide the result."""
-        del clip
-        return {}
-
     def synthesise(self, clip: Clip, wanted: Sequence[int], report: Callable[[float], None]) -> Iterator[NewPixels]:
         """See :class:`void_server.engines.Engine`."""
+        from ...imaging import arrays
+        from ...imaging.camera import Camera
+        from . import exposure, moving, still
+
         if clip.whole_region.empty:
             return
         self.prepare(clip, report)

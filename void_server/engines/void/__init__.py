@@ -6,18 +6,19 @@ Nothing heavy is imported until a job needs it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ...api.errors import SettingError
 from ...api.shot import Settings
 from ...plugins import how_to_install, installed
-from .. import NewPixels
+from .. import Engine, NewPixels
 from ..cleanplate import CleanPlate
-from ..clip import Clip
-from .frames import Made, made_with
-from .pieces import cut
+from .settings import VoidSettings
 
 if TYPE_CHECKING:
+    from ..clip import Clip
+    from .frames import Made
     from .synthesis import Synthesis
 
 # The shares of the preparation that the model, and the clean plate for the detail, usually take.
@@ -35,33 +36,26 @@ def check_installed() -> None:
         )
 
 
-class Void:
+class Void(Engine):
     """The VOID model; needs the extra ``void``, the weights, and for any real size a GPU."""
 
+    settings = VoidSettings
     wants_gpu = True
-    settings = frozenset(
-        (
-            *("steps", "guidance", "second_pass", "negative_prompt", "working_height", "memory", "device", "published"),
-            *("quality", "attention", "compiled", "strength", "piece_length", "checkpoint"),
-        )
-    )
+    whole_cells = True
 
     def check(self, settings: Settings) -> None:
         """See :class:`void_server.engines.Engine`."""
-        guided = settings.guidance > 1 or (settings.second_pass and not settings.guidance)
-        if settings.negative_prompt and not guided:
-            raise SettingError("The negative prompt needs a guidance above 1; raise guidance, or leave the prompt out.")
+        own = settings.of_engine(VoidSettings)
+        own.check_together()
         check_installed()
-        if settings.published and settings.piece_length:
-            raise SettingError(
-                "The published code does not work in pieces; leave piece_length at 0, or leave out published."
-            )
         from . import weights
 
-        weights.find(settings.checkpoint).check((1, 2) if settings.second_pass else (1,))
+        weights.find(own.checkpoint).check((1, 2) if own.second_pass else (1,))
 
     def synthesise(self, clip: Clip, wanted: Sequence[int], report: Callable[[float], None]) -> Iterator[NewPixels]:
         """See :class:`void_server.engines.Engine`; where all pieces are made, this needs no torch and no weights."""
+        from .frames import Made
+
         region = clip.whole_region
         if region.empty:
             return
@@ -76,16 +70,29 @@ class Void:
 
     def pieces(self, settings: Settings, frames: int) -> int:
         """See :class:`void_server.engines.Engine`; more than one for a shot that is longer than a piece may be."""
-        return len(cut(frames, settings.piece_length))
+        from .pieces import cut
+
+        return len(cut(frames, settings.of_engine(VoidSettings).piece_length))
+
+    def in_pieces(self, settings: Settings, most: int) -> Settings:
+        """See :class:`void_server.engines.Engine`; the published code knows no pieces."""
+        own = settings.of_engine(VoidSettings)
+        if own.piece_length or own.published:
+            return settings
+        return replace(settings, engine_settings={**settings.engine_settings, "piece_length": most})
 
     def make(self, clip: Clip, piece: int, report: Callable[[float], None]) -> None:
         """See :class:`void_server.engines.Engine`; all that wants the GPU is in here."""
+        from .frames import Made
+
         region = clip.whole_region
         if not region.empty and piece in (made := Made(clip, region)).missing:
             _model_at_work(made).make([piece], report)
 
     def provenance(self, clip: Clip) -> dict[str, str]:
         """See :class:`void_server.engines.Engine`: where the model ran, and the hashes of its weights."""
+        from .frames import made_with
+
         return made_with(clip.kept)
 
 

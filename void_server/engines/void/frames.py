@@ -18,6 +18,7 @@ from ..clip import Clip
 from . import fit
 from .detail import restored
 from .pieces import cut, faded
+from .settings import VoidSettings
 
 # Marks a piece as complete, and records what made it.
 _DONE = "void_{}.json"
@@ -28,8 +29,9 @@ class Made:
 
     def __init__(self, clip: Clip, region: Window) -> None:
         self.clip = clip
-        self.fit = fit.fit(region, clip.footage.canvas, clip.pixel_aspect, clip.settings.working_height)
-        self.pieces = cut(len(clip), clip.settings.piece_length)
+        self.settings = clip.settings.of_engine(VoidSettings)
+        self.fit = fit.fit(region, clip.footage.canvas, clip.pixel_aspect, self.settings.working_height)
+        self.pieces = cut(len(clip), self.settings.piece_length)
         #: Of a model's frame, (height, width, 3).
         self.shape = (*self.fit.size, 3)
 

@@ -49,12 +49,12 @@ class Synthesis:
 
     def __init__(self, made: Made) -> None:
         self._made, self._clip, self._fit = made, made.clip, made.fit
-        self._settings = made.clip.settings
+        self._settings = made.settings
 
     @cached_property
     def _model(self) -> Model:
         settings = self._settings
-        device = choose_device(settings.device)
+        device = choose_device(self._clip.settings.device)
         profile = choose_profile(settings.memory, device)
         return resident(find(settings.checkpoint), device, profile, settings.compiled)
 

@@ -17,15 +17,13 @@ def write_report(
     version: VersionFolder,
     manifest: Mapping[str, Any],
     sheet: Sheet,
-    settings: Mapping[str, Any],
     regions: Sequence[Mapping[str, Any]] = (),
 ) -> None:
     """Write the contact sheet and the page of a version.
 
-    ``manifest`` is what job.json will hold, ``settings`` those of its settings that counted; ``regions`` are those of
-    reasoning.json.
+    ``manifest`` is what job.json will hold; ``regions`` are those of reasoning.json.
     """
     version.report.parent.mkdir(parents=True, exist_ok=True)
     picture = contact_sheet(sheet)
     write_atomically(version.contact_sheet, picture)
-    write_atomically(version.report, page(manifest, picture, settings, regions))
+    write_atomically(version.report, page(manifest, picture, regions))

@@ -8,6 +8,7 @@ from html import escape
 from pathlib import PurePath
 from typing import Any
 
+from ...api.shot import ROTO
 from ...quadmask.classes import REMOVE
 from .contact_sheet import COLOURS, LEGEND
 
@@ -138,27 +139,26 @@ def _words(value: Any) -> str:
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
 
-def _settings(manifest: Mapping[str, Any], settings: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _settings(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
     shot = {name: value for name, value in manifest["shot"].items() if value and name != "settings"}
     shot["prompts"] = ", ".join(map(_prompt, manifest["shot"]["prompts"]))
     shot["scene, by the reasoner"] = manifest["scene"]
-    rows = {**shot, **settings, "brightest value of the plate": f"{manifest['colour']['maximum']:.4g}"}
+    rows = {**shot, **manifest["settings"], "brightest value of the plate": f"{manifest['colour']['maximum']:.4g}"}
     return [(name.replace("_", " "), _words(value)) for name, value in rows.items() if value not in (None, "")]
 
 
 def page(
     manifest: Mapping[str, Any],
     sheet: bytes,
-    settings: Mapping[str, Any],
     regions: Sequence[Mapping[str, Any]] = (),
 ) -> str:
     """The page for the job that ``manifest`` describes, with the contact sheet (PNG) and the reasoner's regions.
 
-    Of the manifest's settings it shows only ``settings``, those that applied.
+    Of the settings it shows only those that applied.
     """
     frames, shot = manifest["frames"], manifest["shot"]
     title = f"{PurePath(shot['plate']).name} {frames[0]}-{frames[-1]}"
-    only_roto = shot["settings"]["only_roto"]
+    only_roto = shot["settings"]["until"] == ROTO
     names = {REMOVE: "roto"} if only_roto else LEGEND
     warnings = "".join(f'<p class="warning">{escape(text)}</p>' for text in manifest["warnings"])
     picture = base64.b64encode(sheet).decode()
@@ -179,7 +179,7 @@ alt="contact sheet: a column for each frame" src="data:image/png;base64,{picture
 {_chart(manifest["classes"], names)}
 <details><summary>Figures for each frame</summary>{_class_table(manifest["classes"], names)}</details>
 <div class="columns">
-<div><h2>Settings</h2>{_table(_settings(manifest, settings))}</div>
+<div><h2>Settings</h2>{_table(_settings(manifest))}</div>
 <div><h2>Time</h2>{_table(timings)}<h2>Made with</h2>{_table(made_with)}</div>
 </div>
 </body></html>

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ...api.errors import SettingError
-from ...api.shot import Settings
 from ..question import Question
 
 GEMINI, LOCAL = "gemini", "local"
@@ -54,14 +53,17 @@ class Analyst(Protocol):
         """
 
 
-def choose(settings: Settings) -> Analyst:
-    """The analyst of the reasoner named in the settings. Raises :class:`SettingError` if it cannot be used here."""
-    if settings.reasoner == GEMINI:
+def choose(name: str, model: str = "") -> Analyst:
+    """The analyst of that name; ``model`` is the one to ask, empty for its own.
+
+    Raises :class:`SettingError` if it cannot be used here.
+    """
+    if name == GEMINI:
         from .gemini import Gemini
 
-        return Gemini.from_environment(settings.reasoner_model)
-    if settings.reasoner == LOCAL:
+        return Gemini.from_environment(model)
+    if name == LOCAL:
         from .local import Local
 
-        return Local.from_environment(settings.reasoner_model)
-    raise SettingError(f"Unknown analyst {settings.reasoner!r}; choose {' or '.join(NAMES)}.")
+        return Local.from_environment(model)
+    raise SettingError(f"Unknown analyst {name!r}; choose {' or '.join(NAMES)}.")

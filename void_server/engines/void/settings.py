@@ -1,0 +1,106 @@
+"""The settings of the engine ``void``, readable without anything heavy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ...api.errors import SettingError
+from ...api.settings import Declared, setting
+
+
+@dataclass(frozen=True)
+class VoidSettings(Declared):
+    """How the VOID model is run."""
+
+    steps: int = setting(
+        0,
+        "Diffusion steps. 0: as published, 30 and 50.",
+        long_help="Diffusion steps. 0: the published values, 30, and 50 in the second pass.",
+        low=0,
+        high=1000,
+        give="1 to 1000, or 0 for the published number",
+    )
+    guidance: float = setting(
+        0.0,
+        "How strongly to follow the prompt. 0: as published, 1 and 6.",
+        long_help="How strongly to follow the prompt. 0: the published values, 1, and 6 in the second pass.",
+        low=0,
+        high=30,
+        slider=12,
+        give="1 to 30, or 0 for the published strength",
+    )
+    second_pass: bool = setting(
+        False,
+        "Sample again, from noise warped along the motion.",
+        long_help="Sample again from noise warped along the motion of the first pass. Helps when objects change shape. "
+        "Takes more than three times as long.",
+    )
+    negative_prompt: str = setting(
+        "", "What should not appear.", long_help="What should not appear. Only used if guidance is above 1."
+    )
+    working_height: int = setting(
+        384,
+        "Frame height the model works at; the width is about 7/4 of it.",
+        long_help="Frame height the model works at; the width is about 7/4 of it. The model was trained at 384.",
+        low=64,
+        high=2160,
+        unit="pixels",
+        give="64 to 2160 pixels, 384 is published",
+    )
+    quality: str = setting(
+        "exact",
+        "exact, or fast, which abbreviates steps that change little.",
+        long_help="fast: abbreviates steps that change little; use it for previews. Deliver with exact.",
+        choices=("exact", "fast"),
+    )
+    memory: str = setting(
+        "auto",
+        "GPU memory to use: auto, full, balanced or low.",
+        long_help="How much GPU memory to use. auto: depends on what is free.",
+        choices=("auto", "full", "balanced", "low"),
+    )
+    published: bool = setting(
+        False,
+        "Reproduce the published code, flaws included.",
+        label="as published",
+        long_help="Reproduce the published code exactly, known flaws included. For comparing results.",
+    )
+    strength: float = setting(
+        1.0,
+        "Below 1, start from the plate with this share of noise.",
+        low=1e-6,
+        high=1,
+        give="more than 0, up to 1",
+    )
+    piece_length: int = setting(
+        0,
+        "Split longer shots into pieces, as on a farm; 0: never.",
+        long_help="Split longer shots into pieces that several machines can share, and blend them. 0: never.",
+        low=85,
+        high=100_000,
+        or_zero=True,
+        unit="frames",
+        give="85 frames or more, or 0 for all at once",
+    )
+    attention: str = setting("native", "One of diffusers' attention backends, such as flash or sage.")
+    compiled: bool = setting(False, "Compile the transformer first; pays for many jobs.")
+    checkpoint: str = setting(
+        "",
+        "Another checkpoint, from the weights' folder, for the first pass.",
+        pattern=r"(?!\.{1,2}$)[^/\\]*",
+        give="the name of a file in the weights' folder",
+    )
+
+    @property
+    def guided(self) -> bool:
+        """Whether the negative prompt has any effect."""
+        return self.guidance > 1 or (self.second_pass and not self.guidance)
+
+    def check_together(self) -> None:
+        """Raise :class:`SettingError` for settings that contradict each other."""
+        if self.negative_prompt and not self.guided:
+            raise SettingError("The negative prompt needs a guidance above 1; raise guidance, or leave the prompt out.")
+        if self.published and self.piece_length:
+            raise SettingError(
+                "The published code does not work in pieces; leave piece_length at 0, or leave out published."
+            )
