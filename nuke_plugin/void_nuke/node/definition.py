@@ -176,13 +176,14 @@ def _model() -> list[UserKnob]:
 
 
 def _ours() -> declared.Declarations:
-    """What the engines and reasoners declare that come with VOID."""
+    """The settings of the engines and reasoners that come with VOID."""
     # Only here: files are written where all of VOID is installed, nodes are used where only its API is.
-    from void_server.engines.void.settings import VoidSettings
-    from void_server.quadmask.reasoners.from_analysis import ModelSettings
+    from void_server import plugins
 
-    model = declarations(ModelSettings)
-    return declared.Declarations({"void": declarations(VoidSettings)}, {"gemini": model, "local": model})
+    engines, reasoners = plugins.declared(plugins.ENGINES), plugins.declared(plugins.REASONERS)
+    return declared.Declarations(
+        {name: engines[name] for name in ("void",)}, {name: reasoners[name] for name in ("gemini", "local")}
+    )
 
 
 def _info() -> list[UserKnob]:
