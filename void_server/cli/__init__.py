@@ -1,5 +1,6 @@
 """The command ``void``."""
 
-from .main import app, main
+from .app import app
+from .main import main
 
 __all__ = ["app", "main"]

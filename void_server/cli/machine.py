@@ -1,0 +1,132 @@
+"""The commands for this installation: what it can do, Nuke's plug-in, a sample to try it on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..api.errors import SettingError
+from .app import app
+from .frame import FAILED, print_json
+from .options import (
+    Address,
+    AsJson,
+    a_folder,
+)
+
+
+@app.command()
+def sample(
+    out: Annotated[Path, typer.Argument(callback=a_folder, help="A new folder for the shot.")],
+    size: Annotated[str, typer.Option(help="Width x height.")] = "1280x720",
+    frames: Annotated[str, typer.Option(help="Frame range.")] = "1001-1040",
+    scene: Annotated[str, typer.Option(help="The scene: walkby, pan, handheld or knock.")] = "walkby",
+) -> None:
+    """Write a sample shot with exact ground truth: plate, roto, truth."""
+    import re
+
+    from ..imaging.sequence import parse_frames
+    from ..sample import write_sample
+
+    wanted = re.fullmatch(r"\s*(\d{1,9})\s*[xX\u00d7]\s*(\d{1,9})\s*", size, re.ASCII)
+    if not wanted:
+        raise SettingError(f"Size {size!r} is not valid; write it like 1280x720.")
+    write_sample(out, scene, (int(wanted[1]), int(wanted[2])), parse_frames(frames))
+    print(out)
+
+
+@app.command()
+def parity(
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            exists=True,
+            file_okay=False,
+            help="Contains cases/*.safetensors and model/, the weights they were recorded with.",
+        ),
+    ],
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "cpu",
+    tolerance: Annotated[float, typer.Option(help="The largest difference allowed.")] = 1e-4,
+) -> None:
+    """Compare the VOID engine with recorded outputs of the published pipeline, stage by stage."""
+    from ..engines.void import check_installed
+
+    check_installed()
+    from ..engines.void.model import choose_device
+    from ..engines.void.parity import compare
+
+    failed = 0
+    print(f"{'case':<24} {'stage':<26} largest difference")
+    for found in compare(folder, choose_device(device)):
+        good = found.within(tolerance)
+        failed += not good
+        print(
+            f"{found.case:<24} {found.stage:<26} {found.shape or f'{found.largest:.1e}'}{'' if good else '  TOO MUCH'}"
+        )
+    print(f"{failed} stages differ by more than {tolerance:g}" if failed else f"all within {tolerance:g}")
+    if failed:
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def doctor(server: Address = None, as_json: AsJson = False) -> None:
+    """Say what this machine can run, what is missing, and how to get it."""
+    from dataclasses import asdict
+
+    from .doctor import examine, ready, show
+
+    findings = examine(server)
+    if as_json:
+        print_json({"ready": ready(findings), "findings": [asdict(finding) for finding in findings]})
+    else:
+        show(findings)
+    if not ready(findings):
+        raise typer.Exit(FAILED)
+
+
+@app.command("install-nuke")
+def install_nuke(
+    nuke_home: Annotated[
+        Path | None,
+        typer.Option(callback=a_folder, help="Nuke's plugin folder: ~/.nuke, or a studio's folder on NUKE_PATH."),
+    ] = None,
+    python: Annotated[
+        list[str] | None, typer.Option(help="Nuke's Python version; 3.9, 3.10 and 3.11 by default. Repeatable.")
+    ] = None,
+    system: Annotated[
+        list[str] | None,
+        typer.Option(
+            help=("The system: linux-x86_64, windows-amd64, darwin-arm64, ...; this one by default. Repeatable.")
+        ),
+    ] = None,
+    wheels: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True, file_okay=False, help="Install from this folder of wheels, for machines without network."
+        ),
+    ] = None,
+    uninstall: Annotated[bool, typer.Option("--uninstall", help="Remove the plugin.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Only check that it is complete and up to date.")] = False,
+) -> None:
+    """Install the nodes into Nuke."""
+    from void_nuke.studio.findings import as_text
+    from void_nuke.studio.packages import this_system
+
+    from . import install_nuke as installer
+
+    home = (nuke_home or installer.default_home()).expanduser().absolute()
+    if uninstall:
+        installer.uninstall(home)
+        print(f"The plugin is no longer in {home}.")
+    elif check:
+        findings = installer.check(home, python or installer.NUKE_PYTHONS)
+        print(as_text(findings))
+        if not all(finding.good for finding in findings):
+            raise typer.Exit(FAILED)
+    else:
+        folder = installer.install(
+            home, python or installer.NUKE_PYTHONS, system or [this_system()], wheels and wheels.absolute()
+        )
+        print(f"installed in {folder}; start Nuke, press Tab in the node graph and type VOID")

@@ -1,0 +1,91 @@
+"""The commands for whoever runs a server: the server itself, and its keys."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..interruption import Interrupted
+from .app import app
+from .frame import App
+from .options import (
+    a_folder,
+)
+
+keys_app = App(help="Keys for servers that other machines can reach.")
+
+
+@app.command()
+def serve(
+    address: Annotated[str | None, typer.Option(help="Where to listen, such as tcp://*:5690.")] = None,
+    root: Annotated[
+        list[Path] | None, typer.Option(help="A folder in which jobs may read and write. Repeatable.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="The number of jobs to run at the same time.")] = 1,
+    require_keys: Annotated[bool, typer.Option(help="Require keys on this machine too.")] = False,
+    idle_minutes: Annotated[
+        float | None, typer.Option(min=0, help="Stop after this many minutes without a job or a request.")
+    ] = None,
+    log: Annotated[Path | None, typer.Option(help="Log to this file instead of standard error.")] = None,
+    log_level: Annotated[str, typer.Option(help="What to log: debug, info, warning or error.")] = "info",
+) -> None:
+    """Run a server until Ctrl-C. Without --root it takes uploads only."""
+    import signal
+
+    from ..api.client import default_address
+    from ..service.server import ServerConfig
+    from ..service.server import serve as run
+
+    config = ServerConfig(
+        address=address or default_address(),
+        roots=tuple(folder.expanduser().absolute() for folder in root or []),
+        workers=workers,
+        require_keys=require_keys,
+        idle_minutes=idle_minutes,
+        log=log.expanduser().absolute() if log else None,
+        log_level=log_level,
+    )
+    ended_by = run(config, lambda bound: print(f"listening at {bound}", flush=True))
+    if ended_by == signal.SIGINT:
+        raise Interrupted(ended_by, "The server has stopped; its jobs continue when it is started again.")
+
+
+@keys_app.command("new")
+def keys_new(
+    name: Annotated[str, typer.Argument(help="The client's name; also the name of the files.")],
+    folder: Annotated[Path, typer.Option(callback=a_folder, help="Where to put the files.")] = Path(),
+) -> None:
+    """Make a key pair for a client."""
+    public, secret = _ring().new(name, folder)
+    print(f"{secret}  keep it, and set VOID_KEY to its path")
+    print(f"{public}  give it to whoever runs the server, for: void keys allow {public.name}")
+
+
+@keys_app.command("allow")
+def keys_allow(file: Annotated[Path, typer.Argument(help="The client's public key file.")]) -> None:
+    """Let a client use the server of this machine."""
+    ring = _ring()
+    print(f"{ring.allow(file)} is allowed; the client sets VOID_SERVER_KEY to a copy of {ring.server_public}")
+
+
+@keys_app.command("revoke")
+def keys_revoke(name: Annotated[str, typer.Argument(help="The client's name.")]) -> None:
+    """Let a client in no more, from this moment."""
+    _ring().revoke(name)
+    print(f"{name} is no longer allowed")
+
+
+@keys_app.command("list")
+def keys_list() -> None:
+    """List the clients that are allowed."""
+    for name, public in _ring().allowed().items():
+        print(f"{name:<24} {public}")
+
+
+def _ring() -> Any:
+    from ..api.home import home
+    from ..service.keys import KeyRing
+
+    return KeyRing(home())
