@@ -27,19 +27,19 @@ from .jobs import Make, planned
 def test_wrong_fields_are_refused() -> None:
     for wrong, message in (
         ({"priority": 101}, "priority is 101; give a whole number from 0 to 100"),
-        ({"frames_per_task": 0}, "frames per task is 0"),
-        ({"frames_per_piece": 40}, "frames per piece is 40; give 0 for the whole shot, or 85"),
+        ({"frames_per_task": 0}, "frames_per_task is 0"),
+        ({"frames_per_piece": 40}, "frames_per_piece is 40; give 0 for the whole shot, or 85"),
         ({"limits": {"nuke_r": 0}}, "limit 'nuke_r' is 0"),
         ({"limits": {"nuke_r": True}}, "limit 'nuke_r' is True"),
         ({"limits": {"": 1}}, "limit '' is 1"),
         ({"limits": "void=1"}, "limits is 'void=1'; give names with numbers"),
         ({"limits": ["void"]}, "limits is \\['void'\\]"),
-        ({"suspended": "no"}, "farm field suspended is 'no'; give true or false"),
-        ({"suspended": 1}, "farm field suspended is 1"),
+        ({"suspended": "no"}, "suspended is 'no'; give true or false"),
+        ({"suspended": 1}, "suspended is 1"),
         ({"retries": "2"}, "retries is '2'; give a whole number"),
-        ({"frames_per_export": 0}, "frames per export is 0"),
-        ({"colour": "red"}, "no farm field 'colour'"),
-        ({"pool": 3}, "farm field pool is 3"),
+        ({"frames_per_export": 0}, "frames_per_export is 0"),
+        ({"colour": "red"}, "Unknown farm field 'colour'"),
+        ({"pool": 3}, "pool is 3; give text"),
     ):
         with pytest.raises(SettingError, match=message):
             Fields.from_dict(wrong)

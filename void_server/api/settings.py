@@ -23,6 +23,7 @@ TYPES: dict[str, tuple[type, ...]] = {
     "float": (float, int),
     "str": (str,),
     "Optional[str]": (str, type(None)),
+    "dict[str, int]": (dict,),
 }
 
 D = TypeVar("D", bound="Declared")

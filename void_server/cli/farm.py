@@ -153,6 +153,7 @@ def farm_schedulers(
 ) -> None:
     """List the installed schedulers, and the fields that each can express."""
     from .. import plugins
+    from ..api.settings import declarations
     from ..farm import site as sites
     from ..farm.fields import Fields
     from ..farm.schedulers.base import find
@@ -173,6 +174,7 @@ def farm_schedulers(
                 "expresses": expresses,
                 "run_here": [name for name, scheduler in schedulers.items() if scheduler.runs_here],
                 "fields": fields.__dict__,
+                "declared": [one.to_dict() for one in declarations(Fields)],
                 "nuke": bool(site.nuke),
             }
         )

@@ -18,6 +18,7 @@ from .. import plugins
 from ..api.errors import SettingError
 from ..api.files import write_atomically
 from ..api.home import home
+from ..api.settings import declarations
 from .fields import Fields, check_limits
 from .pathmap import Rule, rules
 
@@ -127,9 +128,8 @@ def remembered(script: Path) -> dict[str, Any]:
 
 def remember(script: Path, fields: Fields) -> None:
     """Keep what was said beside the script or version folder; where that cannot be written, it is not kept."""
-    changed = {name: value for name, value in fields.__dict__.items() if value != getattr(Fields(), name)}
-    for passing in ("name", "comment", "user"):
-        changed.pop(passing, None)
+    known = ((one, getattr(fields, one.name)) for one in declarations(Fields) if one.sticky)
+    changed = {one.name: value for one, value in known if value != one.default}
     try:
         write_atomically(_beside(script), json.dumps(changed, indent=2))
     except OSError:

@@ -13,6 +13,7 @@ from typing import Any, Callable, Optional, Sequence
 import nuke
 
 from void_server.api.errors import InputError, JobFailed, SettingError
+from void_server.api.settings import Declaration
 
 from ..node import knobs as k
 from ..node.node import VoidNode
@@ -37,14 +38,15 @@ _NOTICE = 30.0
 class Schedulers:
     """The schedulers with the fields that each can express, the one that the site uses, and the site's fields.
 
-    ``run_here`` are those that do the work on this machine while one waits. ``has_nuke`` says whether the farm has
-    Nuke, and so can export plates and rotos.
+    ``declared`` says what each field is. ``run_here`` are those that do the work on this machine while one waits.
+    ``has_nuke`` says whether the farm has Nuke, and so can export plates and rotos.
     """
 
     expresses: dict[str, list[str]]
     run_here: list[str]
     chosen: str
     fields: dict[str, Any]
+    declared: list[Declaration]
     has_nuke: bool
 
 
@@ -59,7 +61,8 @@ def check_script() -> Path:
 def schedulers() -> Schedulers:
     """The installed schedulers and what each can express. Raises VoidError."""
     said = json.loads(_said("farm", "schedulers", "--json", "--script", str(check_script())))
-    return Schedulers(said["expresses"], said["run_here"], said["scheduler"], said["fields"], said["nuke"])
+    declared = [Declaration(**one) for one in said["declared"]]
+    return Schedulers(said["expresses"], said["run_here"], said["scheduler"], said["fields"], declared, said["nuke"])
 
 
 def _nothing() -> None:

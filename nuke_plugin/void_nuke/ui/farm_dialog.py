@@ -5,40 +5,15 @@ from __future__ import annotations
 from typing import Any, Optional, Sequence
 
 from void_server.api.errors import JobCancelled, VoidError
+from void_server.api.settings import Declaration
 
 from ..job import farm
 from ..node.node import VoidNode
 from ..node.plain import plain
 from .qt import Dialog, PlainLabel, QtWidgets
 
-# field: label, hint, and the range of numbers
-_TEXTS = {
-    "name": ("Job name", "empty: by script and node"),
-    "comment": ("Comment", "what wranglers should know"),
-    "department": ("Department", ""),
-    "show": ("Show", ""),
-    "shot": ("Shot", ""),
-    "pool": ("Pool", "Slurm: partition; OpenCue: facility"),
-    "secondary_pool": ("Secondary pool", ""),
-    "group": ("Group", "Slurm: constraint; OpenCue: tag"),
-    "gpu_pool": ("Pool of GPU tasks", "empty: the same"),
-    "gpu_group": ("Group of GPU tasks", "empty: the same"),
-    "limits": ("Limits and licences", "void=1,other=2; for each GPU task"),
-}
-_NUMBERS = {
-    "priority": ("Priority", 0, 100),
-    "frames_per_task": ("Frames per task", 1, 10_000),
-    "frames_per_export": ("Frames per export task", 1, 10_000),
-    "frames_per_piece": ("Frames per GPU task (0: whole shot)", 0, 100_000),
-    "machine_limit": ("Machine limit (0: none)", 0, 100_000),
-    "timeout_minutes": ("Task time-out, minutes (0: none)", 0, 43_200),
-    "retries": ("Retries per task", 0, 100),
-    "cores": ("Cores per task", 1, 1024),
-    "memory_gb": ("Memory per task, GB", 1, 10_000),
-    "gpu_task_memory_gb": ("Memory per GPU task, GB", 1, 10_000),
-    "gpus": ("GPUs per GPU task", 1, 64),
-    "gpu_memory_gb": ("Memory of each GPU, GB", 1, 10_000),
-}
+# the farm knows who submits
+_NOT_ASKED = ("user",)
 
 
 class FarmDialog(Dialog):
@@ -66,25 +41,16 @@ class FarmDialog(Dialog):
         self._export_there.setEnabled(schedulers.has_nuke)
         self._export_there.setChecked(schedulers.has_nuke)
         self._export_there.setToolTip("" if schedulers.has_nuke else "the farm settings name no Nuke")
-        self._suspended = QtWidgets.QCheckBox("begin suspended")
-        self._suspended.setChecked(bool(schedulers.fields["suspended"]))
-        self._widgets: dict[str, QtWidgets.QWidget] = {"suspended": self._suspended}
+        self._widgets: dict[str, QtWidgets.QWidget] = {}
 
         form = QtWidgets.QFormLayout()
         form.addRow("Nodes", PlainLabel(", ".join(void.name for void in nodes)))
         form.addRow("Scheduler", self._scheduler)
-        for name, (label, hint) in _TEXTS.items():
-            line = QtWidgets.QLineEdit(_text(schedulers.fields[name]))
-            line.setPlaceholderText(hint)
-            self._widgets[name] = line
-            form.addRow(label, line)
-        for name, (label, least, most) in _NUMBERS.items():
-            box = QtWidgets.QSpinBox()
-            box.setRange(least, most)
-            box.setValue(int(schedulers.fields[name]))
-            self._widgets[name] = box
-            form.addRow(label, box)
-        form.addRow("Initial state", self._suspended)
+        for one in schedulers.declared:
+            if one.name not in _NOT_ASKED:
+                self._widgets[one.name] = _widget(one, schedulers.fields[one.name])
+                unit = f", {one.unit}" if one.unit else ""
+                form.addRow(f"{one.label[:1].upper()}{one.label[1:]}{unit}", self._widgets[one.name])
         form.addRow("Inference server", self._server)
         form.addRow("Export plate and roto", self._export_there)
 
@@ -103,9 +69,10 @@ class FarmDialog(Dialog):
 
     def _show_expressible(self, scheduler: str) -> None:
         known = self._schedulers.expresses.get(scheduler, [])
+        hints = {one.name: one.long_help for one in self._schedulers.declared}
         for name, widget in self._widgets.items():
             widget.setEnabled(name in known)
-            widget.setToolTip("" if name in known else plain(f"{scheduler} has nothing for this"))
+            widget.setToolTip(hints[name] if name in known else plain(f"{scheduler} has nothing for this"))
 
     def fields(self) -> dict[str, Any]:
         """The fields as they stand, those that the scheduler can express. Raises ValueError for wrong limits."""
@@ -161,6 +128,22 @@ class FarmDialog(Dialog):
             self._stopped = True
         else:
             super().reject()
+
+
+def _widget(one: Declaration, value: Any) -> QtWidgets.QWidget:
+    """What a field is entered with."""
+    if one.type == "bool":
+        tick = QtWidgets.QCheckBox()
+        tick.setChecked(bool(value))
+        return tick
+    if one.type == "int":
+        number = QtWidgets.QSpinBox()
+        number.setRange(0 if one.or_zero else int(one.low or 0), int(one.high or 2**31 - 1))
+        number.setValue(int(value))
+        return number
+    line = QtWidgets.QLineEdit(_text(value))
+    line.setPlaceholderText(one.help)
+    return line
 
 
 def _text(value: Any) -> str:
