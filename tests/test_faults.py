@@ -141,7 +141,7 @@ def test_a_submission_that_nobody_waits_for_any_more_never_begins(
             error = failure(lambda: client.submit(shot_of(shot), str(tmp_path / "out"), job_id=JOB))
             assert isinstance(error, ServerUnreachable)
             gate.open.set()
-            wait_for(lambda: not server._submitting)
+            wait_for(lambda: not server._requests._submitting)
             assert client.jobs() == []
 
     within(server, work)
@@ -171,7 +171,7 @@ def test_a_store_that_cannot_be_written_for_a_while_loses_no_job(
 
     def work(address: str) -> None:
         with Client(address) as client:
-            wait_for(server._workers.idle)
+            wait_for(server._queue.workers.idle)
             fault.on = True
             job = client.submit(shot_of(shot), str(tmp_path / "out"))
             assert client.status(job.id).state is JobState.QUEUED
@@ -179,7 +179,7 @@ def test_a_store_that_cannot_be_written_for_a_while_loses_no_job(
             wait_for(lambda: client.status(job.id).state is JobState.RUNNING)
             fault.on = True
             (Path(job.folder) / "go").touch()
-            wait_for(lambda: not server._workers.working_on())
+            wait_for(lambda: not server._queue.workers.working_on())
             assert client.status(job.id).state is JobState.RUNNING
             fault.on = False
             wait_for(lambda: client.status(job.id).state is JobState.DONE)

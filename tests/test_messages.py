@@ -123,9 +123,9 @@ WRONG = [
     (["remove", *SHOT, "--bogus"], "No such option: --bogus"),
     (["remove", *SHOT, "--steps", "x"], "Invalid value for '--steps'"),
     (["remove", *SHOT, "--feather", "nan"], "feather is nan"),
-    (["remove", *SHOT, "--cells", "hex"], "take auto, grid or tight"),
-    (["remove", *SHOT, "--device", "gpu"], "device is 'gpu'; take auto, cpu or cuda"),
-    (["remove", *SHOT, "--memory", "huge"], "memory is 'huge'; take auto, full, balanced or low"),
+    (["remove", *SHOT, "--cells", "hex"], "give auto, tight or grid"),
+    (["remove", *SHOT, "--device", "gpu"], "device is 'gpu'; give auto, cpu or cuda"),
+    (["remove", *SHOT, "--engine", "void", "--memory", "huge"], "memory is 'huge'; give auto, full, balanced or low"),
     (["remove", *SHOT, "--point", "5"], "write it like 1001:640,360"),
     (["remove", *SHOT, "--server", "nowhere"], "write it like tcp://127.0.0.1:5690"),
     (["remove", "plate", "roto", "-o", "notes.txt"], "notes.txt is a file; name a folder"),
@@ -184,7 +184,7 @@ WRONG = [
     # what the engine, or the reasoner, would ignore
     (["remove", *SHOT, "--steps", "30"], "The engine cleanplate would ignore steps, set to 30"),
     (["farm", "submit", *SHOT, "--second-pass"], "The engine cleanplate would ignore second_pass"),
-    (["farm", "submit", *SHOT, "--reasoner-model", "gpt"], "The reasoner image asks no language model"),
+    (["farm", "submit", *SHOT, "--reasoner-model", "gpt"], "The reasoner image would ignore reasoner_model"),
     (["remove", *SHOT, "--engine", "void", "--negative-prompt", "x"], "needs a guidance above 1"),
 ]
 

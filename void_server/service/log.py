@@ -8,7 +8,7 @@ import traceback
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
-from ..api.errors import SettingError
+from ..api.errors import SettingError, VoidError
 
 LEVELS = ("debug", "info", "warning", "error")
 _LONGEST = 2000
@@ -48,3 +48,10 @@ def start(file: Path | None, level: str) -> None:
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("void_server").setLevel(level.upper())
+
+
+def log_error(logger: logging.Logger, level: int, what: str, error: VoidError) -> None:
+    """Log an error, with the traceback that may have come along."""
+    logger.log(level, "%s: %s: %s", what, type(error).__name__, error)
+    for line in error.detail.splitlines():
+        logger.log(level, "    %s", line)

@@ -1,0 +1,49 @@
+"""What a server is started with."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..api.client import DEFAULT_ADDRESS
+from ..api.errors import SettingError
+from ..api.home import home
+
+_ADDRESS = re.compile(r"tcp://(?P<host>\*|[\w.-]+|\[[\w:.%]+\]):(?P<port>\*|\d+)")
+_LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+
+
+@dataclass(frozen=True)
+class ServerConfig:
+    """The configuration of a server.
+
+    ``roots`` are the folders below which it may read and write; without any it takes uploads only. ``state`` keeps
+    jobs, keys and uploads. An ``embedded`` server works for the one client that started it, and never takes over
+    others' jobs. ``require_keys`` requires keys on this machine too. With ``idle_minutes`` it ends after that long
+    without a job or a request. ``pipeline`` names the module that does the work. What happens is logged to the file
+    ``log``, or to standard error, from ``log_level`` on: debug, info, warning, error.
+    """
+
+    address: str = DEFAULT_ADDRESS
+    roots: tuple[Path, ...] = ()
+    state: Path = field(default_factory=home)
+    workers: int = 1
+    embedded: bool = False
+    require_keys: bool = False
+    idle_minutes: float | None = None
+    keep_uploads_days: float = 7.0
+    pipeline: str = "void_server.pipeline"
+    log: Path | None = None
+    log_level: str = "info"
+
+    @property
+    def needs_keys(self) -> bool:
+        """Whether clients must have a key. Raises :class:`SettingError` if the address is invalid."""
+        match = _ADDRESS.fullmatch(self.address)
+        if not match or (match["port"] != "*" and not 0 < int(match["port"]) < 2**16):
+            raise SettingError(
+                f"{self.address!r} is not an address to listen at; write it like {DEFAULT_ADDRESS}, with a port from "
+                "1 to 65535, or tcp://*:5690 for all of this machine's networks."
+            )
+        return self.require_keys or match["host"] not in _LOOPBACK

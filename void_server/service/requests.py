@@ -1,0 +1,242 @@
+"""The requests that a server answers, by their verbs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import re
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from .. import __version__, plugins
+from ..api.errors import InputError, JobCancelled, ProtocolError
+from ..api.files import new_version_folder
+from ..api.job import MANIFEST, Job, JobState
+from ..api.messages import PROTOCOL
+from ..api.shot import Shot
+from . import transfer
+from .access import below_roots
+from .config import ServerConfig
+from .inspection import Inspector
+from .queue import JobQueue
+
+_log = logging.getLogger(__name__)
+Kind = TypeVar("Kind")
+
+_JOB_ID = re.compile(r"[0-9a-f]{12}")
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who sent a message: the connection, the name of the key, the host."""
+
+    connection: bytes
+    name: str
+    host: str
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.host})"
+
+
+class Requests:
+    """Answers requests: checks them, and has queue, uploads and inspector do what they ask for.
+
+    ``watch(caller, job_id)`` is called for a client that wants to hear of a job.
+    """
+
+    def __init__(
+        self,
+        config: ServerConfig,
+        queue: JobQueue,
+        uploads: transfer.Uploads,
+        inspector: Inspector,
+        watch: Callable[[Caller, str], None],
+    ) -> None:
+        self._config, self._queue, self._uploads, self._inspector = config, queue, uploads, inspector
+        self._heed = watch
+        # looked up once, so that answers are immediate
+        self._engines, self._reasoners = plugins.engines(), plugins.reasoners()
+        self._settings = {
+            word: {name: [one.to_dict() for one in found] for name, found in plugins.declared(kind).items()}
+            for word, kind in (("engines", plugins.ENGINES), ("reasoners", plugins.REASONERS))
+        }
+        # submissions whose files are looked at, by job, and those of them that were stopped meanwhile
+        self._submitting: Counter[str] = Counter()
+        self._withdrawn: set[str] = set()
+        # one after the other, as each chunk must follow the one before
+        self._uploading = asyncio.Lock()
+        self._verbs: dict[str, Callable[[Caller, dict[str, Any]], Awaitable[Any]]] = {
+            "hello": self._hello,
+            "submit": self._submit,
+            "status": self._status,
+            "watch": self._watch,
+            "jobs": self._jobs,
+            "jobs.clear": self._jobs_clear,
+            "cancel": self._cancel,
+            "resume": self._resume,
+            "upload.offset": self._upload_offset,
+            "upload.chunk": self._upload_chunk,
+            "result.list": self._result_list,
+            "result.chunk": self._result_chunk,
+        }
+
+    def find(self, message: dict[str, Any]) -> tuple[str, Callable[[Caller], Awaitable[Any]]]:
+        """The verb of a message, and what answers it. Raises :class:`ProtocolError` for an unknown one."""
+        verb, body = str(message.get("verb")), message.get("body")
+        if verb not in self._verbs or not isinstance(body, dict):
+            raise ProtocolError(f"The server does not know the request {verb!r:.100}; update it.")
+        return verb, lambda caller: self._verbs[verb](caller, body)
+
+    async def _hello(self, _: Caller, body: dict[str, Any]) -> dict[str, Any]:
+        del body
+        return {
+            "version": __version__,
+            "protocol": PROTOCOL,
+            "pid": os.getpid(),
+            "roots": [str(root) for root in self._config.roots],
+            "engines": self._engines,
+            "reasoners": self._reasoners,
+            "settings": self._settings,
+        }
+
+    async def _submit(self, caller: Caller, body: dict[str, Any]) -> dict[str, Any]:
+        job_id = _field(body, "id", str)
+        if not _JOB_ID.fullmatch(job_id):
+            raise ProtocolError("The job's id is not 12 hexadecimal digits; use a VOID client.")
+        existing = self._queue.store.find(job_id)
+        if existing:
+            # the answer to an earlier try was lost on its way
+            return existing.to_dict()
+        shot = Shot.from_dict(_field(body, "shot", dict))
+        with self._withdrawable(job_id):
+            shot, out, roots = await asyncio.to_thread(self._admit, job_id, shot, body)
+            await self._inspector.inspect(shot, roots)
+        if existing := self._queue.store.find(job_id):
+            # submitted a second time while it was looked at
+            return existing.to_dict()
+        now = time.time()
+        if roots is not None:
+            # looking at the files took a while, in which a link may have been put there
+            below_roots(out, roots)
+        folder = out if body.get("reserved") else new_version_folder(out)
+        job = Job(job_id, JobState.QUEUED, shot, str(folder), now, now)
+        _log.info("job %s submitted by %s: plate %s, into %s", job_id, caller, shot.plate, folder)
+        self._queue.add(job)
+        return job.to_dict()
+
+    @contextlib.contextmanager
+    def _withdrawable(self, job_id: str) -> Iterator[None]:
+        """While a submission is looked at. Raises JobCancelled at its end where the job was stopped meanwhile."""
+        self._submitting[job_id] += 1
+        try:
+            yield
+            if job_id in self._withdrawn:
+                raise JobCancelled("The job was stopped before it began.")
+        finally:
+            self._submitting[job_id] -= 1
+            if not self._submitting[job_id]:
+                del self._submitting[job_id]
+                self._withdrawn.discard(job_id)
+
+    def _admit(self, job_id: str, shot: Shot, body: dict[str, Any]) -> tuple[Shot, Path, tuple[Path, ...] | None]:
+        """Check a submission, but not its files. Returns the shot with the paths that the server uses, where its
+        version folder goes, and the roots that its files must lie below.
+        """
+        if "files" in body:
+            folder = self._config.state / "jobs" / job_id
+            places = self._uploads.place(body["files"], folder / "input")
+            if lacking := sorted(set(shot.paths()) - set(places)):
+                raise InputError(f"The shot's {lacking[0]} was not uploaded; upload its files too.")
+            return Shot.from_dict({**shot.to_dict(), **places}), folder, None
+        out = below_roots(_field(body, "out", str), self._config.roots)
+        if body.get("reserved") and (not out.is_dir() or (out / MANIFEST).exists()):
+            raise InputError(f"{out} is not a version folder waiting for its result; submit to the folder above it.")
+        return shot, out, self._config.roots
+
+    async def _status(self, _: Caller, body: dict[str, Any]) -> dict[str, Any]:
+        return self._job_of(body).to_dict()
+
+    async def _watch(self, caller: Caller, body: dict[str, Any]) -> dict[str, Any]:
+        job = self._job_of(body)
+        self._heed(caller, job.id)
+        return job.to_dict()
+
+    async def _jobs(self, _: Caller, body: dict[str, Any]) -> list[dict[str, Any]]:
+        limit = None if body.get("limit") is None else _count(body, "limit")
+        return [job.to_dict() for job in self._queue.jobs(limit)]
+
+    async def _jobs_clear(self, caller: Caller, body: dict[str, Any]) -> int:
+        del body
+        cleared = self._queue.store.clear()
+        _log.info("%d jobs cleared from the list by %s", cleared, caller)
+        return cleared
+
+    async def _cancel(self, caller: Caller, body: dict[str, Any]) -> dict[str, Any]:
+        if (job_id := _field(body, "job", str)) in self._submitting:
+            # there is no job yet, and there will be none
+            self._withdrawn.add(job_id)
+        job = self._job_of(body)
+        state = JobState.INTERRUPTED if body.get("interrupted") else JobState.CANCELLED
+        _log.info("job %s to be %s, requested by %s", job.id, state.value, caller)
+        return self._queue.cancel(job.id, state).to_dict()
+
+    async def _resume(self, caller: Caller, body: dict[str, Any]) -> dict[str, Any]:
+        await self._check_reach(self._job_of(body))
+        # from here on nothing is waited for: it is taken up once
+        job = self._job_of(body)
+        resumed = self._queue.resume(job)
+        _log.info("job %s resumed by %s", job.id, caller)
+        return resumed.to_dict()
+
+    async def _check_reach(self, job: Job) -> None:
+        """Raise :class:`AccessDenied` for a job that this server may not touch: others may share its list of jobs."""
+        roots = [*self._config.roots, self._config.state / "jobs" / job.id]
+        for path in (job.folder, *job.shot.paths().values()):
+            await asyncio.to_thread(below_roots, path, roots)
+
+    async def _upload_offset(self, _: Caller, body: dict[str, Any]) -> int:
+        return self._uploads.offset(_field(body, "digest", str), _count(body, "size"))
+
+    async def _upload_chunk(self, _: Caller, body: dict[str, Any]) -> int:
+        digest, data = _field(body, "digest", str), _field(body, "data", bytes)
+        size, offset, crc = (_count(body, name) for name in ("size", "offset", "crc"))
+        async with self._uploading:
+            return await asyncio.to_thread(self._uploads.chunk, digest, size, offset, data, crc)
+
+    async def _result_list(self, caller: Caller, body: dict[str, Any]) -> list[dict[str, Any]]:
+        job = self._job_of(body)
+        await self._check_reach(job)
+        listed = await asyncio.to_thread(transfer.listing, job)
+        _log.info("job %s: result of %d files fetched by %s", job.id, len(listed), caller)
+        return listed
+
+    async def _result_chunk(self, _: Caller, body: dict[str, Any]) -> dict[str, Any]:
+        job, path, offset = self._job_of(body), _field(body, "path", str), _count(body, "offset")
+        await self._check_reach(job)
+        return await asyncio.to_thread(transfer.chunk, job, path, offset)
+
+    def _job_of(self, body: dict[str, Any]) -> Job:
+        """The job that a request is about."""
+        return self._queue.job(_field(body, "job", str))
+
+
+def _field(body: dict[str, Any], name: str, kind: type[Kind]) -> Kind:
+    """A field of a request. Raises :class:`ProtocolError` if it is missing or of another type."""
+    value = body.get(name)
+    if not isinstance(value, kind):
+        raise ProtocolError(f"The request is broken: its {name} is {type(value).__name__}; use a VOID client.")
+    return value
+
+
+def _count(body: dict[str, Any], name: str) -> int:
+    """A field that is a number of bytes."""
+    value = _field(body, name, int)
+    if not 0 <= value < 2**63:
+        raise ProtocolError(f"The request is broken: its {name} is {value}; use a VOID client.")
+    return value
