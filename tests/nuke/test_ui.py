@@ -10,7 +10,7 @@ from pathlib import Path
 
 import nuke
 import pytest
-from driving import press, read_node, state, void_remove, wait_for, wait_until_done
+from driving import press, read_node, state, void_remove, wait_for
 
 pytestmark = pytest.mark.slow
 

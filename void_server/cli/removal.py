@@ -13,29 +13,16 @@ from ..api.errors import InputError, SettingError
 from ..api.job import Job, new_id
 from ..api.shot import QUADMASK, ROTO, Shot
 from .app import app
-from .declared import offering, said, settings_of
+from .declared import offering, said
 from .options import (
     Address,
-    Analysis,
     AsJson,
-    Boxes,
-    Frames,
     NoProgress,
-    Nots,
-    Ocio,
     Out,
-    Plate,
-    Points,
-    Roto,
-    RotoOffset,
-    Scene,
-    Space,
     Transfer,
     a_folder,
     absolute,
-    prompts_of,
     removal_of,
-    shot_of,
     taking,
 )
 from .outcome import conclude, naming, show
@@ -64,67 +51,35 @@ def remove(
 
 
 @app.command(cls=offering("reasoner", "cells", "segmenter", "device", kinds=(plugins.REASONERS,)))
+@taking(removal_of, "settings", "quadmask", "quadmask_offset")
 def quadmask(
     context: typer.Context,
-    plate: Plate,
     out: Out,
-    roto: Roto = "",
-    prompt: Scene = "",
-    frames: Frames = None,
-    roto_offset: RotoOffset = 0,
-    analysis: Analysis = None,
-    point: Points = None,
-    off: Nots = None,
-    box: Boxes = None,
-    colorspace: Space = Shot.colorspace,
-    ocio: Ocio = None,
     server: Address = None,
     transfer: Transfer = "path",
     no_progress: NoProgress = False,
     as_json: AsJson = False,
+    **asked: Any,
 ) -> None:
     """Find what the removal affects, write the quadmask, and stop there."""
-    settings = settings_of(said(context), until=QUADMASK)
-    shot = shot_of(
-        {"plate": plate, "roto": roto, "ocio": ocio, "analysis": analysis},
-        prompts=prompts_of(point, off, box),
-        frames=frames,
-        roto_offset=roto_offset,
-        prompt=prompt,
-        colorspace=colorspace,
-        settings=settings,
-    )
+    shot = removal_of({**said(context), "until": QUADMASK}, **asked)
     _run(shot, out, server, transfer, not no_progress, as_json)
 
 
 @app.command(cls=offering("segmenter", "device"))
+@taking(removal_of, "settings", "quadmask", "quadmask_offset", "prompt", "analysis")
 def segment(
     context: typer.Context,
-    plate: Plate,
     out: Out,
-    point: Points = None,
-    off: Nots = None,
-    box: Boxes = None,
     roto: Annotated[str, typer.Option(help="A rough roto of some frames; its empty frames are ignored.")] = "",
-    frames: Frames = None,
-    roto_offset: RotoOffset = 0,
-    colorspace: Space = Shot.colorspace,
-    ocio: Ocio = None,
     server: Address = None,
     transfer: Transfer = "path",
     no_progress: NoProgress = False,
     as_json: AsJson = False,
+    **asked: Any,
 ) -> None:
     """Make a roto of an object from points, boxes or a rough roto, and stop there."""
-    settings = settings_of(said(context), reasoner="none", until=ROTO)
-    shot = shot_of(
-        {"plate": plate, "roto": roto, "ocio": ocio},
-        prompts=prompts_of(point, off, box),
-        frames=frames,
-        roto_offset=roto_offset,
-        colorspace=colorspace,
-        settings=settings,
-    )
+    shot = removal_of({**said(context), "reasoner": "none", "until": ROTO}, roto=roto, **asked)
     _run(shot, out, server, transfer, not no_progress, as_json)
 
 
