@@ -26,7 +26,7 @@ import zmq
 from tests import test_service
 from tests.test_service import RunningServer, ended, plates, raw, shot_of, wait_for
 from void_server.api import Client, JobState, Shot, messages
-from void_server.api.errors import AccessDenied, InputError, JobFailed, ProtocolError, SettingError
+from void_server.api.errors import AccessDenied, InputError, JobFailed, ProtocolError, ServerError, SettingError
 from void_server.api.home import home
 from void_server.service.store import FILE
 from void_server.service.transfer import Uploads
@@ -244,10 +244,11 @@ def listing(path: str) -> Callable[[dict[str, Any]], list[bytes]]:
     """A server with a result of two files, of which one is at ``path``."""
 
     def answer(request: dict[str, Any]) -> list[bytes]:
-        entry = {"size": 3, "digest": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"}
-        chunk = {"data": b"abc", "crc": 0x352441C2}
-        listed = [{"path": name, **entry} for name in ("first.txt", path)]
-        return [messages.pack(request["id"], body=listed if request["verb"] == "result.list" else chunk)]
+        if request["verb"] == "result.list":
+            return [messages.pack(request["id"], body=[{"path": name, "size": 3} for name in ("first.txt", path)])]
+        data = b"abc"[request["body"]["offset"] :]
+        digest = hashlib.sha256(b"abc").hexdigest()
+        return [messages.pack(request["id"], body={"data": data, "crc": zlib.crc32(data), "digest": digest})]
 
     return answer
 
@@ -382,19 +383,33 @@ def test_an_engine_whose_module_fails_on_import_is_an_answer_with_its_cause(
         assert "ours" in client.hello().engines
 
 
-def test_an_error_of_the_program_is_an_answer_and_its_traceback_is_logged(tmp_path: Path) -> None:
+def test_an_error_of_the_program_is_an_answer_and_its_traceback_is_logged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site, log = tmp_path / "site", tmp_path / "server.log"
+    site.mkdir()
+    code = "import void_server.service.transfer as transfer\ntransfer.Uploads.offset = lambda *_: 1 / 0\n"
+    (site / "sitecustomize.py").write_text(code)
+    monkeypatch.setenv("PYTHONPATH", f"{site}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    running = RunningServer(tmp_path, log=str(log))
+    with Client(running.address) as client:
+        with pytest.raises(JobFailed, match=r"internal error \(ZeroDivisionError: division by zero\)"):
+            client._ask("upload.offset", digest="0" * 64, size=3)
+        assert client.hello().pid == running.process.pid
+    assert "    ZeroDivisionError: division by zero" in log.read_text()
+
+
+def test_a_list_of_jobs_that_cannot_be_used_is_an_answer(tmp_path: Path) -> None:
     import sqlite3
 
-    log = tmp_path / "server.log"
-    running = RunningServer(tmp_path, log=str(log))
+    running = RunningServer(tmp_path)
     with Client(running.address) as client:
         client.jobs()
         with sqlite3.connect(home() / FILE) as other:
             other.execute("drop table jobs")
-        with pytest.raises(JobFailed, match=r"internal error \(OperationalError: no such table: jobs\)"):
+        with pytest.raises(ServerError, match="list of jobs cannot be used now"):
             client.jobs()
         assert client.hello().pid == running.process.pid
-    assert "    sqlite3.OperationalError: no such table: jobs" in log.read_text()
 
 
 def test_workers_that_die_at_start_say_why(shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,6 +34,8 @@ from .shot import Shot
 
 DEFAULT_ADDRESS = "tcp://127.0.0.1:5690"
 _HEARTBEAT_MS = 2000
+#: No list of jobs is longer, whatever a server says.
+_MOST_JOBS = 100_000
 #: The longest pause before a client looks again for a server that is gone.
 _RECONNECT_MS = 2000
 #: A server may look so many seconds at the files of a shot before it says whether it takes it.
@@ -88,17 +90,16 @@ class ServerInfo:
 
 @dataclass(frozen=True)
 class _Result:
-    """A file of a result: its path within the version folder, its size in bytes, its SHA-256."""
+    """A file of a result: its path within the version folder, its size in bytes."""
 
     path: str
     size: int
-    digest: str
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> _Result:
         if not isinstance(data["path"], str):
             raise TypeError(f"path is {data['path']!r}")
-        return cls(data["path"], _count(data["size"]), str(data["digest"]))
+        return cls(data["path"], _count(data["size"]))
 
 
 @dataclass(frozen=True)
@@ -335,14 +336,16 @@ class Client:
         target.parent.mkdir(parents=True, exist_ok=True)
         part = inside(target.parent, f".{target.name}.part")
         damaged = ProtocolError(f"{entry.path} of job {job_id} was damaged in transfer; fetch the result again.")
+        digest = ""
         with open_partial(part) as file:
-            while file.tell() < entry.size:
-                answer = self._ask("result.chunk", job=job_id, path=entry.path, offset=file.tell())
-                data, crc = understood(_chunk, answer)
-                if not data or zlib.crc32(data) != crc:
+            # one that is complete already asks for its end, which brings the digest
+            while not digest:
+                answer = self._ask("result.chunk", wait=_LOOKING, job=job_id, path=entry.path, offset=file.tell())
+                data, crc, digest = understood(_chunk, answer)
+                if zlib.crc32(data) != crc or not (data or digest) or file.tell() + len(data) > entry.size:
                     raise damaged
                 file.write(data)
-        if not complete(part, target, entry.digest):
+        if not complete(part, target, digest):
             raise damaged
 
     def status(self, job_id: str) -> Job:
@@ -351,10 +354,20 @@ class Client:
 
     def jobs(self, limit: Optional[int] = None) -> list[Job]:
         """The jobs on the server's list, newest first; at most ``limit``."""
-        listed = self._ask("jobs", limit=limit)
-        if not isinstance(listed, list):
-            raise ProtocolError("The server's answer is not a list of jobs; are client and server of one version?")
-        return [Job.from_dict(job) for job in listed]
+        found: dict[str, Job] = {}
+        skip = 0
+        while len(found) < min(_MOST_JOBS, limit or _MOST_JOBS):
+            # the server gives a page at a time
+            page = self._ask("jobs", limit=None if limit is None else limit - len(found), skip=skip)
+            if not isinstance(page, list):
+                raise ProtocolError("The server's answer is not a list of jobs; are client and server of one version?")
+            before = len(found)
+            # one that was submitted meanwhile moves the others on
+            found.update((job.id, job) for job in map(Job.from_dict, page))
+            skip += len(page)
+            if len(found) == before:
+                break
+        return list(found.values())
 
     def clear_jobs(self) -> int:
         """Clear ended jobs from the server's list, keeping everything else of them; returns their number."""
@@ -415,10 +428,10 @@ def _count(answer: Any) -> int:
     return answer
 
 
-def _chunk(answer: Mapping[str, Any]) -> tuple[bytes, int]:
+def _chunk(answer: Mapping[str, Any]) -> tuple[bytes, int, str]:
     if not isinstance(answer["data"], bytes):
         raise TypeError("data are no bytes")
-    return answer["data"], int(answer["crc"])
+    return answer["data"], int(answer["crc"]), str(answer["digest"])
 
 
 def _marker(folder: Path) -> Path:

@@ -11,6 +11,8 @@ from typing import Any, Callable, ClassVar, Mapping, Optional
 from .errors import SettingError
 from .settings import D, Declared, check, setting
 
+#: What a shot may say: no path, text or list of frames is longer, and no shot has more prompts.
+_LONGEST, _MOST_PROMPTS = 20_000, 1_000
 #: The default colour space of plates, under the name that OpenImageIO's built-in configuration knows.
 SCENE_LINEAR_REC709 = "lin_rec709"
 
@@ -95,11 +97,14 @@ class Settings(Declared):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        for common in dataclasses.fields(self):
+            check_text(common.name, getattr(self, common.name))
         for name in ("engine_settings", "reasoner_settings"):
             said = getattr(self, name)
             if not isinstance(said, Mapping) or not all(isinstance(key, str) for key in said):
                 raise SettingError(f"{name} must be a table of names and values.")
             for key, value in said.items():
+                check_text(key, value)
                 if not isinstance(value, (bool, int, float, str)):
                     raise SettingError(f"{key} is {value!r}; give a number, text, true or false.")
 
@@ -113,6 +118,18 @@ class Settings(Declared):
     def of_reasoner(self, cls: type[D]) -> D:
         """The same for the reasoner."""
         return cls.from_dict(self.reasoner_settings)
+
+
+def check_text(name: str, value: object) -> None:
+    """Raise :class:`SettingError` for text that is endless, or that no file and no message can hold."""
+    if not isinstance(value, str):
+        return
+    if len(value) > _LONGEST:
+        raise SettingError(f"{name} has {len(value)} characters; give at most {_LONGEST}.")
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        raise SettingError(f"{name} is {value!a:.80}, which is not valid text; write it anew.") from None
 
 
 @dataclass(frozen=True)
@@ -183,6 +200,10 @@ class Shot:
     settings: Settings = field(default_factory=Settings)
 
     def __post_init__(self) -> None:
+        for one in dataclasses.fields(self):
+            check_text(one.name, getattr(self, one.name))
+        if len(self.prompts) > _MOST_PROMPTS:
+            raise SettingError(f"The shot has {len(self.prompts)} points and boxes; give at most {_MOST_PROMPTS}.")
         if not self.plate.strip():
             raise SettingError("The shot names no plate; name its files like plate.%04d.exr.")
         if self.settings.until == ROTO and not (self.roto or self.prompts):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -71,12 +72,20 @@ def parity(
 
 
 @app.command()
-def doctor(server: Address = None, as_json: AsJson = False) -> None:
+def doctor(
+    server: Address = None,
+    repair: Annotated[bool, typer.Option("--repair", help="Set a damaged list of jobs aside first.")] = False,
+    as_json: AsJson = False,
+) -> None:
     """Say what this machine can run, what is missing, and how to get it."""
     from dataclasses import asdict
 
+    from ..api.home import home
+    from ..service import store
     from .doctor import examine, ready, show
 
+    if repair and (aside := store.repair(home())):
+        print(f"the list of jobs was damaged; it is kept as {aside}", file=sys.stderr)
     findings = examine(server)
     if as_json:
         print_json({"ready": ready(findings), "findings": [asdict(finding) for finding in findings]})

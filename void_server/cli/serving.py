@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ..interruption import Interrupted
+from ..service.roles import Role
 from .app import app
 from .frame import App
 from .options import (
@@ -64,10 +65,16 @@ def keys_new(
 
 
 @keys_app.command("allow")
-def keys_allow(file: Annotated[Path, typer.Argument(help="The client's public key file.")]) -> None:
+def keys_allow(
+    file: Annotated[Path, typer.Argument(help="The client's public key file.")],
+    role: Annotated[
+        Role, typer.Option(help="artist: own jobs. viewer: sees all. supervisor: both. admin: also stops others' jobs.")
+    ] = Role.ARTIST,
+) -> None:
     """Let a client use the server of this machine."""
     ring = _ring()
-    print(f"{ring.allow(file)} is allowed; the client sets VOID_SERVER_KEY to a copy of {ring.server_public}")
+    name = ring.allow(file, role)
+    print(f"{name} is allowed as {role.value}; the client sets VOID_SERVER_KEY to a copy of {ring.server_public}")
 
 
 @keys_app.command("revoke")
@@ -80,8 +87,9 @@ def keys_revoke(name: Annotated[str, typer.Argument(help="The client's name.")])
 @keys_app.command("list")
 def keys_list() -> None:
     """List the clients that are allowed."""
-    for name, public in _ring().allowed().items():
-        print(f"{name:<24} {public}")
+    ring = _ring()
+    for name, public in ring.allowed().items():
+        print(f"{name:<24} {ring.role(name).value:<12} {public}")
 
 
 def _ring() -> Any:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import tempfile
 from pathlib import Path
 
 import zmq.auth
 
 from ..api.errors import InputError
-from ..api.files import write_atomically
+from ..api.files import is_plain_name, write_atomically
 from ..api.home import made
+from .roles import Role
 
 _log = logging.getLogger(__name__)
 
 PUBLIC, SECRET = ".key", ".key_secret"
+_ROLE = re.compile(r'^\s*role\s*=\s*"(\w+)"', re.MULTILINE)
 
 
 class KeyRing:
@@ -53,19 +56,29 @@ class KeyRing:
         self._make(folder, name)
         return public, public.with_suffix(SECRET)
 
-    def allow(self, file: Path) -> str:
-        """Admit the client with this public key file; returns its name. Raises :class:`InputError`."""
+    def allow(self, file: Path, role: Role = Role.ARTIST) -> str:
+        """Admit the client with this public key file, in this role; returns its name. Raises :class:`InputError`."""
         try:
             zmq.auth.load_certificate(file)
         except (OSError, ValueError) as error:
             raise InputError(f"{file} is not a public key file; make one with `void keys new NAME`.") from error
         # copied without the secret, should somebody hand over the wrong file of the two
-        _write_public(made(self.clients) / f"{file.stem}{PUBLIC}", file)
+        _write_public(made(self.clients) / f"{file.stem}{PUBLIC}", file, role)
         return file.stem
+
+    def role(self, name: str) -> Role:
+        """The role in which a client is allowed; that of an artist where its file names none."""
+        try:
+            text = (self.clients / f"{name}{PUBLIC}").read_text(encoding="utf-8")
+            return Role(_ROLE.findall(text)[0])
+        except (OSError, ValueError, IndexError):
+            return Role.ARTIST
 
     def revoke(self, name: str) -> None:
         """Lock a client out. Raises :class:`InputError` if it was not allowed."""
         try:
+            if not is_plain_name(name):
+                raise FileNotFoundError(name)
             (self.clients / f"{name}{PUBLIC}").unlink()
         except FileNotFoundError:
             known = ", ".join(self.allowed()) or "none"
@@ -115,7 +128,8 @@ class KeyRing:
         _write_public(public, public.with_suffix(SECRET))
 
 
-def _write_public(target: Path, source: Path) -> None:
+def _write_public(target: Path, source: Path, role: Role | None = None) -> None:
     """Write the public key file ``target`` with the public key in ``source``, which may hold the secret one too."""
     public, _ = zmq.auth.load_certificate(source)
-    write_atomically(target, f'metadata\ncurve\n    public-key = "{public.decode()}"\n')
+    metadata = f'    role = "{role.value}"\n' if role else ""
+    write_atomically(target, f'metadata\n{metadata}curve\n    public-key = "{public.decode()}"\n')

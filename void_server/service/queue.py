@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import sqlite3
-from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -36,7 +35,10 @@ class JobQueue:
         self._embedded, self._announce = config.embedded, announce
         self.store = Store(config.state, address, embedded=config.embedded)
         self.workers = WorkerPool(config.pipeline, config.workers, self._heard, self._died, self._no_workers)
-        self._waiting: deque[str] = deque()
+        # who submitted each job that waits, the longest first
+        self._waiting: dict[str, str] = {}
+        # who had a job begun last, the longest ago first
+        self._served: list[str] = []
         self._progress: dict[str, Progress] = {}
         self._stopping: dict[str, JobState] = {}
         # how jobs ended that the store could not be told yet
@@ -71,19 +73,19 @@ class JobQueue:
         self._tell_store()
         return self.with_progress(self.store.get(job_id))
 
-    def jobs(self, limit: int | None) -> list[Job]:
-        """The jobs on the list, the newest first; no more than ``limit``."""
-        return [self.with_progress(job) for job in self.store.all(limit)]
+    def jobs(self, limit: int, skip: int, submitter: str | None) -> list[Job]:
+        """The jobs on the list, those of one ``submitter`` or of all, the newest first; ``limit`` after ``skip``."""
+        return [self.with_progress(job) for job in self.store.all(limit, skip, submitter)]
 
-    def add(self, job: Job) -> None:
-        """Keep a new job, and have it done."""
-        self.store.add(job)
+    def add(self, job: Job, submitter: str) -> None:
+        """Keep a new job of ``submitter``'s, and have it done."""
+        self.store.add(job, submitter)
         self.enqueue(job.id)
 
     def cancel(self, job_id: str, state: JobState) -> Job:
         """Stop a job; it ends in ``state``. Raises :class:`InputError` for one that has ended."""
         if job_id in self._waiting:
-            self._waiting.remove(job_id)
+            del self._waiting[job_id]
             self._end(job_id, state, JobCancelled("The job was stopped before it began."))
         elif job_id in self.workers.working_on():
             self._stopping.setdefault(job_id, state)
@@ -128,8 +130,9 @@ class JobQueue:
     def enqueue(self, job_id: str) -> None:
         """Have a job done as soon as a worker is free."""
         # whatever the store can be told now, the job is not lost
-        self._waiting.append(job_id)
+        self._waiting[job_id] = ""
         with self._trying(f"job {job_id} waits"):
+            self._waiting[job_id] = self.store.submitter(job_id)
             self._announce(self.store.update(job_id, state=JobState.QUEUED))
         self._dispatch()
 
@@ -140,13 +143,23 @@ class JobQueue:
 
     def _give_jobs(self) -> None:
         while self._waiting and (worker := self.workers.idle()):
-            job_id = self._waiting[0]
+            job_id, submitter = self._next()
             job = self.store.update(job_id, state=JobState.RUNNING)
             self.store.attempt(job_id)
-            self._waiting.popleft()
+            del self._waiting[job_id]
+            self._served = [*(one for one in self._served if one != submitter), submitter]
             self.workers.give(worker, job)
             _log.info("job %s begins, %s, attempt %d", job_id, worker.name, self.store.attempts(job_id))
             self._announce(job)
+
+    def _next(self) -> tuple[str, str]:
+        """The job whose turn it is, and who submitted it: users take turns, each one's jobs in their order."""
+        first: dict[str, str] = {}
+        for job_id, submitter in self._waiting.items():
+            first.setdefault(submitter, job_id)
+        served = {submitter: turn for turn, submitter in enumerate(self._served)}
+        chosen = min(first, key=lambda one: served.get(one, -1))
+        return first[chosen], chosen
 
     def _end(
         self, job_id: str, state: JobState, error: VoidError | None = None, warnings: list[str] | None = None
@@ -199,7 +212,7 @@ class JobQueue:
     def _no_workers(self, why: str) -> None:
         """Fail the waiting jobs: workers die on start-up, so none can run until that is fixed."""
         for job_id in list(self._waiting):
-            self._waiting.remove(job_id)
+            del self._waiting[job_id]
             self._end(
                 job_id,
                 JobState.FAILED,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import re
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from .. import __version__, plugins
-from ..api.errors import InputError, JobCancelled, ProtocolError
+from ..api.errors import AccessDenied, InputError, JobCancelled, ProtocolError, UnknownJob
 from ..api.files import new_version_folder
 from ..api.job import MANIFEST, Job, JobState
 from ..api.messages import PROTOCOL
@@ -25,20 +26,24 @@ from .access import below_roots
 from .config import ServerConfig
 from .inspection import Inspector
 from .queue import JobQueue
+from .roles import Right, Role
 
 _log = logging.getLogger(__name__)
 Kind = TypeVar("Kind")
 
 _JOB_ID = re.compile(r"[0-9a-f]{12}")
+#: The limits for one page of a list: so many jobs, and bytes of JSON.
+_PAGE, _PAGE_BYTES = 200, 2**20
 
 
 @dataclass(frozen=True)
 class Caller:
-    """Who sent a message: the connection, the name of the key, the host."""
+    """Who sent a message: the connection, the name of the key, the host, and what the key's role may do."""
 
     connection: bytes
     name: str
     host: str
+    role: Role = Role.ADMIN
 
     def __str__(self) -> str:
         return f"{self.name} ({self.host})"
@@ -109,25 +114,27 @@ class Requests:
         job_id = _field(body, "id", str)
         if not _JOB_ID.fullmatch(job_id):
             raise ProtocolError("The job's id is not 12 hexadecimal digits; use a VOID client.")
-        existing = self._queue.store.find(job_id)
-        if existing:
+        self._check(caller, Right.SUBMIT)
+        if self._queue.store.find(job_id):
             # the answer to an earlier try was lost on its way
-            return existing.to_dict()
+            return self._job_of(caller, body, "id").to_dict()
         shot = Shot.from_dict(_field(body, "shot", dict))
         with self._withdrawable(job_id):
             shot, out, roots = await asyncio.to_thread(self._admit, job_id, shot, body)
             await self._inspector.inspect(shot, roots)
-        if existing := self._queue.store.find(job_id):
+        if self._queue.store.find(job_id):
             # submitted a second time while it was looked at
-            return existing.to_dict()
+            return self._job_of(caller, body, "id").to_dict()
         now = time.time()
         if roots is not None:
             # looking at the files took a while, in which a link may have been put there
             below_roots(out, roots)
+        if body.get("reserved") and (other := self._queue.store.unfinished_in(str(out))):
+            raise InputError(f"{out} is reserved for job {other}; submit to the folder above it.")
         folder = out if body.get("reserved") else new_version_folder(out)
         job = Job(job_id, JobState.QUEUED, shot, str(folder), now, now)
         _log.info("job %s submitted by %s: plate %s, into %s", job_id, caller, shot.plate, folder)
-        self._queue.add(job)
+        self._queue.add(job, caller.name)
         return job.to_dict()
 
     @contextlib.contextmanager
@@ -159,21 +166,28 @@ class Requests:
             raise InputError(f"{out} is not a version folder waiting for its result; submit to the folder above it.")
         return shot, out, self._config.roots
 
-    async def _status(self, _: Caller, body: dict[str, Any]) -> dict[str, Any]:
-        return self._job_of(body).to_dict()
+    async def _status(self, caller: Caller, body: dict[str, Any]) -> dict[str, Any]:
+        return self._job_of(caller, body).to_dict()
 
     async def _watch(self, caller: Caller, body: dict[str, Any]) -> dict[str, Any]:
-        job = self._job_of(body)
+        job = self._job_of(caller, body)
         self._heed(caller, job.id)
         return job.to_dict()
 
-    async def _jobs(self, _: Caller, body: dict[str, Any]) -> list[dict[str, Any]]:
-        limit = None if body.get("limit") is None else _count(body, "limit")
-        return [job.to_dict() for job in self._queue.jobs(limit)]
+    async def _jobs(self, caller: Caller, body: dict[str, Any]) -> list[dict[str, Any]]:
+        """A page of the list: what fits into a message, and costs no time that others would wait for."""
+        limit = _PAGE if body.get("limit") is None else min(_PAGE, _count(body, "limit"))
+        page, size = [], 0
+        for job in self._queue.jobs(limit, _count(body, "skip") if "skip" in body else 0, self._seen_by(caller)):
+            page.append(job.to_dict())
+            size += len(json.dumps(page[-1]))
+            if size > _PAGE_BYTES:
+                break
+        return page
 
     async def _jobs_clear(self, caller: Caller, body: dict[str, Any]) -> int:
         del body
-        cleared = self._queue.store.clear()
+        cleared = self._queue.store.clear(None if Right.ADMINISTER in caller.role.rights else caller.name)
         _log.info("%d jobs cleared from the list by %s", cleared, caller)
         return cleared
 
@@ -181,15 +195,15 @@ class Requests:
         if (job_id := _field(body, "job", str)) in self._submitting:
             # there is no job yet, and there will be none
             self._withdrawn.add(job_id)
-        job = self._job_of(body)
+        job = self._job_of(caller, body, right=Right.ADMINISTER)
         state = JobState.INTERRUPTED if body.get("interrupted") else JobState.CANCELLED
         _log.info("job %s to be %s, requested by %s", job.id, state.value, caller)
         return self._queue.cancel(job.id, state).to_dict()
 
     async def _resume(self, caller: Caller, body: dict[str, Any]) -> dict[str, Any]:
-        await self._check_reach(self._job_of(body))
+        await self._check_reach(self._job_of(caller, body, right=Right.ADMINISTER))
         # from here on nothing is waited for: it is taken up once
-        job = self._job_of(body)
+        job = self._job_of(caller, body)
         resumed = self._queue.resume(job)
         _log.info("job %s resumed by %s", job.id, caller)
         return resumed.to_dict()
@@ -200,30 +214,52 @@ class Requests:
         for path in (job.folder, *job.shot.paths().values()):
             await asyncio.to_thread(below_roots, path, roots)
 
-    async def _upload_offset(self, _: Caller, body: dict[str, Any]) -> int:
+    async def _upload_offset(self, caller: Caller, body: dict[str, Any]) -> int:
+        self._check(caller, Right.SUBMIT)
         return self._uploads.offset(_field(body, "digest", str), _count(body, "size"))
 
-    async def _upload_chunk(self, _: Caller, body: dict[str, Any]) -> int:
+    async def _upload_chunk(self, caller: Caller, body: dict[str, Any]) -> int:
+        self._check(caller, Right.SUBMIT)
         digest, data = _field(body, "digest", str), _field(body, "data", bytes)
         size, offset, crc = (_count(body, name) for name in ("size", "offset", "crc"))
         async with self._uploading:
             return await asyncio.to_thread(self._uploads.chunk, digest, size, offset, data, crc)
 
     async def _result_list(self, caller: Caller, body: dict[str, Any]) -> list[dict[str, Any]]:
-        job = self._job_of(body)
+        job = self._job_of(caller, body)
         await self._check_reach(job)
         listed = await asyncio.to_thread(transfer.listing, job)
         _log.info("job %s: result of %d files fetched by %s", job.id, len(listed), caller)
         return listed
 
-    async def _result_chunk(self, _: Caller, body: dict[str, Any]) -> dict[str, Any]:
-        job, path, offset = self._job_of(body), _field(body, "path", str), _count(body, "offset")
+    async def _result_chunk(self, caller: Caller, body: dict[str, Any]) -> dict[str, Any]:
+        job, path, offset = self._job_of(caller, body), _field(body, "path", str), _count(body, "offset")
         await self._check_reach(job)
         return await asyncio.to_thread(transfer.chunk, job, path, offset)
 
-    def _job_of(self, body: dict[str, Any]) -> Job:
-        """The job that a request is about."""
-        return self._queue.job(_field(body, "job", str))
+    @staticmethod
+    def _check(caller: Caller, right: Right) -> None:
+        if right not in caller.role.rights:
+            raise AccessDenied(f"The key {caller.name} may not {right.value}; ask whoever runs the server.")
+
+    @staticmethod
+    def _seen_by(caller: Caller) -> str | None:
+        """Whose jobs a client may see: its own, or anybody's."""
+        return None if Right.SEE_ALL in caller.role.rights else caller.name
+
+    def _job_of(self, caller: Caller, body: dict[str, Any], field: str = "job", right: Right = Right.SEE_ALL) -> Job:
+        """The job that a request is about: the client's own, or anybody's with that right.
+
+        Raises :class:`UnknownJob` also for one of somebody else's, which is not even confirmed to exist.
+        """
+        job_id = _field(body, field, str)
+        others = self._queue.store.submitter(job_id) != caller.name
+        if others and Right.SEE_ALL not in caller.role.rights:
+            raise UnknownJob(f"There is no job {job_id!r} of yours; `void jobs` lists them.")
+        job = self._queue.job(job_id)
+        if others:
+            self._check(caller, right)
+        return job
 
 
 def _field(body: dict[str, Any], name: str, kind: type[Kind]) -> Kind:

@@ -8,6 +8,7 @@ import errno
 import logging
 import math
 import os
+import sqlite3
 import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine
@@ -28,6 +29,7 @@ from .inspection import Inspector
 from .keys import KeyRing
 from .queue import JobQueue
 from .requests import Caller, Requests
+from .roles import Role
 
 __all__ = ["Server", "ServerConfig", "serve"]
 
@@ -229,6 +231,9 @@ class Server:
         except VoidError as error:
             failure = error
             log.log_error(_log, logging.INFO, f"{verb} of {caller} refused", error)
+        except sqlite3.Error as error:
+            failure = ServerError(f"The server's list of jobs cannot be used now ({error}); try again soon.")
+            _log.warning("%s of %s failed: %s", verb, caller, error)
         except OSError as error:
             failure = JobFailed(f"{error}; fix this and try again.")
             _log.warning("%s of %s failed: %s", verb, caller, error)
@@ -246,7 +251,10 @@ class Server:
         """Who sent a message. On this machine nobody need show a key."""
         names = {key: name for name, key in self._keys.allowed().items()} if self._secure else {}
         user, host = (_told(frames[-1], name) for name in ("User-Id", "Peer-Address"))
-        return Caller(frames[0].bytes, names.get(user, "") if self._secure else user, host)
+        if not self._secure:
+            return Caller(frames[0].bytes, user, host)
+        name = names.get(user, "")
+        return Caller(frames[0].bytes, name, host, self._keys.role(name) if name else Role.ARTIST)
 
     async def _tell(self, receiver: bytes, message: bytes) -> None:
         with contextlib.suppress(zmq.ZMQError):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import os
+import socket
 import sqlite3
 import time
 from collections.abc import Iterable
@@ -24,9 +27,15 @@ create table jobs (
   id text primary key, state text not null, shot text not null, folder text not null,
   created real not null, updated real not null, progress text not null, error text, warnings text not null,
   attempts integer not null default 0, listed integer not null default 1,
-  owner_pid integer not null, owner_started real not null, owner_address text not null, embedded integer not null
+  submitter text not null default '',
+  owner_host text not null, owner_pid integer not null, owner_started real not null, owner_address text not null,
+  embedded integer not null
 )
 """
+_log = logging.getLogger(__name__)
+
+#: A locked list is waited for so many seconds; who asks is answered in any case.
+_PATIENCE = 2.0
 
 
 class Store:
@@ -39,13 +48,17 @@ class Store:
     def __init__(self, folder: Path, address: str = "", *, embedded: bool = False) -> None:
         file = made(folder) / FILE
         try:
-            self._database = sqlite3.connect(file, timeout=30, isolation_level=None)
+            self._database = sqlite3.connect(file, timeout=_PATIENCE, isolation_level=None)
             self._open()
-        except sqlite3.Error as error:
+        except sqlite3.OperationalError as error:
             raise ServerRefused(
                 f"{file} cannot be used ({error}); make it writable, or set $VOID_HOME to another folder."
             ) from error
-        self._owner = os.getpid(), psutil.Process().create_time(), address, embedded
+        except sqlite3.DatabaseError as error:
+            raise ServerRefused(
+                f"The list of jobs {file} is damaged ({error}); `void doctor --repair` starts a new one and keeps this."
+            ) from error
+        self._owner = socket.gethostname(), os.getpid(), psutil.Process().create_time(), address, embedded
 
     def _open(self) -> None:
         self._database.row_factory = sqlite3.Row
@@ -60,27 +73,44 @@ class Store:
         """Close the file."""
         self._database.close()
 
-    def add(self, job: Job) -> None:
-        """Keep a new job, owned by this server."""
+    def add(self, job: Job, submitter: str = "") -> None:
+        """Keep a new job of ``submitter``'s, owned by this server."""
         shot = json.dumps(job.shot.to_dict())
         self._database.execute(
-            "insert into jobs (id, state, shot, folder, created, updated, progress, warnings,"
-            " owner_pid, owner_started, owner_address, embedded) values (?,?,?,?,?,?,?,?,?,?,?,?)",
-            (job.id, job.state.value, shot, job.folder, job.created, job.updated, "{}", "[]", *self._owner),
+            "insert into jobs (id, state, shot, folder, created, updated, progress, warnings, submitter,"
+            " owner_host, owner_pid, owner_started, owner_address, embedded) values (?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+            (job.id, job.state.value, shot, job.folder, job.created, job.updated, "{}", "[]", submitter, *self._owner),
         )
 
     def own(self, job_id: str) -> None:
         """Take a job over and list it again; its former owner's attempts no longer count."""
         self._database.execute(
-            "update jobs set owner_pid = ?, owner_started = ?, owner_address = ?, embedded = ?,"
+            "update jobs set owner_host = ?, owner_pid = ?, owner_started = ?, owner_address = ?, embedded = ?,"
             " attempts = 0, listed = 1 where id = ?",
             (*self._owner, job_id),
         )
 
     def find(self, job_id: str) -> Job | None:
-        """The job of this id, if there is one."""
+        """The job of this id, if there is one. Raises :class:`InputError` if its row cannot be read."""
         row = self._database.execute("select * from jobs where id = ?", (job_id,)).fetchone()
-        return _job(row) if row else None
+        try:
+            return _job(row) if row else None
+        except _UNREADABLE as error:
+            raise InputError(
+                f"What is kept of job {job_id} cannot be read ({error}); submit the shot again."
+            ) from error
+
+    def submitter(self, job_id: str) -> str:
+        """Who submitted a job, by the name of the key; empty where there was none."""
+        row = self._database.execute("select submitter from jobs where id = ?", (job_id,)).fetchone()
+        return str(row[0]) if row else ""
+
+    def unfinished_in(self, folder: str) -> str | None:
+        """The id of an unfinished job whose result goes to this folder."""
+        row = self._database.execute(
+            "select id from jobs where folder = ? and state in ('queued', 'running')", (folder,)
+        ).fetchone()
+        return str(row[0]) if row else None
 
     def get(self, job_id: str) -> Job:
         """The job of this id. Raises :class:`UnknownJob`."""
@@ -89,23 +119,25 @@ class Store:
             raise UnknownJob(f"There is no job {job_id!r}; `void jobs` lists the existing ones.")
         return job
 
-    def all(self, limit: int | None = None) -> list[Job]:
-        """The jobs on the list, the newest first; no more than ``limit``."""
+    def all(self, limit: int | None = None, skip: int = 0, submitter: str | None = None) -> list[Job]:
+        """The jobs on the list, those of one ``submitter`` or of all, the newest first; ``limit`` after ``skip``."""
         # SQLite's word for no limit is -1
         rows = self._database.execute(
-            "select * from jobs where listed order by created desc limit ?", (-1 if limit is None else limit,)
+            "select * from jobs where listed and submitter = coalesce(?, submitter)"
+            " order by created desc, id limit ? offset ?",
+            (submitter, -1 if limit is None else limit, skip),
         )
-        return [_job(row) for row in rows]
+        return _readable(rows)
 
-    def clear(self) -> int:
+    def clear(self, submitter: str | None = None) -> int:
         """Clear ended jobs from the list, keeping everything else of them; returns their number."""
-        ended = [(job.id,) for job in self.all() if job.state.ended]
+        ended = [(job.id,) for job in self.all(submitter=submitter) if job.state.ended]
         self._database.executemany("update jobs set listed = 0 where id = ?", ended)
         return len(ended)
 
     def ended(self) -> list[Job]:
         """All ended jobs, including those cleared from the list, oldest first."""
-        jobs = [_job(row) for row in self._database.execute("select * from jobs order by updated")]
+        jobs = _readable(self._database.execute("select * from jobs order by updated"))
         return [job for job in jobs if job.state.ended]
 
     def forget(self, job: Job) -> bool:
@@ -170,18 +202,56 @@ class Store:
     def owner(self, job_id: str) -> str | None:
         """The address of the other living server that works on a job; None where there is none."""
         row = self._database.execute("select * from jobs where id = ?", (job_id,)).fetchone()
-        if not row or (row["owner_pid"], row["owner_started"]) == self._owner[:2]:
+        if not row or (row["owner_host"], row["owner_pid"], row["owner_started"]) == self._owner[:3]:
             return None
         return str(row["owner_address"]) if _alive(row) else None
 
     def orphans(self) -> list[Job]:
         """Jobs queued or running on a former server at this address, oldest first."""
         rows = self._database.execute(
-            "select * from jobs where state in ('queued', 'running') and owner_address = ? and not embedded"
-            " order by created",
-            (self._owner[2],),
+            "select * from jobs where state in ('queued', 'running') and owner_host = ? and owner_address = ?"
+            " and not embedded order by created",
+            (self._owner[0], self._owner[3]),
         )
-        return [_job(row) for row in rows.fetchall() if not _alive(row)]
+        return _readable(row for row in rows.fetchall() if not _alive(row))
+
+
+def repair(folder: Path) -> Path | None:
+    """Set a damaged list of jobs aside, and keep in a new one what can be read of it.
+
+    Returns where the damaged one is, None if there is none. No server may use the list meanwhile. Raises
+    :class:`ServerRefused` if one does.
+    """
+    file = folder / FILE
+    if not file.is_file() or _is_sound(file):
+        return None
+    aside = file.with_name(f"{FILE}.damaged-{time.strftime('%Y%m%d-%H%M%S')}")
+    for suffix in ("", "-wal", "-shm"):
+        with contextlib.suppress(FileNotFoundError):
+            os.replace(f"{file}{suffix}", f"{aside}{suffix}")
+    new = Store(folder)
+    old = sqlite3.connect(aside)
+    try:
+        for row in old.execute("select * from jobs"):
+            new._database.execute(f"insert into jobs values ({','.join('?' * len(row))})", row)
+    except sqlite3.DatabaseError as error:
+        _log.warning("the rest of %s cannot be read: %s", aside, error)
+    finally:
+        old.close()
+        new.close()
+    return aside
+
+
+def _is_sound(file: Path) -> bool:
+    database = sqlite3.connect(file, timeout=_PATIENCE)
+    try:
+        return bool(database.execute("pragma integrity_check").fetchone()[0] == "ok")
+    except sqlite3.OperationalError as error:
+        raise ServerRefused(f"{file} is in use ({error}); stop the servers that use it first.") from error
+    except sqlite3.DatabaseError:
+        return False
+    finally:
+        database.close()
 
 
 def stopped() -> JobCancelled:
@@ -195,11 +265,29 @@ def interrupted() -> JobCancelled:
 
 
 def _alive(row: sqlite3.Row) -> bool:
+    if row["owner_host"] != socket.gethostname():
+        # on a home that machines share; nobody here can know
+        return True
     try:
         # a process of the same number may be another one by now
         return abs(psutil.Process(row["owner_pid"]).create_time() - row["owner_started"]) < 1
     except psutil.NoSuchProcess:
         return False
+
+
+#: What reading a row raises that another version wrote, or a fault of the disk.
+_UNREADABLE = (VoidError, ValueError, TypeError, KeyError, AttributeError)
+
+
+def _readable(rows: Iterable[sqlite3.Row]) -> list[Job]:
+    """The jobs in those rows that can be read; one that cannot keeps nobody from the others."""
+    jobs = []
+    for row in rows:
+        try:
+            jobs.append(_job(row))
+        except _UNREADABLE as error:
+            _log.warning("what is kept of job %s cannot be read, so it is left alone: %s", row["id"], error)
+    return jobs
 
 
 def _job(row: sqlite3.Row) -> Job:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..api.errors import AccessDenied, InputError, JobFailed, ProtocolError
-from ..api.files import CHUNK, complete, digest_of, inside, is_plain_name, open_partial
+from ..api.files import CHUNK, complete, digest_of, inside, is_plain_name, open_partial, open_regular
 from ..api.job import Job, JobState
 from ..api.shot import Shot
 
@@ -147,20 +147,22 @@ def _results(job: Job) -> list[Path]:
 
 
 def listing(job: Job) -> list[dict[str, Any]]:
-    """Path (within the version folder), size and digest of each result."""
+    """Path (within the version folder) and size of each result."""
     folder = Path(job.folder)
-    return [
-        {"path": path.relative_to(folder).as_posix(), "size": path.stat().st_size, "digest": digest_of(path)}
-        for path in _results(job)
-    ]
+    return [{"path": path.relative_to(folder).as_posix(), "size": path.stat().st_size} for path in _results(job)]
 
 
 def chunk(job: Job, path: str, offset: int) -> dict[str, Any]:
-    """A chunk of a result, with its checksum. Raises :class:`AccessDenied` for any other file."""
+    """A chunk of a result, with its checksum; the last one with the file's digest.
+
+    Raises :class:`AccessDenied` for any other file.
+    """
     target = inside(Path(job.folder), path)
     if job.state is not JobState.DONE or not target.is_file():
         raise AccessDenied(f"{path} is not a result of job {job.id}.")
-    with open(target, "rb") as file:
+    with open_regular(target) as file:
+        size = os.fstat(file.fileno()).st_size
         file.seek(offset)
         data = file.read(CHUNK)
-    return {"data": data, "crc": zlib.crc32(data)}
+    digest = digest_of(target) if offset + len(data) >= size else ""
+    return {"data": data, "crc": zlib.crc32(data), "digest": digest}

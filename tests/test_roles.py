@@ -1,0 +1,217 @@
+"""Who may do what on a server, whose turn it is, and what a list of jobs holds."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from pathlib import Path
+
+import pytest
+
+from void_server.api import Client, Job, JobState, Shot
+from void_server.api.client import Keys
+from void_server.api.errors import AccessDenied, InputError, ServerRefused, SettingError, UnknownJob
+from void_server.api.home import home
+from void_server.api.job import new_id
+from void_server.api.shot import Prompt, Settings
+from void_server.service.config import ServerConfig
+from void_server.service.keys import KeyRing
+from void_server.service.queue import JobQueue
+from void_server.service.roles import Role
+from void_server.service.store import FILE, Store, repair
+
+from . import test_service
+from .test_service import RunningServer, shot_of, wait_for
+
+pytestmark = pytest.mark.slow
+no_server_stays = test_service.no_server_stays
+
+
+def allowed(folder: Path, name: str, role: Role) -> Keys:
+    ring = KeyRing(home())
+    public, secret = ring.new(name, folder)
+    ring.allow(public, role)
+    return Keys(str(secret), str(ring.server_public))
+
+
+def stored(count: int, submitter: str = "", prompt: str = "") -> list[Job]:
+    store, jobs = Store(home()), []
+    for number in range(count):
+        shot = Shot("plate", "roto", prompt=prompt, settings=Settings(seed=number))
+        jobs.append(Job(new_id(), JobState.QUEUED, shot, f"/out/v{number}", float(number), float(number)))
+        store.add(jobs[-1], submitter)
+        store.update(jobs[-1].id, state=JobState.DONE)
+    store.close()
+    return jobs
+
+
+def test_a_job_is_its_submitters_own(shot: Path, tmp_path: Path) -> None:
+    ann, bob, eve, boss = (
+        allowed(tmp_path, name, role)
+        for name, role in (
+            ("ann", Role.ARTIST),
+            ("bob", Role.ARTIST),
+            ("eve", Role.VIEWER),
+            ("boss", Role.ADMIN),
+        )
+    )
+    running = RunningServer(shot, tmp_path, keys=True)
+    with Client(running.address, keys=ann) as hers:
+        job = hers.submit(shot_of(shot), str(tmp_path / "out"))
+        *_, done = hers.watch(job.id)
+        assert done.state is JobState.DONE
+        assert [one.id for one in hers.jobs()] == [job.id]
+    with Client(running.address, keys=bob) as his:
+        assert his.jobs() == []
+        for ask in (his.status, his.cancel, his.resume, lambda job: his.download(job, str(tmp_path / "stolen"))):
+            with pytest.raises(UnknownJob):
+                ask(job.id)
+        with pytest.raises(UnknownJob):
+            his.submit(shot_of(shot), str(tmp_path / "out"), job_id=job.id)
+        assert his.clear_jobs() == 0
+    with Client(running.address, keys=eve) as viewer:
+        assert viewer.status(job.id).state is JobState.DONE
+        with pytest.raises(AccessDenied, match="eve may not stop or resume the jobs of others"):
+            viewer.cancel(job.id)
+        with pytest.raises(AccessDenied, match="eve may not submit jobs"):
+            viewer.submit(shot_of(shot), str(tmp_path / "out"))
+    with Client(running.address, keys=boss) as admin:
+        with pytest.raises(InputError, match="is done"):
+            admin.resume(job.id)
+        assert admin.clear_jobs() == 1
+    assert not (tmp_path / "stolen").exists()
+
+
+def test_nobody_revokes_what_is_no_client(tmp_path: Path) -> None:
+    ring = KeyRing(home())
+    ring.allow(ring.new("ann", tmp_path)[0])
+    (ring.folder / "x.key").write_text("precious")
+    with pytest.raises(InputError, match="No client named"):
+        ring.revoke("../x")
+    assert (ring.folder / "x.key").is_file()
+
+
+def test_users_take_turns(tmp_path: Path) -> None:
+    queue = JobQueue(ServerConfig(state=tmp_path), "tcp://127.0.0.1:1", lambda _: None)
+    for number, user in enumerate(["ann"] * 3 + ["bob", "cid"] + ["ann"]):
+        shot = Shot("plate", "roto")
+        queue.add(Job(f"{number:012x}", JobState.QUEUED, shot, str(tmp_path / str(number)), number, number), user)
+    begun = []
+    while queue._waiting:
+        job_id, user = queue._next()
+        begun.append((int(job_id, 16), user))
+        del queue._waiting[job_id]
+        queue._served = [*(one for one in queue._served if one != user), user]
+    assert [user for _, user in begun] == ["ann", "bob", "cid", "ann", "ann", "ann"]
+    assert [number for number, user in begun if user == "ann"] == [0, 1, 2, 5]
+    queue.store.close()
+
+
+def test_a_long_list_of_long_jobs_arrives_whole() -> None:
+    jobs = stored(1500, prompt="x" * 12_000)
+    running = RunningServer()
+    with Client(running.address) as client:
+        assert [job.id for job in client.jobs()] == [job.id for job in reversed(jobs)]
+        assert [job.id for job in client.jobs(limit=250)] == [job.id for job in reversed(jobs)][:250]
+
+
+def test_a_row_that_cannot_be_read_keeps_nobody_from_the_others() -> None:
+    first, second, third = stored(3)
+    with sqlite3.connect(home() / FILE) as database:
+        database.execute("update jobs set shot = ? where id = ?", ("no JSON", first.id))
+        newer = second.shot.to_dict()
+        newer["settings"]["of_a_newer_version"] = 1
+        database.execute("update jobs set shot = ? where id = ?", (json.dumps(newer), second.id))
+    running = RunningServer()
+    with Client(running.address) as client:
+        assert [job.id for job in client.jobs()] == [third.id]
+        for broken in (first, second):
+            with pytest.raises(InputError, match=f"job {broken.id} cannot be read"):
+                client.status(broken.id)
+
+
+def test_a_damaged_list_is_set_aside_and_what_can_be_read_kept() -> None:
+    stored(200)
+    file = home() / FILE
+    assert repair(home()) is None
+    data = bytearray(file.read_bytes())
+    # pages of the table, not its root
+    data[4096 * 12 : 4096 * 13] = b"\xff" * 4096
+    file.write_bytes(data)
+    aside = repair(home())
+    assert aside is not None
+    assert aside.read_bytes() == bytes(data)
+    store = Store(home())
+    store.add(Job(new_id(), JobState.QUEUED, Shot("plate", "roto"), "/out", 0.0, 0.0))
+    store.close()
+    file.write_bytes(b"this is no database, whatever its name says" * 200)
+    with pytest.raises(ServerRefused, match="void doctor --repair"):
+        Store(home())
+    assert repair(home())
+    Store(home()).close()
+
+
+def test_a_locked_list_holds_nobody_up() -> None:
+    stored(1)
+    running = RunningServer()
+    with Client(running.address) as client:
+        client.jobs()
+        with sqlite3.connect(home() / FILE, isolation_level=None) as other:
+            other.execute("begin exclusive")
+            assert client.hello().pid == running.process.pid
+            other.execute("rollback")
+        assert len(client.jobs()) == 1
+
+
+def test_jobs_of_another_machine_are_left_to_it() -> None:
+    store = Store(home(), "tcp://127.0.0.1:5690")
+    job = Job(new_id(), JobState.QUEUED, Shot("plate", "roto"), "/out", time.time(), time.time())
+    store.add(job)
+    store._database.execute("update jobs set owner_host = 'blade17', owner_pid = 1, owner_started = 0")
+    assert store.orphans() == []
+    assert store.owner(job.id) == "tcp://127.0.0.1:5690"
+    store.close()
+
+
+def test_a_reserved_folder_goes_to_one_job(shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[1]))
+    folder = tmp_path / "out" / "v001"
+    folder.mkdir(parents=True)
+    running = RunningServer(shot, tmp_path, pipeline="tests.test_roles")
+    with Client(running.address) as client:
+        first = client.submit(shot_of(shot), str(folder), reserved=True)
+        with pytest.raises(InputError, match=f"reserved for job {first.id}"):
+            client.submit(shot_of(shot), str(folder), reserved=True)
+        client.cancel(first.id)
+        wait_for(lambda: client.status(first.id).state is JobState.CANCELLED)
+
+
+def inspect(*_: object) -> None:
+    """A pipeline that takes any shot."""
+
+
+def run(_: str, shot: Shot, folder: Path, report: object) -> list[str]:
+    """And works until it is stopped."""
+    from void_server.api.job import Progress
+
+    del shot, folder
+    while True:
+        report(Progress("working", None, 0.5, 1.0))  # type: ignore[operator]
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"prompt": "x" * 20_001}, "prompt has 20001 characters"),
+        ({"plate": "x" * 20_001}, "plate has 20001 characters"),
+        ({"prompt": "a \udcff"}, "not valid text"),
+        ({"prompts": (Prompt(1, "point", (1.0, 2.0)),) * 1001}, "1001 points and boxes"),
+        ({"settings": {"reasoner_settings": {"reasoner_model": "m" * 20_001}}}, "reasoner_model has 20001"),
+    ],
+)
+def test_no_shot_is_endless(given: dict[str, object], message: str) -> None:
+    settings = given.pop("settings", {})
+    with pytest.raises(SettingError, match=message):
+        Shot(**{"plate": "p", "roto": "r", **given, "settings": Settings.from_dict(settings)})  # type: ignore[arg-type]

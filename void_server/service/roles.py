@@ -1,0 +1,35 @@
+"""What the client of a key may do."""
+
+from __future__ import annotations
+
+import enum
+
+
+class Right(enum.Enum):
+    """Something that a client may do beyond asking who the server is; its value completes "may not"."""
+
+    SUBMIT = "submit jobs"
+    SEE_ALL = "see the jobs of others"
+    ADMINISTER = "stop or resume the jobs of others"
+
+
+class Role(enum.Enum):
+    """A set of rights under a name. Everybody sees, stops, resumes and fetches what he has submitted himself."""
+
+    ARTIST = "artist"
+    VIEWER = "viewer"
+    SUPERVISOR = "supervisor"
+    ADMIN = "admin"
+
+    @property
+    def rights(self) -> frozenset[Right]:
+        """What this role may do."""
+        return _RIGHTS[self]
+
+
+_RIGHTS = {
+    Role.ARTIST: frozenset({Right.SUBMIT}),
+    Role.VIEWER: frozenset({Right.SEE_ALL}),
+    Role.SUPERVISOR: frozenset({Right.SUBMIT, Right.SEE_ALL}),
+    Role.ADMIN: frozenset(Right),
+}
