@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Union
 
+from .confinement import check_inside, held
 from .errors import AccessDenied, InputError, JobFailed
 
 #: Files are read, and travel, in pieces of so many bytes.
@@ -76,11 +77,14 @@ def unreadable(path: Path, error: OSError) -> InputError:
     return InputError(f"{path} cannot be read: {error.strerror or error}.")
 
 
-def check_regular(path: Path) -> None:
+def check_regular(path: Path, *, trusted: bool = False) -> None:
     """Raise :class:`InputError` unless ``path``, links followed, is a regular file. Never blocks.
 
-    Whoever opens a named pipe waits for somebody to write into it, and a device may never end.
+    Whoever opens a named pipe waits for somebody to write into it, and a device may never end. Raises
+    :class:`AccessDenied` for one beyond this process's confinement, unless its name is ``trusted``.
     """
+    if not trusted:
+        check_inside(path)
     try:
         _check_mode(path, os.stat(path).st_mode)
     except OSError as error:
@@ -131,13 +135,20 @@ def replacing(path: Path) -> Iterator[Path]:
     """A temporary file's name, for a file at ``path`` that is whole or not there, whoever else writes it meanwhile.
 
     What the block writes there takes the place of ``path`` when the block ends well, and is removed when it does not.
+    The folder is made where it is not there.
     """
-    temporary = temporary_beside(path)
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with held(path.parent) as folder:
+        temporary = temporary_beside(folder / path.name)
+        try:
+            yield temporary
+            os.replace(temporary, folder / path.name)
+        except OSError as error:
+            if str(error.filename).startswith(str(folder)):
+                # by the name that people know
+                error.filename, error.filename2 = str(path), None
+            raise
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def open_partial(part: Path, *, create: bool = True) -> BinaryIO:

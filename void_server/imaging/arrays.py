@@ -13,7 +13,6 @@ from ..api.files import replacing
 
 def save(path: Path, **arrays: NDArray[Any]) -> None:
     """Write named arrays to an ``.npz`` file that is whole or not there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         np.savez(temporary, allow_pickle=False, **arrays)
 

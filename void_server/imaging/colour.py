@@ -20,6 +20,7 @@ from ..api.errors import ColourError
 from ..api.files import check_regular
 from ..api.shot import SCENE_LINEAR_REC709
 from .exr import FloatImage
+from .ocio import check_references
 
 
 def _srgb(linear: FloatImage) -> FloatImage:
@@ -109,7 +110,10 @@ class ColourSpace:
         """The configuration's name for scene-linear, after a check that the way there exists."""
         # some are names of built-in ones, ocio://default
         if (named := self._config or os.environ.get("OCIO", "")) and "://" not in named:
-            check_regular(Path(named))
+            # what the variable says is the server's own
+            check_regular(Path(named), trusted=not self._config)
+            if self._config:
+                check_references(Path(named))
         colours = oiio.ColorConfig(self._config)
         if reason := colours.geterror():
             where = self._config or "The OCIO configuration in $OCIO"

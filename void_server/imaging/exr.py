@@ -270,7 +270,6 @@ def rewrite(source: Path, target: Path, window: Window, rgb: FloatImage, where: 
     """
     header = read_header(source)
     inner = window.intersection(header.data_window)
-    target.parent.mkdir(parents=True, exist_ok=True)
     with _opened(source) as image, replacing(target) as temporary:
         parts: list[tuple[oiio.ImageSpec, Any]] = []
         for part, spec in list(_parts(image)):
@@ -321,6 +320,5 @@ def write(
     spec.attribute("PixelAspectRatio", float(pixel_aspect))
     for name, value in (metadata or {}).items():
         spec.attribute(name, value)
-    path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         _write_parts(temporary, [(spec, pixels.reshape(height, width, len(channels)))])

@@ -24,7 +24,6 @@ class FrameFile:
     @contextmanager
     def writing(self) -> Iterator[Callable[[NDArray[Any]], None]]:
         """A function that appends an array, to a file that takes its place when it is whole."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(self._path) as temporary, open(temporary, "wb") as file:
 
             def append(array: NDArray[Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,11 +15,19 @@ from ..api.errors import ImageError
 from ..api.files import check_regular, open_regular
 from .sequence import MOST_FRAMES
 
+# FFmpeg takes lists of other files and addresses for movies too, unless it is told which formats to take.
+os.environ.setdefault(
+    "OPENCV_FFMPEG_CAPTURE_OPTIONS",
+    "format_whitelist;mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mxf,mpeg,mpegts,mpegvideo,flv,asf|"
+    "protocol_whitelist;file",
+)
+
 
 @contextmanager
 def _opened(path: Path) -> Iterator[cv2.VideoCapture]:
     check_regular(path)
-    capture = cv2.VideoCapture(str(path))
+    # other backends take names for patterns of images, and for cameras
+    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
     try:
         if not capture.isOpened() or not capture.get(cv2.CAP_PROP_FRAME_COUNT) > 0:
             # raises a more specific error if the file cannot be opened at all

@@ -93,7 +93,6 @@ def _source(shot: Shot, version: VersionFolder) -> Source:
     if version.survey.is_file():
         return reopen_source(shot, json.loads(version.headers.read_text(encoding="utf-8")))
     source = open_source(shot)
-    version.intermediate.mkdir(parents=True, exist_ok=True)
     write_atomically(version.headers, json.dumps(headers_of(source)))
     return source
 

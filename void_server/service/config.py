@@ -9,6 +9,7 @@ from pathlib import Path
 from ..api.client import DEFAULT_ADDRESS
 from ..api.errors import SettingError
 from ..api.home import home
+from ..api.job import Job
 
 _ADDRESS = re.compile(r"tcp://(?P<host>\*|[\w.-]+|\[[\w:.%]+\]):(?P<port>\*|\d+)")
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
@@ -36,6 +37,15 @@ class ServerConfig:
     pipeline: str = "void_server.pipeline"
     log: Path | None = None
     log_level: str = "info"
+
+    def uploaded(self, job_id: str) -> Path:
+        """The folder of a job whose files are uploaded."""
+        return self.state / "jobs" / job_id
+
+    def roots_of(self, job: Job) -> list[Path]:
+        """The folders that a job may use: its own if its files were uploaded, else the server's roots."""
+        own = self.uploaded(job.id)
+        return [own] if own in Path(job.folder).parents else list(self.roots)
 
     @property
     def needs_keys(self) -> bool:

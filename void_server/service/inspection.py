@@ -21,6 +21,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from ..api.confinement import confined
 from ..api.errors import JobFailed, VoidError, from_dict
 from ..api.shot import Shot
 from ..interpreter import running
@@ -146,8 +147,12 @@ def _error(request: dict[str, Any], pipeline: str) -> VoidError | None:
     try:
         shot = Shot.from_dict(request["shot"])
         if request["roots"] is not None:
-            check_shot(shot, [Path(root) for root in request["roots"]])
-        import_module(pipeline).inspect(shot)
+            roots = [Path(root) for root in request["roots"]]
+            check_shot(shot, roots)
+            with confined(roots):
+                import_module(pipeline).inspect(shot)
+        else:
+            import_module(pipeline).inspect(shot)
     except VoidError as error:
         return error
     except MemoryError:

@@ -32,7 +32,7 @@ class JobQueue:
     """
 
     def __init__(self, config: ServerConfig, address: str, announce: Callable[[Job], None]) -> None:
-        self._embedded, self._announce = config.embedded, announce
+        self._config, self._announce = config, announce
         self.store = Store(config.state, address, embedded=config.embedded)
         self.workers = WorkerPool(config.pipeline, config.workers, self._heard, self._died, self._no_workers)
         # who submitted each job that waits, the longest first
@@ -47,7 +47,7 @@ class JobQueue:
     def start(self) -> None:
         """Start the workers, and take over the jobs that a former server at this address left."""
         self.workers.start()
-        if not self._embedded:
+        if not self._config.embedded:
             for job in self.store.orphans():
                 self.store.own(job.id)
                 self.enqueue(job.id)
@@ -116,7 +116,7 @@ class JobQueue:
         for job_id in self.unfinished:
             if job_id in self._stopping:
                 self._end(job_id, self._stopping[job_id], stopped())
-            elif self._embedded:
+            elif self._config.embedded:
                 self._end(job_id, JobState.INTERRUPTED, interrupted())
             else:
                 with self._trying(f"job {job_id} stays in the queue"):
@@ -148,7 +148,7 @@ class JobQueue:
             self.store.attempt(job_id)
             del self._waiting[job_id]
             self._served = [*(one for one in self._served if one != submitter), submitter]
-            self.workers.give(worker, job)
+            self.workers.give(worker, job, self._config.roots_of(job))
             _log.info("job %s begins, %s, attempt %d", job_id, worker.name, self.store.attempts(job_id))
             self._announce(job)
 

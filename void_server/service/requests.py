@@ -156,7 +156,7 @@ class Requests:
         version folder goes, and the roots that its files must lie below.
         """
         if "files" in body:
-            folder = self._config.state / "jobs" / job_id
+            folder = self._config.uploaded(job_id)
             places = self._uploads.place(body["files"], folder / "input")
             if lacking := sorted(set(shot.paths()) - set(places)):
                 raise InputError(f"The shot's {lacking[0]} was not uploaded; upload its files too.")
@@ -210,9 +210,11 @@ class Requests:
 
     async def _check_reach(self, job: Job) -> None:
         """Raise :class:`AccessDenied` for a job that this server may not touch: others may share its list of jobs."""
-        roots = [*self._config.roots, self._config.state / "jobs" / job.id]
+        roots = self._config.roots_of(job)
         for path in (job.folder, *job.shot.paths().values()):
             await asyncio.to_thread(below_roots, path, roots)
+        if await asyncio.to_thread(os.path.realpath, job.folder) != job.folder:
+            raise AccessDenied(f"There is a link on the way to {job.folder} that was not there before; remove it.")
 
     async def _upload_offset(self, caller: Caller, body: dict[str, Any]) -> int:
         self._check(caller, Right.SUBMIT)

@@ -12,6 +12,8 @@ import sqlite3
 import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import zmq
@@ -65,7 +67,8 @@ class Server:
     """The state of a running server; made inside its loop."""
 
     def __init__(self, config: ServerConfig) -> None:
-        self._config = config
+        # a job's folder is known by its real path
+        self._config = config = replace(config, state=Path(os.path.realpath(config.state)))
         self._keys = KeyRing(config.state)
         self._secure = config.needs_keys
         # an embedded server is started for folders that it is to make

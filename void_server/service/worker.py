@@ -18,7 +18,9 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from ..api.confinement import confined
 from ..api.errors import JobCancelled, JobFailed, VoidError
+from ..api.files import write_atomically
 from ..api.job import Progress
 from ..api.messages import packed
 from ..api.shot import Shot
@@ -78,11 +80,13 @@ class Worker:
 
         try:
             pipeline = importlib.import_module(self._pipeline)
-            warnings = pipeline.run(job_id, Shot.from_dict(message["shot"]), folder, report)
+            with confined([Path(root) for root in message["roots"]]):
+                warnings = pipeline.run(job_id, Shot.from_dict(message["shot"]), folder, report)
         except JobCancelled as error:
             self._send("cancelled", id=job_id, error=error.to_dict())
         except (Exception, SystemExit) as error:  # an engine's module may do anything, also when it is imported
-            self._send("failed", id=job_id, error=explained(error, folder).to_dict())
+            with confined([Path(root) for root in message["roots"]]):
+                self._send("failed", id=job_id, error=explained(error, folder).to_dict())
         else:
             self._send("done", id=job_id, warnings=list(warnings))
 
@@ -106,8 +110,8 @@ def explained(error: BaseException, folder: Path) -> VoidError:
         return JobFailed(f"{error}; fix this and resume, finished frames are kept.", details)
     log = folder / "log.txt"
     try:
-        log.write_text(details, encoding="utf-8")
-    except OSError:
+        write_atomically(log, details)
+    except (OSError, VoidError):
         return JobFailed(f"The job stopped with an internal error: {error}", details)
     return JobFailed(f"The job stopped with an internal error ({error}); please send {log} to the developers.", details)
 

@@ -7,10 +7,11 @@ import logging
 import subprocess
 import threading
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from ..api.job import Job
@@ -169,10 +170,11 @@ class WorkerPool:
 
         self.task(write())
 
-    def give(self, worker: WorkerHandle, job: Job) -> None:
-        """Give a worker a job."""
+    def give(self, worker: WorkerHandle, job: Job, roots: Sequence[Path]) -> None:
+        """Give a worker a job, for which it may use the folders ``roots``."""
         worker.job, worker.cancelling = job.id, False
-        self._say(worker, kind="job", id=job.id, shot=job.shot.to_dict(), folder=job.folder)
+        names = [str(root) for root in roots]
+        self._say(worker, kind="job", id=job.id, shot=job.shot.to_dict(), folder=job.folder, roots=names)
 
     def cancel(self, job_id: str) -> None:
         """Have a job's worker stop it; a worker that does not obey is killed."""

@@ -23,7 +23,6 @@ def write_report(
 
     ``manifest`` is what job.json will hold; ``regions`` are those of reasoning.json.
     """
-    version.report.parent.mkdir(parents=True, exist_ok=True)
     picture = contact_sheet(sheet)
     write_atomically(version.contact_sheet, picture)
     write_atomically(version.report, page(manifest, picture, regions))

@@ -1,0 +1,98 @@
+"""Keeps a process that works for somebody else below the folders that it may use, whatever becomes of their names.
+
+A path that was checked may be another one a moment later: a folder renamed, a link in its place. So files are written
+through folders that are held open, entered one by one without following links, and what is read is checked again when
+it is opened.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Iterator, Optional, Sequence
+
+from .errors import AccessDenied
+
+# in the environment, so that processes which this one starts are confined too
+_ROOTS = "VOID_CONFINED_TO"
+#: Where the system names what a process holds open; only Linux has it.
+_HELD = "/proc/self/fd"
+_LINK_OR_FILE = (errno.ELOOP, errno.ENOTDIR)
+
+
+@contextmanager
+def confined(roots: Sequence[Path]) -> Iterator[None]:
+    """Read and write nothing in the block but below the folders ``roots``."""
+    before = os.environ.get(_ROOTS)
+    os.environ[_ROOTS] = json.dumps([os.path.realpath(root) for root in roots])
+    try:
+        yield
+    finally:
+        del os.environ[_ROOTS]
+        if before is not None:
+            os.environ[_ROOTS] = before
+
+
+def confinement() -> Optional[list[Path]]:
+    """The folders that this process may use, links followed; None if it is not confined."""
+    roots = os.environ.get(_ROOTS)
+    return None if roots is None else [Path(root) for root in json.loads(roots)]
+
+
+def check_inside(path: Path) -> None:
+    """Raise :class:`AccessDenied` if this process is confined, and ``path``, links followed, is outside."""
+    roots = confinement()
+    if roots is not None:
+        real = Path(os.path.realpath(path))
+        if not any(root == real or root in real.parents for root in roots):
+            raise _outside(path)
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[Path]:
+    """A path to ``folder`` that is this folder for the whole block; it is made where it is not there.
+
+    Raises :class:`AccessDenied` if this process is confined, and the folder is outside or a link leads to it.
+    """
+    roots = confinement()
+    if roots is None or not os.path.isdir(_HELD):
+        check_inside(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder
+        return
+    root = next((root for root in roots if root == folder or root in folder.parents), None)
+    if root is None:
+        raise _outside(folder)
+    number = _entered(root, folder)
+    try:
+        yield Path(_HELD, str(number))
+    finally:
+        os.close(number)
+
+
+def _entered(root: Path, folder: Path) -> int:
+    """A descriptor of ``folder``, reached from ``root`` without a link."""
+    root.mkdir(parents=True, exist_ok=True)
+    number = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        for name in folder.relative_to(root).parts:
+            with suppress(FileExistsError):
+                os.mkdir(name, dir_fd=number)
+            inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=number)
+            os.close(number)
+            number = inner
+    except OSError as error:
+        os.close(number)
+        if error.errno in _LINK_OR_FILE:
+            raise AccessDenied(
+                f"There is a link or a file on the way to {folder}; remove it, or choose another folder."
+            ) from error
+        raise
+    return number
+
+
+def _outside(path: Path) -> AccessDenied:
+    return AccessDenied(f"{path} leads outside the folders that this server may use; nothing is read or written there.")
