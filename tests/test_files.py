@@ -14,6 +14,7 @@ import pytest
 import zmq
 import zmq.auth
 
+from void_server.api.errors import ProtocolError
 from void_server.api.files import remove_leftovers, replacing, write_atomically
 from void_server.imaging import arrays, exr
 from void_server.imaging.framefile import FrameFile
@@ -143,3 +144,41 @@ def test_two_servers_that_begin_at_once_have_one_pair_of_keys(tmp_path: Path, mo
     assert ring.server_pair() == pairs[0]
     assert zmq.auth.load_certificate(ring.server_public)[0] == pairs[0][0]
     assert sorted(path.name for path in ring.folder.iterdir()) == ["server.key", "server.key_secret"]
+
+
+def test_a_part_as_long_as_its_file_blocks_no_upload(tmp_path: Path) -> None:
+    content = b"abc" * 1000
+    digest = hashlib.sha256(content).hexdigest()
+    for left, expected in ((content, len(content)), (b"x" * len(content), 0), (content + b"more", 0)):
+        uploads = Uploads(tmp_path / str(len(left) + left[0]))
+        part = uploads._path(digest).with_suffix(".part")
+        part.parent.mkdir(parents=True)
+        part.write_bytes(left)
+        assert uploads.offset(digest, len(content)) == expected
+        received = uploads.chunk(digest, len(content), expected, content[expected:], zlib.crc32(content[expected:]))
+        assert received == len(content)
+        assert uploads._path(digest).read_bytes() == content
+
+
+def test_a_file_is_hashed_as_it_comes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = bytes(range(256)) * 64
+    digest = hashlib.sha256(content).hexdigest()
+    uploads = Uploads(tmp_path)
+    chunks = [content[at : at + 1000] for at in range(0, len(content), 1000)]
+    with monkeypatch.context() as patch:
+        patch.setattr("void_server.api.files.digest_of", lambda _: pytest.fail("read once more"))
+        for number, data in enumerate(chunks):
+            uploads.chunk(digest, len(content), 1000 * number, data, zlib.crc32(data))
+    assert uploads._path(digest).read_bytes() == content
+    # a restarted server knows nothing of the first chunks, and damage is found
+    for damaged in (content, content[:-1] + b"x"):
+        digest = hashlib.sha256(content + damaged[:1]).hexdigest() if damaged != content else digest
+        (tmp_path / "again").mkdir(exist_ok=True)
+        first, second = Uploads(tmp_path / "again"), Uploads(tmp_path / "again")
+        first.chunk(digest, len(content), 0, damaged[:1000], zlib.crc32(damaged[:1000]))
+        rest = zlib.crc32(damaged[1000:])
+        if damaged == content:
+            assert second.chunk(digest, len(content), 1000, damaged[1000:], rest) == len(content)
+        else:
+            with pytest.raises(ProtocolError, match="damaged"):
+                second.chunk(digest, len(content), 1000, damaged[1000:], rest)

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import OpenImageIO as oiio  # noqa: N813
 import pytest
 
 from tests.conftest import write_sequence
 from void_server import pipeline
-from void_server.api.errors import ImageError, InputError, JobCancelled, SequenceError, SettingError
+from void_server.api.errors import ImageError, InputError, JobCancelled, JobFailed, SequenceError, SettingError
 from void_server.api.job import Progress
 from void_server.api.shot import Settings, Shot
 from void_server.api.version import VersionFolder
@@ -433,7 +434,7 @@ def test_what_is_never_seen_is_filled_and_said(shot: Path, tmp_path: Path) -> No
         (
             {"settings": Settings(reasoner="oracle")},
             SettingError,
-            "reasoner 'oracle' is not installed; choose from image",
+            "reasoner 'oracle' is not installed; choose from file, gemini, image",
         ),
         ({"colorspace": "nope"}, InputError, "'nope' is not in the OCIO configuration"),
         ({"plate": "/nowhere/plate.%04d.exr"}, SequenceError, "folder /nowhere of the plate does not exist"),
@@ -549,3 +550,25 @@ def write_given(folder: Path, given: Path) -> Path:
         codes = classes.assemble(exr.read_matte(folder / f"roto/roto.{frame}.exr", window), change)
         exr.write(given / f"given.{frame}.exr", (codes / np.float32(255))[..., None], ("Y",))
     return given
+
+
+def test_frames_that_vanish_or_are_empty_are_made_again(shot: Path, tmp_path: Path) -> None:
+    asked = Shot(str(shot / "plate"), str(shot / "roto"), frames="1001-1004", settings=Settings(reasoner="none"))
+    whole, version = VersionFolder(tmp_path / "whole"), VersionFolder(tmp_path / "v001")
+    pipeline.run("0123456789ab", asked, whole.folder, lambda _: None)
+
+    def vandal(progress: Progress) -> None:
+        # what was finished goes while the rest is made
+        if progress.frame == 1004 and version.plate(1002).is_file():
+            version.plate(1001).write_bytes(b"")
+            version.plate(1002).unlink()
+            version.mattes(1003).unlink(missing_ok=True)
+
+    with pytest.raises(JobFailed, match=r"Frame 1001 is missing in .* \(\d in all\); resume"):
+        pipeline.run("0123456789ab", asked, version.folder, vandal)
+    assert not version.manifest.exists()
+    pipeline.run("0123456789ab", asked, version.folder, lambda _: None)
+    for frame in range(1001, 1005):
+        for one, other in ((whole.plate, version.plate), (whole.mattes, version.mattes)):
+            pixels = [oiio.ImageBuf(str(path(frame))).get_pixels() for path in (one, other)]
+            assert np.array_equal(*pixels)

@@ -135,13 +135,15 @@ def replacing(path: Path) -> Iterator[Path]:
     """A temporary file's name, for a file at ``path`` that is whole or not there, whoever else writes it meanwhile.
 
     What the block writes there takes the place of ``path`` when the block ends well, and is removed when it does not.
-    The folder is made where it is not there.
+    The folder is made where it is not there. Once the block has ended, the file outlives a loss of power.
     """
     with held(path.parent) as folder:
         temporary = temporary_beside(folder / path.name)
         try:
             yield temporary
+            _to_disk(temporary)
             os.replace(temporary, folder / path.name)
+            _to_disk(folder)
         except OSError as error:
             if str(error.filename).startswith(str(folder)):
                 # by the name that people know
@@ -149,6 +151,30 @@ def replacing(path: Path) -> Iterator[Path]:
             raise
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def _to_disk(path: Path) -> None:
+    """Have the system write a file, or the names in a folder, to the disk; nothing where folders know no such thing."""
+    try:
+        number = os.open(path, os.O_RDONLY)
+    except PermissionError:
+        return  # a folder on Windows
+    try:
+        os.fsync(number)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EBADF, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(number)
+
+
+def is_written(path: Path) -> bool:
+    """Whether a file is there, and not empty, as some file systems leave one after a crash."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return False
+    return stat.S_ISREG(found.st_mode) and found.st_size > 0
 
 
 def open_partial(part: Path, *, create: bool = True) -> BinaryIO:

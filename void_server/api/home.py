@@ -16,7 +16,8 @@ def home() -> Path:
 def made(folder: Path) -> Path:
     """A folder of the state, made where it is not there. Raises :class:`ServerRefused` where it cannot be written."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        # keys and footage are nobody else's
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         problem = error.strerror
     else:

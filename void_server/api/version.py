@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Iterable
 
+from .files import is_written
 from .job import MANIFEST
 
 PLATE, MATTES, QUADMASK, ROTO = "plate", "mattes", "quadmask", "roto"
@@ -46,6 +47,10 @@ class VersionFolder:
     def roto(self, frame: int) -> Path:
         """The roto, where the job made it."""
         return self.frame(ROTO, frame)
+
+    def missing(self, frames: Iterable[int], *sequences: str) -> list[int]:
+        """The frames of which one of these sequences has no file, or an empty one."""
+        return [n for n in frames if not all(is_written(self.frame(sequence, n)) for sequence in sequences)]
 
     @property
     def manifest(self) -> Path:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..api.errors import SettingError
-from ..api.files import write_atomically
+from ..api.files import is_written, write_atomically
 from ..api.shot import Shot
 from ..imaging import sequence
 from .fields import Fields
@@ -45,11 +45,7 @@ class Export:
 
     def written(self, frames: Iterable[int]) -> bool:
         """Whether all of these frames are there."""
-        return all(_is_written(Path(pattern % frame)) for frame in frames for pattern in self.patterns.values())
-
-
-def _is_written(path: Path) -> bool:
-    return path.is_file() and path.stat().st_size > 0
+        return all(is_written(Path(pattern % frame)) for frame in frames for pattern in self.patterns.values())
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ..api.version import MATTES, PLATE
 from ..engines import Clip, NewPixels
 from ..imaging import arrays, exr, grain, sequence
 from ..imaging.grain import Grain, Look
@@ -29,9 +30,8 @@ _GRAIN = "grain.npz"
 def rewrite(context: JobContext, clip: Clip, frames: tuple[int, ...]) -> list[str]:
     """Write the missing plates and mattes of ``frames``; returns warnings."""
     version, tracker = context.version, context.tracker
-    indices = [
-        index for index, frame in enumerate(context.frames) if frame in frames and not version.plate(frame).is_file()
-    ]
+    missing = set(version.missing(frames, PLATE, MATTES))
+    indices = [index for index, frame in enumerate(context.frames) if frame in missing]
     compositor = Compositor(clip, grain=clip.settings.grain)
 
     def new_frames() -> Iterator[NewPixels]:
@@ -63,7 +63,8 @@ def _nothing(index: int) -> NewPixels:
 def write_all_mattes(context: JobContext) -> None:
     """Write the mattes of a quadmask for review, with the blend that rewriting would use."""
     compositor = Compositor(context.clip(), grain=False)
-    missing = [index for index, frame in enumerate(context.frames) if not context.version.mattes(frame).is_file()]
+    lacking = set(context.version.missing(context.frames, MATTES))
+    missing = [index for index, frame in enumerate(context.frames) if frame in lacking]
     for _ in in_order(lambda index: _write_mattes(context, compositor, index), missing):
         pass
 

@@ -13,7 +13,7 @@ from .. import engines
 from ..api.errors import SequenceError
 from ..api.files import write_atomically
 from ..api.shot import Shot
-from ..api.version import VersionFolder
+from ..api.version import ROTO, VersionFolder
 from ..imaging import exr, matte
 from ..imaging.colour import ColourSpace
 from ..imaging.footage import Footage
@@ -126,7 +126,7 @@ def _segment(
     """Make the roto; returns the source with it, and warnings. Runs once per job, even if resumed."""
     roto = Sequence("roto", {frame: version.roto(frame) for frame in source.frames})
     file = version.warnings("segmented")
-    if all(path.is_file() for path in roto.files.values()):
+    if not version.missing(source.frames, ROTO):
         return replace(source, roto=roto), list(json.loads(file.read_text())) if file.is_file() else []
     # only the plate is there to look at yet
     footage = Footage(source.plate, None, source.frames, colour, source.canvas, version.intermediate / "segmenting")

@@ -10,6 +10,7 @@ import numpy as np
 from ..api.errors import SettingError
 from ..api.files import write_atomically
 from ..api.shot import Shot
+from ..api.version import QUADMASK
 from ..imaging.parallel import in_order
 from ..imaging.sequence import Sequence
 from ..imaging.window import Window
@@ -52,7 +53,7 @@ def check_request(shot: Shot) -> None:
 def write_quadmask(context: JobContext) -> list[str]:
     """Write the missing quadmask frames, and why each region is in them; returns warnings."""
     version, tracker = context.version, context.tracker
-    missing = [frame for frame in context.frames if not version.quadmask(frame).is_file()]
+    missing = version.missing(context.frames, QUADMASK)
     if not missing:
         return list(version.reasoning().get("warnings", []))
     if context.source.quadmask is not None:

@@ -15,7 +15,7 @@ from ..api.errors import JobFailed
 from ..api.files import write_atomically
 from ..api.job import Report
 from ..api.shot import PLATE, QUADMASK, ROTO, Shot
-from ..api.version import VersionFolder
+from ..api.version import MATTES, VersionFolder
 from ..imaging.colour import ColourSpace
 from . import composite, reason, segment
 from .composite import rewrite, write_all_mattes
@@ -55,8 +55,19 @@ def run(job_id: str, shot: Shot, folder: Path, report: Report) -> tuple[str, ...
         else:
             with context.tracker.stage(REWRITING):
                 context.warnings += rewrite(context, context.clip(), context.frames)
+    _check_complete(context)
     conclude(context, job_id)
     return tuple(context.warnings)
+
+
+def _check_complete(context: JobContext) -> None:
+    """Raise :class:`JobFailed` if a frame of the result is not there, such as one that somebody has removed."""
+    until = context.shot.settings.until
+    results = {ROTO: (ROTO,), QUADMASK: (QUADMASK, MATTES), PLATE: (QUADMASK, MATTES, PLATE)}[until]
+    if missing := context.version.missing(context.frames, *results):
+        raise JobFailed(
+            f"Frame {missing[0]} is missing in {context.version.folder} ({len(missing)} in all); resume to make it."
+        )
 
 
 class Part(str, Enum):
@@ -127,8 +138,7 @@ def _end(context: JobContext, job_id: str) -> tuple[str, ...]:
     version = context.version
     if context.shot.settings.until == QUADMASK:
         write_all_mattes(context)
-    elif missing := [frame for frame in context.frames if not version.plate(frame).is_file()]:
-        raise JobFailed(f"Frame {missing[0]} of {version.folder} is not there yet ({len(missing)} are missing).")
+    _check_complete(context)
     records = [json.loads(file.read_text()) for file in sorted(version.intermediate.glob(version.warnings("*").name))]
     context.warnings = list(dict.fromkeys(text for texts in records for text in texts))
     conclude(context, job_id)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import hashlib
 import logging
 import os
 import re
@@ -23,6 +25,8 @@ _log = logging.getLogger(__name__)
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _ROLES = (*Shot.SEQUENCES, *Shot.FILES)
+#: Unfinished uploads whose hash is kept, and bytes of the disk that no upload takes.
+_HASHERS, _SPARE = 256, 2**30
 #: How a file system says that it knows no hard links, or not this one.
 _NO_LINK = (errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
@@ -32,6 +36,8 @@ class Uploads:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        # how far each unfinished file is hashed
+        self._hashers: dict[str, tuple[int, hashlib._Hash]] = {}
 
     def _path(self, digest: Any) -> Path:
         if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
@@ -45,7 +51,11 @@ class Uploads:
             os.utime(path)
             return size
         part = path.with_suffix(".part")
-        return part.stat().st_size if part.is_file() else 0
+        have = part.stat().st_size if part.is_file() else 0
+        if size and have >= size:
+            # a server was killed before it could say whether the file is whole
+            return size if complete(part, path, digest) else 0
+        return have
 
     def chunk(self, digest: str, size: int, offset: int, data: bytes, crc: int) -> int:
         """Add a chunk; returns the number of bytes received. A chunk out of order changes nothing.
@@ -59,7 +69,12 @@ class Uploads:
             return have
         path = self._path(digest)
         path.parent.mkdir(parents=True, exist_ok=True)
+        if offset == 0 and shutil.disk_usage(path.parent).free < size + _SPARE:
+            raise JobFailed(
+                f"The server has no room for a file of {size / 1e9:.1f} GB; ask whoever runs it to free some disk."
+            )
         part = path.with_suffix(".part")
+        hasher = self._hashers.pop(digest, (0, hashlib.sha256()))
         try:
             with open_partial(part, create=offset == 0) as file:
                 file.seek(offset)
@@ -67,9 +82,25 @@ class Uploads:
         except FileNotFoundError:
             # another server that receives the same file was quicker
             return self.offset(digest, size)
-        if have + len(data) == size and not complete(part, path, digest):
+        whole = have + len(data) == size
+        if hasher[0] == offset:
+            # hashed as it comes, so that the last chunk of a large file takes no longer than another
+            hasher[1].update(data)
+            if not whole:
+                self._remember(digest, offset + len(data), hasher[1])
+            elif hasher[1].hexdigest() == digest:
+                with contextlib.suppress(FileNotFoundError):
+                    os.replace(part, path)
+                return size
+        if whole and not complete(part, path, digest):
             raise ProtocolError("An uploaded file arrived damaged; submit again.")
         return have + len(data)
+
+    def _remember(self, digest: str, offset: int, hasher: hashlib._Hash) -> None:
+        self._hashers[digest] = offset, hasher
+        while len(self._hashers) > _HASHERS:
+            # its file is read once more at its end
+            del self._hashers[next(iter(self._hashers))]
 
     def place(self, files: Any, folder: Path) -> dict[str, str]:
         """Lay out a job's uploaded files below ``folder``, by hard links; the path of each part of the shot.
