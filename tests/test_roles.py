@@ -15,6 +15,7 @@ from void_server.api.errors import AccessDenied, InputError, ServerRefused, Sett
 from void_server.api.home import home
 from void_server.api.job import new_id
 from void_server.api.shot import Prompt, Settings
+from void_server.service.audit import AuditLog
 from void_server.service.config import ServerConfig
 from void_server.service.keys import KeyRing
 from void_server.service.queue import JobQueue
@@ -215,3 +216,41 @@ def test_no_shot_is_endless(given: dict[str, object], message: str) -> None:
     settings = given.pop("settings", {})
     with pytest.raises(SettingError, match=message):
         Shot(**{"plate": "p", "roto": "r", **given, "settings": Settings.from_dict(settings)})  # type: ignore[arg-type]
+
+
+def test_the_record_says_who_did_what_and_notices_changes(shot: Path, tmp_path: Path) -> None:
+    running = RunningServer(shot, tmp_path)
+    with Client(running.address) as client:
+        job = client.submit(shot_of(shot), str(tmp_path / "out"))
+        assert list(client.watch(job.id))[-1].state is JobState.DONE
+        client.download(job.id, str(tmp_path / "copy"))
+        client.clear_jobs()
+    record = AuditLog(home())
+    assert [(one["who"], one["what"], one.get("job")) for one in record.entries()] == [
+        ("anonymous", "submit", job.id),
+        ("anonymous", "fetch", job.id),
+        ("anonymous", "clear", None),
+    ]
+    lines = record.file.read_bytes().splitlines(keepends=True)
+    for changed in (
+        [lines[0].replace(b"anonymous", b"boss"), *lines[1:]],
+        lines[1:],
+        [lines[1], lines[0], lines[2]],
+        [lines[0], lines[2]],
+        [lines[0], b"{}\n"],
+    ):
+        record.file.write_bytes(b"".join(changed))
+        with pytest.raises(InputError, match=r"Line [12] of"):
+            list(record.entries())
+
+
+def test_nobody_fills_the_queue(shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[1]))
+    running = RunningServer(shot, tmp_path, pipeline="tests.test_roles", queue_limit=2)
+    with Client(running.address) as client:
+        first = client.submit(shot_of(shot), str(tmp_path / "out"))
+        wait_for(lambda: client.status(first.id).state is JobState.RUNNING)
+        for _ in range(2):
+            client.submit(shot_of(shot), str(tmp_path / "out"))
+        with pytest.raises(ServerRefused, match="2 jobs waiting"):
+            client.submit(shot_of(shot), str(tmp_path / "out"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,10 +11,8 @@ import typer
 from ..interruption import Interrupted
 from ..service.roles import Role
 from .app import app
-from .frame import App
-from .options import (
-    a_folder,
-)
+from .frame import App, print_json
+from .options import AsJson, a_folder
 
 keys_app = App(help="Keys for servers that other machines can reach.")
 
@@ -29,6 +28,7 @@ def serve(
     idle_minutes: Annotated[
         float | None, typer.Option(min=0, help="Stop after this many minutes without a job or a request.")
     ] = None,
+    queue_limit: Annotated[int, typer.Option(min=1, help="The most jobs that one user may have waiting.")] = 1000,
     log: Annotated[Path | None, typer.Option(help="Log to this file instead of standard error.")] = None,
     log_level: Annotated[str, typer.Option(help="What to log: debug, info, warning or error.")] = "info",
 ) -> None:
@@ -45,12 +45,28 @@ def serve(
         workers=workers,
         require_keys=require_keys,
         idle_minutes=idle_minutes,
+        queue_limit=queue_limit,
         log=log.expanduser().absolute() if log else None,
         log_level=log_level,
     )
     ended_by = run(config, lambda bound: print(f"listening at {bound}", flush=True))
     if ended_by == signal.SIGINT:
         raise Interrupted(ended_by, "The server has stopped; its jobs continue when it is started again.")
+
+
+@app.command()
+def audit(as_json: AsJson = False) -> None:
+    """Show who did what on this machine's servers, and check that nobody changed the record."""
+    from ..api.home import home
+    from ..service.audit import AuditLog
+
+    for entry in AuditLog(home()).entries():
+        if as_json:
+            print_json(entry)
+        else:
+            when = datetime.fromtimestamp(entry["time"]).astimezone().isoformat(timespec="seconds")
+            about = entry.get("job", ""), entry.get("folder", "")
+            print(f"{when}  {entry['who']:<16} {entry['where']:<16} {entry['what']:<8} {' '.join(filter(None, about))}")
 
 
 @keys_app.command("new")

@@ -22,8 +22,9 @@ class ServerConfig:
     ``roots`` are the folders below which it may read and write; without any it takes uploads only. ``state`` keeps
     jobs, keys and uploads. An ``embedded`` server works for the one client that started it, and never takes over
     others' jobs. ``require_keys`` requires keys on this machine too. With ``idle_minutes`` it ends after that long
-    without a job or a request. ``pipeline`` names the module that does the work. What happens is logged to the file
-    ``log``, or to standard error, from ``log_level`` on: debug, info, warning, error.
+    without a job or a request. No user may have more than ``queue_limit`` jobs waiting. ``pipeline`` names the module
+    that does the work. What happens is logged to the file ``log``, or to standard error, from ``log_level`` on: debug,
+    info, warning, error.
     """
 
     address: str = DEFAULT_ADDRESS
@@ -33,6 +34,7 @@ class ServerConfig:
     embedded: bool = False
     require_keys: bool = False
     idle_minutes: float | None = None
+    queue_limit: int = 1000
     keep_uploads_days: float = 7.0
     pipeline: str = "void_server.pipeline"
     log: Path | None = None

@@ -63,6 +63,10 @@ class JobQueue:
         """The ids of jobs that wait or run."""
         return [*self._waiting, *self.workers.working_on()]
 
+    def waiting_of(self, submitter: str) -> int:
+        """The number of somebody's jobs that wait."""
+        return sum(one == submitter for one in self._waiting.values())
+
     def look_after(self) -> None:
         """Try again what the store refused; called now and then."""
         self._tell_store()

@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from .. import __version__, plugins
-from ..api.errors import AccessDenied, InputError, JobCancelled, ProtocolError, UnknownJob
+from ..api.errors import AccessDenied, InputError, JobCancelled, ProtocolError, ServerRefused, UnknownJob
 from ..api.files import new_version_folder
 from ..api.job import MANIFEST, Job, JobState
 from ..api.messages import PROTOCOL
 from ..api.shot import Shot
 from . import transfer
 from .access import below_roots
+from .audit import AuditLog
 from .config import ServerConfig
 from .inspection import Inspector
 from .queue import JobQueue
@@ -61,10 +62,11 @@ class Requests:
         queue: JobQueue,
         uploads: transfer.Uploads,
         inspector: Inspector,
+        audit: AuditLog,
         watch: Callable[[Caller, str], None],
     ) -> None:
         self._config, self._queue, self._uploads, self._inspector = config, queue, uploads, inspector
-        self._heed = watch
+        self._audit, self._heed = audit, watch
         # looked up once, so that answers are immediate
         self._engines, self._reasoners = plugins.engines(), plugins.reasoners()
         self._settings = {
@@ -115,6 +117,11 @@ class Requests:
         if not _JOB_ID.fullmatch(job_id):
             raise ProtocolError("The job's id is not 12 hexadecimal digits; use a VOID client.")
         self._check(caller, Right.SUBMIT)
+        if self._queue.waiting_of(caller.name) >= self._config.queue_limit:
+            raise ServerRefused(
+                f"{caller.name} has {self._config.queue_limit} jobs waiting, the most that this server takes from one "
+                "user; wait for some of them, or cancel some."
+            )
         if self._queue.store.find(job_id):
             # the answer to an earlier try was lost on its way
             return self._job_of(caller, body, "id").to_dict()
@@ -134,6 +141,7 @@ class Requests:
         folder = out if body.get("reserved") else new_version_folder(out)
         job = Job(job_id, JobState.QUEUED, shot, str(folder), now, now)
         _log.info("job %s submitted by %s: plate %s, into %s", job_id, caller, shot.plate, folder)
+        await self._note(caller, "submit", job, plate=shot.plate)
         self._queue.add(job, caller.name)
         return job.to_dict()
 
@@ -188,6 +196,7 @@ class Requests:
     async def _jobs_clear(self, caller: Caller, body: dict[str, Any]) -> int:
         del body
         cleared = self._queue.store.clear(None if Right.ADMINISTER in caller.role.rights else caller.name)
+        await self._note(caller, "clear", count=cleared)
         _log.info("%d jobs cleared from the list by %s", cleared, caller)
         return cleared
 
@@ -197,11 +206,14 @@ class Requests:
             self._withdrawn.add(job_id)
         job = self._job_of(caller, body, right=Right.ADMINISTER)
         state = JobState.INTERRUPTED if body.get("interrupted") else JobState.CANCELLED
+        await self._note(caller, "cancel", job)
         _log.info("job %s to be %s, requested by %s", job.id, state.value, caller)
         return self._queue.cancel(job.id, state).to_dict()
 
     async def _resume(self, caller: Caller, body: dict[str, Any]) -> dict[str, Any]:
-        await self._check_reach(self._job_of(caller, body, right=Right.ADMINISTER))
+        job = self._job_of(caller, body, right=Right.ADMINISTER)
+        await self._check_reach(job)
+        await self._note(caller, "resume", job)
         # from here on nothing is waited for: it is taken up once
         job = self._job_of(caller, body)
         resumed = self._queue.resume(job)
@@ -231,6 +243,7 @@ class Requests:
         job = self._job_of(caller, body)
         await self._check_reach(job)
         listed = await asyncio.to_thread(transfer.listing, job)
+        await self._note(caller, "fetch", job)
         _log.info("job %s: result of %d files fetched by %s", job.id, len(listed), caller)
         return listed
 
@@ -238,6 +251,11 @@ class Requests:
         job, path, offset = self._job_of(caller, body), _field(body, "path", str), _count(body, "offset")
         await self._check_reach(job)
         return await asyncio.to_thread(transfer.chunk, job, path, offset)
+
+    async def _note(self, caller: Caller, what: str, job: Job | None = None, **about: Any) -> None:
+        """Keep in the record what a client had done."""
+        of_job = {"job": job.id, "folder": job.folder} if job else {}
+        await asyncio.to_thread(self._audit.add, caller.name, caller.host, what, **of_job, **about)
 
     @staticmethod
     def _check(caller: Caller, right: Right) -> None:

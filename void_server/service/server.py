@@ -26,6 +26,7 @@ from ..api.job import Job
 from ..api.messages import MAX_FRAME, UNASKED, only_frame, pack, pack_error, unpack
 from ..interruption import handling
 from . import log, transfer
+from .audit import AuditLog
 from .config import ServerConfig
 from .inspection import Inspector
 from .keys import KeyRing
@@ -113,7 +114,8 @@ class Server:
         self._queue = JobQueue(config, address, self._announce)
         self._uploads = transfer.Uploads(config.state / "uploads")
         self._inspector = Inspector(config.pipeline, stay_ready=not config.embedded)
-        self._requests = Requests(config, self._queue, self._uploads, self._inspector, self._watch)
+        audit = AuditLog(config.state)
+        self._requests = Requests(config, self._queue, self._uploads, self._inspector, audit, self._watch)
         tasks: list[asyncio.Task[None]] = []
         try:
             self._queue.start()

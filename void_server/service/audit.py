@@ -1,0 +1,101 @@
+"""The record of who did what on a server: a file to which lines are only added, each signed together with the last.
+
+Whoever changes, removes or reorders a line breaks the chain from there on; only the end can be cut off unseen, so ship
+the file elsewhere where that matters.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ..api.errors import InputError
+from ..api.home import made
+
+FILE = "audit.jsonl"
+_KEY = "audit.key"
+
+
+class AuditLog:
+    """The record in the state folder ``state``; several servers may write it."""
+
+    def __init__(self, state: Path) -> None:
+        self.file = made(state) / FILE
+        self._key = _key(state)
+        self._lock = threading.Lock()
+
+    def add(self, who: str, where: str, what: str, **about: Any) -> None:
+        """Note that ``who``, at the host ``where``, did ``what``. Raises OSError where the disk fails."""
+        entry = {"time": time.time(), "who": who, "where": where, "what": what, **about}
+        with self._lock, open(self.file, "a+b") as file:
+            _lock(file.fileno())
+            last = _last_line(file)
+            text = json.dumps(entry, sort_keys=True)
+            line = json.dumps({"entry": entry, "signature": self._signature(_signature_of(last), text)}, sort_keys=True)
+            file.write(line.encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def entries(self) -> Iterator[dict[str, Any]]:
+        """All entries, the oldest first. Raises :class:`InputError` naming the first line that is not as written."""
+        if not self.file.is_file():
+            return
+        before = ""
+        with open(self.file, "rb") as file:
+            for number, line in enumerate(file, 1):
+                try:
+                    data = json.loads(line)
+                    signature = self._signature(before, json.dumps(data["entry"], sort_keys=True))
+                    good = hmac.compare_digest(signature, data["signature"])
+                except (ValueError, KeyError, TypeError):
+                    good = False
+                if not good:
+                    raise InputError(f"Line {number} of {self.file} is not as it was written, or one before is gone.")
+                before = signature
+                yield dict(data["entry"])
+
+    def _signature(self, before: str, text: str) -> str:
+        return hmac.new(self._key, f"{before}\n{text}".encode(), hashlib.sha256).hexdigest()
+
+
+def _key(state: Path) -> bytes:
+    file = state / _KEY
+    try:
+        number = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return file.read_bytes()
+    key = os.urandom(32)
+    with os.fdopen(number, "wb") as new:
+        new.write(key)
+    return key
+
+
+def _lock(number: int) -> None:
+    """Have other processes wait until the file is closed, where the system knows how."""
+    try:
+        import fcntl
+    except ImportError:
+        return
+    fcntl.flock(number, fcntl.LOCK_EX)
+
+
+def _last_line(file: Any) -> bytes:
+    end = file.seek(0, os.SEEK_END)
+    size = min(end, 1 << 16)
+    file.seek(end - size)
+    lines = file.read(size).splitlines()
+    return bytes(lines[-1]) if lines else b""
+
+
+def _signature_of(line: bytes) -> str:
+    try:
+        return str(json.loads(line)["signature"])
+    except (ValueError, KeyError, TypeError):
+        return ""
