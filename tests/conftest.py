@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from void_server.imaging import exr
 from void_server.sample import write_sample
 
-# a shell's background jobs ignore Ctrl-C, and so would all that tests start
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# A shell's background jobs ignore Ctrl-C, and those of nohup SIGHUP; so would all that tests start, but that handlers
+# are not inherited.
+for number in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, lambda *_: None)
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
