@@ -76,7 +76,7 @@ def knob_changed() -> None:
             void.apply_grid()
         elif knob.name() == k.FRAMES:
             void.node[k.CUSTOM_RANGE].setEnabled(void.text(k.FRAMES) == k.CUSTOM)
-        else:
+        elif not nuke.executing():
             results.offer(void)
     except VoidError as error:
         void.show(k.FAILED, str(error))

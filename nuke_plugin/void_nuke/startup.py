@@ -12,8 +12,6 @@ from .node.knobs import CLASSES, KIND
 from .studio import packages
 from .ui import panel
 
-_GIZMOS = packages.ROOT / "gizmos"
-
 
 def _module(name: str) -> Any:
     """A module of the plugin that needs its packages."""
@@ -78,14 +76,6 @@ def register() -> None:
         add(call, nodeClass=node_class)
 
 
-def create(name: str) -> nuke.Node:
-    """Make one of our nodes below what is selected, and open its panel."""
-    node = nuke.nodePaste((_GIZMOS / f"{name}.gizmo").as_posix())
-    assert node is not None
-    node.showControlPanel()
-    return node
-
-
 def split_mattes() -> None:
     """Below the selected node, a Copy for each class that brings its matte into the alpha."""
     selected = nuke.selectedNodes()
@@ -124,8 +114,8 @@ def add_menus() -> None:
     """Add the menus and the panel; doing it again changes nothing."""
     absent = missing()
     nodes = nuke.menu("Nodes").addMenu("VOID", icon="void.png")
-    nodes.addCommand("VOID Remove", lambda: create("VOID_Remove"), icon="void.png")
-    nodes.addCommand("VOID Quadmask", lambda: create("VOID_Quadmask"), icon="void.png")
+    nodes.addCommand("VOID Remove", lambda: nuke.createNode("VOID_Remove"), icon="void.png")
+    nodes.addCommand("VOID Quadmask", lambda: nuke.createNode("VOID_Quadmask"), icon="void.png")
     nodes.addCommand("VOID Mattes", split_mattes, icon="void.png")
     bar = nuke.menu("Nuke").addMenu("VOID")
     if absent:

@@ -63,12 +63,13 @@ def bring(node, text):
     session._bring(update(node, job=job(JobState.RUNNING, progress=Progress(text, 1001, 0.5, 10.0))))
     seen = [node["status"].value(), node._tile()]
     session._bring(update(node, job=job(JobState.FAILED, error=JobFailed(text, text))))
-    return [*seen, node["status"].value(), node._tile(), *nuke.standin.messages]
+    return [*seen, node["status"].value(), node._tile(), *nuke.standin.messages, *nuke.standin.errors]
 
 
 def check(node, text):
     nuke.standin.commands.clear()
     nuke.standin.messages.clear()
+    nuke.standin.errors.clear()
     seen = bring(node, text)
     assert [words for words in nuke.standin.commands if words not in OURS] == [], repr(text)
     for shown in seen:
@@ -232,7 +233,7 @@ def test_no_knob_of_ours_is_shown_on_the_tile_by_nuke_itself(node):
 def test_long_texts_are_cut(node):
     bring(node, 2_000_000 * "x ")
     assert len(node["status"].value()) <= plain.LONGEST + 4
-    assert max(map(len, nuke.standin.messages)) <= plain.LONGEST + 4
+    assert max(map(len, nuke.standin.errors)) <= plain.LONGEST + 4
 
 
 def test_a_window_shows_lines_but_no_mark_up(plugin):

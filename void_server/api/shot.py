@@ -58,10 +58,10 @@ class Settings(Declared):
         give="auto, cpu or cuda",
         stages=("roto", "model"),
     )
-    cells: str = setting(
+    affected_shape: str = setting(
         "auto",
         "Shape of the affected region: grid (whole cells), tight, or auto, by the engine.",
-        label="affected as",
+        label="affected shape",
         long_help="Shape of the affected region. grid: whole cells, as the VOID model was trained on. tight: follows "
         "the pixels. auto: whatever suits the engine.",
         choices=("auto", "tight", "grid"),

@@ -18,6 +18,7 @@ from ..node import knobs as k
 from ..node.node import VoidNode
 from ..node.versions import Result
 from . import colour, export
+from .stamps import Stamps
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,11 @@ def prepare(void: VoidNode, out: Path, *, only_quadmask: bool, written: bool = T
     frames, prompts = void.frames(), handles.prompts(void)
     space, ocio = colour.working_space(void.text(k.COLORSPACE))
     views = list(nuke.views())
-    make = export.export if written else export.plan
-    exported = {view: make(void, out, frames, view) for view in views}
+    looked = Stamps()
+    exported = {view: export.plan(void, out, frames, view, looked) for view in views}
+    if written:
+        for view, planned in exported.items():
+            export.write(void, planned.patterns, frames, view, depth=planned.plate.depth)
     # with several views, each gets a folder of its own in the version that the artist sees
     version = new_version_folder(out) if len(views) > 1 else None
     source = " ".join(sorted({found.key for found in exported.values()}))

@@ -18,7 +18,7 @@ from void_server.api.job import Job, JobState
 
 from ..node import knobs as k
 from ..node import versions
-from ..node.messages import say
+from ..node.messages import note
 from ..node.node import VoidNode, all_nodes, find
 from ..node.tile import Step, Tile
 from ..studio import settings
@@ -29,6 +29,8 @@ _monitors: dict[str, Monitor] = {}
 _latest: dict[str, dict[str, Update]] = {}
 _arrived = threading.Event()
 _drain_pending = threading.Lock()
+#: How often it is seen whether a render is over, in seconds.
+_AFTER_RENDER = 0.5
 #: Called on the main thread after news; panels add themselves.
 listeners: list[Callable[[], None]] = []
 
@@ -73,7 +75,13 @@ def _news() -> None:
 
 def _drain_once() -> None:
     _drain_pending.release()
-    drain()
+    if nuke.executing():
+        # a result that is shown in the middle of a render would swap the picture between two of its frames
+        again = threading.Timer(_AFTER_RENDER, _news)
+        again.daemon = True
+        again.start()
+    else:
+        drain()
 
 
 def drain() -> None:
@@ -213,8 +221,8 @@ def _bring(update: Update) -> None:
         void.show(k.STOPPED, str(error))
     else:
         void.show(k.FAILED, str(error))
-        if nuke.GUI:
-            say(f"{void.name}: {error}")
+        # no window: the artist is at something else by now
+        note(f"{void.name}: {error}")
 
 
 def _progress(views: dict[str, Update]) -> tuple[str, str, Tile]:

@@ -20,7 +20,7 @@ _RGB = ("rgba.red", "rgba.green", "rgba.blue")
 _NO_CHANNEL = ("none", "none", "none", "-rgba.alpha")
 # The classes in the colours of the contact sheet, scene-linear.
 _COLOURS = {"remove": (0.76, 0.05, 0.05), "overlap": (0.58, 0.06, 0.58), "affected": (0.87, 0.40, 0.02)}
-_LAYERS = {"quadmask": k.CLASSES, "blend": ("alpha",), "void": ("red", "green", "blue")}
+_LAYERS = {"quadmask": k.CLASSES, "void_blend": ("alpha",), "void_scratch": ("red", "green", "blue")}
 
 _TAB = ("VOID", "Settings", "Farm", "Info")
 
@@ -138,7 +138,7 @@ def _settings() -> list[UserKnob]:
             (k.AUTOMATIC, k.HALF, k.FLOAT),
             "Bit depth of the exported plate. automatic: half if the source is half, otherwise float.",
         ),
-        _common("cells"),
+        _common("affected_shape"),
         *_model(),
         _check(
             k.REUSE,
@@ -307,6 +307,8 @@ _HELP = {
     k.QUADMASK_NODE: "VOID Quadmask: finds what removing the object affects and writes it to the layer quadmask. "
     "Check it, paint on it, then connect it to VOID Remove.",
 }
+# Whatever the viewer shows, a render gets the result; $gui alone is 1 in one that a session with a window runs.
+_LOOKED_AT = f"$gui && [python {{1-nuke.executing()}}] ? parent.{k.VIEW} : 0"
 _IN_RANGE = f"frame >= parent.{k.FIRST} && frame <= parent.{k.LAST}"
 
 
@@ -345,8 +347,8 @@ def remove() -> Group:
         *_info(),
         *_state(k.REMOVE_NODE),
     ]
-    new = [("rgba." + c, "void." + c) for c in ("red", "green", "blue")]
-    lay_over = [(channel, f"{k.BLEND} > 0 ? void.{channel[5:]} : {channel[5]}") for channel in _RGB]
+    new = [("rgba." + c, "void_scratch." + c) for c in ("red", "green", "blue")]
+    lay_over = [(channel, f"{k.BLEND} > 0 ? void_scratch.{channel[5:]} : {channel[5]}") for channel in _RGB]
     keep = [("quadmask.keep", "1 - quadmask.remove - quadmask.overlap - quadmask.affected")]
     nodes = [
         _input(k.PLATE_INPUT, 0, 0),
@@ -361,7 +363,7 @@ def remove() -> Group:
         _copy("WithNewPixels", "KeepTheRest", k.RESULT_PLATE, new, 170, 320),
         # exactly the plate, not a mix, wherever the blend is 0
         _expression("LayOver", "WithNewPixels", lay_over, _RGB, (170, 360)),
-        Node("Remove", "Tidy", {"channels": "void"}, ("LayOver",), (170, 400)),
+        Node("Remove", "Tidy", {"channels": "void_scratch"}, ("LayOver",), (170, 400)),
         _switch(
             "Result",
             f"parent.{k.HAS_MATTES} && {_IN_RANGE} ? 1 + parent.{k.HAS_PLATE} : 0",
@@ -387,10 +389,9 @@ def remove() -> Group:
         ),
         *(_shown(f"Show_{name}", f"quadmask.{name}", "ShownQuadmask", 660, 600) for name in k.CLASSES),
         _shown("Show_blend", k.BLEND, "Result", 820, 600),
-        # whatever the viewer shows, a render gets the result
         _switch(
             "View",
-            f"$gui ? parent.{k.VIEW} : 0",
+            _LOOKED_AT,
             (
                 "Result",
                 k.PLATE_INPUT,
@@ -462,7 +463,7 @@ def quadmask() -> Group:
         UserKnob(
             KnobType.MULTILINE,
             k.GRID,
-            "cells",
+            "cell edits",
             "One change per line, such as 1001-1040:r5c7=affected or r0c0=keep; rows and columns count from 0 at "
             "the top left. Later lines win.",
         ),
@@ -478,11 +479,12 @@ def quadmask() -> Group:
         ("quadmask.keep", "!object * !changed"),
     ]
     temporaries = [
-        ("kept", "void.green > 0.5 || void.blue < -0.5"),
+        ("kept", "void_scratch.green > 0.5 || void_scratch.blue < -0.5"),
         ("object", "(quadmask.remove > 0.5 || quadmask.overlap > 0.5) && !kept"),
         (
             "changed",
-            "(quadmask.affected > 0.5 || quadmask.overlap > 0.5 || void.red > 0.5 || void.blue > 0.5) && !kept",
+            "(quadmask.affected > 0.5 || quadmask.overlap > 0.5 || void_scratch.red > 0.5 || void_scratch.blue > 0.5) "
+            "&& !kept",
         ),
     ]
     nodes = [
@@ -494,16 +496,16 @@ def quadmask() -> Group:
         _mattes_of(k.PLATE_INPUT, k.RESULT_MATTES, 170, 200),
         _copy("FromRoto", k.PLATE_INPUT, k.ROTO_INPUT, [("rgba.alpha", "quadmask.remove")], 0, 200),
         _switch("Found", f"parent.{k.HAS_MATTES} && {_IN_RANGE}", ("FromRoto", "WithMattes"), 0, 280),
-        _copy("WithAdded", "Found", k.ADD_INPUT, [("rgba.alpha", "void.red")], 0, 320),
-        _copy("WithProtected", "WithAdded", k.PROTECT_INPUT, [("rgba.alpha", "void.green")], 0, 360),
-        _expression(k.GRID_NODE, "WithProtected", [("void.blue", "0")], k.SCRATCH_LAYER, (0, 400)),
+        _copy("WithAdded", "Found", k.ADD_INPUT, [("rgba.alpha", "void_scratch.red")], 0, 320),
+        _copy("WithProtected", "WithAdded", k.PROTECT_INPUT, [("rgba.alpha", "void_scratch.green")], 0, 360),
+        _expression(k.GRID_NODE, "WithProtected", [("void_scratch.blue", "0")], k.SCRATCH_LAYER, (0, 400)),
         _expression("Edited", k.GRID_NODE, edited, k.QUADMASK_LAYER, (0, 440), temporaries),
-        Node("Remove", "Result", {"channels": "void"}, ("Edited",), (0, 480)),
+        Node("Remove", "Result", {"channels": "void_scratch"}, ("Edited",), (0, 480)),
         _overlay("Result", 170, 540),
         *(_shown(f"Show_{name}", f"quadmask.{name}", "Result", 330, 560) for name in k.CLASSES),
         _switch(
             "View",
-            f"$gui ? parent.{k.VIEW} : 0",
+            _LOOKED_AT,
             ("Result", "Overlay", *(f"Show_{name}" for name in k.CLASSES)),
             0,
             640,

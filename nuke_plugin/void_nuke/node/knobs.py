@@ -22,7 +22,7 @@ CLICK_OFF = "click_off"
 CLICK_CLEAR = "click_clear"
 CLICKS = "clicks"
 
-GRID = "grid"
+GRID = "cell_edits"
 CELL = "cell"
 GRID_AFFECTED = "grid_affected"
 GRID_KEEP = "grid_keep"
@@ -59,6 +59,8 @@ HAS_PLATE = "void_has_plate"
 HAS_MATTES = "void_has_mattes"
 FIRST = "void_first"
 LAST = "void_last"
+#: Those of the knobs above that decide what a render gets from the node.
+PICTURE = (HAS_PLATE, HAS_MATTES, FIRST, LAST)
 
 # which node it is, the value of KIND
 REMOVE_NODE = "remove"
@@ -79,10 +81,10 @@ GRID_NODE = "GridEdits"
 # layers
 CLASSES = ("remove", "overlap", "affected", "keep")
 QUADMASK_LAYER = tuple(f"quadmask.{name}" for name in CLASSES)
-#: The blend's channel: `blend.A` in the file; Nuke reads A as alpha.
-BLEND = "blend.alpha"
+#: The blend's channel: `void_blend.A` in the file; Nuke reads A as alpha.
+BLEND = "void_blend.alpha"
 #: What the nodes need in between; it never leaves them.
-SCRATCH_LAYER = ("void.red", "void.green", "void.blue")
+SCRATCH_LAYER = ("void_scratch.red", "void_scratch.green", "void_scratch.blue")
 
 # the states of a node, and the colour of its tile in each: 0xRRGGBB00, as Nuke packs it; 0 is Nuke's own colour
 IDLE, WAITING, RUNNING, DONE, FAILED, STOPPED = "", "waiting", "running", "done", "failed", "stopped"

@@ -6,7 +6,7 @@ import re
 import uuid
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Iterator, Mapping, Optional, Sequence, cast
+from typing import Any, Iterator, Mapping, Optional, Sequence, Union, cast
 
 import nuke
 
@@ -24,15 +24,37 @@ _KNOBS = {"bool": nuke.Boolean_Knob, "int": nuke.Int_Knob, "float": nuke.Double_
 
 
 @contextmanager
-def unrecorded() -> Iterator[None]:
-    """Knobs that only show what a job is doing: no step of undo, and no reason to save the script."""
-    modified = nuke.modified()
-    nuke.Undo.disable()
+def _quietly(knob: nuke.Knob) -> Iterator[None]:
+    """What changes the knob inside is no step of undo, and no reason to save the script."""
+    root = nuke.root()
+    modified = root.modified()
+    knob.setFlag(nuke.NO_UNDO)
     try:
         yield
     finally:
-        nuke.Undo.enable()
-        nuke.modified(modified)
+        knob.clearFlag(nuke.NO_UNDO)
+        if root.modified() != modified:
+            root.setModified(modified)
+
+
+def _set_quietly(knob: nuke.Knob, value: Union[str, int]) -> bool:
+    """Set a knob that only shows what a job is doing, where it differs; whether it did."""
+    if knob.value() == value:
+        return False
+    with _quietly(knob):
+        knob.setValue(value)
+    return True
+
+
+def _offer(knob: nuke.Enumeration_Knob, values: Sequence[str]) -> None:
+    """Let a pulldown offer other values; what is chosen stays, where it is among them."""
+    if list(knob.values()) == list(values):
+        return
+    chosen = knob.value()
+    with _quietly(knob):
+        knob.setValues(list(values))
+        if chosen in values:
+            knob.setValue(chosen)
 
 
 @contextmanager
@@ -142,10 +164,7 @@ class VoidNode:
             chosen = str(knob.value())
             if chosen not in values:
                 raise SettingError(f"{self.name}: the server has no {name} {chosen!r}; it has {', '.join(values)}.")
-            if list(knob.values()) != values:
-                with unrecorded():
-                    knob.setValues(values)
-                    knob.setValue(chosen)
+            _offer(knob, values)
 
     # -- settings
 
@@ -169,15 +188,13 @@ class VoidNode:
     def add_settings(self, kind: str, known: Mapping[str, Sequence[Declaration]]) -> None:
         """Give the node knobs for what the server's engines or reasoners declare and it has none for yet."""
         places, added = self._places, 0
-        with unrecorded():
-            for name, found in known.items():
-                of = places[kind].setdefault(name, {})
-                for one in found:
-                    if one.name not in of and added < _MOST_CHOICES and _PLUG_IN.fullmatch(name):
-                        of[one.name] = declared.Place(one.type, self._add_knob(name, one))
-                        added += 1
-            if added:
-                self.node[k.DECLARED].setValue(declared.kept(places))
+        for name, found in known.items():
+            of = places[kind].setdefault(name, {})
+            for one in found:
+                if one.name not in of and added < _MOST_CHOICES and _PLUG_IN.fullmatch(name):
+                    of[one.name] = declared.Place(one.type, self._add_knob(name, one))
+                    added += 1
+        _set_quietly(self.node[k.DECLARED], declared.kept(places))
 
     def _add_knob(self, owner: str, one: Declaration) -> str:
         """Add the knob of a setting at the node's end; its name."""
@@ -193,7 +210,7 @@ class VoidNode:
         knob.setTooltip(plain.plain(f"{owner}: {one.long_help}"))
         self.node.addKnob(knob)
         default = one.default
-        knob.setValue(plain.plain(default) if isinstance(default, str) and not items else default)
+        _set_quietly(knob, plain.plain(default) if isinstance(default, str) and not items else default)
         return name
 
     # -- what the node remembers
@@ -215,10 +232,9 @@ class VoidNode:
 
     def set_tickets(self, tickets: list[Ticket]) -> None:
         """Remember the jobs."""
-        with unrecorded():
-            self.node[k.JOBS].setValue(joined(tickets))
-        # unlike progress, this must be saved: it is how a job is found again
-        nuke.modified(True)
+        if _set_quietly(self.node[k.JOBS], joined(tickets)):
+            # unlike progress, this must be saved: it is how a job is found again
+            nuke.root().setModified(True)
 
     @property
     def state(self) -> str:
@@ -228,10 +244,9 @@ class VoidNode:
 
     def show(self, state: str, status: str, tile: Tile = Tile()) -> None:  # noqa: B008 -- it never changes
         """Show a state on the tile, in words of ours, and in the panel, where ``status`` may be anybody's sentence."""
-        with unrecorded():
-            self.node[k.STATE].setValue(f"{state} {tile.text}".strip())
-            self.node[k.STATUS].setValue(plain.plain(status))
-            self.node["tile_color"].setValue(k.TILES[state])
+        _set_quietly(self.node[k.STATE], f"{state} {tile.text}".strip())
+        _set_quietly(self.node[k.STATUS], plain.plain(status))
+        _set_quietly(self.node["tile_color"], k.TILES[state])
 
     # -- results
 
@@ -240,8 +255,7 @@ class VoidNode:
         knob = cast(nuke.Enumeration_Knob, self.node[k.RESULT])
         names = [k.NO_RESULT, *(result.name for result in versions.results(out))]
         before = knob.value()
-        if list(knob.values()) != names:
-            knob.setValues(names)
+        _offer(knob, names)
         wanted = chosen or before
         if wanted in names and knob.value() != wanted:
             knob.setValue(wanted)

@@ -268,7 +268,11 @@ def metadata(node, frame, view):
 
 
 def write(node, frame, view):
-    """Render a frame of a Write into its file."""
+    """Render a frame of a Write into its file, unless it is to read that file, or is limited to others."""
+    if node["reading"].value():
+        return
+    if node["use_limit"].value() and not node["first"].value() <= frame <= node["last"].value():
+        return
     image = evaluate(node.input(0), frame, view)
     path = node["file"]._at(frame, view)
     folder = os.path.dirname(path)
@@ -289,7 +293,7 @@ def write(node, frame, view):
     spec.full_width, spec.full_height = fmt.width(), fmt.height()
     spec.channelnames = [_LONG.get(name, name) for name in names]
     spec.attribute("PixelAspectRatio", fmt.pixelAspect())
-    spec.attribute("compression", "zips")
+    spec.attribute("compression", {"Z": "zips", "P": "piz", "n": "none"}[node["compression"].value()[0]])
     output = oiio.ImageOutput.create(path)
     pixels = np.stack([image.channel(name, box) for name in names], axis=-1)
     done = output is not None and output.open(path, spec) and output.write_image(pixels) and output.close()

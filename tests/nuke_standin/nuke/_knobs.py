@@ -1,5 +1,6 @@
 """Knobs: as strict about names and types as Nuke 17."""
 
+import contextlib
 import os
 import re
 
@@ -7,6 +8,7 @@ from . import _expressions, _tcl
 from ._session import check_thread, guarded, session
 
 INVISIBLE, DISABLED, DO_NOT_WRITE, STARTLINE, ENDLINE = 0x400, 0x80, 0x200, 0x1000, 0x2000
+NO_UNDO = 0x80000
 _FLAGS = {"INVISIBLE": INVISIBLE, "HIDDEN": 0x40000, "DISABLED": DISABLED, "DO_NOT_WRITE": DO_NOT_WRITE,
           "STARTLINE": STARTLINE}  # fmt: skip
 
@@ -84,7 +86,8 @@ class Knob:
         if (value, None) == before:
             return True
         if self._node is not None:
-            session.record(lambda: self._restore(*before))
+            session.check_idle(f"{self._node.fullName()}.{self._name}")
+            session.record(lambda: self._restore(*before), undoable=NO_UNDO not in self._flags)
         self._value, self._expression = value, None
         self._changed()
         return True
@@ -103,6 +106,7 @@ class Knob:
         return self.value()
 
     def setExpression(self, text, *_):
+        session.check_idle(f"{self._node.fullName()}.{self._name}")
         before = self._value, self._expression
         session.record(lambda: self._restore(*before))
         self._expression = text
@@ -128,6 +132,12 @@ class Knob:
             raise RuntimeError(f"{self.fullyQualifiedName()}: nothing is named {name!r}")
         return owner._knobs[knob]._number(frame)
 
+    def _means(self):
+        """The nodes that the knob's expression names."""
+        for name in re.findall(r"[A-Za-z_][\w.]*\.[\w]+", self._expression or ""):
+            with contextlib.suppress(AttributeError):
+                yield self._node._related(name.rpartition(".")[0])
+
     def _tcl(self, command):
         words = command.split()
         if words[:1] == ["exists"]:
@@ -137,6 +147,13 @@ class Knob:
             if owner is None or not index:
                 raise NotImplementedError(command)
             return owner.input(int(index[1])) is not None
+        if words[:1] == ["python"]:
+            import nuke
+
+            code = command.split(None, 1)[1].strip()
+            # TCL takes the braces off; what is not a number afterwards, an expression cannot use
+            value = eval(code[1:-1] if code.startswith("{") else code, {"nuke": nuke})
+            return str(value)
         raise NotImplementedError(f"the stand-in cannot run [{command}]")
 
     # -- as text
@@ -373,10 +390,14 @@ class Enumeration_Knob(Knob):
         if not all(isinstance(value, str) for value in values):
             raise TypeError(f"{self._name}.setValues takes strings")
         before, chosen = self._values, self._value
-        session.record(lambda: (setattr(self, "_values", before), setattr(self, "_value", chosen)))
+        session.record(
+            lambda: (setattr(self, "_values", before), setattr(self, "_value", chosen)),
+            undoable=NO_UNDO not in self._flags,
+        )
+        # what is chosen is kept by its number
+        index = before.index(chosen) if chosen in before else 0
         self._values = list(values)
-        if self._value not in self._values:
-            self._value = self._values[0] if self._values else ""
+        self._value = self._values[min(index, len(self._values) - 1)] if self._values else ""
 
     def numValues(self):
         return len(self._values)
