@@ -6,10 +6,9 @@ import json
 import threading
 import time
 
-import nuke
 import pytest
 from driving import RunningServer
-from void_nuke.job import colour, local_server
+from void_nuke.job import local_server
 from void_nuke.job.monitor import Line, Monitor, Order
 from void_nuke.node import cells, versions
 from void_nuke.node.ticket import Ticket, joined, parse
@@ -19,7 +18,7 @@ from void_nuke.studio.pathmap import translated
 
 from void_server.api import Settings as ShotSettings
 from void_server.api import Shot
-from void_server.api.errors import ColourError, JobCancelled, ServerUnreachable, SettingError
+from void_server.api.errors import JobCancelled, ServerUnreachable, SettingError
 
 pytestmark = pytest.mark.slow
 
@@ -188,26 +187,6 @@ def test_the_settings_options_reach_the_server_and_only_it(tmp_path):
 def test_a_server_without_a_job_of_a_node_gets_no_folder_by_chance():
     # Path("") would be the folder that Nuke was started in
     assert "." not in local_server.roots(settings.Settings(void_command=["void"]), [])
-
-
-# -- colour
-
-
-def test_working_space(plugin, tmp_path, monkeypatch):
-    root = nuke.root()
-    assert colour.working_space("") == ("lin_rec709", None)
-    root["colorManagement"].setValue("OCIO")
-    root["workingSpaceLUT"].setValue("ACES - ACEScg")
-    assert colour.working_space("") == ("ACEScg", None)
-    config = tmp_path / "config.ocio"
-    config.write_text("ocio_profile_version: 2")
-    root["OCIO_config"].setValue("custom")
-    root["customOCIOConfigPath"].setValue(config.as_posix())
-    assert colour.working_space("") == ("ACES - ACEScg", config.as_posix())
-    assert colour.working_space("mine") == ("mine", config.as_posix())
-    monkeypatch.setenv("OCIO", "/nowhere/config.ocio")
-    with pytest.raises(ColourError, match="does not exist"):
-        colour.working_space("")
 
 
 # -- the thread that talks to the server

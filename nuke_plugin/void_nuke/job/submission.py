@@ -129,6 +129,6 @@ def _files(shot: Shot, exported: export.Exported, frames: list[int]) -> dict[str
         files["roto"] = list(exported.roto.files)
     if shot.quadmask:
         files["quadmask"] = [shot.quadmask % frame for frame in frames]
-    if shot.ocio:
-        files["ocio"] = [shot.ocio]
+    if ocio := shot.paths().get("ocio"):
+        files["ocio"] = [ocio]
     return files

@@ -278,6 +278,11 @@ class File_Knob(EvalString_Knob):
 
 
 @guarded
+class Label_Knob(_Text):
+    """A pulldown of what an OCIO configuration offers, whose items Nuke makes itself: in Nuke 17 with tabs in them."""
+
+
+@guarded
 class Text_Knob(_Text):
     type_number = 26
 

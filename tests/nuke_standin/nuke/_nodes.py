@@ -14,6 +14,7 @@ from ._knobs import (
     Enumeration_Knob,
     File_Knob,
     Int_Knob,
+    Label_Knob,
     PyScript_Knob,
     Script_Knob,
     String_Knob,
@@ -81,8 +82,8 @@ CLASSES = {
     "Root": {
         "first_frame": _with(Int_Knob, 1), "last_frame": _with(Int_Knob, 100), "frame": _with(Int_Knob, 1),
         "proxy": Boolean_Knob, "proxy_scale": _with(Double_Knob, 0.5), "project_directory": File_Knob, "views": String_Knob,
-        "colorManagement": _enum("Nuke", "OCIO"), "OCIO_config": _enum("nuke-default", "aces_1.2", "custom"),
-        "customOCIOConfigPath": File_Knob, "OCIOConfigPath": File_Knob, "format": String_Knob, "workingSpaceLUT": _with(String_Knob, "linear"), "fps": _with(Double_Knob, 24.0),
+        "colorManagement": _enum("Nuke", "OCIO"), "OCIO_config": _with(Label_Knob, "nuke-default"),
+        "customOCIOConfigPath": File_Knob, "OCIOConfigPath": File_Knob, "format": String_Knob, "workingSpaceLUT": _with(Label_Knob, "linear"), "fps": _with(Double_Knob, 24.0),
         "lock_range": Boolean_Knob,
     },
 }  # fmt: skip
