@@ -48,6 +48,11 @@ def _script_loaded() -> None:
         _call("events", "script_loaded")
 
 
+def _script_saved() -> None:
+    if _has_void_nodes():
+        _call("events", "script_saved")
+
+
 def _script_closed() -> None:
     if _has_void_nodes():
         _call("events", "script_closed")
@@ -70,6 +75,7 @@ def register() -> None:
         (nuke.addOnCreate, nuke.removeOnCreate, _node_created, "Group"),
         (nuke.addKnobChanged, nuke.removeKnobChanged, _knob_changed, "Group"),
         (nuke.addOnScriptLoad, nuke.removeOnScriptLoad, _script_loaded, "Root"),
+        (nuke.addOnScriptSave, nuke.removeOnScriptSave, _script_saved, "Root"),
         (nuke.addOnScriptClose, nuke.removeOnScriptClose, _script_closed, "Root"),
     ):
         remove(call, nodeClass=node_class)

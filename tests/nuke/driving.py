@@ -154,7 +154,7 @@ def press(node, button):
 
 
 def state(node):
-    return node["void_state"].value().partition(" ")[0]
+    return VoidNode(node).state
 
 
 def wait_until_submitted(node):

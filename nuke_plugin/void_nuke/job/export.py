@@ -8,7 +8,7 @@ import uuid
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterator, Mapping, Optional, Sequence, Union, cast
+from typing import Iterable, Iterator, Mapping, Optional, Sequence, Union, cast
 
 import nuke
 
@@ -16,6 +16,7 @@ from void_server.api.errors import JobCancelled, SequenceError
 from void_server.api.files import temporary_beside
 
 from ..node import knobs as k
+from ..node import ranges
 from ..node.node import VoidNode
 from ..node.plain import check_folder
 from . import upstream
@@ -61,7 +62,30 @@ class Exported:
     @property
     def key(self) -> str:
         """The hash of plate and roto."""
-        return f"{self.plate.key}-{self.roto.key if self.roto else ''}"
+        return _key({role: written.key for role, written in (("plate", self.plate), ("roto", self.roto)) if written})
+
+
+def _key(keys: Mapping[str, str]) -> str:
+    return f"{keys['plate']}-{keys.get('roto', '')}"
+
+
+def source(keys: Iterable[str]) -> str:
+    """What a version of all views was made from, by the hashes of each view."""
+    return " ".join(sorted(set(keys)))
+
+
+def look(void: VoidNode, view: str) -> dict[str, upstream.Upstream]:
+    """What plate, roto and quadmask depend on in a view, by their role; no file is looked at, and no picture."""
+    region = _region(void)
+    return {
+        role: upstream.look(one.source, f"{role} {one.alpha} {region} {view}") for role, one in _inputs(void).items()
+    }
+
+
+def source_of(views: Sequence[Mapping[str, upstream.Upstream]], files: Stamps) -> str:
+    """The same for what :func:`look` has found in each view. Any thread may ask: this takes time."""
+    wanted = ("plate", "roto")
+    return source(_key({role: found[role].fingerprint(files) for role in wanted if role in found}) for found in views)
 
 
 @contextmanager
@@ -91,8 +115,11 @@ def plan(void: VoidNode, out: Path, frames: Sequence[int], view: str, files: Sta
     The plate is raw, at full resolution, with its bounding box, in half or float; the roto is its alpha. ``files`` has
     seen the files upstream, or sees them now.
     """
+    keys = {role: found.fingerprint(files) for role, found in look(void, view).items()}
     with _undisturbed():
-        planned = {role: _planned(void, out, frames, view, role, one, files) for role, one in _inputs(void).items()}
+        planned = {
+            role: _planned(void, out, frames, view, role, one, keys[role]) for role, one in _inputs(void).items()
+        }
     return Exported(planned["plate"], planned.get("roto"), planned.get("quadmask"))
 
 
@@ -155,15 +182,12 @@ def _inputs(void: VoidNode) -> dict[str, _Input]:
     return inputs
 
 
-def _planned(
-    void: VoidNode, out: Path, frames: Sequence[int], view: str, role: str, one: _Input, files: Stamps
-) -> Written:
+def _planned(void: VoidNode, out: Path, frames: Sequence[int], view: str, role: str, one: _Input, key: str) -> Written:
     depth = _datatype(void, role, one.source, frames[0], view)
-    found = upstream.look(one.source, f"{role} {one.alpha} {depth} {_region(void)} {view}")
-    key = found.fingerprint(files)
     # the hash names the folder: what has changed goes elsewhere, and jobs that use the old files keep them
     again = "" if void.checked(k.REUSE) else f"_{uuid.uuid4().hex[:8]}"
-    pattern = (out / _FOLDER / f"{role}_{key}{again}" / f"{role}.%04d.exr").as_posix()
+    folder = out / _FOLDER / f"{role}_{key}_{depth.rpartition(' ')[2]}{again}"
+    pattern = (folder / f"{role}.%04d.exr").as_posix()
     return Written(pattern, tuple(pattern % frame for frame in frames), key, depth)
 
 
@@ -252,7 +276,7 @@ def _render(targets: Sequence[_Target], frames: Sequence[int], view: str) -> Non
             # made here, not by the Write, whose knob for it is not in every version
             parts[target.role].mkdir(parents=True, exist_ok=True)
             _set_up(target, parts[target.role])
-        nuke.executeMultiple([target.node for target in targets], nuke.FrameRanges([_compact(frames)]), [view])
+        nuke.executeMultiple([target.node for target in targets], nuke.FrameRanges([ranges.text(frames, " ")]), [view])
         for target in targets:
             target.pattern.parent.mkdir(exist_ok=True)
             for file in parts[target.role].iterdir():
@@ -290,14 +314,3 @@ def _set(node: nuke.Node, values: Mapping[str, Union[bool, str]]) -> None:
         knob = node.knob(name)
         if knob is not None:
             knob.setValue(value)
-
-
-def _compact(frames: Sequence[int]) -> str:
-    """Frames as text such as "1001-1004 1007"."""
-    runs: list[list[int]] = []
-    for frame in frames:
-        if runs and frame == runs[-1][1] + 1:
-            runs[-1][1] = frame
-        else:
-            runs.append([frame, frame])
-    return " ".join(f"{first}-{last}" for first, last in runs)

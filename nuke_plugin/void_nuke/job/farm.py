@@ -18,7 +18,7 @@ from void_server.api.settings import Declaration
 from ..node import knobs as k
 from ..node.node import VoidNode
 from ..node.results import output_folder, script_path
-from ..node.tile import Tile
+from ..node.tile import of_version
 from ..node.versions import result_in
 from ..studio import settings
 from . import prepare
@@ -124,7 +124,7 @@ def submit(
         if result is not None:
             void.show_result(result, source)
             status = f"On the farm as {result.name}; frames appear as they are done."
-            void.show(k.DONE, status, Tile(version=result.version))
+            void.show(k.DONE, status, of_version(result))
     return [str(folder) for folder in folders]
 
 

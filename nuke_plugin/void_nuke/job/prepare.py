@@ -13,7 +13,7 @@ from void_server.api.files import new_version_folder
 from void_server.api.settings import declarations
 from void_server.api.shot import PLATE, QUADMASK, Settings, Shot
 
-from ..node import declared, handles
+from ..node import declared, handles, ranges
 from ..node import knobs as k
 from ..node.node import VoidNode
 from ..node.versions import Result
@@ -81,7 +81,7 @@ def prepare(void: VoidNode, out: Path, *, only_quadmask: bool, written: bool = T
             export.write(void, planned.patterns, frames, view, depth=planned.plate.depth)
     # with several views, each gets a folder of its own in the version that the artist sees
     version = new_version_folder(out) if len(views) > 1 else None
-    source = " ".join(sorted({found.key for found in exported.values()}))
+    source = export.source(found.key for found in exported.values())
     found = _own_quadmask(void, source) if not only_quadmask else None
     shots = []
     for view, files in exported.items():
@@ -90,7 +90,7 @@ def prepare(void: VoidNode, out: Path, *, only_quadmask: bool, written: bool = T
             plate=files.plate.pattern,
             roto=files.roto.pattern if files.roto else "",
             prompts=prompts,
-            frames=frames_text(frames),
+            frames=ranges.text(frames),
             quadmask=None if only_quadmask else quadmask,
             prompt=void.plain_text(k.PROMPT),
             colorspace=space,
@@ -115,14 +115,6 @@ def shot_settings(void: VoidNode, only_quadmask: bool) -> Settings:
 def _own_quadmask(void: VoidNode, source: str) -> Optional[Result]:
     """The quadmask that the node shows, if plate and roto are still what it was made from."""
     shown = void.shown
-    if shown is None or not shown.finished or shown.has_plate or void.text(k.SOURCE) != source:
+    if shown is None or not shown.finished or shown.has_plate or void.source_of_shown != source:
         return None
     return shown
-
-
-def frames_text(frames: list[int]) -> str:
-    """Frames as the server writes them, such as 1001-1040 or 1001-1009x2."""
-    step = frames[1] - frames[0] if len(frames) > 1 else 1
-    if frames == list(range(frames[0], frames[-1] + 1, step)):
-        return f"{frames[0]}-{frames[-1]}" + (f"x{step}" if step > 1 else "")
-    return ",".join(map(str, frames))

@@ -17,10 +17,10 @@ from void_server.api.errors import JobCancelled, VoidError
 from void_server.api.job import Job, JobState
 
 from ..node import knobs as k
-from ..node import versions
+from ..node import ranges, versions
 from ..node.messages import note
 from ..node.node import VoidNode, all_nodes, find
-from ..node.tile import Step, Tile
+from ..node.tile import Step, Tile, of_version
 from ..studio import settings
 from . import local_server
 from .monitor import Line, Monitor, Note, Order, Update
@@ -280,5 +280,5 @@ def _finish(void: VoidNode, views: dict[str, Update]) -> None:
         return
     warnings = [warning for update in views.values() if update.job for warning in update.job.warnings]
     what = "Done" if result.has_plate else "The quadmask is ready; set view to quadmask to check it"
-    status = f"{what}: {result.name}, frames {result.first}-{result.last}."
-    void.show(k.DONE, " ".join([status, *warnings]), Tile(version=result.version))
+    status = f"{what}: {result.name}, frames {ranges.text(result.frames)}."
+    void.show(k.DONE, " ".join([status, *warnings]), of_version(result))

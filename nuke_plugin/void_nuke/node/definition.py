@@ -217,12 +217,12 @@ def _info() -> list[UserKnob]:
 
 def _state(kind: str) -> list[UserKnob]:
     hidden = ("+INVISIBLE",)
-    texts = (k.ID, k.JOBS, k.FOLDER, k.SOURCE, k.STATE)
+    texts = (k.ID, k.JOBS, k.FOLDER, k.SOURCES, k.STATE)
     return [
         UserKnob(KnobType.STRING, k.KIND, value=kind, flags=hidden),
         *(UserKnob(KnobType.STRING, name, flags=hidden) for name in texts),
         UserKnob(KnobType.STRING, k.DECLARED, value=declared.written(_ours(), kind == k.REMOVE_NODE), flags=hidden),
-        *(UserKnob(KnobType.INT, name, value=0, flags=hidden) for name in (k.HAS_PLATE, k.HAS_MATTES, k.FIRST, k.LAST)),
+        *(UserKnob(KnobType.INT, name, value=0, flags=hidden) for name in (k.HAS_PLATE, k.HAS_MATTES, k.HAS_FRAME)),
     ]
 
 
@@ -231,9 +231,10 @@ def _input(name: str, number: int, x: int) -> Node:
     return Node("Input", name, knobs, position=(x, 0))
 
 
-def _read(name: str, x: int, y: int) -> Node:
+def _read(name: str, x: int, y: int, *, on_error: Value = "error", file: str = "") -> Node:
     # never reached by a viewer before there is a file, and then a missing frame must be seen
-    knobs: dict[str, Value] = {"raw": True, "on_error": "error", "localizationPolicy": "off"}
+    knobs: dict[str, Value] = {"file": file} if file else {}
+    knobs.update(raw=True, on_error=on_error, before="hold", after="hold", localizationPolicy="off")
     return Node("Read", name, knobs, position=(x, y))
 
 
@@ -309,7 +310,13 @@ _HELP = {
 }
 # Whatever the viewer shows, a render gets the result; $gui alone is 1 in one that a session with a window runs.
 _LOOKED_AT = f"$gui && [python {{1-nuke.executing()}}] ? parent.{k.VIEW} : 0"
-_IN_RANGE = f"frame >= parent.{k.FIRST} && frame <= parent.{k.LAST}"
+# Frames that the version does not have, beyond its range or between those of a stepped one: plate, hold, error.
+_HELD = Expression(f"parent.{k.OUTSIDE} == 1 ? 3 : 0")
+_RESULT = (
+    f"!parent.{k.HAS_MATTES} ? 0 : parent.{k.HAS_FRAME} || parent.{k.OUTSIDE} == 1 ? 1 + parent.{k.HAS_PLATE} : "
+    f"parent.{k.OUTSIDE} == 2 ? 3 : 0"
+)
+_NO_FRAME = "NoSuchFrame"
 
 
 def remove() -> Group:
@@ -338,6 +345,15 @@ def remove() -> Group:
         ),
         _common(k.ENGINE, ("cleanplate", "void")),
         *_shared_choices(),
+        _choice(
+            k.OUTSIDE,
+            "other frames",
+            k.OUTSIDE_CHOICES,
+            "What this node shows in frames that the version does not have, also between those of a range such as "
+            "1001-1100x10. plate: the plate. hold: the nearest frame of the version. error: an error, so that no "
+            "render goes out without the removal.",
+            "+STARTLINE",
+        ),
         *_settings(),
         _line("line_finish", "finish"),
         _common("feather"),
@@ -354,8 +370,9 @@ def remove() -> Group:
         _input(k.PLATE_INPUT, 0, 0),
         _input(k.ROTO_INPUT, 1, 500),
         _input(k.QUADMASK_INPUT, 2, 660),
-        _read(k.RESULT_PLATE, 330, 120),
-        _read(k.RESULT_MATTES, 170, 120),
+        _read(k.RESULT_PLATE, 330, 120, on_error=_HELD),
+        _read(k.RESULT_MATTES, 170, 120, on_error=_HELD),
+        _read(_NO_FRAME, -170, 120, file="VOID/this_version_does_not_have_the_frame.%04d.exr"),
         _mattes_of(k.PLATE_INPUT, k.RESULT_MATTES, 0, 200),
         _copy("WithBlend", "WithMattes", k.RESULT_MATTES, [(k.BLEND, k.BLEND)], 0, 240),
         # beyond a region of interest the files say nothing, and everything is kept
@@ -366,8 +383,8 @@ def remove() -> Group:
         Node("Remove", "Tidy", {"channels": "void_scratch"}, ("LayOver",), (170, 400)),
         _switch(
             "Result",
-            f"parent.{k.HAS_MATTES} && {_IN_RANGE} ? 1 + parent.{k.HAS_PLATE} : 0",
-            (k.PLATE_INPUT, "KeepTheRest", "Tidy"),
+            _RESULT,
+            (k.PLATE_INPUT, "KeepTheRest", "Tidy", _NO_FRAME),
             0,
             480,
         ),
@@ -495,7 +512,7 @@ def quadmask() -> Group:
         _read(k.RESULT_MATTES, 170, 120),
         _mattes_of(k.PLATE_INPUT, k.RESULT_MATTES, 170, 200),
         _copy("FromRoto", k.PLATE_INPUT, k.ROTO_INPUT, [("rgba.alpha", "quadmask.remove")], 0, 200),
-        _switch("Found", f"parent.{k.HAS_MATTES} && {_IN_RANGE}", ("FromRoto", "WithMattes"), 0, 280),
+        _switch("Found", f"parent.{k.HAS_MATTES} && parent.{k.HAS_FRAME}", ("FromRoto", "WithMattes"), 0, 280),
         _copy("WithAdded", "Found", k.ADD_INPUT, [("rgba.alpha", "void_scratch.red")], 0, 320),
         _copy("WithProtected", "WithAdded", k.PROTECT_INPUT, [("rgba.alpha", "void_scratch.green")], 0, 360),
         _expression(k.GRID_NODE, "WithProtected", [("void_scratch.blue", "0")], k.SCRATCH_LAYER, (0, 400)),

@@ -15,6 +15,7 @@ CUSTOM_RANGE = "custom_range"
 ENGINE = "engine"
 REASONER = "reasoner"
 RESULT = "result"
+OUTSIDE = "outside"
 
 CLICK = "click"
 CLICK_ON = "click_on"
@@ -51,16 +52,17 @@ ID = "void_id"
 KIND = "void_kind"
 JOBS = "void_jobs"
 FOLDER = "void_folder"
-SOURCE = "void_source"
+#: By version, the hash of what it was made from.
+SOURCES = "void_sources"
 STATE = "void_state"
 #: Which knobs are settings of which engine or reasoner; see :mod:`.declared`.
 DECLARED = "void_declared"
 HAS_PLATE = "void_has_plate"
 HAS_MATTES = "void_has_mattes"
-FIRST = "void_first"
-LAST = "void_last"
-#: Those of the knobs above that decide what a render gets from the node.
-PICTURE = (HAS_PLATE, HAS_MATTES, FIRST, LAST)
+#: An expression: 1 in the frames that the version has.
+HAS_FRAME = "void_has_frame"
+#: The knobs that decide what a render gets from the node.
+PICTURE = (OUTSIDE, HAS_PLATE, HAS_MATTES, HAS_FRAME)
 
 # which node it is, the value of KIND
 REMOVE_NODE = "remove"
@@ -71,6 +73,7 @@ FROM_INPUT, FROM_SCRIPT, CUSTOM = "input", "global", "custom"
 BY_PATH, BY_UPLOAD = "path", "upload"
 AUTOMATIC, HALF, FLOAT = "automatic", "half", "float"
 NO_RESULT = "none"
+OUTSIDE_CHOICES = ("plate", "hold", "error")
 
 # inner nodes; none may be called like a layer, as an expression means either by its name
 PLATE_INPUT, ROTO_INPUT, QUADMASK_INPUT = "Plate", "Roto", "Quadmask"
@@ -88,11 +91,14 @@ SCRATCH_LAYER = ("void_scratch.red", "void_scratch.green", "void_scratch.blue")
 
 # the states of a node, and the colour of its tile in each: 0xRRGGBB00, as Nuke packs it; 0 is Nuke's own colour
 IDLE, WAITING, RUNNING, DONE, FAILED, STOPPED = "", "waiting", "running", "done", "failed", "stopped"
+#: The version that is shown was made from another plate, or another roto.
+STALE = "plate changed"
 TILES = {
     IDLE: 0x3D5A7300,
     WAITING: 0x8A7A2E00,
     RUNNING: 0xB3751A00,
     DONE: 0x3F7A4A00,
+    STALE: 0xC8901000,
     FAILED: 0x9C2B2B00,
     STOPPED: 0x5A5A5A00,
 }

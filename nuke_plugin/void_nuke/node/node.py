@@ -7,13 +7,14 @@ import uuid
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Iterator, Mapping, Optional, Sequence, Union, cast
+from urllib.parse import parse_qsl, urlencode
 
 import nuke
 
 from void_server.api.errors import SettingError
 from void_server.api.settings import Declaration
 
-from . import cells, declared, plain, versions
+from . import cells, declared, plain, ranges, versions
 from . import knobs as k
 from .ticket import Ticket, joined, parse
 from .tile import Tile
@@ -238,9 +239,9 @@ class VoidNode:
 
     @property
     def state(self) -> str:
-        """The first word of what the tile says: one of the states in :mod:`.knobs`."""
-        word = self.text(k.STATE).partition(" ")[0]
-        return word if word in k.TILES else k.IDLE
+        """What the tile's words begin with: one of the states in :mod:`.knobs`."""
+        said = self.text(k.STATE)
+        return next((state for state in k.TILES if state and said.startswith(state)), k.IDLE)
 
     def show(self, state: str, status: str, tile: Tile = Tile()) -> None:  # noqa: B008 -- it never changes
         """Show a state on the tile, in words of ours, and in the panel, where ``status`` may be anybody's sentence."""
@@ -266,9 +267,19 @@ class VoidNode:
         folder = self.text(k.FOLDER)
         return versions.result_in(Path(folder)) if folder else None
 
+    @property
+    def _sources(self) -> dict[str, str]:
+        return dict(parse_qsl(self.text(k.SOURCES)))
+
+    @property
+    def source_of_shown(self) -> str:
+        """The hash of the plate and the roto that the shown version was made from, empty where it is not known."""
+        return self._sources.get(Path(self.text(k.FOLDER)).name, "")
+
     def show_result(self, result: Optional[versions.Result], source: str = "") -> None:
         """Point the node's Reads at a version, or at nothing; nothing else in the script changes.
 
+        ``source`` is the hash of what the version was made from, where that is news.
         Raises :class:`SettingError` where Nuke would not take the version's path as it is.
         """
         if result is not None:
@@ -280,12 +291,12 @@ class VoidNode:
                     read = self.node.node(name)
                     if read is not None:
                         _point(read, file, result)
-                self.node[k.FIRST].setValue(result.first)
-                self.node[k.LAST].setValue(result.last)
+                cast(nuke.Array_Knob, self.node[k.HAS_FRAME]).setExpression(ranges.expression(result.frames))
             self.node[k.HAS_PLATE].setValue(int(result is not None and result.has_plate))
             self.node[k.HAS_MATTES].setValue(int(result is not None))
             self.node[k.FOLDER].setValue(result.folder.as_posix() if result else "")
-            self.node[k.SOURCE].setValue(source)
+            if result is not None and source:
+                self.node[k.SOURCES].setValue(urlencode({**self._sources, result.name: source}))
             if result is not None:
                 self.refresh_versions(result.folder.parent, result.name)
 
@@ -305,4 +316,3 @@ def _point(read: nuke.Node, file: str, result: versions.Result) -> None:
         read[f"orig{name}"].setValue(frame)
     read["origset"].setValue(True)
     read["raw"].setValue(True)
-    read["on_error"].setValue("error")

@@ -10,9 +10,9 @@ from void_server.api.errors import SettingError
 
 from ..studio import hooks, settings
 from . import knobs as k
-from . import versions
+from . import ranges, versions
 from .node import VoidNode
-from .tile import Tile
+from .tile import of_version
 
 
 def script_path() -> str:
@@ -48,8 +48,8 @@ def show_chosen(void: VoidNode) -> None:
         )
     void.show_result(result)
     what = "result" if result.has_plate else "quadmask"
-    status = f"Showing the {what} {result.name}, frames {result.first}-{result.last}."
-    void.show(k.DONE, status, Tile(version=result.version))
+    status = f"Showing the {what} {result.name}, frames {ranges.text(result.frames)}."
+    void.show(k.DONE, status, of_version(result))
 
 
 def offer(void: VoidNode) -> None:

@@ -62,10 +62,19 @@ class Result:
 
     folder: Path
     views: tuple[str, ...]
-    first: int
-    last: int
+    frames: tuple[int, ...]
     has_plate: bool
     finished: bool = True
+
+    @property
+    def first(self) -> int:
+        """Its first frame."""
+        return self.frames[0]
+
+    @property
+    def last(self) -> int:
+        """Its last frame."""
+        return self.frames[-1]
 
     @property
     def name(self) -> str:
@@ -118,13 +127,13 @@ def result_in(folder: Path) -> Optional[Result]:
         return None
     try:
         found = [read_manifest(manifest) for manifest in manifests]
-        frames = [frame for manifest in found for frame in manifest["frames"]]
+        frames = tuple(sorted({frame for manifest in found for frame in manifest["frames"]}))
         has_plate = all(manifest["shot"]["settings"]["until"] == shot.PLATE for manifest in found)
     except (OSError, ValueError, LookupError, TypeError):
         # somebody else's file, or one that is just being written: not a version of ours
         return None
     finished = all(manifest.name == MANIFEST for manifest in manifests)
-    return Result(folder, views, min(frames), max(frames), has_plate, finished)
+    return Result(folder, views, frames, has_plate, finished)
 
 
 def is_version(name: str) -> bool:

@@ -214,6 +214,9 @@ def _read(node, frame, view):
     if number is None:
         return _empty()
     path = node["file"]._at(number, view)
+    if node["on_error"].value() == "nearest frame":
+        near = sorted(range(node["first"].value(), node["last"].value() + 1), key=lambda other: abs(other - number))
+        path = next((p for p in (node["file"]._at(other, view) for other in near) if os.path.isfile(p)), path)
     image = oiio.ImageInput.open(path) if os.path.isfile(path) else None
     if image is None:
         oiio.geterror()

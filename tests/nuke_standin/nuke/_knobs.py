@@ -193,6 +193,10 @@ class Knob:
         return []
 
 
+class Array_Knob(Knob):
+    """The base of all that has a number."""
+
+
 class _Text(Knob):
     default = ""
 
@@ -319,7 +323,7 @@ class Tab_Knob(Text_Knob):
 
 
 @guarded
-class Boolean_Knob(Knob):
+class Boolean_Knob(Array_Knob):
     type_number = 6
     default = False
 
@@ -343,7 +347,7 @@ class Disable_Knob(Boolean_Knob):
 
 
 @guarded
-class Int_Knob(Knob):
+class Int_Knob(Array_Knob):
     type_number = 3
     default = 0
 
@@ -360,7 +364,7 @@ class Int_Knob(Knob):
 
 
 @guarded
-class Double_Knob(Knob):
+class Double_Knob(Array_Knob):
     type_number = 7
     default = 0.0
 
@@ -380,7 +384,7 @@ class Double_Knob(Knob):
 
 
 @guarded
-class Enumeration_Knob(Knob):
+class Enumeration_Knob(Array_Knob):
     type_number = 4
 
     def __init__(self, name, label=None, values=()):
@@ -417,13 +421,13 @@ class Enumeration_Knob(Knob):
         return value
 
     def value(self, *_):
-        return self._value
+        return self._values[int(self._number(session.frame))] if self._expression else self._value
 
     def getValue(self, *_):
-        return float(self._values.index(self._value))
+        return self._number(session.frame)
 
     def _number(self, frame):
-        return float(self._values.index(self._value))
+        return super()._number(frame) if self._expression else float(self._values.index(self._value))
 
     def _extras(self):
         return ["M", "{" + " ".join(_tcl.quote(value) for value in self._values) + "}"]

@@ -271,7 +271,7 @@ class Node:
         )
 
     def showControlPanel(self, forceFloat=False):
-        pass
+        session.callbacks["knobChanged"].run(self, String_Knob("showPanel"))
 
     def redraw(self):
         pass
