@@ -14,7 +14,7 @@ import nuke
 
 from void_server.api.errors import VoidError
 
-from .job import freshness, session
+from .job import choices, freshness, session
 from .node import knobs as k
 from .node import results
 from .node.node import VoidNode, all_nodes, find
@@ -68,9 +68,11 @@ def script_saved() -> None:
             freshness.look(void)
 
 
-def _look(identity: str) -> None:
+def _opened(identity: str) -> None:
+    """A node's panel was opened: what it offers, and whether its plate has changed, is looked up."""
     void = find(identity)
     if void is not None:
+        choices.ask(void)
         freshness.look(void)
 
 
@@ -90,9 +92,8 @@ def knob_changed() -> None:
             void.apply_grid()
         elif knob.name() == k.FRAMES:
             void.node[k.CUSTOM_RANGE].setEnabled(void.text(k.FRAMES) == k.CUSTOM)
-        elif not nuke.executing():
-            results.offer(void)
+        else:
             # not in here: it looks at the whole graph
-            nuke.executeInMainThread(_look, (void.id,))
+            nuke.executeInMainThread(_opened, (void.id,))
     except VoidError as error:
         void.show(k.FAILED, str(error))

@@ -9,7 +9,7 @@ from typing import Any, Callable
 import nuke
 
 from .node.knobs import CLASSES, KIND
-from .studio import packages
+from .studio import edition, packages
 from .ui import panel
 
 
@@ -69,8 +69,10 @@ def _call(module: str, function: str) -> None:
 
 
 def register() -> None:
-    """Add the callbacks; doing it again changes nothing."""
+    """Add the callbacks; doing it again changes nothing. Where the nodes do not work, they are left alone."""
     packages.activate()
+    if edition.refused():
+        return
     for add, remove, call, node_class in (
         (nuke.addOnCreate, nuke.removeOnCreate, _node_created, "Group"),
         (nuke.addKnobChanged, nuke.removeKnobChanged, _knob_changed, "Group"),

@@ -157,3 +157,9 @@ def test_a_node_cannot_take_what_comes_after_it():
 def test_no_inner_node_is_called_like_a_layer(gizmo):
     # an expression would not know whether quadmask.remove is a channel or a knob
     assert not {node.name() for node in gizmo.nodes()} & {*nuke.standin.layers, "rgba"}
+
+
+def test_no_two_inner_nodes_lie_on_one_spot(gizmo):
+    """Whoever opens the group sees them all."""
+    places = [(node.xpos(), node.ypos()) for node in gizmo.nodes()]
+    assert len(set(places)) == len(places)

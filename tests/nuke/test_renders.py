@@ -192,12 +192,11 @@ def test_only_what_differs_is_set(node, monkeypatch):
 
 
 def test_versions_that_others_made_are_offered_without_a_reason_to_save(node, sample, tmp_path):
-    from void_nuke.node import results
-
     finished_version(tmp_path / "out" / "v002", sample)
     nuke.root().setModified(False)
     before = len(nuke.standin.undo)
-    results.offer(VoidNode(node))
+    node.showControlPanel()
+    wait_for(lambda: "v002" in node["result"].values())
     assert node["result"].values() == ["none", "v001", "v002"]
     assert node["result"].value() == "v001"
     assert (len(nuke.standin.undo), nuke.modified()) == (before, False)

@@ -164,7 +164,7 @@ def test_folders_that_are_called_almost_like_versions_are_none(node, tmp_path):
     out = tmp_path / "out"
     for name in ("v001", "v002[python {1}]", "v003 x", "v0x1", "v004\n", "v00\uff15"):
         version(out / name)
-    VoidNode(node).refresh_versions(out)
+    VoidNode(node).offer_versions([found.name for found in versions.results(out)])
     assert node[k.RESULT].values() == [k.NO_RESULT, "v001"]
 
 
@@ -183,7 +183,7 @@ def test_folders_that_are_called_almost_like_versions_are_none(node, tmp_path):
 )
 def test_a_manifest_of_other_types_is_no_version(node, tmp_path, changes):
     version(tmp_path / "out" / "v001", **changes)
-    VoidNode(node).refresh_versions(tmp_path / "out")
+    VoidNode(node).offer_versions([found.name for found in versions.results(tmp_path / "out")])
     assert node[k.RESULT].values() == [k.NO_RESULT]
 
 
@@ -193,7 +193,7 @@ def test_a_manifest_that_never_ends_is_no_version(node, tmp_path):
         file.truncate(versions._LARGEST + 1)
     deep = version(tmp_path / "out" / "v002")
     (deep / "job.json").write_text(100_000 * "[")
-    VoidNode(node).refresh_versions(tmp_path / "out")
+    VoidNode(node).offer_versions([found.name for found in versions.results(tmp_path / "out")])
     assert node[k.RESULT].values() == [k.NO_RESULT]
 
 

@@ -17,6 +17,7 @@ from ..node import declared, handles, ranges
 from ..node import knobs as k
 from ..node.node import VoidNode
 from ..node.versions import Result
+from ..studio import edition
 from . import colour, export
 from .stamps import Stamps
 
@@ -50,12 +51,11 @@ def check_ready(void: VoidNode) -> None:
 
 
 def _check_edition() -> None:
-    for name, edition in (("nc", "Non-commercial"), ("indie", "Indie")):
-        if nuke.env.get(name):
-            raise InputError(
-                f"VOID's nodes cannot run in Nuke {edition}, which restricts plug-ins; "
-                "write plate and roto yourself and run: void remove"
-            )
+    if name := edition.refused():
+        raise InputError(
+            f"VOID's nodes cannot run in Nuke {name}, which restricts plug-ins; "
+            "write plate and roto yourself and run: void remove"
+        )
 
 
 def _check_inputs(void: VoidNode) -> None:

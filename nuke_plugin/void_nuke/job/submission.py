@@ -5,7 +5,6 @@ Errors are :class:`~void_server.api.errors.VoidError`.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Optional
 
@@ -13,12 +12,11 @@ from void_server.api.client import Client, ServerInfo
 from void_server.api.errors import InputError, ServerUnreachable, SettingError
 from void_server.api.shot import Shot
 
-from ..node import declared
 from ..node import knobs as k
 from ..node.node import VoidNode
 from ..node.results import output_folder
 from ..studio import settings
-from . import export, session
+from . import choices, export, session
 from .monitor import Order
 from .prepare import check_ready, prepare
 
@@ -49,11 +47,6 @@ def resume(void: VoidNode) -> None:
     session.resume(void)
 
 
-def _address(void: VoidNode) -> str:
-    """The address of the server that the node uses."""
-    return void.text(k.SERVER) or settings.load().address
-
-
 def _start(void: VoidNode, *, only_quadmask: bool) -> None:
     if not void.id:
         # the node was made while the plugin's callbacks were not there
@@ -63,12 +56,11 @@ def _start(void: VoidNode, *, only_quadmask: bool) -> None:
     check_ready(void)
     frames = void.frames()
     out = output_folder(void)
-    address = _address(void)
+    address = choices.server_of(void)
     upload = _is_upload(void)
     info = _check_server(address, out)
     if info is not None:
-        void.offer({k.ENGINE: info.engines, k.REASONER: info.reasoners})
-        _offer_settings(void, info)
+        choices.offer(void, info)
     prepared = prepare(void, out, only_quadmask=only_quadmask)
     orders = [
         Order(
@@ -106,20 +98,6 @@ def _check_server(address: str, out: Path) -> Optional[ServerInfo]:
             if not session.start_server(address, [str(out)]):
                 raise
             return None
-
-
-def _offer_settings(void: VoidNode, info: ServerInfo) -> None:
-    """Give the node knobs for settings that are new to it. Raises :class:`SettingError` for an invalid value."""
-    for kind, chooser in ((declared.ENGINES, k.ENGINE), (declared.REASONERS, k.REASONER)):
-        if not void.has(chooser):
-            continue
-        known = info.settings[kind]
-        void.add_settings(kind, known)
-        chosen = void.text(chooser)
-        values = void.own_settings(kind, chosen)
-        for one in known.get(chosen, ()):
-            # a server's regular expression may take for ever; the server itself checks these
-            replace(one, pattern="").check(values.get(one.name, one.default))
 
 
 def _files(shot: Shot, exported: export.Exported, frames: list[int]) -> dict[str, list[str]]:

@@ -290,6 +290,11 @@ def _shown(name: str, channel: str, source: str, x: int, y: int) -> Node:
     return _expression(name, source, [(target, channel) for target in _RGB], _RGB, (x, y))
 
 
+def _shown_classes(source: str, x: int, y: int) -> list[Node]:
+    """The matte of each class as a grey picture, side by side."""
+    return [_shown(f"Show_{n}", f"quadmask.{n}", source, x + 110 * i, y) for i, n in enumerate(k.CLASSES)]
+
+
 def _switch(name: str, which: str, inputs: Sequence[str], x: int, y: int) -> Node:
     return Node("Switch", name, {"which": Expression(which)}, inputs, (x, y))
 
@@ -404,8 +409,8 @@ def remove() -> Group:
             (k.PLATE_INPUT, "Result"),
             (-170, 580),
         ),
-        *(_shown(f"Show_{name}", f"quadmask.{name}", "ShownQuadmask", 660, 600) for name in k.CLASSES),
-        _shown("Show_blend", k.BLEND, "Result", 820, 600),
+        *_shown_classes("ShownQuadmask", 620, 620),
+        _shown("Show_blend", k.BLEND, "Result", 1060, 620),
         _switch(
             "View",
             _LOOKED_AT,
@@ -519,7 +524,7 @@ def quadmask() -> Group:
         _expression("Edited", k.GRID_NODE, edited, k.QUADMASK_LAYER, (0, 440), temporaries),
         Node("Remove", "Result", {"channels": "void_scratch"}, ("Edited",), (0, 480)),
         _overlay("Result", 170, 540),
-        *(_shown(f"Show_{name}", f"quadmask.{name}", "Result", 330, 560) for name in k.CLASSES),
+        *_shown_classes("Result", 290, 580),
         _switch(
             "View",
             _LOOKED_AT,

@@ -251,15 +251,12 @@ class VoidNode:
 
     # -- results
 
-    def refresh_versions(self, out: Path, chosen: Optional[str] = None) -> None:
-        """Offer the versions that there are, and ``chosen`` among them, without showing it yet."""
+    def offer_versions(self, names: Sequence[str]) -> None:
+        """Offer these versions, and the shown one in any case; what is chosen stays."""
         knob = cast(nuke.Enumeration_Knob, self.node[k.RESULT])
-        names = [k.NO_RESULT, *(result.name for result in versions.results(out))]
-        before = knob.value()
-        _offer(knob, names)
-        wanted = chosen or before
-        if wanted in names and knob.value() != wanted:
-            knob.setValue(wanted)
+        chosen = str(knob.value())
+        found = {*names, *([chosen] if chosen != k.NO_RESULT else [])}
+        _offer(knob, [k.NO_RESULT, *sorted(found, key=lambda name: (len(name), name))])
 
     @property
     def shown(self) -> Optional[versions.Result]:
@@ -298,7 +295,10 @@ class VoidNode:
             if result is not None and source:
                 self.node[k.SOURCES].setValue(urlencode({**self._sources, result.name: source}))
             if result is not None:
-                self.refresh_versions(result.folder.parent, result.name)
+                knob = cast(nuke.Enumeration_Knob, self.node[k.RESULT])
+                self.offer_versions([*(name for name in knob.values() if name != k.NO_RESULT), result.name])
+                if knob.value() != result.name:
+                    knob.setValue(result.name)
 
     def apply_grid(self) -> None:
         """Put the grid's edits into effect. Raises :class:`SettingError` naming the line that is wrong."""

@@ -41,10 +41,10 @@ def show_chosen(void: VoidNode) -> None:
     if name == k.NO_RESULT:
         void.show_result(None)
         return
-    result = versions.result_in(_folder(void) / name)
+    result = versions.result_in(folder(void) / name)
     if result is None:
         raise SettingError(
-            f"{void.name}: version {name} is no longer in {_folder(void)}; choose another in the pulldown result."
+            f"{void.name}: version {name} is no longer in {folder(void)}; choose another in the pulldown result."
         )
     void.show_result(result)
     what = "result" if result.has_plate else "quadmask"
@@ -52,13 +52,7 @@ def show_chosen(void: VoidNode) -> None:
     void.show(k.DONE, status, of_version(result))
 
 
-def offer(void: VoidNode) -> None:
-    """Offer the versions that there are now; another artist or the farm may have made some."""
-    if void.shown or void.text(k.RESULT) != k.NO_RESULT:
-        void.refresh_versions(_folder(void))
-
-
-def _folder(void: VoidNode) -> Path:
+def folder(void: VoidNode) -> Path:
     """Where the node's versions are: beside the one it shows, as the script may have been renamed since."""
-    folder = void.text(k.FOLDER)
-    return Path(folder).parent if folder else output_folder(void)
+    shown = void.text(k.FOLDER)
+    return Path(shown).parent if shown else output_folder(void)
