@@ -12,6 +12,7 @@ import pytest
 from driving import finished_version, read_node, show_version, void_remove
 from void_nuke.job import export, stamps, upstream
 from void_nuke.job.stamps import Stamps
+from void_nuke.node import results
 from void_nuke.node.node import VoidNode
 
 
@@ -109,13 +110,24 @@ def test_a_path_that_nuke_evaluates_is_followed(plugin, sample, tmp_path, monkey
     assert fingerprint(read) != before
 
 
-def test_a_variable_of_the_script_changes_the_fingerprint(plugin, sample):
+def test_a_variable_of_the_script_in_a_path_is_followed(plugin, sample, tmp_path):
     """Nuke 16's Graph Scope Variables may stand in any path."""
-    read = read_node(sample / "plate")
+    shutil.copytree(sample / "plate", tmp_path / "sh010")
+    read = nuke.nodes.Read(file=f"{tmp_path.as_posix()}/%{{shot}}/plate.%04d.exr")
+    nuke.root()["gsv"].setGsvValue("__default__.shot", "sh010")
     before = fingerprint(read)
-    nuke.root().addKnob(nuke.String_Knob("gsv"))
-    nuke.root()["gsv"].setValue("shot sh010")
-    assert fingerprint(read) != before
+    os.utime(tmp_path / "sh010" / "plate.1006.exr", (time.time() + 5, time.time() + 5))
+    changed = fingerprint(read)
+    assert changed != before
+    nuke.root()["gsv"].setGsvValue("__default__.shot", "sh020")
+    assert fingerprint(read) != changed
+
+
+def test_a_variable_of_the_script_in_the_output_folder_is_filled_in(plugin, sample, tmp_path):
+    node = void_remove(read_node(sample / "plate"), read_node(sample / "roto"))
+    nuke.root()["gsv"].setGsvValue("__default__.show_root", tmp_path.as_posix())
+    node["output_folder"].setValue("%{show_root}/void/{node}")
+    assert results.output_folder(VoidNode(node)) == tmp_path / "void" / node.name()
 
 
 def test_files_are_looked_at_once_for_all_that_a_press_exports(plugin, sample, tmp_path, monkeypatch):
@@ -150,8 +162,10 @@ def test_what_a_node_of_ours_shows_in_the_viewer_is_no_change_of_the_plate(plugi
     upper = void_remove(read_node(sample / "plate"), read_node(sample / "roto"))
     show_version(upper, finished_version(tmp_path / "out" / "v001", sample))
     before = fingerprint(upper)
+    upper["output_folder"].setValue((tmp_path / "out").as_posix())
     for name, value in (("view", "difference"), ("prompt", "A lime."), ("status", "Busy."), ("engine", "void")):
         upper[name].setValue(value)
+    (tmp_path / "out" / "v003").mkdir()
     assert fingerprint(upper) == before
     show_version(upper, finished_version(tmp_path / "out" / "v002", sample, range(1001, 1005)))
     assert fingerprint(upper) != before

@@ -21,8 +21,8 @@ from ..api.errors import JobFailed, SettingError
 from ..api.files import write_atomically
 from ..interpreter import running
 
-#: The Python of Nuke 14, of 15, and of 16 and 17.
-NUKE_PYTHONS = ("3.9", "3.10", "3.11")
+#: The Python of Nuke 14, of 15, of 16 and 17, and of the VFX reference platform 2026 for what comes next.
+NUKE_PYTHONS = ("3.9", "3.10", "3.11", "3.13")
 _FOLDER = "void"
 _PACKAGES = ("msgpack>=1.0.5", "pyzmq>=25.1")
 _BEGIN, _END = "# >>> VOID for Nuke >>>", "# <<< VOID for Nuke <<<"

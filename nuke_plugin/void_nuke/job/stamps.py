@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import re
+import stat
 from concurrent.futures import ThreadPoolExecutor
 from typing import Iterable
 
@@ -38,6 +39,9 @@ def _stamp(file: str) -> str:
         status = os.stat(file)
     except OSError:
         # gone since it was listed, or a link to nothing: as if it were not there
+        return ""
+    if not stat.S_ISREG(status.st_mode):
+        # a folder changes with everything that comes into it
         return ""
     return f"{file} {status.st_size} {status.st_mtime_ns}"
 

@@ -121,7 +121,8 @@ def _settings() -> list[UserKnob]:
             "path: the server reads and writes the same disks. upload: frames are sent over the network. "
             "automatic: follow the VOID settings.",
         ),
-        _text(
+        UserKnob(
+            KnobType.FILE,
             k.OUTPUT,
             "output folder",
             "Folder for the versions. {script_dir}, {script}, {node} and {user} are expanded. "

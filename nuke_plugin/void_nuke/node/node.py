@@ -95,6 +95,10 @@ class VoidNode:
         """A text knob, with what stands in brackets evaluated."""
         return str(self.node[name].value()).strip()
 
+    def path(self, name: str) -> str:
+        """A file knob, with what Nuke evaluates in it filled in, such as a variable of the script."""
+        return str(cast(nuke.File_Knob, self.node[name]).evaluate() or "").strip()
+
     def plain_text(self, name: str) -> str:
         """A text knob as it was typed."""
         return cast(nuke.String_Knob, self.node[name]).getText().strip()

@@ -28,7 +28,7 @@ def output_folder(void: VoidNode) -> Path:
     """
     now = settings.load()
     script = script_path()
-    chosen = void.text(k.OUTPUT)
+    chosen = void.path(k.OUTPUT)
     if not chosen:
         context = {"script": script, "node": void.name}
         chosen = hooks.call(now.hooks, hooks.OUTPUT_FOLDER, context) or now.output

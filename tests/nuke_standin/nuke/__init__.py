@@ -297,20 +297,17 @@ def activeViewer():
 
 # -- rendering
 @main_thread_only
-def execute(node, *frames, views=None, continueOnError=False):
-    """Render a Write."""
-    executeMultiple([toNode(node) if isinstance(node, str) else node], _numbers(*frames), views, continueOnError)
-
-
-def _numbers(*frames):
-    if isinstance(frames[0], FrameRanges):
-        return frames[0]
-    first, last, step = (*frames, 1)[:3]
-    return FrameRanges([f"{first}-{last}x{step}"])
+def execute(nameOrNode, start, end=None, incr=1, views=None, continueOnError=False):
+    """Render a Write: frames from, to, in steps, or FrameRanges in the place of the first of them."""
+    node = toNode(nameOrNode) if isinstance(nameOrNode, str) else nameOrNode
+    ranges = (
+        start if isinstance(start, FrameRanges) else FrameRanges([f"{start}-{start if end is None else end}x{incr}"])
+    )
+    executeMultiple([node], ranges, session.views if views is None else views, continueOnError)
 
 
 @main_thread_only
-def executeMultiple(nodes, ranges, views=None, continueOnError=False):
+def executeMultiple(nodes, ranges, views, continueOnError=False):
     """Render several Writes, frame by frame."""
     if session.executing:
         raise RuntimeError("I'm already executing something else")
@@ -321,8 +318,7 @@ def executeMultiple(nodes, ranges, views=None, continueOnError=False):
             raise RuntimeError(f"{node.fullName()} is disabled")
     if not isinstance(ranges, FrameRanges):
         raise TypeError("the stand-in takes FrameRanges alone")
-    wanted = session.views if views is None else views
-    unknown = set(wanted) - set(session.views)
+    unknown = set(views) - set(session.views)
     if unknown:
         raise RuntimeError(f"no view is named {unknown}")
     session.executing = True
@@ -331,7 +327,7 @@ def executeMultiple(nodes, ranges, views=None, continueOnError=False):
     try:
         for number in ranges.toFrameList():
             session.frame = number
-            for view in wanted:
+            for view in views:
                 for node in nodes:
                     session.rendered.append((node["channels"].value(), number, view))
                     _images.write(node, number, view)
@@ -481,10 +477,10 @@ def undo():
 
 # -- callbacks
 def _callback(name):
-    def add(call, args=(), kwargs=None, nodeClass="*", node=None):
+    def add(call, args=(), kwargs=None, nodeClass="*"):
         session.callbacks[name].add(call, args, kwargs, nodeClass)
 
-    def remove(call, args=(), kwargs=None, nodeClass="*", node=None):
+    def remove(call, args=(), kwargs=None, nodeClass="*"):
         session.callbacks[name].remove(call, args, kwargs, nodeClass)
 
     return add, remove

@@ -7,6 +7,29 @@ import re
 from . import _expressions, _tcl
 from ._session import check_thread, guarded, session
 
+__all__ = [
+    "Array_Knob",
+    "BBox_Knob",
+    "Boolean_Knob",
+    "ChannelMask_Knob",
+    "Channel_Knob",
+    "Disable_Knob",
+    "Double_Knob",
+    "Enumeration_Knob",
+    "EvalString_Knob",
+    "File_Knob",
+    "Gsv_Knob",
+    "Int_Knob",
+    "Knob",
+    "Multiline_Eval_String_Knob",
+    "PyScript_Knob",
+    "Script_Knob",
+    "String_Knob",
+    "Tab_Knob",
+    "Text_Knob",
+    "Unsigned_Knob",
+    "XY_Knob",
+]
 INVISIBLE, DISABLED, DO_NOT_WRITE, STARTLINE, ENDLINE = 0x400, 0x80, 0x200, 0x1000, 0x2000
 NO_UNDO = 0x80000
 _FLAGS = {"INVISIBLE": INVISIBLE, "HIDDEN": 0x40000, "DISABLED": DISABLED, "DO_NOT_WRITE": DO_NOT_WRITE,
@@ -80,7 +103,7 @@ class Knob:
     def _checked(self, value):
         raise NotImplementedError
 
-    def setValue(self, value, *_):
+    def setValue(self, value):
         before = self._value, self._expression
         value = self._checked(value)
         if (value, None) == before:
@@ -99,20 +122,20 @@ class Knob:
         if self._node is not None and not session.loading:
             self._node._knob_changed(self)
 
-    def value(self, *_):
+    def value(self):
         return self._number(session.frame) if self._expression else self._value
 
-    def getValue(self, *_):
+    def getValue(self):
         return self.value()
 
-    def setExpression(self, text, *_):
+    def setExpression(self, text):
         session.check_idle(f"{self._node.fullName()}.{self._name}")
         before = self._value, self._expression
         session.record(lambda: self._restore(*before))
         self._expression = text
         return True
 
-    def hasExpression(self, *_):
+    def hasExpression(self):
         return self._expression is not None
 
     def _number(self, frame):
@@ -157,7 +180,7 @@ class Knob:
         raise NotImplementedError(f"the stand-in cannot run [{command}]")
 
     # -- as text
-    def toScript(self, *_):
+    def toScript(self):
         return "{{" + _tcl.quote(self._expression) + "}}" if self._expression else self._text()
 
     def _text(self):
@@ -178,7 +201,7 @@ class Knob:
     def _parsed(self, text):
         return text
 
-    def notDefault(self):
+    def _not_default(self):
         return self._expression is not None or self._value != self._starts
 
     def _definition(self):
@@ -210,10 +233,10 @@ class _Text(Knob):
 class String_Knob(_Text):
     type_number = 1
 
-    def value(self, *_):
+    def value(self):
         return self._evaluated(self._value)
 
-    def getText(self, *_):
+    def getText(self):
         return self._value
 
     def setText(self, text):
@@ -258,18 +281,19 @@ class File_Knob(EvalString_Knob):
             raise RuntimeError("Write: backslashes are not allowed in file names")
         return value
 
-    def value(self, *_):
+    def value(self):
         # the raw text: numbers and views are filled in by evaluate
         return self._value
 
-    def getValue(self, *_):
+    def getValue(self):
         return self._value
 
     def evaluate(self, frame=None):
         return self._at(session.frame if frame is None else frame, session.views[0])
 
     def _at(self, frame, view):
-        path = self._evaluated(self._value).replace("%V", view).replace("%v", view[:1])
+        path = re.sub(r"%\{(\w+)\}", lambda m: session.variables.get(m[1], m[0]), self._evaluated(self._value))
+        path = path.replace("%V", view).replace("%v", view[:1])
         path = re.sub(r"#+", lambda m: f"%0{len(m[0])}d", path)
         return re.sub(r"%0?(\d*)d", lambda m: f"{frame:0{int(m[1] or 1)}d}", path)
 
@@ -282,8 +306,21 @@ class File_Knob(EvalString_Knob):
 
 
 @guarded
-class Label_Knob(_Text):
+class _Label(_Text):
     """A pulldown of what an OCIO configuration offers, whose items Nuke makes itself: in Nuke 17 with tabs in them."""
+
+
+@guarded
+class Gsv_Knob(Knob):
+    """Graph Scope Variables, in Nuke 16 and newer."""
+
+    default = ()
+
+    def setGsvValue(self, path, value):
+        if not isinstance(value, str):
+            raise TypeError("the value of a Graph Scope Variable is text")
+        session.variables[path.partition(".")[2]] = value
+        self._value = tuple(sorted(session.variables.items()))
 
 
 @guarded
@@ -293,7 +330,7 @@ class Text_Knob(_Text):
     def _extras(self):
         return ["T", _tcl.quote(self._value)] if self._value else []
 
-    def notDefault(self):
+    def _not_default(self):
         return False
 
 
@@ -315,7 +352,7 @@ class PyScript_Knob(_Text):
             exec(compile(self._value, self.fullyQualifiedName(), "exec"), {"nuke": nuke})
 
     _extras = Text_Knob._extras
-    notDefault = Text_Knob.notDefault
+    _not_default = Text_Knob._not_default
 
 
 class Tab_Knob(Text_Knob):
@@ -332,7 +369,7 @@ class Boolean_Knob(Array_Knob):
             raise TypeError(f"{self._name}.setValue takes a bool, not {type(value).__name__}")
         return bool(value)
 
-    def value(self, *_):
+    def value(self):
         return bool(super().value())
 
     def _parsed(self, text):
@@ -359,7 +396,7 @@ class Int_Knob(Array_Knob):
     def _parsed(self, text):
         return int(text, 0)
 
-    def value(self, *_):
+    def value(self):
         return int(super().value())
 
 
@@ -420,10 +457,10 @@ class Enumeration_Knob(Array_Knob):
             raise ValueError(f"{self._name} has no choice {value!r}; it has {self._values}")
         return value
 
-    def value(self, *_):
+    def value(self):
         return self._values[int(self._number(session.frame))] if self._expression else self._value
 
-    def getValue(self, *_):
+    def getValue(self):
         return self._number(session.frame)
 
     def _number(self, frame):

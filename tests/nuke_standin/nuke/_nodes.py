@@ -13,13 +13,14 @@ from ._knobs import (
     Double_Knob,
     Enumeration_Knob,
     File_Knob,
+    Gsv_Knob,
     Int_Knob,
-    Label_Knob,
     PyScript_Knob,
     Script_Knob,
     String_Knob,
     Tab_Knob,
     Unsigned_Knob,
+    _Label,
 )
 from ._session import guarded, main_thread_only, session
 
@@ -82,8 +83,8 @@ CLASSES = {
     "Root": {
         "first_frame": _with(Int_Knob, 1), "last_frame": _with(Int_Knob, 100), "frame": _with(Int_Knob, 1),
         "proxy": Boolean_Knob, "proxy_scale": _with(Double_Knob, 0.5), "project_directory": File_Knob, "views": String_Knob,
-        "colorManagement": _enum("Nuke", "OCIO"), "OCIO_config": _with(Label_Knob, "nuke-default"),
-        "customOCIOConfigPath": File_Knob, "OCIOConfigPath": File_Knob, "format": String_Knob, "workingSpaceLUT": _with(Label_Knob, "linear"), "fps": _with(Double_Knob, 24.0),
+        "colorManagement": _enum("Nuke", "OCIO"), "OCIO_config": _with(_Label, "nuke-default"),
+        "customOCIOConfigPath": File_Knob, "OCIOConfigPath": File_Knob, "format": String_Knob, "gsv": Gsv_Knob, "workingSpaceLUT": _with(_Label, "linear"), "fps": _with(Double_Knob, 24.0),
         "lock_range": Boolean_Knob,
     },
 }  # fmt: skip
@@ -169,7 +170,7 @@ class Node:
 
     def writeKnobs(self, flags=0):
         self._live()
-        lines = [f"{k._name} {k.toScript()}" for k in self._knobs.values() if k.notDefault() and k._name != "name"]
+        lines = [f"{k._name} {k.toScript()}" for k in self._knobs.values() if k._not_default() and k._name != "name"]
         return "\n".join(lines)
 
     def readKnobs(self, text):
@@ -227,14 +228,14 @@ class Node:
 
     connectInput = setInput
 
-    def dependencies(self, mask=0x7):
+    def dependencies(self, mask):
         self._live()
         found = [node for node in self._inputs if node is not None] if mask & 0x1 else []
         if mask & 0x4:
             found += [node for knob in self._knobs.values() for node in knob._means() if node not in (None, self)]
         return list(dict.fromkeys(found))
 
-    def dependent(self, mask=0, forceEvaluate=True):
+    def dependent(self, mask, forceEvaluate=True):
         return [node for node in self._parent._nodes if self in node._inputs]
 
     def selectOnly(self):

@@ -43,6 +43,7 @@ class Session:
         self.messages = []
         self.errors = []
         self.defaults = {}
+        self.variables = {}
         self.renders = 0
         self.commands = []
         self.this = []
