@@ -26,6 +26,7 @@ from driving import (
     wait_until_done,
     wait_until_submitted,
 )
+from void_nuke.node.node import VoidNode
 
 pytestmark = pytest.mark.slow
 
@@ -258,24 +259,42 @@ def test_a_point_beside_the_frame_is_refused(shot):
 # -- exports
 
 
+def test_a_plate_and_a_roto_in_the_working_space_are_read_where_they_lie(shot, server):
+    plate, roto = shot
+    plate["raw"].setValue(True)
+    node = void_remove(plate, roto, address=server.address)
+    press(node, "remove")
+    wait_until_done(node)
+    assert nuke.standin.rendered == []
+    assert not (versions(node) / "source").exists()
+    shown, original = picture(node, 1006), picture(plate, 1006)
+    blend = shown.channel("void_blend.alpha", shown.bbox)
+    assert blend.any()
+    assert np.array_equal(rgb(shown)[blend == 0], rgb(original)[blend == 0])
+    described = json.loads((versions(node) / "v001" / "job.json").read_text())
+    assert described["shot"]["plate"] == plate["file"].value()
+    # and its quadmask is used by the next press, as nothing has changed
+    assert VoidNode(node).source_of_shown
+
+
 def test_unchanged_frames_are_not_exported_again(shot, server):
     plate, roto = shot
     node = void_remove(plate, roto, address=server.address)
     press(node, "remove")
     wait_until_done(node)
-    assert len(nuke.standin.rendered) == 24
+    assert len(nuke.standin.rendered) == 12
     node["feather"].setValue(2.0)
     plate.setXYpos(300, 200)
     press(node, "remove")
     wait_until_done(node)
-    assert len(nuke.standin.rendered) == 24, "a moved node is no reason to export again"
+    assert len(nuke.standin.rendered) == 12, "a moved node is no reason to export again"
     grade = nuke.nodes.Expression()
     grade.setInput(0, plate)
     grade["expr0"].setValue("r * 2")
     node.setInput(0, grade)
     press(node, "remove")
     wait_until_done(node)
-    assert len(nuke.standin.rendered) == 36
+    assert len(nuke.standin.rendered) == 24
     assert list(node["result"].values()) == ["none", "v001", "v002", "v003"]
 
 
@@ -292,7 +311,7 @@ def test_a_changed_file_is_exported_again(shot, server, sample, tmp_path):
     os.utime(newer, (time.time() + 5, time.time() + 5))
     press(node, "remove")
     wait_until_done(node)
-    assert len(nuke.standin.rendered) == 36, "the plate again, the roto not"
+    assert len(nuke.standin.rendered) == 24
 
 
 def test_a_longer_range_exports_only_what_is_missing(shot, server):
@@ -304,7 +323,7 @@ def test_a_longer_range_exports_only_what_is_missing(shot, server):
     node["custom_range"].setValue("1001-1006")
     press(node, "remove")
     wait_until_done(node)
-    assert len(nuke.standin.rendered) == 12
+    assert len(nuke.standin.rendered) == 6
 
 
 def test_nothing_is_left_or_changed_by_an_export(shot, server):

@@ -8,7 +8,7 @@ import uuid
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterable, Iterator, Mapping, Optional, Sequence, Union, cast
+from typing import Callable, Iterable, Iterator, Mapping, Optional, Sequence, Union, cast
 
 import nuke
 
@@ -34,12 +34,16 @@ _HALF_SOURCES = ("16-bit half float", "8-bit fixed")
 
 @dataclass(frozen=True)
 class Written:
-    """An exported sequence: its pattern, its frames in files, the hash of what it was made from, and its data type."""
+    """An exported sequence: its pattern, its frames in files, the hash of what it was made from, and its data type.
+
+    ``lies`` says that the artist's own files are what is needed, and nothing is written.
+    """
 
     pattern: str
     files: tuple[str, ...]
     key: str
     depth: str
+    lies: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,9 +59,9 @@ class Exported:
 
     @property
     def patterns(self) -> dict[str, str]:
-        """The patterns by their role: plate, roto, quadmask."""
+        """The patterns to be written, by their role: plate, roto, quadmask."""
         named = {"plate": self.plate, "roto": self.roto, "quadmask": self.quadmask}
-        return {role: written.pattern for role, written in named.items() if written}
+        return {role: written.pattern for role, written in named.items() if written and not written.lies}
 
     @property
     def key(self) -> str:
@@ -109,17 +113,29 @@ def _undisturbed() -> Iterator[None]:
             root.setModified(modified)
 
 
-def plan(void: VoidNode, out: Path, frames: Sequence[int], view: str, files: Stamps) -> Exported:
+def plan(
+    void: VoidNode,
+    out: Path,
+    frames: Sequence[int],
+    view: str,
+    files: Stamps,
+    where_it_lies: Callable[[str, nuke.Node, str], Optional[str]] = lambda *_: None,
+) -> Exported:
     """What the server needs of ``frames`` in ``view``, and where below ``out`` :func:`write` is to write it.
 
     The plate is raw, at full resolution, with its bounding box, in half or float; the roto is its alpha. ``files`` has
-    seen the files upstream, or sees them now.
+    seen the files upstream, or sees them now. ``where_it_lies`` gives the artist's own files for a role, the node that
+    is connected, and a view, where these are all that it takes.
     """
     keys = {role: found.fingerprint(files) for role, found in look(void, view).items()}
+    planned: dict[str, Written] = {}
     with _undisturbed():
-        planned = {
-            role: _planned(void, out, frames, view, role, one, keys[role]) for role, one in _inputs(void).items()
-        }
+        for role, one in _inputs(void).items():
+            own = None if one.alpha or _region(void) else where_it_lies(role, one.source, view)
+            if own is None:
+                planned[role] = _planned(void, out, frames, view, role, one, keys[role])
+            else:
+                planned[role] = Written(own, tuple(own % frame for frame in frames), keys[role], "", lies=True)
     return Exported(planned["plate"], planned.get("roto"), planned.get("quadmask"))
 
 

@@ -99,14 +99,17 @@ def submit(
         for void in nodes:
             out = output_folder(void)
             only_quadmask = not void.has(k.REMOVE)
-            prepared = prepare.prepare(void, out, only_quadmask=only_quadmask, written=not export_there)
+            # a farm's machines have the artists' disks
+            prepared = prepare.prepare(
+                void, out, only_quadmask=only_quadmask, written=not export_there, reads=lambda _: True
+            )
             for one in prepared.shots:
                 # the node's name tells its job from the others; a name that is given to one alone needs no more
                 given = fields.get("name", "")
                 names = [given, one.view] if given and len(nodes) == 1 else [given or script.stem, void.name, one.view]
                 named = {**fields, "name": " ".join(filter(None, names))}
                 row = {"shot": one.shot.to_dict(), "out": one.out, "fields": named}
-                if export_there:
+                if export_there and one.exported.patterns:
                     row["export"] = _export(void, copy, script, one)
                 rows.append(row)
                 of_rows.append((void, out, prepared.source))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
+from typing import Callable, Optional
 
 import nuke
 
@@ -19,6 +19,7 @@ from ..node.node import VoidNode
 from ..node.versions import Result
 from ..studio import edition
 from . import colour, export
+from .direct import Direct
 from .stamps import Stamps
 
 
@@ -69,13 +70,24 @@ def _check_inputs(void: VoidNode) -> None:
         )
 
 
-def prepare(void: VoidNode, out: Path, *, only_quadmask: bool, written: bool = True) -> Prepared:
-    """Export what a node's job needs, or leave that to others, and describe it. Raises VoidError."""
+def prepare(
+    void: VoidNode,
+    out: Path,
+    *,
+    only_quadmask: bool,
+    written: bool = True,
+    reads: Optional[Callable[[str], bool]] = None,
+) -> Prepared:
+    """Export what a node's job needs, or leave that to others, and describe it. Raises VoidError.
+
+    ``reads`` says which of the artist's own files the job can read; without it, it reads none.
+    """
     frames, prompts = void.frames(), handles.prompts(void)
     space, ocio = colour.working_space(void.text(k.COLORSPACE))
     views = list(nuke.views())
     looked = Stamps()
-    exported = {view: export.plan(void, out, frames, view, looked) for view in views}
+    own = Direct(frames, space, ocio, reads or (lambda _: False))
+    exported = {view: export.plan(void, out, frames, view, looked, own.pattern) for view in views}
     if written:
         for view, planned in exported.items():
             export.write(void, planned.patterns, frames, view, depth=planned.plate.depth)

@@ -5,7 +5,9 @@ Errors are :class:`~void_server.api.errors.VoidError`.
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
+from functools import partial
+from pathlib import Path, PurePath
 from typing import Optional
 
 from void_server.api.client import Client, ServerInfo
@@ -17,7 +19,7 @@ from ..node.node import VoidNode
 from ..node.results import output_folder
 from ..studio import settings
 from . import choices, export, session
-from .monitor import Order
+from .monitor import Line, Order
 from .prepare import check_ready, prepare
 
 
@@ -61,7 +63,8 @@ def _start(void: VoidNode, *, only_quadmask: bool) -> None:
     info = _check_server(address, out)
     if info is not None:
         choices.offer(void, info)
-    prepared = prepare(void, out, only_quadmask=only_quadmask)
+    reads = None if upload else partial(_reads, session.line_to(address), info)
+    prepared = prepare(void, out, only_quadmask=only_quadmask, reads=reads)
     orders = [
         Order(
             node=void.id,
@@ -98,6 +101,12 @@ def _check_server(address: str, out: Path) -> Optional[ServerInfo]:
             if not session.start_server(address, [str(out)]):
                 raise
             return None
+
+
+def _reads(line: Line, info: Optional[ServerInfo], file: str) -> bool:
+    """Whether the server may read a file, wherever links lead; one that is only just started cannot be asked."""
+    real = line.to_server(Path(os.path.realpath(file)).as_posix())
+    return info is not None and any(PurePath(real).is_relative_to(root) for root in info.roots)
 
 
 def _files(shot: Shot, exported: export.Exported, frames: list[int]) -> dict[str, list[str]]:
