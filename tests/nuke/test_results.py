@@ -5,8 +5,20 @@ from __future__ import annotations
 import nuke
 import numpy as np
 import pytest
-from driving import finished_version, picture, read_node, rgb, show_version, state, void_quadmask, void_remove, wait_for
+from driving import (
+    finished_version,
+    picture,
+    press,
+    read_node,
+    rgb,
+    show_version,
+    state,
+    void_quadmask,
+    void_remove,
+    wait_for,
+)
 from void_nuke.job import export, freshness
+from void_nuke.job.prepare import shot_settings
 from void_nuke.job.stamps import Stamps
 from void_nuke.node import knobs as k
 from void_nuke.node import ranges, results
@@ -183,3 +195,112 @@ def test_in_a_render_no_tile_changes(made, shot):
     nuke.standin_process_events()
     nuke.standin.executing = False
     assert state(made) == "done"
+
+
+# -- what made it, and what to do with it
+
+
+@pytest.fixture
+def described(shot, sample, tmp_path):
+    """A node that shows a version whose manifest says how it was made; the node is set otherwise by now."""
+    node = void_remove(*shot)
+    void = VoidNode(node)
+    node["frames"].setValue("custom")
+    for name, value in (("feather", 12.0), ("prompt", "A lime falls."), ("engine", "void"), ("steps", 9)):
+        node[name].setValue(value)
+    node["custom_range"].setValue("1001-1010x3")
+    made = Shot(
+        plate="/p.%04d.exr",
+        roto="/r.%04d.exr",
+        frames=ranges.text(void.frames()),
+        prompt="A lime falls.",
+        colorspace="ACEScg",
+        settings=shot_settings(void, only_quadmask=False),
+    )
+    show_version(node, finished_version(tmp_path / "out" / "v001", sample, STEPPED, shot=made.to_dict()))
+    for name, value in (("feather", 2.0), ("prompt", "A dog."), ("engine", "cleanplate"), ("steps", 0)):
+        node[name].setValue(value)
+    node["custom_range"].setValue("1001-1012")
+    return node
+
+
+def test_a_version_says_what_made_it_and_in_what_the_node_differs_now(described, tmp_path):
+    press(described, "about_version")
+    first, *others = nuke.standin.messages[-1].splitlines()
+    assert first.startswith("v001: engine void, frames 1001-1010x3, 20")
+    assert (tmp_path / "out" / "v001").as_posix() in others
+    assert "feather: 12.0, now 2.0" in others
+    assert "prompt: A lime falls., now A dog." in others
+    assert "steps: 9, now 0" in others
+    assert not any(line.startswith("grain") for line in others)
+
+
+def test_the_settings_of_a_version_are_restored_in_one_step(described):
+    before = len(nuke.standin.undo)
+    press(described, "restore_settings")
+    values = {name: described[name].value() for name in ("feather", "prompt", "engine", "steps", "custom_range")}
+    assert values == {
+        "feather": 12.0,
+        "prompt": "A lime falls.",
+        "engine": "void",
+        "steps": 9,
+        "custom_range": "1001-1010x3",
+    }
+    assert len(nuke.standin.undo) == before + 1
+    press(described, "about_version")
+    assert nuke.standin.messages[-1].endswith("Set as the node is now.")
+
+
+def test_what_the_node_does_not_offer_is_not_restored_by_halves(described):
+    described["engine"].setValues(["cleanplate"])
+    press(described, "restore_settings")
+    assert "engine 'void' is no longer there" in nuke.standin.messages[-1]
+    assert described["feather"].value() == 2.0
+
+
+def test_text_of_a_manifest_runs_nothing(described, tmp_path):
+    file = tmp_path / "out" / "v001" / "job.json"
+    file.write_text(file.read_text().replace("A lime falls.", "[exec calc] $x"))
+    press(described, "restore_settings")
+    assert described["prompt"].getText() == "(exec calc) x"
+    assert ["exec", "calc"] not in nuke.standin.commands
+
+
+@pytest.mark.parametrize(
+    ("labels", "colourspace"),
+    [
+        (["scene_linear (ACEScg)", "ACEScg", "ACES2065-1"], "ACEScg"),
+        (["ACEScg\tColorspaces/ACES/ACEScg\t\tACES - ACEScg", "Raw\tColorspaces/Raw"], "ACEScg"),
+        (["sRGB"], None),
+    ],
+)
+def test_reads_of_a_version_need_nothing_of_ours(described, tmp_path, labels, colourspace):
+    nuke.standin.colour_labels = labels
+    before = set(nuke.allNodes("Read"))
+    press(described, "create_reads")
+    plate, mattes = sorted(set(nuke.allNodes("Read")) - before, key=lambda node: node.name(), reverse=True)
+    assert plate["file"].value() == f"{(tmp_path / 'out' / 'v001').as_posix()}/plate/void_plate.%04d.exr"
+    assert (plate["first"].value(), plate["last"].value()) == (1001, 1010)
+    assert mattes["raw"].value()
+    if colourspace:
+        assert (plate["colorspace"].value(), plate["raw"].value()) == (colourspace, False)
+    else:
+        assert plate["raw"].value()
+    assert "quadmask.remove" in picture(mattes, 1004).channels
+
+
+def test_the_path_of_a_version_is_copied(described, tmp_path, monkeypatch):
+    from void_nuke.ui import clipboard
+
+    put = []
+    monkeypatch.setattr(clipboard, "put", put.append)
+    press(described, "copy_path")
+    assert put == [(tmp_path / "out" / "v001").as_posix()]
+
+
+def test_without_a_version_the_buttons_say_so(shot):
+    node = void_remove(*shot)
+    for button in ("about_version", "restore_settings", "create_reads", "copy_path"):
+        press(node, button)
+        assert "shows no version" in nuke.standin.messages[-1]
+        assert state(node) == ""

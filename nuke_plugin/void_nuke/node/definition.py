@@ -102,6 +102,20 @@ def _shared_choices() -> list[UserKnob]:
             "The version this node shows. Every job creates a new version; earlier ones are kept.",
             "+STARTLINE",
         ),
+        _button(
+            k.ABOUT,
+            "What made it",
+            "Say what made this version, and in what the node is set otherwise now.",
+            "-STARTLINE",
+        ),
+        _button(k.RESTORE, "Restore settings", "Set this node to what made this version.", "-STARTLINE"),
+        _button(
+            k.CREATE_READS,
+            "Create Reads",
+            "Make plain Reads of this version, in its colour space, for any script.",
+            "-STARTLINE",
+        ),
+        _button(k.COPY_PATH, "Copy path", "Copy the path of this version's folder.", "-STARTLINE"),
     ]
 
 

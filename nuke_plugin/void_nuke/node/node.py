@@ -183,8 +183,11 @@ class VoidNode:
 
     def own_settings(self, kind: str, name: str) -> dict[str, Any]:
         """What the node's knobs say to the engine, or the reasoner, of that name."""
-        places = self._places[kind].get(name, {})
-        return {setting: self.value(place.knob, place.type) for setting, place in places.items()}
+        return {setting: self.value(place.knob, place.type) for setting, place in self.places(kind, name).items()}
+
+    def places(self, kind: str, name: str) -> Mapping[str, declared.Place]:
+        """Which knobs are the settings of the engine, or the reasoner, of that name."""
+        return self._places[kind].get(name, {})
 
     @property
     def _places(self) -> declared.Places:

@@ -119,8 +119,8 @@ def result_in(folder: Path) -> Optional[Result]:
     """The version in ``folder``, None where it is neither finished nor on a farm in every view."""
     if not is_version(folder.name):
         return None
-    own = _described(folder)
-    manifests = [own] if own else [one for path in sorted(folder.glob("*/v001")) if (one := _described(path))]
+    own = described(folder)
+    manifests = [own] if own else [one for path in sorted(folder.glob("*/v001")) if (one := described(path))]
     views = tuple(manifest.parents[1].name for manifest in manifests if manifest.parent != folder)
     started = {path.parent.name for path in folder.glob("*/v001")}
     if not manifests or started - set(views):
@@ -155,7 +155,7 @@ def read_manifest(file: Path) -> dict[str, Any]:
     return read
 
 
-def _described(folder: Path) -> Optional[Path]:
+def described(folder: Path) -> Optional[Path]:
     """What describes a version: its manifest, or what was submitted to a farm."""
     return next((folder / name for name in (MANIFEST, _ON_FARM) if os.path.isfile(folder / name)), None)
 

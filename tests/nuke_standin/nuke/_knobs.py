@@ -307,7 +307,13 @@ class File_Knob(EvalString_Knob):
 
 @guarded
 class _Label(_Text):
-    """A pulldown of what an OCIO configuration offers, whose items Nuke makes itself: in Nuke 17 with tabs in them."""
+    """A pulldown of what an OCIO configuration offers, whose items Nuke makes itself: in Nuke 17 with tabs in them.
+
+    Only what comes before the first tab is a value.
+    """
+
+    def values(self):
+        return list(session.colour_labels)
 
 
 @guarded

@@ -53,7 +53,7 @@ CLASSES = {
         "origset": Boolean_Knob, "before": _enum("hold", "loop", "bounce", "black"),
         "after": _enum("hold", "loop", "bounce", "black"), "on_error": _enum(*_ON_ERROR), "raw": Boolean_Knob,
         "frame_mode": _enum("expression", "start at", "offset"), "frame": String_Knob, "premultiplied": Boolean_Knob,
-        "auto_alpha": Boolean_Knob, "colorspace": String_Knob, "reload": PyScript_Knob,
+        "auto_alpha": Boolean_Knob, "colorspace": _Label, "reload": PyScript_Knob,
         "localizationPolicy": _enum("on", "fromAutoLocalizePath", "onDemand", "off"), **_IMAGE,
     },
     "Write": {

@@ -44,6 +44,7 @@ class Session:
         self.errors = []
         self.defaults = {}
         self.variables = {}
+        self.colour_labels = []
         self.renders = 0
         self.commands = []
         self.this = []
