@@ -62,9 +62,10 @@ def ask(void: VoidNode) -> None:
 
 
 def _ask(identity: str, address: str, keys: Optional[Keys], out: Optional[Path]) -> None:
-    info = None
+    info, names = None, list[str]()
     try:
-        names = [result.name for result in versions.results(out)] if out else []
+        with suppress(OSError):
+            names = [result.name for result in versions.results(out)] if out else []
         with suppress(VoidError), Client(address, keys=keys, timeout=_PATIENCE) as client:
             info = client.hello()
     finally:

@@ -221,8 +221,9 @@ def _bring(update: Update) -> None:
         void.show(k.STOPPED, str(error))
     else:
         void.show(k.FAILED, str(error))
-        # no window: the artist is at something else by now
-        note(f"{void.name}: {error}")
+        if nuke.GUI:
+            # no window: the artist is at something else by now
+            note(f"{void.name}: {error}")
 
 
 def _progress(views: dict[str, Update]) -> tuple[str, str, Tile]:

@@ -246,11 +246,10 @@ def _input(name: str, number: int, x: int) -> Node:
     return Node("Input", name, knobs, position=(x, 0))
 
 
-def _read(name: str, x: int, y: int, *, on_error: Value = "error", file: str = "") -> Node:
+def _read(name: str, x: int, y: int, *, on_error: Value = "error") -> Node:
     # never reached by a viewer before there is a file, and then a missing frame must be seen
-    knobs: dict[str, Value] = {"file": file} if file else {}
-    knobs.update(raw=True, on_error=on_error, before="hold", after="hold", localizationPolicy="off")
-    return Node("Read", name, knobs, position=(x, y))
+    knobs: dict[str, Value] = {"raw": True, "on_error": on_error, "before": "hold", "after": "hold"}
+    return Node("Read", name, {**knobs, "localizationPolicy": "off"}, position=(x, y))
 
 
 def _copy(name: str, b: str, a: str, channels: Sequence[tuple[str, str]], x: int, y: int) -> Node:
@@ -333,10 +332,9 @@ _LOOKED_AT = f"$gui && [python {{1-nuke.executing()}}] ? parent.{k.VIEW} : 0"
 # Frames that the version does not have, beyond its range or between those of a stepped one: plate, hold, error.
 _HELD = Expression(f"parent.{k.OUTSIDE} == 1 ? 3 : 0")
 _RESULT = (
-    f"!parent.{k.HAS_MATTES} ? 0 : parent.{k.HAS_FRAME} || parent.{k.OUTSIDE} == 1 ? 1 + parent.{k.HAS_PLATE} : "
-    f"parent.{k.OUTSIDE} == 2 ? 3 : 0"
+    f"!parent.{k.HAS_MATTES} ? 0 : (parent.{k.HAS_FRAME} || parent.{k.OUTSIDE} == 1 ? 1 + parent.{k.HAS_PLATE} : "
+    f"(parent.{k.OUTSIDE} == 2 ? 3 : 0))"
 )
-_NO_FRAME = "NoSuchFrame"
 
 
 def remove() -> Group:
@@ -392,7 +390,7 @@ def remove() -> Group:
         _input(k.QUADMASK_INPUT, 2, 660),
         _read(k.RESULT_PLATE, 330, 120, on_error=_HELD),
         _read(k.RESULT_MATTES, 170, 120, on_error=_HELD),
-        _read(_NO_FRAME, -170, 120, file="VOID/this_version_does_not_have_the_frame.%04d.exr"),
+        _read(k.STRICT_MATTES, -170, 120),
         _mattes_of(k.PLATE_INPUT, k.RESULT_MATTES, 0, 200),
         _copy("WithBlend", "WithMattes", k.RESULT_MATTES, [(k.BLEND, k.BLEND)], 0, 240),
         # beyond a region of interest the files say nothing, and everything is kept
@@ -404,7 +402,7 @@ def remove() -> Group:
         _switch(
             "Result",
             _RESULT,
-            (k.PLATE_INPUT, "KeepTheRest", "Tidy", _NO_FRAME),
+            (k.PLATE_INPUT, "KeepTheRest", "Tidy", k.STRICT_MATTES),
             0,
             480,
         ),

@@ -83,6 +83,8 @@ OUTSIDE_CHOICES = ("plate", "hold", "error")
 PLATE_INPUT, ROTO_INPUT, QUADMASK_INPUT = "Plate", "Roto", "Quadmask"
 ADD_INPUT, PROTECT_INPUT = "AddAffected", "Protect"
 RESULT_PLATE, RESULT_MATTES = "ResultPlate", "ResultMattes"
+#: The mattes once more, without a range: an error in every frame that the version does not have.
+STRICT_MATTES = "StrictMattes"
 GRID_NODE = "GridEdits"
 
 # layers

@@ -13,5 +13,5 @@ def say(text: str) -> None:
 
 
 def note(text: str) -> None:
-    """Write text, whoever wrote it, into the Error Console; without a window, that is the terminal."""
+    """Write text, whoever wrote it, into the Error Console."""
     nuke.error(plain.lines(text))

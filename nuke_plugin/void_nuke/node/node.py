@@ -21,6 +21,7 @@ from .tile import Tile
 
 _PLUG_IN = re.compile(r"[a-z][\w.-]{0,40}", re.ASCII | re.IGNORECASE)
 _MOST_CHOICES = 100
+_ANY_FRAME = -1_000_000, 1_000_000
 _KNOBS = {"bool": nuke.Boolean_Knob, "int": nuke.Int_Knob, "float": nuke.Double_Knob, "str": nuke.String_Knob}
 
 
@@ -290,11 +291,9 @@ class VoidNode:
             plain.check_folder(result.folder)
         with one_step("VOID result"):
             if result is not None:
-                files = {k.RESULT_PLATE: result.plate if result.has_plate else "", k.RESULT_MATTES: result.mattes}
-                for name, file in files.items():
-                    read = self.node.node(name)
-                    if read is not None:
-                        _point(read, file, result)
+                self._point(k.RESULT_PLATE, result.plate if result.has_plate else "", result.first, result.last)
+                self._point(k.RESULT_MATTES, result.mattes, result.first, result.last)
+                self._point(k.STRICT_MATTES, result.mattes, *_ANY_FRAME)
                 cast(nuke.Array_Knob, self.node[k.HAS_FRAME]).setExpression(ranges.expression(result.frames))
             self.node[k.HAS_PLATE].setValue(int(result is not None and result.has_plate))
             self.node[k.HAS_MATTES].setValue(int(result is not None))
@@ -307,19 +306,22 @@ class VoidNode:
                 if knob.value() != result.name:
                     knob.setValue(result.name)
 
+    def _point(self, name: str, file: str, first: int, last: int) -> None:
+        """Point a Read at a file, where this kind of node has the Read."""
+        read = self.node.node(name)
+        if read is None:
+            return
+        read["file"].setValue(file)
+        # a Read does not find its range by itself when its file is set
+        for which, frame in (("first", first), ("last", last)):
+            read[which].setValue(frame)
+            read[f"orig{which}"].setValue(frame)
+        read["origset"].setValue(True)
+        read["raw"].setValue(True)
+
     def apply_grid(self) -> None:
         """Put the grid's edits into effect. Raises :class:`SettingError` naming the line that is wrong."""
         edits = cells.parse(self.plain_text(k.GRID))
         inner = self.node.node(k.GRID_NODE)
         if inner is not None:
             inner["expr0"].setValue(cells.expression(edits))
-
-
-def _point(read: nuke.Node, file: str, result: versions.Result) -> None:
-    read["file"].setValue(file)
-    # a Read does not find its range by itself when its file is set
-    for name, frame in (("first", result.first), ("last", result.last)):
-        read[name].setValue(frame)
-        read[f"orig{name}"].setValue(frame)
-    read["origset"].setValue(True)
-    read["raw"].setValue(True)
