@@ -27,6 +27,7 @@ def gizmo(request, plugin):
     return nuke.nodePaste(str(request.param))
 
 
+@pytest.mark.skipif(sys.version_info < (3, 10), reason="files are written where all of VOID is installed")
 def test_files_are_what_the_writer_writes():
     assert {file.stem for file in FILES} == set(definition.ALL)
     for file in FILES:

@@ -170,16 +170,21 @@ def test_opening_a_panel_waits_for_nobody(plugin, sample, monkeypatch):
     from void_nuke.node import versions
 
     from void_server.api.client import Client
+    from void_server.api.errors import ServerUnreachable
 
     node = void_remove(read_node(sample / "plate"), read_node(sample / "roto"), address="tcp://127.0.0.1:9")
     asked = []
 
-    def ask(*_):
+    def results(_):
         asked.append(threading.current_thread() is threading.main_thread())
         return []
 
-    monkeypatch.setattr(Client, "hello", ask)
-    monkeypatch.setattr(versions, "results", ask)
+    def hello(_):
+        results(None)
+        raise ServerUnreachable("nobody answers")
+
+    monkeypatch.setattr(Client, "hello", hello)
+    monkeypatch.setattr(versions, "results", results)
     node.showControlPanel()
     wait_for(lambda: len(asked) == 2)
     assert asked == [False, False]
