@@ -113,10 +113,10 @@ def test_a_region_of_interest_and_an_upload_are_exported(plate, sample, tmp_path
 
     def lies():
         own = Direct(FRAMES, "lin_rec709", None, lambda _: True).pattern
-        return export.plan(VoidNode(node), tmp_path, FRAMES, "main", Stamps(), own).plate.lies
+        return export.plan(VoidNode(node), tmp_path, FRAMES, "main", Stamps(), own).plate.in_place
 
     assert lies()
-    assert not export.plan(VoidNode(node), tmp_path, FRAMES, "main", Stamps()).plate.lies
+    assert not export.plan(VoidNode(node), tmp_path, FRAMES, "main", Stamps()).plate.in_place
     node["use_roi"].setValue(True)
     node["roi"].setValue([0.0, 0.0, 50.0, 50.0])
     assert not lies()

@@ -36,14 +36,14 @@ _HALF_SOURCES = ("16-bit half float", "8-bit fixed")
 class Written:
     """An exported sequence: its pattern, its frames in files, the hash of what it was made from, and its data type.
 
-    ``lies`` says that the artist's own files are what is needed, and nothing is written.
+    ``in_place`` says that the artist's own files are what is needed, and nothing is written.
     """
 
     pattern: str
     files: tuple[str, ...]
     key: str
     depth: str
-    lies: bool = False
+    in_place: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,16 +61,16 @@ class Exported:
     def patterns(self) -> dict[str, str]:
         """The patterns to be written, by their role: plate, roto, quadmask."""
         named = {"plate": self.plate, "roto": self.roto, "quadmask": self.quadmask}
-        return {role: written.pattern for role, written in named.items() if written and not written.lies}
+        return {role: written.pattern for role, written in named.items() if written and not written.in_place}
 
     @property
     def key(self) -> str:
         """The hash of plate and roto."""
-        return _key({role: written.key for role, written in (("plate", self.plate), ("roto", self.roto)) if written})
+        return _key(self.plate.key, self.roto.key if self.roto else "")
 
 
-def _key(keys: Mapping[str, str]) -> str:
-    return f"{keys['plate']}-{keys.get('roto', '')}"
+def _key(plate: str, roto: str) -> str:
+    return f"{plate}-{roto}"
 
 
 def source(keys: Iterable[str]) -> str:
@@ -88,8 +88,11 @@ def look(void: VoidNode, view: str) -> dict[str, upstream.Upstream]:
 
 def source_of(views: Sequence[Mapping[str, upstream.Upstream]], files: Stamps) -> str:
     """The same for what :func:`look` has found in each view. Any thread may ask: this takes time."""
-    wanted = ("plate", "roto")
-    return source(_key({role: found[role].fingerprint(files) for role in wanted if role in found}) for found in views)
+
+    def hash_of(role: str, found: Mapping[str, upstream.Upstream]) -> str:
+        return found[role].fingerprint(files) if role in found else ""
+
+    return source(_key(hash_of("plate", found), hash_of("roto", found)) for found in views)
 
 
 @contextmanager
@@ -135,7 +138,7 @@ def plan(
             if own is None:
                 planned[role] = _planned(void, out, frames, view, role, one, keys[role])
             else:
-                planned[role] = Written(own, tuple(own % frame for frame in frames), keys[role], "", lies=True)
+                planned[role] = Written(own, tuple(own % frame for frame in frames), keys[role], "", in_place=True)
     return Exported(planned["plate"], planned.get("roto"), planned.get("quadmask"))
 
 
