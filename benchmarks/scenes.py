@@ -217,7 +217,7 @@ def grain_rows(scene: str) -> Iterator[tuple[str, str]]:
             plate, truth = (exr.read_rgb(shot / name / f"{name}.{frame}.exr") for name in ("plate", "truth"))
             clean = exr.read_rgb(perfect / f"truth/truth.{frame}.exr")
             mattes = results["grain"].mattes(frame)
-            new = exr.read_channels(mattes, ["blend.A"], exr.windows(mattes)[0])[..., 0] == 1
+            new = exr.read_channels(mattes, ["void_blend.A"], exr.windows(mattes)[0])[..., 0] == 1
             images = {name: exr.read_rgb(result.plate(frame)) for name, result in results.items()}
             for name, image in {"plate": plate, **images}.items():
                 brightest[name] = max(brightest[name], float(image.max()))

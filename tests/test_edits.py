@@ -200,7 +200,7 @@ def test_a_corrected_quadmask_has_mattes_and_a_contact_sheet(shot: Path, job: Pa
         mattes = exr.read_channels(folder / f"mattes/void_mattes.{frame}.exr", MATTE_CHANNELS, window)
         assert np.array_equal(classes.mattes(codes), mattes[..., :4])
         # the blend is that of the job's own roto and feather
-        before = exr.read_channels(job / f"v001/mattes/void_mattes.{frame}.exr", ["blend.A"], window)[..., 0]
+        before = exr.read_channels(job / f"v001/mattes/void_mattes.{frame}.exr", ["void_blend.A"], window)[..., 0]
         blend, inside = mattes[..., 4], np.zeros((108, 192), bool)
         inside[window.slices(cell.grown(6))] = frame == 1003
         assert np.array_equal(blend[~inside], before[~inside])

@@ -90,6 +90,30 @@ def test_installing_again_changes_nothing(tmp_path: Path, wheels: Path) -> None:
     assert before["init.py"].decode().startswith("import nuke\nnuke.pluginAddPath('./mine')\n")
 
 
+@pytest.mark.parametrize("python", install_nuke.NUKE_PYTHONS)
+def test_packages_for_every_python_of_nuke_load_in_it(tmp_path: Path, python: str) -> None:
+    """Those of the package index, in an interpreter of that version where this machine has one."""
+    folder = install_nuke.install(tmp_path / "home", [python], SYSTEM)
+    packages = folder / "packages" / f"py{python.replace('.', '')}-{SYSTEM[0]}"
+    tags = {path.name.split(".", 1)[1] for path in packages.rglob("*.so")}
+    fits = f"cpython-{python.replace('.', '')}-"
+    assert tags
+    assert all(tag.startswith((fits, "abi3.")) for tag in tags), tags
+    if SYSTEM == ["linux-x86_64"] and python in ("3.9", "3.10"):
+        # Nuke 14 and 15 run on CentOS 7, too
+        wheels = [file.read_text() for file in packages.glob("*.dist-info/WHEEL")]
+        assert len(wheels) == 2
+        assert all("manylinux_2_17_x86_64" in text for text in wheels)
+    interpreter = shutil.which(f"python{python}")
+    program = "import sys; sys.path[:0] = sys.argv[1:]; import zmq, msgpack, void_nuke.job.monitor; print('loaded')"
+    command = [str(interpreter), "-I", "-S", "-c", program, str(packages), str(folder), str(folder / "nuke_plugin")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False) if interpreter else None
+    # a manager of versions may have a command for a version that it does not have
+    if done is None or "not found" in done.stderr or "not installed" in done.stderr:
+        pytest.skip(f"there is no Python {python} here: its packages are of the right kind, but were not loaded")
+    assert done.stdout.strip() == "loaded", done.stderr
+
+
 def test_uninstalling_leaves_what_was_there(tmp_path: Path, wheels: Path) -> None:
     (tmp_path / "init.py").write_text("mine = 1\n")
     (tmp_path / "menu.py").write_text("also = 2\n")

@@ -243,7 +243,7 @@ def test_a_quadmask_alone_says_what_the_object_is(shot: Path, tmp_path: Path) ->
     written(tmp_path / "painted", rgb(CODES / 255, A=1.0))
     results, _ = run(shot_of(shot, roto="", quadmask=str(tmp_path / "painted")), tmp_path / "v001")
     assert np.array_equal(classes.read(results.quadmask(1004), SIZE), CODES)
-    blend = exr.read_channels(results.mattes(1004), ["blend.A"], SIZE)[..., 0]
+    blend = exr.read_channels(results.mattes(1004), ["void_blend.A"], SIZE)[..., 0]
     assert (blend[CODES != KEEP] == 1).all()
     assert not np.array_equal(exr.read_rgb(results.plate(1004)), exr.read_rgb(shot / "plate/plate.1004.exr"))
 

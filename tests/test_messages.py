@@ -123,7 +123,7 @@ WRONG = [
     (["remove", *SHOT, "--bogus"], "No such option: --bogus"),
     (["remove", *SHOT, "--steps", "x"], "Invalid value for '--steps'"),
     (["remove", *SHOT, "--feather", "nan"], "feather is nan"),
-    (["remove", *SHOT, "--cells", "hex"], "give auto, tight or grid"),
+    (["remove", *SHOT, "--affected-shape", "hex"], "give auto, tight or grid"),
     (["remove", *SHOT, "--device", "gpu"], "device is 'gpu'; give auto, cpu or cuda"),
     (["remove", *SHOT, "--engine", "void", "--memory", "huge"], "memory is 'huge'; give auto, full, balanced or low"),
     (["remove", *SHOT, "--point", "5"], "write it like 1001:640,360"),

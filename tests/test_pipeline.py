@@ -67,7 +67,7 @@ def test_where_the_blend_is_zero_the_plate_is_untouched(shot: Path, done: Versio
     for frame in frames_of(shot):
         plate = exr.read_rgb(shot / "plate" / f"plate.{frame:04d}.exr")
         result = exr.read_rgb(done.plate(frame))
-        blend = exr.read_channels(done.mattes(frame), ["blend.A"], Window(0, 0, *plate.shape[1::-1]))[..., 0]
+        blend = exr.read_channels(done.mattes(frame), ["void_blend.A"], Window(0, 0, *plate.shape[1::-1]))[..., 0]
         assert 0 < np.mean(blend > 0) < 0.5
         assert np.array_equal(result[blend == 0], plate[blend == 0])
 
@@ -149,7 +149,7 @@ def test_a_quadmask_of_ones_own_is_taken_as_it_is(shot: Path, tmp_path: Path) ->
     results, _ = run(shot_of(shot, quadmask=str(given)), tmp_path / "v001")
     assert np.array_equal(classes.read(results.quadmask(1001), Window(0, 0, 192, 108)), codes)
     # nothing but the roto's own soft edge is rewritten beside it
-    blend = exr.read_channels(results.mattes(1001), ["blend.A"], Window(0, 0, 192, 108))[..., 0]
+    blend = exr.read_channels(results.mattes(1001), ["void_blend.A"], Window(0, 0, 192, 108))[..., 0]
     assert (blend[12:38, 22:58] == 1).all()
 
 
@@ -393,7 +393,7 @@ def test_not_a_number_in_the_plate_is_a_warning(shot: Path, tmp_path: Path) -> N
     assert any("2 in frame 1004" in text for text in warnings)
     after = exr.read_rgb(results.plate(1004))
     assert np.isnan(after[2, 3]).all()
-    blend = exr.read_channels(results.mattes(1004), ["blend.A"], Window(0, 0, 192, 108))[..., 0]
+    blend = exr.read_channels(results.mattes(1004), ["void_blend.A"], Window(0, 0, 192, 108))[..., 0]
     assert np.isfinite(after[blend > 0]).all()
 
 

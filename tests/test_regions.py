@@ -213,7 +213,7 @@ def test_cells_make_the_quadmask_blocky_and_only_then(shot: Path, tmp_path: Path
     analysis = {"artefacts": [{"name": "shadow", "places": [{"frame": 1006, "box": [0.1, 0.7, 0.9, 1.0]}]}]}
     tight = job(shot, analysis, tmp_path)
     (tmp_path / "grid").mkdir()
-    blocky = job(shot, analysis, tmp_path / "grid", cells="grid")
+    blocky = job(shot, analysis, tmp_path / "grid", affected_shape="grid")
     for frame in range(1001, 1013):
         window = exr.windows(tight.quadmask(frame))[0]
         one, other = (classes.read(results.quadmask(frame), window) for results in (tight, blocky))
@@ -289,7 +289,7 @@ def test_the_published_analysis_gives_the_published_quadmask(shared: Path, tmp_p
         roto = 1 - masks[index][..., :1].astype(np.float32) / 255
         exr.write(tmp_path / "roto" / f"r.{index + 1:04d}.exr", roto.astype(np.float16), ("A",))
     analysis = json.loads((folder / "vlm_analysis.json").read_text())
-    results = job(tmp_path, analysis, tmp_path, cells="grid")
+    results = job(tmp_path, analysis, tmp_path, affected_shape="grid")
     both = theirs = ours = 0
     for index, published in enumerate(quadmasks):
         codes = classes.read(results.quadmask(index + 1), exr.windows(results.quadmask(index + 1))[0])

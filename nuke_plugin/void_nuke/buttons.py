@@ -14,7 +14,7 @@ import nuke
 from void_server.api.errors import VoidError
 
 from . import menu
-from .job import diagnostics, handover, session, submission
+from .job import diagnostics, handover, made, session, submission
 from .node import handles, points
 from .node import knobs as k
 from .node.messages import say
@@ -50,6 +50,10 @@ _ACTIONS: dict[str, Callable[[VoidNode], None]] = {
     k.GRID_AFFECTED: lambda void: handles.change_cell(void, "affected"),
     k.GRID_KEEP: lambda void: handles.change_cell(void, "keep"),
     k.GRID_CLEAR: lambda void: handles.change_cell(void, None),
+    k.ABOUT: lambda void: say(made.story(void)),
+    k.RESTORE: made.restore,
+    k.CREATE_READS: made.create_reads,
+    k.COPY_PATH: lambda void: clipboard.put(made.shown(void).folder.as_posix()),
     k.FARM_SUBMIT: _farm,
     k.FARM_COMMAND: _copy_command,
     k.JOBS_PANEL: lambda _: menu.jobs(),

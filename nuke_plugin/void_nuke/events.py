@@ -14,10 +14,10 @@ import nuke
 
 from void_server.api.errors import VoidError
 
-from .job import session
+from .job import choices, freshness, session
 from .node import knobs as k
 from .node import results
-from .node.node import VoidNode, all_nodes
+from .node.node import VoidNode, all_nodes, find
 
 
 def _never_raising(function: Callable[[], None]) -> Callable[[], None]:
@@ -61,6 +61,22 @@ def script_closed() -> None:
 
 
 @_never_raising
+def script_saved() -> None:
+    """A script is saved: where its plates have changed, its nodes say so."""
+    if nuke.GUI:
+        for void in all_nodes():
+            freshness.look(void)
+
+
+def _opened(identity: str) -> None:
+    """A node's panel was opened: what it offers, and whether its plate has changed, is looked up."""
+    void = find(identity)
+    if void is not None:
+        choices.ask(void)
+        freshness.look(void)
+
+
+@_never_raising
 def knob_changed() -> None:
     """A knob of a group was changed; nothing here may ask for pictures or metadata."""
     knob = nuke.thisKnob()
@@ -77,6 +93,7 @@ def knob_changed() -> None:
         elif knob.name() == k.FRAMES:
             void.node[k.CUSTOM_RANGE].setEnabled(void.text(k.FRAMES) == k.CUSTOM)
         else:
-            results.offer(void)
+            # not in here: it looks at the whole graph
+            nuke.executeInMainThread(_opened, (void.id,))
     except VoidError as error:
         void.show(k.FAILED, str(error))

@@ -9,10 +9,8 @@ from typing import Any, Callable
 import nuke
 
 from .node.knobs import CLASSES, KIND
-from .studio import packages
+from .studio import edition, packages
 from .ui import panel
-
-_GIZMOS = packages.ROOT / "gizmos"
 
 
 def _module(name: str) -> Any:
@@ -50,6 +48,11 @@ def _script_loaded() -> None:
         _call("events", "script_loaded")
 
 
+def _script_saved() -> None:
+    if _has_void_nodes():
+        _call("events", "script_saved")
+
+
 def _script_closed() -> None:
     if _has_void_nodes():
         _call("events", "script_closed")
@@ -66,24 +69,19 @@ def _call(module: str, function: str) -> None:
 
 
 def register() -> None:
-    """Add the callbacks; doing it again changes nothing."""
+    """Add the callbacks; doing it again changes nothing. Where the nodes do not work, they are left alone."""
     packages.activate()
+    if edition.refused():
+        return
     for add, remove, call, node_class in (
         (nuke.addOnCreate, nuke.removeOnCreate, _node_created, "Group"),
         (nuke.addKnobChanged, nuke.removeKnobChanged, _knob_changed, "Group"),
         (nuke.addOnScriptLoad, nuke.removeOnScriptLoad, _script_loaded, "Root"),
+        (nuke.addOnScriptSave, nuke.removeOnScriptSave, _script_saved, "Root"),
         (nuke.addOnScriptClose, nuke.removeOnScriptClose, _script_closed, "Root"),
     ):
         remove(call, nodeClass=node_class)
         add(call, nodeClass=node_class)
-
-
-def create(name: str) -> nuke.Node:
-    """Make one of our nodes below what is selected, and open its panel."""
-    node = nuke.nodePaste((_GIZMOS / f"{name}.gizmo").as_posix())
-    assert node is not None
-    node.showControlPanel()
-    return node
 
 
 def split_mattes() -> None:
@@ -124,8 +122,8 @@ def add_menus() -> None:
     """Add the menus and the panel; doing it again changes nothing."""
     absent = missing()
     nodes = nuke.menu("Nodes").addMenu("VOID", icon="void.png")
-    nodes.addCommand("VOID Remove", lambda: create("VOID_Remove"), icon="void.png")
-    nodes.addCommand("VOID Quadmask", lambda: create("VOID_Quadmask"), icon="void.png")
+    nodes.addCommand("VOID Remove", lambda: nuke.createNode("VOID_Remove"), icon="void.png")
+    nodes.addCommand("VOID Quadmask", lambda: nuke.createNode("VOID_Quadmask"), icon="void.png")
     nodes.addCommand("VOID Mattes", split_mattes, icon="void.png")
     bar = nuke.menu("Nuke").addMenu("VOID")
     if absent:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -12,6 +13,9 @@ from pathlib import Path
 import nuke
 import numpy as np
 import OpenImageIO as oiio  # noqa: N813
+from void_nuke.node import knobs as k
+from void_nuke.node.node import VoidNode
+from void_nuke.node.versions import result_in
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = os.environ.get("VOID_TEST_PYTHON") or sys.executable
@@ -90,13 +94,11 @@ def void_quadmask(plate, roto, add=None, protect=None, address=None):
 
 
 def _connected(entry, address, *inputs):
-    from void_nuke import startup
-
     if nuke.GUI:
         nuke.menu("Nodes").findItem("VOID").findItem(entry).invoke()
         node = nuke.selectedNodes()[-1]
     else:
-        node = startup.create(entry.replace(" ", "_"))
+        node = nuke.createNode(entry.replace(" ", "_"))
     for index, one in enumerate(inputs):
         node.setInput(index, one)
     if address:
@@ -104,12 +106,55 @@ def _connected(entry, address, *inputs):
     return node
 
 
+def finished_version(folder, sample, frames=range(1001, 1013), **described):
+    """A version as a job leaves it, made by nobody: the sample's plate in half its brightness, wherever x is even."""
+    for frame in frames:
+        plate = pixels(sample / "plate" / f"plate.{frame}.exr")
+        blend = np.zeros(plate.shape[:2], np.float32)
+        blend[:, ::2] = 1
+        new = np.where(blend[..., None] > 0, plate / 2, plate)
+        zero, mattes = np.zeros_like(blend), (*(f"quadmask.{name}" for name in k.CLASSES), "void_blend.A")
+        _write_exr(folder / "plate" / f"void_plate.{frame:04d}.exr", new, ("R", "G", "B"))
+        planes = np.stack([blend, zero, zero, 1 - blend, blend], axis=-1)
+        _write_exr(folder / "mattes" / f"void_mattes.{frame:04d}.exr", planes, mattes)
+    manifest = {"frames": list(frames), "shot": {"settings": {"until": "plate"}}, **described}
+    (folder / "job.json").write_text(json.dumps(manifest))
+    return folder
+
+
+def _write_exr(path, data, channels):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    spec = oiio.ImageSpec(data.shape[1], data.shape[0], data.shape[2], "half")
+    spec.channelnames = channels
+    output = oiio.ImageOutput.create(str(path))
+    assert output.open(str(path), spec)
+    assert output.write_image(np.ascontiguousarray(data, np.float32))
+    assert output.close()
+
+
+def show_version(node, folder):
+    """Let a node show a version, as when its job is done."""
+    VoidNode(node).show_result(result_in(Path(folder)))
+
+
+def rendered(node, path, frames=(1006,)):
+    """Render what lies below a node with a Write of the artist's, and read it again."""
+    write = nuke.nodes.Write()
+    write.setInput(0, node)
+    write["file_type"].setValue("exr")
+    write["file"].setValue(Path(path).as_posix())
+    write["datatype"].setValue("32 bit float")
+    write["create_directories"].setValue(True)
+    nuke.execute(write, nuke.FrameRanges([" ".join(map(str, frames))]))
+    return pixels(path % frames[0] if "%" in str(path) else path)
+
+
 def press(node, button):
     node[button].execute()
 
 
 def state(node):
-    return node["void_state"].value().partition(" ")[0]
+    return VoidNode(node).state
 
 
 def wait_until_submitted(node):

@@ -26,6 +26,7 @@ from driving import (
     wait_until_done,
     wait_until_submitted,
 )
+from void_nuke.node.node import VoidNode
 
 pytestmark = pytest.mark.slow
 
@@ -63,14 +64,14 @@ def test_press_remove_and_see_the_result(shot, server):
     for frame in (1001, 1006, 1012):
         shown, original = picture(node, frame), picture(plate, frame)
         assert np.array_equal(rgb(shown), pixels(versions(node) / "v001/plate" / f"void_plate.{frame}.exr"))
-        blend = shown.channel("blend.alpha", shown.bbox)
+        blend = shown.channel("void_blend.alpha", shown.bbox)
         assert 0 < (blend > 0).mean() < 0.6
         # not one bit differs where nothing was rewritten, and something does where it was
         assert np.array_equal(rgb(shown)[blend == 0], rgb(original)[blend == 0])
         assert not np.array_equal(rgb(shown)[blend > 0], rgb(original)[blend > 0])
         assert np.array_equal(sum(matte(shown, name) for name in ("remove", "overlap", "affected", "keep")),
                               np.ones_like(blend))  # fmt: skip
-        assert "void.red" not in shown.channels
+        assert "void_scratch.red" not in shown.channels
 
 
 def test_the_press_returns_at_once_and_progress_is_seen(shot, server):
@@ -163,7 +164,7 @@ def test_a_painted_patch_is_rewritten(shot, server):
     wait_until_done(node)
     shown = picture(node, 1006)
     assert matte(shown, "affected")[-20:, :20].all()
-    assert (shown.channel("blend.alpha", shown.bbox)[-20:, :20] == 1).all()
+    assert (shown.channel("void_blend.alpha", shown.bbox)[-20:, :20] == 1).all()
     assert matte(shown, "remove").any()
     assert set(layer) <= set(shown.channels)
 
@@ -200,7 +201,7 @@ def test_grid_cells_toggle(shot):
     node = void_quadmask(*shot)
     node["cell"].setValue([30.0, 20.0])
     press(node, "grid_affected")
-    assert node["grid"].getText() == "1001-1012:r6c2=affected"
+    assert node["cell_edits"].getText() == "1001-1012:r6c2=affected"
     size = 108 / 8
     y, x = np.mgrid[107:-1:-1, 0:192]
     cell = (x >= 2 * size) & (x < 3 * size) & (107 - y >= 6 * size) & (107 - y < 7 * size)
@@ -209,12 +210,12 @@ def test_grid_cells_toggle(shot):
     press(node, "grid_keep")
     assert not (matte(picture(node, 1006), "affected")).any()
     press(node, "grid_clear")
-    assert node["grid"].getText() == ""
-    node["grid"].setValue("1001-1003:r1c1=affected")
+    assert node["cell_edits"].getText() == ""
+    node["cell_edits"].setValue("1001-1003:r1c1=affected")
     assert matte(picture(node, 1002), "affected").any()
     assert not matte(picture(node, 1004), "affected").any()
-    node["grid"].setValue("1001:r1c1=maybe")
-    assert "Line 1 of the cells" in node["status"].value()
+    node["cell_edits"].setValue("1001:r1c1=maybe")
+    assert "Line 1 of the cell edits" in node["status"].value()
 
 
 def test_points_stand_for_a_roto(shot, server):
@@ -258,24 +259,42 @@ def test_a_point_beside_the_frame_is_refused(shot):
 # -- exports
 
 
+def test_a_plate_and_a_roto_in_the_working_space_are_read_where_they_lie(shot, server):
+    plate, roto = shot
+    plate["raw"].setValue(True)
+    node = void_remove(plate, roto, address=server.address)
+    press(node, "remove")
+    wait_until_done(node)
+    assert nuke.standin.rendered == []
+    assert not (versions(node) / "source").exists()
+    shown, original = picture(node, 1006), picture(plate, 1006)
+    blend = shown.channel("void_blend.alpha", shown.bbox)
+    assert blend.any()
+    assert np.array_equal(rgb(shown)[blend == 0], rgb(original)[blend == 0])
+    described = json.loads((versions(node) / "v001" / "job.json").read_text())
+    assert described["shot"]["plate"] == plate["file"].value()
+    # and its quadmask is used by the next press, as nothing has changed
+    assert VoidNode(node).source_of_shown
+
+
 def test_unchanged_frames_are_not_exported_again(shot, server):
     plate, roto = shot
     node = void_remove(plate, roto, address=server.address)
     press(node, "remove")
     wait_until_done(node)
-    assert len(nuke.standin.rendered) == 24
+    assert len(nuke.standin.rendered) == 12
     node["feather"].setValue(2.0)
     plate.setXYpos(300, 200)
     press(node, "remove")
     wait_until_done(node)
-    assert len(nuke.standin.rendered) == 24, "a moved node is no reason to export again"
+    assert len(nuke.standin.rendered) == 12, "a moved node is no reason to export again"
     grade = nuke.nodes.Expression()
     grade.setInput(0, plate)
     grade["expr0"].setValue("r * 2")
     node.setInput(0, grade)
     press(node, "remove")
     wait_until_done(node)
-    assert len(nuke.standin.rendered) == 36
+    assert len(nuke.standin.rendered) == 24
     assert list(node["result"].values()) == ["none", "v001", "v002", "v003"]
 
 
@@ -292,7 +311,7 @@ def test_a_changed_file_is_exported_again(shot, server, sample, tmp_path):
     os.utime(newer, (time.time() + 5, time.time() + 5))
     press(node, "remove")
     wait_until_done(node)
-    assert len(nuke.standin.rendered) == 36, "the plate again, the roto not"
+    assert len(nuke.standin.rendered) == 24
 
 
 def test_a_longer_range_exports_only_what_is_missing(shot, server):
@@ -304,7 +323,7 @@ def test_a_longer_range_exports_only_what_is_missing(shot, server):
     node["custom_range"].setValue("1001-1006")
     press(node, "remove")
     wait_until_done(node)
-    assert len(nuke.standin.rendered) == 12
+    assert len(nuke.standin.rendered) == 6
 
 
 def test_nothing_is_left_or_changed_by_an_export(shot, server):
@@ -313,7 +332,7 @@ def test_nothing_is_left_or_changed_by_an_export(shot, server):
     nuke.scriptSave()
     inside, undo = len(node.nodes()), len(nuke.standin.undo)
     nuke.root()["proxy"].setValue(True)
-    nuke.modified(False)
+    nuke.root().setModified(False)
     press(node, "remove")
     assert len(node.nodes()) == inside
     assert len(nuke.standin.undo) == undo + 1, "the proxy knob that this test set"
@@ -339,7 +358,7 @@ def test_a_plate_that_was_computed_is_exported_in_float(shot, server):
     press(node, "remove")
     wait_until_done(node)
     shown, original = picture(node, 1006), picture(grade, 1006)
-    blend = shown.channel("blend.alpha", shown.bbox)
+    blend = shown.channel("void_blend.alpha", shown.bbox)
     assert np.array_equal(rgb(shown)[blend == 0], rgb(original)[blend == 0])
     exported = pixels(versions(node) / "v001/plate/void_plate.1006.exr")
     assert np.array_equal(exported[blend == 0], rgb(original)[blend == 0])
@@ -440,7 +459,7 @@ def test_overscan(sample, plugin, server, tmp_path):
     wait_until_done(node)
     box = picture(node, 1006).bbox
     assert (box.left, box.bottom, box.right, box.top) == (-16, -8, 176, 100)
-    blend = picture(node, 1006).channel("blend.alpha", box)
+    blend = picture(node, 1006).channel("void_blend.alpha", box)
     assert blend.any()
     assert np.array_equal(rgb(picture(node, 1006))[blend == 0], rgb(picture(plate, 1006))[blend == 0])
 
@@ -483,7 +502,7 @@ def test_stereo_script(sample, plugin, server, tmp_path):
 
     for view in ("left", "right"):
         shown = _images.evaluate(node, 1006, view)
-        assert (shown.channel("blend.alpha", shown.bbox) > 0).any()
+        assert (shown.channel("void_blend.alpha", shown.bbox) > 0).any()
     node["result"].setValue("none")
     node["result"].setValue("v001")
     assert node["void_has_plate"].value() == 1
@@ -720,7 +739,7 @@ def test_script_closed_and_opened_during_the_job(shot, server):
     nuke.scriptOpen(script)
     node = nuke.toNode(name)
     wait_until_done(node)
-    assert (picture(node, 1006).channel("blend.alpha", picture(node, 1006).bbox) > 0).any()
+    assert (picture(node, 1006).channel("void_blend.alpha", picture(node, 1006).bbox) > 0).any()
 
 
 def test_a_script_closed_before_the_job_was_submitted(shot, server):
@@ -769,7 +788,7 @@ def test_frames_travel_to_a_server_without_our_disks(shot, tmp_path):
         press(node, "remove")
         wait_until_done(node)
         assert (versions(node) / "v001" / "job.json").is_file()
-        assert (picture(node, 1006).channel("blend.alpha", picture(node, 1006).bbox) > 0).any()
+        assert (picture(node, 1006).channel("void_blend.alpha", picture(node, 1006).bbox) > 0).any()
         press(node, "generate_quadmask")
         wait_until_done(node)
         press(node, "remove")

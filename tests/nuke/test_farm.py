@@ -63,7 +63,9 @@ def node(site, sample):
     graded = nuke.nodes.Expression()
     graded["expr0"].setValue("r / 2")
     graded.setInput(0, read_node(sample / "plate"))
-    return void_remove(graded, read_node(sample / "roto"))
+    matte = nuke.nodes.Expression()
+    matte.setInput(0, read_node(sample / "roto"))
+    return void_remove(graded, matte)
 
 
 def test_nuke_on_the_farm_writes_what_the_artists_nuke_would(node, tmp_path):
@@ -117,6 +119,16 @@ def test_what_is_there_already_is_not_exported_again(node):
     (second,) = submitted(node)
     assert job_of(second)["shot"]["plate"] == job_of(first)["shot"]["plate"]
     assert [stage["name"] for stage in job_of(second)["stages"]] == ["quadmask", "finish", "report"]
+
+
+def test_what_lies_in_the_working_space_needs_no_nuke_on_the_farm(node, sample):
+    plate, roto = read_node(sample / "plate"), read_node(sample / "roto")
+    plate["raw"].setValue(True)
+    node.setInput(0, plate)
+    node.setInput(1, roto)
+    (folder,) = submitted(node)
+    assert [stage["name"] for stage in job_of(folder)["stages"]] == ["quadmask", "finish", "report"]
+    assert job_of(folder)["shot"]["plate"] == plate["file"].value()
 
 
 def test_the_script_finds_what_lies_beside_the_artists(node, sample, tmp_path):

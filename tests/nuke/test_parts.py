@@ -6,12 +6,10 @@ import json
 import threading
 import time
 
-import nuke
 import pytest
 from driving import RunningServer
-from void_nuke.job import colour, local_server
+from void_nuke.job import local_server
 from void_nuke.job.monitor import Line, Monitor, Order
-from void_nuke.job.upstream import fingerprint
 from void_nuke.node import cells, versions
 from void_nuke.node.ticket import Ticket, joined, parse
 from void_nuke.node.tile import Step
@@ -20,7 +18,7 @@ from void_nuke.studio.pathmap import translated
 
 from void_server.api import Settings as ShotSettings
 from void_server.api import Shot
-from void_server.api.errors import ColourError, JobCancelled, ServerUnreachable, SettingError
+from void_server.api.errors import JobCancelled, ServerUnreachable, SettingError
 
 pytestmark = pytest.mark.slow
 
@@ -99,7 +97,7 @@ def test_versions_are_those_that_are_finished(tmp_path):
 
 
 def test_grid_lines_that_are_wrong_are_named():
-    with pytest.raises(SettingError, match="Line 2 of the cells: 'r1c=keep' is not a cell edit"):
+    with pytest.raises(SettingError, match="Line 2 of the cell edits: 'r1c=keep' is not a cell edit"):
         cells.parse("1001-1003:r0c0=affected  # the corner\nr1c=keep")
     assert [str(edit) for edit in cells.parse("1001:r2c3=keep\n\nr0c0=affected")] == [
         "1001-1001:r2c3=keep",
@@ -189,56 +187,6 @@ def test_the_settings_options_reach_the_server_and_only_it(tmp_path):
 def test_a_server_without_a_job_of_a_node_gets_no_folder_by_chance():
     # Path("") would be the folder that Nuke was started in
     assert "." not in local_server.roots(settings.Settings(void_command=["void"]), [])
-
-
-# -- colour
-
-
-def test_working_space(plugin, tmp_path, monkeypatch):
-    root = nuke.root()
-    assert colour.working_space("") == ("lin_rec709", None)
-    root["colorManagement"].setValue("OCIO")
-    root["workingSpaceLUT"].setValue("ACES - ACEScg")
-    assert colour.working_space("") == ("ACEScg", None)
-    config = tmp_path / "config.ocio"
-    config.write_text("ocio_profile_version: 2")
-    root["OCIO_config"].setValue("custom")
-    root["customOCIOConfigPath"].setValue(config.as_posix())
-    assert colour.working_space("") == ("ACES - ACEScg", config.as_posix())
-    assert colour.working_space("mine") == ("mine", config.as_posix())
-    monkeypatch.setenv("OCIO", "/nowhere/config.ocio")
-    with pytest.raises(ColourError, match="does not exist"):
-        colour.working_space("")
-
-
-# -- what an export depends on
-
-
-def test_the_fingerprint_follows_pixels_not_looks(plugin, sample, tmp_path):
-    read = nuke.nodes.Read(file=(sample / "plate" / "plate.%04d.exr").as_posix())
-    group = nuke.nodes.Group()
-    group.setInput(0, read)
-    with group:
-        inside = nuke.nodes.Expression()
-    top = nuke.nodes.Dot()
-    top.setInput(0, group)
-    seen = [fingerprint(top)]
-
-    def changed(change, expected):
-        change()
-        now = fingerprint(top)
-        assert (now != seen[-1]) == expected
-        seen.append(now)
-
-    changed(lambda: read.setXYpos(100, 100), False)
-    changed(lambda: read.setName("Plate"), False)
-    changed(lambda: top["label"].setValue("hello"), False)
-    changed(lambda: inside["expr0"].setValue("r * 2"), True)
-    changed(lambda: inside["expr0"].setExpression("frame"), True)
-    changed(lambda: top.setInput(0, read), True)
-    changed(lambda: read["first"].setValue(5), True)
-    changed(lambda: nuke.root()["colorManagement"].setValue("OCIO"), True)
-    assert fingerprint(top, "half") != fingerprint(top, "float")
 
 
 # -- the thread that talks to the server

@@ -5,11 +5,12 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import nuke
 import pytest
-from driving import ROOT, press, read_node, void_remove
+from driving import ROOT, finished_version, press, read_node, void_remove, wait_for
 from void_nuke import startup
 from void_nuke.job import diagnostics
 
@@ -140,3 +141,52 @@ def test_callbacks_never_raise(plugin, sample, monkeypatch, capsys):
     nuke.scriptSave()
     nuke.scriptOpen(nuke.scriptName())
     assert "ZeroDivisionError" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["indie", "nc"])
+def test_where_the_nodes_do_not_work_no_callback_is_registered(plugin, monkeypatch, name):
+    """Each script's groups count against what such an edition allows to Python."""
+    nuke.standin_reset()
+    monkeypatch.setitem(nuke.env, name, True)
+    nuke.standin_run(str(ROOT / "init.py"))
+    assert not any(one.entries for one in nuke.standin.callbacks.values())
+
+
+def test_what_there_is_to_choose_is_there_before_the_first_press(plugin, server, sample, monkeypatch):
+    from void_nuke.node.node import VoidNode
+    from void_nuke.node.results import output_folder
+
+    node = void_remove(read_node(sample / "plate"), read_node(sample / "roto"), address=server.address)
+    node["engine"].setValues(["cleanplate", "of yesterday"])
+    finished_version(output_folder(VoidNode(node)) / "v001", sample)
+    nuke.root().setModified(False)
+    node.showControlPanel()
+    wait_for(lambda: "void" in node["engine"].values() and "v001" in node["result"].values())
+    assert (node["engine"].value(), node["result"].value()) == ("cleanplate", "none")
+
+
+def test_opening_a_panel_waits_for_nobody(plugin, sample, monkeypatch):
+    """Neither the server nor a disk is asked on the main thread."""
+    from void_nuke.job import choices
+    from void_nuke.node import versions
+
+    from void_server.api.client import Client
+    from void_server.api.errors import ServerUnreachable
+
+    node = void_remove(read_node(sample / "plate"), read_node(sample / "roto"), address="tcp://127.0.0.1:9")
+    asked = []
+
+    def results(_):
+        asked.append(threading.current_thread() is threading.main_thread())
+        return []
+
+    def hello(_):
+        results(None)
+        raise ServerUnreachable("nobody answers")
+
+    monkeypatch.setattr(Client, "hello", hello)
+    monkeypatch.setattr(versions, "results", results)
+    # the panel opens when a node is made, and again here
+    node.showControlPanel()
+    wait_for(lambda: len(asked) >= 2 and not choices._asking)
+    assert not any(asked)

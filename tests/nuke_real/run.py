@@ -50,14 +50,20 @@ def run(options, report):
         read(os.path.join(options.sample, "plate"), "plate"),
         read(os.path.join(options.sample, "roto"), "roto"),
     )
-    node = nuke.nodePaste(os.path.join(options.plugin, "gizmos", "VOID_Remove.gizmo").replace(os.sep, "/"))
+    node = nuke.createNode("VOID_Remove", inpanel=False)
     report.check("the node is a Group", node.Class() == "Group", node.Class())
     report.check("it has an id", node["void_id"].value(), node["void_id"].value())
-    wanted = ("generate_quadmask", "remove", "stop", "status", "view", "prompt", "grid", "void_state")
-    report.check("multi-line and other knobs were made", all(node.knob(n) for n in wanted if n != "grid"), wanted)
+    wanted = ("generate_quadmask", "remove", "stop", "status", "view", "prompt", "void_state")
+    report.check("multi-line and other knobs were made", all(node.knob(n) for n in wanted), wanted)
     node.setInput(0, plate)
     node.setInput(1, roto)
     node["server"].setValue(options.server)
+    choices = node.node("ResultPlate")["on_error"].values()
+    report.check("the fourth choice of on_error holds the nearest frame", choices[3] == "nearest frame", choices)
+    for name in ("colorManagement", "OCIO_config", "customOCIOConfigPath", "OCIOConfigPath", "workingSpaceLUT"):
+        knob = nuke.root().knob(name)
+        report.check("the root has the knob %s" % name, knob is not None, knob and repr(knob.value()))
+    report.check("a knob can be left out of undo", hasattr(nuke, "NO_UNDO"))
     nuke.frame(1006)
     render(node, os.path.join(options.out, "before.exr"), "rgb")
     report.check("the plate passes before the first result", not node.hasError())
@@ -69,6 +75,14 @@ def run(options, report):
         render(node, os.path.join(options.out, "view_%s.exr" % name), "rgb")
     render(node, os.path.join(options.out, "after.exr"), "all")
     report.check("nothing is wrong with the node", not node.hasError())
+    for frame, expected in ((1006, 1), (1012, 1), (1013, 0)):
+        nuke.frame(frame)
+        report.check("the version has frame %d: %d" % (frame, expected), node["void_has_frame"].value() == expected)
+    node["outside"].setValue("error")
+    report.check("a frame beyond the version can be an error", node.hasError())
+    node["outside"].setValue("plate")
+    report.check("or the plate", not node.hasError())
+    nuke.frame(1006)
     nuke.scriptSave()
     nuke.scriptOpen(nuke.root().name())
     again = nuke.allNodes("Group")[0]
@@ -76,7 +90,7 @@ def run(options, report):
     quadmask = nuke.nodePaste(os.path.join(options.plugin, "gizmos", "VOID_Quadmask.gizmo").replace(os.sep, "/"))
     quadmask.setInput(0, nuke.toNode("Read1"))
     quadmask.setInput(1, nuke.toNode("Read2"))
-    quadmask["grid"].setValue("1001-1012:r1c1=affected")
+    quadmask["cell_edits"].setValue("1001-1012:r1c1=affected")
     render(quadmask, os.path.join(options.out, "grid.exr"), "all")
     report.check("grid edits evaluate", not quadmask.hasError())
 

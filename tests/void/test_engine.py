@@ -55,7 +55,7 @@ def test_a_job_from_files_to_files(shot: Path, tmp_path: Path) -> None:
     for frame in range(1001, 1013):
         new, plate = exr.read_rgb(results.plate(frame)), exr.read_rgb(shot / "plate" / f"plate.{frame}.exr")
         window = exr.windows(results.mattes(frame))[0]
-        blend = exr.read_channels(results.mattes(frame), ("blend.A",), window)[..., 0]
+        blend = exr.read_channels(results.mattes(frame), ("void_blend.A",), window)[..., 0]
         assert np.array_equal(new[blend == 0], plate[blend == 0])
         assert not np.array_equal(new[blend == 1], plate[blend == 1])
     manifest = json.loads((results.folder / "job.json").read_text())
@@ -167,7 +167,7 @@ def test_a_roto_of_one_pixel_and_a_plate_smaller_than_the_model(tmp_path: Path) 
         exr.write(file, alpha, ("A",))
     results, _ = run(shot_of(tmp_path / "s", steps=1), tmp_path / "v001")
     window = exr.windows(results.mattes(1002))[0]
-    blend = exr.read_channels(results.mattes(1002), ("blend.A",), window)[..., 0]
+    blend = exr.read_channels(results.mattes(1002), ("void_blend.A",), window)[..., 0]
     assert blend[20, 30] == 1
     assert (blend > 0).sum() < 600
 

@@ -15,6 +15,8 @@ from .settings import D, Declared, check, setting
 _LONGEST, _MOST_PROMPTS = 20_000, 1_000
 #: The default colour space of plates, under the name that OpenImageIO's built-in configuration knows.
 SCENE_LINEAR_REC709 = "lin_rec709"
+#: What the name of a configuration begins with that OCIO has built in, and that is no file.
+BUILT_IN_OCIO = "ocio://"
 
 
 #: Where a job can end: with the roto, with the quadmask, or with the new plate.
@@ -58,10 +60,10 @@ class Settings(Declared):
         give="auto, cpu or cuda",
         stages=("roto", "model"),
     )
-    cells: str = setting(
+    affected_shape: str = setting(
         "auto",
         "Shape of the affected region: grid (whole cells), tight, or auto, by the engine.",
-        label="affected as",
+        label="affected shape",
         long_help="Shape of the affected region. grid: whole cells, as the VOID model was trained on. tight: follows "
         "the pixels. auto: whatever suits the engine.",
         choices=("auto", "tight", "grid"),
@@ -218,7 +220,7 @@ class Shot:
     def paths(self) -> dict[str, str]:
         """All files that the shot names, by what they are."""
         found = {name: getattr(self, name) for name in (*self.SEQUENCES, *self.FILES)}
-        return {name: path for name, path in found.items() if path}
+        return {name: path for name, path in found.items() if path and not path.startswith(BUILT_IN_OCIO)}
 
     def with_paths(self, convert: Callable[[str], str]) -> Shot:
         """The shot with every path converted."""

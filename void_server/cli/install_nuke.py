@@ -21,8 +21,8 @@ from ..api.errors import JobFailed, SettingError
 from ..api.files import write_atomically
 from ..interpreter import running
 
-#: The Python of Nuke 14, of 15, and of 16 and 17.
-NUKE_PYTHONS = ("3.9", "3.10", "3.11")
+#: The Python of Nuke 14, of 15, of 16 and 17, and of the VFX reference platform 2026 for what comes next.
+NUKE_PYTHONS = ("3.9", "3.10", "3.11", "3.13")
 _FOLDER = "void"
 _PACKAGES = ("msgpack>=1.0.5", "pyzmq>=25.1")
 _BEGIN, _END = "# >>> VOID for Nuke >>>", "# <<< VOID for Nuke <<<"
@@ -40,6 +40,8 @@ _WHEELS = {
     "darwin-x86_64": ("macosx_10_15_universal2", "macosx_10_15_x86_64", "macosx_10_9_x86_64"),
     "darwin-arm64": ("macosx_11_0_arm64", "macosx_10_15_universal2"),
 }
+#: Nuke 14 and 15 also run on systems of the age of CentOS 7, for which newer wheels are none.
+_OLD_LINUX, _OLD_LINUX_PYTHONS = ("manylinux_2_17_x86_64", "manylinux2014_x86_64"), ("3.9", "3.10")
 _PLUGIN = (
     "init.py",
     "menu.py",
@@ -176,8 +178,7 @@ def _install_packages(folder: Path, python: str, system: str, wheels: Path | Non
         "--no-compile",
     ]
     command += ["--only-binary", ":all:"]
-    if system != this_system():
-        command += [word for tag in _WHEELS[system] for word in ("--platform", tag)]
+    command += [word for tag in _tags(python, system, wheels) for word in ("--platform", tag)]
     if wheels is not None:
         command += ["--no-index", "--find-links", str(wheels)]
     done = subprocess.run([*command, *_PACKAGES], capture_output=True, text=True, check=False)
@@ -188,6 +189,13 @@ def _install_packages(folder: Path, python: str, system: str, wheels: Path | Non
             f"({lines[-1] if lines else 'pip said nothing'}); without network, give a folder of wheels with --wheels.",
             done.stderr,
         )
+
+
+def _tags(python: str, system: str, wheels: Path | None) -> Sequence[str]:
+    """The tags of the wheels to take; none for those that this machine takes. A studio's own are its own choice."""
+    if system == "linux-x86_64" and python in _OLD_LINUX_PYTHONS and wheels is None:
+        return _OLD_LINUX
+    return () if system == this_system() else _WHEELS[system]
 
 
 def _void_command() -> list[str]:

@@ -102,7 +102,7 @@ def install_nuke(
         typer.Option(callback=a_folder, help="Nuke's plugin folder: ~/.nuke, or a studio's folder on NUKE_PATH."),
     ] = None,
     python: Annotated[
-        list[str] | None, typer.Option(help="Nuke's Python version; 3.9, 3.10 and 3.11 by default. Repeatable.")
+        list[str] | None, typer.Option(help="Nuke's Python version; 3.9, 3.10, 3.11 and 3.13 by default. Repeatable.")
     ] = None,
     system: Annotated[
         list[str] | None,

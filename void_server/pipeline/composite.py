@@ -21,7 +21,7 @@ from ..quadmask import classes
 from . import overshoot
 from .context import JobContext
 
-MATTE_CHANNELS = (*classes.CHANNELS, "blend.A")
+MATTE_CHANNELS = (*classes.CHANNELS, "void_blend.A")
 #: Grain is measured in so many frames.
 _MEASURED_FRAMES = 5
 _GRAIN = "grain.npz"

@@ -86,8 +86,8 @@ def _found(context: JobContext, reasoning: Reasoning) -> Codes:
     """The quadmask that a reasoning makes of the roto."""
     source, footage = context.source, context.footage
     indices = {frame: index for index, frame in enumerate(context.frames)}
-    cells = context.shot.settings.cells
-    grid = Grid(source.display) if cells == "grid" or (cells == "auto" and context.engine.whole_cells) else None
+    shape = context.shot.settings.affected_shape
+    grid = Grid(source.display) if shape == "grid" or (shape == "auto" and context.engine.whole_cells) else None
 
     def codes(frame: int, window: Window) -> classes.Quadmask:
         roto, index = footage.read_roto(frame, window), indices[frame]

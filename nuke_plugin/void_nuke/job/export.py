@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterator, Mapping, Optional, Sequence, cast
+from typing import Callable, Iterable, Iterator, Mapping, Optional, Sequence, Union, cast
 
 import nuke
 
@@ -16,9 +16,11 @@ from void_server.api.errors import JobCancelled, SequenceError
 from void_server.api.files import temporary_beside
 
 from ..node import knobs as k
+from ..node import ranges
 from ..node.node import VoidNode
 from ..node.plain import check_folder
-from .upstream import fingerprint
+from . import upstream
+from .stamps import Stamps
 
 _FOLDER = "source"
 # What the server reads as codes: remove 0, overlap 63, affected 127, keep 255. Painting one class over another need
@@ -32,12 +34,16 @@ _HALF_SOURCES = ("16-bit half float", "8-bit fixed")
 
 @dataclass(frozen=True)
 class Written:
-    """An exported sequence: its pattern, its frames in files, the hash of what it was made from, and its data type."""
+    """An exported sequence: its pattern, its frames in files, the hash of what it was made from, and its data type.
+
+    ``in_place`` says that the artist's own files are what is needed, and nothing is written.
+    """
 
     pattern: str
     files: tuple[str, ...]
     key: str
     depth: str
+    in_place: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,21 +59,49 @@ class Exported:
 
     @property
     def patterns(self) -> dict[str, str]:
-        """The patterns by their role: plate, roto, quadmask."""
+        """The patterns to be written, by their role: plate, roto, quadmask."""
         named = {"plate": self.plate, "roto": self.roto, "quadmask": self.quadmask}
-        return {role: written.pattern for role, written in named.items() if written}
+        return {role: written.pattern for role, written in named.items() if written and not written.in_place}
 
     @property
     def key(self) -> str:
         """The hash of plate and roto."""
-        return f"{self.plate.key}-{self.roto.key if self.roto else ''}"
+        return _key(self.plate.key, self.roto.key if self.roto else "")
+
+
+def _key(plate: str, roto: str) -> str:
+    return f"{plate}-{roto}"
+
+
+def source(keys: Iterable[str]) -> str:
+    """What a version of all views was made from, by the hashes of each view."""
+    return " ".join(sorted(set(keys)))
+
+
+def look(void: VoidNode, view: str) -> dict[str, upstream.Upstream]:
+    """What plate, roto and quadmask depend on in a view, by their role; no file is looked at, and no picture."""
+    region = _region(void)
+    return {
+        role: upstream.look(one.source, f"{role} {one.alpha} {region} {view}") for role, one in _inputs(void).items()
+    }
+
+
+def source_of(views: Sequence[Mapping[str, upstream.Upstream]], files: Stamps) -> str:
+    """The same for what :func:`look` has found in each view. Any thread may ask: this takes time."""
+
+    def hash_of(role: str, found: Mapping[str, upstream.Upstream]) -> str:
+        return found[role].fingerprint(files) if role in found else ""
+
+    return source(_key(hash_of("plate", found), hash_of("roto", found)) for found in views)
 
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
     """Full resolution inside, and afterwards everything as it was: proxy, undo, and whether the script needs saving."""
     root = nuke.root()
-    proxy, modified = bool(root["proxy"].value()), nuke.modified()
+    proxy, modified = bool(root["proxy"].value()), root.modified()
+    recorded = not nuke.Undo.disabled()
+    # nodes that are gone at the end are no step of undo
     nuke.Undo.disable()
     try:
         if proxy:
@@ -76,38 +110,71 @@ def _undisturbed() -> Iterator[None]:
     finally:
         if proxy:
             root["proxy"].setValue(True)
-        nuke.Undo.enable()
-        nuke.modified(modified)
+        if recorded:
+            nuke.Undo.enable()
+        if root.modified() != modified:
+            root.setModified(modified)
 
 
-def export(void: VoidNode, out: Path, frames: Sequence[int], view: str) -> Exported:
-    """Write what the server needs of ``frames`` in ``view`` below ``out``; frames that are there already stay.
+def plan(
+    void: VoidNode,
+    out: Path,
+    frames: Sequence[int],
+    view: str,
+    files: Stamps,
+    where_it_lies: Callable[[str, nuke.Node, str], Optional[str]] = lambda *_: None,
+) -> Exported:
+    """What the server needs of ``frames`` in ``view``, and where below ``out`` :func:`write` is to write it.
 
-    The plate is raw, at full resolution, with its bounding box, in half or float; the roto is its alpha. Raises as
-    :func:`write`.
+    The plate is raw, at full resolution, with its bounding box, in half or float; the roto is its alpha. ``files`` has
+    seen the files upstream, or sees them now. ``where_it_lies`` gives the artist's own files for a role, the node that
+    is connected, and a view, where these are all that it takes.
     """
-    planned = plan(void, out, frames, view)
-    write(void, planned.patterns, frames, view, depth=planned.plate.depth)
-    return planned
-
-
-def plan(void: VoidNode, out: Path, frames: Sequence[int], view: str) -> Exported:
-    """Where :func:`export` writes what, without writing anything."""
+    keys = {role: found.fingerprint(files) for role, found in look(void, view).items()}
+    planned: dict[str, Written] = {}
     with _undisturbed():
-        planned = {role: _planned(void, out, frames, view, role, one) for role, one in _inputs(void).items()}
+        for role, one in _inputs(void).items():
+            own = None if one.alpha or _region(void) else where_it_lies(role, one.source, view)
+            if own is None:
+                planned[role] = _planned(void, out, frames, view, role, one, keys[role])
+            else:
+                planned[role] = Written(own, tuple(own % frame for frame in frames), keys[role], "", in_place=True)
     return Exported(planned["plate"], planned.get("roto"), planned.get("quadmask"))
 
 
 def write(void: VoidNode, patterns: Mapping[str, str], frames: Sequence[int], view: str, *, depth: str) -> None:
     """Write those of ``frames`` that are not there yet of the node's inputs, each to the pattern of its role.
 
+    What lacks the same frames is rendered at once, so that what is upstream of several inputs is computed once.
     ``depth`` is the plate's data type; mattes are half. Raises :class:`SequenceError` where frames are missing
     afterwards, :class:`JobCancelled` where the artist stopped it.
     """
-    inputs = _inputs(void)
+    inputs, region = _inputs(void), _region(void)
+    renders: dict[tuple[int, ...], list[str]] = {}
+    for role, pattern in patterns.items():
+        if missing := _missing(pattern, frames):
+            renders.setdefault(missing, []).append(role)
     with _undisturbed():
-        for role, pattern in patterns.items():
-            _write(void, role, inputs[role], pattern, frames, view, depth if role == "plate" else _MATTES)
+        for missing, roles in renders.items():
+            with ExitStack() as made:
+                targets = []
+                for role in roles:
+                    node = made.enter_context(_temporary(void, inputs[role], region))
+                    datatype = depth if role == "plate" else _MATTES
+                    targets.append(_Target(role, Path(patterns[role]), node, datatype))
+                _render(targets, missing, view)
+    for role, pattern in patterns.items():
+        if absent := _missing(pattern, frames):
+            raise SequenceError(
+                f"{void.name}: Nuke did not write frame {absent[0]} of the {role}"
+                f"{f' and {len(absent) - 1} more' if absent[1:] else ''} to {Path(pattern).parent}; is the disk full, "
+                "or read-only?"
+            )
+
+
+def _missing(pattern: str, frames: Sequence[int]) -> tuple[int, ...]:
+    """The frames of a sequence that are not written yet."""
+    return tuple(frame for frame in frames if not _is_written(pattern % frame))
 
 
 @dataclass(frozen=True)
@@ -134,27 +201,13 @@ def _inputs(void: VoidNode) -> dict[str, _Input]:
     return inputs
 
 
-def _planned(void: VoidNode, out: Path, frames: Sequence[int], view: str, role: str, one: _Input) -> Written:
+def _planned(void: VoidNode, out: Path, frames: Sequence[int], view: str, role: str, one: _Input, key: str) -> Written:
     depth = _datatype(void, role, one.source, frames[0], view)
-    key = fingerprint(one.source, f"{role} {one.alpha} {depth} {_region(void)} {view}")
     # the hash names the folder: what has changed goes elsewhere, and jobs that use the old files keep them
     again = "" if void.checked(k.REUSE) else f"_{uuid.uuid4().hex[:8]}"
-    pattern = (out / _FOLDER / f"{role}_{key}{again}" / f"{role}.%04d.exr").as_posix()
+    folder = out / _FOLDER / f"{role}_{key}_{depth.rpartition(' ')[2]}{again}"
+    pattern = (folder / f"{role}.%04d.exr").as_posix()
     return Written(pattern, tuple(pattern % frame for frame in frames), key, depth)
-
-
-def _write(void: VoidNode, role: str, one: _Input, pattern: str, frames: Sequence[int], view: str, depth: str) -> None:
-    missing = [frame for frame in frames if not _is_written(pattern % frame)]
-    if missing:
-        with _temporary(void, one.name, one.alpha, _region(void)) as last:
-            _render(last, role, pattern, depth, missing, view)
-    absent = [frame for frame in frames if not _is_written(pattern % frame)]
-    if absent:
-        raise SequenceError(
-            f"{void.name}: Nuke did not write frame {absent[0]} of the {role}"
-            f"{f' and {len(absent) - 1} more' if absent[1:] else ''} to {Path(pattern).parent}; is the disk full, or "
-            "read-only?"
-        )
 
 
 def _is_written(path: str) -> bool:
@@ -167,9 +220,8 @@ def _datatype(void: VoidNode, role: str, source: nuke.Node, frame: int, view: st
     choice = void.text(k.DATATYPE)
     if choice == k.AUTOMATIC:
         # what was computed from a half file has more precision than that, so only an untouched one counts as half
-        untouched = source.Class() in ("Read", "Dot")
         depth = source.metadata("input/bitsperchannel", frame, view)
-        choice = k.HALF if untouched and depth in _HALF_SOURCES else k.FLOAT
+        choice = k.HALF if upstream.untouched(source) and depth in _HALF_SOURCES else k.FLOAT
     return "16 bit half" if choice == k.HALF else "32 bit float"
 
 
@@ -184,26 +236,24 @@ def _region(void: VoidNode) -> Optional[tuple[int, int, int, int]]:
 
 
 @contextmanager
-def _temporary(
-    void: VoidNode, input_name: str, alpha: Optional[str], box: Optional[tuple[int, int, int, int]]
-) -> Iterator[nuke.Node]:
+def _temporary(void: VoidNode, one: _Input, box: Optional[tuple[int, int, int, int]]) -> Iterator[nuke.Node]:
     """Nodes inside the group that make what is to be written; gone afterwards. Yields a Write."""
     made: list[nuke.Node] = []
-    current = void.node.node(input_name)
+    current = void.node.node(one.name)
     with void.node:
         try:
-            if alpha is not None:
+            if one.alpha is not None:
                 current = _below(current, nuke.nodes.Expression())
                 made.append(current)
                 for index in range(3):
                     current[f"expr{index}"].setValue("rgb"[index])
-                current["expr3"].setValue(alpha)
+                current["expr3"].setValue(one.alpha)
             if box is not None:
                 current = _below(current, nuke.nodes.Crop())
                 made.append(current)
                 current["box"].setValue(list(box))
                 # no larger than what there is, and black outside
-                current["intersect"].setValue(True)
+                _set(current, {"intersect": True, "crop": True, "reformat": False})
             write = _below(current, nuke.nodes.Write())
             made.append(write)
             yield write
@@ -217,46 +267,69 @@ def _below(source: Optional[nuke.Node], node: nuke.Node) -> nuke.Node:
     return node
 
 
-def _render(write: nuke.Node, role: str, pattern: str, depth: str, frames: Sequence[int], view: str) -> None:
-    """Render into a folder beside the one of ``pattern``; whole frames move there when all are done."""
-    target = Path(pattern)
-    check_folder(target.parent)
+@dataclass(frozen=True)
+class _Target:
+    """What a Write writes: the role, its pattern, and the data type."""
+
+    role: str
+    pattern: Path
+    node: nuke.Node
+    datatype: str
+
+
+# What a studio may have set for all its Writes, and an export must not have. Knobs that this Nuke lacks are left out.
+_NEUTRAL: dict[str, Union[bool, str]] = {
+    **dict.fromkeys(("disable", "use_limit", "reading", "checkHashOnRead", "premultiplied", "autocrop"), False),
+    **dict.fromkeys(("beforeRender", "beforeFrameRender", "afterFrameRender", "afterRender"), ""),
+    "raw": True,
+}
+
+
+def _render(targets: Sequence[_Target], frames: Sequence[int], view: str) -> None:
+    """Render all targets at once, each into a folder beside its own; whole frames move there when all are done."""
     # of this process alone: on a farm, others write other frames
-    part = temporary_beside(target.parent)
-    # first the type: the others are knobs of the type
-    write["file_type"].setValue("exr")
-    write["file"].setValue((part / target.name).as_posix())
-    write["channels"].setValue("rgb" if role == "plate" else "alpha")
-    write["raw"].setValue(True)
-    write["datatype"].setValue(depth)
-    compression = cast(nuke.Enumeration_Knob, write["compression"])
-    # the words differ between versions of Nuke
-    compression.setValue(next(name for name in compression.values() if name.lower().startswith("zip")))
-    write["autocrop"].setValue(False)
+    parts = {target.role: temporary_beside(check_folder(target.pattern.parent)) for target in targets}
+    roles = " and ".join(parts)
     try:
-        # made here, not by the Write, whose knob for it is not in every version
-        part.mkdir(parents=True, exist_ok=True)
-        nuke.execute(write, nuke.FrameRanges([_compact(frames)]), [view])
-        target.parent.mkdir(exist_ok=True)
-        for file in part.iterdir():
-            os.replace(file, target.parent / file.name)
+        for target in targets:
+            # made here, not by the Write, whose knob for it is not in every version
+            parts[target.role].mkdir(parents=True, exist_ok=True)
+            _set_up(target, parts[target.role])
+        nuke.executeMultiple([target.node for target in targets], nuke.FrameRanges([ranges.text(frames, " ")]), [view])
+        for target in targets:
+            target.pattern.parent.mkdir(exist_ok=True)
+            for file in parts[target.role].iterdir():
+                os.replace(file, target.pattern.parent / file.name)
     except RuntimeError as error:
         # Nuke says so when the artist presses Cancel
         if "cancel" in str(error).lower():
             raise JobCancelled("Stopped while Nuke wrote the frames; nothing was submitted.") from error
-        raise SequenceError(f"Nuke could not write the {role}: {error}") from error
+        raise SequenceError(f"Nuke could not write the {roles}: {error}") from error
     except OSError as error:
-        raise SequenceError(f"{target.parent} cannot be written ({error.strerror}); choose another folder.") from error
+        folder = targets[0].pattern.parents[1]
+        raise SequenceError(f"{folder} cannot be written ({error.strerror}); choose another folder.") from error
     finally:
-        shutil.rmtree(part, ignore_errors=True)
+        for part in parts.values():
+            shutil.rmtree(part, ignore_errors=True)
 
 
-def _compact(frames: Sequence[int]) -> str:
-    """Frames as text such as "1001-1004 1007"."""
-    runs: list[list[int]] = []
-    for frame in frames:
-        if runs and frame == runs[-1][1] + 1:
-            runs[-1][1] = frame
-        else:
-            runs.append([frame, frame])
-    return " ".join(f"{first}-{last}" for first, last in runs)
+def _set_up(target: _Target, folder: Path) -> None:
+    """Make the Write write into ``folder``."""
+    write = target.node
+    # first the type: others are knobs of the type
+    write["file_type"].setValue("exr")
+    write["file"].setValue((folder / target.pattern.name).as_posix())
+    write["channels"].setValue("rgb" if target.role == "plate" else "alpha")
+    write["datatype"].setValue(target.datatype)
+    compression = cast(nuke.Enumeration_Knob, write["compression"])
+    # the words differ between versions of Nuke
+    compression.setValue(next(name for name in compression.values() if name.lower().startswith("zip")))
+    _set(write, _NEUTRAL)
+
+
+def _set(node: nuke.Node, values: Mapping[str, Union[bool, str]]) -> None:
+    """Set knobs, as far as the node has them, whatever a studio has made their defaults."""
+    for name, value in values.items():
+        knob = node.knob(name)
+        if knob is not None:
+            knob.setValue(value)

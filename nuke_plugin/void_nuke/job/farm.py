@@ -18,7 +18,7 @@ from void_server.api.settings import Declaration
 from ..node import knobs as k
 from ..node.node import VoidNode
 from ..node.results import output_folder, script_path
-from ..node.tile import Tile
+from ..node.tile import of_version
 from ..node.versions import result_in
 from ..studio import settings
 from . import prepare
@@ -99,14 +99,17 @@ def submit(
         for void in nodes:
             out = output_folder(void)
             only_quadmask = not void.has(k.REMOVE)
-            prepared = prepare.prepare(void, out, only_quadmask=only_quadmask, written=not export_there)
+            # a farm's machines have the artists' disks
+            prepared = prepare.prepare(
+                void, out, only_quadmask=only_quadmask, written=not export_there, reads=lambda _: True
+            )
             for one in prepared.shots:
                 # the node's name tells its job from the others; a name that is given to one alone needs no more
                 given = fields.get("name", "")
                 names = [given, one.view] if given and len(nodes) == 1 else [given or script.stem, void.name, one.view]
                 named = {**fields, "name": " ".join(filter(None, names))}
                 row = {"shot": one.shot.to_dict(), "out": one.out, "fields": named}
-                if export_there:
+                if export_there and one.exported.patterns:
                     row["export"] = _export(void, copy, script, one)
                 rows.append(row)
                 of_rows.append((void, out, prepared.source))
@@ -124,7 +127,7 @@ def submit(
         if result is not None:
             void.show_result(result, source)
             status = f"On the farm as {result.name}; frames appear as they are done."
-            void.show(k.DONE, status, Tile(version=result.version))
+            void.show(k.DONE, status, of_version(result))
     return [str(folder) for folder in folders]
 
 

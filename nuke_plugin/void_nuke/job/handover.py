@@ -10,11 +10,12 @@ import nuke
 from void_server.api.errors import SettingError
 
 from ..node import knobs as k
+from ..node import ranges
 from ..node.node import VoidNode
 from ..node.results import script_path
 from ..studio import hooks, settings
 from . import shell
-from .prepare import frames_text, shot_settings
+from .prepare import shot_settings
 
 
 def command_line(void: VoidNode) -> str:
@@ -37,7 +38,7 @@ def submit_by_hook(void: VoidNode) -> Optional[str]:
         "script": script_path(),
         "node": void.name,
         "command": command,
-        "frames": frames_text(void.frames()),
+        "frames": ranges.text(void.frames()),
         "settings": shot_settings(void, only_quadmask=not void.has(k.REMOVE)),
     }
     return hooks.call(found, hooks.SUBMIT_TO_FARM, context)

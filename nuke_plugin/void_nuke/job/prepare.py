@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
+from typing import Callable, Optional
 
 import nuke
 
@@ -13,11 +13,14 @@ from void_server.api.files import new_version_folder
 from void_server.api.settings import declarations
 from void_server.api.shot import PLATE, QUADMASK, Settings, Shot
 
-from ..node import declared, handles
+from ..node import declared, handles, ranges
 from ..node import knobs as k
 from ..node.node import VoidNode
 from ..node.versions import Result
+from ..studio import edition
 from . import colour, export
+from .direct import Direct
+from .stamps import Stamps
 
 
 @dataclass(frozen=True)
@@ -49,12 +52,11 @@ def check_ready(void: VoidNode) -> None:
 
 
 def _check_edition() -> None:
-    for name, edition in (("nc", "Non-commercial"), ("indie", "Indie")):
-        if nuke.env.get(name):
-            raise InputError(
-                f"VOID's nodes cannot run in Nuke {edition}, which restricts plug-ins; "
-                "write plate and roto yourself and run: void remove"
-            )
+    if name := edition.refused():
+        raise InputError(
+            f"VOID's nodes cannot run in Nuke {name}, which restricts plug-ins; "
+            "write plate and roto yourself and run: void remove"
+        )
 
 
 def _check_inputs(void: VoidNode) -> None:
@@ -68,16 +70,30 @@ def _check_inputs(void: VoidNode) -> None:
         )
 
 
-def prepare(void: VoidNode, out: Path, *, only_quadmask: bool, written: bool = True) -> Prepared:
-    """Export what a node's job needs, or leave that to others, and describe it. Raises VoidError."""
+def prepare(
+    void: VoidNode,
+    out: Path,
+    *,
+    only_quadmask: bool,
+    written: bool = True,
+    reads: Optional[Callable[[str], bool]] = None,
+) -> Prepared:
+    """Export what a node's job needs, or leave that to others, and describe it. Raises VoidError.
+
+    ``reads`` says which of the artist's own files the job can read; without it, it reads none.
+    """
     frames, prompts = void.frames(), handles.prompts(void)
     space, ocio = colour.working_space(void.text(k.COLORSPACE))
     views = list(nuke.views())
-    make = export.export if written else export.plan
-    exported = {view: make(void, out, frames, view) for view in views}
+    looked = Stamps()
+    own = Direct(frames, space, ocio, reads or (lambda _: False))
+    exported = {view: export.plan(void, out, frames, view, looked, own.pattern) for view in views}
+    if written:
+        for view, planned in exported.items():
+            export.write(void, planned.patterns, frames, view, depth=planned.plate.depth)
     # with several views, each gets a folder of its own in the version that the artist sees
     version = new_version_folder(out) if len(views) > 1 else None
-    source = " ".join(sorted({found.key for found in exported.values()}))
+    source = export.source(found.key for found in exported.values())
     found = _own_quadmask(void, source) if not only_quadmask else None
     shots = []
     for view, files in exported.items():
@@ -86,7 +102,7 @@ def prepare(void: VoidNode, out: Path, *, only_quadmask: bool, written: bool = T
             plate=files.plate.pattern,
             roto=files.roto.pattern if files.roto else "",
             prompts=prompts,
-            frames=frames_text(frames),
+            frames=ranges.text(frames),
             quadmask=None if only_quadmask else quadmask,
             prompt=void.plain_text(k.PROMPT),
             colorspace=space,
@@ -111,14 +127,6 @@ def shot_settings(void: VoidNode, only_quadmask: bool) -> Settings:
 def _own_quadmask(void: VoidNode, source: str) -> Optional[Result]:
     """The quadmask that the node shows, if plate and roto are still what it was made from."""
     shown = void.shown
-    if shown is None or not shown.finished or shown.has_plate or void.text(k.SOURCE) != source:
+    if shown is None or not shown.finished or shown.has_plate or void.source_of_shown != source:
         return None
     return shown
-
-
-def frames_text(frames: list[int]) -> str:
-    """Frames as the server writes them, such as 1001-1040 or 1001-1009x2."""
-    step = frames[1] - frames[0] if len(frames) > 1 else 1
-    if frames == list(range(frames[0], frames[-1] + 1, step)):
-        return f"{frames[0]}-{frames[-1]}" + (f"x{step}" if step > 1 else "")
-    return ",".join(map(str, frames))

@@ -17,10 +17,10 @@ from void_server.api.errors import JobCancelled, VoidError
 from void_server.api.job import Job, JobState
 
 from ..node import knobs as k
-from ..node import versions
-from ..node.messages import say
+from ..node import ranges, versions
+from ..node.messages import note
 from ..node.node import VoidNode, all_nodes, find
-from ..node.tile import Step, Tile
+from ..node.tile import Step, Tile, of_version
 from ..studio import settings
 from . import local_server
 from .monitor import Line, Monitor, Note, Order, Update
@@ -29,6 +29,8 @@ _monitors: dict[str, Monitor] = {}
 _latest: dict[str, dict[str, Update]] = {}
 _arrived = threading.Event()
 _drain_pending = threading.Lock()
+#: How often it is seen whether a render is over, in seconds.
+_AFTER_RENDER = 0.5
 #: Called on the main thread after news; panels add themselves.
 listeners: list[Callable[[], None]] = []
 
@@ -73,7 +75,13 @@ def _news() -> None:
 
 def _drain_once() -> None:
     _drain_pending.release()
-    drain()
+    if nuke.executing():
+        # a result that is shown in the middle of a render would swap the picture between two of its frames
+        again = threading.Timer(_AFTER_RENDER, _news)
+        again.daemon = True
+        again.start()
+    else:
+        drain()
 
 
 def drain() -> None:
@@ -214,7 +222,8 @@ def _bring(update: Update) -> None:
     else:
         void.show(k.FAILED, str(error))
         if nuke.GUI:
-            say(f"{void.name}: {error}")
+            # no window: the artist is at something else by now
+            note(f"{void.name}: {error}")
 
 
 def _progress(views: dict[str, Update]) -> tuple[str, str, Tile]:
@@ -272,5 +281,5 @@ def _finish(void: VoidNode, views: dict[str, Update]) -> None:
         return
     warnings = [warning for update in views.values() if update.job for warning in update.job.warnings]
     what = "Done" if result.has_plate else "The quadmask is ready; set view to quadmask to check it"
-    status = f"{what}: {result.name}, frames {result.first}-{result.last}."
-    void.show(k.DONE, " ".join([status, *warnings]), Tile(version=result.version))
+    status = f"{what}: {result.name}, frames {ranges.text(result.frames)}."
+    void.show(k.DONE, " ".join([status, *warnings]), of_version(result))

@@ -5,21 +5,21 @@ Errors are :class:`~void_server.api.errors.VoidError`.
 
 from __future__ import annotations
 
-from dataclasses import replace
-from pathlib import Path
+import os
+from functools import partial
+from pathlib import Path, PurePath
 from typing import Optional
 
 from void_server.api.client import Client, ServerInfo
 from void_server.api.errors import InputError, ServerUnreachable, SettingError
 from void_server.api.shot import Shot
 
-from ..node import declared
 from ..node import knobs as k
 from ..node.node import VoidNode
 from ..node.results import output_folder
 from ..studio import settings
-from . import export, session
-from .monitor import Order
+from . import choices, export, session
+from .monitor import Line, Order
 from .prepare import check_ready, prepare
 
 
@@ -49,11 +49,6 @@ def resume(void: VoidNode) -> None:
     session.resume(void)
 
 
-def _address(void: VoidNode) -> str:
-    """The address of the server that the node uses."""
-    return void.text(k.SERVER) or settings.load().address
-
-
 def _start(void: VoidNode, *, only_quadmask: bool) -> None:
     if not void.id:
         # the node was made while the plugin's callbacks were not there
@@ -63,13 +58,13 @@ def _start(void: VoidNode, *, only_quadmask: bool) -> None:
     check_ready(void)
     frames = void.frames()
     out = output_folder(void)
-    address = _address(void)
+    address = choices.server_of(void)
     upload = _is_upload(void)
     info = _check_server(address, out)
     if info is not None:
-        void.offer({k.ENGINE: info.engines, k.REASONER: info.reasoners})
-        _offer_settings(void, info)
-    prepared = prepare(void, out, only_quadmask=only_quadmask)
+        choices.offer(void, info)
+    reads = None if upload else partial(_reads, session.line_to(address), info)
+    prepared = prepare(void, out, only_quadmask=only_quadmask, reads=reads)
     orders = [
         Order(
             node=void.id,
@@ -108,18 +103,10 @@ def _check_server(address: str, out: Path) -> Optional[ServerInfo]:
             return None
 
 
-def _offer_settings(void: VoidNode, info: ServerInfo) -> None:
-    """Give the node knobs for settings that are new to it. Raises :class:`SettingError` for an invalid value."""
-    for kind, chooser in ((declared.ENGINES, k.ENGINE), (declared.REASONERS, k.REASONER)):
-        if not void.has(chooser):
-            continue
-        known = info.settings[kind]
-        void.add_settings(kind, known)
-        chosen = void.text(chooser)
-        values = void.own_settings(kind, chosen)
-        for one in known.get(chosen, ()):
-            # a server's regular expression may take for ever; the server itself checks these
-            replace(one, pattern="").check(values.get(one.name, one.default))
+def _reads(line: Line, info: Optional[ServerInfo], file: str) -> bool:
+    """Whether the server may read a file, wherever links lead; one that is only just started cannot be asked."""
+    real = line.to_server(Path(os.path.realpath(file)).as_posix())
+    return info is not None and any(PurePath(real).is_relative_to(root) for root in info.roots)
 
 
 def _files(shot: Shot, exported: export.Exported, frames: list[int]) -> dict[str, list[str]]:
@@ -129,6 +116,6 @@ def _files(shot: Shot, exported: export.Exported, frames: list[int]) -> dict[str
         files["roto"] = list(exported.roto.files)
     if shot.quadmask:
         files["quadmask"] = [shot.quadmask % frame for frame in frames]
-    if shot.ocio:
-        files["ocio"] = [shot.ocio]
+    if ocio := shot.paths().get("ocio"):
+        files["ocio"] = [ocio]
     return files

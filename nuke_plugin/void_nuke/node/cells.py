@@ -24,7 +24,7 @@ def _where(edit: CellEdit) -> str:
 
 def parse(text: str) -> list[CellEdit]:
     """The edits in ``text``, one per line; text after # is a remark. Raises :class:`SettingError` naming the line."""
-    return lists.parse(text, "cells", CellEdit.parse)
+    return lists.parse(text, "cell edits", CellEdit.parse)
 
 
 def expression(edits: list[CellEdit]) -> str:

@@ -20,7 +20,7 @@ _RGB = ("rgba.red", "rgba.green", "rgba.blue")
 _NO_CHANNEL = ("none", "none", "none", "-rgba.alpha")
 # The classes in the colours of the contact sheet, scene-linear.
 _COLOURS = {"remove": (0.76, 0.05, 0.05), "overlap": (0.58, 0.06, 0.58), "affected": (0.87, 0.40, 0.02)}
-_LAYERS = {"quadmask": k.CLASSES, "blend": ("alpha",), "void": ("red", "green", "blue")}
+_LAYERS = {"quadmask": k.CLASSES, "void_blend": ("alpha",), "void_scratch": ("red", "green", "blue")}
 
 _TAB = ("VOID", "Settings", "Farm", "Info")
 
@@ -102,6 +102,20 @@ def _shared_choices() -> list[UserKnob]:
             "The version this node shows. Every job creates a new version; earlier ones are kept.",
             "+STARTLINE",
         ),
+        _button(
+            k.ABOUT,
+            "What made it",
+            "Say what made this version, and in what the node is set otherwise now.",
+            "-STARTLINE",
+        ),
+        _button(k.RESTORE, "Restore settings", "Set this node to what made this version.", "-STARTLINE"),
+        _button(
+            k.CREATE_READS,
+            "Create Reads",
+            "Make plain Reads of this version, in its colour space, for any script.",
+            "-STARTLINE",
+        ),
+        _button(k.COPY_PATH, "Copy path", "Copy the path of this version's folder.", "-STARTLINE"),
     ]
 
 
@@ -121,7 +135,8 @@ def _settings() -> list[UserKnob]:
             "path: the server reads and writes the same disks. upload: frames are sent over the network. "
             "automatic: follow the VOID settings.",
         ),
-        _text(
+        UserKnob(
+            KnobType.FILE,
             k.OUTPUT,
             "output folder",
             "Folder for the versions. {script_dir}, {script}, {node} and {user} are expanded. "
@@ -138,7 +153,7 @@ def _settings() -> list[UserKnob]:
             (k.AUTOMATIC, k.HALF, k.FLOAT),
             "Bit depth of the exported plate. automatic: half if the source is half, otherwise float.",
         ),
-        _common("cells"),
+        _common("affected_shape"),
         *_model(),
         _check(
             k.REUSE,
@@ -217,12 +232,12 @@ def _info() -> list[UserKnob]:
 
 def _state(kind: str) -> list[UserKnob]:
     hidden = ("+INVISIBLE",)
-    texts = (k.ID, k.JOBS, k.FOLDER, k.SOURCE, k.STATE)
+    texts = (k.ID, k.JOBS, k.FOLDER, k.SOURCES, k.STATE)
     return [
         UserKnob(KnobType.STRING, k.KIND, value=kind, flags=hidden),
         *(UserKnob(KnobType.STRING, name, flags=hidden) for name in texts),
         UserKnob(KnobType.STRING, k.DECLARED, value=declared.written(_ours(), kind == k.REMOVE_NODE), flags=hidden),
-        *(UserKnob(KnobType.INT, name, value=0, flags=hidden) for name in (k.HAS_PLATE, k.HAS_MATTES, k.FIRST, k.LAST)),
+        *(UserKnob(KnobType.INT, name, value=0, flags=hidden) for name in (k.HAS_PLATE, k.HAS_MATTES, k.HAS_FRAME)),
     ]
 
 
@@ -231,10 +246,10 @@ def _input(name: str, number: int, x: int) -> Node:
     return Node("Input", name, knobs, position=(x, 0))
 
 
-def _read(name: str, x: int, y: int) -> Node:
+def _read(name: str, x: int, y: int, *, on_error: Value = "error") -> Node:
     # never reached by a viewer before there is a file, and then a missing frame must be seen
-    knobs: dict[str, Value] = {"raw": True, "on_error": "error", "localizationPolicy": "off"}
-    return Node("Read", name, knobs, position=(x, y))
+    knobs: dict[str, Value] = {"raw": True, "on_error": on_error, "before": "hold", "after": "hold"}
+    return Node("Read", name, {**knobs, "localizationPolicy": "off"}, position=(x, y))
 
 
 def _copy(name: str, b: str, a: str, channels: Sequence[tuple[str, str]], x: int, y: int) -> Node:
@@ -289,6 +304,11 @@ def _shown(name: str, channel: str, source: str, x: int, y: int) -> Node:
     return _expression(name, source, [(target, channel) for target in _RGB], _RGB, (x, y))
 
 
+def _shown_classes(source: str, x: int, y: int) -> list[Node]:
+    """The matte of each class as a grey picture, side by side."""
+    return [_shown(f"Show_{n}", f"quadmask.{n}", source, x + 110 * i, y) for i, n in enumerate(k.CLASSES)]
+
+
 def _switch(name: str, which: str, inputs: Sequence[str], x: int, y: int) -> Node:
     return Node("Switch", name, {"which": Expression(which)}, inputs, (x, y))
 
@@ -307,7 +327,14 @@ _HELP = {
     k.QUADMASK_NODE: "VOID Quadmask: finds what removing the object affects and writes it to the layer quadmask. "
     "Check it, paint on it, then connect it to VOID Remove.",
 }
-_IN_RANGE = f"frame >= parent.{k.FIRST} && frame <= parent.{k.LAST}"
+# Whatever the viewer shows, a render gets the result; $gui alone is 1 in one that a session with a window runs.
+_LOOKED_AT = f"$gui && [python {{1-nuke.executing()}}] ? parent.{k.VIEW} : 0"
+# Frames that the version does not have, beyond its range or between those of a stepped one: plate, hold, error.
+_HELD = Expression(f"parent.{k.OUTSIDE} == 1 ? 3 : 0")
+_RESULT = (
+    f"!parent.{k.HAS_MATTES} ? 0 : (parent.{k.HAS_FRAME} || parent.{k.OUTSIDE} == 1 ? 1 + parent.{k.HAS_PLATE} : "
+    f"(parent.{k.OUTSIDE} == 2 ? 3 : 0))"
+)
 
 
 def remove() -> Group:
@@ -336,6 +363,15 @@ def remove() -> Group:
         ),
         _common(k.ENGINE, ("cleanplate", "void")),
         *_shared_choices(),
+        _choice(
+            k.OUTSIDE,
+            "other frames",
+            k.OUTSIDE_CHOICES,
+            "What this node shows in frames that the version does not have, also between those of a range such as "
+            "1001-1100x10. plate: the plate. hold: the nearest frame of the version. error: an error, so that no "
+            "render goes out without the removal.",
+            "+STARTLINE",
+        ),
         *_settings(),
         _line("line_finish", "finish"),
         _common("feather"),
@@ -345,15 +381,16 @@ def remove() -> Group:
         *_info(),
         *_state(k.REMOVE_NODE),
     ]
-    new = [("rgba." + c, "void." + c) for c in ("red", "green", "blue")]
-    lay_over = [(channel, f"{k.BLEND} > 0 ? void.{channel[5:]} : {channel[5]}") for channel in _RGB]
+    new = [("rgba." + c, "void_scratch." + c) for c in ("red", "green", "blue")]
+    lay_over = [(channel, f"{k.BLEND} > 0 ? void_scratch.{channel[5:]} : {channel[5]}") for channel in _RGB]
     keep = [("quadmask.keep", "1 - quadmask.remove - quadmask.overlap - quadmask.affected")]
     nodes = [
         _input(k.PLATE_INPUT, 0, 0),
         _input(k.ROTO_INPUT, 1, 500),
         _input(k.QUADMASK_INPUT, 2, 660),
-        _read(k.RESULT_PLATE, 330, 120),
-        _read(k.RESULT_MATTES, 170, 120),
+        _read(k.RESULT_PLATE, 330, 120, on_error=_HELD),
+        _read(k.RESULT_MATTES, 170, 120, on_error=_HELD),
+        _read(k.STRICT_MATTES, -170, 120),
         _mattes_of(k.PLATE_INPUT, k.RESULT_MATTES, 0, 200),
         _copy("WithBlend", "WithMattes", k.RESULT_MATTES, [(k.BLEND, k.BLEND)], 0, 240),
         # beyond a region of interest the files say nothing, and everything is kept
@@ -361,11 +398,11 @@ def remove() -> Group:
         _copy("WithNewPixels", "KeepTheRest", k.RESULT_PLATE, new, 170, 320),
         # exactly the plate, not a mix, wherever the blend is 0
         _expression("LayOver", "WithNewPixels", lay_over, _RGB, (170, 360)),
-        Node("Remove", "Tidy", {"channels": "void"}, ("LayOver",), (170, 400)),
+        Node("Remove", "Tidy", {"channels": "void_scratch"}, ("LayOver",), (170, 400)),
         _switch(
             "Result",
-            f"parent.{k.HAS_MATTES} && {_IN_RANGE} ? 1 + parent.{k.HAS_PLATE} : 0",
-            (k.PLATE_INPUT, "KeepTheRest", "Tidy"),
+            _RESULT,
+            (k.PLATE_INPUT, "KeepTheRest", "Tidy", k.STRICT_MATTES),
             0,
             480,
         ),
@@ -385,12 +422,11 @@ def remove() -> Group:
             (k.PLATE_INPUT, "Result"),
             (-170, 580),
         ),
-        *(_shown(f"Show_{name}", f"quadmask.{name}", "ShownQuadmask", 660, 600) for name in k.CLASSES),
-        _shown("Show_blend", k.BLEND, "Result", 820, 600),
-        # whatever the viewer shows, a render gets the result
+        *_shown_classes("ShownQuadmask", 620, 620),
+        _shown("Show_blend", k.BLEND, "Result", 1060, 620),
         _switch(
             "View",
-            f"$gui ? parent.{k.VIEW} : 0",
+            _LOOKED_AT,
             (
                 "Result",
                 k.PLATE_INPUT,
@@ -462,7 +498,7 @@ def quadmask() -> Group:
         UserKnob(
             KnobType.MULTILINE,
             k.GRID,
-            "cells",
+            "cell edits",
             "One change per line, such as 1001-1040:r5c7=affected or r0c0=keep; rows and columns count from 0 at "
             "the top left. Later lines win.",
         ),
@@ -478,11 +514,12 @@ def quadmask() -> Group:
         ("quadmask.keep", "!object * !changed"),
     ]
     temporaries = [
-        ("kept", "void.green > 0.5 || void.blue < -0.5"),
+        ("kept", "void_scratch.green > 0.5 || void_scratch.blue < -0.5"),
         ("object", "(quadmask.remove > 0.5 || quadmask.overlap > 0.5) && !kept"),
         (
             "changed",
-            "(quadmask.affected > 0.5 || quadmask.overlap > 0.5 || void.red > 0.5 || void.blue > 0.5) && !kept",
+            "(quadmask.affected > 0.5 || quadmask.overlap > 0.5 || void_scratch.red > 0.5 || void_scratch.blue > 0.5) "
+            "&& !kept",
         ),
     ]
     nodes = [
@@ -493,17 +530,17 @@ def quadmask() -> Group:
         _read(k.RESULT_MATTES, 170, 120),
         _mattes_of(k.PLATE_INPUT, k.RESULT_MATTES, 170, 200),
         _copy("FromRoto", k.PLATE_INPUT, k.ROTO_INPUT, [("rgba.alpha", "quadmask.remove")], 0, 200),
-        _switch("Found", f"parent.{k.HAS_MATTES} && {_IN_RANGE}", ("FromRoto", "WithMattes"), 0, 280),
-        _copy("WithAdded", "Found", k.ADD_INPUT, [("rgba.alpha", "void.red")], 0, 320),
-        _copy("WithProtected", "WithAdded", k.PROTECT_INPUT, [("rgba.alpha", "void.green")], 0, 360),
-        _expression(k.GRID_NODE, "WithProtected", [("void.blue", "0")], k.SCRATCH_LAYER, (0, 400)),
+        _switch("Found", f"parent.{k.HAS_MATTES} && parent.{k.HAS_FRAME}", ("FromRoto", "WithMattes"), 0, 280),
+        _copy("WithAdded", "Found", k.ADD_INPUT, [("rgba.alpha", "void_scratch.red")], 0, 320),
+        _copy("WithProtected", "WithAdded", k.PROTECT_INPUT, [("rgba.alpha", "void_scratch.green")], 0, 360),
+        _expression(k.GRID_NODE, "WithProtected", [("void_scratch.blue", "0")], k.SCRATCH_LAYER, (0, 400)),
         _expression("Edited", k.GRID_NODE, edited, k.QUADMASK_LAYER, (0, 440), temporaries),
-        Node("Remove", "Result", {"channels": "void"}, ("Edited",), (0, 480)),
+        Node("Remove", "Result", {"channels": "void_scratch"}, ("Edited",), (0, 480)),
         _overlay("Result", 170, 540),
-        *(_shown(f"Show_{name}", f"quadmask.{name}", "Result", 330, 560) for name in k.CLASSES),
+        *_shown_classes("Result", 290, 580),
         _switch(
             "View",
-            f"$gui ? parent.{k.VIEW} : 0",
+            _LOOKED_AT,
             ("Result", "Overlay", *(f"Show_{name}" for name in k.CLASSES)),
             0,
             640,

@@ -15,6 +15,11 @@ CUSTOM_RANGE = "custom_range"
 ENGINE = "engine"
 REASONER = "reasoner"
 RESULT = "result"
+OUTSIDE = "outside"
+ABOUT = "about_version"
+RESTORE = "restore_settings"
+CREATE_READS = "create_reads"
+COPY_PATH = "copy_path"
 
 CLICK = "click"
 CLICK_ON = "click_on"
@@ -22,7 +27,7 @@ CLICK_OFF = "click_off"
 CLICK_CLEAR = "click_clear"
 CLICKS = "clicks"
 
-GRID = "grid"
+GRID = "cell_edits"
 CELL = "cell"
 GRID_AFFECTED = "grid_affected"
 GRID_KEEP = "grid_keep"
@@ -51,14 +56,17 @@ ID = "void_id"
 KIND = "void_kind"
 JOBS = "void_jobs"
 FOLDER = "void_folder"
-SOURCE = "void_source"
+#: By version, the hash of what it was made from.
+SOURCES = "void_sources"
 STATE = "void_state"
 #: Which knobs are settings of which engine or reasoner; see :mod:`.declared`.
 DECLARED = "void_declared"
 HAS_PLATE = "void_has_plate"
 HAS_MATTES = "void_has_mattes"
-FIRST = "void_first"
-LAST = "void_last"
+#: An expression: 1 in the frames that the version has.
+HAS_FRAME = "void_has_frame"
+#: The knobs that decide what a render gets from the node.
+PICTURE = (OUTSIDE, HAS_PLATE, HAS_MATTES, HAS_FRAME)
 
 # which node it is, the value of KIND
 REMOVE_NODE = "remove"
@@ -69,28 +77,34 @@ FROM_INPUT, FROM_SCRIPT, CUSTOM = "input", "global", "custom"
 BY_PATH, BY_UPLOAD = "path", "upload"
 AUTOMATIC, HALF, FLOAT = "automatic", "half", "float"
 NO_RESULT = "none"
+OUTSIDE_CHOICES = ("plate", "hold", "error")
 
 # inner nodes; none may be called like a layer, as an expression means either by its name
 PLATE_INPUT, ROTO_INPUT, QUADMASK_INPUT = "Plate", "Roto", "Quadmask"
 ADD_INPUT, PROTECT_INPUT = "AddAffected", "Protect"
 RESULT_PLATE, RESULT_MATTES = "ResultPlate", "ResultMattes"
+#: The mattes once more, without a range: an error in every frame that the version does not have.
+STRICT_MATTES = "StrictMattes"
 GRID_NODE = "GridEdits"
 
 # layers
 CLASSES = ("remove", "overlap", "affected", "keep")
 QUADMASK_LAYER = tuple(f"quadmask.{name}" for name in CLASSES)
-#: The blend's channel: `blend.A` in the file; Nuke reads A as alpha.
-BLEND = "blend.alpha"
+#: The blend's channel: `void_blend.A` in the file; Nuke reads A as alpha.
+BLEND = "void_blend.alpha"
 #: What the nodes need in between; it never leaves them.
-SCRATCH_LAYER = ("void.red", "void.green", "void.blue")
+SCRATCH_LAYER = ("void_scratch.red", "void_scratch.green", "void_scratch.blue")
 
 # the states of a node, and the colour of its tile in each: 0xRRGGBB00, as Nuke packs it; 0 is Nuke's own colour
 IDLE, WAITING, RUNNING, DONE, FAILED, STOPPED = "", "waiting", "running", "done", "failed", "stopped"
+#: The version that is shown was made from another plate, or another roto.
+STALE = "plate changed"
 TILES = {
     IDLE: 0x3D5A7300,
     WAITING: 0x8A7A2E00,
     RUNNING: 0xB3751A00,
     DONE: 0x3F7A4A00,
+    STALE: 0xC8901000,
     FAILED: 0x9C2B2B00,
     STOPPED: 0x5A5A5A00,
 }

@@ -6,33 +6,57 @@ import re
 import uuid
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Iterator, Mapping, Optional, Sequence, cast
+from typing import Any, Iterator, Mapping, Optional, Sequence, Union, cast
+from urllib.parse import parse_qsl, urlencode
 
 import nuke
 
 from void_server.api.errors import SettingError
 from void_server.api.settings import Declaration
 
-from . import cells, declared, plain, versions
+from . import cells, declared, plain, ranges, versions
 from . import knobs as k
 from .ticket import Ticket, joined, parse
 from .tile import Tile
 
 _PLUG_IN = re.compile(r"[a-z][\w.-]{0,40}", re.ASCII | re.IGNORECASE)
 _MOST_CHOICES = 100
+_ANY_FRAME = -1_000_000, 1_000_000
 _KNOBS = {"bool": nuke.Boolean_Knob, "int": nuke.Int_Knob, "float": nuke.Double_Knob, "str": nuke.String_Knob}
 
 
 @contextmanager
-def unrecorded() -> Iterator[None]:
-    """Knobs that only show what a job is doing: no step of undo, and no reason to save the script."""
-    modified = nuke.modified()
-    nuke.Undo.disable()
+def _quietly(knob: nuke.Knob) -> Iterator[None]:
+    """What changes the knob inside is no step of undo, and no reason to save the script."""
+    root = nuke.root()
+    modified = root.modified()
+    knob.setFlag(nuke.NO_UNDO)
     try:
         yield
     finally:
-        nuke.Undo.enable()
-        nuke.modified(modified)
+        knob.clearFlag(nuke.NO_UNDO)
+        if root.modified() != modified:
+            root.setModified(modified)
+
+
+def _set_quietly(knob: nuke.Knob, value: Union[str, int]) -> bool:
+    """Set a knob that only shows what a job is doing, where it differs; whether it did."""
+    if knob.value() == value:
+        return False
+    with _quietly(knob):
+        knob.setValue(value)
+    return True
+
+
+def _offer(knob: nuke.Enumeration_Knob, values: Sequence[str]) -> None:
+    """Let a pulldown offer other values; what is chosen stays, where it is among them."""
+    if list(knob.values()) == list(values):
+        return
+    chosen = knob.value()
+    with _quietly(knob):
+        knob.setValues(list(values))
+        if chosen in values:
+            knob.setValue(chosen)
 
 
 @contextmanager
@@ -71,6 +95,10 @@ class VoidNode:
     def text(self, name: str) -> str:
         """A text knob, with what stands in brackets evaluated."""
         return str(self.node[name].value()).strip()
+
+    def path(self, name: str) -> str:
+        """A file knob, with what Nuke evaluates in it filled in, such as a variable of the script."""
+        return str(cast(nuke.File_Knob, self.node[name]).evaluate() or "").strip()
 
     def plain_text(self, name: str) -> str:
         """A text knob as it was typed."""
@@ -142,10 +170,7 @@ class VoidNode:
             chosen = str(knob.value())
             if chosen not in values:
                 raise SettingError(f"{self.name}: the server has no {name} {chosen!r}; it has {', '.join(values)}.")
-            if list(knob.values()) != values:
-                with unrecorded():
-                    knob.setValues(values)
-                    knob.setValue(chosen)
+            _offer(knob, values)
 
     # -- settings
 
@@ -159,8 +184,11 @@ class VoidNode:
 
     def own_settings(self, kind: str, name: str) -> dict[str, Any]:
         """What the node's knobs say to the engine, or the reasoner, of that name."""
-        places = self._places[kind].get(name, {})
-        return {setting: self.value(place.knob, place.type) for setting, place in places.items()}
+        return {setting: self.value(place.knob, place.type) for setting, place in self.places(kind, name).items()}
+
+    def places(self, kind: str, name: str) -> Mapping[str, declared.Place]:
+        """Which knobs are the settings of the engine, or the reasoner, of that name."""
+        return self._places[kind].get(name, {})
 
     @property
     def _places(self) -> declared.Places:
@@ -169,15 +197,13 @@ class VoidNode:
     def add_settings(self, kind: str, known: Mapping[str, Sequence[Declaration]]) -> None:
         """Give the node knobs for what the server's engines or reasoners declare and it has none for yet."""
         places, added = self._places, 0
-        with unrecorded():
-            for name, found in known.items():
-                of = places[kind].setdefault(name, {})
-                for one in found:
-                    if one.name not in of and added < _MOST_CHOICES and _PLUG_IN.fullmatch(name):
-                        of[one.name] = declared.Place(one.type, self._add_knob(name, one))
-                        added += 1
-            if added:
-                self.node[k.DECLARED].setValue(declared.kept(places))
+        for name, found in known.items():
+            of = places[kind].setdefault(name, {})
+            for one in found:
+                if one.name not in of and added < _MOST_CHOICES and _PLUG_IN.fullmatch(name):
+                    of[one.name] = declared.Place(one.type, self._add_knob(name, one))
+                    added += 1
+        _set_quietly(self.node[k.DECLARED], declared.kept(places))
 
     def _add_knob(self, owner: str, one: Declaration) -> str:
         """Add the knob of a setting at the node's end; its name."""
@@ -193,7 +219,7 @@ class VoidNode:
         knob.setTooltip(plain.plain(f"{owner}: {one.long_help}"))
         self.node.addKnob(knob)
         default = one.default
-        knob.setValue(plain.plain(default) if isinstance(default, str) and not items else default)
+        _set_quietly(knob, plain.plain(default) if isinstance(default, str) and not items else default)
         return name
 
     # -- what the node remembers
@@ -215,36 +241,30 @@ class VoidNode:
 
     def set_tickets(self, tickets: list[Ticket]) -> None:
         """Remember the jobs."""
-        with unrecorded():
-            self.node[k.JOBS].setValue(joined(tickets))
-        # unlike progress, this must be saved: it is how a job is found again
-        nuke.modified(True)
+        if _set_quietly(self.node[k.JOBS], joined(tickets)):
+            # unlike progress, this must be saved: it is how a job is found again
+            nuke.root().setModified(True)
 
     @property
     def state(self) -> str:
-        """The first word of what the tile says: one of the states in :mod:`.knobs`."""
-        word = self.text(k.STATE).partition(" ")[0]
-        return word if word in k.TILES else k.IDLE
+        """What the tile's words begin with: one of the states in :mod:`.knobs`."""
+        said = self.text(k.STATE)
+        return next((state for state in k.TILES if state and said.startswith(state)), k.IDLE)
 
     def show(self, state: str, status: str, tile: Tile = Tile()) -> None:  # noqa: B008 -- it never changes
         """Show a state on the tile, in words of ours, and in the panel, where ``status`` may be anybody's sentence."""
-        with unrecorded():
-            self.node[k.STATE].setValue(f"{state} {tile.text}".strip())
-            self.node[k.STATUS].setValue(plain.plain(status))
-            self.node["tile_color"].setValue(k.TILES[state])
+        _set_quietly(self.node[k.STATE], f"{state} {tile.text}".strip())
+        _set_quietly(self.node[k.STATUS], plain.plain(status))
+        _set_quietly(self.node["tile_color"], k.TILES[state])
 
     # -- results
 
-    def refresh_versions(self, out: Path, chosen: Optional[str] = None) -> None:
-        """Offer the versions that there are, and ``chosen`` among them, without showing it yet."""
+    def offer_versions(self, names: Sequence[str]) -> None:
+        """Offer these versions, and the shown one in any case; what is chosen stays."""
         knob = cast(nuke.Enumeration_Knob, self.node[k.RESULT])
-        names = [k.NO_RESULT, *(result.name for result in versions.results(out))]
-        before = knob.value()
-        if list(knob.values()) != names:
-            knob.setValues(names)
-        wanted = chosen or before
-        if wanted in names and knob.value() != wanted:
-            knob.setValue(wanted)
+        chosen = str(knob.value())
+        found = {*names, *([chosen] if chosen != k.NO_RESULT else [])}
+        _offer(knob, [k.NO_RESULT, *sorted(found, key=lambda name: (len(name), name))])
 
     @property
     def shown(self) -> Optional[versions.Result]:
@@ -252,28 +272,52 @@ class VoidNode:
         folder = self.text(k.FOLDER)
         return versions.result_in(Path(folder)) if folder else None
 
+    @property
+    def _sources(self) -> dict[str, str]:
+        return dict(parse_qsl(self.text(k.SOURCES)))
+
+    @property
+    def source_of_shown(self) -> str:
+        """The hash of the plate and the roto that the shown version was made from, empty where it is not known."""
+        return self._sources.get(Path(self.text(k.FOLDER)).name, "")
+
     def show_result(self, result: Optional[versions.Result], source: str = "") -> None:
         """Point the node's Reads at a version, or at nothing; nothing else in the script changes.
 
+        ``source`` is the hash of what the version was made from, where that is news.
         Raises :class:`SettingError` where Nuke would not take the version's path as it is.
         """
         if result is not None:
             plain.check_folder(result.folder)
         with one_step("VOID result"):
             if result is not None:
-                files = {k.RESULT_PLATE: result.plate if result.has_plate else "", k.RESULT_MATTES: result.mattes}
-                for name, file in files.items():
-                    read = self.node.node(name)
-                    if read is not None:
-                        _point(read, file, result)
-                self.node[k.FIRST].setValue(result.first)
-                self.node[k.LAST].setValue(result.last)
+                self._point(k.RESULT_PLATE, result.plate if result.has_plate else "", result.first, result.last)
+                self._point(k.RESULT_MATTES, result.mattes, result.first, result.last)
+                self._point(k.STRICT_MATTES, result.mattes, *_ANY_FRAME)
+                cast(nuke.Array_Knob, self.node[k.HAS_FRAME]).setExpression(ranges.expression(result.frames))
             self.node[k.HAS_PLATE].setValue(int(result is not None and result.has_plate))
             self.node[k.HAS_MATTES].setValue(int(result is not None))
             self.node[k.FOLDER].setValue(result.folder.as_posix() if result else "")
-            self.node[k.SOURCE].setValue(source)
+            if result is not None and source:
+                self.node[k.SOURCES].setValue(urlencode({**self._sources, result.name: source}))
             if result is not None:
-                self.refresh_versions(result.folder.parent, result.name)
+                knob = cast(nuke.Enumeration_Knob, self.node[k.RESULT])
+                self.offer_versions([*(name for name in knob.values() if name != k.NO_RESULT), result.name])
+                if knob.value() != result.name:
+                    knob.setValue(result.name)
+
+    def _point(self, name: str, file: str, first: int, last: int) -> None:
+        """Point a Read at a file, where this kind of node has the Read."""
+        read = self.node.node(name)
+        if read is None:
+            return
+        read["file"].setValue(file)
+        # a Read does not find its range by itself when its file is set
+        for which, frame in (("first", first), ("last", last)):
+            read[which].setValue(frame)
+            read[f"orig{which}"].setValue(frame)
+        read["origset"].setValue(True)
+        read["raw"].setValue(True)
 
     def apply_grid(self) -> None:
         """Put the grid's edits into effect. Raises :class:`SettingError` naming the line that is wrong."""
@@ -281,14 +325,3 @@ class VoidNode:
         inner = self.node.node(k.GRID_NODE)
         if inner is not None:
             inner["expr0"].setValue(cells.expression(edits))
-
-
-def _point(read: nuke.Node, file: str, result: versions.Result) -> None:
-    read["file"].setValue(file)
-    # a Read does not find its range by itself when its file is set
-    for name, frame in (("first", result.first), ("last", result.last)):
-        read[name].setValue(frame)
-        read[f"orig{name}"].setValue(frame)
-    read["origset"].setValue(True)
-    read["raw"].setValue(True)
-    read["on_error"].setValue("error")

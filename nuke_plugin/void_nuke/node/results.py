@@ -10,9 +10,9 @@ from void_server.api.errors import SettingError
 
 from ..studio import hooks, settings
 from . import knobs as k
-from . import versions
+from . import ranges, versions
 from .node import VoidNode
-from .tile import Tile
+from .tile import of_version
 
 
 def script_path() -> str:
@@ -28,7 +28,7 @@ def output_folder(void: VoidNode) -> Path:
     """
     now = settings.load()
     script = script_path()
-    chosen = void.text(k.OUTPUT)
+    chosen = void.path(k.OUTPUT)
     if not chosen:
         context = {"script": script, "node": void.name}
         chosen = hooks.call(now.hooks, hooks.OUTPUT_FOLDER, context) or now.output
@@ -41,24 +41,18 @@ def show_chosen(void: VoidNode) -> None:
     if name == k.NO_RESULT:
         void.show_result(None)
         return
-    result = versions.result_in(_folder(void) / name)
+    result = versions.result_in(folder(void) / name)
     if result is None:
         raise SettingError(
-            f"{void.name}: version {name} is no longer in {_folder(void)}; choose another in the pulldown result."
+            f"{void.name}: version {name} is no longer in {folder(void)}; choose another in the pulldown result."
         )
     void.show_result(result)
     what = "result" if result.has_plate else "quadmask"
-    status = f"Showing the {what} {result.name}, frames {result.first}-{result.last}."
-    void.show(k.DONE, status, Tile(version=result.version))
+    status = f"Showing the {what} {result.name}, frames {ranges.text(result.frames)}."
+    void.show(k.DONE, status, of_version(result))
 
 
-def offer(void: VoidNode) -> None:
-    """Offer the versions that there are now; another artist or the farm may have made some."""
-    if void.shown or void.text(k.RESULT) != k.NO_RESULT:
-        void.refresh_versions(_folder(void))
-
-
-def _folder(void: VoidNode) -> Path:
+def folder(void: VoidNode) -> Path:
     """Where the node's versions are: beside the one it shows, as the script may have been renamed since."""
-    folder = void.text(k.FOLDER)
-    return Path(folder).parent if folder else output_folder(void)
+    shown = void.text(k.FOLDER)
+    return Path(shown).parent if shown else output_folder(void)

@@ -14,6 +14,7 @@ class KnobType(enum.IntEnum):
     """The numbers of ``addUserKnob``, as Nuke's own files use them."""
 
     STRING = 1
+    FILE = 2
     INT = 3
     ENUMERATION = 4
     BOOLEAN = 6

@@ -62,10 +62,19 @@ class Result:
 
     folder: Path
     views: tuple[str, ...]
-    first: int
-    last: int
+    frames: tuple[int, ...]
     has_plate: bool
     finished: bool = True
+
+    @property
+    def first(self) -> int:
+        """Its first frame."""
+        return self.frames[0]
+
+    @property
+    def last(self) -> int:
+        """Its last frame."""
+        return self.frames[-1]
 
     @property
     def name(self) -> str:
@@ -110,21 +119,21 @@ def result_in(folder: Path) -> Optional[Result]:
     """The version in ``folder``, None where it is neither finished nor on a farm in every view."""
     if not is_version(folder.name):
         return None
-    own = _described(folder)
-    manifests = [own] if own else [one for path in sorted(folder.glob("*/v001")) if (one := _described(path))]
+    own = described(folder)
+    manifests = [own] if own else [one for path in sorted(folder.glob("*/v001")) if (one := described(path))]
     views = tuple(manifest.parents[1].name for manifest in manifests if manifest.parent != folder)
     started = {path.parent.name for path in folder.glob("*/v001")}
     if not manifests or started - set(views):
         return None
     try:
         found = [read_manifest(manifest) for manifest in manifests]
-        frames = [frame for manifest in found for frame in manifest["frames"]]
+        frames = tuple(sorted({frame for manifest in found for frame in manifest["frames"]}))
         has_plate = all(manifest["shot"]["settings"]["until"] == shot.PLATE for manifest in found)
     except (OSError, ValueError, LookupError, TypeError):
         # somebody else's file, or one that is just being written: not a version of ours
         return None
     finished = all(manifest.name == MANIFEST for manifest in manifests)
-    return Result(folder, views, min(frames), max(frames), has_plate, finished)
+    return Result(folder, views, frames, has_plate, finished)
 
 
 def is_version(name: str) -> bool:
@@ -146,7 +155,7 @@ def read_manifest(file: Path) -> dict[str, Any]:
     return read
 
 
-def _described(folder: Path) -> Optional[Path]:
+def described(folder: Path) -> Optional[Path]:
     """What describes a version: its manifest, or what was submitted to a farm."""
     return next((folder / name for name in (MANIFEST, _ON_FARM) if os.path.isfile(folder / name)), None)
 

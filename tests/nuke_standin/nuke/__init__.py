@@ -12,7 +12,7 @@ import threading
 
 from . import _images, _nodes, _script
 from ._knobs import *  # noqa: F403
-from ._knobs import DISABLED, DO_NOT_WRITE, INVISIBLE, STARTLINE  # noqa: F401
+from ._knobs import DISABLED, DO_NOT_WRITE, INVISIBLE, NO_UNDO, STARTLINE  # noqa: F401
 from ._nodes import Group, Node, Root, delete  # noqa: F401
 from ._session import main_thread_only, session
 from ._tcl import TclError  # noqa: F401
@@ -145,10 +145,18 @@ def script_directory():
 
 
 @main_thread_only
-def modified(state=None):
-    if state is not None:
-        session.root_modified = bool(state)
+def modified():
+    """To set it like this is deprecated, as it also starts and stops the timer of the autosave."""
     return session.root_modified
+
+
+@main_thread_only
+def knobDefault(classknob, value=None):
+    """The default of a class's knob, such as Write.use_limit; of a file type's, such as Write.exr.compression."""
+    if value is None:
+        return session.defaults.get(classknob)
+    session.defaults[classknob] = value
+    return None
 
 
 # -- nodes
@@ -214,7 +222,15 @@ nodes = _Makers()
 @main_thread_only
 def createNode(node_class, knobs="", inpanel=True):
     if node_class not in _nodes.CLASSES:
-        raise RuntimeError(f"{node_class}: Unknown command")
+        # a tool: the file of that name on the plugin path
+        files = [os.path.join(folder, f"{node_class}.gizmo") for folder in session.plugin_path]
+        file = next(filter(os.path.isfile, files), None)
+        if file is None:
+            raise RuntimeError(f"{node_class}: Unknown command")
+        node = nodePaste(file)
+        if inpanel:
+            node.showControlPanel()
+        return node
     selected = selectedNodes()
     node = _nodes.new_node(node_class, session.group())
     if selected and node.maxInputs():
@@ -281,32 +297,40 @@ def activeViewer():
 
 # -- rendering
 @main_thread_only
-def execute(node, *frames, views=None, continueOnError=False):
-    """Render a Write, or the Writes in a group."""
+def execute(nameOrNode, start, end=None, incr=1, views=None, continueOnError=False):
+    """Render a Write: frames from, to, in steps, or FrameRanges in the place of the first of them."""
+    node = toNode(nameOrNode) if isinstance(nameOrNode, str) else nameOrNode
+    ranges = (
+        start if isinstance(start, FrameRanges) else FrameRanges([f"{start}-{start if end is None else end}x{incr}"])
+    )
+    executeMultiple([node], ranges, session.views if views is None else views, continueOnError)
+
+
+@main_thread_only
+def executeMultiple(nodes, ranges, views, continueOnError=False):
+    """Render several Writes, frame by frame."""
     if session.executing:
         raise RuntimeError("I'm already executing something else")
-    node = toNode(node) if isinstance(node, str) else node
-    if node.Class() != "Write":
-        raise RuntimeError(f"{node.fullName()} is not executable")
-    if node["disable"].value():
-        raise RuntimeError(f"{node.fullName()} is disabled")
-    if isinstance(frames[0], FrameRanges):
-        numbers = frames[0].toFrameList()
-    else:
-        first, last, step = (*frames, 1)[:3]
-        numbers = range(first, last + 1, step)
-    wanted = session.views if views is None else views
-    unknown = set(wanted) - set(session.views)
+    for node in nodes:
+        if node.Class() != "Write":
+            raise RuntimeError(f"{node.fullName()} is not executable")
+        if node["disable"].value():
+            raise RuntimeError(f"{node.fullName()} is disabled")
+    if not isinstance(ranges, FrameRanges):
+        raise TypeError("the stand-in takes FrameRanges alone")
+    unknown = set(views) - set(session.views)
     if unknown:
         raise RuntimeError(f"no view is named {unknown}")
     session.executing = True
+    session.renders += 1
     before = session.frame
     try:
-        for number in numbers:
+        for number in ranges.toFrameList():
             session.frame = number
-            for view in wanted:
-                session.rendered.append((node["channels"].value(), number, view))
-                _images.write(node, number, view)
+            for view in views:
+                for node in nodes:
+                    session.rendered.append((node["channels"].value(), number, view))
+                    _images.write(node, number, view)
     finally:
         session.executing, session.frame = False, before
 
@@ -331,7 +355,7 @@ def zoomToFitSelected():
         raise RuntimeError("the node graph needs a window")
 
 
-def executing():
+def executing(f=1.0):
     return session.executing
 
 
@@ -385,7 +409,9 @@ def tprint(*args, **kwargs):
 
 
 def error(text):
-    print("nuke.error:", text, file=sys.stderr)
+    """Into the Error Console."""
+    session.errors.append(text)
+    print("nuke.error:", text.encode(errors="replace"), file=sys.stderr)
 
 
 def warning(text):
@@ -426,6 +452,11 @@ class Undo:
         session.undo_disabled -= 1
 
     @staticmethod
+    @main_thread_only
+    def disabled():
+        return session.undo_disabled > 0
+
+    @staticmethod
     def name(text=""):
         pass
 
@@ -446,10 +477,10 @@ def undo():
 
 # -- callbacks
 def _callback(name):
-    def add(call, args=(), kwargs=None, nodeClass="*", node=None):
+    def add(call, args=(), kwargs=None, nodeClass="*"):
         session.callbacks[name].add(call, args, kwargs, nodeClass)
 
-    def remove(call, args=(), kwargs=None, nodeClass="*", node=None):
+    def remove(call, args=(), kwargs=None, nodeClass="*"):
         session.callbacks[name].remove(call, args, kwargs, nodeClass)
 
     return add, remove

@@ -214,6 +214,9 @@ def _read(node, frame, view):
     if number is None:
         return _empty()
     path = node["file"]._at(number, view)
+    if node["on_error"].value() == "nearest frame":
+        near = sorted(range(node["first"].value(), node["last"].value() + 1), key=lambda other: abs(other - number))
+        path = next((p for p in (node["file"]._at(other, view) for other in near) if os.path.isfile(p)), path)
     image = oiio.ImageInput.open(path) if os.path.isfile(path) else None
     if image is None:
         oiio.geterror()
@@ -268,7 +271,11 @@ def metadata(node, frame, view):
 
 
 def write(node, frame, view):
-    """Render a frame of a Write into its file."""
+    """Render a frame of a Write into its file, unless it is to read that file, or is limited to others."""
+    if node["reading"].value():
+        return
+    if node["use_limit"].value() and not node["first"].value() <= frame <= node["last"].value():
+        return
     image = evaluate(node.input(0), frame, view)
     path = node["file"]._at(frame, view)
     folder = os.path.dirname(path)
@@ -289,7 +296,7 @@ def write(node, frame, view):
     spec.full_width, spec.full_height = fmt.width(), fmt.height()
     spec.channelnames = [_LONG.get(name, name) for name in names]
     spec.attribute("PixelAspectRatio", fmt.pixelAspect())
-    spec.attribute("compression", "zips")
+    spec.attribute("compression", {"Z": "zips", "P": "piz", "n": "none"}[node["compression"].value()[0]])
     output = oiio.ImageOutput.create(path)
     pixels = np.stack([image.channel(name, box) for name in names], axis=-1)
     done = output is not None and output.open(path, spec) and output.write_image(pixels) and output.close()

@@ -1,12 +1,37 @@
 """Knobs: as strict about names and types as Nuke 17."""
 
+import contextlib
 import os
 import re
 
 from . import _expressions, _tcl
 from ._session import check_thread, guarded, session
 
+__all__ = [
+    "Array_Knob",
+    "BBox_Knob",
+    "Boolean_Knob",
+    "ChannelMask_Knob",
+    "Channel_Knob",
+    "Disable_Knob",
+    "Double_Knob",
+    "Enumeration_Knob",
+    "EvalString_Knob",
+    "File_Knob",
+    "Gsv_Knob",
+    "Int_Knob",
+    "Knob",
+    "Multiline_Eval_String_Knob",
+    "PyScript_Knob",
+    "Script_Knob",
+    "String_Knob",
+    "Tab_Knob",
+    "Text_Knob",
+    "Unsigned_Knob",
+    "XY_Knob",
+]
 INVISIBLE, DISABLED, DO_NOT_WRITE, STARTLINE, ENDLINE = 0x400, 0x80, 0x200, 0x1000, 0x2000
+NO_UNDO = 0x80000
 _FLAGS = {"INVISIBLE": INVISIBLE, "HIDDEN": 0x40000, "DISABLED": DISABLED, "DO_NOT_WRITE": DO_NOT_WRITE,
           "STARTLINE": STARTLINE}  # fmt: skip
 
@@ -78,13 +103,14 @@ class Knob:
     def _checked(self, value):
         raise NotImplementedError
 
-    def setValue(self, value, *_):
+    def setValue(self, value):
         before = self._value, self._expression
         value = self._checked(value)
         if (value, None) == before:
             return True
         if self._node is not None:
-            session.record(lambda: self._restore(*before))
+            session.check_idle(f"{self._node.fullName()}.{self._name}")
+            session.record(lambda: self._restore(*before), undoable=NO_UNDO not in self._flags)
         self._value, self._expression = value, None
         self._changed()
         return True
@@ -96,19 +122,20 @@ class Knob:
         if self._node is not None and not session.loading:
             self._node._knob_changed(self)
 
-    def value(self, *_):
+    def value(self):
         return self._number(session.frame) if self._expression else self._value
 
-    def getValue(self, *_):
+    def getValue(self):
         return self.value()
 
-    def setExpression(self, text, *_):
+    def setExpression(self, text):
+        session.check_idle(f"{self._node.fullName()}.{self._name}")
         before = self._value, self._expression
         session.record(lambda: self._restore(*before))
         self._expression = text
         return True
 
-    def hasExpression(self, *_):
+    def hasExpression(self):
         return self._expression is not None
 
     def _number(self, frame):
@@ -128,6 +155,12 @@ class Knob:
             raise RuntimeError(f"{self.fullyQualifiedName()}: nothing is named {name!r}")
         return owner._knobs[knob]._number(frame)
 
+    def _means(self):
+        """The nodes that the knob's expression names."""
+        for name in re.findall(r"[A-Za-z_][\w.]*\.[\w]+", self._expression or ""):
+            with contextlib.suppress(AttributeError):
+                yield self._node._related(name.rpartition(".")[0])
+
     def _tcl(self, command):
         words = command.split()
         if words[:1] == ["exists"]:
@@ -137,10 +170,17 @@ class Knob:
             if owner is None or not index:
                 raise NotImplementedError(command)
             return owner.input(int(index[1])) is not None
+        if words[:1] == ["python"]:
+            import nuke
+
+            code = command.split(None, 1)[1].strip()
+            # TCL takes the braces off; what is not a number afterwards, an expression cannot use
+            value = eval(code[1:-1] if code.startswith("{") else code, {"nuke": nuke})
+            return str(value)
         raise NotImplementedError(f"the stand-in cannot run [{command}]")
 
     # -- as text
-    def toScript(self, *_):
+    def toScript(self):
         return "{{" + _tcl.quote(self._expression) + "}}" if self._expression else self._text()
 
     def _text(self):
@@ -161,7 +201,7 @@ class Knob:
     def _parsed(self, text):
         return text
 
-    def notDefault(self):
+    def _not_default(self):
         return self._expression is not None or self._value != self._starts
 
     def _definition(self):
@@ -174,6 +214,10 @@ class Knob:
 
     def _extras(self):
         return []
+
+
+class Array_Knob(Knob):
+    """The base of all that has a number."""
 
 
 class _Text(Knob):
@@ -189,10 +233,10 @@ class _Text(Knob):
 class String_Knob(_Text):
     type_number = 1
 
-    def value(self, *_):
+    def value(self):
         return self._evaluated(self._value)
 
-    def getText(self, *_):
+    def getText(self):
         return self._value
 
     def setText(self, text):
@@ -237,18 +281,19 @@ class File_Knob(EvalString_Knob):
             raise RuntimeError("Write: backslashes are not allowed in file names")
         return value
 
-    def value(self, *_):
+    def value(self):
         # the raw text: numbers and views are filled in by evaluate
         return self._value
 
-    def getValue(self, *_):
+    def getValue(self):
         return self._value
 
     def evaluate(self, frame=None):
         return self._at(session.frame if frame is None else frame, session.views[0])
 
     def _at(self, frame, view):
-        path = self._evaluated(self._value).replace("%V", view).replace("%v", view[:1])
+        path = re.sub(r"%\{(\w+)\}", lambda m: session.variables.get(m[1], m[0]), self._evaluated(self._value))
+        path = path.replace("%V", view).replace("%v", view[:1])
         path = re.sub(r"#+", lambda m: f"%0{len(m[0])}d", path)
         return re.sub(r"%0?(\d*)d", lambda m: f"{frame:0{int(m[1] or 1)}d}", path)
 
@@ -261,13 +306,37 @@ class File_Knob(EvalString_Knob):
 
 
 @guarded
+class _Label(_Text):
+    """A pulldown of what an OCIO configuration offers, whose items Nuke makes itself: in Nuke 17 with tabs in them.
+
+    Only what comes before the first tab is a value.
+    """
+
+    def values(self):
+        return list(session.colour_labels)
+
+
+@guarded
+class Gsv_Knob(Knob):
+    """Graph Scope Variables, in Nuke 16 and newer."""
+
+    default = ()
+
+    def setGsvValue(self, path, value):
+        if not isinstance(value, str):
+            raise TypeError("the value of a Graph Scope Variable is text")
+        session.variables[path.partition(".")[2]] = value
+        self._value = tuple(sorted(session.variables.items()))
+
+
+@guarded
 class Text_Knob(_Text):
     type_number = 26
 
     def _extras(self):
         return ["T", _tcl.quote(self._value)] if self._value else []
 
-    def notDefault(self):
+    def _not_default(self):
         return False
 
 
@@ -289,7 +358,7 @@ class PyScript_Knob(_Text):
             exec(compile(self._value, self.fullyQualifiedName(), "exec"), {"nuke": nuke})
 
     _extras = Text_Knob._extras
-    notDefault = Text_Knob.notDefault
+    _not_default = Text_Knob._not_default
 
 
 class Tab_Knob(Text_Knob):
@@ -297,7 +366,7 @@ class Tab_Knob(Text_Knob):
 
 
 @guarded
-class Boolean_Knob(Knob):
+class Boolean_Knob(Array_Knob):
     type_number = 6
     default = False
 
@@ -306,7 +375,7 @@ class Boolean_Knob(Knob):
             raise TypeError(f"{self._name}.setValue takes a bool, not {type(value).__name__}")
         return bool(value)
 
-    def value(self, *_):
+    def value(self):
         return bool(super().value())
 
     def _parsed(self, text):
@@ -321,7 +390,7 @@ class Disable_Knob(Boolean_Knob):
 
 
 @guarded
-class Int_Knob(Knob):
+class Int_Knob(Array_Knob):
     type_number = 3
     default = 0
 
@@ -333,12 +402,12 @@ class Int_Knob(Knob):
     def _parsed(self, text):
         return int(text, 0)
 
-    def value(self, *_):
+    def value(self):
         return int(super().value())
 
 
 @guarded
-class Double_Knob(Knob):
+class Double_Knob(Array_Knob):
     type_number = 7
     default = 0.0
 
@@ -358,7 +427,7 @@ class Double_Knob(Knob):
 
 
 @guarded
-class Enumeration_Knob(Knob):
+class Enumeration_Knob(Array_Knob):
     type_number = 4
 
     def __init__(self, name, label=None, values=()):
@@ -373,10 +442,14 @@ class Enumeration_Knob(Knob):
         if not all(isinstance(value, str) for value in values):
             raise TypeError(f"{self._name}.setValues takes strings")
         before, chosen = self._values, self._value
-        session.record(lambda: (setattr(self, "_values", before), setattr(self, "_value", chosen)))
+        session.record(
+            lambda: (setattr(self, "_values", before), setattr(self, "_value", chosen)),
+            undoable=NO_UNDO not in self._flags,
+        )
+        # what is chosen is kept by its number
+        index = before.index(chosen) if chosen in before else 0
         self._values = list(values)
-        if self._value not in self._values:
-            self._value = self._values[0] if self._values else ""
+        self._value = self._values[min(index, len(self._values) - 1)] if self._values else ""
 
     def numValues(self):
         return len(self._values)
@@ -390,14 +463,14 @@ class Enumeration_Knob(Knob):
             raise ValueError(f"{self._name} has no choice {value!r}; it has {self._values}")
         return value
 
-    def value(self, *_):
-        return self._value
+    def value(self):
+        return self._values[int(self._number(session.frame))] if self._expression else self._value
 
-    def getValue(self, *_):
-        return float(self._values.index(self._value))
+    def getValue(self):
+        return self._number(session.frame)
 
     def _number(self, frame):
-        return float(self._values.index(self._value))
+        return super()._number(frame) if self._expression else float(self._values.index(self._value))
 
     def _extras(self):
         return ["M", "{" + " ".join(_tcl.quote(value) for value in self._values) + "}"]

@@ -13,12 +13,14 @@ from ._knobs import (
     Double_Knob,
     Enumeration_Knob,
     File_Knob,
+    Gsv_Knob,
     Int_Knob,
     PyScript_Knob,
     Script_Knob,
     String_Knob,
     Tab_Knob,
     Unsigned_Knob,
+    _Label,
 )
 from ._session import guarded, main_thread_only, session
 
@@ -51,13 +53,13 @@ CLASSES = {
         "origset": Boolean_Knob, "before": _enum("hold", "loop", "bounce", "black"),
         "after": _enum("hold", "loop", "bounce", "black"), "on_error": _enum(*_ON_ERROR), "raw": Boolean_Knob,
         "frame_mode": _enum("expression", "start at", "offset"), "frame": String_Knob, "premultiplied": Boolean_Knob,
-        "auto_alpha": Boolean_Knob, "colorspace": String_Knob, "reload": PyScript_Knob,
+        "auto_alpha": Boolean_Knob, "colorspace": _Label, "reload": PyScript_Knob,
         "localizationPolicy": _enum("on", "fromAutoLocalizePath", "onDemand", "off"), **_IMAGE,
     },
     "Write": {
         "file": File_Knob, "proxy": File_Knob, "channels": _with(ChannelMask_Knob, "rgb"), "raw": Boolean_Knob,
         "file_type": _enum("", "exr", "dpx", "tiff", "mov"), "create_directories": Boolean_Knob,
-        "use_limit": Boolean_Knob, "first": _with(Int_Knob, 1), "last": _with(Int_Knob, 1), "premultiplied": Boolean_Knob,
+        "use_limit": Boolean_Knob, "reading": Boolean_Knob, "beforeRender": String_Knob, "first": _with(Int_Knob, 1), "last": _with(Int_Knob, 1), "premultiplied": Boolean_Knob,
         "colorspace": String_Knob, "render_order": Double_Knob, "Render": PyScript_Knob, **_IMAGE,
     },
     "Copy": {
@@ -81,8 +83,8 @@ CLASSES = {
     "Root": {
         "first_frame": _with(Int_Knob, 1), "last_frame": _with(Int_Knob, 100), "frame": _with(Int_Knob, 1),
         "proxy": Boolean_Knob, "proxy_scale": _with(Double_Knob, 0.5), "project_directory": File_Knob, "views": String_Knob,
-        "colorManagement": _enum("Nuke", "OCIO"), "OCIO_config": _enum("nuke-default", "aces_1.2", "custom"),
-        "customOCIOConfigPath": File_Knob, "workingSpaceLUT": _with(String_Knob, "linear"), "fps": _with(Double_Knob, 24.0),
+        "colorManagement": _enum("Nuke", "OCIO"), "OCIO_config": _with(_Label, "nuke-default"),
+        "customOCIOConfigPath": File_Knob, "OCIOConfigPath": File_Knob, "format": String_Knob, "gsv": Gsv_Knob, "workingSpaceLUT": _with(_Label, "linear"), "fps": _with(Double_Knob, 24.0),
         "lock_range": Boolean_Knob,
     },
 }  # fmt: skip
@@ -106,9 +108,13 @@ class Node:
         self._class, self._parent, self._inputs, self._attached = node_class, parent, [], True
         self._knobs = {}
         for name, make in {**_COMMON, **CLASSES[node_class]}.items():
-            self._add(make(name))
+            self._add(make(name), f"{node_class}.{name}")
 
-    def _add(self, knob):
+    def _add(self, knob, default=""):
+        """Add a knob; a studio may have set its default, which is then no value that is saved."""
+        if default in session.defaults:
+            knob.fromScript(session.defaults[default])
+            knob._starts = knob._value
         knob._node = self
         self._knobs[knob._name] = knob
 
@@ -120,7 +126,7 @@ class Node:
         if self._class == "Write" and knob._name == "file_type" and knob._value == "exr":
             for name, make in _EXR_KNOBS.items():
                 if name not in self._knobs:
-                    self._add(make(name))
+                    self._add(make(name), f"Write.exr.{name}")
         session.callbacks["knobChanged"].run(self, knob)
 
     def _related(self, dotted):
@@ -164,7 +170,7 @@ class Node:
 
     def writeKnobs(self, flags=0):
         self._live()
-        lines = [f"{k._name} {k.toScript()}" for k in self._knobs.values() if k.notDefault() and k._name != "name"]
+        lines = [f"{k._name} {k.toScript()}" for k in self._knobs.values() if k._not_default() and k._name != "name"]
         return "\n".join(lines)
 
     def readKnobs(self, text):
@@ -222,11 +228,14 @@ class Node:
 
     connectInput = setInput
 
-    def dependencies(self, mask=0):
+    def dependencies(self, mask):
         self._live()
-        return [node for node in self._inputs if node is not None]
+        found = [node for node in self._inputs if node is not None] if mask & 0x1 else []
+        if mask & 0x4:
+            found += [node for knob in self._knobs.values() for node in knob._means() if node not in (None, self)]
+        return list(dict.fromkeys(found))
 
-    def dependent(self, mask=0, forceEvaluate=True):
+    def dependent(self, mask, forceEvaluate=True):
         return [node for node in self._parent._nodes if self in node._inputs]
 
     def selectOnly(self):
@@ -263,7 +272,7 @@ class Node:
         )
 
     def showControlPanel(self, forceFloat=False):
-        pass
+        session.callbacks["knobChanged"].run(self, String_Knob("showPanel"))
 
     def redraw(self):
         pass
@@ -409,6 +418,7 @@ class Root(Group):
 
 def new_node(node_class, parent, name=None):
     """A node of a class inside ``parent``, named as Nuke names it."""
+    session.check_idle(node_class)
     node = (Group if node_class == "Group" else Node)(node_class, parent)
     node._knobs["name"]._value = parent._free_name(name or f"{node_class.rstrip('2')}1")
     parent._nodes.append(node)
@@ -418,6 +428,7 @@ def new_node(node_class, parent, name=None):
 @main_thread_only
 def delete(node):
     node._live()
+    session.check_idle(node.fullName())
     parent, index = node._parent, node._parent._nodes.index(node)
     outputs = [(other, list(other._inputs)) for other in parent._nodes if node in other._inputs]
 

@@ -4,7 +4,7 @@ from . import _nodes, _tcl
 from ._knobs import user_knob
 from ._session import session
 
-_NEVER_SAVED = ("name", "selected")
+_NEVER_SAVED = ("name", "selected", "gsv")
 
 
 def read_knobs(node, text):
@@ -142,7 +142,7 @@ def _knob_lines(node):
     for knob in node._knobs.values():
         if getattr(knob, "_user", False):
             yield "addUserKnob {" + " ".join(knob._definition()) + "}"
-        saved = knob._name not in _NEVER_SAVED and 0x200 not in knob._flags and knob.notDefault()
+        saved = knob._name not in _NEVER_SAVED and 0x200 not in knob._flags and knob._not_default()
         if saved:
             yield f"{knob._name} {knob.toScript()}"
 

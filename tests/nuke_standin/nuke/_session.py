@@ -41,6 +41,11 @@ class Session:
         self.executing = False
         self.events = collections.deque()
         self.messages = []
+        self.errors = []
+        self.defaults = {}
+        self.variables = {}
+        self.colour_labels = []
+        self.renders = 0
         self.commands = []
         self.this = []
         self.groups = []
@@ -64,10 +69,15 @@ class Session:
     def about(self, node, knob=None):
         return _About(self, node, knob)
 
-    def record(self, undo):
+    def check_idle(self, what):
+        """Nuke lets a script change while it renders, and then renders two halves of different pictures."""
+        if self.executing and not self.loading:
+            raise RuntimeError(f"{what} was changed in the middle of a render")
+
+    def record(self, undo, undoable=True):
         """Remember how to take a change back."""
         self.root_modified = True
-        if self.undo_disabled or self.loading:
+        if self.undo_disabled or self.loading or not undoable:
             return
         if self.undo_open is not None:
             self.undo_open.append(undo)
