@@ -23,6 +23,12 @@ Grey = NDArray[np.uint8]
 # Motion of no corner of the frame by more than this many analysed pixels since the anchor counts as a camera at rest.
 _AT_REST = 0.25
 _FEWEST = 24
+#: In analysed pixels, the error of a corner that a homography explains.
+_FITS = 0.8
+#: The camera rests where so many of all corners do, and of the others so few agree on a motion, ...
+_RESTING, _AGREEING = 0.12, 0.6
+#: ... and those at rest lie this far apart, as shares of both sides.
+_WIDE, _TALL = 0.6, 0.4
 
 
 class _Anchor(NamedTuple):
@@ -68,7 +74,7 @@ def _fit(source: FloatImage, target: FloatImage) -> Homography | None:
     """The homography that takes ``source`` points to ``target`` points, None where too few agree on one."""
     if len(source) < _FEWEST:
         return None
-    matrix, inliers = cv2.findHomography(source, target, cv2.USAC_MAGSAC, 0.8, maxIters=5000, confidence=0.999)
+    matrix, inliers = cv2.findHomography(source, target, cv2.USAC_MAGSAC, _FITS, maxIters=5000, confidence=0.999)
     if matrix is None or inliers.sum() < _FEWEST / 2:
         return None
     return np.asarray(matrix, np.float64)
@@ -84,6 +90,20 @@ def _rests(matrix: Homography, shape: tuple[int, ...]) -> bool:
 def _most_rest(source: FloatImage, target: FloatImage) -> bool:
     # in a small picture, a thing that moves can win the homography over a background of few corners
     return bool(np.median(np.linalg.norm(target - source, axis=1)) < _AT_REST)
+
+
+def _ground_rests(source: FloatImage, target: FloatImage, matrix: Homography) -> bool:
+    """Whether the scene rests although most corners move, each its own way: water, leaves or a crowd before a lens."""
+    rest = np.linalg.norm(target - source, axis=1) < _AT_REST
+    followed = cv2.perspectiveTransform(source[:, None].astype(np.float64), matrix)[:, 0]
+    agreeing = np.linalg.norm(followed - target, axis=1) < _FITS
+    if rest.mean() < _RESTING or rest.all() or agreeing[~rest].mean() > _AGREEING:
+        return False
+    # the far distance rests under a travelling camera too, but not the ground before it
+    (left, top), (right, bottom) = np.quantile(source, 0.02, axis=0), np.quantile(source, 0.98, axis=0)
+    (first, highest), (last, lowest) = source[rest].min(axis=0), source[rest].max(axis=0)
+    wide = last - first > _WIDE * (right - left) and lowest - highest > _TALL * (bottom - top)
+    return bool(wide and lowest >= bottom - (bottom - top) / 8)
 
 
 class Camera:
@@ -115,7 +135,12 @@ class Camera:
             else:
                 source, target = _follow(anchor, image, excluded)
                 step = _fit(source, target)
-                rests = step is None or _rests(step, image.shape) or _most_rest(source, target)
+                rests = (
+                    step is None
+                    or _rests(step, image.shape)
+                    or _most_rest(source, target)
+                    or _ground_rests(source, target, step)
+                )
                 now = anchor.from_first if step is None or rests else step @ anchor.from_first
                 if not rests or len(source) < 0.35 * len(anchor.corners):
                     anchor = _anchor(image, excluded, now)

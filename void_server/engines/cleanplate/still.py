@@ -1,7 +1,8 @@
 """The clean plate of a camera at rest: per pixel, what the shot shows there when nothing stands in the way.
 
 A temporal median over all frames in which the pixel is not rewritten. Where the scene was different before it was
-touched than afterwards, the time before counts: a ball that the removed object kicks stays where it lay.
+touched than afterwards, the time before counts: a ball that the removed object kicks stays where it lay. Where the
+light changes over the shot, the median is that of the mean light, and each frame gets its own light back.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from ...imaging.exr import FloatImage
 from ...imaging.grain import share_of_median
+from ...imaging.light import Light, LitScene
 from ...imaging.parallel import in_order
 from ...imaging.temporal import median
 from ...imaging.window import Window
@@ -74,7 +76,8 @@ def _clean(
 
 class CleanPlate(NamedTuple):
     """The clean plate of a window: ``rgb`` (height, width, 3), ``unseen``, which pixels of it no frame ever shows, and
-    ``grain``, the share of the plate's grain that it has, both (height, width).
+    ``grain``, the share of the plate's grain that it has, both (height, width); ``strengths`` (lamps, height, width,
+    3), how strongly a changing light acts on it.
 
     Pixels that are never rewritten are 0, and not unseen.
     """
@@ -82,12 +85,23 @@ class CleanPlate(NamedTuple):
     rgb: FloatImage
     unseen: NDArray[np.bool_]
     grain: FloatImage
+    strengths: FloatImage
 
 
-def clean_plate(clip: Clip, window: Window, report: Callable[[float], None]) -> CleanPlate:
-    """The clean plate in ``window``."""
+def measure_light(clip: Clip) -> Light:
+    """How the light changes over the shot, where nothing is rewritten."""
+
+    def frame(index: int) -> tuple[FloatImage, NDArray[np.bool_]]:
+        return clip.footage.curve.to_linear(clip.footage.small_plate(index)), ~clip.small_rewritten(index)
+
+    return Light.measure(len(clip), frame)
+
+
+def clean_plate(clip: Clip, window: Window, light: Light, report: Callable[[float], None]) -> CleanPlate:
+    """The clean plate in ``window``, in the mean light."""
     shape = window.height, window.width
     plate, grain, unseen = np.zeros((*shape, 3), np.float32), np.zeros(shape, np.float32), np.zeros(shape, bool)
+    strengths = np.zeros((light.curves.shape[1], *shape, 3), np.float32)
     for band in _bands(window, len(clip)):
         looks = _look_through(clip, band)
         rows, columns = looks.pixels
@@ -95,12 +109,34 @@ def clean_plate(clip: Clip, window: Window, report: Callable[[float], None]) -> 
         # in pieces, as sorting takes several times the memory of the samples
         for piece in np.array_split(np.arange(len(rows)), len(rows) // _PIECE + 1):
             samples, seen, affected = looks.samples[:, piece], looks.seen[:, piece], looks.affected[:, piece]
+            if light.changes:
+                places = _places(clip, band, rows[piece], columns[piece])
+                samples, found = _in_mean_light(clip, light, samples, seen, places)
+                strengths[:, where[0], where[1]][:, rows[piece], columns[piece]] = found
             pixels, count = _clean(samples, seen, affected)
             plate[where][rows[piece], columns[piece]] = pixels
             grain[where][rows[piece], columns[piece]] = share_of_median(count)
             unseen[where][rows[piece], columns[piece]] = ~seen.any(axis=0)
         report((band.bottom - window.y) / window.height)
-    return CleanPlate(plate, unseen, grain)
+    return CleanPlate(plate, unseen, grain, strengths)
+
+
+def _places(clip: Clip, band: Window, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> FloatImage:
+    """Where a band's pixels lie in the frame, (pixels, 2), relative to it."""
+    canvas = clip.footage.canvas
+    x = (columns + (band.x - canvas.x + 0.5)) / canvas.width
+    y = (rows + (band.y - canvas.y + 0.5)) / canvas.height
+    return np.stack([x, y], axis=-1).astype(np.float32)
+
+
+def _in_mean_light(
+    clip: Clip, light: Light, samples: FloatImage, seen: NDArray[np.bool_], places: FloatImage
+) -> tuple[FloatImage, FloatImage]:
+    """Display-referred samples (frames, pixels, 3) as they would be in the mean light, and the lamps' strengths."""
+    curve = clip.footage.curve
+    strengths = light.fit(range(len(clip)), curve.to_linear(samples), seen.astype(np.float32), places)
+    lit = LitScene(light, strengths, curve)
+    return np.stack([lit.in_mean_light(index, rgb) for index, rgb in enumerate(samples)]), strengths
 
 
 def _look_through(clip: Clip, band: Window) -> _Looks:
@@ -123,18 +159,25 @@ def _look_through(clip: Clip, band: Window) -> _Looks:
 
 
 def prepare(clip: Clip, report: Callable[[float], None]) -> dict[str, NDArray[Any]]:
-    """Prepare what all frames need: the clean plate of the whole region, and which of it no frame shows."""
-    plate, unseen, grain = clean_plate(clip, clip.whole_region, report)
-    return {"plate": inpaint(plate, unseen), "unseen": unseen, "grain": grain}
+    """Prepare what all frames need: the clean plate of the whole region, which of it no frame shows, and the light."""
+    light = measure_light(clip)
+    plate, unseen, grain, strengths = clean_plate(clip, clip.whole_region, light, report)
+    filled = inpaint(plate, unseen)
+    return {"plate": filled, "unseen": unseen, "grain": grain, "curves": light.curves, "strengths": strengths}
 
 
 def synthesise(clip: Clip, arrays: Mapping[str, NDArray[Any]], wanted: Sequence[int]) -> Iterator[NewPixels]:
     """Yield the new pixels of each wanted frame that has any; see the engine."""
     plate, unseen, region = arrays["plate"], arrays["unseen"], clip.whole_region
+    light, strengths = Light(arrays["curves"], np.zeros(0, np.float32)), arrays["strengths"]
     busy = {index: window for index in range(len(clip)) if not (window := clip.region(index)).empty}
     clip.warn_of_unseen({index: float(np.mean(unseen[region.slices(window)])) for index, window in busy.items()})
     for index in wanted:
         window = clip.region(index)
         if not window.empty:
             where = region.slices(window)
-            yield NewPixels(index, window, plate[where], arrays["grain"][where])
+            rgb = plate[where]
+            if light.changes:
+                lit = LitScene(light, strengths[:, where[0], where[1]], clip.footage.curve)
+                rgb = lit.in_light_of(index, rgb)
+            yield NewPixels(index, window, rgb, arrays["grain"][where])

@@ -1,0 +1,194 @@
+"""How the light changes over a shot whose camera rests.
+
+Light adds up: where lamps fade and nothing moves, each pixel in linear light is a constant plus the lamps' curves over
+time, each times what that lamp gives to the pixel. The curves are the principal ones among the changes of brightness of
+patches all over the frame; what each lamp gives is then fitted pixel by pixel, so that a change is followed
+exactly, also at the border of a shadow that fades with its lamp.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from .camera import Mask
+from .colour import Curve
+from .exr import FloatImage
+from .fill import smooth_fill
+from .parallel import in_order
+from .sequence import spread
+from .temporal import median
+
+#: The side of a patch, in analysed pixels, and how much of one must be visible in every frame.
+_PATCH, _SEEN = 16, 0.4
+#: So many lamps at most change independently.
+_MOST = 2
+#: So many patches at least tell of the light.
+_FEWEST = 12
+#: So many frames at most tell what is usual.
+_SAMPLES = 32
+#: Less change than this, root mean square over time and frame, is none; a curve also exceeds the next so many times.
+_LEAST, _STANDS_OUT = 0.004, 2.5
+#: A change of light shows in at least this share of the patches.
+_EVERYWHERE = 0.5
+#: Scene-linear: darker pixels tell nothing of a lamp.
+_DARK = 0.002
+#: How many samples the patches around a pixel count for in its fit.
+_PRIOR = 0.5
+_ROUNDS = 6
+#: Light never falls below this share of its mean.
+_FAINTEST = 0.02
+#: Pixels fitted at once.
+_PIECE = 20000
+
+
+@dataclass(frozen=True)
+class Light:
+    """The change of light over a shot.
+
+    ``curves`` (frames, lamps) have mean 0 and variance 1; ``shares`` (lamps, rows, columns, 3) say for patches all over
+    the frame how strongly each lamp's curve acts there, relative to the mean light.
+    """
+
+    curves: FloatImage
+    shares: FloatImage
+
+    @classmethod
+    def measure(cls, count: int, frame: Callable[[int], tuple[FloatImage, Mask]]) -> Light:
+        """Measure it in ``count`` frames of a camera at rest.
+
+        ``frame`` gives each: scene-linear RGB (height, width, 3), and where the scene is seen.
+        """
+        usual = _usual([frame(index) for index in spread(count, _SAMPLES)])
+        bright = usual.min(axis=-1) > _DARK
+
+        def patches(index: int) -> FloatImage:
+            rgb, seen = frame(index)
+            return _patches(rgb, seen & bright, usual)
+
+        levels = np.stack([found for _, found in in_order(patches, range(count))])
+        usable: Mask = np.asarray(np.isfinite(levels).all(axis=(0, -1)))
+        mean = np.maximum(levels.mean(axis=0), _FAINTEST)
+        none = cls(np.zeros((len(levels), 0), np.float32), np.zeros((0, *mean.shape), np.float32))
+        if len(levels) < 3 or np.count_nonzero(usable) < _FEWEST:
+            return none
+        changes = (levels[:, usable] / mean[usable] - 1).reshape(len(levels), -1)
+        curves, strengths, _ = np.linalg.svd(changes, full_matrices=False)
+        sizes = strengths / np.sqrt(changes.size)
+        lamps = 0
+        while (
+            lamps < min(_MOST, len(sizes) - 1)
+            and sizes[lamps] > max(_LEAST, _STANDS_OUT * sizes[lamps + 1])
+            and _spread_out(curves[:, lamps] @ changes) >= _EVERYWHERE
+        ):
+            lamps += 1
+        found = (curves[:, :lamps] * np.sqrt(len(levels))).astype(np.float32)
+        shares = np.zeros((lamps, *mean.shape), np.float32)
+        for lamp in range(lamps):
+            sparse = np.zeros(mean.shape, np.float32)
+            sparse[usable] = (found[:, lamp] @ changes / len(levels)).reshape(-1, 3)
+            shares[lamp] = smooth_fill(sparse, usable)
+        return cls(found, shares)
+
+    @property
+    def changes(self) -> bool:
+        """Whether the light changes at all."""
+        return self.curves.shape[1] > 0
+
+    def fit(self, indices: Sequence[int], samples: FloatImage, weights: FloatImage, places: FloatImage) -> FloatImage:
+        """How strongly each lamp acts on each pixel, relative to its mean light: (lamps, pixels, 3).
+
+        Of scene-linear samples (frames, pixels, 3) in frames ``indices``, weighted (frames, pixels); ``places``
+        (pixels, 2) are x and y relative to the frame, 0..1. Least absolute deviations, so that frames in which
+        something else is seen do not count; where there are few, the patches decide.
+        """
+        result = np.empty((self.curves.shape[1], *samples.shape[1:]), np.float32)
+        for begin in range(0, samples.shape[1], _PIECE):
+            piece = slice(begin, begin + _PIECE)
+            expected = self._expected(places[piece])
+            for channel in range(3):
+                result[:, piece, channel] = _fit(
+                    self.curves[list(indices)], samples[:, piece, channel], weights[:, piece], expected[..., channel]
+                )
+        return result
+
+    def _expected(self, places: FloatImage) -> FloatImage:
+        """What the patches say of pixels at relative places: (lamps, pixels, 3)."""
+        size = np.array(self.shares.shape[2:0:-1], np.float32)
+        at = (places * size - 0.5).astype(np.float32)[:, None]
+        options = cv2.INTER_LINEAR, cv2.BORDER_REPLICATE
+        return np.stack([cv2.remap(share, at, None, options[0], borderMode=options[1])[:, 0] for share in self.shares])
+
+    def gain(self, index: int, strengths: FloatImage) -> FloatImage:
+        """The light in frame ``index`` over its mean, of strengths (lamps, ...): (...)."""
+        return np.maximum(1 + np.tensordot(self.curves[index], strengths, axes=1), np.float32(_FAINTEST))
+
+
+@dataclass(frozen=True)
+class LitScene:
+    """Pixels in a changing light, of ``strengths`` (lamps, ..., 3), displayed with ``curve``."""
+
+    light: Light
+    strengths: FloatImage
+    curve: Curve
+
+    def in_mean_light(self, index: int, rgb: FloatImage) -> FloatImage:
+        """Display-referred pixels (..., 3) of frame ``index`` as they would be in the mean light."""
+        return self.curve.to_display(self.curve.to_linear(rgb) / self.light.gain(index, self.strengths))
+
+    def in_light_of(self, index: int, rgb: FloatImage) -> FloatImage:
+        """Display-referred pixels (..., 3) in the mean light as they would be in frame ``index``."""
+        return self.curve.to_display(self.curve.to_linear(rgb) * self.light.gain(index, self.strengths))
+
+
+def _usual(looks: list[tuple[FloatImage, Mask]]) -> FloatImage:
+    """The median of all looks at each pixel."""
+    usual = np.empty_like(looks[0][0])
+    for row in range(len(usual)):
+        usual[row] = median(np.stack([rgb[row] for rgb, _ in looks]), np.stack([seen[row] for _, seen in looks]))
+    return usual
+
+
+def _patches(rgb: FloatImage, seen: Mask, usual: FloatImage) -> FloatImage:
+    """The median brightness of each patch over the usual one, (rows, columns, 3); NaN where too little is seen."""
+    rows, columns = (max(1, side // _PATCH) for side in seen.shape)
+    inside = np.s_[: rows * _PATCH, : columns * _PATCH]
+    ratio = np.where(seen[..., None], rgb / np.maximum(usual, _DARK), np.float32(np.nan))[inside]
+    ratio = ratio.reshape(rows, _PATCH, columns, _PATCH, 3).transpose(0, 2, 4, 1, 3).reshape(rows, columns, 3, -1)
+    ratio.sort(axis=-1)
+    count = np.isfinite(ratio).sum(axis=-1)
+    middle = np.take_along_axis(ratio, np.maximum(count - 1, 0)[..., None] // 2, axis=-1)[..., 0]
+    return np.where(count >= _SEEN * _PATCH * _PATCH, middle, np.float32(np.nan))
+
+
+def _spread_out(strengths: NDArray[np.floating]) -> float:
+    """The share of the patches in which a change is visible beside its strongest places."""
+    return float(np.mean(np.abs(strengths) > 0.2 * np.quantile(np.abs(strengths), 0.9)))
+
+
+def _fit(curves: FloatImage, samples: FloatImage, weights: FloatImage, expected: FloatImage) -> FloatImage:
+    """The strengths (lamps, pixels) of one channel's samples, (frames, pixels)."""
+    lamps = curves.shape[1]
+    basis = np.concatenate([np.ones((len(samples), 1), np.float32), curves], axis=1)
+    # the prior: the constant times what is expected, less the lamp's part, is 0
+    prior = np.zeros((samples.shape[1], lamps + 1, lamps + 1), np.float32)
+    for lamp in range(lamps):
+        row = np.zeros((samples.shape[1], lamps + 1), np.float32)
+        row[:, 0], row[:, 1 + lamp] = expected[lamp], -1
+        prior += _PRIOR * row[:, :, None] * row[:, None, :]
+    counted = weights
+    for _ in range(_ROUNDS):
+        normal = np.einsum("fp,fi,fj->pij", counted, basis, basis, optimize=True)
+        right = np.einsum("fp,fi,fp->pi", counted, basis, samples, optimize=True)
+        scale = counted.mean(axis=0)[:, None, None] + np.float32(1e-6)
+        normal = normal + scale * prior + scale * 1e-4 * np.eye(lamps + 1, dtype=np.float32)
+        found = np.linalg.solve(normal, right[..., None])[..., 0]
+        away = np.abs(samples - basis @ found.T)
+        typical = np.maximum(np.median(away, axis=0), 1e-4)
+        counted = weights / np.maximum(away / typical, 0.3)
+    fitted = (found[:, 1:] / np.maximum(found[:, 0], _DARK / 4)[:, None]).T
+    return np.where(weights.any(axis=0), fitted, expected).astype(np.float32)
