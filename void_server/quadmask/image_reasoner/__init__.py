@@ -13,22 +13,24 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from ...imaging.camera import Camera, Mask
 from ...imaging.exr import FloatImage
 from ...imaging.footage import Footage
 from ...imaging.framefile import FrameFile
 from ...imaging.parallel import in_order
-from ...imaging.temporal import median
 from ...imaging.trajectories import Trajectories
 from ...imaging.window import Window
 from ..reasoning import UNKNOWN, Reasoning, Region
-from .background import SCALES, Background, Look, around_frame, at_rest, departure, distance_from, same_exposure
+from .background import Look, around_frame, at_rest, distance_from
 from .causes import STALE, aged, around, effects
+from .departing import departing
+from .first_state import restore
+from .movers import Thing, follow, is_companion
 
-#: The least departure that counts, display-referred, at each scale; and how many times the noise it must be.
-_LEAST = (0.015, 0.011)
-_ABOVE_NOISE = 4.0
+#: A bystander's edge, in pixels: where it is followed while hidden, it is not known more exactly.
+_BYSTANDERS_EDGE = 4
 #: An object of which so much stays in one place of the scene stands.
 _STANDS = 0.65
 
@@ -56,7 +58,8 @@ def reason(footage: Footage, scratch: Path, report: Callable[[float], None]) -> 
     paths = Trajectories(footage, hidden, camera, scratch / "reasoner_paths.raw")
     report(0.3)
     affected = FrameFile(scratch / "affected.raw", footage.small_size, bool)
-    affected.write(_follow(footage, paths, lambda share: report(0.3 + 0.7 * share)))
+    departures = _Departures(footage, paths, scratch / "departing.raw", lambda share: report(0.3 + 0.6 * share))
+    affected.write(_follow(footage, paths, departures, lambda share: report(0.9 + 0.1 * share)))
     if not any(affected[index].any() for index in range(count)):
         return Reasoning(warnings=[_NOTHING])
     effects = Region(
@@ -93,77 +96,103 @@ def _closed(affected: Mask, hidden: Mask) -> Mask:
     return affected | (reached & hidden)
 
 
-def _departing(look: Look, model: Background) -> Mask:
-    """Where a frame departs from the background by more than noise."""
-    visible = look.visible & model.known
-    departing = np.zeros(visible.shape, bool)
-    for scale, least, usual in zip(SCALES, _LEAST, model.noise, strict=True):
-        departing |= departure(look.rgb, model.plate, visible, scale) > np.maximum(least, _ABOVE_NOISE * usual)
-    tidy = cv2.morphologyEx((departing & visible).astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
-    tidy = cv2.morphologyEx(tidy, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
-    return tidy.astype(bool) & visible
+class _Departures:
+    """For each frame what departs from the background, what of that is darkened, and where it can be compared."""
+
+    def __init__(self, footage: Footage, paths: Trajectories, file: Path, report: Callable[[float], None]) -> None:
+        self._file = FrameFile(file, footage.small_size, np.uint8)
+        self._file.write(_compare(footage, paths, report))
+
+    def at(self, index: int) -> Mask:
+        """The departing pixels."""
+        return self._file[index] & _DEPARTS > 0
+
+    def darkened(self, index: int) -> Mask:
+        """Those that show the background in less light."""
+        return self._file[index] & _DARKENED > 0
+
+    def compared(self, index: int) -> Mask:
+        """Where the background is known and not hidden."""
+        return self._file[index] & _COMPARED > 0
 
 
-def _restore(model: Background) -> None:
-    """Give back to the background what lay still in it until the object came.
-
-    Where a thing departs from the background from the first look on and becomes an effect only later, the background
-    has taken the scene's later state for the scene: its look until then is the true one.
-    """
-    looks = model.looks
-    effect = np.zeros(model.known.shape, bool)
-    still = np.ones(model.known.shape, bool)
-    seen = np.zeros(model.known.shape, int)
-    for time, look in enumerate(looks):
-        visible = look.visible & model.known
-        departing = _departing(look, model)
-        before = effect
-        effect = effects(departing, around(~look.visible) | before, np.zeros_like(before))
-        lay_still = still & (seen >= 2)
-        if (effect & ~before & lay_still).any():
-            # a thing is whole, also where the object hides it just now, or where it looks like what lies behind it
-            _, things = cv2.connectedComponents(lay_still.astype(np.uint8), connectivity=8)
-            lay_still &= np.isin(things, things[effect & ~before & lay_still])
-            whole = cv2.morphologyEx(lay_still.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((15, 15), np.uint8))
-            lay_still = (whole > 0) & (seen >= 2)
-            samples = np.stack([earlier.rgb[lay_still] for earlier in looks[:time]])
-            shown = np.stack([earlier.visible[lay_still] for earlier in looks[:time]])
-            model.plate[lay_still] = median(samples, shown)
-        still &= ~visible | (departing & ~effect)
-        seen += visible
+_DEPARTS, _DARKENED, _COMPARED = 1, 2, 4
 
 
-def _departures(footage: Footage, paths: Trajectories) -> Iterator[tuple[Mask, Mask]]:
-    """For each frame what departs from the background, and where the background can be compared."""
-
-    def depart(index: int, model: Background) -> tuple[Mask, Mask]:
-        look = Look(index, footage.small_plate(index), ~paths.hidden[index], distance_from(paths.hidden[index]))
-        look = same_exposure(look, model.plate, model.known)
-        return _departing(look, model), look.visible & model.known
-
+def _compare(footage: Footage, paths: Trajectories, report: Callable[[float], None]) -> Iterator[NDArray[np.uint8]]:
     still = at_rest(footage, paths) if paths.camera.at_rest else None
     if still:
-        _restore(still)
+        restore(still)
         still.looks.clear()
 
-    def work(index: int) -> tuple[Mask, Mask]:
-        return depart(index, still or around_frame(footage, paths, index))
+    def work(index: int) -> NDArray[np.uint8]:
+        model = still or around_frame(footage, paths, index)
+        look = Look(index, footage.small_plate(index), ~paths.hidden[index], distance_from(paths.hidden[index]))
+        look = model.in_mean_light(look)
+        departs = departing(look, model)
+        darkened = departs & _darkened(look.rgb, model.plate)
+        return (
+            departs * np.uint8(_DEPARTS)
+            | darkened * np.uint8(_DARKENED)
+            | ((look.visible & model.known) * np.uint8(_COMPARED))
+        )
 
-    for _, result in in_order(work, range(len(footage.frames))):
+    for index, result in in_order(work, range(len(footage.frames))):
+        report((index + 1) / len(footage.frames))
         yield result
 
 
-def _follow(footage: Footage, paths: Trajectories, report: Callable[[float], None]) -> Iterator[Mask]:
+def _darkened(rgb: FloatImage, plate: FloatImage) -> Mask:
+    """Where a frame shows the background in less light of nearly the same colour."""
+    here, there = (cv2.blur(image, (3, 3)) + np.float32(0.02) for image in (rgb, plate))
+    share = here / there
+    darkest, lightest = share.min(axis=-1), share.max(axis=-1)
+    return (lightest < 0.98) & (lightest - darkest < 0.3 * (1.05 - darkest))
+
+
+def _follow(
+    footage: Footage, paths: Trajectories, departures: _Departures, report: Callable[[float], None]
+) -> Iterator[Mask]:
     """The effects in every frame, in order."""
     height, width = footage.small_size
+    count = len(footage.frames)
+    # under a moving camera, things that rest move too
+    companions, bystanders = _things(footage, paths, departures) if paths.camera.at_rest else ([], [])
     everywhere = Window(0, 0, width, height)
     effect, age = np.zeros((height, width), bool), np.zeros((height, width), np.uint8)
-    for index, (departing, visible) in enumerate(_departures(footage, paths)):
+    for index in range(count):
         if index and not paths.camera.at_rest:
             _, positions, _ = next(paths.walk(index, everywhere, -1))
             moved = cv2.remap(np.dstack([effect, age]).astype(np.uint8), positions, None, cv2.INTER_NEAREST)
             effect, age = moved[..., 0] > 0, moved[..., 1]
-        effect = effects(departing, around(paths.hidden[index]) | effect, age >= STALE)
-        age = aged(age, visible, departing & ~effect)
-        report((index + 1) / len(footage.frames))
+        others, own = (_covered(things, index, (height, width)) for things in (bystanders, companions))
+        departs = departures.at(index) & ~_grown(others, _BYSTANDERS_EDGE)
+        causes = around(paths.hidden[index]) | effect | own
+        effect = effects(departs, causes, (age >= STALE) & ~own)
+        age = aged(age, departures.compared(index), departs & ~effect)
+        report((index + 1) / count)
         yield effect
+
+
+def _things(footage: Footage, paths: Trajectories, departures: _Departures) -> tuple[list[Thing], list[Thing]]:
+    """The companions of the object, and the bystanders."""
+
+    def roto(index: int) -> Mask:
+        return footage.small_roto(index) >= 0.5
+
+    companions, bystanders = [], []
+    for thing in follow(len(footage.frames), departures.at, paths.hidden):
+        if is_companion(thing, roto, footage.small_plate, departures.darkened):
+            companions.append(thing)
+        elif thing.own:
+            bystanders.append(thing)
+    return companions, bystanders
+
+
+def _covered(things: list[Thing], index: int, shape: tuple[int, int]) -> Mask:
+    masks = [thing.sightings[index].whole(shape) for thing in things if index in thing.sightings]
+    return np.logical_or.reduce(masks) if masks else np.zeros(shape, bool)
+
+
+def _grown(mask: Mask, pixels: int) -> Mask:
+    return cv2.dilate(mask.astype(np.uint8), np.ones((2 * pixels + 1,) * 2, np.uint8)) > 0

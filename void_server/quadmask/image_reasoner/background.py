@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 from ...imaging.camera import Mask
+from ...imaging.colour import Curve
 from ...imaging.exr import FloatImage
 from ...imaging.footage import Footage
+from ...imaging.light import Light, LitScene
 from ...imaging.sequence import spread
 from ...imaging.temporal import median, weighted_median
 from ...imaging.trajectories import Trajectories
@@ -25,8 +28,15 @@ _OFFSETS = (2, 4, 6, 9, 12, 16, 21, 27)
 _SURE = 10
 #: Noise varies over a picture, with brightness and texture, up to so many times the typical one.
 _LOUDEST = 4
+#: A pixel whose change from look to look is usually so many times the typical noise never rests: water, leaves.
+_LIVELY = 8.0
+#: What it shows at times is so much farther from the usual than noise would be.
+_RESTLESS = 1.7
 #: Rows that are worked on at once.
 _BAND = 32
+#: From this share of the diagonal, the object is far enough for a look to count in full: at rest, what passes by itself
+#: is outvoted by many looks; a moving camera has few that see a place.
+_ENOUGH_AT_REST, _ENOUGH_MOVING = 0.2, 0.5
 #: Departures are looked for at these scales, in pixels: edges and textures, and faint broad shadows.
 SCALES = (1.2, 4.0)
 #: Trajectories under a moving camera are sure to about so many pixels.
@@ -52,13 +62,20 @@ class Background:
     """The scene without the object as seen from one frame.
 
     ``plate`` is (height, width, 3), display-referred; ``known`` where any frame shows it; ``noise`` the usual departure
-    from it at each of the :data:`SCALES`; ``looks`` what it was made from.
+    from it at each of the :data:`SCALES`; ``looks`` what it was made from; ``light``, where that changes over the shot.
     """
 
     plate: FloatImage
     known: Mask
     noise: list[FloatImage]
     looks: list[Look]
+    light: LitScene | None = None
+
+    def in_mean_light(self, look: Look) -> Look:
+        """The look as it would be in the light that the background is seen in."""
+        if self.light is None:
+            return same_exposure(look, self.plate, self.known)
+        return look._replace(rgb=self.light.in_mean_light(look.frame, look.rgb))
 
 
 def distance_from(hidden: Mask) -> FloatImage:
@@ -114,7 +131,7 @@ def same_exposure(look: Look, plate: FloatImage, known: Mask) -> Look:
     return look._replace(rgb=look.rgb / gain.astype(np.float32))
 
 
-def _far_median(looks: Sequence[Look], sureness: Sequence[float]) -> FloatImage:
+def _far_median(looks: Sequence[Look], sureness: Sequence[float], enough: float) -> FloatImage:
     """The median over time in which a frame counts the more, the farther away the object is then."""
     height, width = looks[0].visible.shape
     plate = np.empty((height, width, 3), np.float32)
@@ -123,7 +140,7 @@ def _far_median(looks: Sequence[Look], sureness: Sequence[float]) -> FloatImage:
         samples = np.stack([look.rgb[rows].reshape(-1, 3) for look in looks])
         weights = np.stack(
             [
-                (look.visible * (0.02 + np.minimum(look.distance, 0.5)) * sure)[rows].ravel()
+                (look.visible * _counts(look.distance, enough) * sure)[rows].ravel()
                 for look, sure in zip(looks, sureness, strict=True)
             ]
         )
@@ -131,7 +148,7 @@ def _far_median(looks: Sequence[Look], sureness: Sequence[float]) -> FloatImage:
     return plate
 
 
-def _noise(looks: Sequence[Look], plate: FloatImage, scale: float) -> FloatImage:
+def _noise(looks: Sequence[Look], plate: FloatImage, scale: float, *, rests: bool) -> FloatImage:
     """The usual departure at each pixel while the object is far, at least that of its surroundings."""
     values = np.stack([departure(look.rgb, plate, look.visible, scale) for look in looks])
     far = np.stack([look.visible & (look.distance > _NEAR) for look in looks])
@@ -140,24 +157,78 @@ def _noise(looks: Sequence[Look], plate: FloatImage, scale: float) -> FloatImage
     measured = far.any(axis=0)
     typical = float(np.median(usual[measured])) if measured.any() else 0.0
     usual[~measured] = typical
-    # where the background is wrong, everything departs from it: that is no noise
-    return np.minimum(np.maximum(usual, cv2.blur(usual, (7, 7))), _LOUDEST * typical)
+    usual = np.maximum(usual, cv2.blur(usual, (7, 7)))
+    # where the background is wrong, everything departs from it: that is no noise, unless it never comes to rest
+    capped = np.minimum(usual, _LOUDEST * typical)
+    if not rests:
+        # looks that do not lie exactly on each other change everywhere
+        return capped
+    # where half the frame is water, the quieter places tell
+    quiet = float(np.quantile(usual[measured], 0.2)) if measured.any() else 0.0
+    lively = _lively(looks, scale) > _LIVELY * quiet
+    seen = np.stack([look.visible for look in looks])
+    always = median(values.reshape(len(looks), -1, 1), seen.reshape(len(looks), -1)).reshape(shape)
+    return np.where(lively, _RESTLESS * np.maximum(usual, cv2.blur(always, (7, 7))), capped)
 
 
-def _build(looks: list[Look], sureness: Sequence[float]) -> Background:
+def _lively(looks: Sequence[Look], scale: float) -> FloatImage:
+    """How much each pixel usually changes from one look to the next: (height, width); 0 where it is not seen twice."""
+    pairs = list(pairwise(looks))
+    if not pairs:
+        return np.zeros(looks[0].visible.shape, np.float32)
+    both = np.stack([one.visible & other.visible for one, other in pairs])
+    values = np.stack(
+        [departure(other.rgb, one.rgb, seen, scale) for (one, other), seen in zip(pairs, both, strict=True)]
+    )
+    return median(values.reshape(len(pairs), -1, 1), both.reshape(len(pairs), -1)).reshape(both.shape[1:])
+
+
+def _build(looks: list[Look], sureness: Sequence[float], *, rests: bool) -> Background:
+    enough = _ENOUGH_AT_REST if rests else _ENOUGH_MOVING
     known = np.logical_or.reduce([look.visible for look in looks])
-    plate = _far_median(looks, sureness)
+    plate = _far_median(looks, sureness, enough)
     looks = [same_exposure(look, plate, known) for look in looks]
-    plate = _far_median(looks, sureness)
-    return Background(plate, known, [_noise(looks, plate, scale) for scale in SCALES], looks)
+    plate = _far_median(looks, sureness, enough)
+    return Background(plate, known, [_noise(looks, plate, scale, rests=rests) for scale in SCALES], looks)
 
 
 def at_rest(footage: Footage, paths: Trajectories) -> Background:
     """The background of a camera that does not move, for all frames."""
     count = len(footage.frames)
-    chosen = set(spread(count, _SAMPLES))
-    looks = _looks(footage, paths, 0, chosen)
-    return _build(looks, [1.0] * len(looks))
+
+    def frame(index: int) -> tuple[FloatImage, Mask]:
+        return footage.curve.to_linear(footage.small_plate(index)), ~paths.hidden[index]
+
+    light = Light.measure(count, frame)
+    looks = _looks(footage, paths, 0, set(spread(count, _SAMPLES)))
+    if not light.changes:
+        return _build(looks, [1.0] * len(looks), rests=True)
+    lit = _lit(footage.curve, light, looks)
+    looks = [look._replace(rgb=lit.in_mean_light(look.frame, look.rgb)) for look in looks]
+    model = _build(looks, [1.0] * len(looks), rests=True)
+    model.light = lit
+    return model
+
+
+def _lit(curve: Curve, light: Light, looks: Sequence[Look]) -> LitScene:
+    """How a changing light acts on each pixel; frames in which the object is far away count the most."""
+    height, width = looks[0].visible.shape
+    strengths = np.empty((light.curves.shape[1], height, width, 3), np.float32)
+    x = (np.arange(width, dtype=np.float32) + 0.5) / width
+    for top in range(0, height, _BAND):
+        rows = slice(top, min(top + _BAND, height))
+        y = (np.arange(rows.start, rows.stop, dtype=np.float32) + 0.5) / height
+        places = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+        samples = np.stack([curve.to_linear(look.rgb[rows]).reshape(-1, 3) for look in looks])
+        weights = np.stack([(look.visible * _counts(look.distance, _ENOUGH_AT_REST))[rows].ravel() for look in looks])
+        found = light.fit([look.frame for look in looks], samples, weights.astype(np.float32), places)
+        strengths[:, rows] = found.reshape(len(found), -1, width, 3)
+    return LitScene(light, strengths, curve)
+
+
+def _counts(distance: FloatImage, enough: float) -> FloatImage:
+    """How much a look counts, by how far away the object is; ``enough`` is the distance that counts in full."""
+    return np.float32(0.02) + np.minimum(distance, np.float32(enough))
 
 
 def around_frame(footage: Footage, paths: Trajectories, anchor: int) -> Background:
@@ -168,7 +239,7 @@ def around_frame(footage: Footage, paths: Trajectories, anchor: int) -> Backgrou
     chosen = {anchor + offset for step in _OFFSETS for offset in (-step, step)} & set(range(len(footage.frames)))
     looks = [look for look in _looks(footage, paths, anchor, chosen) if look.frame != anchor]
     sureness = [(1 + (look.frame < anchor)) / (1 + abs(look.frame - anchor) / _SURE) for look in looks]
-    model = _build(looks, sureness)
+    model = _build(looks, sureness, rests=False)
     model.noise = [n + _SLIP * _slope(model.plate, s) for n, s in zip(model.noise, SCALES, strict=True)]
     return model
 

@@ -1,0 +1,186 @@
+"""The image reasoner and the clean plate on small painted shots whose answer is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from void_server import engines
+from void_server.api.shot import SCENE_LINEAR_REC709, Settings, Shot
+from void_server.engines import Clip
+from void_server.imaging import exr, sequence
+from void_server.imaging.camera import Camera
+from void_server.imaging.colour import ColourSpace
+from void_server.imaging.exr import FloatImage
+from void_server.imaging.footage import Footage
+from void_server.imaging.window import Window
+from void_server.quadmask import classes, image_reasoner
+from void_server.sample.stage import paint
+
+HEIGHT, WIDTH, COUNT = 144, 256, 20
+Mask = NDArray[np.bool_]
+#: A frame by its index: the plate, and the object's mask.
+Scene = Callable[[int], tuple[FloatImage, Mask]]
+
+
+@pytest.fixture(scope="module")
+def empty() -> FloatImage:
+    """The scene without anything in it, scene-linear."""
+    scenery = np.clip(paint(HEIGHT, WIDTH, np.random.default_rng(3)), 0.02, 0.8)
+    floor = scenery.mean() * (0.7 + 0.6 * np.random.default_rng(4).random((HEIGHT, WIDTH, 1)))
+    return (0.5 * scenery + 0.5 * floor).astype(np.float32)
+
+
+def footage(folder: Path, scene: Scene) -> Footage:
+    rng = np.random.default_rng(9)
+    for index in range(COUNT):
+        plate, mask = scene(index)
+        grain = plate * (1 + 0.01 * rng.standard_normal(plate.shape))
+        exr.write(folder / f"plate/plate.{index:04d}.exr", grain.astype(np.float16), exr.RGB)
+        exr.write(folder / f"roto/roto.{index:04d}.exr", mask[..., None].astype(np.float16), ("A",))
+    plate, roto = (sequence.find(str(folder / name)) for name in ("plate", "roto"))
+    canvas = Window(0, 0, WIDTH, HEIGHT)
+    found = Footage(plate, roto, plate.frames, ColourSpace(SCENE_LINEAR_REC709), canvas, folder / "work")
+    found.look(lambda _: None)
+    return found
+
+
+def reasoned(folder: Path, scene: Scene) -> list[Mask]:
+    found = image_reasoner.reason(footage(folder, scene), folder, lambda _: None)
+    nothing = np.zeros((HEIGHT, WIDTH), bool)
+    masks = [found.affected(index) for index in range(COUNT)]
+    return [nothing if mask is None else mask for mask in masks]
+
+
+def box(x: float, y: float, width: int, height: int) -> Mask:
+    mask = np.zeros((HEIGHT, WIDTH), bool)
+    mask[max(round(y), 0) : round(y) + height, max(round(x), 0) : max(round(x) + width, 0)] = True
+    return mask
+
+
+def painted(image: FloatImage, *things: tuple[Mask, tuple[float, float, float]]) -> FloatImage:
+    image = image.copy()
+    for mask, colour in things:
+        image[mask] = colour
+    return image
+
+
+GREEN, RED, BLUE = (0.1, 0.4, 0.15), (0.6, 0.05, 0.05), (0.05, 0.1, 0.5)
+
+
+def fading(empty: FloatImage, index: int) -> FloatImage:
+    """The empty scene lit by a constant lamp, and by one on the left half only, which fades."""
+    key = np.where(np.arange(WIDTH) < WIDTH // 2, 1.0, 0.25).astype(np.float32)[None, :, None]
+    return empty * (np.float32(0.4) + key * np.float32(1 - 0.6 * index / COUNT))
+
+
+def passes(index: int) -> Mask:
+    return box(10 + 11 * index, 50, 24, 60)
+
+
+def test_a_light_that_fades_over_the_frame_is_no_effect(empty: FloatImage, tmp_path: Path) -> None:
+    def scene(index: int) -> tuple[FloatImage, Mask]:
+        return painted(fading(empty, index), (passes(index), GREEN)), passes(index)
+
+    affected = reasoned(tmp_path, scene)
+    assert np.mean([mask & ~passes(index) for index, mask in enumerate(affected)]) < 0.005
+
+
+def test_new_pixels_follow_a_light_that_fades(empty: FloatImage, tmp_path: Path) -> None:
+    def scene(index: int) -> tuple[FloatImage, Mask]:
+        return painted(fading(empty, index), (passes(index), GREEN)), passes(index)
+
+    found = footage(tmp_path, scene)
+    for index in range(COUNT):
+        codes = np.where(passes(index), classes.REMOVE, classes.KEEP) / np.float32(255)
+        exr.write(tmp_path / f"quadmask.{index}.exr", codes[..., None].astype(np.float16), ("Y",))
+    clip = Clip(
+        found,
+        lambda frame: tmp_path / f"quadmask.{frame}.exr",
+        Shot("plate", "roto", settings=Settings(grain=False)),
+        tmp_path,
+    )
+    engine = engines.load(Settings())
+    new = list(engine.synthesise(clip, range(COUNT), lambda _: None))
+    assert len(new) == COUNT
+    for frame in new:
+        window = frame.window
+        truth = fading(empty, frame.index)[window.y : window.bottom, window.x : window.right]
+        error = np.abs(found.curve.to_linear(frame.rgb) / truth - 1)[clip.blend(frame.index, window) > 0]
+        assert np.median(error) < 0.01
+        assert np.quantile(error, 0.95) < 0.04
+
+
+def test_what_stands_in_the_first_frames_is_the_scene_also_when_a_chain_of_causes_reaches_it(
+    empty: FloatImage, tmp_path: Path
+) -> None:
+    bars = [box(90 + 30 * number, 50, 10, 40) for number in range(4)]
+    lying = [box(90 + 30 * number, 82, 32, 8) for number in range(4)]
+
+    def scene(index: int) -> tuple[FloatImage, Mask]:
+        ball = box(min(10 + 12 * index, 64), 66, 24, 24)
+        shadow = box(min(10 + 12 * index, 64) - 4, 88, 34, 7)
+        plate = np.where(shadow[..., None], empty * np.float32(0.5), empty)
+        fallen = [index >= 6 + number for number in range(4)]
+        things = [(lying[n] if fallen[n] else bars[n], RED if n % 2 else BLUE) for n in range(4)]
+        return painted(plate, *things, (ball, GREEN)), ball
+
+    affected = reasoned(tmp_path, scene)
+    for bar in bars:
+        assert not (affected[2] & bar).any()
+        assert np.mean(affected[-1][bar]) > 0.9
+
+
+def test_a_reflection_that_never_touches_is_an_effect_from_the_first_frame_on(
+    empty: FloatImage, tmp_path: Path
+) -> None:
+    def image(index: int) -> Mask:
+        return box(70 + 6 * index, 12, 14, 26)
+
+    def scene(index: int) -> tuple[FloatImage, Mask]:
+        objects = box(20 + 8 * index, 80, 24, 50)
+        dim = (GREEN[0] * 0.6, GREEN[1] * 0.6, GREEN[2] * 0.6)
+        return painted(empty, (image(index), dim), (objects, GREEN)), objects
+
+    affected = reasoned(tmp_path, scene)
+    assert min(np.mean(mask[image(index)]) for index, mask in enumerate(affected)) > 0.9
+
+
+def test_a_bystander_that_passes_behind_the_object_is_kept(empty: FloatImage, tmp_path: Path) -> None:
+    def car(index: int) -> Mask:
+        return box(200 - 9 * index, 70, 34, 18)
+
+    def scene(index: int) -> tuple[FloatImage, Mask]:
+        objects = box(20 + 9 * index, 40, 20, 70)
+        return painted(empty, (car(index), RED), (objects, GREEN)), objects
+
+    affected = reasoned(tmp_path, scene)
+    assert max(np.mean(mask[car(index)]) for index, mask in enumerate(affected)) < 0.1
+
+
+def water(empty: FloatImage, index: int) -> FloatImage:
+    """The scene with moving water in its upper part."""
+    rng = np.random.default_rng(5)
+    waves = [cv2.GaussianBlur(rng.standard_normal((HEIGHT, WIDTH)).astype(np.float32), (0, 0), 3) for _ in range(6)]
+    mixed = sum(np.roll(wave, (number - 3) * 2 * index, axis=number % 2) for number, wave in enumerate(waves))
+    image = empty.copy()
+    level = np.clip(0.25 + 0.8 * np.asarray(mixed), 0.02, 0.8)[: HEIGHT // 2, :, None]
+    image[: HEIGHT // 2] = level * np.array([0.4, 0.8, 1], np.float32)
+    return image
+
+
+def test_water_behind_the_object_is_no_effect_and_moves_no_camera(empty: FloatImage, tmp_path: Path) -> None:
+    def scene(index: int) -> tuple[FloatImage, Mask]:
+        return painted(water(empty, index), (passes(index), GREEN)), passes(index)
+
+    found = footage(tmp_path / "shot", scene)
+    nothing = np.zeros((HEIGHT, WIDTH), bool)
+    assert Camera.track((found.small_plate(i), found.small_roto(i) > 0) for i in range(COUNT)).at_rest
+    masks = image_reasoner.reason(found, tmp_path, lambda _: None)
+    affected = [nothing if (mask := masks.affected(i)) is None else mask & ~passes(i) for i in range(COUNT)]
+    assert np.mean(affected) < 0.01

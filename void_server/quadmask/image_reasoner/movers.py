@@ -1,0 +1,245 @@
+"""Things that move by themselves: followed through the shot, and told apart by how they move and look.
+
+A *bystander* moved before the object came near and keeps its motion afterwards: it belongs to the scene, also where the
+object passes before it. A *companion* never needs to touch the object and still goes with it: a reflection in a mirror,
+a shadow on a far wall.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ...imaging.camera import Mask
+from ...imaging.exr import FloatImage
+from ...imaging.window import Window
+from .causes import around
+
+#: A thing has at least this share of the frame's pixels.
+_SMALLEST = 0.0006
+#: So many frames must a thing move without touching the object, so far (a share of the diagonal).
+_FREE, _MOVED = 4, 0.012
+#: One frame later, a thing's area changes by no more than this factor.
+_GROWS = 1.7
+#: A thing that passes behind the object goes on where so much of what should be visible of it departs.
+_STILL_THERE = 0.6
+#: Hidden for so many frames, a thing is lost.
+_PATIENCE = 40
+#: A companion's path follows the object's: so much of it is explained, so far it goes along per pixel of the object.
+_EXPLAINED, _ALONG = 0.9, 0.15
+#: A reflection shares so much of the object's colours; so much of a shadow is a darkened background.
+_SAME_COLOURS, _DARKENED = 0.58, 0.7
+_BINS = 24
+_RIM = 3
+#: The speed of a thing is that of so many frames.
+_MEMORY = 6
+
+
+class Sighting(NamedTuple):
+    """A thing in one frame: its pixels in ``window``, and whether it stands free of the object there."""
+
+    window: Window
+    mask: Mask
+    free: bool
+
+    def whole(self, shape: tuple[int, ...]) -> Mask:
+        """The mask of the whole frame."""
+        result = np.zeros(shape, bool)
+        inside = self.window.intersection(Window(0, 0, shape[1], shape[0]))
+        rows, columns = self.window.slices(inside)
+        result[inside.y : inside.bottom, inside.x : inside.right] = self.mask[rows, columns]
+        return result
+
+    @property
+    def centre(self) -> NDArray[np.float64]:
+        """The middle of its box, x and y."""
+        window = self.window
+        return np.array([window.x + window.width / 2, window.y + window.height / 2])
+
+    def moved(self, by: NDArray[np.floating]) -> Sighting:
+        """The same thing elsewhere."""
+        x, y = (round(float(side)) for side in by)
+        window = self.window
+        return Sighting(Window(window.x + x, window.y + y, window.width, window.height), self.mask, False)
+
+
+@dataclass
+class Thing:
+    """Something followed through the shot, by frame index. ``own`` says that nothing set it in motion."""
+
+    own: bool
+    sightings: dict[int, Sighting] = field(default_factory=dict)
+
+    def free(self) -> list[tuple[int, Sighting]]:
+        """The sightings in which it touches nothing of the object."""
+        return [(index, sighting) for index, sighting in self.sightings.items() if sighting.free]
+
+    @property
+    def speed(self) -> NDArray[np.float64]:
+        """Its motion from one frame to the next."""
+        recent = [(index, sighting.centre) for index, sighting in self.free()[-_MEMORY:]]
+        if len(recent) < 2:
+            return np.zeros(2)
+        times, places = np.array([index for index, _ in recent]), np.array([centre for _, centre in recent])
+        return np.asarray(np.polyfit(times - times[-1], places, 1)[0])
+
+    def travelled(self, shape: tuple[int, ...]) -> float:
+        """How far it moved while it was free and whole in the frame, in pixels; growing to one side is none."""
+        windows = [sighting.window for _, sighting in self.free() if not _cut_off(sighting, shape)]
+        if not windows:
+            return 0.0
+        first, last = windows[0], windows[-1]
+        sides = [(last.x - first.x, last.right - first.right), (last.y - first.y, last.bottom - first.bottom)]
+        across, down = (min(map(abs, pair)) if min(pair) * max(pair) > 0 else 0 for pair in sides)
+        return math.hypot(across, down)
+
+
+def follow(count: int, departing: Callable[[int], Mask], hidden: Sequence[Mask]) -> list[Thing]:
+    """Follow all things that stand out from the background and apart from the object for some time, and move."""
+    done: list[Thing] = []
+    active: list[Thing] = []
+    touched = np.zeros(hidden[0].shape, bool)
+    for index in range(count):
+        now = departing(index)
+        near = around(hidden[index])
+        regions = list(_regions(now, near))
+        taken: set[int] = set()
+        going_on = []
+        for thing in active:
+            sighting = _next(thing, index, regions, taken, now, hidden[index])
+            if sighting is None:
+                done.append(thing)
+            else:
+                thing.sightings[index] = sighting
+                going_on.append(thing)
+        active = list(going_on)
+        for number, region in enumerate(regions):
+            if region.free and number not in taken and not _known(region, going_on, index):
+                # what comes off the object, or off what touched it, was set in motion by it
+                own = not (region.whole(now.shape) & touched).any()
+                active.append(Thing(own, {index: region}))
+        before, touched = touched, near.copy()
+        for region in regions:
+            whole = region.whole(now.shape)
+            if (not region.free or (whole & before).any()) and not _known(region, going_on, index):
+                touched |= whole
+    shape = hidden[0].shape
+    least = _MOVED * float(np.hypot(*shape))
+    return [thing for thing in done + active if len(thing.free()) >= _FREE and thing.travelled(shape) >= least]
+
+
+def _regions(departing: Mask, near: Mask) -> Iterator[Sighting]:
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(departing.astype(np.uint8), connectivity=8)
+    for number in range(1, count):
+        x, y, width, height, area = (int(value) for value in stats[number])
+        if area < _SMALLEST * departing.size:
+            continue
+        mask = labels[y : y + height, x : x + width] == number
+        free = not (mask & near[y : y + height, x : x + width]).any()
+        yield Sighting(Window(x, y, width, height), mask, free)
+
+
+def _known(region: Sighting, things: list[Thing], index: int) -> bool:
+    """Whether a region is mostly what some thing is expected to cover."""
+    for thing in things:
+        sighting = thing.sightings.get(index)
+        if sighting is not None and _shared(region, sighting) > 0.5 * np.count_nonzero(region.mask):
+            return True
+    return False
+
+
+def _shared(one: Sighting, other: Sighting) -> int:
+    both = one.window.intersection(other.window)
+    if both.empty:
+        return 0
+    return int(np.count_nonzero(one.mask[one.window.slices(both)] & other.mask[other.window.slices(both)]))
+
+
+def _next(
+    thing: Thing, index: int, regions: list[Sighting], taken: set[int], departing: Mask, hidden: Mask
+) -> Sighting | None:
+    """Where a thing is a frame later; None where it is lost."""
+    since, reference = thing.free()[-1]
+    expected = reference.moved(thing.speed * (index - since))
+    area = np.count_nonzero(reference.mask)
+    for number, region in enumerate(regions):
+        size = np.count_nonzero(region.mask)
+        fits = area / _GROWS < size < area * _GROWS or _cut_off(region, departing.shape)
+        if region.free and number not in taken and fits and _shared(region, expected) > 0.3 * min(size, area):
+            taken.add(number)
+            return region
+    if len(thing.free()) < _FREE or index - since > _PATIENCE:
+        return None
+    there = expected.whole(departing.shape)
+    visible = there & ~hidden
+    if not there.any() or np.count_nonzero(departing & visible) < _STILL_THERE * np.count_nonzero(visible):
+        return None
+    return expected
+
+
+def _cut_off(region: Sighting, shape: tuple[int, ...]) -> bool:
+    """Whether the frame's border cuts a region off."""
+    window = region.window
+    return window.x <= 1 or window.y <= 1 or window.right >= shape[1] - 1 or window.bottom >= shape[0] - 1
+
+
+def is_companion(
+    thing: Thing,
+    rotos: Callable[[int], Mask],
+    rgb: Callable[[int], FloatImage],
+    darkened: Callable[[int], Mask],
+) -> bool:
+    """Whether a thing goes with the object over time, and is its reflection or its shadow by its looks."""
+    seen = [(index, sighting) for index, sighting in thing.free() if rotos(index).any()]
+    if len(seen) < _FREE:
+        return False
+    places = np.array([sighting.centre for _, sighting in seen])
+    masters = np.array([_centre(rotos(index)) for index, _ in seen])
+    along, explained = _goes_with(places, masters)
+    if along < _ALONG or explained < _EXPLAINED:
+        return False
+    colours, dark = [], []
+    for index, sighting in seen:
+        mask = _core(sighting.whole(rotos(index).shape))
+        picture = rgb(index)
+        colours.append(float(np.minimum(_colours(picture[rotos(index)]), _colours(picture[mask])).sum()))
+        dark.append(float(darkened(index)[mask].mean()))
+    return bool(np.median(colours) >= _SAME_COLOURS or np.median(dark) >= _DARKENED)
+
+
+def _core(mask: Mask) -> Mask:
+    """The mask without its rim, which departs beyond a thing's edge; whole if nothing else is left."""
+    inner = cv2.erode(mask.astype(np.uint8), np.ones((2 * _RIM + 1,) * 2, np.uint8)) > 0
+    return inner if inner.any() else mask
+
+
+def _centre(mask: Mask) -> tuple[float, float]:
+    x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
+    return x + width / 2, y + height / 2
+
+
+def _goes_with(places: NDArray[np.float64], masters: NDArray[np.float64]) -> tuple[float, float]:
+    """How far the places go along the masters' way, for each of their pixels, and how much of their motion that is."""
+    places, masters = places - places.mean(axis=0), masters - masters.mean(axis=0)
+    way = np.linalg.svd(masters, full_matrices=False)[2][0]
+    walked = masters @ way
+    if not walked.any() or not places.any():
+        return 0.0, 0.0
+    slope = walked @ places / (walked @ walked)
+    left = places - walked[:, None] * slope
+    return float(slope @ way), 1 - float((left**2).sum() / (places**2).sum())
+
+
+def _colours(pixels: FloatImage) -> FloatImage:
+    """The distribution of chromaticities among pixels (n, 3)."""
+    total = pixels.sum(axis=-1) + np.float32(0.02)
+    red, green = pixels[:, 0] / total, pixels[:, 1] / total
+    counts = np.histogram2d(red, green, bins=_BINS, range=((0.05, 0.65), (0.05, 0.65)))[0].astype(np.float32)
+    smooth = cv2.GaussianBlur(counts, (0, 0), 1)
+    return smooth / np.maximum(smooth.sum(), np.float32(1))
