@@ -125,8 +125,8 @@ class Clip:
             where = f"{len(some)} frames, mostly in frame" if len(some) > 1 else "frame"
             self.warnings.append(
                 f"Part of what lies behind the object is never visible: in {where} {self.footage.frames[worst]} "
-                f"({some[worst]:.0%} of the rewritten region). It is filled smoothly from its surroundings, without "
-                "texture; paint or patch it there."
+                f"({some[worst]:.0%} of the rewritten region). It is filled with texture from its "
+                "surroundings; look at it, and patch it where that shows."
             )
 
     def region(self, index: int) -> Window:

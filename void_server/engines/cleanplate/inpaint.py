@@ -11,6 +11,8 @@ from ...imaging.fill import smooth_fill
 
 _STEPS = 60
 _SMALLEST = 16
+#: By this much a correction falls back to 0 in each pixel.
+_SCREEN = 4e-3
 _NEIGHBOURS = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], np.float32) / 4
 
 
@@ -30,18 +32,30 @@ def inpaint(image: FloatImage, hole: NDArray[np.bool_]) -> FloatImage:
     return result
 
 
-def _membrane(image: FloatImage, hole: NDArray[np.bool_]) -> FloatImage:
+def correction(bend: FloatImage, hole: NDArray[np.bool_]) -> FloatImage:
+    """What is 0 outside ``hole`` and in it exceeds the mean of its neighbours by ``bend`` / 4, (height, width, 3).
+
+    The screened Poisson equation, by relaxation from coarse to fine: far from what bends it, it falls back to 0.
+    """
+    return _membrane(np.zeros_like(bend), hole, bend, _SCREEN)
+
+
+def _membrane(
+    image: FloatImage, hole: NDArray[np.bool_], bend: FloatImage | None = None, screen: float = 0.0
+) -> FloatImage:
     height, width = hole.shape
     if min(height, width) > 2 * _SMALLEST:
         size = (width + 1) // 2, (height + 1) // 2
         known = cv2.resize((~hole).astype(np.float32), size, interpolation=cv2.INTER_AREA)
         small = cv2.resize(image * ~hole[..., None], size, interpolation=cv2.INTER_AREA)
-        coarse = _membrane(small / np.maximum(known, 1e-3)[..., None], known < 0.5)
+        # the distance between pixels doubles, so what it does to them is four times as much
+        coarse_bend = None if bend is None else 4 * cv2.resize(bend, size, interpolation=cv2.INTER_AREA)
+        coarse = _membrane(small / np.maximum(known, 1e-3)[..., None], known < 0.5, coarse_bend, 4 * screen)
         start = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
     else:
         start = smooth_fill(image, ~hole)
     filled = np.where(hole[..., None], start, image).astype(np.float32)
     for _ in range(_STEPS):
         mean = cv2.filter2D(filled, -1, _NEIGHBOURS, borderType=cv2.BORDER_REPLICATE)
-        np.copyto(filled, mean, where=hole[..., None])
+        np.copyto(filled, mean if bend is None else (mean + bend / 4) / (1 + screen), where=hole[..., None])
     return filled

@@ -25,6 +25,7 @@ from ...imaging.window import Window
 from .. import NewPixels
 from ..clip import Clip
 from .inpaint import inpaint
+from .texture import complete
 
 #: The number of frames on either side to look up each pixel in.
 _SIDE = 3
@@ -99,8 +100,14 @@ def prepare(clip: Clip, camera: Camera) -> dict[str, NDArray[Any]]:
 
     unseen = {index: number for index, number in in_order(count, chosen) if number}
     anchor = max(unseen, key=lambda index: unseen[index], default=-1)
-    fill = inpaint(clip.footage.small_plate(anchor), hidden[anchor]) if unseen else np.zeros((0, 0, 3), np.float32)
+    fill = _fill(clip, hidden[anchor], anchor) if unseen else np.zeros((0, 0, 3), np.float32)
     return {"hidden": np.packbits(np.stack(hidden)), "anchor": np.array(anchor), "fill": fill}
+
+
+def _fill(clip: Clip, hidden: Mask, anchor: int) -> FloatImage:
+    """The anchor frame with what is hidden filled from the rest of it."""
+    beside = cv2.dilate(hidden.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    return complete(clip.footage.small_plate(anchor), hidden, ~beside)
 
 
 class _Background:

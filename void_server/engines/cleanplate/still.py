@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,7 +24,7 @@ from ...quadmask import extent
 from ...quadmask.classes import AFFECTED, OVERLAP
 from .. import NewPixels
 from ..clip import Clip
-from .inpaint import inpaint
+from .texture import complete
 
 #: Memory for the samples of one band of rows, in bytes.
 _BAND_MEMORY = 160 * 2**20
@@ -162,8 +163,23 @@ def prepare(clip: Clip, report: Callable[[float], None]) -> dict[str, NDArray[An
     """Prepare what all frames need: the clean plate of the whole region, which of it no frame shows, and the light."""
     light = measure_light(clip)
     plate, unseen, grain, strengths = clean_plate(clip, clip.whole_region, light, report)
-    filled = inpaint(plate, unseen)
+    filled = _filled(clip, plate, unseen) if unseen.any() else plate
     return {"plate": filled, "unseen": unseen, "grain": grain, "curves": light.curves, "strengths": strengths}
+
+
+def _filled(clip: Clip, plate: FloatImage, unseen: NDArray[np.bool_]) -> FloatImage:
+    """The clean plate of the whole region with what no frame shows filled from around it, as one frame shows that."""
+    canvas, region = clip.footage.canvas, clip.whole_region
+    window = region.grown(max(region.width, region.height) // 2).intersection(canvas)
+    where = window.slices(region)
+    # that frame has the most of its own: the fewest rewritten pixels
+    anchor = min(range(len(clip)), key=lambda index: clip.region(index).width * clip.region(index).height)
+    hidden = clip.rewritten(anchor, window)
+    image = clip.plate(anchor, window)
+    hole = np.zeros(hidden.shape, bool)
+    hole[where] = unseen
+    image[where] = np.where((hidden[where] | unseen)[..., None], plate, image[where])
+    return complete(image, hole, ~(cv2.dilate(hole.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0))[where]
 
 
 def synthesise(clip: Clip, arrays: Mapping[str, NDArray[Any]], wanted: Sequence[int]) -> Iterator[NewPixels]:

@@ -1,0 +1,62 @@
+"""What no frame shows is filled with texture, on patterns whose continuation is known."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from void_server.engines.cleanplate.inpaint import inpaint
+from void_server.engines.cleanplate.texture import complete
+from void_server.imaging.exr import FloatImage
+
+HEIGHT, WIDTH = 96, 160
+Mask = NDArray[np.bool_]
+
+
+@pytest.fixture(scope="module")
+def bricks() -> FloatImage:
+    """Rows of bricks, each of its own brightness, under a soft light from the left."""
+    rng = np.random.default_rng(2)
+    image = np.full((HEIGHT, WIDTH), 0.2, np.float32)
+    for row in range(0, HEIGHT, 12):
+        for column in range(-10 * (row // 12 % 2), WIDTH, 20):
+            image[row + 1 : row + 11, max(column + 1, 0) : max(column + 19, 0)] = 0.5 + 0.1 * rng.random()
+    image = image * np.linspace(1.1, 0.8, WIDTH, dtype=np.float32)
+    return cv2.GaussianBlur(np.dstack([image, image * 0.7, image * 0.5]), (0, 0), 0.7)
+
+
+def hole() -> Mask:
+    mask = np.zeros((HEIGHT, WIDTH), bool)
+    mask[28:70, 64:94] = True
+    return mask
+
+
+def slope(image: FloatImage) -> float:
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    return float(np.hypot(cv2.Sobel(grey, -1, 1, 0), cv2.Sobel(grey, -1, 0, 1))[hole()].mean())
+
+
+def test_the_fill_has_the_detail_of_the_truth_and_is_no_farther_from_it_than_a_smooth_one(bricks: FloatImage) -> None:
+    object_ = np.where(hole()[..., None], np.float32([0, 1, 0]), bricks)
+    filled = complete(object_, hole(), ~hole())
+    assert np.array_equal(filled[~hole()], bricks[~hole()])
+    assert 0.7 < slope(filled) / slope(bricks) < 1.3
+    smooth = inpaint(object_, hole())
+    assert np.mean((filled - bricks)[hole()] ** 2) < np.mean((smooth - bricks)[hole()] ** 2)
+    assert np.array_equal(filled, complete(object_, hole(), ~hole()))
+
+
+def test_nothing_is_taken_from_what_may_not_be_used(bricks: FloatImage) -> None:
+    shadow = np.zeros((HEIGHT, WIDTH), bool)
+    shadow[60:84, 94:150] = True
+    red = np.where(shadow[..., None], bricks * np.float32([1, 0.1, 0.1]), bricks)
+    filled = complete(red, hole(), ~(hole() | cv2.dilate(shadow.astype(np.uint8), np.ones((5, 5))).astype(bool)))
+    ratio = filled[hole()][:, 1] / filled[hole()][:, 0]
+    assert np.quantile(ratio, 0.05) > 0.5
+
+
+def test_where_the_surroundings_are_smooth_so_is_the_fill() -> None:
+    ramp = np.repeat(np.linspace(0.2, 0.4, WIDTH, dtype=np.float32)[None, :, None], HEIGHT, axis=0).repeat(3, axis=-1)
+    assert np.allclose(complete(ramp, hole(), ~hole()), inpaint(ramp, hole()), atol=1e-4)
