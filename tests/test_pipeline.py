@@ -98,6 +98,33 @@ def test_mattes_and_quadmask_tell_the_same(shot: Path, done: VersionFolder) -> N
         roto = exr.read_matte(shot / "roto" / f"roto.{frame:04d}.exr", window)
         assert np.array_equal((codes == classes.REMOVE) | (codes == classes.OVERLAP), roto >= 0.5)
         assert (mattes[..., 4][codes != classes.KEEP] == 1).all()
+        assert np.array_equal(mattes[..., 5:].sum(axis=-1), mattes[..., 4] > 0)
+
+
+def test_mattes_and_manifest_tell_where_each_new_pixel_comes_from(shot: Path, tmp_path: Path) -> None:
+    """A roto that stands in its place: nothing behind it is ever seen, but what an effect hides at times is."""
+    still, given = tmp_path / "roto", tmp_path / "quadmask"
+    stands, passes = np.zeros((108, 192), np.float32), np.zeros((12, 108, 192), bool)
+    stands[30:70, 90:120] = 1
+    for index, frame in enumerate(frames_of(shot)):
+        passes[index, 20:40, 12 * index : 12 * index + 20] = True
+        codes = np.where(stands > 0, classes.REMOVE, np.where(passes[index], classes.AFFECTED, classes.KEEP))
+        exr.write(still / f"roto.{frame}.exr", stands[..., None].astype(np.float16), ("A",))
+        exr.write(given / f"quadmask.{frame}.exr", (codes / np.float32(255))[..., None].astype(np.float16), ("Y",))
+    out = tmp_path / "v001"
+    out.mkdir()
+    job = Shot(str(shot / "plate"), str(still), quadmask=str(given), settings=Settings(grain=False))
+    pipeline.run("0123456789ab", job, out, lambda _: None)
+    results = VersionFolder(out)
+    channels = [name for name in MATTE_CHANNELS if name.startswith("origin.")]
+    counts = np.zeros(3)
+    for index, frame in enumerate(frames_of(shot)):
+        mattes = exr.read_channels(results.mattes(frame), channels, Window(0, 0, 192, 108))
+        assert (mattes[stands > 0] == (0, 1, 0)).all()
+        assert (mattes[passes[index] & (cv2.dilate(stands, np.ones((9, 9))) == 0)] == (1, 0, 0)).all()
+        counts += mattes.sum(axis=(0, 1))
+    expected = dict(zip(("recovered", "filled", "generated"), counts / counts.sum(), strict=True))
+    assert json.loads(results.manifest.read_text())["origin"] == pytest.approx(expected, abs=1e-4)
 
 
 def test_manifest_report_and_no_leftovers(shot: Path, done: VersionFolder) -> None:

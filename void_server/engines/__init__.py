@@ -16,6 +16,9 @@ from ..api.settings import Declared
 from ..api.shot import Settings
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from ..imaging.exr import FloatImage
     from ..imaging.window import Window
     from .clip import Clip
@@ -37,12 +40,15 @@ class NewPixels:
 
     ``grain`` (height, width) is the share of its grain's variance that they have: 1 for pixels of the plate, 1/n for
     the mean of n of them, 0 for painted ones. None where that is not known; it is measured then.
+
+    ``origin`` (height, width) holds the codes of :mod:`.origin`: where each pixel comes from. None: all are a model's.
     """
 
     index: int
     window: Window
     rgb: FloatImage
     grain: FloatImage | None = None
+    origin: NDArray[np.uint8] | None = None
 
 
 class Engine(ABC):

@@ -12,16 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..api.version import MATTES, PLATE
-from ..engines import Clip, NewPixels
+from ..engines import Clip, NewPixels, origin
 from ..imaging import arrays, exr, grain, sequence
 from ..imaging.grain import Grain, Look
 from ..imaging.parallel import in_order
 from ..imaging.window import Window
 from ..quadmask import classes
-from . import overshoot
+from . import origins, overshoot
 from .context import JobContext
 
-MATTE_CHANNELS = (*classes.CHANNELS, "void_blend.A")
+MATTE_CHANNELS = (*classes.CHANNELS, "void_blend.A", *origin.CHANNELS)
 #: Grain is measured in so many frames.
 _MEASURED_FRAMES = 5
 _GRAIN = "grain.npz"
@@ -47,7 +47,7 @@ def rewrite(context: JobContext, clip: Clip, frames: tuple[int, ...]) -> list[st
 
     def write(new: NewPixels) -> int:
         frame = context.frames[new.index]
-        _write_mattes(context, compositor, new.index)
+        _write_mattes(context, compositor, new.index, new)
         compositor.write_plate(new, version.plate(frame))
         return frame
 
@@ -69,10 +69,14 @@ def write_all_mattes(context: JobContext) -> None:
         pass
 
 
-def _write_mattes(context: JobContext, compositor: Compositor, index: int) -> None:
+def _write_mattes(context: JobContext, compositor: Compositor, index: int, new: NewPixels | None = None) -> None:
     frame = context.frames[index]
     data = context.plate_window(frame)
-    context.write(context.version.mattes(frame), compositor.mattes(index, data), MATTE_CHANNELS, data)
+    mattes = compositor.mattes(index, data, new)
+    if new is not None:
+        # before the frame exists, so that a resumed job still knows
+        origins.note(context.version.intermediate, frame, mattes[..., -len(origin.CHANNELS) :])
+    context.write(context.version.mattes(frame), mattes, MATTE_CHANNELS, data)
 
 
 class Compositor:
@@ -82,13 +86,21 @@ class Compositor:
         self._clip = clip
         self._grain = _plates_grain(clip) if grain and not clip.whole_region.empty else None
 
-    def mattes(self, index: int, window: Window) -> NDArray[np.float16]:
-        """The mattes of the four classes and the blend in ``window``, in the order of :data:`MATTE_CHANNELS`."""
+    def mattes(self, index: int, window: Window, new: NewPixels | None = None) -> NDArray[np.float16]:
+        """The mattes of classes, blend and origin in ``window``, in the order of :data:`MATTE_CHANNELS`.
+
+        Without ``new`` pixels, the origin's are 0.
+        """
         blend = np.zeros((window.height, window.width), np.float16)
         region = self._clip.region(index).intersection(window)
         if not region.empty:
             blend[window.slices(region)] = self._clip.blend(index, region)
-        return np.dstack([classes.mattes(self._clip.codes(index, window)), blend])
+        codes = np.zeros(blend.shape, np.uint8)
+        if new is not None:
+            both = new.window.intersection(window)
+            made = np.uint8(origin.GENERATED) if new.origin is None else new.origin[new.window.slices(both)]
+            codes[window.slices(both)] = np.where(blend[window.slices(both)] > 0, made, 0)
+        return np.dstack([classes.mattes(self._clip.codes(index, window)), blend, origin.mattes(codes)])
 
     def write_plate(self, new: NewPixels, path: Path) -> None:
         """Write the counterfactual plate of a frame: the new pixels over the plate by the blend."""

@@ -28,7 +28,7 @@ from ..imaging.parallel import in_order
 from ..quadmask import classes, reasoners
 from ..quadmask.edits import HISTORY
 from ..quadmask.grid import Grid
-from . import overshoot
+from . import origins, overshoot
 from .context import JobContext
 from .inputs import to_be_segmented
 from .overshoot import Overshoot
@@ -179,6 +179,7 @@ def _manifest(context: JobContext, job_id: str, overshoots: list[Overshoot]) -> 
             "overshoots": [asdict(one) for one in overshoots],
         },
         "timings": dict(context.tracker.timings),
+        "origin": origins.shares(context.version.intermediate),
         "classes": {str(frame): share for frame, share in in_order(shares, context.frames)},
         "warnings": context.warnings,
     }

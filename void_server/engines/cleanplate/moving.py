@@ -24,6 +24,7 @@ from ...imaging.trajectories import Trajectories
 from ...imaging.window import Window
 from .. import NewPixels
 from ..clip import Clip
+from ..origin import FILLED, RECOVERED
 from .inpaint import inpaint
 from .texture import complete
 
@@ -145,7 +146,9 @@ class _Background:
             band = Window(window.x, window.y + top, window.width, min(_BAND, window.height - top))
             rows = slice(top, top + band.height)
             result[rows], grain[rows], missing[rows] = self._band(index, window, band, small, sources)
-        return NewPixels(index, window, inpaint(result, missing), grain)
+        # what no frame shows has no grain
+        origin = np.where(grain > 0, RECOVERED, FILLED).astype(np.uint8)
+        return NewPixels(index, window, inpaint(result, missing), grain, origin)
 
     def _band(
         self, index: int, window: Window, band: Window, small: Window, sources: _Sources

@@ -24,6 +24,7 @@ from ...quadmask import extent
 from ...quadmask.classes import AFFECTED, OVERLAP
 from .. import NewPixels
 from ..clip import Clip
+from ..origin import FILLED, RECOVERED
 from .texture import complete
 
 #: Memory for the samples of one band of rows, in bytes.
@@ -196,4 +197,5 @@ def synthesise(clip: Clip, arrays: Mapping[str, NDArray[Any]], wanted: Sequence[
             if light.changes:
                 lit = LitScene(light, strengths[:, where[0], where[1]], clip.footage.curve)
                 rgb = lit.in_light_of(index, rgb)
-            yield NewPixels(index, window, rgb, arrays["grain"][where])
+            origin = np.where(unseen[where], FILLED, RECOVERED).astype(np.uint8)
+            yield NewPixels(index, window, rgb, arrays["grain"][where], origin)
