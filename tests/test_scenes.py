@@ -23,3 +23,10 @@ def test_rendered_scenes(shared: Path, name: str) -> None:
     assert own["psnr"] >= given["psnr"] - 3
     assert own["iou"] >= 0.5
     assert own["kept"] >= 99
+
+
+@pytest.mark.parametrize("name", ["dimming", "dominoes", "living_wall", "mirror", "passer"])
+def test_the_reasoner_finds_effects_and_keeps_the_rest(shared: Path, name: str) -> None:
+    figures = dict(scenes.rows(shared / "scenes" / name))
+    assert figures["own reasoner"]["iou"] >= 0.5
+    assert figures["own reasoner"]["kept"] >= 98
