@@ -10,6 +10,7 @@ from void_server.engines.cleanplate.inpaint import inpaint
 from void_server.imaging.camera import Camera
 from void_server.imaging.exr import FloatImage
 from void_server.imaging.fill import smooth_fill
+from void_server.imaging.light import Light
 from void_server.imaging.temporal import median, weighted_median
 from void_server.quadmask.image_reasoner.causes import STALE, aged, around, effects
 from void_server.sample.stage import paint
@@ -99,3 +100,13 @@ def test_fills_keep_what_is_known_and_continue_it() -> None:
     assert np.abs(filled - ramp).max() < 0.03
     assert np.isfinite(smooth_fill(broken, ~hole)).all()
     assert (smooth_fill(broken, np.zeros_like(hole)) == 0).all()
+
+
+def test_the_light_of_a_tiny_or_short_shot_does_not_change() -> None:
+    rgb = np.full((8, 12, 3), 0.5, np.float32)
+    assert not Light.measure(5, lambda index: (rgb * (1 + index), np.ones(rgb.shape[:2], bool))).changes
+    wide = np.full((64, 96, 3), 0.5, np.float32)
+    assert not Light.measure(2, lambda index: (wide * (1 + index), np.ones(wide.shape[:2], bool))).changes
+    changing = Light.measure(6, lambda index: (wide * (1 + index), np.ones(wide.shape[:2], bool)))
+    assert changing.changes
+    assert np.allclose(changing.gain(5, changing.shares)[0, 0] / changing.gain(0, changing.shares)[0, 0], 6, rtol=0.02)

@@ -29,6 +29,8 @@ _PATCH, _SEEN = 16, 0.4
 _MOST = 2
 #: So many patches at least tell of the light.
 _FEWEST = 12
+#: Shorter shots tell nothing.
+_SHORTEST = 3
 #: So many frames at most tell what is usual.
 _SAMPLES = 32
 #: Less change than this, root mean square over time and frame, is none; a curve also exceeds the next so many times.
@@ -64,6 +66,8 @@ class Light:
         ``frame`` gives each: scene-linear RGB (height, width, 3), and where the scene is seen.
         """
         usual = _usual([frame(index) for index in spread(count, _SAMPLES)])
+        if count < _SHORTEST or min(usual.shape[:2]) < _PATCH:
+            return cls(np.zeros((count, 0), np.float32), np.zeros((0, 1, 1, 3), np.float32))
         bright = usual.min(axis=-1) > _DARK
 
         def patches(index: int) -> FloatImage:
@@ -74,7 +78,7 @@ class Light:
         usable: Mask = np.asarray(np.isfinite(levels).all(axis=(0, -1)))
         mean = np.maximum(levels.mean(axis=0), _FAINTEST)
         none = cls(np.zeros((len(levels), 0), np.float32), np.zeros((0, *mean.shape), np.float32))
-        if len(levels) < 3 or np.count_nonzero(usable) < _FEWEST:
+        if np.count_nonzero(usable) < _FEWEST:
             return none
         changes = (levels[:, usable] / mean[usable] - 1).reshape(len(levels), -1)
         curves, strengths, _ = np.linalg.svd(changes, full_matrices=False)
@@ -155,7 +159,7 @@ def _usual(looks: list[tuple[FloatImage, Mask]]) -> FloatImage:
 
 def _patches(rgb: FloatImage, seen: Mask, usual: FloatImage) -> FloatImage:
     """The median brightness of each patch over the usual one, (rows, columns, 3); NaN where too little is seen."""
-    rows, columns = (max(1, side // _PATCH) for side in seen.shape)
+    rows, columns = (side // _PATCH for side in seen.shape)
     inside = np.s_[: rows * _PATCH, : columns * _PATCH]
     ratio = np.where(seen[..., None], rgb / np.maximum(usual, _DARK), np.float32(np.nan))[inside]
     ratio = ratio.reshape(rows, _PATCH, columns, _PATCH, 3).transpose(0, 2, 4, 1, 3).reshape(rows, columns, 3, -1)
