@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -20,9 +21,12 @@ from void_server.api.shot import Settings, Shot
 from void_server.api.version import VersionFolder
 from void_server.cli.declared import settings_of
 from void_server.imaging import exr
+from void_server.imaging.window import Window
 from void_server.pipeline import reason
-from void_server.quadmask import analysts, classes
+from void_server.quadmask import analysts, classes, question
+from void_server.quadmask.analysis import Analysis, Moving, Place, Thing, schema
 from void_server.quadmask.analysts import privacy
+from void_server.quadmask.proximity import reachable
 from void_server.sample import write_sample
 
 from .loopback import KEY, Answer, Loopback, loopback, pictures_of, words_of
@@ -281,6 +285,94 @@ def test_a_local_model_may_give_boxes_in_pixels(shot: Path, tmp_path: Path, monk
     assert 10 < rows.mean() < 80
 
 
+# -- the question
+
+
+class Knock:
+    """A shot in which an object comes in at frame 20, meets a box at frame 40, which then moves, and leaves at 60."""
+
+    frames = tuple(range(1001, 1081))
+    small_size = (90, 160)
+    canvas = Window(0, 0, 1920, 1080)
+
+    def __init__(self) -> None:
+        self._floor = np.random.default_rng(0).random((90, 160, 3)).astype(np.float32)
+
+    def small_roto(self, index: int) -> np.ndarray:
+        roto = np.zeros(self.small_size, np.float32)
+        if 20 <= index < 60:
+            left = 2 * (index - 20)
+            roto[40:60, left : left + 20] = 1
+        return roto
+
+    def small_plate(self, index: int) -> np.ndarray:
+        plate = self._floor.copy()
+        left = 64 + 3 * max(0, index - 40)
+        if left < 140:
+            plate[42:58, left : left + 16] = (0.9, 0.1, 0.1)
+        plate[self.small_roto(index) > 0] = (0.1, 0.1, 0.9)
+        return plate
+
+    def read_plate(self, _: int, window: Window) -> np.ndarray:
+        # lines that are one pixel wide at full size only
+        plate = np.zeros((window.height, window.width, 3), np.float32)
+        plate[:, ::3] = 1
+        return plate
+
+    def read_roto(self, _: int, window: Window) -> np.ndarray:
+        return np.zeros((window.height, window.width), np.float32)
+
+
+def test_frames_are_shown_where_the_object_is_at_its_first_contact_and_at_both_ends() -> None:
+    footage: Any = Knock()
+    shown = question.chosen(footage)
+    assert len(shown) == question.PICTURES
+    assert {0, 79, 20, 59} <= set(shown)
+    assert any(abs(index - 41) <= 1 for index in shown)
+    assert sum(20 <= index < 60 for index in shown) >= 6
+
+
+def test_pictures_are_of_the_full_plate() -> None:
+    footage: Any = Knock()
+    asked = question.build(footage, with_clip=False)
+    assert asked.size == (1280, 720)
+    picture = cv2.imdecode(np.frombuffer(asked.pictures[0][1], np.uint8), cv2.IMREAD_COLOR)
+    assert picture.shape == (720, 1280, 3)
+    # at 1280 the lines, three pixels apart at 1920, can still be told from each other; at 160 they are one grey
+    row = picture[400, 600:700].astype(float).mean(axis=-1)
+    assert row.std() > 30
+
+
+def test_the_question_is_that_of_the_published_way() -> None:
+    footage: Any = Knock()
+    words = question.build(footage, with_clip=False).words
+    assert "8 from top to bottom and 14 from left to right" in words
+    assert "at most 3" in words
+    assert "at most 5" in words
+    for idea in ("it falls", "holding up the object", "should_have_stayed", "Wake", "one frame only", "frame by frame"):
+        assert idea in words, idea
+    properties = schema("box_2d")["properties"]
+    assert {"should_have_stayed", "path", "will"} <= set(properties["objects"]["items"]["properties"])
+    assert properties["artefacts"]["items"]["properties"]["category"]["enum"] == [
+        *("shadow", "reflection", "light", "contact", "wake")
+    ]
+
+
+def test_objects_that_nothing_of_the_removal_reaches_are_left_out_and_that_is_said() -> None:
+    def thing(name: str, left: int, top: int) -> Moving:
+        relative = left / 160, top / 90, (left + 8) / 160, (top + 5) / 90
+        return Moving(name=name, places=[Place(frame=1041, box=relative)])
+
+    # one that the object reaches, one that the first reaches, one in another corner, and one of which nobody knows
+    things = [thing("first", 110, 50), thing("second", 135, 50), thing("clock", 0, 0), Moving(name="somewhere")]
+    far = Thing(name="reflection", places=[Place(frame=1001, box=(0.0, 0.0, 0.1, 0.1))])
+    footage: Any = Knock()
+    analysis, notes = reachable(Analysis(objects=things, artefacts=[far]), footage)
+    assert [kept.name for kept in analysis.objects] == ["first", "second", "somewhere"]
+    assert analysis.artefacts == [far]
+    assert notes == ["clock was left out, as it is nowhere near the object"]
+
+
 # -- what real services do
 
 
@@ -301,11 +393,11 @@ def test_gemini_is_asked_as_google_advises(shot: Path, tmp_path: Path, monkeypat
     for number, model in enumerate(("", "gemini-2.5-pro")):
         with loopback("gemini", Answer(said("gemini"))) as served:
             use(monkeypatch, served)
-            run(shot, tmp_path / f"v00{number}", reasoner="gemini", reasoner_settings={"reasoner_model": model})
+            run(shot, tmp_path / f"v00{number}", reasoner="gemini", reasoner_model=model)
         assert served.heard[0].startswith(f"POST /v1beta/models/{model or 'gemini-3.1-pro-preview'}:generateContent")
         configs.append(served.asked[0]["generationConfig"])
         parts = [part for content in served.asked[0]["contents"] for part in content["parts"]]
-        (clip,) = [part for part in parts if "video" in str(part.get("inlineData", {}).get("mimeType", ""))]
+        (clip,) = [part for part in parts if "video/mp4" in part.get("inlineData", {}).values()]
         # it would look at one frame a second
         assert clip["videoMetadata"]["fps"] == 12
     # 3 loops below 1

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from void_server import pipeline
+from void_server.api.cells import CellEdit
 from void_server.api.errors import InputError
 from void_server.api.shot import Settings, Shot
 from void_server.imaging import exr
@@ -20,7 +21,7 @@ from void_server.imaging.window import Window
 from void_server.pipeline.composite import MATTE_CHANNELS
 from void_server.quadmask import classes
 from void_server.quadmask.classes import AFFECTED, KEEP, OVERLAP, REMOVE
-from void_server.quadmask.edits import edit
+from void_server.quadmask.edits import Edits, edit
 from void_server.quadmask.grid import Grid
 
 pytestmark = pytest.mark.slow
@@ -278,6 +279,16 @@ def test_cells_are_those_of_the_published_masks_and_cover_the_frame(
     assert (covered == 1).all()
     cells = [grid.cell(row, column) for row in range(rows) for column in range(columns)]
     assert max(cell.width for cell in cells) - min(cell.width for cell in cells) <= 1
+
+
+def test_nothing_becomes_affected_on_the_first_frame_for_an_engine_that_was_trained_so() -> None:
+    window = Window(0, 0, 160, 80)
+    before = np.full((80, 160), classes.KEEP, np.uint8)
+    before[5, 5] = classes.AFFECTED
+    edits = Edits((CellEdit.parse("r3c3=affected"), CellEdit.parse("r7c7=keep")), unaffected=1001)
+    # what was there, as in a published sample, stays
+    assert np.array_equal(edits.apply(before, 1001, window, window), before)
+    assert (edits.apply(before, 1002, window, window)[30:40, 30:40] == classes.AFFECTED).all()
 
 
 def test_a_part_of_a_cell_makes_it_whole() -> None:

@@ -258,6 +258,16 @@ def test_a_file_that_is_no_analysis_is_refused(text: str, message: str) -> None:
         read_file(text, "x.json")
 
 
+def test_what_should_have_stayed_would_be_where_it_was_first(tmp_path: Path) -> None:
+    places = [place(frame, 40 + 6 * n, 20, 60 + 6 * n, 40) for n, frame in enumerate(FRAMES)]
+    thing = Moving(name="bottle", places=places, should_have_stayed=True)
+    _, stood = regions_of(Analysis(objects=[thing]), tmp_path)
+    expected = np.zeros(SIZE, bool)
+    expected[20:40, 40:60] = True
+    for index in range(len(FRAMES)):
+        assert np.array_equal(stood.mask(index), expected)
+
+
 def released(**changes: Any) -> dict[str, Any]:
     """An analysis as the released pipeline writes it."""
     subject = {
@@ -376,6 +386,17 @@ def test_cells_make_the_quadmask_blocky_and_only_then(shot: Path, tmp_path: Path
         full = large[:104, :182].reshape(8, 13, 14, 13).all(axis=(1, 3))
         # 108 lines have cells of 13.5: all but their seams are whole
         assert (cells & ~full).sum() <= 2 * cells.sum()
+
+
+def test_for_an_engine_trained_so_nothing_is_affected_on_the_first_frame(
+    shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(CleanPlate, "first_frame_unaffected", True)
+    results = job(shot, {"artefacts": [{"name": "shadow", "cells": [[6, 3], [7, 10]]}], "grid": [8, 14]}, tmp_path)
+    found = [classes.read(results.quadmask(frame), exr.windows(results.quadmask(frame))[0]) for frame in (1001, 1002)]
+    affected = [np.isin(codes, (classes.AFFECTED, classes.OVERLAP)).any() for codes in found]
+    assert affected == [False, True]
+    assert (found[0] == classes.REMOVE).any() == (found[1] == classes.REMOVE).any()
 
 
 def test_the_scene_becomes_the_prompt(shot: Path, tmp_path: Path) -> None:

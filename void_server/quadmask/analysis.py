@@ -258,9 +258,14 @@ def _validated(data: dict[str, Any]) -> Analysis:
     try:
         return Analysis.model_validate(data)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = f"{'.'.join(map(str, first['loc']))}: " if first["loc"] else ""
-        raise SettingError(f"{where}{first['msg']}") from error
+        raise SettingError(_sentence(error)) from error
+
+
+def _sentence(error: ValidationError) -> str:
+    """The first of what pydantic finds wrong, without its link."""
+    first = error.errors()[0]
+    where = f"{'.'.join(map(str, first['loc']))}: " if first["loc"] else ""
+    return f"{where}{first['msg']}"
 
 
 # Characters that no name or sentence has: control characters, and those that turn the direction of writing.
@@ -373,7 +378,8 @@ def read_file(text: str, source: str) -> Analysis:
             raise SettingError(f"it has none of {', '.join((*_OWN, *_PUBLISHED))}; {_only(data)}")
         return _validated(data)
     except (SettingError, KeyError, TypeError, ValueError) as error:
-        raise SettingError(f"{source} is not a usable analysis: {error}") from error
+        wrong = _sentence(error) if isinstance(error, ValidationError) else error
+        raise SettingError(f"{source} is not a usable analysis: {wrong}") from error
 
 
 def _only(data: Mapping[str, Any]) -> str:
@@ -474,6 +480,9 @@ def _timed(subject: dict[str, Any], key: str = "grid_localizations") -> list[Pla
 def _around(place: Place, whole: Sequence[Cell], rows: int, columns: int) -> Place:
     """A place of a path, which names the middle of a thing, with the cells of the whole thing around it."""
     row, column = place.cells[0]
+    if not (0 <= row < rows and 0 <= column < columns):
+        # refused with all other cells
+        return place
     height, width = (max(n) - min(n) + 1 for n in zip(*whole, strict=True)) if whole else (1, 1)
     top, left = row - height // 2, column - width // 2
     cells = [
@@ -481,8 +490,7 @@ def _around(place: Place, whole: Sequence[Cell], rows: int, columns: int) -> Pla
         for r in range(max(0, top), min(rows, top + height))
         for c in range(max(0, left), min(columns, left + width))
     ]
-    # outside the grid it is refused with all other cells
-    return Place(frame=place.frame, cells=cells or [(row, column)])
+    return Place(frame=place.frame, cells=cells)
 
 
 def _listed(subject: dict[str, Any], key: str) -> list[Any]:

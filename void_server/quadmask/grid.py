@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from ..api.cells import counts
 from ..imaging.window import Window
 
-# A cell of which less is affected is left alone; a few pixels of noise must not claim a whole one.
-_LEAST = 0.02
+# A cell of which less is affected is left alone: noise, or an edge's rounding to pixels, must not claim a whole one.
+_LEAST = 0.06
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ Masks = Callable[[int], Mask]
 # Boxes are drawn by eye: pixels so far outside, as a share of the box, still belong to what is in it. What is cut out
 # of a box, or departs from the background there, may reach out of it by so much.
 _SLACK, _REACH = 0.1, 0.5
+_ROUNDING = 0.01
 # So much of its boxes, in half of the frames in which it was seen, must depart from the background for the pixels alone
 # to be an artefact.
 _EVIDENCE = 0.2
@@ -169,7 +170,9 @@ def _pixels(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
     """Left, top, right, bottom of the pixels that a relative box touches."""
     height, width = size
     x0, y0, x1, y1 = box[0] * width, box[1] * height, box[2] * width, box[3] * height
-    return int(x0), int(y0), min(width, int(np.ceil(x1))), min(height, int(np.ceil(y1)))
+    # the edge of a pixel, as a fraction of the frame, is not exact
+    left, top, right, bottom = int(x0 + _ROUNDING), int(y0 + _ROUNDING), x1 - _ROUNDING, y1 - _ROUNDING
+    return left, top, min(width, int(np.ceil(right))), min(height, int(np.ceil(bottom)))
 
 
 def _in_box(box: Box, size: tuple[int, int], slack: float = 0.0) -> Mask:

@@ -113,6 +113,9 @@ class Gemini:
             raise self._failure(f"cannot be reached: {error}", again=bool(line.reached)) from None
         except json.JSONDecodeError:
             raise self._failure("answered with something other than JSON, as a proxy or a login page does") from None
+        except RecursionError:
+            # the package reads the answer's JSON by itself
+            raise self._failure("gave an answer that is nested too deeply") from None
         except (httpx.HTTPError, OSError, ValueError, ImportError) as error:
             # ImportError: a SOCKS proxy needs a package of its own
             raise self._failure(f"cannot be reached: {error}") from None

@@ -147,6 +147,7 @@ class LanguageModel(FromAnalysis):
         from .. import analysts, question
         from ..analysis import read_answer
         from ..analysts.asking import Conversation
+        from ..proximity import reachable
 
         analyst = analysts.choose(self.analyst, shot.settings.of_reasoner(ModelSettings).reasoner_model)
         query = question.build(footage, shot.prompt, with_clip=analyst.takes_clips)
@@ -162,6 +163,8 @@ class LanguageModel(FromAnalysis):
                 complaint = f"Your last answer could not be used: {error}. Answer again, with JSON of the schema alone."
                 wrong = str(error)
                 continue
+            analysis, left_out = reachable(analysis, footage)
+            notes += left_out
             if notes:
                 reasoning.warnings.append(f"The model's answer was corrected: {'; '.join(notes)}.")
             return analysis
