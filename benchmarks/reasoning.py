@@ -141,11 +141,11 @@ def published(sample: Path, work: Path, segmenter: str) -> list[float]:
         "places": [{"frame": frame, "box": box} for frame, of_frame in places.items() for box in of_frame],
     }
 
-    def found(name: str, group: str, cells: str) -> dict[int, classes.Quadmask]:
+    def found(name: str, group: str, shape: str) -> dict[int, classes.Quadmask]:
         file = work / f"{name}.json"
         file.write_text(json.dumps({group: [thing], "frames": sampled}))
         reasoner = "file" if group else "image"
-        settings = Settings(reasoner=reasoner, until="quadmask", segmenter=segmenter, cells=cells)
+        settings = Settings(reasoner=reasoner, until="quadmask", segmenter=segmenter, affected_shape=shape)
         analysis = str(file) if group else None
         results = job(work / name, Shot(str(shot / "plate"), str(shot / "roto"), analysis=analysis, settings=settings))
         window = exr.windows(results.quadmask(frames[0]))[1]

@@ -16,7 +16,7 @@ from ...api.errors import SettingError
 
 #: Set to anything, nothing is sent beyond the studio's own network.
 FORBIDDEN = "VOID_NO_CLOUD"
-#: The hosts that may be sent anything, such as ``gpu01:8000, *.studio.lan``; all where it is not set.
+#: The hosts that may be sent anything, such as ``gpu01:8000 *.studio.lan``; all where it is not set.
 ALLOWED = "VOID_ALLOWED_HOSTS"
 _NAME = re.compile(r"[\w-]+(\.[\w-]+)*\.?")
 
