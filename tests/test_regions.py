@@ -115,7 +115,7 @@ def test_evidence_segment_and_box_of_an_object_are_united_near_the_box(tmp_path:
     # the red thing of the footage, whose box misses a part of it, and pixels that depart beside and far from it
     def evidence(index: int) -> Mask:
         mask = np.zeros(SIZE, bool)
-        mask[48:56, 30:160] = index == 1
+        mask[48:56, 30:100] = index == 1
         return mask
 
     places = [place(frame, 40 + n, 20, 70 + n, 50) for n, frame in enumerate(FRAMES)]
@@ -123,7 +123,25 @@ def test_evidence_segment_and_box_of_an_object_are_united_near_the_box(tmp_path:
     assert region.rule.startswith("boxes of the analysis, what GrabCut")
     assert region.mask(0)[20:50, 40:70].all()
     assert region.mask(1)[48:56, 41:71].all()
-    assert not region.mask(1)[:, 100:].any()
+    assert not region.mask(1)[:, 90:].any()
+
+
+@pytest.mark.parametrize("group", ["artefacts", "objects"])
+def test_a_departure_of_half_the_frame_is_no_evidence_for_a_box_in_it(group: str, tmp_path: Path) -> None:
+    """A light that flickers departs everywhere, in the box of a shadow, too."""
+
+    def evidence(_: int) -> Mask:
+        mask = np.zeros(SIZE, bool)
+        mask[30:] = True
+        return mask
+
+    places = [{"frame": frame, "box": place(frame, 100, 60, 140, 80).box} for frame in FRAMES]
+    (region,) = regions_of(Analysis.model_validate({group: [{"name": "shadow", "places": places}]}), tmp_path, evidence)
+    expected = np.zeros(SIZE, bool)
+    expected[60:80, 100:140] = True
+    for index in range(len(FRAMES)):
+        assert (region.mask(index) & ~expected).mean() < 0.02
+        assert region.mask(index)[expected].all()
 
 
 def test_an_effect_lasts_while_the_analysis_sees_it(tmp_path: Path) -> None:

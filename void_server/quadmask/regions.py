@@ -31,7 +31,8 @@ _ROUNDING = 0.01
 # So much of its boxes, in half of the frames in which it was seen, must depart from the background for the pixels alone
 # to be an artefact.
 _EVIDENCE = 0.2
-# A segment that fills less of its boxes than this, or spills over them more than that, is none.
+# A segment that fills less of its boxes than this is none, and neither it nor what departs may be more than that many
+# times as large.
 _FILLS, _SPILLS = 0.08, 1.6
 
 
@@ -248,8 +249,9 @@ def _in_boxes(shot: _Shot, thing: Thing, kind: str, file: Path) -> tuple[str, Ma
     departing = _departing(shot, zone)
 
     def united(index: int) -> Mask:
-        inner = departing(index) | segment(index) if segment else departing(index)
-        return boxes(index) | (inner & reach(index))
+        near = reach(index)
+        inner = _mostly_in(near, departing(index))
+        return boxes(index) | ((inner | segment(index) if segment else inner) & near)
 
     cut = f"what {shot.segmenter.name} makes of them, and " if segment else ""
     return f"boxes of the analysis, {cut}what differs from the background there", united
@@ -269,13 +271,24 @@ def _departing(shot: _Shot, zone: Masks) -> Masks:
     return shown
 
 
+def _mostly_in(near: Mask, departing: Mask) -> Mask:
+    """The connected parts of what departs that lie mostly in ``near``; others are of something else, too."""
+    count, parts = cv2.connectedComponents(departing.astype(np.uint8), connectivity=8)
+    inside, whole = (np.bincount(parts[mask], minlength=count) for mask in (near, np.ones_like(near)))
+    good = 2 * inside >= whole
+    good[0] = False
+    return good[parts]
+
+
 def _is_shown(shot: _Shot, places: Sequence[Place], zone: Masks) -> bool:
-    """Whether enough of the zone departs from the background in half of the frames that have places."""
-    shares = []
+    """Whether enough of the zone departs from the background, and little beyond, in half of the frames with places."""
+    departing = _departing(shot, zone)
+    filled, spilled = [], []
     for index in _by_index(shot, places):
-        departing, there = shot.evidence(index), zone(index)
-        shares.append(0.0 if departing is None else float((departing & there).sum() / max(there.sum(), 1)))
-    return float(np.median(shares)) > _EVIDENCE
+        shown, there = departing(index), zone(index)
+        filled.append((shown & there).sum() / max(there.sum(), 1))
+        spilled.append(shown.sum() / max(there.sum(), 1))
+    return bool(np.median(filled) > _EVIDENCE and np.median(spilled) < _SPILLS)
 
 
 def _segmented(shot: _Shot, places: Sequence[Place], zone: Masks, file: Path) -> Masks | None:
