@@ -378,7 +378,9 @@ def read_file(text: str, source: str) -> Analysis:
             raise SettingError(f"it has none of {', '.join((*_OWN, *_PUBLISHED))}; {_only(data)}")
         return _validated(data)
     except (SettingError, KeyError, TypeError, ValueError) as error:
-        wrong = _sentence(error) if isinstance(error, ValidationError) else error
+        wrong = _sentence(error) if isinstance(error, ValidationError) else str(error)
+        if isinstance(error, KeyError):
+            wrong = f"it lacks {error}"
         raise SettingError(f"{source} is not a usable analysis: {wrong}") from error
 
 
