@@ -29,8 +29,8 @@ Masks = Callable[[int], Mask]
 _SLACK, _REACH = 0.1, 0.5
 _ROUNDING = 0.01
 # So much of its boxes, in half of the frames in which it was seen, must depart from the background for the pixels alone
-# to be an artefact.
-_EVIDENCE = 0.2
+# to be an artefact. A shadow that lies across its box, or around the object, fills a tenth of it.
+_EVIDENCE = 0.08
 # A segment that fills less of its boxes than this is none, and neither it nor what departs may be more than that many
 # times as large.
 _FILLS, _SPILLS = 0.08, 1.6
