@@ -1,6 +1,6 @@
 """How well is it found what a removal affects? Runs the reasoners on shots with ground truth and prints a table.
 
-    python benchmarks/reasoning.py FOLDER [--sample] [--segmenter NAME]
+    python benchmarks/reasoning.py FOLDER [--sample] [--published] [--segmenter NAME]
 
 FOLDER holds shots with plate/, roto/ and change/ (as `void sample` writes them). Three ways are measured, as the
 overlap (intersection over union) of what they find with what truly changes outside the object:
@@ -10,6 +10,11 @@ analysis   what a language model would add at its best: the true boxes of what c
 boxes      the baseline: those boxes as they are, in each frame those of the nearest that has any
 
 A second table measures rotos: the overlap with the true roto, from its box, or from one point on it, in one frame.
+
+With --published, FOLDER holds the published samples instead (plate.mp4 and quadmask.mp4 in a folder each). Their object
+is the roto, and the truth is what their quadmask calls affected, on the object too. The perfect answer names it as
+artefacts or as objects, tight or in cells of the grid; the last two columns are the classes that result from objects in
+cells, each for itself.
 """
 
 from __future__ import annotations
@@ -28,7 +33,7 @@ from numpy.typing import NDArray
 from void_server import pipeline
 from void_server.api.shot import Prompt, Settings, Shot
 from void_server.api.version import VersionFolder
-from void_server.imaging import exr, sequence
+from void_server.imaging import exr, movie, sequence
 from void_server.quadmask import classes
 from void_server.sample import SCENES, write_sample
 
@@ -42,9 +47,9 @@ def masks(folder: Path, name: str) -> dict[int, Mask]:
     return {f: exr.read_matte(path, exr.windows(path)[1]) >= 0.5 for f, path in found.files.items()}
 
 
-def boxes(mask: Mask) -> Iterator[tuple[float, float, float, float]]:
-    """The relative boxes of a mask's pieces that are worth a word."""
-    count, _, found, _ = cv2.connectedComponentsWithStats(cv2.dilate(mask.astype(np.uint8), np.ones((7, 7))))
+def boxes(mask: Mask, gap: int = 7) -> Iterator[tuple[float, float, float, float]]:
+    """The relative boxes of a mask's pieces that are worth a word, those closer than ``gap`` pixels as one."""
+    count, _, found, _ = cv2.connectedComponentsWithStats(cv2.dilate(mask.astype(np.uint8), np.ones((gap, gap))))
     height, width = mask.shape
     for x, y, w, h, area in found[1:count]:
         if area > 0.001 * mask.size:
@@ -101,6 +106,63 @@ def reasoning(folder: Path, work: Path, segmenter: str) -> tuple[float, float, f
     return measured[0], measured[1], overlap(baseline, truth)
 
 
+#: The published samples are measured at this width.
+_PUBLISHED_WIDTH = 480
+
+
+def lay_out(sample: Path, shot: Path) -> dict[int, classes.Quadmask]:
+    """Write a published sample as a shot with plate/ and roto/; returns its quadmask by frame."""
+    codes = {}
+    movies = zip(movie.read_frames(sample / "plate.mp4"), movie.read_frames(sample / "quadmask.mp4"), strict=True)
+    for frame, (plate, quadmask) in enumerate(movies, 1):
+        width = min(_PUBLISHED_WIDTH, plate.shape[1])
+        size = width, round(plate.shape[0] * width / plate.shape[1])
+        codes[frame] = classes.resize(classes.quantise(quadmask[..., 0].astype(np.float32)), *size)
+        roto = np.isin(codes[frame], (classes.REMOVE, classes.OVERLAP)).astype(np.float16)
+        display = cv2.resize(plate, size, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+        exr.write(shot / "plate" / f"p.{frame:04d}.exr", (display**2.2).astype(np.float16), exr.RGB)
+        exr.write(shot / "roto" / f"r.{frame:04d}.exr", roto[..., None], ("A",))
+    return codes
+
+
+def affected(codes: dict[int, classes.Quadmask]) -> dict[int, Mask]:
+    return {frame: np.isin(of_frame, (classes.AFFECTED, classes.OVERLAP)) for frame, of_frame in codes.items()}
+
+
+def published(sample: Path, work: Path, segmenter: str) -> list[float]:
+    shot = work / "shot"
+    theirs = lay_out(sample, shot)
+    truth, frames = affected(theirs), sorted(theirs)
+    sampled = [frames[index] for index in sequence.spread(len(frames), _SAMPLED)]
+    # in whole cells, which leave no crumbs
+    places = {frame: list(boxes(truth[frame], gap=1)) for frame in sampled}
+    thing = {
+        "name": "what changes",
+        "places": [{"frame": frame, "box": box} for frame, of_frame in places.items() for box in of_frame],
+    }
+
+    def found(name: str, group: str, shape: str) -> dict[int, classes.Quadmask]:
+        file = work / f"{name}.json"
+        file.write_text(json.dumps({group: [thing], "frames": sampled}))
+        reasoner = "file" if group else "image"
+        settings = Settings(reasoner=reasoner, until="quadmask", segmenter=segmenter, affected_shape=shape)
+        analysis = str(file) if group else None
+        results = job(work / name, Shot(str(shot / "plate"), str(shot / "roto"), analysis=analysis, settings=settings))
+        window = exr.windows(results.quadmask(frames[0]))[1]
+        return {frame: classes.read(results.quadmask(frame), window) for frame in frames}
+
+    given = {frame: of_frame for frame, of_frame in places.items() if of_frame}
+    baseline = {frame: between(given, frame, theirs[frame].shape) for frame in frames}
+    ways = [found("image", "", "tight"), *(found(group, group, "tight") for group in ("artefacts", "objects"))]
+    grid = found("cells", "objects", "grid")
+    measured = [overlap(affected(ours), truth) for ours in ways]
+    measured += [overlap(baseline, truth), overlap(affected(grid), truth)]
+    for code in (classes.OVERLAP, classes.AFFECTED):
+        ours, wanted = ({frame: of_frame == code for frame, of_frame in codes.items()} for codes in (grid, theirs))
+        measured.append(overlap(ours, wanted))
+    return measured
+
+
 def rotos(folder: Path, work: Path, segmenter: str) -> list[float]:
     truth = masks(folder, "roto")
     frame = max(truth, key=lambda one: truth[one].sum())
@@ -126,8 +188,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--sample", action="store_true")
+    parser.add_argument("--published", action="store_true")
     parser.add_argument("--segmenter", default="auto")
     given = parser.parse_args()
+    if given.published:
+        columns = "sample | image | artefacts | objects | boxes | in cells | overlap | affected"
+        print(f"| {columns} |\n|{8 * '---|'}")
+        with tempfile.TemporaryDirectory() as temporary:
+            for sample in sorted(path.parent for path in given.folder.glob("*/quadmask.mp4")):
+                work = Path(temporary) / sample.name
+                row = " | ".join(f"{value:.2f}" for value in published(sample, work, given.segmenter))
+                print(f"| {sample.name} | {row} |", flush=True)
+        return
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
         shots = sorted(path.parent for path in given.folder.glob("*/plate"))

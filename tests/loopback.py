@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+import socket
+import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import MappingProxyType
 from typing import Any
 
 import cv2
@@ -19,13 +22,19 @@ KEY = "AIza-a-very-secret-key"
 
 @dataclass(frozen=True)
 class Answer:
-    """What to answer with: a model's text, or a status, a body and where to go, or nothing for so many seconds."""
+    """What to answer with: a model's text, or a status, a body and where to go, or nothing for so many seconds.
+
+    ``raw`` is sent as it is, as a web page; ``reset`` breaks the connection in place of an answer.
+    """
 
     text: str | None = None
     status: int = 200
     body: dict[str, Any] | None = None
     delay: float = 0.0
     location: str = ""
+    retry_after: str = ""
+    raw: bytes | None = None
+    reset: bool = False
 
 
 @dataclass
@@ -88,7 +97,12 @@ def _check_openai(path: str, headers: Any, body: dict[str, Any]) -> str:
 def _gemini(text: str) -> dict[str, Any]:
     return {
         "candidates": [{"content": {"role": "model", "parts": [{"text": text}]}, "finishReason": "STOP", "index": 0}],
-        "usageMetadata": {"promptTokenCount": 2100, "candidatesTokenCount": 321, "totalTokenCount": 2421},
+        "usageMetadata": {
+            "promptTokenCount": 2100,
+            "candidatesTokenCount": 321,
+            "thoughtsTokenCount": 1000,
+            "totalTokenCount": 3421,
+        },
     }
 
 
@@ -133,15 +147,28 @@ def loopback(protocol: str, *answers: Answer, host: str = "127.0.0.1") -> Iterat
             answer = served.answers[min(len(served.asked), len(served.answers) - 1)]
             served.asked.append(body)
             ended.wait(answer.delay)
-            self._say(answer.status, answer.body or form(answer.text or ""), answer.location)
+            if answer.reset:
+                # closing with this makes it a reset, not an end
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                self.connection.close()
+                return
+            headers = {"Location": answer.location, "Retry-After": answer.retry_after}
+            self._say(answer.status, answer.body or form(answer.text or ""), headers, answer.raw)
 
-        def _say(self, status: int, body: dict[str, Any], location: str = "") -> None:
-            content = json.dumps(body).encode()
+        def _say(
+            self,
+            status: int,
+            body: dict[str, Any],
+            headers: Mapping[str, str] = MappingProxyType({}),
+            raw: bytes | None = None,
+        ) -> None:
+            content = json.dumps(body).encode() if raw is None else raw
             try:
                 self.send_response(status)
-                if location:
-                    self.send_header("Location", location)
-                self.send_header("Content-Type", "application/json")
+                for name, value in headers.items():
+                    if value:
+                        self.send_header(name, value)
+                self.send_header("Content-Type", "application/json" if raw is None else "text/html")
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
                 self.wfile.write(content)

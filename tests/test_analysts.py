@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -20,9 +21,12 @@ from void_server.api.shot import Settings, Shot
 from void_server.api.version import VersionFolder
 from void_server.cli.declared import settings_of
 from void_server.imaging import exr
+from void_server.imaging.window import Window
 from void_server.pipeline import reason
-from void_server.quadmask import analysts, classes
+from void_server.quadmask import analysts, classes, question
+from void_server.quadmask.analysis import Analysis, Moving, Place, Thing, schema
 from void_server.quadmask.analysts import privacy
+from void_server.quadmask.proximity import reachable
 from void_server.sample import write_sample
 
 from .loopback import KEY, Answer, Loopback, loopback, pictures_of, words_of
@@ -57,8 +61,7 @@ def use(monkeypatch: pytest.MonkeyPatch, served: Loopback) -> None:
     monkeypatch.setenv("VOID_GEMINI_URL", served.url)
     monkeypatch.setenv("VOID_LOCAL_URL", served.url)
     # busy services are asked again after a pause that grows; here they are not worth waiting for
-    monkeypatch.setattr("void_server.quadmask.analysts.gemini._FIRST_PAUSE", 0.01)
-    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.01)
+    monkeypatch.setattr("void_server.quadmask.analysts.asking._FIRST_PAUSE", 0.01)
 
 
 def box(protocol: str, left: int, top: int, right: int, bottom: int, frame: int = 1001) -> dict[str, Any]:
@@ -80,7 +83,7 @@ def said(protocol: str, **changes: Any) -> str:
                 "places": [box(protocol, 100, 100, 300, 400)],
                 "confidence": 0.8,
                 "will": "stay",
-                "goal": [],
+                "path": [],
             }
         ],
         "scene": "An empty room with a painting.",
@@ -110,7 +113,8 @@ def test_an_answer_becomes_a_quadmask(
     (asked,) = served.asked
     pictures = pictures_of(asked)
     assert len(pictures) == len(FRAMES)
-    assert pictures[0].shape == (540, 960, 3)
+    # no larger than the plate
+    assert pictures[0].shape == (180, 320, 3)
     # the object's outline
     magenta = (pictures[4][..., 2] > 200) & (pictures[4][..., 1] < 90) & (pictures[4][..., 0] > 140)
     assert magenta.sum() > 100
@@ -215,7 +219,7 @@ def test_boxes_outside_the_frame_are_cut_or_left_out_and_that_is_said(
 ) -> None:
     corners = [(-50, 100, 300, 400, 1001), (1200, 100, 1300, 400, 1003), (0, 0, 9, 9, 7)]
     places = [box(protocol, *each) for each in corners]
-    thing = {"name": "painting", "why": "", "places": places, "confidence": 95, "will": "stay", "goal": []}
+    thing = {"name": "painting", "why": "", "places": places, "confidence": 95, "will": "stay", "path": []}
     with loopback(protocol, Answer(said(protocol, objects=[thing]))) as served:
         use(monkeypatch, served)
         _, warnings = run(shot, tmp_path / "v001", reasoner=protocol)
@@ -268,20 +272,298 @@ def test_nobody_there_is_a_sentence(protocol: str, shot: Path, tmp_path: Path, m
 
 def test_a_local_model_may_give_boxes_in_pixels(shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("openai", reason="the extra local is not installed")
-    thing = {"name": "painting", "places": [{"frame": 1001, "bbox_2d": [96, 54, 288, 216]}]}
+    thing = {"name": "painting", "places": [{"frame": 1001, "bbox_2d": [32, 18, 96, 72]}]}
     with loopback("local", Answer(json.dumps({"objects": [thing]}))) as served:
         use(monkeypatch, served)
         monkeypatch.setenv("VOID_LOCAL_MODEL", "qwen2.5-vl")
         monkeypatch.setenv("VOID_LOCAL_BOXES", "absolute")
         results, _ = run(shot, tmp_path / "v001", reasoner="local")
-    assert "960 x 540" in words_of(served.asked[0])
+    assert "320 x 180" in words_of(served.asked[0])
     codes = classes.read(results.quadmask(1001), exr.windows(results.quadmask(1001))[0])
     rows, columns = np.where(codes == classes.AFFECTED)
     assert 20 < columns.mean() < 110
     assert 10 < rows.mean() < 80
 
 
+# -- the question
+
+
+class Knock:
+    """A shot in which an object comes in at frame 20, meets a box at frame 40, which then moves, and leaves at 60."""
+
+    frames = tuple(range(1001, 1081))
+    small_size = (90, 160)
+    canvas = Window(0, 0, 1920, 1080)
+
+    def __init__(self) -> None:
+        self._floor = np.random.default_rng(0).random((90, 160, 3)).astype(np.float32)
+
+    def small_roto(self, index: int) -> np.ndarray:
+        roto = np.zeros(self.small_size, np.float32)
+        if 20 <= index < 60:
+            left = 2 * (index - 20)
+            roto[40:60, left : left + 20] = 1
+        return roto
+
+    def small_plate(self, index: int) -> np.ndarray:
+        plate = self._floor.copy()
+        left = 64 + 3 * max(0, index - 40)
+        if left < 140:
+            plate[42:58, left : left + 16] = (0.9, 0.1, 0.1)
+        plate[self.small_roto(index) > 0] = (0.1, 0.1, 0.9)
+        return plate
+
+    def read_plate(self, _: int, window: Window) -> np.ndarray:
+        # lines that are one pixel wide at full size only
+        plate = np.zeros((window.height, window.width, 3), np.float32)
+        plate[:, ::3] = 1
+        return plate
+
+    def read_roto(self, _: int, window: Window) -> np.ndarray:
+        return np.zeros((window.height, window.width), np.float32)
+
+
+def test_frames_are_shown_where_the_object_is_at_its_first_contact_and_at_both_ends() -> None:
+    footage: Any = Knock()
+    shown = question.chosen(footage)
+    assert len(shown) == question.PICTURES
+    assert {0, 79, 20, 59} <= set(shown)
+    assert any(abs(index - 41) <= 1 for index in shown)
+    assert sum(20 <= index < 60 for index in shown) >= 6
+
+
+def test_pictures_are_of_the_full_plate() -> None:
+    footage: Any = Knock()
+    asked = question.build(footage, with_clip=False)
+    assert asked.size == (1280, 720)
+    picture = cv2.imdecode(np.frombuffer(asked.pictures[0][1], np.uint8), cv2.IMREAD_COLOR)
+    assert picture.shape == (720, 1280, 3)
+    # at 1280 the lines, three pixels apart at 1920, can still be told from each other; at 160 they are one grey
+    row = picture[400, 600:700].astype(float).mean(axis=-1)
+    assert row.std() > 30
+
+
+def test_the_question_is_that_of_the_published_way() -> None:
+    footage: Any = Knock()
+    words = question.build(footage, with_clip=False).words
+    assert "8 from top to bottom and 14 from left to right" in words
+    assert "at most 3" in words
+    assert "at most 5" in words
+    for idea in ("it falls", "holding up the object", "should_have_stayed", "Wake", "one frame only", "frame by frame"):
+        assert idea in words, idea
+    properties = schema("box_2d")["properties"]
+    assert {"should_have_stayed", "path", "will"} <= set(properties["objects"]["items"]["properties"])
+    assert properties["artefacts"]["items"]["properties"]["category"]["enum"] == [
+        *("shadow", "reflection", "light", "contact", "wake")
+    ]
+
+
+def test_objects_that_nothing_of_the_removal_reaches_are_left_out_and_that_is_said() -> None:
+    def thing(name: str, left: int, top: int) -> Moving:
+        relative = left / 160, top / 90, (left + 8) / 160, (top + 5) / 90
+        return Moving(name=name, places=[Place(frame=1041, box=relative)])
+
+    # one that the object reaches, one that the first reaches, one in another corner, and one of which nobody knows
+    things = [thing("first", 110, 50), thing("second", 135, 50), thing("clock", 0, 0), Moving(name="somewhere")]
+    far = Thing(name="reflection", places=[Place(frame=1001, box=(0.0, 0.0, 0.1, 0.1))])
+    footage: Any = Knock()
+    analysis, notes = reachable(Analysis(objects=things, artefacts=[far]), footage)
+    assert [kept.name for kept in analysis.objects] == ["first", "second", "somewhere"]
+    assert analysis.artefacts == [far]
+    assert notes == ["clock was left out, as it is nowhere near the object"]
+
+
+# -- what real services do
+
+
+def sent(folder: Path) -> list[dict[str, Any]]:
+    """The record of requests, in the manifest or, for a job that failed, where it can be resumed."""
+    version = VersionFolder(folder)
+    if version.manifest.is_file():
+        return list(json.loads(version.manifest.read_text())["sent"])
+    return list(json.loads((version.intermediate / "analysis.json").read_text())["asked"])
+
+
+@pytest.mark.usefixtures("clean")
+def test_gemini_is_asked_as_google_advises(shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("google.genai", reason="the extra gemini is not installed")
+    monkeypatch.setenv("GEMINI_API_KEY", KEY)
+    monkeypatch.setenv("GOOGLE_GENAI_API_VERSION", "v9")
+    configs = []
+    for number, model in enumerate(("", "gemini-2.5-pro")):
+        with loopback("gemini", Answer(said("gemini"))) as served:
+            use(monkeypatch, served)
+            run(shot, tmp_path / f"v00{number}", reasoner="gemini", reasoner_model=model)
+        assert served.heard[0].startswith(f"POST /v1beta/models/{model or 'gemini-3.1-pro-preview'}:generateContent")
+        configs.append(served.asked[0]["generationConfig"])
+        parts = [part for content in served.asked[0]["contents"] for part in content["parts"]]
+        (clip,) = [part for part in parts if "video/mp4" in part.get("inlineData", {}).values()]
+        # it would look at one frame a second
+        assert clip["videoMetadata"]["fps"] == 12
+    # 3 loops below 1
+    assert [config["temperature"] for config in configs] == [1.0, 0.0]
+    assert configs[0]["maxOutputTokens"] == 32768
+    # those for thinking are paid for, too
+    assert sent(tmp_path / "v000")[0]["tokens_out"] == 1321
+
+
+@pytest.mark.parametrize(
+    ("status", "advice"),
+    [
+        (401, r"Check the key \((GEMINI_API_KEY|VOID_LOCAL_KEY)\)"),
+        (404, "Name another model with --reasoner-model, or VOID_(GEMINI|LOCAL)_MODEL where the server runs"),
+        (413, "shorter range of frames"),
+    ],
+)
+def test_advice_fits_the_status(
+    protocol: str, status: int, advice: str, shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = {"error": {"code": status, "message": "no", "status": "NOPE"}}
+    with loopback(protocol, Answer(status=status, body=body)) as served:
+        use(monkeypatch, served)
+        with pytest.raises(JobFailed, match=f"answered {status}: .*{advice}") as caught:
+            run(shot, tmp_path / "v001", reasoner=protocol)
+    assert "Resume" not in str(caught.value)
+    assert len(served.asked) == 1
+
+
+def test_the_pause_that_a_service_asks_for_is_kept(
+    protocol: str, shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    busy = Answer(status=429, body={"error": {"code": 429, "message": "slow down"}}, retry_after="3")
+    slept = []
+    with loopback(protocol, busy, Answer(said(protocol))) as served:
+        use(monkeypatch, served)
+        monkeypatch.setattr(
+            "void_server.quadmask.analysts.asking.Conversation._sleep", lambda _, seconds: slept.append(seconds)
+        )
+        run(shot, tmp_path / "v001", reasoner=protocol)
+    assert slept == [3]
+
+
+def test_a_pause_beyond_the_deadline_is_not_waited_for(
+    protocol: str, shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    busy = Answer(status=429, body={"error": {"code": 429, "message": "slow down"}}, retry_after="86400")
+    with loopback(protocol, busy) as served:
+        use(monkeypatch, served)
+        with pytest.raises(JobFailed, match="answered 429"):
+            run(shot, tmp_path / "v001", reasoner=protocol)
+    assert len(served.asked) == 1
+
+
+def test_a_reset_connection_is_tried_again_and_both_requests_are_in_the_record(
+    protocol: str, shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with loopback(protocol, Answer(reset=True), Answer(said(protocol))) as served:
+        use(monkeypatch, served)
+        run(shot, tmp_path / "v001", reasoner=protocol)
+    first, second = sent(tmp_path / "v001")
+    host = served.url.split("/")[2]
+    assert "cannot be reached" in first["failed"]
+    assert "failed" not in second
+    # the host that was named, and the address that it was found at
+    assert [first["to"], second["to"], second["reached"]] == [host, host, host]
+
+
+def test_a_job_takes_no_more_requests_than_it_may_and_all_are_in_the_record(
+    protocol: str, shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = Answer(status=503, body={"error": {"code": 503, "message": f"overloaded, {KEY}", "status": "UNAVAILABLE"}})
+    with loopback(protocol, broken) as served:
+        use(monkeypatch, served)
+        monkeypatch.setenv("VOID_REASONER_REQUESTS", "3")
+        with pytest.raises(JobFailed, match=r"answered 503.*Resume later"):
+            run(shot, tmp_path / "v001", reasoner=protocol)
+        assert len(served.asked) == 3
+        record = sent(tmp_path / "v001")
+        assert ["503" in entry["failed"] and KEY not in entry["failed"] for entry in record] == [True, True, True]
+        # those before count for a job that is resumed
+        asked = Shot(str(shot / "plate"), str(shot / "roto"), settings=Settings(reasoner=protocol, until="quadmask"))
+        with pytest.raises(JobFailed, match=r"limit of 3 requests .*VOID_REASONER_REQUESTS"):
+            pipeline.run("0123456789ab", asked, tmp_path / "v001", lambda _: None)
+    assert len(served.asked) == 3
+
+
+def test_a_job_spends_no_more_tokens_than_it_may(
+    protocol: str, shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with loopback(protocol, Answer("no")) as served:
+        use(monkeypatch, served)
+        monkeypatch.setenv("VOID_REASONER_TOKENS", "2000")
+        with pytest.raises(JobFailed, match=r"limit of 2000 tokens .*VOID_REASONER_TOKENS"):
+            run(shot, tmp_path / "v001", reasoner=protocol)
+    assert len(served.asked) == 1
+
+
+def test_a_job_that_is_stopped_does_not_wait_for_the_answer(
+    protocol: str, shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "v001"
+    folder.mkdir()
+    settings = Settings(reasoner=protocol, until="quadmask", segmenter="grabcut")
+    asked = Shot(str(shot / "plate"), str(shot / "roto"), settings=settings)
+    with loopback(protocol, Answer(said(protocol), delay=600)) as served:
+        use(monkeypatch, served)
+
+        def stopped(_: Progress) -> None:
+            if served.asked:
+                raise JobCancelled("enough")
+
+        # it would take ten minutes
+        with pytest.raises(JobCancelled):
+            pipeline.run("0123456789ab", asked, folder, stopped)
+    (entry,) = sent(folder)
+    assert entry["failed"] == "stopped before an answer came"
+
+
+@pytest.mark.parametrize(
+    ("answer", "what"),
+    [
+        (Answer(raw=b"<html><body>Sign in</body></html>"), "something other than JSON"),
+        (Answer("{}"), "none of object, belongings"),
+        (Answer('{"a":' * 100_000), "nested too deeply"),
+        (Answer("I see " + "nothing " * 500_000), "characters, more than"),
+    ],
+    ids=["web page", "empty", "deep", "long"],
+)
+def test_an_answer_that_is_none_is_a_sentence(
+    protocol: str, answer: Answer, what: str, shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with loopback(protocol, answer) as served:
+        use(monkeypatch, served)
+        with pytest.raises(JobFailed, match=what) as caught:
+            run(shot, tmp_path / "v001", reasoner=protocol)
+    assert len(str(caught.value)) < 400
+
+
 # -- footage and keys go to the host that is named, and to no other
+
+
+@pytest.mark.parametrize(
+    ("allowed", "good"),
+    [
+        ("127.0.0.1", True),
+        ("gpu01, 127.0.0.1:{port}", True),
+        ("127.0.0.*", True),
+        ("127.0.0.1:1", False),
+        ("gpu01", False),
+        ("", False),
+    ],
+)
+def test_only_hosts_on_the_list_are_sent_anything(
+    protocol: str, allowed: str, good: bool, shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with loopback(protocol, Answer(said(protocol))) as served:
+        use(monkeypatch, served)
+        host = served.url.split("/")[2]
+        monkeypatch.setenv("VOID_ALLOWED_HOSTS", allowed.format(port=host.split(":")[1]))
+        if good:
+            run(shot, tmp_path / "v001", reasoner=protocol)
+        else:
+            with pytest.raises(SettingError, match=f"{host} is not among the hosts .*VOID_ALLOWED_HOSTS"):
+                run(shot, tmp_path / "v001", reasoner=protocol)
+    assert bool(served.heard) == good
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -340,7 +622,6 @@ def test_a_name_that_comes_to_mean_a_host_outside_the_house_gets_nothing(
     monkeypatch.setenv("VOID_NO_CLOUD", "1")
     monkeypatch.setenv("VOID_LOCAL_MODEL", "qwen")
     monkeypatch.setenv("VOID_LOCAL_KEY", KEY)
-    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.01)
     real = socket.getaddrinfo
     outside = "127.0.0.2"
     # no public address answers in a test, so one of this machine's stands for it

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from void_server import pipeline
+from void_server.api.cells import CellEdit
 from void_server.api.errors import InputError
 from void_server.api.shot import Settings, Shot
 from void_server.imaging import exr
@@ -20,7 +21,7 @@ from void_server.imaging.window import Window
 from void_server.pipeline.composite import MATTE_CHANNELS
 from void_server.quadmask import classes
 from void_server.quadmask.classes import AFFECTED, KEEP, OVERLAP, REMOVE
-from void_server.quadmask.edits import edit
+from void_server.quadmask.edits import Edits, edit
 from void_server.quadmask.grid import Grid
 
 pytestmark = pytest.mark.slow
@@ -263,9 +264,12 @@ def test_a_plate_that_is_not_there_burns_no_version(
 
 
 @pytest.mark.parametrize(
-    ("size", "rows", "columns"), [((1920, 1080), 8, 15), ((1080, 1920), 15, 8), ((672, 384), 8, 14), ((100, 100), 8, 8)]
+    ("size", "rows", "columns"),
+    [((1920, 1080), 8, 14), ((1080, 1920), 14, 8), ((672, 384), 8, 14), ((100, 100), 8, 8), ((545, 360), 8, 12)],
 )
-def test_cells_are_square_and_cover_the_frame(size: tuple[int, int], rows: int, columns: int) -> None:
+def test_cells_are_those_of_the_published_masks_and_cover_the_frame(
+    size: tuple[int, int], rows: int, columns: int
+) -> None:
     grid = Grid(Window(3, 5, *size))
     assert (grid.rows, grid.columns) == (rows, columns)
     covered = np.zeros((size[1], size[0]), int)
@@ -273,6 +277,18 @@ def test_cells_are_square_and_cover_the_frame(size: tuple[int, int], rows: int, 
         for column in range(columns):
             covered[Window(3, 5, *size).slices(grid.cell(row, column))] += 1
     assert (covered == 1).all()
+    cells = [grid.cell(row, column) for row in range(rows) for column in range(columns)]
+    assert max(cell.width for cell in cells) - min(cell.width for cell in cells) <= 1
+
+
+def test_nothing_becomes_affected_on_the_first_frame_for_an_engine_that_was_trained_so() -> None:
+    window = Window(0, 0, 160, 80)
+    before = np.full((80, 160), classes.KEEP, np.uint8)
+    before[5, 5] = classes.AFFECTED
+    edits = Edits((CellEdit.parse("r3c3=affected"), CellEdit.parse("r7c7=keep")), unaffected=1001)
+    # what was there, as in a published sample, stays
+    assert np.array_equal(edits.apply(before, 1001, window, window), before)
+    assert (edits.apply(before, 1002, window, window)[30:40, 30:40] == classes.AFFECTED).all()
 
 
 def test_a_part_of_a_cell_makes_it_whole() -> None:

@@ -93,6 +93,28 @@ def test_grabcut_follows_forwards_and_backwards(hint: Hints) -> None:
         assert overlap(matte >= 0.5, frames.truth(index)) > 0.85, index
 
 
+def test_grabcut_takes_the_points_hull_for_the_object_and_no_more_than_its_surroundings() -> None:
+    """A figure of two colours, both of which the background has elsewhere."""
+    frame = np.full((*SIZE, 3), 0.4, np.float32)
+    frame[20:50, 60:90], frame[50:80, 60:90] = (0.8, 0.1, 0.1), (0.1, 0.1, 0.8)
+    frame[:, :20], frame[:, 140:] = (0.8, 0.1, 0.1), (0.1, 0.1, 0.8)
+    frame += np.random.default_rng(0).normal(0, 0.02, frame.shape).astype(np.float32)
+    truth = np.zeros(SIZE, bool)
+    truth[20:80, 60:90] = True
+    points = ((65.0, 25.0), (85.0, 25.0), (65.0, 75.0), (85.0, 75.0))
+    ((_, _, matte),) = GrabCut().follow([frame], {1: {0: Hints(on=points)}})
+    assert overlap(matte >= 0.5, truth) > 0.9
+
+
+@pytest.mark.parametrize(("share", "odd"), [(0.0001, True), (0.05, False), (0.6, True)])
+def test_one_point_that_yields_a_tiny_or_a_giant_roto_is_said(share: float, odd: bool) -> None:
+    matte = (np.arange(10_000).reshape(100, 100) < share * 10_000).astype(np.float32)
+    warnings = segment._odd(Hints(on=((5.0, 5.0),)), matte, 2, 1004)
+    assert bool(warnings) == odd
+    assert all("From one point in frame 1004" in text and "object 2" in text for text in warnings)
+    assert not segment._odd(Hints(box=(0.0, 0.0, 9.0, 9.0)), matte, 2, 1004)
+
+
 def test_grabcut_keeps_objects_apart() -> None:
     found = mattes(GrabCut(), Moving(), {1: {0: Hints(box=box_around(0))}, 2: {7: Hints(on=((130.0, 20.0),))}})
     assert len(found) == 16
@@ -354,10 +376,54 @@ def test_sam2_gives_what_the_package_gives_for_a_folder(
     for reverse in (False, True):
         for index, numbers, logits in predictor.propagate_in_video(state, 4, reverse=reverse):
             for number, logit in zip(numbers, logits[:, 0], strict=True):
-                theirs[number, index] = torch.sigmoid(logit).numpy()
+                theirs[number, index] = torch.sigmoid(module._STEEPNESS * logit).numpy()
     assert set(ours) == set(theirs) == {(number, index) for number in (1, 2) for index in range(6)}
     for key in ours:
         assert np.abs(ours[key] - theirs[key]).max() < 1e-5, key
+
+
+def test_sam2_hears_of_points_off_the_object_also_where_the_frame_has_a_rough_roto(
+    sam2: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from void_server.quadmask.segmentation import sam2 as module
+
+    predictor = module._predictor(checkpoints.find(), "cpu")
+    heard: list[tuple[Any, ...]] = []
+    real = type(predictor).add_new_points_or_box
+
+    def listening(self: Any, state: Any, index: int, number: int, **named: Any) -> Any:
+        previous = self._get_obj_num(state)
+        heard.append((index, number, named["points"].tolist(), named["labels"].tolist(), named["box"], previous))
+        return real(self, state, index, number, **named)
+
+    monkeypatch.setattr(type(predictor), "add_new_points_or_box", listening)
+    rough = np.zeros((1024, 1024), bool)
+    rough[200:600, 100:500] = True
+    with_point = mattes(sam2, Large(2), {1: {0: Hints(mask=rough, off=((450.0, 550.0),))}})
+    # the object was known by then, from its mask
+    assert heard == [(0, 1, [[450.0, 550.0]], [0], None, 1)]
+    without = mattes(sam2, Large(2), {1: {0: Hints(mask=rough)}})
+    assert len(heard) == 1
+    assert not np.array_equal(with_point[1, 0], without[1, 0])
+
+
+def test_a_matte_of_sam2_has_a_narrow_edge(sam2: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Logits above -3.9 were rewritten, wide around every object."""
+    import torch
+
+    from void_server.quadmask.extent import rewritten
+    from void_server.quadmask.segmentation import sam2 as module
+
+    predictor = module._predictor(checkpoints.find(), "cpu")
+    logits = torch.linspace(-8, 8, 161).repeat(1, 1, 8, 1)
+    monkeypatch.setattr(
+        type(predictor), "propagate_in_video", lambda *_, reverse=False: iter([] if reverse else [(0, [1], logits)])
+    )
+    ((_, _, matte),) = sam2.follow(Large(1), {1: {0: Hints(on=((300.0, 500.0),))}})
+    given_up = rewritten(np.full(matte.shape, 255, np.uint8), matte)
+    # one pixel is a tenth of a logit; what the model rather takes for background is kept from -1.2 on
+    assert not given_up[:, :68].any()
+    assert given_up[:, 81:].all()
 
 
 @pytest.mark.usefixtures("sam2")

@@ -223,10 +223,14 @@ def test_what_forbids_the_cloud_goes_with_every_task(
     wanted: Make, site: site.Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VOID_NO_CLOUD", "1")
+    monkeypatch.setenv("VOID_ALLOWED_HOSTS", "gpu01 *.studio.lan")
+    monkeypatch.setenv("VOID_REASONER_TOKENS", "1000")
     monkeypatch.setenv("GEMINI_API_KEY", "secret")
     job = planned(wanted(), dataclasses.replace(site, environment=()))
     made = json.dumps(openjd.template(job, site))
     assert '"VOID_NO_CLOUD": "1"' in made
+    assert '"VOID_ALLOWED_HOSTS": "gpu01 *.studio.lan"' in made
+    assert '"VOID_REASONER_TOKENS": "1000"' in made
     assert "secret" not in made
     options = slurm.options(job, job.stages[0], site, "group", [])
     assert any(option.startswith("--export=") and "VOID_NO_CLOUD" in option for option in options)

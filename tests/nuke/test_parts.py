@@ -107,7 +107,8 @@ def test_grid_lines_that_are_wrong_are_named():
 
 def test_cells_are_counted_from_the_top_left():
     assert cells.cell_at(0, 719, 1280, 720) == (0, 0)
-    assert cells.cell_at(1279, 0.5, 1280, 720) == (7, 14)
+    # 14, not 15, at 16:9
+    assert cells.cell_at(1279, 0.5, 1280, 720) == (7, 13)
     with pytest.raises(SettingError, match="outside the frame"):
         cells.cell_at(1280, 0, 1280, 720)
 

@@ -1,4 +1,4 @@
-"""Corrections of a quadmask by the cells of a grid: square cells, eight along the frame's short side."""
+"""Corrections of a quadmask by the cells of a grid: eight along the frame's short side, and about square."""
 
 from __future__ import annotations
 
@@ -12,6 +12,13 @@ ALONG_SHORT_SIDE = 8
 AFFECTED, KEEP = "affected", "keep"
 
 _EDIT = re.compile(r"(?:(-?\d+)(?:-(-?\d+))?:)?r(\d+)c(\d+)=(affected|keep)")
+
+
+def counts(width: float, height: float) -> tuple[int, int]:
+    """Rows and columns of the grid of a frame, as in the published masks: 8 x 14 at 7:4 and at 16:9."""
+    # halves are rounded up, as in Nuke's expressions
+    rows, columns = (int(ALONG_SHORT_SIDE * share + 0.5) for share in (height / width, width / height))
+    return max(ALONG_SHORT_SIDE, rows), max(ALONG_SHORT_SIDE, columns)
 
 
 @dataclass(frozen=True)

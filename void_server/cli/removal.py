@@ -102,6 +102,7 @@ def edit(
     roto: Annotated[str, typer.Option(help="The roto, likewise.")] = "",
 ) -> None:
     """Correct a quadmask: by cells of the grid, eight along the frame's short side, and by mattes."""
+    from .. import engines
     from ..pipeline import corrections
     from ..quadmask.edits import HISTORY
     from ..quadmask.edits import edit as edited
@@ -116,7 +117,8 @@ def edit(
         if plate or roto:
             raise
         unknown = str(error).rstrip(".")
-    folder, changed = edited(str(place), out or beside, grid or [], add, protect, why)
+    rule = shot is not None and engines.find(shot.settings.engine).first_frame_unaffected
+    folder, changed = edited(str(place), out or beside, grid or [], add, protect, why, first_frame_unaffected=rule)
     print(f"quadmask       {folder / 'quadmask'}  ({changed} frames changed)")
     print(f"history        {folder / HISTORY}")
     if shot is None:

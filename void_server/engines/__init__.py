@@ -63,6 +63,8 @@ class Engine(ABC):
     wants_gpu: ClassVar[bool] = False
     #: Whether affected regions should be whole cells of a grid if the shot does not say.
     whole_cells: ClassVar[bool] = False
+    #: Whether the quadmasks that are made for it have nothing affected on the shot's first frame.
+    first_frame_unaffected: ClassVar[bool] = False
 
     def check(self, settings: Settings) -> None:  # noqa: B027 -- a hook
         """Raise :class:`~void_server.api.errors.SettingError` if something that a job needs is missing here."""

@@ -94,7 +94,7 @@ def _found(context: JobContext, reasoning: Reasoning) -> Codes:
         belongings, affected = reasoning.belongings(index), reasoning.affected(index)
         if belongings is not None:
             roto = np.maximum(roto, footage.enlarged(belongings, window))
-        if affected is None:
+        if affected is None or (index == 0 and context.engine.first_frame_unaffected):
             return classes.assemble(roto, np.zeros(roto.shape, bool))
         whole = footage.enlarged(affected, source.canvas)
         if grid:

@@ -18,6 +18,8 @@ from ..quadmask import segmentation
 from ..quadmask.segmentation import Hints
 from .inputs import Source
 
+# A roto of a smaller share of the frame, or a larger one, is rarely what a single point is meant for.
+_TINY, _GIANT = 0.0005, 0.4
 # Frames of a rough roto with less than this are ignored.
 _ROUGH_LEAST = 1e-5
 
@@ -114,10 +116,24 @@ def write_roto(
     objects = hints(shot, source)
     waiting: dict[int, FloatImage] = {}
     seen: dict[int, int] = {}
-    for done, (_, index, matte) in enumerate(segmenter.follow(PlateFrames(footage), objects), 1):
+    warnings = [segmenter.warning] if segmenter.warning else []
+    for done, (number, index, matte) in enumerate(segmenter.follow(PlateFrames(footage), objects), 1):
+        if index in objects[number]:
+            warnings += _odd(objects[number][index], matte, number, source.frames[index])
         waiting[index] = np.maximum(waiting[index], matte) if index in waiting else matte
         seen[index] = seen.get(index, 0) + 1
         if seen[index] == len(objects):
             write(roto.path(source.frames[index]), waiting.pop(index))
         report(done / (len(objects) * len(source.frames)))
-    return [segmenter.warning] if segmenter.warning else [], segmenter.device
+    return warnings, segmenter.device
+
+
+def _odd(hint: Hints, matte: FloatImage, number: int, frame: int) -> list[str]:
+    """A warning where a point alone yields a roto of hardly anything, or of most of the frame."""
+    share = float((matte >= 0.5).mean())
+    if hint.box or hint.mask is not None or len(hint.on) != 1 or _TINY <= share <= _GIANT:
+        return []
+    return [
+        f"From one point in frame {frame}, {share:.2%} of the frame was taken for object {number}: check the roto, and "
+        "add points on it, points that are not on it, or a box."
+    ]

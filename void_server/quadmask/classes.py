@@ -39,6 +39,11 @@ def assemble(roto: NDArray[np.floating], affected: NDArray[np.bool_]) -> Quadmas
     return codes
 
 
+def unaffected(codes: Quadmask) -> Quadmask:
+    """The quadmask without what is affected: of the object and of what is kept alone."""
+    return np.where(codes == AFFECTED, KEEP, np.where(codes == OVERLAP, REMOVE, codes)).astype(np.uint8)
+
+
 def nearest(values: NDArray[np.floating]) -> Quadmask:
     """The code nearest to each value on the scale 0..255."""
     return np.array(list(NAMES), np.uint8)[np.digitize(values, _THRESHOLDS)]

@@ -30,11 +30,15 @@ HISTORY = "history.jsonl"
 
 @dataclass(frozen=True)
 class Edits:
-    """What to change: cells in order, later ones win; then what the matte ``add`` has; what ``protect`` has stays."""
+    """What to change: cells in order, later ones win; then what the matte ``add`` has; what ``protect`` has stays.
+
+    Whatever they say, nothing becomes affected in the frame ``unaffected``, where there is one.
+    """
 
     cells: tuple[CellEdit, ...] = ()
     add: Sequence | None = None
     protect: Sequence | None = None
+    unaffected: int | None = None
 
     def apply(self, codes: Quadmask, frame: int, window: Window, display: Window) -> Quadmask:
         """The edited codes of a frame, which cover ``window``. The object itself never changes."""
@@ -52,6 +56,8 @@ class Edits:
                 affected[window.slices(cell)] = edit.what == cells.AFFECTED
         affected |= _matte(self.add, frame, window)
         affected &= ~_matte(self.protect, frame, window)
+        if frame == self.unaffected:
+            affected &= (codes == AFFECTED) | (codes == OVERLAP)
         return classes.assemble(removed.astype(np.float32), affected)
 
 
@@ -62,11 +68,19 @@ def _matte(sequence: Sequence | None, frame: int, window: Window) -> NDArray[np.
 
 
 def edit(
-    quadmask: str, out: Path, cells: Several[str], add: str | None, protect: str | None, reason: str = ""
+    quadmask: str,
+    out: Path,
+    cells: Several[str],
+    add: str | None,
+    protect: str | None,
+    reason: str = "",
+    *,
+    first_frame_unaffected: bool = False,
 ) -> tuple[Path, int]:
     """Write an edited copy of a quadmask to a new version folder in ``out``; that folder, and how many frames changed.
 
-    Each edit becomes a line of the history, which begins with that of the original.
+    ``first_frame_unaffected`` is as in :class:`void_server.engines.Engine`, for the engine that it is made for. Each
+    edit becomes a line of the history, which begins with that of the original.
 
     Raises :class:`~void_server.api.errors.InputError` where a file, a cell or a range is wrong.
     """
@@ -76,6 +90,7 @@ def edit(
         tuple(CellEdit.parse(text) for text in cells),
         _matte_for(original, add, "matte to add") if add else None,
         _matte_for(original, protect, "matte to protect") if protect else None,
+        original.frames[0] if first_frame_unaffected else None,
     )
     if not (edits.cells or edits.add or edits.protect):
         raise SettingError("There is nothing to change; give --grid, --add or --protect.")

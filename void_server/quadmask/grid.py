@@ -1,45 +1,40 @@
-"""The grid in which the VOID model was shown what is affected: square cells, eight along the frame's short side."""
+"""The grid in which the VOID model was shown what is affected: eight cells along the frame's short side."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..api.cells import ALONG_SHORT_SIDE
+from ..api.cells import counts
 from ..imaging.window import Window
 
-# A cell of which less is affected is left alone; a few pixels of noise must not claim a whole one.
-_LEAST = 0.02
+# A cell of which less is affected is left alone: noise, or an edge's rounding to pixels, must not claim a whole one.
+_LEAST = 0.06
 
 
 @dataclass(frozen=True)
 class Grid:
-    """The cells of a frame; the last row or column may be cut by the frame's edge."""
+    """The cells of a frame: all of one size, to the pixel."""
 
     frame: Window
 
     @property
-    def _side(self) -> float:
-        return min(self.frame.width, self.frame.height) / ALONG_SHORT_SIDE
-
-    @property
     def rows(self) -> int:
         """How many cells there are downwards."""
-        return math.ceil(self.frame.height / self._side - 1e-6)
+        return counts(self.frame.width, self.frame.height)[0]
 
     @property
     def columns(self) -> int:
         """How many cells there are across."""
-        return math.ceil(self.frame.width / self._side - 1e-6)
+        return counts(self.frame.width, self.frame.height)[1]
 
     def cell(self, row: int, column: int) -> Window:
         """The pixels of a cell, counted from the top left, from 0."""
-        left, top, right, bottom = (round(n * self._side) for n in (column, row, column + 1, row + 1))
-        cell = Window(self.frame.x + left, self.frame.y + top, right - left, bottom - top)
-        return cell.intersection(self.frame)
+        left, right = (round(n * self.frame.width / self.columns) for n in (column, column + 1))
+        top, bottom = (round(n * self.frame.height / self.rows) for n in (row, row + 1))
+        return Window(self.frame.x + left, self.frame.y + top, right - left, bottom - top)
 
     def whole(self, mask: NDArray[np.bool_], window: Window) -> NDArray[np.bool_]:
         """``mask``, which covers ``window``, with every cell it touches filled, within ``window``."""

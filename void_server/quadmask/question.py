@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,16 @@ from .grid import Grid
 
 #: How many frames are shown as pictures, and how long the clip beside them is at most.
 PICTURES, CLIP_FRAMES = 8, 120
-_WIDTH = 960
+#: Frames of the clip in a second.
+CLIP_RATE = 12
+#: How many things the model is asked to name at most.
+MOST_BELONGINGS, MOST_AFFECTED = 3, 5
+#: Pictures are at most so wide; they are never enlarged.
+_WIDTH = 1280
+# Shares of the short side: the edge around an object in which it moves itself, and what is close to it. A contact
+# changes what is close so many times as much as usual, and by no less than that.
+_EDGE, _NEAR = 0.02, 0.1
+_STRIKING, _LEAST = 6.0, 0.004
 _OUTLINE, _LINES = (255, 0, 200), (255, 220, 0)
 
 
@@ -48,54 +58,117 @@ class Question:
 _WORDS = """\
 You are helping a film compositor. An object will be removed from a shot, together with everything that it does to the
 scene. The object is outlined in magenta in the pictures, which are frames {frames} of the shot{clip}. Yellow lines
-divide each picture into square cells, {rows} from top to bottom, numbered by row and column at the left and top edge;
-they are there to help you find positions, and are not part of the scene.{hint}
+divide each picture into cells, {rows} from top to bottom and {columns} from left to right, numbered by row and column
+at the left and top edge; they are there to help you find positions, and are not part of the scene.{hint}
 
-Look at the whole shot first, then think of the same shot without the object, and name what would be different:
+Look at the whole shot first, then think of the same shot filmed without the object, and name what would be different:
 
-1. belongings: things that must go together with the object because they are part of it: what it wears, carries, holds
-   or rides. Not what merely touches it.
-2. artefacts: what the object causes without being a thing: its shadow on each surface, its reflections in water, glass,
-   floor or metal, its light, dust, splashes, tracks. Give where each is in every frame shown in which it can be seen.
-3. objects: other things that would behave otherwise: what the object holds up, pushes, bends, carries or bumps into
-   during the shot. Say what each would do instead: stay where it is before the object reaches it, fall, stop, or go on.
-   Give where it is in every frame shown, and, if it would end up elsewhere, where it would be in the end.
-   A thing that does the same with and without the object is not named.
+1. belongings, at most {belongings}: what is part of the object and goes with it: clothes, hair, glasses, a bag on its
+   back, a rider's saddle. Not what it holds or carries: that stays in the world, and falls.
+2. artefacts: what the object causes without being a thing. Category shadow: its shadow on each surface. Reflection: in
+   water, glass, floor or metal. Light: what it lights up. Contact: dents, footprints, tracks. Wake: dust, splashes,
+   ripples, spray. Give where each is in every frame shown in which it can be seen; a splash may be in one frame only.
+3. objects: other things that would behave otherwise. Ask of each thing that comes near the object: does the object hold
+   it up, or act on it, or does it hold up the object?
+   - held up, carried or held by the object: nothing holds it any more, so it falls. Will: fall.
+   - pushed, hit, pulled, thrown or opened by the object: it would not have moved. Will: stay, should_have_stayed: true.
+   - stopped or held back by the object: it would go on. Will: go on.
+   - holding up the object (a bed, a chair, a trampoline): it stays, but is not pressed down. Will: stay. Name it only
+     if it visibly bends, sags, swings or wobbles.
+   - moving by itself, or at rest and untouched: not named.
+   Give where it is in every frame shown in which the object's doing can be seen on it. If it would be elsewhere, give
+   its path: where it would be, frame by frame, from the first frame in which that differs. A thing that falls speeds
+   up, lands on what is below it, and stays there.
 4. scene: one or two sentences that describe the scene after the removal, as if it had been filmed so. Never mention the
    object, nor that something was removed.
 
-Be complete about shadows and reflections, also faint ones, and sparing with everything else. A box encloses all of the
-thing and little else. If nothing belongs in a list, leave it empty. Answer with JSON alone, of the given schema.
+Artefacts and objects together are at most {affected}, those that matter most to the eye. Be complete about shadows and
+reflections, also faint ones, and sparing with everything else. A box encloses all of the thing and little else. If
+nothing belongs in a list, leave it empty.
+
+Examples:
+- A woman with a guitar walks through a room. Belongings: her hat. Artefacts: her shadow on the floor. Objects: the
+  guitar, will fall, with its path from her hands down to the floor. The chair that she walks past is not named.
+- A dog jumps into a pool. Artefacts: the splash, in the two frames that show it; its ripples, in all frames after
+  that; its reflection before it jumps. Objects: the ball that the waves push away, will stay, should_have_stayed.
+- A hand knocks over the first of a row of bottles. Objects: each bottle that falls, will stay, should_have_stayed, with
+  a path of the place where it stood.
+
+Answer with JSON alone, of the given schema.
 """
 
 
 def build(footage: Footage, hint: str = "", *, with_clip: bool) -> Question:
     """The question about a shot whose object its roto shows; ``hint`` is the artist's description of the scene."""
-    count = len(footage.frames)
-    indices = spread(count, PICTURES)
-    pictures = tuple((footage.frames[i], _picture(footage.small_plate(i), footage.small_roto(i))) for i in indices)
-    clip = _clip(footage) if with_clip and count > 1 else b""
-    height, width = footage.small_size
-    scale = _WIDTH / width
+    canvas = footage.canvas
+    scale = min(1.0, _WIDTH / canvas.width)
+    size = max(1, round(canvas.width * scale)), max(1, round(canvas.height * scale))
+    pictures = tuple((footage.frames[index], _picture(footage, index, size)) for index in chosen(footage))
+    clip = _clip(footage) if with_clip and len(footage.frames) > 1 else b""
+    grid = Grid(Window(0, 0, *size))
     words = _WORDS.format(
         frames=", ".join(str(frame) for frame, _ in pictures),
         clip=", and the clip shows all of it" if clip else "",
-        rows=Grid(Window(0, 0, width, height)).rows,
+        rows=grid.rows,
+        columns=grid.columns,
         hint=f"\nThe artist says of the scene without it: {hint}" if hint else "",
+        belongings=MOST_BELONGINGS,
+        affected=MOST_AFFECTED,
     )
-    return Question(words, pictures, clip, (round(width * scale), round(height * scale)))
+    return Question(words, pictures, clip, size)
+
+
+def chosen(footage: Footage) -> list[int]:
+    """The indices of the frames to show: both ends, the first contact, and the rest spread over where the object is."""
+    count = len(footage.frames)
+    rotos = [footage.small_roto(index) >= 0.5 for index in range(count)]
+    there = [index for index in range(count) if rotos[index].any()] or list(range(count))
+    fixed = {0, count - 1, there[0], there[-1]}
+    if (contact := first_contact(footage, rotos)) is not None:
+        fixed.add(contact)
+    places = [there[step] for step in spread(len(there), PICTURES)]
+    while len(fixed) < min(PICTURES, count) and (rest := [index for index in places if index not in fixed]):
+        # the one furthest from all others
+        fixed.add(max(rest, key=lambda index: min(abs(index - other) for other in fixed)))
+    return sorted(fixed)
+
+
+def first_contact(footage: Footage, rotos: Sequence[NDArray[np.bool_]]) -> int | None:
+    """The first frame in which the picture close around the object changes far more than usual; None if there is none.
+
+    What it touches begins to move there, and what it moves, touches. The picture further away says what is usual, so
+    that a moving camera, or flicker, is no contact.
+    """
+    short = min(footage.small_size)
+    inner, outer = (np.ones((2 * round(share * short) + 1,) * 2, np.uint8) for share in (_EDGE, _NEAR))
+    changes: list[float] = []
+    before = footage.small_plate(0)
+    for index in range(1, len(rotos)):
+        now, both = footage.small_plate(index), (rotos[index - 1] | rotos[index]).astype(np.uint8)
+        edge, near = cv2.dilate(both, inner) > 0, cv2.dilate(both, outer) > 0
+        change = np.abs(now - before).mean(axis=-1)
+        close, far = near & ~edge, ~near
+        changes.append(float(change[close].mean() - change[far].mean()) if close.any() and far.any() else 0.0)
+        before = now
+    if not changes:
+        return None
+    middle = float(np.median(changes))
+    usual = float(np.median(np.abs(np.array(changes) - middle)))
+    striking = [index for index, change in enumerate(changes, 1) if change > middle + max(_STRIKING * usual, _LEAST)]
+    return striking[0] if striking else None
 
 
 def _bytes(frame: FloatImage) -> NDArray[np.uint8]:
     return np.round(np.clip(frame, 0, 1) * 255).astype(np.uint8)
 
 
-def _picture(plate: FloatImage, roto: FloatImage) -> bytes:
-    """The frame with the object outlined and the grid over it, as JPEG."""
-    height, width = plate.shape[:2]
-    size = _WIDTH, round(height * _WIDTH / width)
-    picture = cv2.resize(_bytes(plate), size, interpolation=cv2.INTER_CUBIC)
-    mask = (cv2.resize(roto, size, interpolation=cv2.INTER_LINEAR) >= 0.5).astype(np.uint8)
+def _picture(footage: Footage, index: int, size: tuple[int, int]) -> bytes:
+    """The frame, from the plate at its full size, with the object outlined and the grid over it, as JPEG."""
+    frame, canvas = footage.frames[index], footage.canvas
+    # a plate that is no larger is shown as it is
+    picture = cv2.resize(_bytes(footage.read_plate(frame, canvas)), size, interpolation=cv2.INTER_AREA)
+    roto = cv2.resize(footage.read_roto(frame, canvas), size, interpolation=cv2.INTER_AREA)
+    mask = (roto >= 0.5).astype(np.uint8)
     grid = Grid(Window(0, 0, *size))
     for column in range(grid.columns):
         x = grid.cell(0, column).x
@@ -123,7 +196,7 @@ def _clip(footage: Footage) -> bytes:
     height, width = (side - side % 2 for side in footage.small_size)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "clip.mp4"
-        movie = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 12, (width, height))
+        movie = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), CLIP_RATE, (width, height))
         if not movie.isOpened():
             # a build of OpenCV without encoders; the pictures say most of it
             return b""

@@ -1,13 +1,16 @@
 """Turn an analysis into masks: where the things it names are, in every frame.
 
-What the pixels themselves show comes first, then what a segmenter makes of the boxes, then the boxes or cells as they
-are. Masks are at the analysed size.
+A thing is there while the analysis sees it: in frames nearer to one in which it is than to one in which it is not. What
+belongs to the object is cut out of its boxes. Of an artefact the pixels are believed where they show most of it; of all
+else its boxes, what a segmenter makes of them, and what the pixels show there are united. Masks are at the analysed
+size.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -19,11 +22,17 @@ from .analysis import Analysis, Box, Cell, Moving, Place, Thing
 from .reasoning import ARTEFACT, BELONGING, OBJECT, Mask, Region
 from .segmentation import Hints, Segmenter
 
-# Boxes are drawn by eye: pixels so far outside, as a share of the box, still belong to what is in it.
-_SLACK = 0.1
-# So much of a zone must depart from the background for the pixels to be believed over the box.
-_EVIDENCE = 0.02
-# A segment that fills less of its boxes than this, or spills over them more than that, is none.
+#: The mask of something by frame index.
+Masks = Callable[[int], Mask]
+# Boxes are drawn by eye: pixels so far outside, as a share of the box, still belong to what is in it. What is cut out
+# of a box, or departs from the background there, may reach out of it by so much.
+_SLACK, _REACH = 0.1, 0.5
+_ROUNDING = 0.01
+# So much of its boxes, in half of the frames in which it was seen, must depart from the background for the pixels alone
+# to be an artefact. A shadow that lies across its box, or around the object, fills a tenth of it.
+_EVIDENCE = 0.08
+# A segment that fills less of its boxes than this is none, and neither it nor what departs may be more than that many
+# times as large.
 _FILLS, _SPILLS = 0.08, 1.6
 
 
@@ -35,14 +44,23 @@ class _Shot:
     evidence: Callable[[int], Mask | None]
     segmenter: Segmenter
     scratch: Path
+    analysis: Analysis
 
     @property
     def size(self) -> tuple[int, int]:
         return self.footage.small_size
 
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns that cells count in."""
+        assert self.analysis.grid, "an analysis with cells has a grid"
+        return self.analysis.grid
+
     def index(self, frame: int) -> int:
-        """The index of the frame, or of the one nearest to it."""
+        """The index of a frame of the analysis, or of the one nearest to it."""
         frames = self.footage.frames
+        if self.analysis.first_frame is not None:
+            return min(max(frame - self.analysis.first_frame, 0), len(frames) - 1)
         return min(range(len(frames)), key=lambda index: abs(frames[index] - frame))
 
 
@@ -72,46 +90,39 @@ def find(
     ``evidence`` gives, by frame index, what departs from the background in touch with the object. ``scratch`` is a
     folder for what memory should not hold.
     """
-    shot = _Shot(footage, evidence, segmenter, scratch)
+    shot = _Shot(footage, evidence, segmenter, scratch, analysis)
     regions = []
     kinds: list[tuple[str, Sequence[Thing]]] = [
         (BELONGING, analysis.belongings),
         (ARTEFACT, analysis.artefacts),
         (OBJECT, analysis.objects),
     ]
-    named = [(kind, thing) for kind, things in kinds for thing in things if thing.places or thing.cells]
+    named = [(kind, thing) for kind, things in kinds for thing in things]
     groups = _touching([thing.cells for _, thing in named])
     for number, (kind, thing) in enumerate(named):
-        regions += _regions(shot, thing, kind, analysis.grid, groups[number], f"region{number}")
+        regions += _regions(shot, thing, kind, groups[number], f"region{number}")
         report((number + 1) / len(named))
     return regions
 
 
-def _regions(
-    shot: _Shot, thing: Thing, kind: str, grid: tuple[int, int] | None, cells: Sequence[Cell], name: str
-) -> list[Region]:
-    def region(rule: str, mask: Callable[[int], Mask]) -> Region:
-        return Region(thing.name, kind, thing.why, rule, thing.confidence, mask)
-
-    if not thing.places:
-        assert grid is not None, "cells count in a grid"
-        candidates = [region("grid cells named by the analysis", _same(_in_cells(cells, grid, shot.size)))]
-    else:
-        zone = _zones(shot, thing.places)
-        shown = _evidence(shot, zone) if kind != BELONGING else None
-        if shown:
-            candidates = [region("differs from the background where the analysis says", shown)]
-        else:
-            candidates = [region(*_segmented(shot, thing.places, zone, shot.scratch / f"{name}.raw"))]
-    if isinstance(thing, Moving) and thing.goal:
-        candidates.append(region(f"where it would be: {thing.will}", _same(_swept(shot, thing))))
-    elif isinstance(thing, Moving) and thing.goal_cells and grid:
-        goal = _in_cells([*thing.cells, *thing.goal_cells], grid, shot.size)
-        candidates.append(region(f"where it would be: {thing.will}", _same(goal)))
-    return candidates
+def _regions(shot: _Shot, thing: Thing, kind: str, cells: Sequence[Cell], name: str) -> list[Region]:
+    found: list[tuple[str, Masks]] = []
+    if any(place.box for place in thing.places):
+        found.append(_in_boxes(shot, thing, kind, shot.scratch / f"{name}.raw"))
+    elif thing.places:
+        found.append(("grid cells named by the analysis, frame by frame", _there(shot, thing.places)))
+    elif cells:
+        found.append(("grid cells named by the analysis", _same(_in_cells(cells, shot.grid, shot.size))))
+    if isinstance(thing, Moving) and (thing.path or (thing.should_have_stayed and thing.places)):
+        found.append((f"where it would be: {thing.will}", _along(shot, thing)))
+    elif isinstance(thing, Moving) and thing.goal_cells:
+        goal = _in_cells([*thing.cells, *thing.goal_cells], shot.grid, shot.size)
+        found.append((f"where it would be: {thing.will}", _same(goal)))
+    why = ": ".join(filter(None, (thing.category, thing.why)))
+    return [Region(thing.name, kind, why, rule, thing.confidence, masks) for rule, masks in found]
 
 
-def _same(mask: Mask) -> Callable[[int], Mask]:
+def _same(mask: Mask) -> Masks:
     return lambda _: mask
 
 
@@ -153,14 +164,16 @@ def _in_cells(cells: Sequence[Cell], grid: tuple[int, int], size: tuple[int, int
     return mask
 
 
-# -- boxes
+# -- places
 
 
 def _pixels(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
     """Left, top, right, bottom of the pixels that a relative box touches."""
     height, width = size
     x0, y0, x1, y1 = box[0] * width, box[1] * height, box[2] * width, box[3] * height
-    return int(x0), int(y0), min(width, int(np.ceil(x1))), min(height, int(np.ceil(y1)))
+    # the edge of a pixel, as a fraction of the frame, is not exact
+    left, top, right, bottom = int(x0 + _ROUNDING), int(y0 + _ROUNDING), x1 - _ROUNDING, y1 - _ROUNDING
+    return left, top, min(width, int(np.ceil(right))), min(height, int(np.ceil(bottom)))
 
 
 def _in_box(box: Box, size: tuple[int, int], slack: float = 0.0) -> Mask:
@@ -171,37 +184,81 @@ def _in_box(box: Box, size: tuple[int, int], slack: float = 0.0) -> Mask:
     return mask
 
 
-def _zones(shot: _Shot, places: Sequence[Place]) -> Callable[[int], Mask]:
-    """Where a thing may be in each frame: its boxes, and between two frames that have one, the way from box to box."""
-    known = sorted((shot.index(place.frame), place.box) for place in places)
-    indices = [index for index, _ in known]
+def _by_index(shot: _Shot, places: Sequence[Place]) -> dict[int, list[Place]]:
+    known: dict[int, list[Place]] = {}
+    for place in places:
+        known.setdefault(shot.index(place.frame), []).append(place)
+    return known
 
-    def zone(index: int) -> Mask:
+
+def _there(shot: _Shot, places: Sequence[Place], slack: float = 0.0) -> Masks:
+    """Where a thing is in each frame, each box larger by ``slack`` of its size on each side; nowhere while unseen.
+
+    Between two frames that have it, its boxes go from place to place, and cells stay those of the nearer frame.
+    """
+    known = _by_index(shot, places)
+    looked = sorted({*known, *map(shot.index, shot.analysis.frames)})
+
+    def at(index: int) -> list[Place]:
+        earlier, later = ([i for i in looked if i <= index], [i for i in looked if i >= index])
+        # before the first frame that was looked at, and after the last, all is as there
+        before, after = (earlier or later)[-1 if earlier else 0], (later or earlier)[0 if later else -1]
+        nearer = before if before in known and (after not in known or index - before <= after - index) else after
+        if before in known and after in known and before != after:
+            return _between(known[before], known[after], (index - before) / (after - before)) or known[nearer]
+        near_enough = before == after or 2 * abs(index - nearer) <= after - before
+        return known[nearer] if nearer in known and near_enough else []
+
+    def masks(index: int) -> Mask:
         mask = np.zeros(shot.size, bool)
-        if index < indices[0] or index > indices[-1]:
-            # until the analysis says otherwise, it stays where it was last seen
-            end = indices[0] if index < indices[0] else indices[-1]
-            boxes = [box for at, box in known if at == end]
-        elif index in indices:
-            boxes = [box for at, box in known if at == index]
-        else:
-            before, after = max(i for i in indices if i < index), min(i for i in indices if i > index)
-            share = (index - before) / (after - before)
-            ends = [[box for at, box in known if at == end] for end in (before, after)]
-            between = [
-                tuple((1 - share) * a + share * b for a, b in zip(one, other, strict=True))
-                for one, other in zip(*ends, strict=False)
-            ]
-            boxes = [(x0, y0, x1, y1) for x0, y0, x1, y1 in between]
-        for box in boxes:
-            mask |= _in_box(box, shot.size, _SLACK)
+        for place in at(index):
+            mask |= _in_box(place.box, shot.size, slack) if place.box else _in_cells(place.cells, shot.grid, shot.size)
         return mask
 
-    return zone
+    return masks
 
 
-def _evidence(shot: _Shot, zone: Callable[[int], Mask]) -> Callable[[int], Mask] | None:
-    """The departures from the background that reach into the zone, where there are any to speak of."""
+def _between(before: Sequence[Place], after: Sequence[Place], share: float) -> list[Place]:
+    """The boxes a ``share`` of the way from those before to those after; none where they do not correspond."""
+    boxes, ends = ([place.box for place in places if place.box] for places in (before, after))
+    if len(boxes) != len(ends):
+        return []
+    between = []
+    for box in boxes:
+        end = min(ends, key=lambda other: sum(abs(a - b) for a, b in zip(box, other, strict=True)))
+        ends.remove(end)
+        x0, y0, x1, y1 = ((1 - share) * a + share * b for a, b in zip(box, end, strict=True))
+        between.append(Place(frame=before[0].frame, box=(x0, y0, x1, y1)))
+    return between
+
+
+# -- what is in the boxes
+
+
+def _in_boxes(shot: _Shot, thing: Thing, kind: str, file: Path) -> tuple[str, Masks]:
+    """Which rule applies to a thing that the analysis gives boxes for, and its masks."""
+    places = [place for place in thing.places if place.box]
+    boxes, zone, reach = (_there(shot, places, slack) for slack in (0.0, _SLACK, _REACH))
+    if kind == ARTEFACT and _is_shown(shot, places, zone):
+        return "differs from the background where the analysis says", _departing(shot, zone)
+    segment = _segmented(shot, places, zone, file)
+    if kind == BELONGING:
+        if segment:
+            return f"{shot.segmenter.name}, from the boxes of the analysis", segment
+        return "boxes of the analysis; nothing in them could be separated", boxes
+    departing = _departing(shot, zone)
+
+    def united(index: int) -> Mask:
+        near = reach(index)
+        inner = _mostly_in(near, departing(index))
+        return boxes(index) | ((inner | segment(index) if segment else inner) & near)
+
+    cut = f"what {shot.segmenter.name} makes of them, and " if segment else ""
+    return f"boxes of the analysis, {cut}what differs from the background there", united
+
+
+def _departing(shot: _Shot, zone: Masks) -> Masks:
+    """The departures from the background that reach into the zone."""
 
     def shown(index: int) -> Mask:
         departing = shot.evidence(index)
@@ -211,26 +268,38 @@ def _evidence(shot: _Shot, zone: Callable[[int], Mask]) -> Callable[[int], Mask]
         reaching = np.unique(parts[zone(index) & departing])
         return np.isin(parts, reaching[reaching > 0])
 
-    for index in range(len(shot.footage.frames)):
-        there = zone(index)
-        departing = shot.evidence(index)
-        if departing is not None and (departing & there).sum() > _EVIDENCE * there.sum():
-            return shown
-    return None
+    return shown
 
 
-def _segmented(
-    shot: _Shot, places: Sequence[Place], zone: Callable[[int], Mask], file: Path
-) -> tuple[str, Callable[[int], Mask]]:
-    """Which of both it is, and what the segmenter makes of the boxes, or the boxes where it makes nothing of them."""
+def _mostly_in(near: Mask, departing: Mask) -> Mask:
+    """The connected parts of what departs that lie mostly in ``near``; others are of something else, too."""
+    count, parts = cv2.connectedComponents(departing.astype(np.uint8), connectivity=8)
+    inside, whole = (np.bincount(parts[mask], minlength=count) for mask in (near, np.ones_like(near)))
+    good = 2 * inside >= whole
+    good[0] = False
+    return good[parts]
+
+
+def _is_shown(shot: _Shot, places: Sequence[Place], zone: Masks) -> bool:
+    """Whether enough of the zone departs from the background, and little beyond, in half of the frames with places."""
+    departing = _departing(shot, zone)
+    filled, spilled = [], []
+    for index in _by_index(shot, places):
+        shown, there = departing(index), zone(index)
+        filled.append((shown & there).sum() / max(there.sum(), 1))
+        spilled.append(shown.sum() / max(there.sum(), 1))
+    return bool(np.median(filled) > _EVIDENCE and np.median(spilled) < _SPILLS)
+
+
+def _segmented(shot: _Shot, places: Sequence[Place], zone: Masks, file: Path) -> Masks | None:
+    """What the segmenter makes of the boxes; None where it makes nothing of them."""
     hints: dict[int, dict[int, Hints]] = {}
-    met: dict[int, int] = {}
-    for place in places:
-        index = shot.index(place.frame)
+    for index, of_frame in _by_index(shot, places).items():
         # several boxes in one frame are several pieces, each followed for itself
-        met[index] = met.get(index, 0) + 1
-        x0, y0, x1, y1 = _pixels(place.box, shot.size)
-        hints.setdefault(met[index], {})[index] = Hints(box=(x0, y0, max(x1, x0 + 1), max(y1, y0 + 1)))
+        for number, place in enumerate(of_frame):
+            assert place.box
+            x0, y0, x1, y1 = _pixels(place.box, shot.size)
+            hints.setdefault(number, {})[index] = Hints(box=(x0, y0, max(x1, x0 + 1), max(y1, y0 + 1)))
     count = len(shot.footage.frames)
     file.parent.mkdir(parents=True, exist_ok=True)
     masks = np.memmap(file, bool, "w+", shape=(count, *shot.size))
@@ -238,24 +307,57 @@ def _segmented(
         masks[index] |= matte >= 0.5
     masks.flush()
 
-    prompted = sorted({shot.index(place.frame) for place in places})
+    prompted = sorted(_by_index(shot, places))
     inside = sum(int((masks[index] & zone(index)).sum()) for index in prompted)
     whole = sum(int(masks[index].sum()) for index in prompted)
     zones = sum(int(zone(index).sum()) for index in prompted)
     if inside < _FILLS * zones or whole > _SPILLS * zones:
-        return "boxes of the analysis; nothing in them could be separated", zone
-    return f"{shot.segmenter.name}, from the boxes of the analysis", lambda index: np.array(masks[index])
+        return None
+    return lambda index: np.array(masks[index])
 
 
-def _swept(shot: _Shot, thing: Moving) -> Mask:
-    """What a thing passes over on its way from where it is to where it would be."""
-    swept = np.zeros(shot.size, np.uint8)
-    for place in thing.places:
-        for goal in thing.goal:
-            corners = [corner for box in (place.box, goal.box) for corner in _corners(_pixels(box, shot.size))]
-            hull = cv2.convexHull(np.array(corners, np.int32))
-            cv2.fillConvexPoly(swept, hull, 1)
-    return swept > 0
+# -- where things would be
+
+
+def _along(shot: _Shot, thing: Moving) -> Masks:
+    """Where a thing would be in each frame: on the path from its last place before, and from then on at its end."""
+    path = thing.path or [min(thing.places, key=lambda place: place.frame)]
+    boxes = {shot.index(place.frame): _bounds(place, shot) for place in path}
+    first = min(boxes)
+    earlier = {shot.index(place.frame): _bounds(place, shot) for place in thing.places}
+    if begin := [index for index in earlier if index < first]:
+        boxes[max(begin)] = earlier[max(begin)]
+    known = sorted(boxes)
+    corners = np.array([boxes[index] for index in known])
+
+    def at(index: float) -> Box:
+        x0, y0, x1, y1 = (float(np.interp(index, known, corners[:, side])) for side in range(4))
+        return x0, y0, x1, y1
+
+    def masks(index: int) -> Mask:
+        mask = np.zeros(shot.size, np.uint8)
+        if index >= known[0]:
+            # what it passes over from the frame before to the next one
+            ways = [_corners(_pixels(at(max(index + step, known[0])), shot.size)) for step in (-1, 0, 1)]
+            for one, other in pairwise(ways):
+                cv2.fillConvexPoly(mask, cv2.convexHull(np.array(one + other, np.int32)), 1)
+        return mask > 0
+
+    return masks
+
+
+def _bounds(place: Place, shot: _Shot) -> Box:
+    """The box of a place, or the one around its cells."""
+    if place.box:
+        return place.box
+    rows, columns = zip(*place.cells, strict=True)
+    of_rows, of_columns = shot.grid
+    return (
+        min(columns) / of_columns,
+        min(rows) / of_rows,
+        (max(columns) + 1) / of_columns,
+        (max(rows) + 1) / of_rows,
+    )
 
 
 def _corners(box: tuple[int, int, int, int]) -> list[tuple[int, int]]:

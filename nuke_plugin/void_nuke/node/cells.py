@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from void_server.api.cells import AFFECTED, ALONG_SHORT_SIDE, CellEdit
+from void_server.api.cells import AFFECTED, ALONG_SHORT_SIDE, CellEdit, counts
 from void_server.api.errors import SettingError
 
 from . import lists
@@ -10,12 +10,16 @@ from . import lists
 
 def _where(edit: CellEdit) -> str:
     """True inside the cell and its frames, as an expression of Nuke's, whose y goes up."""
-    size = f"(min(width, height) / {ALONG_SHORT_SIDE})"
+    # as void_server.api.cells.counts
+    across, down = (
+        f"(max({ALONG_SHORT_SIDE}, int({ALONG_SHORT_SIDE} * {share} + 0.5)))"
+        for share in ("width / height", "height / width")
+    )
     inside = [
-        f"x >= {edit.column} * {size}",
-        f"x < {edit.column + 1} * {size}",
-        f"height - 1 - y >= {edit.row} * {size}",
-        f"height - 1 - y < {edit.row + 1} * {size}",
+        f"x * {across} >= {edit.column} * width",
+        f"x * {across} < {edit.column + 1} * width",
+        f"(height - 1 - y) * {down} >= {edit.row} * height",
+        f"(height - 1 - y) * {down} < {edit.row + 1} * height",
     ]
     if edit.first is not None:
         inside += [f"frame >= {edit.first}", f"frame <= {edit.last}"]
@@ -37,7 +41,7 @@ def expression(edits: list[CellEdit]) -> str:
 
 def cell_at(x: float, y: float, width: int, height: int) -> tuple[int, int]:
     """Row and column of the cell under a point of Nuke's picture, whose y goes up."""
-    size = min(width, height) / ALONG_SHORT_SIDE
+    rows, columns = counts(width, height)
     if not (0 <= x < width and 0 <= y < height):
         raise SettingError(f"The cell's handle is at {x:g}, {y:g}, outside the frame; put it on the cell to change.")
-    return int((height - y) / size), int(x / size)
+    return int((height - y) * rows / height), int(x * columns / width)

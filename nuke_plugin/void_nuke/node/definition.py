@@ -488,7 +488,7 @@ def quadmask() -> Group:
             KnobType.POSITION,
             k.CELL,
             "cell",
-            "Place it on the cell to change. Cells are square, eight along the frame's short side.",
+            "Place it on the cell to change. Eight cells lie along the frame's short side.",
         ),
         _button(k.GRID_AFFECTED, "Affected", "Mark the cell as affected over the frame range.", "+STARTLINE"),
         _button(

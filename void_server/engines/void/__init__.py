@@ -42,6 +42,8 @@ class Void(Engine):
     settings = VoidSettings
     wants_gpu = True
     whole_cells = True
+    # as in its training
+    first_frame_unaffected = True
 
     def check(self, settings: Settings) -> None:
         """See :class:`void_server.engines.Engine`."""

@@ -12,7 +12,7 @@ import torch
 
 from ...imaging.exr import FloatImage
 from ...imaging.framefile import FrameFile
-from ...quadmask.classes import AFFECTED, KEEP, OVERLAP, REMOVE, Quadmask, nearest
+from ...quadmask.classes import Quadmask, nearest, unaffected
 from . import fit, noise
 from .detail import enlarged
 from .frames import Made
@@ -164,7 +164,7 @@ class Synthesis:
         codes = small_codes(self._clip.codes(index, self._fit.crop), self._fit.size)
         if first and not self._clip.quadmask_given:
             # the model was trained without affected pixels on the first frame
-            codes = np.where(codes == AFFECTED, KEEP, np.where(codes == OVERLAP, REMOVE, codes)).astype(np.uint8)
+            codes = unaffected(codes)
         return codes
 
 

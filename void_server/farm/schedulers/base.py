@@ -19,7 +19,8 @@ from ..site import Options, Site
 
 # what decides where footage may go must hold on every machine; keys are never passed on
 _ALWAYS = (
-    *("VOID_NO_CLOUD", "VOID_GEMINI_URL", "VOID_GEMINI_MODEL"),
+    *("VOID_NO_CLOUD", "VOID_ALLOWED_HOSTS", "VOID_GEMINI_URL", "VOID_GEMINI_MODEL"),
+    *("VOID_REASONER_REQUESTS", "VOID_REASONER_TOKENS", "VOID_REASONER_SECONDS"),
     *("VOID_LOCAL_URL", "VOID_LOCAL_MODEL", "VOID_LOCAL_BOXES"),
 )
 

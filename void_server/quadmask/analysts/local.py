@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 from dataclasses import dataclass, field
 from typing import Any
 
-from ...api.errors import JobFailed, SettingError, VoidError
+from ...api.errors import SettingError, VoidError
 from ...api.home import home
 from ...plugins import how_to_install, installed
 from ..analysis import schema
 from ..question import Question
-from . import Reply, connection, privacy
+from . import BUSY, Reply, Unanswered, advice, connection, privacy, seconds_in
 
 ENVIRONMENT_URL, ENVIRONMENT_MODEL, ENVIRONMENT_BOXES = "VOID_LOCAL_URL", "VOID_LOCAL_MODEL", "VOID_LOCAL_BOXES"
+KEY = "VOID_LOCAL_KEY"
 #: The units of a model's boxes: thousandths of the frame, as Qwen3-VL and GLM-V give them, or pixels, as
 #: Qwen2.5-VL does.
 RELATIVE, ABSOLUTE = "relative", "absolute"
-# Seconds that an answer may take, and how often a busy service is asked again.
-_PATIENCE, _RETRIES = 600.0, 4
+# Seconds that an answer may take.
+_PATIENCE = 600.0
 
 
 @dataclass(frozen=True)
@@ -57,11 +59,7 @@ class Local:
         if boxes not in (RELATIVE, ABSOLUTE):
             raise SettingError(f"{ENVIRONMENT_BOXES} is {boxes!r}; use {RELATIVE} or {ABSOLUTE}.")
         file = home() / "local.key"
-        secret = (
-            privacy.key(("VOID_LOCAL_KEY",), file, privacy.host(url))
-            if "VOID_LOCAL_KEY" in os.environ or file.is_file()
-            else "none"
-        )
+        secret = privacy.key((KEY,), file, privacy.host(url)) if KEY in os.environ or file.is_file() else "none"
         return cls(chosen, url, boxes == ABSOLUTE, secret)
 
     @property
@@ -69,7 +67,11 @@ class Local:
         """Where the question goes."""
         return privacy.host(self.url)
 
-    def ask(self, question: Question, complaint: str) -> Reply:
+    def line(self) -> connection.Line:
+        """See :class:`void_server.quadmask.analysts.Analyst`; a proxy may be outside the house, and none is needed."""
+        return connection.Line(self.url, tunnel=False)
+
+    def ask(self, question: Question, complaint: str, line: connection.Line, seconds: float) -> Reply:
         """See :class:`void_server.quadmask.analysts.Analyst`."""
         import openai
 
@@ -89,35 +91,45 @@ class Local:
             "type": "json_schema",
             "json_schema": {"name": "analysis", "schema": schema(self.boxes), "strict": True},
         }
+        patience = min(_PATIENCE, seconds)
         client = openai.OpenAI(
             base_url=self.url,
             api_key=self.secret,
-            timeout=_PATIENCE,
-            max_retries=_RETRIES,
-            # in the house no proxy is needed, and one may be outside
-            http_client=openai.DefaultHttpxClient(**connection.options(self.url, tunnel=False)),
+            timeout=patience,
+            max_retries=0,
+            http_client=openai.DefaultHttpxClient(**line.options()),
         )
         try:
             answer = client.chat.completions.create(
                 model=self.model, messages=messages, response_format=form, temperature=0.0
             )
         except openai.APITimeoutError:
-            raise self._failure(f"gave no answer within {_PATIENCE:g} seconds") from None
+            raise self._failure(f"gave no answer within {patience:g} seconds") from None
         except openai.APIStatusError as error:
             elsewhere = connection.redirect(self.url, error.status_code, error.response.headers)
-            raise self._failure(elsewhere or f"answered {error.status_code}: {error.message}") from None
+            what = elsewhere or f"answered {error.status_code}: {error.message}"
+            hint = "" if elsewhere else advice(error.status_code, KEY, ENVIRONMENT_MODEL)
+            pause = seconds_in(error.response.headers.get("retry-after"))
+            raise self._failure(what, hint, again=error.status_code in BUSY, pause=pause) from None
         except openai.APIError as error:
             if isinstance(error.__cause__, VoidError):
                 raise error.__cause__ from None
-            raise self._failure(f"cannot be reached: {error}") from None
+            # what broke after it was connected may work the next time
+            raise self._failure(f"cannot be reached: {error}", again=bool(line.reached)) from None
+        except json.JSONDecodeError:
+            raise self._failure("answered with something other than JSON, as a proxy or a login page does") from None
         finally:
             client.close()
+        if not isinstance(answer, openai.types.chat.ChatCompletion):
+            # the package hands on what does not say that it is JSON
+            raise self._failure("answered with something other than JSON, as a proxy or a login page does")
         reply = answer.choices[0].message if answer.choices else None
         if reply is None or not reply.content:
             raise self._failure(f"refused to answer ({(reply and reply.refusal) or 'no text'})")
         usage = answer.usage
         return Reply(reply.content, usage.prompt_tokens if usage else 0, usage.completion_tokens if usage else 0)
 
-    def _failure(self, what: str) -> JobFailed:
-        reason = privacy.without(self.secret if self.secret != "none" else "", what)
-        return JobFailed(f"{self.model} at {self.host} {reason}. Resume to ask again, or choose reasoner image.")
+    def _failure(self, what: str, hint: str = "", *, again: bool = False, pause: float | None = None) -> Unanswered:
+        reason = privacy.without(self.secret if self.secret != "none" else "", what).rstrip(".")
+        hint = hint or "Resume to ask again, or choose reasoner image."
+        return Unanswered(f"{self.model} at {self.host} {reason}. {hint}", again=again, pause=pause)

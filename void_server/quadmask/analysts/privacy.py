@@ -8,6 +8,7 @@ import re
 import socket
 import stat
 import sys
+from fnmatch import fnmatchcase
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,6 +16,8 @@ from ...api.errors import SettingError
 
 #: Set to anything, nothing is sent beyond the studio's own network.
 FORBIDDEN = "VOID_NO_CLOUD"
+#: The hosts that may be sent anything, such as ``gpu01:8000 *.studio.lan``; all where it is not set.
+ALLOWED = "VOID_ALLOWED_HOSTS"
 _NAME = re.compile(r"[\w-]+(\.[\w-]+)*\.?")
 
 
@@ -35,8 +38,28 @@ def check_cloud(what: str) -> None:
         )
 
 
+def check_host(url: str) -> None:
+    """Raise :class:`SettingError` if the server's owner has a list of allowed hosts, and a URL's is not on it."""
+    if (listed := os.environ.get(ALLOWED)) is None:
+        return
+    parts = urlsplit(url)
+    name = (parts.hostname or "").rstrip(".")
+    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    for entry in listed.replace(",", " ").lower().split():
+        pattern, colon, wanted = entry.rpartition(":") if re.search(r":\d+$", entry) else (entry, "", "")
+        if fnmatchcase(name, pattern.strip("[]")) and (not colon or int(wanted) == port):
+            return
+    raise SettingError(
+        f"{host(url)} is not among the hosts that this server may send footage to (${ALLOWED}: {listed.strip()}); "
+        "choose another reasoner, or ask whoever runs the server."
+    )
+
+
 def checked_url(variable: str, url: str) -> str:
-    """A URL as ``variable`` names it. Raises :class:`SettingError` where no service can be reached by it."""
+    """A URL as ``variable`` names it.
+
+    Raises :class:`SettingError` where no service can be reached by it, or its host is not an allowed one.
+    """
     try:
         parts = urlsplit(url)
         parts.port  # noqa: B018 -- raises where it is no number, or too large
@@ -51,6 +74,7 @@ def checked_url(variable: str, url: str) -> str:
         raise SettingError(
             f"{variable} is {redacted!r}, not the address of a service; write it like http://localhost:8000/v1."
         )
+    check_host(url)
     return url
 
 

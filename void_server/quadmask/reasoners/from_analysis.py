@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import time
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ...api.errors import JobFailed, SettingError
 from ...api.files import open_regular, write_atomically
@@ -33,8 +32,13 @@ class FromAnalysis(Reasoner):
     segments = True
 
     @abstractmethod
-    def analysis(self, shot: Shot, footage: Footage, scratch: Path, reasoning: Reasoning) -> Analysis:
-        """The analysis; what was sent and answered for it is noted in ``reasoning``."""
+    def analysis(
+        self, shot: Shot, footage: Footage, scratch: Path, reasoning: Reasoning, beat: Callable[[], None]
+    ) -> Analysis:
+        """The analysis; what was sent and answered for it is noted in ``reasoning``.
+
+        ``beat`` is called while it waits, and raises what stops the job.
+        """
 
     def reason(self, shot: Shot, footage: Footage, scratch: Path, report: Callable[[float], None]) -> Reasoning:
         """See :class:`Reasoner`."""
@@ -43,7 +47,7 @@ class FromAnalysis(Reasoner):
 
         reasoning = Reasoning()
         # first, as it is what may fail
-        analysis = self.analysis(shot, footage, scratch, reasoning)
+        analysis = self.analysis(shot, footage, scratch, reasoning, lambda: report(0.0))
         report(0.2)
         evidence = image_reasoner.reason(footage, scratch, lambda share: report(0.2 + 0.4 * share))
         segmenter = segmentation.choose(shot.settings.segmenter, shot.settings.device)
@@ -69,9 +73,11 @@ class File(FromAnalysis):
         """See :class:`Reasoner`."""
         self._read(shot)
 
-    def analysis(self, shot: Shot, footage: Footage, scratch: Path, reasoning: Reasoning) -> Analysis:
+    def analysis(
+        self, shot: Shot, footage: Footage, scratch: Path, reasoning: Reasoning, beat: Callable[[], None]
+    ) -> Analysis:
         """See :class:`FromAnalysis`."""
-        del footage, scratch, reasoning
+        del footage, scratch, reasoning, beat
         return self._read(shot)
 
     def _read(self, shot: Shot) -> Analysis:
@@ -107,54 +113,58 @@ class LanguageModel(FromAnalysis):
         analyst = analysts.choose(self.analyst, settings.of_reasoner(ModelSettings).reasoner_model)
         return f"{analyst.model} at {analyst.host}; not contacted"
 
-    def analysis(self, shot: Shot, footage: Footage, scratch: Path, reasoning: Reasoning) -> Analysis:
+    def analysis(
+        self, shot: Shot, footage: Footage, scratch: Path, reasoning: Reasoning, beat: Callable[[], None]
+    ) -> Analysis:
         """See :class:`FromAnalysis`; a resumed job reuses the answer it has."""
         from ..analysis import Analysis
 
         file = scratch / "analysis.json"
-        if file.is_file():
-            data = json.loads(file.read_text(encoding="utf-8"))
-            reasoning.asked, reasoning.answer, reasoning.warnings = data["asked"], data["answer"], data["warnings"]
+        data = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {"asked": []}
+        reasoning.asked = data["asked"]
+        if "analysis" in data:
+            reasoning.answer, reasoning.warnings = data["answer"], data["warnings"]
             return Analysis.model_validate(data["analysis"])
-        analysis = self._ask(shot, footage, reasoning)
-        data = {
-            "asked": reasoning.asked,
-            "answer": reasoning.answer,
-            "warnings": reasoning.warnings,
-            "analysis": analysis.model_dump(),
-        }
-        write_atomically(file, json.dumps(data))
+
+        def keep(analysis: Analysis | None = None) -> None:
+            kept: dict[str, Any] = {"asked": reasoning.asked}
+            if analysis:
+                kept |= {"answer": reasoning.answer, "warnings": reasoning.warnings, "analysis": analysis.model_dump()}
+            write_atomically(file, json.dumps(kept))
+
+        analysis = self._ask(shot, footage, reasoning, keep, beat)
+        keep(analysis)
         return analysis
 
-    def _ask(self, shot: Shot, footage: Footage, reasoning: Reasoning) -> Analysis:
+    def _ask(
+        self,
+        shot: Shot,
+        footage: Footage,
+        reasoning: Reasoning,
+        keep: Callable[[], None],
+        beat: Callable[[], None],
+    ) -> Analysis:
         from .. import analysts, question
         from ..analysis import read_answer
+        from ..analysts.asking import Conversation
+        from ..proximity import reachable
 
         analyst = analysts.choose(self.analyst, shot.settings.of_reasoner(ModelSettings).reasoner_model)
         query = question.build(footage, shot.prompt, with_clip=analyst.takes_clips)
+        conversation = Conversation(analyst, query, reasoning.asked, keep, beat)
         complaint = ""
         for _ in range(_ANSWERS):
-            begin = time.monotonic()
-            reply = analyst.ask(query, complaint)
-            reasoning.asked.append(
-                {
-                    "to": analyst.host,
-                    "model": analyst.model,
-                    "what": query.contents,
-                    "seconds": round(time.monotonic() - begin, 1),
-                    "tokens_in": reply.tokens_in,
-                    "tokens_out": reply.tokens_out,
-                }
-            )
-            reasoning.answer = reply.text
+            reasoning.answer = conversation.ask(complaint).text
             try:
                 analysis, notes = read_answer(
-                    reply.text, analyst.boxes, query.frames, query.size if analyst.in_pixels else None
+                    reasoning.answer, analyst.boxes, query.frames, query.size, in_pixels=analyst.in_pixels
                 )
             except SettingError as error:
                 complaint = f"Your last answer could not be used: {error}. Answer again, with JSON of the schema alone."
                 wrong = str(error)
                 continue
+            analysis, left_out = reachable(analysis, footage)
+            notes += left_out
             if notes:
                 reasoning.warnings.append(f"The model's answer was corrected: {'; '.join(notes)}.")
             return analysis

@@ -32,8 +32,8 @@ class Frames(Protocol):
 class Hints:
     """The prompts for an object in one frame, in pixels of that frame from the top left.
 
-    Points on it (x, y), points not on it, a box (x0, y0, x1, y1) around it, or a mask of it; a mask overrides points
-    and box.
+    Points on it (x, y), points not on it, a box (x0, y0, x1, y1) around it, or a mask of it. A mask overrides points on
+    it and the box; points that are not on it correct the mask.
     """
 
     on: tuple[tuple[float, float], ...] = ()

@@ -21,6 +21,8 @@ _ROUNDS = 5
 # Shares of the frame's short side: a point's sure surroundings, an object's extent where only points are known,
 # how far an edge may be off after a frame of flow, and how far an object may go in one.
 _POINT, _EXTENT, _DRIFT, _FASTEST = 0.012, 0.3, 0.015, 0.2
+# As a share of the extent of the points on an object, how far it may reach beyond them.
+_BEYOND = 0.5
 # How far colours may lie apart, in steps of 8-bit Lab, to be taken for one thing.
 _ALIKE = 18
 # Below this many pixels there is nothing to cut any more.
@@ -98,8 +100,21 @@ def _labels(hints: Hints, frame: NDArray[np.uint8], scale: float) -> _Labels:
         labels[:] = cv2.GC_PR_BGD
         for point in hints.on:
             labels[_alike(frame, _at(point, scale), round(_EXTENT * short))] = cv2.GC_PR_FGD
+        _bound(labels, [_at(point, scale) for point in hints.on])
     _mark(labels, hints.on, scale, cv2.GC_FGD)
     return _without(labels, hints, scale)
+
+
+def _bound(labels: _Labels, points: list[tuple[int, int]]) -> None:
+    """Between three points or more the object is probable, and far beyond them it is not; fewer say nothing of that."""
+    hull = cv2.convexHull(np.array(points, np.int32))
+    if len(hull) < 3:
+        return
+    inside = cv2.fillConvexPoly(np.zeros(labels.shape, np.uint8), hull, 1)
+    _, _, width, height = cv2.boundingRect(hull)
+    distance = cv2.distanceTransform(1 - inside, cv2.DIST_L2, cv2.DIST_MASK_5)
+    labels[inside > 0] = cv2.GC_PR_FGD
+    labels[distance > _BEYOND * max(width, height)] = cv2.GC_BGD
 
 
 def _without(labels: _Labels, hints: Hints, scale: float) -> _Labels:

@@ -29,6 +29,9 @@ from sam2.build_sam import build_sam2_video_predictor
 # what the package's own loaders subtract and divide by
 _MEAN = torch.tensor((0.485, 0.456, 0.406))[:, None, None]
 _DEVIATION = torch.tensor((0.229, 0.224, 0.225))[:, None, None]
+# The model's doubt reaches further than a matte's soft edge: as it is, every pixel that is object with a likelihood of
+# one in fifty, at logits above -3.9, would be replaced.
+_STEEPNESS = 4.0
 # the package takes frames from folders and movies only, through a function of one of its modules
 _LOADING = threading.Lock()
 
@@ -63,7 +66,7 @@ class Sam2:
                     _forget(predictor, state, first, index, reverse)
                     if reverse and index == first:
                         continue
-                    for number, matte in zip(numbers, torch.sigmoid(logits[:, 0].float()), strict=True):
+                    for number, matte in zip(numbers, torch.sigmoid(_STEEPNESS * logits[:, 0].float()), strict=True):
                         yield number, index, matte.cpu().numpy()
 
     def _next(self, steps: Iterator[Any]) -> Any:
@@ -130,7 +133,10 @@ def _state(predictor: Any, frames: Frames) -> dict[str, Any]:
 def _tell(predictor: Any, state: dict[str, Any], number: int, index: int, hints: Hints) -> None:
     if hints.mask is not None:
         predictor.add_new_mask(state, index, number, hints.mask)
-        return
+        if not hints.off:
+            return
+        # points that come after a mask correct it
+        hints = Hints(off=hints.off)
     points = np.array([*hints.on, *hints.off], np.float32).reshape(-1, 2)
     labels = np.array([1] * len(hints.on) + [0] * len(hints.off), np.int32)
     predictor.add_new_points_or_box(state, index, number, points=points, labels=labels, box=hints.box)
