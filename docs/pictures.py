@@ -111,7 +111,7 @@ def graphs() -> None:
 
 def views(node: nuke.Node) -> None:
     """What the node's views show at one frame, side by side."""
-    names = ("plate", "quadmask", "result", "difference", "affected", "blend")
+    names = ("plate", "quadmask", "result", "difference", "affected", "origin")
     shown = []
     for name in names:
         node["view"].setValue(name)

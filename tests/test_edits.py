@@ -75,8 +75,8 @@ def test_cells_change_in_their_frames_alone(quadmask: Path) -> None:
     for frame in before:
         assert (cell(made[frame], 0, 15) == (AFFECTED if frame in (1002, 1003) else KEEP)).all()
         assert (cell(made[frame], 4, 4) == KEEP).all()
-        # the object stays the object, whatever is said of its cell
-        assert (cell(made[frame], 3, 4) == (REMOVE if frame == 1002 else OVERLAP)).all()
+        # what is kept is kept, also where the object is
+        assert (cell(made[frame], 3, 4) == (KEEP if frame == 1002 else OVERLAP)).all()
         assert (cell(made[frame], 5, 5) == cell(before[frame], 5, 5)).all()
         assert np.array_equal(codes_of(quadmask, frame), before[frame])
     assert exr.windows(folder / "quadmask" / "void_quadmask.1001.exr") == (DATA, DISPLAY)
@@ -92,6 +92,24 @@ def test_what_is_protected_wins_over_what_is_added(quadmask: Path, tmp_path: Pat
     assert (codes[0:20, 4:24] == AFFECTED).all()
     assert (codes[0:20, 24:44] == KEEP).all()
     assert np.array_equal(codes_of(folder / "quadmask", 1003), codes_of(quadmask, 1003))
+
+
+def test_a_block_of_cells_changes_at_once(quadmask: Path) -> None:
+    folder, _ = edit(str(quadmask), quadmask.parents[1], ["r0c0-r2c3=affected", "1002:r1c1-r7c15=keep"], None, None)
+    whole, cut = (codes_of(folder / "quadmask", frame) for frame in (1001, 1002))
+    assert (whole[0:30, 4:44] == AFFECTED).all()
+    assert (cut[0:10, 4:44] == AFFECTED).all()
+    assert (cut[10:80, 14:164] == KEEP).all()
+    with pytest.raises(InputError, match="ends before it begins"):
+        edit(str(quadmask), quadmask.parents[1], ["r2c0-r0c3=affected"], None, None)
+
+
+def test_cells_that_keep_win_over_a_matte_that_adds(quadmask: Path, tmp_path: Path) -> None:
+    add = matte(tmp_path / "add", range(1001, 1005), np.s_[0:20, 0:40])
+    folder, _ = edit(str(quadmask), tmp_path / "out", ["r0c0-r0c1=keep"], str(add), None)
+    codes = codes_of(folder / "quadmask", 1001)
+    assert (codes[0:10, 4:24] == KEEP).all()
+    assert (codes[10:20, 4:44] == AFFECTED).all()
 
 
 def test_every_edit_is_a_line_of_the_history(quadmask: Path) -> None:

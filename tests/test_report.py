@@ -18,6 +18,7 @@ from void_server.api.settings import declarations
 from void_server.api.shot import Prompt, Settings, Shot
 from void_server.api.version import VersionFolder
 from void_server.cli.declared import settings_of
+from void_server.pipeline import origins
 from void_server.pipeline.manifest import relevant
 from void_server.pipeline.report import Cells, Sheet, Thumbnail, peaks, write_report
 from void_server.pipeline.report.contact_sheet import COLOURS, contact_sheet, overlay
@@ -52,6 +53,7 @@ def manifest(**changes: Any) -> dict[str, Any]:
         "device": {"quadmask": "x86_64 CPU", "plate": "A Large GPU, bfloat16, full"},
         "scene": "",
         "edits": [],
+        "origin": {"recovered": 0.75, "filled": 0.25, "generated": 0.0},
         "colour": {"space": "lin_rec709", "maximum": 12.0, "overshoots": []},
         "timings": {"Reading the shot": 1.25},
         "classes": {"1001": shares, "1002": shares},
@@ -106,6 +108,7 @@ def test_names_prompts_warnings_and_answers_are_text_never_markup(tmp_path: Path
     assert "<script>alert(1)</script>" in page.text
     assert "Frame <1001> & more" in page.text
     assert page.text.count(evil) == 4 + 5 + 1 + 1 + 2
+    assert "25.0%" in page.text
     assert page.tags.count("rect") == 6
 
 
@@ -307,3 +310,9 @@ def test_the_page_has_the_settings_that_matter_and_no_others() -> None:
     assert "grainyes" in text
     for name in ("steps", "guidance", "7.5", "second pass", "working height", "reasoner model", "segmenter"):
         assert name not in text
+
+
+def test_a_warning_says_how_much_was_hidden_in_every_frame() -> None:
+    assert origins.warnings({}) == origins.warnings({"recovered": 0.99, "filled": 0.01, "generated": 0.0}) == []
+    (warning,) = origins.warnings({"recovered": 0.6, "filled": 0.4, "generated": 0.0})
+    assert warning.startswith("40% of the new pixels are hidden in every frame")

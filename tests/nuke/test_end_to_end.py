@@ -111,6 +111,10 @@ def test_views_of_the_node(shot, server):
         assert np.array_equal(shown[name][..., 0], matte(picture(node, 1006), name))
     reddened = shown["quadmask"][..., 0] - shown["plate"][..., 0]
     assert reddened[shown["remove"][..., 0] > 0].mean() > reddened[shown["keep"][..., 0] > 0].mean() + 0.1
+    # all that is new has an origin, in colour, and all else is the plate
+    tinted = np.abs(shown["origin"] - result).max(axis=-1) > 0
+    assert tinted[shown["remove"][..., 0] > 0].mean() > 0.99
+    assert np.array_equal(shown["origin"][shown["blend"][..., 0] == 0], shown["plate"][shown["blend"][..., 0] == 0])
     # whatever the viewer shows, a render gets the result
     node["view"].setValue("difference")
     nuke.standin.gui = False
@@ -197,14 +201,47 @@ def test_quadmask_node_edits_live(shot):
     assert np.array_equal(matte(shown, "affected") > 0, ~kept & ~objects & (x >= 100))
 
 
+def test_the_nodes_edits_are_those_of_void_edit(shot, tmp_path):
+    pytest.importorskip("cv2", reason="void_server itself needs OpenCV: node and command were NOT compared")
+    from void_server.imaging import exr
+    from void_server.imaging.sequence import find
+    from void_server.imaging.window import Window
+    from void_server.quadmask import classes
+    from void_server.quadmask.edits import CellEdit, Edits
+
+    plate, roto = shot
+    add, protect = nuke.nodes.Expression(), nuke.nodes.Expression()
+    for node, where in ((add, "x >= 100"), (protect, "y >= 54 && x < 150")):
+        node.setInput(0, plate)
+        node["expr3"].setValue(where)
+    node = void_quadmask(plate, roto, add, protect)
+    lines = ["r6c0-r7c13=affected", "1001-1004:r0c0=affected", "r7c0-r7c9=keep", "1006:r0c3=affected"]
+    node["cell_edits"].setValue("\n".join(lines))
+    VoidNode(node).apply_grid()
+    shown = picture(node, 1006)
+
+    y, x = np.mgrid[107:-1:-1, 0:192]
+    for name, mask in (("add", x >= 100), ("protect", (y >= 54) & (x < 150))):
+        exr.write(tmp_path / name / "m.1006.exr", mask.astype(np.float16)[..., None], ("A",))
+    files = [find(str(tmp_path / name), name) for name in ("add", "protect")]
+    edits = Edits(tuple(map(CellEdit.parse, lines)), *files)
+    objects = picture(roto, 1006).channel("rgba.alpha", shown.bbox)
+    before = classes.assemble(objects.astype(np.float32), np.zeros(objects.shape, bool))
+    codes = edits.apply(before, 1006, Window(0, 0, 192, 108), Window(0, 0, 192, 108))
+    for name, code in (("remove", 0), ("overlap", 63), ("affected", 127), ("keep", 255)):
+        assert (codes == code).any()
+        assert np.array_equal(matte(shown, name) > 0, codes == code), name
+
+
 def test_grid_cells_toggle(shot):
     node = void_quadmask(*shot)
     node["cell"].setValue([30.0, 20.0])
     press(node, "grid_affected")
     assert node["cell_edits"].getText() == "1001-1012:r6c2=affected"
-    size = 108 / 8
     y, x = np.mgrid[107:-1:-1, 0:192]
-    cell = (x >= 2 * size) & (x < 3 * size) & (107 - y >= 6 * size) & (107 - y < 7 * size)
+    # 8 rows, and at 16:9 14 columns
+    across, down = (x + 0.5) * 14 / 192, (107.5 - y) * 8 / 108
+    cell = (across > 2) & (across <= 3) & (down > 6) & (down <= 7)
     shown = picture(node, 1006)
     assert np.array_equal((matte(shown, "affected") + matte(shown, "overlap")) > 0, cell)
     press(node, "grid_keep")

@@ -11,7 +11,10 @@ from .errors import SettingError
 ALONG_SHORT_SIDE = 8
 AFFECTED, KEEP = "affected", "keep"
 
-_EDIT = re.compile(r"(?:(-?\d+)(?:-(-?\d+))?:)?r(\d+)c(\d+)=(affected|keep)")
+_EDIT = re.compile(
+    r"(?:(?P<first>-?\d+)(?:-(?P<last>-?\d+))?:)?r(?P<row>\d+)c(?P<column>\d+)"
+    r"(?:-r(?P<last_row>\d+)c(?P<last_column>\d+))?=(?P<what>affected|keep)"
+)
 
 
 def counts(width: float, height: float) -> tuple[int, int]:
@@ -23,29 +26,48 @@ def counts(width: float, height: float) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class CellEdit:
-    """A cell (row and column from the top left, from 0) becomes affected or keep from ``first`` to ``last``.
+    """A block of cells becomes affected or keep from frame ``first`` to ``last``; without these, in all frames.
 
-    Without ``first`` and ``last`` it does so in all frames.
+    The block reaches from ``row`` and ``column``, counted from the top left, from 0, to ``last_row`` and
+    ``last_column``, both included.
     """
 
     row: int
     column: int
+    last_row: int
+    last_column: int
     what: str
     first: Optional[int] = None
     last: Optional[int] = None
 
     @classmethod
+    def of_cell(
+        cls, row: int, column: int, what: str, first: Optional[int] = None, last: Optional[int] = None
+    ) -> CellEdit:
+        """The edit of a single cell."""
+        return cls(row, column, row, column, what, first, last)
+
+    @classmethod
     def parse(cls, text: str) -> CellEdit:
-        """An edit such as ``1001-1040:r5c7=affected``. Raises :class:`SettingError`."""
+        """An edit such as ``1001-1040:r5c7=affected`` or ``r2c0-r4c3=keep``. Raises :class:`SettingError`."""
         match = _EDIT.fullmatch(text.replace(" ", ""))
         if not match:
-            raise SettingError(f"{text!r} is not a cell edit; write it like 1001-1040:r5c7=affected, or r5c7=keep.")
-        first = int(match[1]) if match[1] else None
-        return cls(int(match[3]), int(match[4]), match[5], first, int(match[2]) if match[2] else first)
+            raise SettingError(
+                f"{text!r} is not a cell edit; write it like 1001-1040:r5c7=affected, r5c7=keep or r2c0-r4c3=keep."
+            )
+        row, column = int(match["row"]), int(match["column"])
+        last_row, last_column = int(match["last_row"] or row), int(match["last_column"] or column)
+        if last_row < row or last_column < column:
+            raise SettingError(f"{text!r} ends before it begins; name the top left cell first, as in r2c0-r4c3=keep.")
+        first = int(match["first"]) if match["first"] else None
+        last = int(match["last"]) if match["last"] else first
+        return cls(row, column, last_row, last_column, match["what"], first, last)
 
     def __str__(self) -> str:
         frames = "" if self.first is None else f"{self.first}-{self.last}:"
-        return f"{frames}r{self.row}c{self.column}={self.what}"
+        single = (self.row, self.column) == (self.last_row, self.last_column)
+        block = "" if single else f"-r{self.last_row}c{self.last_column}"
+        return f"{frames}r{self.row}c{self.column}{block}={self.what}"
 
     def applies(self, frame: int) -> bool:
         """Whether the edit is meant for a frame."""

@@ -93,7 +93,8 @@ def edit(
         ),
     ] = None,
     grid: Annotated[
-        list[str] | None, typer.Option(help="Set a cell, such as 1001-1040:r5c7=affected, or r5c7=keep. Repeatable.")
+        list[str] | None,
+        typer.Option(help="Set cells: 1001-1040:r5c7=affected, r5c7=keep, r2c0-r4c3=keep. Repeatable."),
     ] = None,
     add: Annotated[str | None, typer.Option(help="A matte of more affected pixels.")] = None,
     protect: Annotated[str | None, typer.Option(help="A matte of pixels to keep.")] = None,

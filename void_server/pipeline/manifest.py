@@ -45,6 +45,7 @@ def conclude(context: JobContext, job_id: str) -> None:
     version, maximum = context.version, context.footage.survey.maximum
     overshoots = overshoot.noted(version.intermediate)
     context.warnings += overshoot.warnings(overshoots, maximum, context.source.display)
+    context.warnings += origins.warnings(origins.shares(version.intermediate))
     with context.tracker.stage(REPORTING):
         manifest = _manifest(context, job_id, overshoots)
         regions = version.reasoning().get("regions", [])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,9 @@ from numpy.typing import NDArray
 
 from ..api.files import write_atomically
 from ..engines import origin
+
+#: Below this share of the new pixels, what is filled in is edges that nobody sees.
+_NOTABLE = 0.02
 
 
 def note(folder: Path, frame: int, mattes: NDArray[np.float16]) -> None:
@@ -19,6 +23,17 @@ def note(folder: Path, frame: int, mattes: NDArray[np.float16]) -> None:
     """
     counts = np.count_nonzero(mattes, axis=(0, 1)).tolist()
     write_atomically(folder / f"origin_{frame}.json", json.dumps(counts))
+
+
+def warnings(found: Mapping[str, float]) -> list[str]:
+    """A warning where enough of the new pixels is made up to be looked at first."""
+    filled = found.get(origin.NAMES[origin.FILLED], 0.0)
+    if filled < _NOTABLE:
+        return []
+    return [
+        f"{filled:.0%} of the new pixels are hidden in every frame, so they are filled in from around them; check "
+        "these first: view origin in Nuke, or the matte origin.filled."
+    ]
 
 
 def shares(folder: Path) -> dict[str, float]:

@@ -30,9 +30,10 @@ HISTORY = "history.jsonl"
 
 @dataclass(frozen=True)
 class Edits:
-    """What to change: cells in order, later ones win; then what the matte ``add`` has; what ``protect`` has stays.
+    """What to change: cells in order, later ones win, and the mattes ``add`` and ``protect``.
 
-    Whatever they say, nothing becomes affected in the frame ``unaffected``, where there is one.
+    What a cell or ``protect`` keeps is kept, whatever adds to it, also where the object is. Whatever they say, nothing
+    becomes affected in the frame ``unaffected``, where there is one.
     """
 
     cells: tuple[CellEdit, ...] = ()
@@ -41,24 +42,30 @@ class Edits:
     unaffected: int | None = None
 
     def apply(self, codes: Quadmask, frame: int, window: Window, display: Window) -> Quadmask:
-        """The edited codes of a frame, which cover ``window``. The object itself never changes."""
+        """The edited codes of a frame, which cover ``window``."""
         affected = (codes == AFFECTED) | (codes == OVERLAP)
         removed = (codes == REMOVE) | (codes == OVERLAP)
-        grid = Grid(display)
+        marks = self._marks(frame, window, Grid(display))
+        kept = _matte(self.protect, frame, window) | (marks < 0)
+        added = _matte(self.add, frame, window) | (marks > 0)
+        if frame != self.unaffected:
+            affected |= added
+        return classes.assemble((removed & ~kept).astype(np.float32), affected & ~kept)
+
+    def _marks(self, frame: int, window: Window, grid: Grid) -> NDArray[np.int8]:
+        """1 where the cells make a pixel affected, -1 where they keep it, 0 elsewhere."""
+        marks = np.zeros((window.height, window.width), np.int8)
         for edit in self.cells:
-            if edit.row >= grid.rows or edit.column >= grid.columns:
+            if edit.last_row >= grid.rows or edit.last_column >= grid.columns:
                 raise SettingError(
-                    f"There is no cell r{edit.row}c{edit.column}; the grid has rows 0 to {grid.rows - 1} and columns "
-                    f"0 to {grid.columns - 1}."
+                    f"There is no cell r{edit.last_row}c{edit.last_column}; the grid has rows 0 to {grid.rows - 1} and "
+                    f"columns 0 to {grid.columns - 1}."
                 )
-            cell = grid.cell(edit.row, edit.column).intersection(window)
-            if edit.applies(frame) and not cell.empty:
-                affected[window.slices(cell)] = edit.what == cells.AFFECTED
-        affected |= _matte(self.add, frame, window)
-        affected &= ~_matte(self.protect, frame, window)
-        if frame == self.unaffected:
-            affected &= (codes == AFFECTED) | (codes == OVERLAP)
-        return classes.assemble(removed.astype(np.float32), affected)
+            first, last = grid.cell(edit.row, edit.column), grid.cell(edit.last_row, edit.last_column)
+            block = first.union(last).intersection(window)
+            if edit.applies(frame) and not block.empty:
+                marks[window.slices(block)] = 1 if edit.what == cells.AFFECTED else -1
+        return marks
 
 
 def _matte(sequence: Sequence | None, frame: int, window: Window) -> NDArray[np.bool_]:

@@ -32,8 +32,8 @@ class Grid:
 
     def cell(self, row: int, column: int) -> Window:
         """The pixels of a cell, counted from the top left, from 0."""
-        left, right = (round(n * self.frame.width / self.columns) for n in (column, column + 1))
-        top, bottom = (round(n * self.frame.height / self.rows) for n in (row, row + 1))
+        left, right = (_border(n, self.columns, self.frame.width) for n in (column, column + 1))
+        top, bottom = (_border(n, self.rows, self.frame.height) for n in (row, row + 1))
         return Window(self.frame.x + left, self.frame.y + top, right - left, bottom - top)
 
     def whole(self, mask: NDArray[np.bool_], window: Window) -> NDArray[np.bool_]:
@@ -50,3 +50,8 @@ class Grid:
         if not inside.empty:
             beyond[window.slices(inside)] = False
         return full | (mask & beyond)
+
+
+def _border(number: int, cells: int, pixels: int) -> int:
+    """The first pixel of a cell: that whose centre lies beyond the border, as in Nuke's expressions."""
+    return (2 * number * pixels + cells) // (2 * cells)

@@ -9,17 +9,17 @@ from . import lists
 
 
 def _where(edit: CellEdit) -> str:
-    """True inside the cell and its frames, as an expression of Nuke's, whose y goes up."""
+    """True inside the cells and their frames, as an expression of Nuke's, whose y goes up."""
     # as void_server.api.cells.counts
     across, down = (
         f"(max({ALONG_SHORT_SIDE}, int({ALONG_SHORT_SIDE} * {share} + 0.5)))"
         for share in ("width / height", "height / width")
     )
     inside = [
-        f"x * {across} >= {edit.column} * width",
-        f"x * {across} < {edit.column + 1} * width",
-        f"(height - 1 - y) * {down} >= {edit.row} * height",
-        f"(height - 1 - y) * {down} < {edit.row + 1} * height",
+        f"(x + 0.5) * {across} > {edit.column} * width",
+        f"(x + 0.5) * {across} <= {edit.last_column + 1} * width",
+        f"(height - 0.5 - y) * {down} > {edit.row} * height",
+        f"(height - 0.5 - y) * {down} <= {edit.last_row + 1} * height",
     ]
     if edit.first is not None:
         inside += [f"frame >= {edit.first}", f"frame <= {edit.last}"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Sequence
+from typing import Mapping, Sequence
 
 from void_server.api.settings import declarations
 from void_server.api.shot import Settings
@@ -13,14 +13,20 @@ from . import knobs as k
 from .text import Expression, Group, KnobType, Node, UserKnob, Value
 
 GIZMOS = Path(__file__).resolve().parents[3] / "gizmos"
-VIEWS = ("result", "plate", "quadmask", "difference", *k.CLASSES, "blend")
+VIEWS = ("result", "plate", "quadmask", "difference", *k.CLASSES, "blend", "origin")
 QUADMASK_VIEWS = ("plate", "quadmask", *k.CLASSES)
 
 _RGB = ("rgba.red", "rgba.green", "rgba.blue")
 _NO_CHANNEL = ("none", "none", "none", "-rgba.alpha")
 # The classes in the colours of the contact sheet, scene-linear.
 _COLOURS = {"remove": (0.76, 0.05, 0.05), "overlap": (0.58, 0.06, 0.58), "affected": (0.87, 0.40, 0.02)}
-_LAYERS = {"quadmask": k.CLASSES, "void_blend": ("alpha",), "void_scratch": ("red", "green", "blue")}
+_ORIGIN_COLOURS = {"recovered": (0.05, 0.46, 0.14), "filled": (0.87, 0.40, 0.02), "generated": (0.58, 0.06, 0.58)}
+_LAYERS = {
+    "quadmask": k.CLASSES,
+    "void_blend": ("alpha",),
+    "origin": k.ORIGINS,
+    "void_scratch": ("red", "green", "blue"),
+}
 
 _TAB = ("VOID", "Settings", "Farm", "Info")
 
@@ -289,14 +295,21 @@ def _expression(
     return Node("Expression", name, knobs, (source,), position)
 
 
-def _overlay(source: str, x: int, y: int) -> Node:
-    """The plate with the classes in colour."""
+def _overlay(
+    source: str,
+    x: int,
+    y: int,
+    name: str = "Overlay",
+    layer: str = "quadmask",
+    colours: Mapping[str, tuple[float, float, float]] = _COLOURS,
+) -> Node:
+    """The plate with the channels of a layer in colour."""
     rows = []
     for index, channel in enumerate(_RGB):
-        colours = " + ".join(f"{colour[index]}*quadmask.{name}" for name, colour in _COLOURS.items())
-        rows.append((channel, f"{'rgb'[index]}*(1 - 0.6*changed) + 0.6*({colours})"))
-    changed = "quadmask.remove + quadmask.overlap + quadmask.affected"
-    return _expression("Overlay", source, rows, _RGB, (x, y), [("changed", changed)])
+        mixed = " + ".join(f"{colour[index]}*{layer}.{one}" for one, colour in colours.items())
+        rows.append((channel, f"{'rgb'[index]}*(1 - 0.6*changed) + 0.6*({mixed})"))
+    changed = " + ".join(f"{layer}.{one}" for one in colours)
+    return _expression(name, source, rows, _RGB, (x, y), [("changed", changed)])
 
 
 def _shown(name: str, channel: str, source: str, x: int, y: int) -> Node:
@@ -392,7 +405,7 @@ def remove() -> Group:
         _read(k.RESULT_MATTES, 170, 120, on_error=_HELD),
         _read(k.STRICT_MATTES, -170, 120),
         _mattes_of(k.PLATE_INPUT, k.RESULT_MATTES, 0, 200),
-        _copy("WithBlend", "WithMattes", k.RESULT_MATTES, [(k.BLEND, k.BLEND)], 0, 240),
+        _copy("WithBlend", "WithMattes", k.RESULT_MATTES, [(c, c) for c in (k.BLEND, *k.ORIGIN_LAYER)], 0, 240),
         # beyond a region of interest the files say nothing, and everything is kept
         _expression("KeepTheRest", "WithBlend", keep, k.QUADMASK_LAYER, (0, 280)),
         _copy("WithNewPixels", "KeepTheRest", k.RESULT_PLATE, new, 170, 320),
@@ -424,6 +437,7 @@ def remove() -> Group:
         ),
         *_shown_classes("ShownQuadmask", 620, 620),
         _shown("Show_blend", k.BLEND, "Result", 1060, 620),
+        _overlay("Result", 1170, 620, "Show_origin", "origin", _ORIGIN_COLOURS),
         _switch(
             "View",
             _LOOKED_AT,
@@ -434,6 +448,7 @@ def remove() -> Group:
                 "Difference",
                 *(f"Show_{name}" for name in k.CLASSES),
                 "Show_blend",
+                "Show_origin",
             ),
             0,
             680,
@@ -499,8 +514,8 @@ def quadmask() -> Group:
             KnobType.MULTILINE,
             k.GRID,
             "cell edits",
-            "One change per line, such as 1001-1040:r5c7=affected or r0c0=keep; rows and columns count from 0 at "
-            "the top left. Later lines win.",
+            "One change per line, such as 1001-1040:r5c7=affected, r0c0=keep or, for a block, r2c0-r4c3=keep; rows and "
+            "columns count from 0 at the top left. Later lines win.",
         ),
         *_settings(),
         _common("segmenter", ("auto", "sam2", "grabcut")),

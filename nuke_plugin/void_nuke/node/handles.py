@@ -21,9 +21,11 @@ def change_cell(void: VoidNode, what: Optional[str]) -> None:
     x, y = _position(void, k.CELL)
     row, column = cells.cell_at(x, y, plate.width(), plate.height())
     frames = void.frames()
-    edits = [e for e in cells.parse(void.plain_text(k.GRID)) if what is not None or (e.row, e.column) != (row, column)]
-    if what is not None:
-        edits.append(CellEdit(row, column, what, frames[0], frames[-1]))
+    edits = cells.parse(void.plain_text(k.GRID))
+    if what is None:
+        edits = [e for e in edits if (e.row, e.column, e.last_row, e.last_column) != (row, column, row, column)]
+    else:
+        edits.append(CellEdit.of_cell(row, column, what, frames[0], frames[-1]))
     with one_step("VOID cell"):
         void.node[k.GRID].setValue("\n".join(map(str, edits)))
         void.apply_grid()

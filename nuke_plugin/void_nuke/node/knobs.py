@@ -90,6 +90,9 @@ GRID_NODE = "GridEdits"
 # layers
 CLASSES = ("remove", "overlap", "affected", "keep")
 QUADMASK_LAYER = tuple(f"quadmask.{name}" for name in CLASSES)
+#: Where the new pixels come from: another frame, the surroundings, a model.
+ORIGINS = ("recovered", "filled", "generated")
+ORIGIN_LAYER = tuple(f"origin.{name}" for name in ORIGINS)
 #: The blend's channel: `void_blend.A` in the file; Nuke reads A as alpha.
 BLEND = "void_blend.alpha"
 #: What the nodes need in between; it never leaves them.

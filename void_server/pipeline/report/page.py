@@ -119,6 +119,17 @@ def _regions(regions: Iterable[Mapping[str, Any]]) -> str:
     return f"<h2>Why it is affected</h2>{_listing(names, rows)}"
 
 
+def _origins(origin: Mapping[str, float]) -> str:
+    """Where the new pixels come from."""
+    words = {
+        "recovered": "seen in other frames",
+        "filled": "hidden in every frame: filled in from around them",
+        "generated": "made by a model",
+    }
+    rows = [(name, f"{share:.1%}", words[name]) for name, share in origin.items() if share]
+    return f"<h2>Where the new pixels come from</h2>{_listing(('origin', 'share', ''), rows)}" if rows else ""
+
+
 def _edits(edits: Iterable[Mapping[str, Any]]) -> str:
     """Who has corrected the quadmask, when and how."""
     rows = []
@@ -175,6 +186,7 @@ alt="contact sheet: a column for each frame" src="data:image/png;base64,{picture
 <p class="hint">Click the sheet for its full size.</p>
 {_regions(regions)}
 {_edits(manifest["edits"])}
+{_origins(manifest["origin"])}
 <h2>{"Share of the roto" if only_roto else "Share of each class"}</h2>
 {_chart(manifest["classes"], names)}
 <details><summary>Figures for each frame</summary>{_class_table(manifest["classes"], names)}</details>
