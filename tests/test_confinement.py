@@ -48,7 +48,7 @@ def test_nothing_is_written_through_a_link(places: tuple[Path, Path]) -> None:
                 write_atomically(target, "x")
         with pytest.raises(AccessDenied):
             exr.write(root / "v001/plate/x.exr", np.zeros((2, 2, 1), np.float16), ("Y",))
-        write_atomically(root / "v001/other/x.txt", "x")
+        write_atomically(root / "v001/other/x.txt", "x", parents=True)
     assert (root / "v001/other/x.txt").read_text() == "x"
     assert not list(outside.iterdir())
 
@@ -56,7 +56,7 @@ def test_nothing_is_written_through_a_link(places: tuple[Path, Path]) -> None:
 @on_linux
 def test_a_folder_that_becomes_a_link_while_it_is_written_is_still_that_folder(places: tuple[Path, Path]) -> None:
     root, outside = places
-    with confined([root]), held(root / "plate") as folder:
+    with confined([root]), held(root / "plate", make=True) as folder:
         (root / "plate").rename(root / "moved")
         (root / "plate").symlink_to(outside)
         (folder / "x.txt").write_text("x")

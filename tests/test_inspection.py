@@ -166,6 +166,8 @@ from pathlib import Path
 from void_server import pipeline
 from void_server.api.errors import InputError
 from void_server.api.shot import Settings, Shot
+# before the rights to load anything are gone
+import void_server.quadmask.analysis
 if os.getuid() == 0:
     os.setgroups([]); os.setgid(65534); os.setuid(65534)
 plate, roto, analysis = sys.argv[1:]

@@ -64,7 +64,7 @@ def test_clean_removes_what_is_old_and_its_own_and_nothing_else(shot: Path, tmp_
     assert {"jobs", "uploads", "deliveries"} <= files()
     assert void("clean", "--older", "6w").stdout.startswith("0 bytes")
     assert "are free" in void("clean").stdout
-    assert files() == {FILE, "keys", "embedded.log"}
+    assert files() == {FILE, "keys", "embedded.log", "audit.jsonl", "audit.key"}
     assert void("jobs").stdout == "no jobs yet\n"
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == results
 

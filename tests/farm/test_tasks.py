@@ -90,7 +90,7 @@ def test_a_task_before_its_time_says_so(wanted: Make, site: site.Site) -> None:
     with pytest.raises(JobFailed, match=r"quadmask of .* does not exist yet"):
         do(job, "finish")
     do(job, "quadmask")
-    with pytest.raises(JobFailed, match=r"Frame 1001 of .* is not there yet \(12 are missing\)"):
+    with pytest.raises(JobFailed, match=r"Frame 1001 is missing in .* \(12 in all\)"):
         do(job, "report")
     with pytest.raises(InputError, match="has tasks 0 to 2, and no 3"):
         do(job, "finish", 3)

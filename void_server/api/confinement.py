@@ -52,35 +52,38 @@ def check_inside(path: Path) -> None:
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[Path]:
-    """A path to ``folder`` that is this folder for the whole block; it is made where it is not there.
+def held(folder: Path, *, make: bool = False) -> Iterator[Path]:
+    """A path to ``folder`` that is this folder for the whole block; with ``make`` it is made where it is not there.
 
     Raises :class:`AccessDenied` if this process is confined, and the folder is outside or a link leads to it.
     """
     roots = confinement()
     if roots is None or not os.path.isdir(_HELD):
         check_inside(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        if make:
+            folder.mkdir(parents=True, exist_ok=True)
         yield folder
         return
     root = next((root for root in roots if root == folder or root in folder.parents), None)
     if root is None:
         raise _outside(folder)
-    number = _entered(root, folder)
+    number = _entered(root, folder, make)
     try:
         yield Path(_HELD, str(number))
     finally:
         os.close(number)
 
 
-def _entered(root: Path, folder: Path) -> int:
+def _entered(root: Path, folder: Path, make: bool) -> int:
     """A descriptor of ``folder``, reached from ``root`` without a link."""
-    root.mkdir(parents=True, exist_ok=True)
+    if make:
+        root.mkdir(parents=True, exist_ok=True)
     number = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
     try:
         for name in folder.relative_to(root).parts:
-            with suppress(FileExistsError):
-                os.mkdir(name, dir_fd=number)
+            if make:
+                with suppress(FileExistsError):
+                    os.mkdir(name, dir_fd=number)
             inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=number)
             os.close(number)
             number = inner
@@ -90,6 +93,8 @@ def _entered(root: Path, folder: Path) -> int:
             raise AccessDenied(
                 f"There is a link or a file on the way to {folder}; remove it, or choose another folder."
             ) from error
+        # by the name that people know
+        error.filename = str(folder)
         raise
     return number
 

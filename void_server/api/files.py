@@ -131,13 +131,14 @@ def temporary_beside(path: Path) -> Path:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, parents: bool = False) -> Iterator[Path]:
     """A temporary file's name, for a file at ``path`` that is whole or not there, whoever else writes it meanwhile.
 
     What the block writes there takes the place of ``path`` when the block ends well, and is removed when it does not.
-    The folder is made where it is not there. Once the block has ended, the file outlives a loss of power.
+    With ``parents`` its folder is made where it is not there. Once the block has ended, the file outlives a loss of
+    power.
     """
-    with held(path.parent) as folder:
+    with held(path.parent, make=parents) as folder:
         temporary = temporary_beside(folder / path.name)
         try:
             yield temporary
@@ -207,9 +208,9 @@ def remove_leftovers(folder: Path) -> None:
         leftover.unlink(missing_ok=True)
 
 
-def write_atomically(path: Path, content: Union[str, bytes]) -> None:
-    """Write a file that is whole or not there, whatever happens meanwhile; text as UTF-8."""
-    with replacing(path) as temporary:
+def write_atomically(path: Path, content: Union[str, bytes], *, parents: bool = False) -> None:
+    """Write a file that is whole or not there, whatever happens meanwhile; text as UTF-8. ``parents`` as above."""
+    with replacing(path, parents=parents) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 

@@ -13,7 +13,7 @@ from ..api.files import replacing
 
 def save(path: Path, **arrays: NDArray[Any]) -> None:
     """Write named arrays to an ``.npz`` file that is whole or not there."""
-    with replacing(path) as temporary:
+    with replacing(path, parents=True) as temporary:
         np.savez(temporary, allow_pickle=False, **arrays)
 
 

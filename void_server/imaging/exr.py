@@ -270,7 +270,7 @@ def rewrite(source: Path, target: Path, window: Window, rgb: FloatImage, where: 
     """
     header = read_header(source)
     inner = window.intersection(header.data_window)
-    with _opened(source) as image, replacing(target) as temporary:
+    with _opened(source) as image, replacing(target, parents=True) as temporary:
         parts: list[tuple[oiio.ImageSpec, Any]] = []
         for part, spec in list(_parts(image)):
             if part == header.part:
@@ -320,5 +320,5 @@ def write(
     spec.attribute("PixelAspectRatio", float(pixel_aspect))
     for name, value in (metadata or {}).items():
         spec.attribute(name, value)
-    with replacing(path) as temporary:
+    with replacing(path, parents=True) as temporary:
         _write_parts(temporary, [(spec, pixels.reshape(height, width, len(channels)))])

@@ -24,7 +24,7 @@ class FrameFile:
     @contextmanager
     def writing(self) -> Iterator[Callable[[NDArray[Any]], None]]:
         """A function that appends an array, to a file that takes its place when it is whole."""
-        with replacing(self._path) as temporary, open(temporary, "wb") as file:
+        with replacing(self._path, parents=True) as temporary, open(temporary, "wb") as file:
 
             def append(array: NDArray[Any]) -> None:
                 file.write(np.ascontiguousarray(array, self._dtype).tobytes())

@@ -93,7 +93,7 @@ def _source(shot: Shot, version: VersionFolder) -> Source:
     if version.survey.is_file():
         return reopen_source(shot, json.loads(version.headers.read_text(encoding="utf-8")))
     source = open_source(shot)
-    write_atomically(version.headers, json.dumps(headers_of(source)))
+    write_atomically(version.headers, json.dumps(headers_of(source)), parents=True)
     return source
 
 

@@ -24,5 +24,5 @@ def write_report(
     ``manifest`` is what job.json will hold; ``regions`` are those of reasoning.json.
     """
     picture = contact_sheet(sheet)
-    write_atomically(version.contact_sheet, picture)
+    write_atomically(version.contact_sheet, picture, parents=True)
     write_atomically(version.report, page(manifest, picture, regions))
