@@ -31,6 +31,8 @@ from void_server.sample import write_sample
 
 from .loopback import KEY, Answer, Loopback, loopback, pictures_of, words_of
 
+pytestmark = pytest.mark.slow
+
 PACKAGES = {"gemini": "google.genai", "local": "openai"}
 PROTOCOLS = list(PACKAGES)
 FRAMES = range(1001, 1009)

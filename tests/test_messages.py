@@ -12,6 +12,8 @@ import pytest
 
 from void_server import cli
 
+pytestmark = pytest.mark.slow
+
 Said = Callable[..., tuple[int, str, str]]
 
 SHOT = ["plate", "roto", "-o", "out"]

@@ -25,6 +25,8 @@ from void_server.quadmask.reasoning import Mask
 from void_server.quadmask.regions import find
 from void_server.quadmask.segmentation.grabcut import GrabCut
 
+pytestmark = pytest.mark.slow
+
 SIZE = (90, 160)
 FRAMES = tuple(range(1001, 1011))
 

@@ -25,6 +25,8 @@ from void_server.quadmask import segmentation
 from void_server.quadmask.segmentation import Hints, checkpoints
 from void_server.quadmask.segmentation.grabcut import GrabCut
 
+pytestmark = pytest.mark.slow
+
 SIZE = (96, 160)
 
 

@@ -23,6 +23,8 @@ from void_server.farm.submit import batch, submit
 from .conftest import VOID
 from .jobs import Make, planned
 
+pytestmark = pytest.mark.slow
+
 
 def test_wrong_fields_are_refused() -> None:
     for wrong, message in (
