@@ -6,7 +6,9 @@ import asyncio
 import errno
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +20,7 @@ from void_server.api import Client, Job, JobState, Keys
 from void_server.api import client as client_module
 from void_server.api.errors import AccessDenied, JobCancelled, JobFailed, ServerUnreachable, UnknownJob, VoidError
 from void_server.api.home import home
+from void_server.service.audit import AuditLog
 from void_server.service.inspection import Inspector
 from void_server.service.keys import KeyRing
 from void_server.service.server import Server, ServerConfig
@@ -146,6 +149,34 @@ def test_a_submission_that_nobody_waits_for_any_more_never_begins(
 
     within(server, work)
     assert not (tmp_path / "out").exists()
+
+
+def test_the_same_submission_five_times_at_once_is_one_job(
+    shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate(monkeypatch)
+    add = AuditLog.add
+    server = Server(ServerConfig(HERE, (shot, tmp_path), pipeline="json"))
+
+    def unhurried(*args: Any, **about: Any) -> None:
+        time.sleep(0.2)
+        add(*args, **about)
+
+    monkeypatch.setattr(AuditLog, "add", unhurried)
+
+    def submit(address: str) -> str:
+        with Client(address) as client:
+            return client.submit(shot_of(shot), str(tmp_path / "out"), job_id=JOB).folder
+
+    def work(address: str) -> None:
+        with ThreadPoolExecutor(5) as threads:
+            asked = [threads.submit(submit, address) for _ in range(5)]
+            wait_for(lambda: server._requests._submitting[JOB] == 5)
+            gate.open.set()
+            assert {one.result(60) for one in asked} == {str(tmp_path / "out" / "v001")}
+
+    within(server, work)
+    assert [folder.name for folder in (tmp_path / "out").iterdir()] == ["v001"]
 
 
 WAITING = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import time
 from pathlib import Path
@@ -242,6 +243,32 @@ def test_the_record_says_who_did_what_and_notices_changes(shot: Path, tmp_path: 
         record.file.write_bytes(b"".join(changed))
         with pytest.raises(InputError, match=r"Line [12] of"):
             list(record.entries())
+
+
+def test_a_line_of_the_record_that_a_loss_of_power_cut_off_spoils_no_other(tmp_path: Path) -> None:
+    record = AuditLog(tmp_path)
+    record.add("ann", "here", "submit", plate="\x01" * 20_000)
+    with open(record.file, "ab") as file:
+        file.write(b'{"entry": {"who"')
+    assert [one["who"] for one in record.entries()] == ["ann"]
+    record.add("bob", "here", "submit")
+    assert [one["who"] for one in record.entries()] == ["ann", "bob"]
+
+
+def test_two_servers_that_begin_at_once_sign_with_one_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    random, others = os.urandom, []
+
+    def random_and_another(count: int) -> bytes:
+        monkeypatch.setattr(os, "urandom", random)
+        others.append(AuditLog(tmp_path))
+        return random(count)
+
+    monkeypatch.setattr(os, "urandom", random_and_another)
+    record = AuditLog(tmp_path)
+    others[0].add("ann", "here", "submit")
+    record.add("bob", "there", "submit")
+    assert [one["who"] for one in record.entries()] == ["ann", "bob"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["audit.jsonl", "audit.key"]
 
 
 def test_nobody_fills_the_queue(shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

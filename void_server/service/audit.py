@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import json
 import os
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -18,9 +19,12 @@ from typing import Any
 
 from ..api.errors import InputError
 from ..api.home import made
+from .keys import name_once
 
 FILE = "audit.jsonl"
 _KEY = "audit.key"
+#: No line is longer: it names a plate and a folder, each of at most 20,000 characters.
+_LONGEST = 2**20
 
 
 class AuditLog:
@@ -50,6 +54,9 @@ class AuditLog:
         before = ""
         with open(self.file, "rb") as file:
             for number, line in enumerate(file, 1):
+                if not line.endswith(b"\n"):
+                    # being written, or cut off by a loss of power
+                    return
                 try:
                     data = json.loads(line)
                     signature = self._signature(before, json.dumps(data["entry"], sort_keys=True))
@@ -67,14 +74,13 @@ class AuditLog:
 
 def _key(state: Path) -> bytes:
     file = state / _KEY
-    try:
-        number = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return file.read_bytes()
-    key = os.urandom(32)
-    with os.fdopen(number, "wb") as new:
-        new.write(key)
-    return key
+    if not file.is_file():
+        with tempfile.TemporaryDirectory(prefix=f".{_KEY}.", dir=state) as making:
+            new = Path(making) / _KEY
+            new.touch(0o600)
+            new.write_bytes(os.urandom(32))
+            name_once(new, file)
+    return file.read_bytes()
 
 
 def _lock(number: int) -> None:
@@ -87,11 +93,13 @@ def _lock(number: int) -> None:
 
 
 def _last_line(file: Any) -> bytes:
+    """The last whole line. What a loss of power left of another after it is taken away."""
     end = file.seek(0, os.SEEK_END)
-    size = min(end, 1 << 16)
-    file.seek(end - size)
-    lines = file.read(size).splitlines()
-    return bytes(lines[-1]) if lines else b""
+    start = file.seek(max(0, end - _LONGEST))
+    whole, _, torn = file.read().rpartition(b"\n")
+    if torn and (whole or not start):
+        file.truncate(start + len(whole) + bool(whole))
+    return bytes(whole.rpartition(b"\n")[2])
 
 
 def _signature_of(line: bytes) -> str:

@@ -118,14 +118,19 @@ class KeyRing:
         with tempfile.TemporaryDirectory(prefix=f".{name}.", dir=folder) as making:
             secret = Path(zmq.auth.create_certificates(making, name)[1])
             secret.chmod(0o600)
-            try:
-                os.link(secret, public.with_suffix(SECRET))
-            except FileExistsError:
-                pass
-            except OSError:
-                # some file systems know no hard links
-                os.replace(secret, public.with_suffix(SECRET))
+            name_once(secret, public.with_suffix(SECRET))
         _write_public(public, public.with_suffix(SECRET))
+
+
+def name_once(file: Path, name: Path) -> None:
+    """Give the finished ``file`` that name too, unless there is one: of several processes, the first decides."""
+    try:
+        os.link(file, name)
+    except FileExistsError:
+        pass
+    except OSError:
+        # some file systems know no hard links
+        os.replace(file, name)
 
 
 def _write_public(target: Path, source: Path, role: Role | None = None) -> None:

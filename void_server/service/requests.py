@@ -78,6 +78,8 @@ class Requests:
         self._withdrawn: set[str] = set()
         # one after the other, as each chunk must follow the one before
         self._uploading = asyncio.Lock()
+        # a submission that came twice at once, or two into one folder: the second finds what the first did
+        self._accepting = asyncio.Lock()
         self._verbs: dict[str, Callable[[Caller, dict[str, Any]], Awaitable[Any]]] = {
             "hello": self._hello,
             "submit": self._submit,
@@ -129,21 +131,27 @@ class Requests:
         with self._withdrawable(job_id):
             shot, out, roots = await asyncio.to_thread(self._admit, job_id, shot, body)
             await self._inspector.inspect(shot, roots)
-        if self._queue.store.find(job_id):
-            # submitted a second time while it was looked at
-            return self._job_of(caller, body, "id").to_dict()
-        now = time.time()
+        async with self._accepting:
+            if self._queue.store.find(job_id):
+                # submitted a second time while it was looked at
+                return self._job_of(caller, body, "id").to_dict()
+            if body.get("reserved") and (other := self._queue.store.unfinished_in(str(out))):
+                raise InputError(f"{out} is reserved for job {other}; submit to the folder above it.")
+            folder = await asyncio.to_thread(self._version_folder, out, roots, bool(body.get("reserved")))
+            now = time.time()
+            job = Job(job_id, JobState.QUEUED, shot, str(folder), now, now)
+            self._queue.add(job, caller.name)
+        _log.info("job %s submitted by %s: plate %s, into %s", job_id, caller, shot.plate, folder)
+        await self._note(caller, "submit", job, plate=shot.plate)
+        return job.to_dict()
+
+    @staticmethod
+    def _version_folder(out: Path, roots: tuple[Path, ...] | None, reserved: bool) -> Path:
+        """Where a job's result goes: ``out`` itself where it is reserved, or a new folder in it."""
         if roots is not None:
             # looking at the files took a while, in which a link may have been put there
             below_roots(out, roots)
-        if body.get("reserved") and (other := self._queue.store.unfinished_in(str(out))):
-            raise InputError(f"{out} is reserved for job {other}; submit to the folder above it.")
-        folder = out if body.get("reserved") else new_version_folder(out)
-        job = Job(job_id, JobState.QUEUED, shot, str(folder), now, now)
-        _log.info("job %s submitted by %s: plate %s, into %s", job_id, caller, shot.plate, folder)
-        await self._note(caller, "submit", job, plate=shot.plate)
-        self._queue.add(job, caller.name)
-        return job.to_dict()
+        return out if reserved else new_version_folder(out)
 
     @contextlib.contextmanager
     def _withdrawable(self, job_id: str) -> Iterator[None]:
