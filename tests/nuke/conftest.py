@@ -10,7 +10,7 @@ import subprocess
 
 import nuke
 import pytest
-from driving import PYTHON, ROOT, RunningServer
+from driving import PYTHON, ROOT, RunningServer, read_node
 
 SAMPLE = """
 import sys
@@ -58,6 +58,12 @@ def own_server(tmp_path, own_home):
 def plugin(tmp_path):
     """A Nuke that has just started with the plugin, and a saved script."""
     yield from started(tmp_path, gui=True)
+
+
+@pytest.fixture
+def shot(plugin, sample):
+    """Reads of plate and roto in a fresh script."""
+    return read_node(sample / "plate"), read_node(sample / "roto")
 
 
 @pytest.fixture

@@ -31,18 +31,19 @@ from void_nuke.node.node import VoidNode
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture
-def shot(plugin, sample):
-    """Reads of plate and roto in a fresh script."""
-    return read_node(sample / "plate"), read_node(sample / "roto")
-
-
 def versions(node):
     return Path(nuke.script_directory()) / "void" / "sh010_comp" / node.name()
 
 
 def matte(image, name):
     return image.channel(f"quadmask.{name}", image.bbox)
+
+
+def drawn(plate, where):
+    """A matte that is white where the expression holds."""
+    node = nuke.nodes.Expression(expr3=where)
+    node.setInput(0, plate)
+    return node
 
 
 def slow(node):
@@ -186,11 +187,7 @@ def test_without_a_roto_the_quadmasks_object_is_removed(shot, server):
 
 def test_quadmask_node_edits_live(shot):
     plate, roto = shot
-    add, protect = nuke.nodes.Expression(), nuke.nodes.Expression()
-    for node, where in ((add, "x >= 100"), (protect, "y >= 54")):
-        node.setInput(0, plate)
-        node["expr3"].setValue(where)
-    node = void_quadmask(plate, roto, add, protect)
+    node = void_quadmask(plate, roto, drawn(plate, "x >= 100"), drawn(plate, "y >= 54"))
     shown = picture(node, 1006)
     objects = picture(roto, 1006).channel("rgba.alpha", shown.bbox) > 0.5
     y, x = np.mgrid[107:-1:-1, 0:192]
@@ -210,11 +207,7 @@ def test_the_nodes_edits_are_those_of_void_edit(shot, tmp_path):
     from void_server.quadmask.edits import CellEdit, Edits
 
     plate, roto = shot
-    add, protect = nuke.nodes.Expression(), nuke.nodes.Expression()
-    for node, where in ((add, "x >= 100"), (protect, "y >= 54 && x < 150")):
-        node.setInput(0, plate)
-        node["expr3"].setValue(where)
-    node = void_quadmask(plate, roto, add, protect)
+    node = void_quadmask(plate, roto, drawn(plate, "x >= 100"), drawn(plate, "y >= 54 && x < 150"))
     lines = ["r6c0-r7c13=affected", "1001-1004:r0c0=affected", "r7c0-r7c9=keep", "1006:r0c3=affected"]
     node["cell_edits"].setValue("\n".join(lines))
     VoidNode(node).apply_grid()

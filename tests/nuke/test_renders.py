@@ -12,7 +12,6 @@ from driving import (
     finished_version,
     picture,
     pixels,
-    read_node,
     rendered,
     rgb,
     show_version,
@@ -30,11 +29,6 @@ from void_nuke.node.ticket import Ticket
 from void_server.api.errors import JobFailed
 from void_server.api.job import Job, JobState
 from void_server.api.shot import Shot
-
-
-@pytest.fixture
-def shot(plugin, sample):
-    return read_node(sample / "plate"), read_node(sample / "roto")
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from driving import (
     finished_version,
     picture,
     press,
-    read_node,
     rgb,
     show_version,
     state,
@@ -28,11 +27,6 @@ from void_nuke.node.versions import result_in
 from void_server.api.shot import Shot
 
 STEPPED = (1001, 1004, 1007, 1010)
-
-
-@pytest.fixture
-def shot(plugin, sample):
-    return read_node(sample / "plate"), read_node(sample / "roto")
 
 
 # -- lists of frames

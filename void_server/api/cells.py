@@ -41,13 +41,6 @@ class CellEdit:
     last: Optional[int] = None
 
     @classmethod
-    def of_cell(
-        cls, row: int, column: int, what: str, first: Optional[int] = None, last: Optional[int] = None
-    ) -> CellEdit:
-        """The edit of a single cell."""
-        return cls(row, column, row, column, what, first, last)
-
-    @classmethod
     def parse(cls, text: str) -> CellEdit:
         """An edit such as ``1001-1040:r5c7=affected`` or ``r2c0-r4c3=keep``. Raises :class:`SettingError`."""
         match = _EDIT.fullmatch(text.replace(" ", ""))

@@ -15,6 +15,8 @@ from typing import Any, Mapping, Optional, Sequence, TypeVar
 from .errors import SettingError
 
 _KEY = "void_setting"
+#: No path, text or list of frames is longer.
+_LONGEST = 20_000
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,40}", re.ASCII)
 #: What a setting's value can be, by the name of the type.
 TYPES: dict[str, tuple[type, ...]] = {
@@ -75,6 +77,7 @@ class Declaration:
 
     def check(self, value: Any) -> None:
         """Raise :class:`SettingError` with what to give where ``value`` is none that the setting can have."""
+        check_text(self.name, value)
         kinds = TYPES.get(self.type)
         good = kinds is None or (isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool)))
         if good and self.type in ("int", "float"):
@@ -111,6 +114,18 @@ class Declaration:
         # a pattern is compiled by whoever checks with it, and a stranger's may take for ever
         dataclasses.replace(made, pattern="").check(made.default)
         return made
+
+
+def check_text(name: str, value: object) -> None:
+    """Raise :class:`SettingError` for text that is endless, or that no file and no message can hold."""
+    if not isinstance(value, str):
+        return
+    if len(value) > _LONGEST:
+        raise SettingError(f"{name} has {len(value)} characters; give at most {_LONGEST}.")
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        raise SettingError(f"{name} is {value!a:.80}, which is not valid text; write it anew.") from None
 
 
 def _are_texts(value: Any) -> bool:

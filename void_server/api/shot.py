@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any, Callable, ClassVar, Mapping, Optional
 
 from .errors import SettingError
-from .settings import D, Declared, check, setting
+from .settings import D, Declared, check, check_text, setting
 
-#: What a shot may say: no path, text or list of frames is longer, and no shot has more prompts.
-_LONGEST, _MOST_PROMPTS = 20_000, 1_000
+#: No shot has more points and boxes.
+_MOST_PROMPTS = 1_000
 #: The default colour space of plates, under the name that OpenImageIO's built-in configuration knows.
 SCENE_LINEAR_REC709 = "lin_rec709"
 #: What the name of a configuration begins with that OCIO has built in, and that is no file.
@@ -99,8 +99,6 @@ class Settings(Declared):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for common in dataclasses.fields(self):
-            check_text(common.name, getattr(self, common.name))
         for name in ("engine_settings", "reasoner_settings"):
             said = getattr(self, name)
             if not isinstance(said, Mapping) or not all(isinstance(key, str) for key in said):
@@ -120,18 +118,6 @@ class Settings(Declared):
     def of_reasoner(self, cls: type[D]) -> D:
         """The same for the reasoner."""
         return cls.from_dict(self.reasoner_settings)
-
-
-def check_text(name: str, value: object) -> None:
-    """Raise :class:`SettingError` for text that is endless, or that no file and no message can hold."""
-    if not isinstance(value, str):
-        return
-    if len(value) > _LONGEST:
-        raise SettingError(f"{name} has {len(value)} characters; give at most {_LONGEST}.")
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError:
-        raise SettingError(f"{name} is {value!a:.80}, which is not valid text; write it anew.") from None
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ _PANELS = {plugins.ENGINES: "Engine {}", plugins.REASONERS: "Reasoner {}"}
 _COMMON = declarations(Settings)
 
 
-def offering(*names: str, kinds: Iterable[str] = (), without: Iterable[str] = ()) -> type[Command]:
+def offering(*names: str, kinds: Iterable[str] = ()) -> type[Command]:
     """A command that takes the common settings of these ``names``, all without any, and those of ``kinds`` of plug-ins.
 
     What was said with them :func:`said` gives. Plug-ins are looked for only when the command runs, or shows its help.
@@ -33,7 +33,7 @@ def offering(*names: str, kinds: Iterable[str] = (), without: Iterable[str] = ()
 
         def _offered(self) -> list[Any]:
             if not hasattr(self, "_options"):
-                common = [one for one in _COMMON if one.name in (names or {one.name}) and one.name not in without]
+                common = [one for one in _COMMON if one.name in (names or {one.name})]
                 found = {one.name: _option(one) for one in common}
                 for kind in kinds:
                     for one, whose in _of(kind).values():
@@ -63,15 +63,15 @@ def said(context: typer.Context) -> dict[str, Any]:
     return dict(context.obj)
 
 
-def settings_of(said: Mapping[str, Any], **fixed: Any) -> Settings:
-    """The settings that were ``said``, each where it belongs, and ``fixed`` ones. Raises SettingError."""
+def settings_of(said: Mapping[str, Any]) -> Settings:
+    """The settings that were ``said``, each where it belongs. Raises SettingError."""
     common = {one.name for one in _COMMON}
     values = {name: value for name, value in said.items() if name in common}
     if rest := {name: value for name, value in said.items() if name not in common}:
         for kind, table in ((plugins.ENGINES, "engine_settings"), (plugins.REASONERS, "reasoner_settings")):
             known = _of(kind)
             values[table] = {name: value for name, value in rest.items() if name in known}
-    return Settings(**{**values, **fixed})
+    return Settings(**values)
 
 
 def _of(kind: str) -> dict[str, tuple[Declaration, list[str]]]:

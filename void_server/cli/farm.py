@@ -152,7 +152,6 @@ def farm_schedulers(
     as_json: AsJson = False,
 ) -> None:
     """List the installed schedulers, and the fields that each can express."""
-    from .. import plugins
     from ..api.settings import declarations
     from ..farm import site as sites
     from ..farm.fields import Fields

@@ -32,7 +32,7 @@ def working_space(chosen: str) -> tuple[str, Optional[str]]:
     if not managed:
         return SCENE_LINEAR_REC709, None
     label = str(root["workingSpaceLUT"].value())
-    space = space_in(label, config)
+    space = space_in(label, roles_of(config))
     if not space:
         raise ColourError(
             f"The project settings name no working space (found {label!r} with the OCIO configuration {config}); "
@@ -41,10 +41,9 @@ def working_space(chosen: str) -> tuple[str, Optional[str]]:
     return space, config
 
 
-def space_in(label: str, config: Optional[str]) -> str:
+def space_in(label: str, roles: Mapping[str, str]) -> str:
     """The colour space behind a label of Nuke's, which may be a role, and has more behind a tab in Nuke 17."""
     name = _first(label)
-    roles = _roles(config)
     labelled = _LABELLED_ROLE.fullmatch(name)
     # without a list of the roles, the server's OCIO knows them
     if labelled and (labelled[1] in roles or not roles):
@@ -79,7 +78,7 @@ def _config(root: nuke.Node, managed: bool) -> Optional[str]:
     return Path(named).as_posix()
 
 
-def _roles(config: Optional[str]) -> Mapping[str, str]:
+def roles_of(config: Optional[str]) -> Mapping[str, str]:
     """The roles of a configuration's file with their colour spaces, as far as its text lists them line by line."""
     if config is None or config.startswith(BUILT_IN_OCIO):
         return {}

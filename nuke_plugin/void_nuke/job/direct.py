@@ -65,4 +65,4 @@ class Direct:
         label = str(read["colorspace"].value())
         if str(nuke.root()["colorManagement"].value()) != "OCIO":
             return label in _NUKE_LINEAR
-        return colour.space_in(label, self.ocio) == self.space
+        return colour.space_in(label, colour.roles_of(self.ocio)) == self.space

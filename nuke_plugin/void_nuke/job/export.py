@@ -13,7 +13,7 @@ from typing import Callable, Iterable, Iterator, Mapping, Optional, Sequence, Un
 import nuke
 
 from void_server.api.errors import JobCancelled, SequenceError
-from void_server.api.files import temporary_beside
+from void_server.api.files import is_written, temporary_beside
 
 from ..node import knobs as k
 from ..node import ranges
@@ -174,7 +174,7 @@ def write(void: VoidNode, patterns: Mapping[str, str], frames: Sequence[int], vi
 
 def _missing(pattern: str, frames: Sequence[int]) -> tuple[int, ...]:
     """The frames of a sequence that are not written yet."""
-    return tuple(frame for frame in frames if not _is_written(pattern % frame))
+    return tuple(frame for frame in frames if not is_written(Path(pattern % frame)))
 
 
 @dataclass(frozen=True)
@@ -208,10 +208,6 @@ def _planned(void: VoidNode, out: Path, frames: Sequence[int], view: str, role: 
     folder = out / _FOLDER / f"{role}_{key}_{depth.rpartition(' ')[2]}{again}"
     pattern = (folder / f"{role}.%04d.exr").as_posix()
     return Written(pattern, tuple(pattern % frame for frame in frames), key, depth)
-
-
-def _is_written(path: str) -> bool:
-    return os.path.isfile(path) and os.path.getsize(path) > 0
 
 
 def _datatype(void: VoidNode, role: str, source: nuke.Node, frame: int, view: str) -> str:

@@ -89,7 +89,8 @@ def _interpret(read: nuke.Node, space: str, config: Optional[str]) -> None:
     """Let the Read know the plate's colour space; where Nuke has no name for it, raw, which is right in this script."""
     knob = cast(nuke.Enumeration_Knob, read["colorspace"])
     wanted = _NUKE_LINEAR if config is None and space == SCENE_LINEAR_REC709 else space
-    labels = {colour.space_in(label, config): label for label in reversed(knob.values())}
+    roles = colour.roles_of(config)
+    labels = {colour.space_in(label, roles): label for label in reversed(knob.values())}
     if wanted in labels:
         # what comes behind a tab in Nuke 17 is no part of a value
         knob.setValue(labels[wanted].partition("\t")[0])

@@ -25,7 +25,7 @@ def change_cell(void: VoidNode, what: Optional[str]) -> None:
     if what is None:
         edits = [e for e in edits if (e.row, e.column, e.last_row, e.last_column) != (row, column, row, column)]
     else:
-        edits.append(CellEdit.of_cell(row, column, what, frames[0], frames[-1]))
+        edits.append(CellEdit(row, column, row, column, what, frames[0], frames[-1]))
     with one_step("VOID cell"):
         void.node[k.GRID].setValue("\n".join(map(str, edits)))
         void.apply_grid()

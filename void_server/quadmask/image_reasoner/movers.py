@@ -196,19 +196,20 @@ def is_companion(
     darkened: Callable[[int], Mask],
 ) -> bool:
     """Whether a thing goes with the object over time, and is its reflection or its shadow by its looks."""
-    seen = [(index, sighting) for index, sighting in thing.free() if rotos(index).any()]
+    both = ((index, sighting, rotos(index)) for index, sighting in thing.free())
+    seen = [(index, sighting, roto) for index, sighting, roto in both if roto.any()]
     if len(seen) < _FREE:
         return False
-    places = np.array([sighting.centre for _, sighting in seen])
-    masters = np.array([_centre(rotos(index)) for index, _ in seen])
+    places = np.array([sighting.centre for _, sighting, _ in seen])
+    masters = np.array([_centre(roto) for *_, roto in seen])
     along, explained = _goes_with(places, masters)
     if along < _ALONG or explained < _EXPLAINED:
         return False
     colours, dark = [], []
-    for index, sighting in seen:
-        mask = _core(sighting.whole(rotos(index).shape))
+    for index, sighting, roto in seen:
+        mask = _core(sighting.whole(roto.shape))
         picture = rgb(index)
-        colours.append(float(np.minimum(_colours(picture[rotos(index)]), _colours(picture[mask])).sum()))
+        colours.append(float(np.minimum(_colours(picture[roto]), _colours(picture[mask])).sum()))
         dark.append(float(darkened(index)[mask].mean()))
     return bool(np.median(colours) >= _SAME_COLOURS or np.median(dark) >= _DARKENED)
 
