@@ -15,9 +15,10 @@ import nuke
 from void_server.api.errors import VoidError
 
 from .job import choices, freshness, session
+from .node import handles, results
 from .node import knobs as k
-from .node import results
 from .node.node import VoidNode, all_nodes, find
+from .ui import keyboard
 
 
 def _never_raising(function: Callable[[], None]) -> Callable[[], None]:
@@ -42,6 +43,10 @@ def node_created() -> None:
         void.renew_id()
         if void.state not in (k.IDLE, k.DONE):
             void.show(k.IDLE, "")
+    for name in (k.PICK_ON, k.PICK_OFF):
+        if void.has(name):
+            # to undo a click takes the point back; an eyedropper that went back would click once more
+            node[name].setFlag(nuke.NO_UNDO)
 
 
 @_never_raising
@@ -80,7 +85,7 @@ def _opened(identity: str) -> None:
 def knob_changed() -> None:
     """A knob of a group was changed; nothing here may ask for pictures or metadata."""
     knob = nuke.thisKnob()
-    if knob is None or knob.name() not in (k.RESULT, k.GRID, k.FRAMES, "showPanel"):
+    if knob is None or knob.name() not in (k.RESULT, k.GRID, k.FRAMES, k.PICK_ON, k.PICK_OFF, "showPanel"):
         return
     void = VoidNode(nuke.thisNode())
     try:
@@ -90,6 +95,8 @@ def knob_changed() -> None:
                 results.show_chosen(void)
         elif knob.name() == k.GRID:
             void.apply_grid()
+        elif knob.name() in (k.PICK_ON, k.PICK_OFF):
+            handles.pick(void, knob.name(), other=keyboard.alt_is_held())
         elif knob.name() == k.FRAMES:
             void.node[k.CUSTOM_RANGE].setEnabled(void.text(k.FRAMES) == k.CUSTOM)
         else:

@@ -483,11 +483,25 @@ def quadmask() -> Group:
         *_shared_choices(),
         _line("line_clicks", "object"),
         UserKnob(
+            KnobType.EYEDROPPER,
+            k.PICK_ON,
+            "click on it",
+            "If you have no roto: switch this eyedropper on and Ctrl-click the object in the viewer (Cmd on macOS). "
+            "Each click is a point at once; with Alt held too, one that is not on the object. A few points in one or "
+            "two frames are enough; the object is tracked through the shot.",
+        ),
+        UserKnob(
+            KnobType.EYEDROPPER,
+            k.PICK_OFF,
+            "click beside it",
+            "The same for points that are not on the object, where too much was taken for it.",
+            flags=("-STARTLINE",),
+        ),
+        UserKnob(
             KnobType.POSITION,
             k.CLICK,
             "point",
-            "If you have no roto: place it on or beside the object and press a button. A few points in one or two "
-            "frames are enough; the object is tracked through the shot.",
+            "Another way: drag this handle on or beside the object and press a button.",
         ),
         _button(k.CLICK_ON, "On the object", "Mark the point as on the object in this frame.", "+STARTLINE"),
         _button(k.CLICK_OFF, "Not on it", "Mark the point as not on the object in this frame.", "-STARTLINE"),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Optional
+import time
+from typing import Optional, cast
 
 import nuke
 
@@ -13,6 +14,11 @@ from void_server.api.shot import Prompt
 from . import cells, points
 from . import knobs as k
 from .node import VoidNode, one_step
+
+#: An eyedropper that is dragged tells of every step; what comes within so many seconds is one click.
+_ONE_CLICK = 0.3
+#: The last click with an eyedropper: the node's id, the list of points before it, and when it was.
+_last_pick = ("", "", 0.0)
 
 
 def change_cell(void: VoidNode, what: Optional[str]) -> None:
@@ -33,13 +39,45 @@ def change_cell(void: VoidNode, what: Optional[str]) -> None:
 
 def add_point(void: VoidNode, what: str) -> None:
     """Add the point under the handle, on the object or not on it, in the current frame."""
-    plate = void.plate()
     x, y = _position(void, k.CLICK)
-    if not (0 <= x < plate.width() and 0 <= y < plate.height()):
+    if not _is_inside(void, x, y):
         raise SettingError(f"The point's handle is at {x:g}, {y:g}, outside the frame; put it on the object.")
-    click = points.Click(nuke.frame(), what, x, y)
-    with one_step("VOID point"):
-        void.node[k.CLICKS].setValue("\n".join(map(str, [*points.parse(void.plain_text(k.CLICKS)), click])))
+    _append(void, void.plain_text(k.CLICKS), points.Click(nuke.frame(), what, x, y))
+
+
+def pick(void: VoidNode, name: str, *, other: bool) -> None:
+    """Add the point that was clicked with one of the eyedroppers; with ``other`` it counts for the other one."""
+    global _last_pick
+    picked = cast(nuke.Array_Knob, void.node[name]).getValue()
+    # the colour comes first, then the corners of what was picked
+    if not isinstance(picked, (list, tuple)) or len(picked) < 8 or not any(picked[4:8]):
+        return
+    if nuke.root()["proxy"].value():
+        void.tell("Switch proxy mode off to click points; the viewer's pixels are not the plate's in it.")
+        return
+    left, bottom, right, top = picked[4:8]
+    x, y = max(left, (left + right) / 2), max(bottom, (bottom + top) / 2)
+    if not _is_inside(void, x, y):
+        return
+    now, before = time.monotonic(), void.plain_text(k.CLICKS)
+    if _last_pick[0] == void.id and now - _last_pick[2] < _ONE_CLICK:
+        before = _last_pick[1]
+    _last_pick = void.id, before, now
+    what = points.ON if (name == k.PICK_ON) != other else points.OFF
+    _append(void, before, points.Click(nuke.frame(), what, x, y))
+
+
+def _append(void: VoidNode, before: str, click: points.Click) -> None:
+    """Add a click to a list, unless it is in it."""
+    clicks = points.parse(before)
+    if click not in clicks:
+        with one_step("VOID point"):
+            void.node[k.CLICKS].setValue("\n".join(map(str, [*clicks, click])))
+
+
+def _is_inside(void: VoidNode, x: float, y: float) -> bool:
+    plate = void.plate()
+    return 0 <= x < plate.width() and 0 <= y < plate.height()
 
 
 def clear_points(void: VoidNode) -> None:

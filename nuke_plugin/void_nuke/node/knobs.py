@@ -21,6 +21,9 @@ RESTORE = "restore_settings"
 CREATE_READS = "create_reads"
 COPY_PATH = "copy_path"
 
+#: Eyedroppers: a click in the viewer is a point.
+PICK_ON = "pick_on"
+PICK_OFF = "pick_off"
 CLICK = "click"
 CLICK_ON = "click_on"
 CLICK_OFF = "click_off"

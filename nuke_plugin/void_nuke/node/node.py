@@ -254,8 +254,12 @@ class VoidNode:
     def show(self, state: str, status: str, tile: Tile = Tile()) -> None:  # noqa: B008 -- it never changes
         """Show a state on the tile, in words of ours, and in the panel, where ``status`` may be anybody's sentence."""
         _set_quietly(self.node[k.STATE], f"{state} {tile.text}".strip())
-        _set_quietly(self.node[k.STATUS], plain.plain(status))
+        self.tell(status)
         _set_quietly(self.node["tile_color"], k.TILES[state])
+
+    def tell(self, status: str) -> None:
+        """Say something in the panel; the node's state stays what it is."""
+        _set_quietly(self.node[k.STATUS], plain.plain(status))
 
     # -- results
 

@@ -24,6 +24,7 @@ class KnobType(enum.IntEnum):
     TAB = 20
     PYTHON_BUTTON = 22
     TEXT = 26
+    EYEDROPPER = 36
     MULTILINE = 43
 
 

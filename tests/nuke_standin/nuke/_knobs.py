@@ -17,6 +17,7 @@ __all__ = [
     "Double_Knob",
     "Enumeration_Knob",
     "EvalString_Knob",
+    "Eyedropper_Knob",
     "File_Knob",
     "Gsv_Knob",
     "Int_Knob",
@@ -525,6 +526,20 @@ class XY_Knob(_Numbers):
     default = (0.0, 0.0)
 
 
+@guarded
+class Eyedropper_Knob(_Numbers):
+    """A colour, and the corners of what was picked: ``getValue`` gives all eight, as Cryptomatte relies on."""
+
+    type_number = 36
+    default = (0.0,) * 8
+
+    def value(self, index=None):
+        return list(self._value[:4]) if index is None else self._value[index]
+
+    def getValue(self, index=None):
+        return list(self._value) if index is None else self._value[index]
+
+
 class Unsigned_Knob(Int_Knob):
     pass
 
@@ -554,7 +569,7 @@ class Script_Knob(_Text):
 USER_KNOBS = {
     cls.type_number: cls
     for cls in (String_Knob, File_Knob, Int_Knob, Enumeration_Knob, Boolean_Knob, Double_Knob, XY_Knob, BBox_Knob,
-                Tab_Knob, PyScript_Knob, Text_Knob, Multiline_Eval_String_Knob)
+                Eyedropper_Knob,                 Tab_Knob, PyScript_Knob, Text_Knob, Multiline_Eval_String_Knob)
 }  # fmt: skip
 
 
