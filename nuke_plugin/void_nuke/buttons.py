@@ -14,7 +14,7 @@ import nuke
 from void_server.api.errors import VoidError
 
 from . import menu
-from .job import diagnostics, handover, made, session, submission
+from .job import diagnostics, handover, made, preview, session, submission
 from .node import handles, points
 from .node import knobs as k
 from .node.messages import say
@@ -42,6 +42,8 @@ def _diagnostics(void: VoidNode) -> None:
 _ACTIONS: dict[str, Callable[[VoidNode], None]] = {
     k.GENERATE: submission.generate_quadmask,
     k.REMOVE: submission.remove,
+    k.PREVIEW_FRAME: preview.this_frame,
+    k.PREVIEW_RANGE: preview.every_tenth,
     k.STOP: submission.stop,
     k.RESUME: submission.resume,
     k.CLICK_ON: lambda void: handles.add_point(void, points.ON),

@@ -14,7 +14,7 @@ import nuke
 
 from void_server.api.errors import VoidError
 
-from .job import choices, freshness, session
+from .job import choices, freshness, preview, session
 from .node import handles, results
 from .node import knobs as k
 from .node.node import VoidNode, all_nodes, find
@@ -81,6 +81,13 @@ def _opened(identity: str) -> None:
         freshness.look(void)
 
 
+def _clicked(identity: str) -> None:
+    """Points were clicked: what they take for the object is shown."""
+    void = find(identity)
+    if void is not None:
+        preview.roto(void)
+
+
 @_never_raising
 def knob_changed() -> None:
     """A knob of a group was changed; nothing here may ask for pictures or metadata."""
@@ -96,7 +103,9 @@ def knob_changed() -> None:
         elif knob.name() == k.GRID:
             void.apply_grid()
         elif knob.name() in (k.PICK_ON, k.PICK_OFF):
-            handles.pick(void, knob.name(), other=keyboard.alt_is_held())
+            if handles.pick(void, knob.name(), other=keyboard.alt_is_held()) and void.checked(k.SHOW_ROTO):
+                # not in here: it writes a frame
+                nuke.executeInMainThread(_clicked, (void.id,))
         elif knob.name() == k.FRAMES:
             void.node[k.CUSTOM_RANGE].setEnabled(void.text(k.FRAMES) == k.CUSTOM)
         else:

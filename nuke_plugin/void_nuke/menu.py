@@ -69,8 +69,11 @@ def submit(nodes: list[VoidNode]) -> None:
 def _open_farm_dialog(nodes: list[VoidNode]) -> None:
     from .job import farm
     from .ui.farm_dialog import FarmDialog
+    from .ui.qt import alive_while
 
     farm.check_script()
     if not nuke.GUI:
         raise VoidError("The farm dialog needs Nuke's window; in a terminal run: void farm submit")
-    FarmDialog(nodes, farm.schedulers()).exec_()
+    with alive_while("Asking for the farm's schedulers") as waiting:
+        found = farm.schedulers(waiting)
+    FarmDialog(nodes, found).exec_()

@@ -190,11 +190,6 @@ def farm_ready(application, plugin, tmp_path, monkeypatch):
     return command
 
 
-@pytest.fixture
-def inputs(plugin, sample):
-    return read_node(sample / "plate"), read_node(sample / "roto")
-
-
 def dialog_for(*nodes):
     from void_nuke.job import farm
     from void_nuke.node.node import VoidNode
@@ -208,10 +203,10 @@ def dialog_for(*nodes):
 @pytest.mark.skipif(
     sys.version_info < (3, 10), reason="the command runs in the server's Python, which is 3.10 or newer"
 )
-def test_nodes_go_to_the_farm_and_show_their_frames_as_they_come(inputs, farm_ready):
+def test_nodes_go_to_the_farm_and_show_their_frames_as_they_come(shot, farm_ready):
     import subprocess
 
-    first, second = void_remove(*inputs), void_remove(*inputs)
+    first, second = void_remove(*shot), void_remove(*shot)
     dialog = dialog_for(first, second)
     assert dialog._scheduler.currentText() == "openjd"
     assert dialog._widgets["department"].text() == "comp"
@@ -268,8 +263,8 @@ def test_nodes_go_to_the_farm_and_show_their_frames_as_they_come(inputs, farm_re
 @pytest.mark.skipif(
     sys.version_info < (3, 10), reason="the command runs in the server's Python, which is 3.10 or newer"
 )
-def test_the_farm_dialog_says_what_is_wrong_and_stays(inputs, farm_ready, monkeypatch):
-    node = void_remove(*inputs)
+def test_the_farm_dialog_says_what_is_wrong_and_stays(shot, farm_ready, monkeypatch):
+    node = void_remove(*shot)
     dialog = dialog_for(node)
     dialog._scheduler.setCurrentText("slurm")
     assert dialog._widgets["pool"].isEnabled()
@@ -286,12 +281,12 @@ def test_the_farm_dialog_says_what_is_wrong_and_stays(inputs, farm_ready, monkey
 @pytest.mark.skipif(
     sys.version_info < (3, 10), reason="the command runs in the server's Python, which is 3.10 or newer"
 )
-def test_a_farm_with_nuke_exports_plate_and_roto_there(inputs, farm_ready):
+def test_a_farm_with_nuke_exports_plate_and_roto_there(shot, farm_ready):
     import json
 
     site = Path(os.environ["VOID_FARM_SETTINGS"])
     site.write_text(json.dumps({"scheduler": "openjd", "nuke": ["/opt/Nuke16.0v1/Nuke16.0", "-t"]}))
-    dialog = dialog_for(void_remove(*inputs))
+    dialog = dialog_for(void_remove(*shot))
     assert dialog._export_there.isChecked()
     keep(dialog, "farm_dialog_export")
     dialog.submit()
@@ -304,10 +299,10 @@ def test_a_farm_with_nuke_exports_plate_and_roto_there(inputs, farm_ready):
 @pytest.mark.skipif(
     sys.version_info < (3, 10), reason="the command runs in the server's Python, which is 3.10 or newer"
 )
-def test_the_farm_dialog_lives_while_it_submits_and_cancel_stops_it(inputs, farm_ready, tmp_path):
+def test_the_farm_dialog_lives_while_it_submits_and_cancel_stops_it(shot, farm_ready, tmp_path):
     from void_nuke.studio import settings
 
-    dialog = dialog_for(void_remove(*inputs))
+    dialog = dialog_for(void_remove(*shot))
     choices = [dialog._scheduler.itemText(index) for index in range(dialog._scheduler.count())]
     assert "slurm" in choices
     assert "local" not in choices, "the window would wait for the whole job"
@@ -326,8 +321,27 @@ def test_the_farm_dialog_lives_while_it_submits_and_cancel_stops_it(inputs, farm
     assert not dialog.isVisible()
 
 
-def test_an_unsaved_script_cannot_go_to_the_farm(inputs, application):
-    node = void_remove(*inputs)
+def test_nuke_lives_while_the_farm_is_asked_and_cancel_stops_it(shot, application, monkeypatch):
+    from void_nuke import menu
+    from void_nuke.node.node import VoidNode
+    from void_nuke.studio import settings
+    from void_nuke.ui.qt import QtWidgets
+
+    turns = []
+
+    def cancelled(window):
+        turns.append(window.labelText())
+        return len(turns) > 2
+
+    settings.save_user({"void_command": [sys.executable, "-c", "import time; time.sleep(600)"]})
+    monkeypatch.setattr(QtWidgets.QProgressDialog, "wasCanceled", cancelled)
+    menu.submit([VoidNode(void_remove(*shot))])
+    assert nuke.standin.messages[-1] == "Stopped."
+    assert turns == ["Asking for the farm's schedulers"] * 3
+
+
+def test_an_unsaved_script_cannot_go_to_the_farm(shot, application):
+    node = void_remove(*shot)
     nuke.root()["name"].setValue("")
     press(node, "farm_submit")
     assert "save it first" in nuke.standin.messages[-1]

@@ -123,12 +123,14 @@ def plan(
     view: str,
     files: Stamps,
     where_it_lies: Callable[[str, nuke.Node, str], Optional[str]] = lambda *_: None,
+    scale: float = 1.0,
 ) -> Exported:
     """What the server needs of ``frames`` in ``view``, and where below ``out`` :func:`write` is to write it.
 
     The plate is raw, at full resolution, with its bounding box, in half or float; the roto is its alpha. ``files`` has
     seen the files upstream, or sees them now. ``where_it_lies`` gives the artist's own files for a role, the node that
-    is connected, and a view, where these are all that it takes.
+    is connected, and a view, where these are all that it takes. With a ``scale`` below 1 the frames are that much
+    smaller.
     """
     keys = {role: found.fingerprint(files) for role, found in look(void, view).items()}
     planned: dict[str, Written] = {}
@@ -136,13 +138,21 @@ def plan(
         for role, one in _inputs(void).items():
             own = None if one.alpha or _region(void) else where_it_lies(role, one.source, view)
             if own is None:
-                planned[role] = _planned(void, out, frames, view, role, one, keys[role])
+                planned[role] = _planned(void, out, frames, view, role, one, keys[role], scale)
             else:
                 planned[role] = Written(own, tuple(own % frame for frame in frames), keys[role], "", in_place=True)
     return Exported(planned["plate"], planned.get("roto"), planned.get("quadmask"))
 
 
-def write(void: VoidNode, patterns: Mapping[str, str], frames: Sequence[int], view: str, *, depth: str) -> None:
+def write(
+    void: VoidNode,
+    patterns: Mapping[str, str],
+    frames: Sequence[int],
+    view: str,
+    *,
+    depth: str,
+    scale: float = 1.0,
+) -> None:
     """Write those of ``frames`` that are not there yet of the node's inputs, each to the pattern of its role.
 
     What lacks the same frames is rendered at once, so that what is upstream of several inputs is computed once.
@@ -159,7 +169,7 @@ def write(void: VoidNode, patterns: Mapping[str, str], frames: Sequence[int], vi
             with ExitStack() as made:
                 targets = []
                 for role in roles:
-                    node = made.enter_context(_temporary(void, inputs[role], region))
+                    node = made.enter_context(_temporary(void, inputs[role], region, scale))
                     datatype = depth if role == "plate" else _MATTES
                     targets.append(_Target(role, Path(patterns[role]), node, datatype))
                 _render(targets, missing, view)
@@ -201,11 +211,14 @@ def _inputs(void: VoidNode) -> dict[str, _Input]:
     return inputs
 
 
-def _planned(void: VoidNode, out: Path, frames: Sequence[int], view: str, role: str, one: _Input, key: str) -> Written:
+def _planned(
+    void: VoidNode, out: Path, frames: Sequence[int], view: str, role: str, one: _Input, key: str, scale: float
+) -> Written:
     depth = _datatype(void, role, one.source, frames[0], view)
     # the hash names the folder: what has changed goes elsewhere, and jobs that use the old files keep them
     again = "" if void.checked(k.REUSE) else f"_{uuid.uuid4().hex[:8]}"
-    folder = out / _FOLDER / f"{role}_{key}_{depth.rpartition(' ')[2]}{again}"
+    size = f"_{scale:.4f}" if scale < 1 else ""
+    folder = out / _FOLDER / f"{role}_{key}_{depth.rpartition(' ')[2]}{size}{again}"
     pattern = (folder / f"{role}.%04d.exr").as_posix()
     return Written(pattern, tuple(pattern % frame for frame in frames), key, depth)
 
@@ -232,7 +245,9 @@ def _region(void: VoidNode) -> Optional[tuple[int, int, int, int]]:
 
 
 @contextmanager
-def _temporary(void: VoidNode, one: _Input, box: Optional[tuple[int, int, int, int]]) -> Iterator[nuke.Node]:
+def _temporary(
+    void: VoidNode, one: _Input, box: Optional[tuple[int, int, int, int]], scale: float
+) -> Iterator[nuke.Node]:
     """Nodes inside the group that make what is to be written; gone afterwards. Yields a Write."""
     made: list[nuke.Node] = []
     current = void.node.node(one.name)
@@ -250,12 +265,25 @@ def _temporary(void: VoidNode, one: _Input, box: Optional[tuple[int, int, int, i
                 current["box"].setValue(list(box))
                 # no larger than what there is, and black outside
                 _set(current, {"intersect": True, "crop": True, "reformat": False})
+            if scale < 1:
+                current = _below(current, nuke.nodes.Reformat())
+                made.append(current)
+                _set(current, {"type": "to box", "box_fixed": True, "resize": "distort", "pbb": False})
+                for side, size in zip(("width", "height"), scaled(one.source, scale)):
+                    current[f"box_{side}"].setValue(size)
+                # a code between two classes would be a third
+                current["filter"].setValue("cubic" if one.name == k.PLATE_INPUT else "impulse")
             write = _below(current, nuke.nodes.Write())
             made.append(write)
             yield write
         finally:
             for node in reversed(made):
                 nuke.delete(node)
+
+
+def scaled(source: nuke.Node, scale: float) -> tuple[int, int]:
+    """The size of a node's format, made smaller."""
+    return max(1, round(source.width() * scale)), max(1, round(source.height() * scale))
 
 
 def _below(source: Optional[nuke.Node], node: nuke.Node) -> nuke.Node:

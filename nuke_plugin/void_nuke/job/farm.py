@@ -58,15 +58,11 @@ def check_script() -> Path:
     return Path(script)
 
 
-def schedulers() -> Schedulers:
-    """The installed schedulers and what each can express. Raises VoidError."""
-    said = json.loads(_said("farm", "schedulers", "--json", "--script", str(check_script())))
+def schedulers(waiting: Callable[[], None] = lambda: None) -> Schedulers:
+    """The installed schedulers and what each can express. Raises VoidError; ``waiting`` as in :func:`submit`."""
+    said = json.loads(_said("farm", "schedulers", "--json", "--script", str(check_script()), waiting=waiting))
     declared = [Declaration(**one) for one in said["declared"]]
     return Schedulers(said["expresses"], said["run_here"], said["scheduler"], said["fields"], declared, said["nuke"])
-
-
-def _nothing() -> None:
-    pass
 
 
 def submit(
@@ -78,7 +74,7 @@ def submit(
     export_there: bool = False,
     said: Sequence[str] = (),
     limit: Optional[float] = SUBMISSION,
-    waiting: Callable[[], None] = _nothing,
+    waiting: Callable[[], None] = lambda: None,
 ) -> list[str]:
     """Hand nodes over as one group; each then shows its version.
 
@@ -143,12 +139,12 @@ def _export(void: VoidNode, copy: Path, script: Path, one: prepare.PreparedShot)
     }
 
 
-def cancel(folder: str) -> None:
-    """Stop a version's job on the farm; its finished frames stay. Raises VoidError."""
-    _said("farm", "cancel", folder)
+def cancel(folder: str, waiting: Callable[[], None] = lambda: None) -> None:
+    """Stop a version's job on the farm; finished frames stay. Raises VoidError; ``waiting`` as in :func:`submit`."""
+    _said("farm", "cancel", folder, waiting=waiting)
 
 
-def _said(*words: str, limit: Optional[float] = _QUESTION, waiting: Callable[[], None] = _nothing) -> str:
+def _said(*words: str, limit: Optional[float] = _QUESTION, waiting: Callable[[], None] = lambda: None) -> str:
     """What the command says. Raises VoidError with its sentence, or where it takes more than ``limit`` seconds.
 
     ``waiting`` is called meanwhile; where it raises, the command is stopped.

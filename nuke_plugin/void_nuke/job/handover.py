@@ -8,6 +8,7 @@ from typing import Optional
 import nuke
 
 from void_server.api.errors import SettingError
+from void_server.api.shot import PLATE, QUADMASK
 
 from ..node import knobs as k
 from ..node import ranges
@@ -39,6 +40,6 @@ def submit_by_hook(void: VoidNode) -> Optional[str]:
         "node": void.name,
         "command": command,
         "frames": ranges.text(void.frames()),
-        "settings": shot_settings(void, only_quadmask=not void.has(k.REMOVE)),
+        "settings": shot_settings(void, PLATE if void.has(k.REMOVE) else QUADMASK),
     }
     return hooks.call(found, hooks.SUBMIT_TO_FARM, context)

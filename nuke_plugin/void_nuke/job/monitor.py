@@ -31,6 +31,7 @@ class Order:
     """A shot to submit for a node in a view (empty where there is one only), and the folder for its version.
 
     ``files`` are those to upload, None where the server reads them itself. ``source`` is the hash of what was exported.
+    A ``preview`` is no version.
     """
 
     node: str
@@ -39,6 +40,7 @@ class Order:
     out: str
     source: str
     files: Optional[Mapping[str, Sequence[str]]] = None
+    preview: bool = False
 
 
 @dataclass(frozen=True)
@@ -233,7 +235,8 @@ class Monitor:
                 job = client.submit(shot, self.line.to_server(order.out))
             else:
                 job = client.submit_files(order.shot, order.files, partial(self._sent, key, Step.SENDING))
-            ticket = Ticket(job.id, self.line.address, order.view, order.out, order.files is not None, order.source)
+            upload = order.files is not None
+            ticket = Ticket(job.id, self.line.address, order.view, order.out, upload, order.source, order.preview)
             self._followed[key] = ticket
             self._tell(key, ticket, job)
             if key in self._stopped:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Callable, Optional
+from typing import Callable, Optional, Sequence
 
 import nuke
 
@@ -33,13 +33,14 @@ class Prepared:
 
 @dataclass(frozen=True)
 class PreparedShot:
-    """A shot, what was exported for it in which view, and the folder for its version.
+    """A shot, what was exported for it in which view and frames, and the folder for its version.
 
     ``view`` is empty where there is one only.
     """
 
     view: str
     exported_view: str
+    frames: tuple[int, ...]
     shot: Shot
     out: str
     exported: export.Exported
@@ -82,12 +83,12 @@ def prepare(
 
     ``reads`` says which of the artist's own files the job can read; without it, it reads none.
     """
-    frames, prompts = void.frames(), handles.prompts(void)
+    frames = void.frames()
     space, ocio = colour.working_space(void.text(k.COLORSPACE))
     views = list(nuke.views())
     looked = Stamps()
-    own = Direct(frames, space, ocio, reads or (lambda _: False))
-    exported = {view: export.plan(void, out, frames, view, looked, own.pattern) for view in views}
+    direct = Direct(frames, space, ocio, reads or (lambda _: False))
+    exported = {view: export.plan(void, out, frames, view, looked, direct.pattern) for view in views}
     if written:
         for view, planned in exported.items():
             export.write(void, planned.patterns, frames, view, depth=planned.plate.depth)
@@ -97,28 +98,53 @@ def prepare(
     found = _own_quadmask(void, source) if not only_quadmask else None
     shots = []
     for view, files in exported.items():
-        quadmask = files.quadmask.pattern if files.quadmask else found.quadmask(view) if found else None
-        shot = Shot(
-            plate=files.plate.pattern,
-            roto=files.roto.pattern if files.roto else "",
-            prompts=prompts,
-            frames=ranges.text(frames),
-            quadmask=None if only_quadmask else quadmask,
-            prompt=void.plain_text(k.PROMPT),
-            colorspace=space,
-            ocio=ocio,
-            settings=shot_settings(void, only_quadmask),
-        )
-        shots.append(PreparedShot(view if version else "", view, shot, str(version / view if version else out), files))
+        shot = _shot(void, files, frames, shot_settings(void, QUADMASK if only_quadmask else PLATE))
+        if only_quadmask:
+            shot = replace(shot, quadmask=None)
+        elif found and not files.quadmask:
+            shot = replace(shot, quadmask=found.quadmask(view))
+        own, folder = (view, version / view) if version else ("", out)
+        shots.append(PreparedShot(own, view, tuple(frames), shot, str(folder), files))
     return Prepared(tuple(shots), source)
 
 
-def shot_settings(void: VoidNode, only_quadmask: bool) -> Settings:
+def prepare_preview(void: VoidNode, out: Path, frames: Sequence[int], until: str, width: int) -> PreparedShot:
+    """Export ``frames`` of what is looked at, at most ``width`` pixels wide, and describe them. Raises VoidError."""
+    scale = min(1.0, width / void.plate().width())
+    viewer = nuke.activeViewer()
+    view = str(viewer.view()) if viewer else next(iter(nuke.views()))
+    files = export.plan(void, out, frames, view, Stamps(), scale=scale)
+    export.write(void, files.patterns, frames, view, depth=files.plate.depth, scale=scale)
+    shot = _shot(void, files, frames, shot_settings(void, until))
+    settings = replace(shot.settings, feather=shot.settings.feather * scale)
+    prompts = tuple(
+        replace(one, at=tuple(part * scale for part in one.at)) for one in shot.prompts if one.frame in frames
+    )
+    return PreparedShot("", view, tuple(frames), replace(shot, settings=settings, prompts=prompts), str(out), files)
+
+
+def _shot(void: VoidNode, files: export.Exported, frames: Sequence[int], how: Settings) -> Shot:
+    """The shot of what was exported."""
+    space, ocio = colour.working_space(void.text(k.COLORSPACE))
+    return Shot(
+        plate=files.plate.pattern,
+        roto=files.roto.pattern if files.roto else "",
+        prompts=handles.prompts(void),
+        frames=ranges.text(frames),
+        quadmask=files.quadmask.pattern if files.quadmask else None,
+        prompt=void.plain_text(k.PROMPT),
+        colorspace=space,
+        ocio=ocio,
+        settings=how,
+    )
+
+
+def shot_settings(void: VoidNode, until: str) -> Settings:
     """The settings on the node's knobs: the common ones, and its engine's and its reasoner's own."""
     common = {one.name: void.value(one.name, one.type) for one in declarations(Settings) if void.has(one.name)}
     return Settings(
         **common,
-        until=QUADMASK if only_quadmask else PLATE,
+        until=until,
         engine_settings=void.own_settings(declared.ENGINES, common.get(k.ENGINE, "")),
         reasoner_settings=void.own_settings(declared.REASONERS, common[k.REASONER]),
     )

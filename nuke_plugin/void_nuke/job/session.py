@@ -274,12 +274,33 @@ def _finish(void: VoidNode, views: dict[str, Update]) -> None:
             "Set the path map in the VOID settings to translate the server's paths.",
         )
         return
+    if update.ticket and update.ticket.preview:
+        _show_preview(void, result, update)
+        return
     try:
         void.show_result(result, source)
     except VoidError as error:
         void.show(k.FAILED, str(error))
         return
     warnings = [warning for update in views.values() if update.job for warning in update.job.warnings]
+    if void.text(k.VIEW) in (k.PREVIEW_VIEW, k.ROTO_VIEW):
+        # a preview must not be taken for what was asked for
+        void.node[k.VIEW].setValue(0)
     what = "Done" if result.has_plate else "The quadmask is ready; set view to quadmask to check it"
     status = f"{what}: {result.name}, frames {ranges.text(result.frames)}."
     void.show(k.DONE, " ".join([status, *warnings]), of_version(result))
+
+
+def _show_preview(void: VoidNode, result: versions.Result, update: Update) -> None:
+    """Show a preview that has arrived; what the node has for a version stays as it is."""
+    file, view = (result.plate, k.PREVIEW_VIEW) if result.has_plate else (result.roto, k.ROTO_VIEW)
+    try:
+        void.show_preview(file, result.first, result.last, view)
+    except VoidError as error:
+        status = str(error)
+    else:
+        warnings = update.job.warnings if update.job else ()
+        frames = ranges.text(result.frames)
+        status = " ".join([f"Preview at a reduced size, frames {frames}. No render gets it.", *warnings])
+    shown = void.shown
+    void.show(k.DONE if shown else k.IDLE, status, of_version(shown) if shown else Tile())

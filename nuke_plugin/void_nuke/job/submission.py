@@ -6,21 +6,21 @@ Errors are :class:`~void_server.api.errors.VoidError`.
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePath
 from typing import Optional
 
 from void_server.api.client import Client, ServerInfo
 from void_server.api.errors import InputError, ServerUnreachable, SettingError
-from void_server.api.shot import Shot
 
 from ..node import knobs as k
 from ..node.node import VoidNode
 from ..node.results import output_folder
 from ..studio import settings
-from . import choices, export, session
+from . import choices, session
 from .monitor import Line, Order
-from .prepare import check_ready, prepare
+from .prepare import PreparedShot, check_ready, prepare
 
 
 def generate_quadmask(void: VoidNode) -> None:
@@ -49,34 +49,46 @@ def resume(void: VoidNode) -> None:
     session.resume(void)
 
 
-def _start(void: VoidNode, *, only_quadmask: bool) -> None:
+@dataclass(frozen=True)
+class Destination:
+    """Where a node's job goes: the folder for its versions, the server, and whether that gets the frames by upload.
+
+    ``info`` is what the server says of itself, None for one that is only just started.
+    """
+
+    out: Path
+    address: str
+    upload: bool
+    info: Optional[ServerInfo]
+
+    def order(self, void: VoidNode, one: PreparedShot, source: str = "", *, preview: bool = False) -> Order:
+        """The order for a shot of the node."""
+        files = _files(one) if self.upload else None
+        return Order(void.id, one.view, one.shot, one.out, source, files, preview)
+
+
+def destination(void: VoidNode) -> Destination:
+    """Check that the node can have a job, and where it goes. Raises VoidError."""
     if not void.id:
         # the node was made while the plugin's callbacks were not there
         void.renew_id()
     if session.alive(void):
         raise InputError(f"{void.name} is already running; stop it first, or use a second node.")
     check_ready(void)
-    frames = void.frames()
     out = output_folder(void)
     address = choices.server_of(void)
     upload = _is_upload(void)
     info = _check_server(address, out)
     if info is not None:
         choices.offer(void, info)
-    reads = None if upload else partial(_reads, session.line_to(address), info)
-    prepared = prepare(void, out, only_quadmask=only_quadmask, reads=reads)
-    orders = [
-        Order(
-            node=void.id,
-            view=one.view,
-            shot=one.shot,
-            out=one.out,
-            source=prepared.source,
-            files=_files(one.shot, one.exported, frames) if upload else None,
-        )
-        for one in prepared.shots
-    ]
-    session.submit(void, orders, address)
+    return Destination(out, address, upload, info)
+
+
+def _start(void: VoidNode, *, only_quadmask: bool) -> None:
+    goes = destination(void)
+    reads = None if goes.upload else partial(_reads, session.line_to(goes.address), goes.info)
+    prepared = prepare(void, goes.out, only_quadmask=only_quadmask, reads=reads)
+    session.submit(void, [goes.order(void, one, prepared.source) for one in prepared.shots], goes.address)
 
 
 def _is_upload(void: VoidNode) -> bool:
@@ -109,13 +121,13 @@ def _reads(line: Line, info: Optional[ServerInfo], file: str) -> bool:
     return info is not None and any(PurePath(real).is_relative_to(root) for root in info.roots)
 
 
-def _files(shot: Shot, exported: export.Exported, frames: list[int]) -> dict[str, list[str]]:
+def _files(one: PreparedShot) -> dict[str, list[str]]:
     """What to upload."""
-    files = {"plate": list(exported.plate.files)}
-    if exported.roto:
-        files["roto"] = list(exported.roto.files)
-    if shot.quadmask:
-        files["quadmask"] = [shot.quadmask % frame for frame in frames]
-    if ocio := shot.paths().get("ocio"):
+    files = {"plate": list(one.exported.plate.files)}
+    if one.exported.roto:
+        files["roto"] = list(one.exported.roto.files)
+    if one.shot.quadmask:
+        files["quadmask"] = [one.shot.quadmask % frame for frame in one.frames]
+    if ocio := one.shot.paths().get("ocio"):
         files["ocio"] = [ocio]
     return files

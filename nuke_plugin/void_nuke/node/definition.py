@@ -13,8 +13,8 @@ from . import knobs as k
 from .text import Expression, Group, KnobType, Node, UserKnob, Value
 
 GIZMOS = Path(__file__).resolve().parents[3] / "gizmos"
-VIEWS = ("result", "plate", "quadmask", "difference", *k.CLASSES, "blend", "origin")
-QUADMASK_VIEWS = ("plate", "quadmask", *k.CLASSES)
+VIEWS = ("result", "plate", "quadmask", "difference", *k.CLASSES, "blend", "origin", k.PREVIEW_VIEW)
+QUADMASK_VIEWS = ("plate", "quadmask", *k.CLASSES, k.ROTO_VIEW)
 
 _RGB = ("rgba.red", "rgba.green", "rgba.blue")
 _NO_CHANNEL = ("none", "none", "none", "-rgba.alpha")
@@ -80,6 +80,15 @@ _GENERATE = _button(
     "Check it with view quadmask; Remove then uses it. The plate stays untouched for now.",
     "+STARTLINE",
 )
+_PREVIEWS = [
+    _button(
+        k.PREVIEW_FRAME,
+        "Preview frame",
+        "Remove the object in the current frame, at a reduced size, to see it soon. It shows in the view preview.",
+        "+STARTLINE",
+    ),
+    _button(k.PREVIEW_RANGE, "Preview every 10th", "The same for every tenth frame of the frame range.", "-STARTLINE"),
+]
 _STOP = _button(k.STOP, "Stop", "Stop the job. Finished frames are kept; Resume continues from there.", "-STARTLINE")
 _RESUME = _button(k.RESUME, "Resume", "Continue a stopped or failed job; finished frames are not redone.", "-STARTLINE")
 _STATUS = _text(k.STATUS, "status", "Progress of this node's job, or what went wrong and how to fix it.", "+DISABLED")
@@ -239,11 +248,12 @@ def _info() -> list[UserKnob]:
 def _state(kind: str) -> list[UserKnob]:
     hidden = ("+INVISIBLE",)
     texts = (k.ID, k.JOBS, k.FOLDER, k.SOURCES, k.STATE)
+    numbers = (k.HAS_PLATE, k.HAS_MATTES, k.HAS_FRAME, k.HAS_PREVIEW)
     return [
         UserKnob(KnobType.STRING, k.KIND, value=kind, flags=hidden),
         *(UserKnob(KnobType.STRING, name, flags=hidden) for name in texts),
         UserKnob(KnobType.STRING, k.DECLARED, value=declared.written(_ours(), kind == k.REMOVE_NODE), flags=hidden),
-        *(UserKnob(KnobType.INT, name, value=0, flags=hidden) for name in (k.HAS_PLATE, k.HAS_MATTES, k.HAS_FRAME)),
+        *(UserKnob(KnobType.INT, name, value=0, flags=hidden) for name in numbers),
     ]
 
 
@@ -326,6 +336,23 @@ def _switch(name: str, which: str, inputs: Sequence[str], x: int, y: int) -> Nod
     return Node("Switch", name, {"which": Expression(which)}, inputs, (x, y))
 
 
+def _preview(x: int, y: int) -> list[Node]:
+    """What reads a preview, as large as the plate."""
+    size: dict[str, Value] = {
+        "type": "to box",
+        "box_width": Expression(f"{k.PLATE_INPUT}.width"),
+        "box_height": Expression(f"{k.PLATE_INPUT}.height"),
+        "box_fixed": True,
+        "box_pixel_aspect": Expression(f"{k.PLATE_INPUT}.pixel_aspect"),
+        "resize": "distort",
+    }
+    # of a preview's few frames, the nearest
+    return [
+        _read(k.PREVIEW_READ, x, y, on_error="nearest frame"),
+        Node("Reformat", "PreviewSize", size, (k.PREVIEW_READ,), (x, y + 60)),
+    ]
+
+
 def _mattes_of(b: str, a: str, x: int, y: int) -> Node:
     return _copy("WithMattes", b, a, [(channel, channel) for channel in k.QUADMASK_LAYER], x, y)
 
@@ -342,6 +369,9 @@ _HELP = {
 }
 # Whatever the viewer shows, a render gets the result; $gui alone is 1 in one that a session with a window runs.
 _LOOKED_AT = f"$gui && [python {{1-nuke.executing()}}] ? parent.{k.VIEW} : 0"
+# A preview has a frame around it, so that nobody takes it for the result.
+_EDGE = "x < 0.006*width || y < 0.006*width || x >= 0.994*width || y >= height - 0.006*width"
+_FRAMED = [(channel, f"{_EDGE} ? {amber} : {channel[5]}") for channel, amber in zip(_RGB, (0.87, 0.40, 0.02))]
 # Frames that the version does not have, beyond its range or between those of a stepped one: plate, hold, error.
 _HELD = Expression(f"parent.{k.OUTSIDE} == 1 ? 3 : 0")
 _RESULT = (
@@ -363,6 +393,7 @@ def remove() -> Group:
         ),
         _STOP,
         _RESUME,
+        *_PREVIEWS,
         _STATUS,
         _line("line_look"),
         _choice(k.VIEW, "view", VIEWS, "What this node shows in the viewer. Renders always use the result."),
@@ -438,6 +469,9 @@ def remove() -> Group:
         *_shown_classes("ShownQuadmask", 620, 620),
         _shown("Show_blend", k.BLEND, "Result", 1060, 620),
         _overlay("Result", 1170, 620, "Show_origin", "origin", _ORIGIN_COLOURS),
+        *_preview(1280, 500),
+        _expression("Framed", "PreviewSize", _FRAMED, _RGB, (1280, 620)),
+        _switch("Show_preview", f"parent.{k.HAS_PREVIEW}", (k.PLATE_INPUT, "Framed"), 1280, 660),
         _switch(
             "View",
             _LOOKED_AT,
@@ -449,6 +483,7 @@ def remove() -> Group:
                 *(f"Show_{name}" for name in k.CLASSES),
                 "Show_blend",
                 "Show_origin",
+                "Show_preview",
             ),
             0,
             680,
@@ -506,6 +541,13 @@ def quadmask() -> Group:
         _button(k.CLICK_ON, "On the object", "Mark the point as on the object in this frame.", "+STARTLINE"),
         _button(k.CLICK_OFF, "Not on it", "Mark the point as not on the object in this frame.", "-STARTLINE"),
         _button(k.CLICK_CLEAR, "Clear frame", "Delete the points of this frame.", "-STARTLINE"),
+        _check(
+            k.SHOW_ROTO,
+            "show what is taken",
+            True,
+            "After each click, have this frame's roto made and show it in red, in the view roto.",
+            "-STARTLINE",
+        ),
         UserKnob(
             KnobType.MULTILINE,
             k.CLICKS,
@@ -567,10 +609,14 @@ def quadmask() -> Group:
         Node("Remove", "Result", {"channels": "void_scratch"}, ("Edited",), (0, 480)),
         _overlay("Result", 170, 540),
         *_shown_classes("Result", 290, 580),
+        *_preview(730, 400),
+        _copy("WithRoto", k.PLATE_INPUT, "PreviewSize", [("rgba.alpha", "void_scratch.red")], 730, 500),
+        _overlay("WithRoto", 730, 540, "RotoOverlay", "void_scratch", {"red": _COLOURS["remove"]}),
+        _switch("Show_roto", f"parent.{k.HAS_PREVIEW}", (k.PLATE_INPUT, "RotoOverlay"), 730, 580),
         _switch(
             "View",
             _LOOKED_AT,
-            ("Result", "Overlay", *(f"Show_{name}" for name in k.CLASSES)),
+            ("Result", "Overlay", *(f"Show_{name}" for name in k.CLASSES), "Show_roto"),
             0,
             640,
         ),

@@ -45,26 +45,30 @@ def add_point(void: VoidNode, what: str) -> None:
     _append(void, void.plain_text(k.CLICKS), points.Click(nuke.frame(), what, x, y))
 
 
-def pick(void: VoidNode, name: str, *, other: bool) -> None:
-    """Add the point that was clicked with one of the eyedroppers; with ``other`` it counts for the other one."""
+def pick(void: VoidNode, name: str, *, other: bool) -> bool:
+    """Add the point that was clicked with one of the eyedroppers; with ``other`` it counts for the other one.
+
+    Returns whether there was a point to add.
+    """
     global _last_pick
     picked = cast(nuke.Array_Knob, void.node[name]).getValue()
     # the colour comes first, then the corners of what was picked
     if not isinstance(picked, (list, tuple)) or len(picked) < 8 or not any(picked[4:8]):
-        return
+        return False
     if nuke.root()["proxy"].value():
         void.tell("Switch proxy mode off to click points; the viewer's pixels are not the plate's in it.")
-        return
+        return False
     left, bottom, right, top = picked[4:8]
     x, y = max(left, (left + right) / 2), max(bottom, (bottom + top) / 2)
     if not _is_inside(void, x, y):
-        return
+        return False
     now, before = time.monotonic(), void.plain_text(k.CLICKS)
     if _last_pick[0] == void.id and now - _last_pick[2] < _ONE_CLICK:
         before = _last_pick[1]
     _last_pick = void.id, before, now
     what = points.ON if (name == k.PICK_ON) != other else points.OFF
     _append(void, before, points.Click(nuke.frame(), what, x, y))
+    return True
 
 
 def _append(void: VoidNode, before: str, click: points.Click) -> None:

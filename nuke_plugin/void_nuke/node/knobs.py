@@ -9,6 +9,8 @@ STOP = "stop"
 RESUME = "resume"
 STATUS = "status"
 VIEW = "view"
+PREVIEW_FRAME = "preview_frame"
+PREVIEW_RANGE = "preview_range"
 PROMPT = "prompt"
 FRAMES = "frames"
 CUSTOM_RANGE = "custom_range"
@@ -28,6 +30,7 @@ CLICK = "click"
 CLICK_ON = "click_on"
 CLICK_OFF = "click_off"
 CLICK_CLEAR = "click_clear"
+SHOW_ROTO = "show_roto"
 CLICKS = "clicks"
 
 GRID = "cell_edits"
@@ -66,6 +69,7 @@ STATE = "void_state"
 DECLARED = "void_declared"
 HAS_PLATE = "void_has_plate"
 HAS_MATTES = "void_has_mattes"
+HAS_PREVIEW = "void_has_preview"
 #: An expression: 1 in the frames that the version has.
 HAS_FRAME = "void_has_frame"
 #: The knobs that decide what a render gets from the node.
@@ -89,6 +93,11 @@ RESULT_PLATE, RESULT_MATTES = "ResultPlate", "ResultMattes"
 #: The mattes once more, without a range: an error in every frame that the version does not have.
 STRICT_MATTES = "StrictMattes"
 GRID_NODE = "GridEdits"
+PREVIEW_READ = "ReadPreview"
+
+# views for artists alone; no render gets them
+PREVIEW_VIEW = "preview"
+ROTO_VIEW = "roto"
 
 # layers
 CLASSES = ("remove", "overlap", "affected", "keep")

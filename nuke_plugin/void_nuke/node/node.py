@@ -310,6 +310,17 @@ class VoidNode:
                 if knob.value() != result.name:
                     knob.setValue(result.name)
 
+    def show_preview(self, file: str, first: int, last: int, view: str) -> None:
+        """Show a preview's sequence in the view for it; the version that the node has stays what it is.
+
+        Raises :class:`SettingError` where Nuke would not take the path as it is.
+        """
+        plain.check_folder(Path(file).parent)
+        with one_step("VOID preview"):
+            self._point(k.PREVIEW_READ, file, first, last)
+            self.node[k.HAS_PREVIEW].setValue(1)
+            self.node[k.VIEW].setValue(view)
+
     def _point(self, name: str, file: str, first: int, last: int) -> None:
         """Point a Read at a file, where this kind of node has the Read."""
         read = self.node.node(name)

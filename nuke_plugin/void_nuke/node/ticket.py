@@ -6,13 +6,15 @@ import dataclasses
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlencode
 
+_FLAGS = ("upload", "preview")
+
 
 @dataclass(frozen=True)
 class Ticket:
     """A submitted job: its id, the server that has it, the view it is for, and where its result comes.
 
     ``view`` is empty where there is one view only. With ``upload`` the result is fetched into ``out``. ``source`` is
-    the hash of the plate and the roto that were exported.
+    the hash of the plate and the roto that were exported. A ``preview`` is no version.
     """
 
     job: str
@@ -21,12 +23,13 @@ class Ticket:
     out: str
     upload: bool
     source: str = ""
+    preview: bool = False
 
     @property
     def text(self) -> str:
         """The ticket as one word without anything that Nuke would evaluate."""
         values = dataclasses.asdict(self)
-        return urlencode({**values, "upload": int(self.upload)})
+        return urlencode({**values, **{name: int(values[name]) for name in _FLAGS}})
 
 
 def parse(text: str) -> list[Ticket]:
@@ -34,8 +37,8 @@ def parse(text: str) -> list[Ticket]:
     tickets = []
     for word in text.split():
         values = dict(parse_qsl(word, keep_blank_values=True))
-        upload = values.pop("upload") == "1"
-        tickets.append(Ticket(upload=upload, **values))
+        upload, preview = (values.pop(name, "0") == "1" for name in _FLAGS)
+        tickets.append(Ticket(upload=upload, preview=preview, **values))
     return tickets
 
 

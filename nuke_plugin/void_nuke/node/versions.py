@@ -13,7 +13,7 @@ from typing import Any, Optional
 from void_server.api import shot
 from void_server.api.errors import SettingError
 from void_server.api.job import MANIFEST
-from void_server.api.version import MATTES, PLATE, QUADMASK, VersionFolder, pattern
+from void_server.api.version import MATTES, PLATE, QUADMASK, ROTO, VersionFolder, pattern
 
 from .plain import check_folder
 
@@ -104,6 +104,11 @@ class Result:
     def mattes(self) -> str:
         """The mattes, as a Read's file."""
         return f"{self._below}/{pattern(MATTES)}"
+
+    @property
+    def roto(self) -> str:
+        """The roto that was made for it, as a Read's file."""
+        return f"{self._below}/{pattern(ROTO)}"
 
     def quadmask(self, view: str) -> str:
         """The quadmask of a view, as a sequence."""

@@ -24,7 +24,7 @@ from ..node.node import VoidNode, all_nodes
 from ..node.plain import plain
 from ..studio import settings
 from . import panel
-from .qt import PlainLabel, QtCore, QtGui, QtWidgets
+from .qt import PlainLabel, QtCore, QtGui, QtWidgets, alive_while
 
 _COLUMNS = ("Shot", "State", "Progress", "Left", "Engine", "Started", "Job")
 _NAME, _STATE, _PROGRESS, _LEFT, _ENGINE, _STARTED, _ID = range(len(_COLUMNS))
@@ -314,7 +314,8 @@ class JobsPanel(QtWidgets.QWidget):
         void = self._node(row) if row.node else None
         if row.on_farm:
             try:
-                farm.cancel(row.job.folder)
+                with alive_while("Stopping the job on the farm") as waiting:
+                    farm.cancel(row.job.folder, waiting)
             except VoidError as error:
                 say(str(error))
         elif void:

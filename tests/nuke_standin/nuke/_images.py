@@ -191,7 +191,28 @@ def _remove(node, source, frame):
     return replace(image, channels={n: c for n, c in image.channels.items() if (n in listed) != removing})
 
 
-_OPERATIONS = {"Copy": _copy, "Expression": _expression, "Merge2": _merge, "Crop": _crop, "Remove": _remove}
+def _reformat(node, source, frame):
+    """To a box, distorted; each pixel is the nearest one, as with the filter impulse."""
+    image = source(0)
+    if (node["type"].value(), node["resize"].value(), node["box_fixed"].value()) != ("to box", "distort", True):
+        raise NotImplementedError("Reformat to anything but a box")
+    width, height = (int(node[f"box_{side}"]._number(frame)) for side in ("width", "height"))
+    old, box = image.format, Box(0, 0, width, height)
+    columns = ((np.arange(width) + 0.5) * old.width() / width).astype(int)
+    rows = ((np.arange(height) + 0.5) * old.height() / height).astype(int)
+    whole = Box(0, 0, old.width(), old.height())
+    channels = {name: image.channel(name, whole)[rows[:, None], columns] for name in image.channels}
+    return Image(Format(width, height, node["box_pixel_aspect"]._number(frame)), box, channels)
+
+
+_OPERATIONS = {
+    "Reformat": _reformat,
+    "Copy": _copy,
+    "Expression": _expression,
+    "Merge2": _merge,
+    "Crop": _crop,
+    "Remove": _remove,
+}
 
 
 def _frame_in_file(node, frame):

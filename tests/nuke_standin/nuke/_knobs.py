@@ -152,6 +152,9 @@ class Knob:
             return float(session.gui)
         node, _, knob = name.rpartition(".")
         owner = self._node._related(node)
+        if owner is not None and knob in ("width", "height", "pixel_aspect"):
+            picture = owner._image().format
+            return float(picture.pixelAspect() if knob == "pixel_aspect" else getattr(picture, knob)())
         if owner is None or knob not in owner._knobs:
             raise RuntimeError(f"{self.fullyQualifiedName()}: nothing is named {name!r}")
         return owner._knobs[knob]._number(frame)

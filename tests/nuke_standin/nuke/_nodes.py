@@ -77,6 +77,11 @@ CLASSES = {
     },
     "Switch": {"which": Int_Knob, **_IMAGE},
     "Crop": {"box": BBox_Knob, "reformat": Boolean_Knob, "crop": _with(Boolean_Knob, True), "intersect": Boolean_Knob, **_IMAGE},
+    "Reformat": {
+        "type": _enum("to format", "to box", "scale"), "box_width": _with(Int_Knob, 200), "box_height": _with(Int_Knob, 200), "box_fixed": Boolean_Knob,
+        "box_pixel_aspect": _with(Double_Knob, 1.0), "resize": _enum("none", "width", "height", "fit", "fill", "distort"),
+        "filter": _enum("impulse", "cubic"), "black_outside": _with(Boolean_Knob, True), "pbb": Boolean_Knob, **_IMAGE,
+    },
     "Remove": {"operation": _enum("remove", "keep"), "channels": _with(ChannelMask_Knob, "all"), **_IMAGE},
     "Dot": {}, "NoOp": dict(_IMAGE), "Output": {}, "Input": {"number": Int_Knob}, "Viewer": {"input_number": Int_Knob},
     "Group": {"lock_connections": Boolean_Knob, **_IMAGE},
