@@ -106,6 +106,7 @@ def test_views_of_the_node(shot, server):
     for view in node["view"].values():
         node["view"].setValue(view)
         shown[view] = rgb(picture(node, 1006))
+    node["view"].setValue("result")
     assert np.array_equal(shown["plate"], rgb(picture(plate, 1006)))
     assert np.allclose(shown["difference"], np.abs(shown["plate"] - result))
     for name in ("remove", "affected", "keep"):
