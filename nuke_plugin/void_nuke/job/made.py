@@ -62,16 +62,19 @@ def restore(void: VoidNode) -> None:
 
 
 def create_reads(void: VoidNode) -> None:
-    """Make Reads of the version's plate and mattes beside the node, which need nothing of ours in any script."""
+    """Make Reads of the version's plate, patch and mattes beside the node, which need nothing of ours in any script."""
     result = shown(void)
     plain.check_folder(result.folder)
     space, config = _shot(result)[1].colorspace, colour.working_space("")[1]
     x, y = void.node.xpos() + 200, void.node.ypos()
     with void.node.parent(), one_step("VOID Reads"):
         if result.has_plate:
-            plate = _read(void, "plate", result.plate, result, x, y)
-            _interpret(plate, space, config)
-            x += 110
+            for part, file in (("plate", result.plate), ("patch", result.patch)):
+                read = _read(void, part, file, result, x, y)
+                _interpret(read, space, config)
+                x += 110
+            # its colours are multiplied by its alpha, also where the space is not linear
+            read["premultiplied"].setValue(True)
         mattes = _read(void, "mattes", result.mattes, result, x, y)
         mattes["raw"].setValue(True)
 

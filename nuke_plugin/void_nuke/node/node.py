@@ -296,6 +296,7 @@ class VoidNode:
         with one_step("VOID result"):
             if result is not None:
                 self._point(k.RESULT_PLATE, result.plate if result.has_plate else "", result.first, result.last)
+                self._point(k.RESULT_PATCH, result.patch if result.has_plate else "", result.first, result.last)
                 self._point(k.RESULT_MATTES, result.mattes, result.first, result.last)
                 self._point(k.STRICT_MATTES, result.mattes, *_ANY_FRAME)
                 cast(nuke.Array_Knob, self.node[k.HAS_FRAME]).setExpression(ranges.expression(result.frames))
