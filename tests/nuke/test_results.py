@@ -223,7 +223,7 @@ def described(shot, sample, tmp_path):
 def test_a_version_says_what_made_it_and_in_what_the_node_differs_now(described, tmp_path):
     press(described, "about_version")
     first, *others = nuke.standin.messages[-1].splitlines()
-    assert first.startswith("v001: engine void, frames 1001-1010x3, 20")
+    assert first.startswith("v001: VOID model (generative), frames 1001-1010x3, 20")
     assert (tmp_path / "out" / "v001").as_posix() in others
     assert "feather: 12.0, now 2.0" in others
     assert "prompt: A lime falls., now A dog." in others
@@ -250,7 +250,7 @@ def test_the_settings_of_a_version_are_restored_in_one_step(described):
 def test_what_the_node_does_not_offer_is_not_restored_by_halves(described):
     described["engine"].setValues(["cleanplate"])
     press(described, "restore_settings")
-    assert "engine 'void' is no longer there" in nuke.standin.messages[-1]
+    assert "method 'void' is no longer there" in nuke.standin.messages[-1]
     assert described["feather"].value() == 2.0
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Mapping, Sequence
 
 from void_server.api.settings import declarations
-from void_server.api.shot import Settings
+from void_server.api.shot import Settings, title
 
 from . import declared
 from . import knobs as k
@@ -77,6 +77,14 @@ def _slider(name: str, label: str, value: float, most: float, tooltip: str) -> U
     return UserKnob(KnobType.DOUBLE, name, label, tooltip, value=value, range=(0, most))
 
 
+def _titled(name: str, items: Sequence[str]) -> list[UserKnob]:
+    """The pulldown of engines or reasoners, and beside it what artists call the chosen one."""
+    return [
+        _common(name, items),
+        UserKnob(KnobType.TEXT, k.TITLE_OF[name], text=title(items[0]), flags=("-STARTLINE",)),
+    ]
+
+
 def _tab(name: str) -> UserKnob:
     return UserKnob(KnobType.TAB, f"tab_{name.lower()}", name)
 
@@ -117,7 +125,7 @@ def _frame_knobs() -> list[UserKnob]:
 
 def _shared_choices() -> list[UserKnob]:
     return [
-        _common(k.REASONER, ("image", "none")),
+        *_titled(k.REASONER, ("image", "none")),
         _choice(
             k.RESULT,
             "result",
@@ -206,7 +214,7 @@ def _settings() -> list[UserKnob]:
 
 def _diffusion() -> list[UserKnob]:
     """The settings of the engine void."""
-    return [_line("line_void", "engine void"), *map(declared.user_knob, _ours().engines["void"])]
+    return [_line("line_void", title("void")), *map(declared.user_knob, _ours().engines["void"])]
 
 
 def _model() -> list[UserKnob]:
@@ -460,9 +468,9 @@ def remove() -> Group:
             k.PROMPT,
             "prompt",
             "Describe the scene after the removal, such as: A lime falls on the table. Do not describe the removal. "
-            "Used by engines and reasoners that read text.",
+            "Used by the VOID model, and by language models that analyse the shot.",
         ),
-        _common(k.ENGINE, ("cleanplate", "void")),
+        *_titled(k.ENGINE, ("cleanplate", "void")),
         *_shared_choices(),
         _choice(
             k.OUTSIDE,
@@ -616,7 +624,7 @@ def quadmask() -> Group:
             KnobType.MULTILINE,
             k.PROMPT,
             "prompt",
-            "Describe the scene after the removal. Used by reasoners that read text.",
+            "Describe the scene after the removal. Used by language models that analyse the shot.",
         ),
         *_shared_choices(),
         _line("line_clicks", "object"),

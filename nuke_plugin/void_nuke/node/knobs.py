@@ -19,6 +19,10 @@ FRAMES = "frames"
 CUSTOM_RANGE = "custom_range"
 ENGINE = "engine"
 REASONER = "reasoner"
+#: What artists call what is chosen there, beside the pulldown.
+ENGINE_TITLE = "engine_title"
+REASONER_TITLE = "reasoner_title"
+TITLE_OF = {ENGINE: ENGINE_TITLE, REASONER: REASONER_TITLE}
 RESULT = "result"
 OUTSIDE = "outside"
 #: Live: how the patch is laid over the plate. Not `feather`, which is the setting of a job.
