@@ -20,7 +20,6 @@ from .node import knobs as k
 from .node.node import VoidNode, all_nodes, find
 from .ui import keyboard
 
-
 #: The knobs whose change does something.
 _HEARD = {k.RESULT, k.GRID, k.FRAMES, k.PICK_ON, k.PICK_OFF, *k.TITLE_OF, "showPanel"}
 
