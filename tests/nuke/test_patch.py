@@ -143,6 +143,12 @@ def test_nothing_of_the_object_shows_however_soft_the_edge(node, feather):
     assert np.array_equal(live(node)[of_object], whole[of_object])
 
 
+def test_a_soft_edge_leaves_the_bounding_box_of_the_plate(node):
+    before = picture(node, FRAME).bbox
+    node["patch_feather"].setValue(20.0)
+    assert picture(node, FRAME).bbox == before == picture(node.input(0), FRAME).bbox
+
+
 def test_a_render_gets_the_live_patch(node, tmp_path):
     node["patch_feather"].setValue(8.0)
     node["patch_mix"].setValue(0.5)

@@ -381,36 +381,34 @@ def _live_patch(source: str, x: int, y: int) -> list[Node]:
     inwards over what was affected, and keeps away from the object, which is the roto down to its faintest edge.
     """
     width = f"parent.{k.PATCH_FEATHER}"
+    beyond, objects, _ = k.SCRATCH_LAYER
     footprints = [
-        ("void_scratch.red", "void_patch.alpha > 0"),
-        ("void_scratch.green", "quadmask.remove + quadmask.overlap > 0.5 || void_scratch.green > 0.02"),
+        (beyond, "void_patch.alpha <= 0"),
+        (objects, f"quadmask.remove + quadmask.overlap > 0.5 || {objects} > 0.02"),
     ]
-    share = [("share", "max(min(void_scratch.red, 1), min(2*void_scratch.green, 1))")]
+    both = _mask(k.SCRATCH_LAYER, beyond, objects)
+    share = [("share", f"max(1 - min({beyond}, 1), min(2*{objects}, 1))")]
     strength = [("strength", f"clamp(parent.{k.PATCH_MIX}, 0, 1)")]
 
     def scaled(name: str, source: str, by: Sequence[tuple[str, str]], y: int) -> Node:
         rows = [(channel, f"{channel}*{by[0][0]}") for channel in k.PATCH_LAYER]
         return _expression(name, source, rows, k.PATCH_LAYER, (x, y), by)
 
-    def grown(name: str, source: str, channel: str, by: str, y: int) -> Node:
-        knobs: dict[str, Value] = {"channels": _mask(k.SCRATCH_LAYER, channel), "size": Expression(by)}
-        return Node("Dilate", name, knobs, (source,), (x, y))
-
-    red, green, _ = k.SCRATCH_LAYER
     return [
-        _copy("WithRoto", source, k.ROTO_INPUT, [("rgba.alpha", green)], x, y),
+        _copy("WithRoto", source, k.ROTO_INPUT, [("rgba.alpha", objects)], x, y),
         _expression("Footprints", "WithRoto", footprints, k.SCRATCH_LAYER, (x, y + 40)),
-        grown("Inwards", "Footprints", red, f"-ceil({width}/2)", y + 80),
-        grown("AroundObject", "Inwards", green, f"ceil({width}/2) + 1", y + 120),
         Node(
-            "Blur",
-            "Softened",
-            {"channels": _mask(k.SCRATCH_LAYER, red, green), "size": Expression(f"{width}/2")},
-            ("AroundObject",),
-            (x, y + 160),
+            "Dilate",
+            "Grown",
+            {"channels": both, "size": Expression(f"ceil({width}/2) + 1")},
+            ("Footprints",),
+            (x, y + 80),
         ),
-        scaled("Feathered", "Softened", share, y + 200),
-        _switch("Edge", f"{width} > 0", (source, "Feathered"), x, y + 240),
+        Node("Blur", "Soft", {"channels": both, "size": Expression(f"{width}/2")}, ("Grown",), (x, y + 120)),
+        scaled("Feathered", "Soft", share, y + 160),
+        # without what the filters added to the bounding box
+        _copy("InPlatesBox", source, "Feathered", [(c, c) for c in k.PATCH_LAYER], x, y + 200),
+        _switch("Edge", f"{width} > 0", (source, "InPlatesBox"), x, y + 240),
         scaled("LivePatch", "Edge", strength, y + 280),
     ]
 

@@ -205,20 +205,26 @@ def _reformat(node, source, frame):
     return Image(Format(width, height, node["box_pixel_aspect"]._number(frame)), box, channels)
 
 
-def _around(pixels, reach, combine):
-    """Pixels combined with those up to ``reach`` away, first in columns, then in rows; edges go on beyond the box."""
-    for axis in (0, 1):
-        padded = np.pad(pixels, [(reach, reach) if one == axis else (0, 0) for one in (0, 1)], mode="edge")
-        pixels = combine(np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1, axis))
-    return pixels
+def _filtered(node, image, reach, combine):
+    """The channels of a filter combined with what is up to ``reach`` away; the box grows, and edges go on beyond it."""
+    box = image.bbox
+    grown = Box(box.left - reach, box.bottom - reach, box.right + reach, box.top + reach)
+    filtered, channels = split_mask(node["channels"].value()), {}
+    for name, pixels in image.channels.items():
+        channels[name] = np.pad(pixels, reach, mode="edge")
+        if name in filtered:
+            wide = np.pad(channels[name], reach, mode="edge")
+            for axis in (0, 1):
+                wide = combine(np.lib.stride_tricks.sliding_window_view(wide, 2 * reach + 1, axis))
+            channels[name] = wide
+    return replace(image, bbox=grown, channels=channels)
 
 
 def _dilate(node, source, frame):
     image, size = source(0), node["size"]._number(frame)
-    if size != int(size):
-        raise NotImplementedError("Dilate takes whole pixels")
-    combine = (lambda near: near.max(-1)) if size > 0 else (lambda near: near.min(-1))
-    return _filtered(node, image, lambda pixels: _around(pixels, abs(int(size)), combine))
+    if size != int(size) or size < 0:
+        raise NotImplementedError("Dilate by parts of pixels, or by less than none, which may shrink the box")
+    return _filtered(node, image, int(size), lambda near: near.max(-1))
 
 
 def _blur(node, source, frame):
@@ -226,12 +232,7 @@ def _blur(node, source, frame):
     image, size = source(0), node["size"]._number(frame)
     reach = int(np.ceil(2 * size))
     weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / max(size / 2, 1e-6)) ** 2).astype(np.float32)
-    return _filtered(node, image, lambda pixels: _around(pixels, reach, lambda near: near @ (weights / weights.sum())))
-
-
-def _filtered(node, image, change):
-    named = [name for name in split_mask(node["channels"].value()) if name in image.channels]
-    return replace(image, channels={**image.channels, **{name: change(image.channels[name]) for name in named}})
+    return _filtered(node, image, reach, lambda near: near @ (weights / weights.sum()))
 
 
 _OPERATIONS = {
