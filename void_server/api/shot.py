@@ -82,7 +82,7 @@ class Settings(Declared):
         "Shape of the affected region: grid (whole cells), tight, or auto, by the engine.",
         label="affected shape",
         long_help="Shape of the affected region. grid: whole cells, as the VOID model was trained on. tight: follows "
-        "the pixels. auto: whatever suits the engine.",
+        "the pixels. auto: whatever suits the method.",
         choices=("auto", "tight", "grid"),
         stages=("reasoning",),
     )
