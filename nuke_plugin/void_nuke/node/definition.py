@@ -14,8 +14,16 @@ from .text import Expression, Group, KnobType, Node, UserKnob, Value
 
 GIZMOS = Path(__file__).resolve().parents[3] / "gizmos"
 VIEWS = (
-    *(k.VIEW_RESULT, "plate", "quadmask", "difference", k.VIEW_WIPE),
-    *(*k.CLASSES, "blend", "patch", "origin", k.PREVIEW_VIEW),
+    k.VIEW_RESULT,
+    "plate",
+    "quadmask",
+    "difference",
+    k.VIEW_WIPE,
+    *k.CLASSES,
+    "blend",
+    "patch",
+    "origin",
+    k.PREVIEW_VIEW,
 )
 QUADMASK_VIEWS = ("plate", "quadmask", *k.CLASSES, k.ROTO_VIEW)
 
