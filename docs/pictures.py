@@ -107,11 +107,30 @@ def graphs() -> None:
         },
         [("void", "copy", "A and B"), ("void", "grade", ""), ("copy", "grade", "mask")],
     )
+    graph(
+        "graph_patch",
+        {
+            "plate": (0, 0, READ, "Read\nplate"),
+            "void": (240, 90, VOID, "VOID_Remove1"),
+            "patch": (240, 180, OTHER, "VOID_patch\nthe new pixels"),
+            "grade": (0, 270, OTHER, "Grade\nthe plate's"),
+            "copy": (240, 270, OTHER, "Grade\na copy of it"),
+            "over": (0, 370, OTHER, "VOID_over\nMerge"),
+        },
+        [
+            ("plate", "void", "plate"),
+            ("plate", "grade", ""),
+            ("void", "patch", "A and B"),
+            ("patch", "copy", ""),
+            ("grade", "over", "B"),
+            ("copy", "over", "A"),
+        ],
+    )
 
 
 def views(node: nuke.Node) -> None:
     """What the node's views show at one frame, side by side."""
-    names = ("plate", "quadmask", "result", "difference", "affected", "origin")
+    names = ("plate", "quadmask", "result", "wipe", "difference", "affected", "blend", "patch", "origin")
     shown = []
     for name in names:
         node["view"].setValue(name)
@@ -119,7 +138,8 @@ def views(node: nuke.Node) -> None:
         shown.append((name, np.round(255 * linear ** (1 / 2.2)).astype(np.uint8)))
     node["view"].setValue("result")
     height, width = shown[0][1].shape[:2]
-    image = QtGui.QImage(3 * (width + 10) + 10, 2 * (height + 34) + 10, QtGui.QImage.Format.Format_RGB32)
+    rows = len(names) // 3
+    image = QtGui.QImage(3 * (width + 10) + 10, rows * (height + 34) + 10, QtGui.QImage.Format.Format_RGB32)
     image.fill(QtGui.QColor("#262626"))
     painter = QtGui.QPainter(image)
     painter.setPen(QtGui.QColor("#e0e0e0"))

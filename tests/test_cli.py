@@ -202,7 +202,7 @@ def test_doctor_lists_engines_and_reasoners_with_what_each_lacks() -> None:
     findings = {finding["subject"]: finding for finding in json.loads(void("doctor", "--json").stdout)["findings"]}
     assert findings["engine cleanplate"]["good"]
     assert not findings["engine void"]["good"]
-    assert "The engine void needs" in findings["engine void"]["remedy"]
+    assert "The VOID model needs" in findings["engine void"]["remedy"]
     assert [findings[f"reasoner {name}"]["good"] for name in ("image", "file", "none")] == [True] * 3
     assert "GEMINI_API_KEY" in findings["reasoner gemini"]["remedy"]
     assert "VOID_LOCAL_URL" in findings["reasoner local"]["remedy"]

@@ -15,7 +15,7 @@ import pytest
 from void_server import engines, pipeline, plugins
 from void_server.api import Client
 from void_server.api.errors import SettingError
-from void_server.api.shot import Settings, Shot
+from void_server.api.shot import Settings, Shot, title
 from void_server.api.version import VersionFolder
 from void_server.cli.declared import settings_of
 from void_server.imaging import exr
@@ -116,3 +116,9 @@ def test_a_damaged_package_of_somebody_else_hides_no_engine(tmp_path: Path, monk
     monkeypatch.syspath_prepend(str(tmp_path))
     assert {"cleanplate", "void"} <= set(plugins.engines())
     assert engines.find("cleanplate")
+
+
+def test_artists_have_a_name_for_every_engine_and_reasoner_of_ours() -> None:
+    """On the node and in the report; the names themselves are what is saved, sent and typed."""
+    assert not [name for name in (*plugins.engines(), *plugins.reasoners()) if title(name) == name]
+    assert title("a_studios_own") == "a_studios_own"

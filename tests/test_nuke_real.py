@@ -44,6 +44,19 @@ def examine(out: Path, sample: Path) -> None:
     assert np.array_equal(exr.read_rgb(after), exr.read_rgb(result / "plate" / "void_plate.1006.exr"))
     window = exr.windows(after)[0]
     names = ("quadmask.remove", "quadmask.affected", "quadmask.keep")
+    plate = exr.read_rgb(sample / "plate" / "plate.1006.exr")
+    delivered = exr.read_rgb(result / "plate" / "void_plate.1006.exr")
+    # a plain Merge of the patch, and the node's live knobs
+    merged, feathered, mixed = (exr.read_rgb(out / f"{name}.exr") for name in ("merged", "live_feather", "live_mix"))
+    assert np.array_equal(merged.astype(np.float16), delivered.astype(np.float16))
+    blend = exr.read_channels(result / "mattes" / "void_mattes.1006.exr", ["void_blend.A"], exr.windows(after)[0])
+    beyond = blend[..., 0] == 0
+    assert np.array_equal(feathered[beyond], plate[beyond])
+    assert np.array_equal(mixed[beyond], plate[beyond])
+    of_object = exr.read_matte(sample / "roto" / "roto.1006.exr", exr.windows(after)[0]) > 0.02
+    assert np.array_equal(feathered[of_object], delivered[of_object])
+    assert not np.array_equal(feathered, delivered)
+    assert np.allclose(mixed, (plate + delivered) / 2, rtol=2e-3, atol=1e-5)
     mattes = exr.read_channels(result / "mattes" / "void_mattes.1006.exr", names, window)
     assert np.array_equal(exr.read_channels(after, names, window), mattes)
 

@@ -140,6 +140,7 @@ def test_manifest_report_and_no_leftovers(shot: Path, done: VersionFolder) -> No
     assert sorted(p.name for p in done.folder.iterdir()) == [
         "job.json",
         "mattes",
+        "patch",
         "plate",
         "quadmask",
         "reasoning.json",

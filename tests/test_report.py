@@ -306,7 +306,7 @@ def test_every_setting_matters_to_something() -> None:
 def test_the_page_has_the_settings_that_matter_and_no_others() -> None:
     shot = shot_with(steps=33, guidance=7.5)
     text = Page(page_of(manifest(shot=shot.to_dict()), **relevant(shot_with(), engines.find("cleanplate")))).text
-    assert "cleanplate" in text
+    assert "cleanplate: clean plate (from other frames)" in text
     assert "grainyes" in text
     for name in ("steps", "guidance", "7.5", "second pass", "working height", "reasoner model", "segmenter"):
         assert name not in text

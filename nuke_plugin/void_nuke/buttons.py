@@ -15,12 +15,12 @@ from void_server.api.errors import VoidError
 
 from . import menu
 from .job import diagnostics, handover, made, preview, session, submission
-from .node import handles, points
+from .node import handles, points, results
 from .node import knobs as k
 from .node.messages import say
 from .node.node import VoidNode
 from .studio.findings import as_text
-from .ui import clipboard
+from .ui import browser, clipboard
 
 
 def _farm(void: VoidNode) -> None:
@@ -56,6 +56,8 @@ _ACTIONS: dict[str, Callable[[VoidNode], None]] = {
     k.RESTORE: made.restore,
     k.CREATE_READS: made.create_reads,
     k.COPY_PATH: lambda void: clipboard.put(made.shown(void).folder.as_posix()),
+    k.REVEAL: lambda void: browser.reveal(made.shown(void).folder),
+    k.BEFORE_AFTER: results.before_after,
     k.FARM_SUBMIT: _farm,
     k.FARM_COMMAND: _copy_command,
     k.JOBS_PANEL: lambda _: menu.jobs(),

@@ -20,6 +20,9 @@ from .node import knobs as k
 from .node.node import VoidNode, all_nodes, find
 from .ui import keyboard
 
+#: The knobs whose change does something.
+_HEARD = {k.RESULT, k.GRID, k.FRAMES, k.PICK_ON, k.PICK_OFF, *k.TITLE_OF, "showPanel"}
+
 
 def _never_raising(function: Callable[[], None]) -> Callable[[], None]:
     @functools.wraps(function)
@@ -92,7 +95,7 @@ def _clicked(identity: str) -> None:
 def knob_changed() -> None:
     """A knob of a group was changed; nothing here may ask for pictures or metadata."""
     knob = nuke.thisKnob()
-    if knob is None or knob.name() not in (k.RESULT, k.GRID, k.FRAMES, k.PICK_ON, k.PICK_OFF, "showPanel"):
+    if knob is None or knob.name() not in _HEARD:
         return
     void = VoidNode(nuke.thisNode())
     try:
@@ -106,6 +109,8 @@ def knob_changed() -> None:
             if handles.pick(void, knob.name(), other=keyboard.alt_is_held()) and void.checked(k.SHOW_ROTO):
                 # not in here: it writes a frame
                 nuke.executeInMainThread(_clicked, (void.id,))
+        elif knob.name() in k.TITLE_OF:
+            void.show_titles()
         elif knob.name() == k.FRAMES:
             void.node[k.CUSTOM_RANGE].setEnabled(void.text(k.FRAMES) == k.CUSTOM)
         else:

@@ -8,7 +8,7 @@ from typing import Any, Callable
 
 import nuke
 
-from .node.knobs import CLASSES, KIND
+from .node.knobs import CLASSES, KIND, PATCH_LAYER, REMOVE_NODE
 from .studio import edition, packages
 from .ui import panel
 
@@ -105,6 +105,29 @@ def split_mattes() -> None:
         nuke.Undo.end()
 
 
+def lay_patch_out() -> None:
+    """Below the selected node, its patch as a picture of its own, merged over its plate: to be graded in between."""
+    source = next((node for node in nuke.selectedNodes() if node.knob(KIND) is not None), None)
+    if source is None or source[KIND].value() != REMOVE_NODE:
+        nuke.message("Select a VOID Remove first.")
+        return
+    nuke.Undo.begin("VOID patch")
+    try:
+        patch = nuke.nodes.Copy(name="VOID_patch", label="new pixels, premultiplied")
+        patch.setInput(0, source)
+        patch.setInput(1, source)
+        for index, channel in enumerate(PATCH_LAYER):
+            patch[f"from{index}"].setValue(channel)
+            patch[f"to{index}"].setValue(f"rgba.{channel.partition('.')[2]}")
+        patch.setXYpos(source.xpos() + 110, source.ypos() + 120)
+        merge = nuke.nodes.Merge2(name="VOID_over", operation="over")
+        merge.setInput(0, source.input(0))
+        merge.setInput(1, patch)
+        merge.setXYpos(source.xpos() - 110, source.ypos() + 240)
+    finally:
+        nuke.Undo.end()
+
+
 def _command(module: str, function: str) -> Callable[[], None]:
     """A menu entry's command: what is missing becomes a sentence."""
 
@@ -125,6 +148,7 @@ def add_menus() -> None:
     nodes.addCommand("VOID Remove", lambda: nuke.createNode("VOID_Remove"), icon="void.png")
     nodes.addCommand("VOID Quadmask", lambda: nuke.createNode("VOID_Quadmask"), icon="void.png")
     nodes.addCommand("VOID Mattes", split_mattes, icon="void.png")
+    nodes.addCommand("VOID Patch", lay_patch_out, icon="void.png")
     bar = nuke.menu("Nuke").addMenu("VOID")
     if absent:
         bar.addCommand(f"Incomplete: {absent}", _command("menu", "check"))

@@ -64,10 +64,10 @@ def open_gate(frames: int = 1000) -> None:
 
 
 def same(one: VersionFolder, other: VersionFolder) -> bool:
-    """Whether all frames of two jobs are equal to the bit, plates and mattes."""
+    """Whether all frames of two jobs are equal to the bit, plates, patches and mattes."""
     files = sorted(path.relative_to(one.folder) for path in one.folder.glob("*/void_*.exr"))
     assert files == sorted(path.relative_to(other.folder) for path in other.folder.glob("*/void_*.exr"))
-    assert len(files) == 3 * 12
+    assert len(files) == 4 * 12
     for file in files:
         names = exr.channel_names(one.folder / file)
         window = exr.windows(one.folder / file)[0]

@@ -14,7 +14,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from void_server.engines import NewPixels
 from void_server.imaging import parallel
 from void_server.pipeline import composite
 
@@ -42,10 +41,10 @@ def shut() -> None:
 
         return install(number, noted if callable(handler) else handler)
 
-    def gated(self: Any, new: NewPixels, *rest: Any) -> None:
-        while new.index >= FREE + opened() and not stopped.is_set():
+    def gated(self: Any, patch: composite.Patch, *rest: Any) -> None:
+        while patch.index >= FREE + opened() and not stopped.is_set():
             time.sleep(0.02)
-        write(self, new, *rest)
+        write(self, patch, *rest)
 
     signal.signal = noting  # type: ignore[assignment]
     composite.Compositor.write_plate = gated  # type: ignore[method-assign, assignment]

@@ -21,7 +21,7 @@ from void_server.api.errors import InputError, JobCancelled, JobFailed, SettingE
 from void_server.api.files import replacing
 from void_server.api.job import Progress
 from void_server.api.shot import Shot
-from void_server.api.version import VersionFolder
+from void_server.api.version import REMOVAL, VersionFolder
 from void_server.engines.cleanplate import still
 from void_server.engines.clip import Clip
 from void_server.farm import site
@@ -252,8 +252,12 @@ def test_what_all_frames_need_is_made_once(kind: str, tmp_path: Path, monkeypatc
     for task in (1, 0):
         do(job, "finish", task)
     for frame in range(1001, 1007):
-        made, expected = (exr.read_rgb(VersionFolder(folder).plate(frame)) for folder in (job.folder, whole))
-        assert np.array_equal(made, expected)
+        for sequence in REMOVAL:
+            made, expected = (VersionFolder(folder).frame(sequence, frame) for folder in (job.folder, whole))
+            window = exr.windows(expected)[0]
+            assert exr.windows(made)[0] == window
+            names = exr.channel_names(expected)
+            assert np.array_equal(*(exr.read_channels(path, names, window) for path in (made, expected)))
 
 
 def test_status_tells_which_task_failed_and_why(wanted: Make, site: site.Site) -> None:

@@ -114,17 +114,19 @@ def finished_version(folder, sample, frames=range(1001, 1013), **described):
         blend[:, ::2] = 1
         new = np.where(blend[..., None] > 0, plate / 2, plate)
         zero, mattes = np.zeros_like(blend), (*(f"quadmask.{name}" for name in k.CLASSES), "void_blend.A")
-        _write_exr(folder / "plate" / f"void_plate.{frame:04d}.exr", new, ("R", "G", "B"))
+        write_exr(folder / "plate" / f"void_plate.{frame:04d}.exr", new, ("R", "G", "B"))
+        patch = np.dstack([new * blend[..., None], blend])
+        write_exr(folder / "patch" / f"void_patch.{frame:04d}.exr", patch, ("R", "G", "B", "A"))
         planes = np.stack([blend, zero, zero, 1 - blend, blend], axis=-1)
-        _write_exr(folder / "mattes" / f"void_mattes.{frame:04d}.exr", planes, mattes)
+        write_exr(folder / "mattes" / f"void_mattes.{frame:04d}.exr", planes, mattes)
     manifest = {"frames": list(frames), "shot": {"settings": {"until": "plate"}}, **described}
     (folder / "job.json").write_text(json.dumps(manifest))
     return folder
 
 
-def _write_exr(path, data, channels):
+def write_exr(path, data, channels, kind="half"):
     path.parent.mkdir(parents=True, exist_ok=True)
-    spec = oiio.ImageSpec(data.shape[1], data.shape[0], data.shape[2], "half")
+    spec = oiio.ImageSpec(data.shape[1], data.shape[0], data.shape[2], kind)
     spec.channelnames = channels
     output = oiio.ImageOutput.create(str(path))
     assert output.open(str(path), spec)

@@ -661,7 +661,7 @@ def test_the_pulldowns_offer_what_the_server_has(shot, server):
     node["engine"].setValues(["cleanplate", "of yesterday"])
     node["engine"].setValue("of yesterday")
     press(node, "remove")
-    assert "the server has no engine 'of yesterday'; it has cleanplate, void" in node["status"].value()
+    assert "the server has no method 'of yesterday'; it has cleanplate, void" in node["status"].value()
 
 
 def test_ranges_that_are_wrong(shot, server):

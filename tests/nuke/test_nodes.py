@@ -116,6 +116,31 @@ def test_every_visible_knob_has_a_tooltip(gizmo):
             assert knob.tooltip().rstrip().endswith("."), name
 
 
+def test_no_label_on_the_panel_is_a_word_of_ours(gizmo):
+    """An engine called void, on a node called VOID Remove, and a reasoner mean nothing to an artist."""
+    for name, knob in gizmo.knobs().items():
+        if getattr(knob, "_user", False) and knob.visible():
+            assert not {"engine", "reasoner", "void"} & set(re.findall(r"[a-z]+", knob.label())), name
+
+
+def test_what_artists_call_the_choice_stands_beside_it(plugin, tmp_path):
+    node = nuke.createNode("VOID_Remove")
+    assert node["engine_title"].value() == "clean plate (from other frames)"
+    node["engine"].setValue("void")
+    nuke.standin_process_events()
+    assert (node["engine"].value(), node["engine_title"].value()) == ("void", "VOID model (generative)")
+    node["reasoner"].setValue("none")
+    assert node["reasoner_title"].value() == "the object alone"
+    nuke.scriptSaveAs((tmp_path / "a.nk").as_posix())
+    nuke.scriptOpen((tmp_path / "a.nk").as_posix())
+    again = nuke.allNodes("Group")[0]
+    assert again["engine_title"].value() == "VOID model (generative)"
+    # a studio's own has only its name
+    again["engine"].setValues(["cleanplate", "void", "acme"])
+    again["engine"].setValue("acme")
+    assert again["engine_title"].value() == "acme"
+
+
 def test_the_tooltip_of_submit_to_farm_says_what_the_button_does(gizmo):
     """It opens the dialog; only the studio's hook needs the script to be saved, and its press does that."""
     tooltip = gizmo[knobs.FARM_SUBMIT].tooltip()

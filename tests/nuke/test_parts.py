@@ -91,6 +91,7 @@ def test_versions_are_those_that_are_finished(tmp_path):
         ("v005", ("left", "right"), 1, 2, True),
     ]
     assert found[2].plate == f"{tmp_path.as_posix()}/v005/%V/v001/plate/void_plate.%04d.exr"
+    assert found[2].patch == f"{tmp_path.as_posix()}/v005/%V/v001/patch/void_patch.%04d.exr"
 
 
 # -- the grid

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import nuke
 import numpy as np
 import pytest
@@ -221,7 +223,7 @@ def described(shot, sample, tmp_path):
 def test_a_version_says_what_made_it_and_in_what_the_node_differs_now(described, tmp_path):
     press(described, "about_version")
     first, *others = nuke.standin.messages[-1].splitlines()
-    assert first.startswith("v001: engine void, frames 1001-1010x3, 20")
+    assert first.startswith("v001: VOID model (generative), frames 1001-1010x3, 20")
     assert (tmp_path / "out" / "v001").as_posix() in others
     assert "feather: 12.0, now 2.0" in others
     assert "prompt: A lime falls., now A dog." in others
@@ -248,7 +250,7 @@ def test_the_settings_of_a_version_are_restored_in_one_step(described):
 def test_what_the_node_does_not_offer_is_not_restored_by_halves(described):
     described["engine"].setValues(["cleanplate"])
     press(described, "restore_settings")
-    assert "engine 'void' is no longer there" in nuke.standin.messages[-1]
+    assert "method 'void' is no longer there" in nuke.standin.messages[-1]
     assert described["feather"].value() == 2.0
 
 
@@ -272,14 +274,17 @@ def test_reads_of_a_version_need_nothing_of_ours(described, tmp_path, labels, co
     nuke.standin.colour_labels = labels
     before = set(nuke.allNodes("Read"))
     press(described, "create_reads")
-    plate, mattes = sorted(set(nuke.allNodes("Read")) - before, key=lambda node: node.name(), reverse=True)
+    mattes, patch, plate = sorted(set(nuke.allNodes("Read")) - before, key=lambda node: node.name())
     assert plate["file"].value() == f"{(tmp_path / 'out' / 'v001').as_posix()}/plate/void_plate.%04d.exr"
     assert (plate["first"].value(), plate["last"].value()) == (1001, 1010)
+    assert patch["file"].value().endswith("/v001/patch/void_patch.%04d.exr")
+    assert patch["premultiplied"].value()
     assert mattes["raw"].value()
-    if colourspace:
-        assert (plate["colorspace"].value(), plate["raw"].value()) == (colourspace, False)
-    else:
-        assert plate["raw"].value()
+    for node in (plate, patch):
+        if colourspace:
+            assert (node["colorspace"].value(), node["raw"].value()) == (colourspace, False)
+        else:
+            assert node["raw"].value()
     assert "quadmask.remove" in picture(mattes, 1004).channels
 
 
@@ -292,9 +297,28 @@ def test_the_path_of_a_version_is_copied(described, tmp_path, monkeypatch):
     assert put == [(tmp_path / "out" / "v001").as_posix()]
 
 
+@pytest.mark.skipif(sys.platform == "win32" or sys.platform == "darwin", reason="xdg-open is Linux's")
+def test_the_folder_of_a_version_is_opened_by_the_system(described, tmp_path, monkeypatch):
+    program = tmp_path / "bin" / "xdg-open"
+    program.parent.mkdir()
+    part = tmp_path / "part"
+    program.write_text(f'#!/bin/sh\necho "$1 $LD_LIBRARY_PATH" > {part}\nmv {part} {tmp_path}/opened\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/nukes/own")
+    press(described, "reveal_folder")
+    wait_for((tmp_path / "opened").is_file)
+    assert (tmp_path / "opened").read_text().strip() == (tmp_path / "out" / "v001").as_posix()
+    program.unlink()
+    monkeypatch.setenv("PATH", str(program.parent))
+    press(described, "reveal_folder")
+    assert "no program to open folders" in nuke.standin.messages[-1]
+    assert state(described) != "failed"
+
+
 def test_without_a_version_the_buttons_say_so(shot):
     node = void_remove(*shot)
-    for button in ("about_version", "restore_settings", "create_reads", "copy_path"):
+    for button in ("about_version", "restore_settings", "create_reads", "copy_path", "reveal_folder"):
         press(node, button)
         assert "shows no version" in nuke.standin.messages[-1]
         assert state(node) == ""

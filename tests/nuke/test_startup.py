@@ -22,7 +22,7 @@ def entries(name):
 
 
 def test_menus(plugin):
-    assert entries("Nodes") == ["VOID Remove", "VOID Quadmask", "VOID Mattes"]
+    assert entries("Nodes") == ["VOID Remove", "VOID Quadmask", "VOID Mattes", "VOID Patch"]
     assert entries("Nuke")[:2] == ["VOID Jobs", "Settings..."]
     assert nuke.menu("Nodes").findItem("VOID").icon() == "void.png"
     assert any((Path(folder) / "void.png").is_file() for folder in nuke.pluginPath())

@@ -204,7 +204,7 @@ def test_a_pulldown_offers_only_names_and_not_without_end(node):
     values = node[k.ENGINE].values()
     assert values[:2] == ["cleanplate", "engine0"]
     assert len(values) == 100
-    with pytest.raises(SettingError, match="has no engine 'cleanplate'"):
+    with pytest.raises(SettingError, match="has no method 'cleanplate'"):
         void.offer({k.ENGINE: ["[exec calc]"]})
 
 

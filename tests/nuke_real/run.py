@@ -53,7 +53,7 @@ def run(options, report):
     node = nuke.createNode("VOID_Remove", inpanel=False)
     report.check("the node is a Group", node.Class() == "Group", node.Class())
     report.check("it has an id", node["void_id"].value(), node["void_id"].value())
-    wanted = ("generate_quadmask", "remove", "stop", "status", "view", "prompt", "void_state")
+    wanted = ("generate_quadmask", "remove", "stop", "status", "view", "prompt", "patch_feather", "void_state")
     report.check("multi-line and other knobs were made", all(node.knob(n) for n in wanted), wanted)
     node.setInput(0, plate)
     node.setInput(1, roto)
@@ -70,11 +70,23 @@ def run(options, report):
     node["remove"].execute()
     report.check("the press comes back with the result", node["result"].value() == "v001", node["status"].value())
     report.check("the Read has its range", node.node("ResultPlate")["first"].value() == 1001)
-    for name in ("result", "quadmask", "difference", "affected"):
+    for name in ("result", "quadmask", "difference", "wipe", "affected", "patch"):
         node["view"].setValue(name)
         render(node, os.path.join(options.out, "view_%s.exr" % name), "rgb")
     render(node, os.path.join(options.out, "after.exr"), "all")
     report.check("nothing is wrong with the node", not node.hasError())
+    for name, knob, changed, default in (("feather", "patch_feather", 8, 0), ("mix", "patch_mix", 0.5, 1)):
+        node[knob].setValue(changed)
+        report.check("the patch is laid over live: %s" % name, not node.hasError())
+        render(node, os.path.join(options.out, "live_%s.exr" % name), "rgb")
+        node[knob].setValue(default)
+    file = node.node("ResultPatch")["file"].value()
+    patch = read(os.path.dirname(file), "void_patch")
+    over = nuke.nodes.Merge2(operation="over")
+    over.setInput(0, plate)
+    over.setInput(1, patch)
+    report.check("the patch has the plate's format", patch.width() == plate.width(), patch.width())
+    render(over, os.path.join(options.out, "merged.exr"), "rgb")
     for frame, expected in ((1006, 1), (1012, 1), (1013, 0)):
         nuke.frame(frame)
         report.check("the version has frame %d: %d" % (frame, expected), node["void_has_frame"].value() == expected)

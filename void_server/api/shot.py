@@ -21,6 +21,21 @@ BUILT_IN_OCIO = "ocio://"
 
 #: Where a job can end: with the roto, with the quadmask, or with the new plate.
 ROTO, QUADMASK, PLATE = "roto", "quadmask", "plate"
+#: What the engines and reasoners that come with VOID are called where artists read: on the node, in the report.
+_TITLES = {
+    "cleanplate": "clean plate (from other frames)",
+    "void": "VOID model (generative)",
+    "image": "by the pixels",
+    "gemini": "Gemini (in Google's cloud)",
+    "local": "language model (in-house)",
+    "file": "analysis file",
+    "none": "the object alone",
+}
+
+
+def title(name: str) -> str:
+    """What artists call an engine or a reasoner; its name where it is a studio's own."""
+    return _TITLES.get(name, name)
 
 
 @dataclass(frozen=True)
@@ -34,6 +49,7 @@ class Settings(Declared):
     engine: str = setting(
         "cleanplate",
         "Creates the new pixels.",
+        label="method",
         long_help="Creates the new pixels. cleanplate: from other frames, on any machine. "
         "void: Netflix's VOID model; the server needs its weights.",
         stages=("plate",),
@@ -41,6 +57,7 @@ class Settings(Declared):
     reasoner: str = setting(
         "image",
         "Finds what the removal affects: image, gemini, local, file, or none.",
+        label="analysis",
         long_help="Finds what the removal affects. image: by analysing the pixels, on the CPU. gemini, local: by "
         "asking a language model; gemini sends frames to Google. none: only the object itself.",
         stages=("reasoning",),
@@ -65,7 +82,7 @@ class Settings(Declared):
         "Shape of the affected region: grid (whole cells), tight, or auto, by the engine.",
         label="affected shape",
         long_help="Shape of the affected region. grid: whole cells, as the VOID model was trained on. tight: follows "
-        "the pixels. auto: whatever suits the engine.",
+        "the pixels. auto: whatever suits the method.",
         choices=("auto", "tight", "grid"),
         stages=("reasoning",),
     )

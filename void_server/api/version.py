@@ -10,7 +10,9 @@ from typing import Any, Iterable
 from .files import is_written
 from .job import MANIFEST
 
-PLATE, MATTES, QUADMASK, ROTO = "plate", "mattes", "quadmask", "roto"
+PLATE, PATCH, MATTES, QUADMASK, ROTO = "plate", "patch", "mattes", "quadmask", "roto"
+#: What the removal writes of each frame.
+REMOVAL = (MATTES, PATCH, PLATE)
 REASONING = "reasoning.json"
 #: The file that is there once every frame was looked at.
 SURVEY = "survey.json"
@@ -18,7 +20,7 @@ _INTERMEDIATE, _REPORT = ".work", "report"
 
 
 def pattern(sequence: str) -> str:
-    """The files of a sequence in a version folder: PLATE, MATTES, QUADMASK or ROTO; with ``%04d`` for the frame."""
+    """A sequence in a version folder, with ``%04d`` for the frame: PLATE, PATCH, MATTES, QUADMASK or ROTO."""
     return f"{sequence}/void_{sequence}.%04d.exr"
 
 
@@ -29,12 +31,16 @@ class VersionFolder:
     folder: Path
 
     def frame(self, sequence: str, frame: int) -> Path:
-        """A frame of PLATE, MATTES, QUADMASK or ROTO."""
+        """A frame of PLATE, PATCH, MATTES, QUADMASK or ROTO."""
         return self.folder / (pattern(sequence) % frame)
 
     def plate(self, frame: int) -> Path:
         """The counterfactual plate."""
         return self.frame(PLATE, frame)
+
+    def patch(self, frame: int) -> Path:
+        """The new pixels, multiplied by the blend, and the blend as alpha, cropped: over the plate it is the result."""
+        return self.frame(PATCH, frame)
 
     def mattes(self, frame: int) -> Path:
         """The mattes of the four classes, and the blend."""

@@ -37,13 +37,14 @@ _LOSSY = ("b44", "dwaa", "dwab", "pxr24")
 
 @dataclass(frozen=True)
 class Header:
-    """A plate file's header. ``part`` is the number of the part that holds R, G and B."""
+    """A plate file's header. ``part`` is the number of the part that holds R, G and B, in ``half`` or whole floats."""
 
     data_window: Window
     display_window: Window
     pixel_aspect: float
     channels: tuple[str, ...]
     part: int = 0
+    half: bool = True
 
 
 @contextmanager
@@ -65,6 +66,10 @@ def _parts(image: oiio.ImageInput) -> Iterator[tuple[int, oiio.ImageSpec]]:
         yield part, image.spec()
         part += 1
     image.geterror()
+
+
+def _is_half(spec: oiio.ImageSpec) -> bool:
+    return bool(spec.channelformat(spec.channelnames.index("R")) == oiio.HALF)
 
 
 def _data_window(spec: oiio.ImageSpec) -> Window:
@@ -103,6 +108,7 @@ def read_header(path: Path) -> Header:
                 pixel_aspect=float(spec.getattribute("PixelAspectRatio") or 1.0),
                 channels=tuple(spec.channelnames),
                 part=part,
+                half=_is_half(spec),
             )
     names = ", ".join(dict.fromkeys(c for _, spec in parts for c in spec.channelnames))
     raise ImageError(f"{path} has no channels R, G and B, only {names}; write the plate with its rgb layer.")
@@ -283,7 +289,7 @@ def rewrite(source: Path, target: Path, window: Window, rgb: FloatImage, where: 
                 data = header.data_window
                 pixels = _read_rows(source, image, part, (data.y, data.bottom), (0, spec.nchannels), kind)
                 new = rgb[window.slices(inner)]
-                if spec.channelformat(spec.channelnames.index("R")) == oiio.HALF:
+                if _is_half(spec):
                     new = np.clip(new, -HALF_MAX, HALF_MAX)
                 mask = where[window.slices(inner)]
                 for channel, name in enumerate(RGB):

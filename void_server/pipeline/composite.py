@@ -1,17 +1,20 @@
-"""The stage that writes the counterfactual plate and the mattes.
+"""The stage that writes the counterfactual plate, its patch and the mattes.
 
-An engine's new pixels are laid over the plate at full size, in the plate's own colours, with the grain that they lack.
+An engine's new pixels become a patch at full size, in the plate's own colours, with the grain that they lack. The
+counterfactual plate is that patch over the plate, by the formula of every compositing program.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..api.version import MATTES, PLATE
+from ..api.version import MATTES, REMOVAL
 from ..engines import Clip, NewPixels, origin
 from ..imaging import arrays, exr, grain, sequence
 from ..imaging.grain import Grain, Look
@@ -22,15 +25,18 @@ from . import origins, overshoot
 from .context import JobContext
 
 MATTE_CHANNELS = (*classes.CHANNELS, "void_blend.A", *origin.CHANNELS)
+PATCH_CHANNELS = (*exr.RGB, "A")
 #: Grain is measured in so many frames.
 _MEASURED_FRAMES = 5
 _GRAIN = "grain.npz"
+#: The smallest blend above 0 that a half float holds.
+_TINY = 2.0**-24
 
 
 def rewrite(context: JobContext, clip: Clip, frames: tuple[int, ...]) -> list[str]:
-    """Write the missing plates and mattes of ``frames``; returns warnings."""
+    """Write what is missing of the plates, patches and mattes of ``frames``; returns warnings."""
     version, tracker = context.version, context.tracker
-    missing = set(version.missing(frames, PLATE, MATTES))
+    missing = set(version.missing(frames, *REMOVAL))
     indices = [index for index, frame in enumerate(context.frames) if frame in missing]
     compositor = Compositor(clip, grain=clip.settings.grain)
 
@@ -48,7 +54,10 @@ def rewrite(context: JobContext, clip: Clip, frames: tuple[int, ...]) -> list[st
     def write(new: NewPixels) -> int:
         frame = context.frames[new.index]
         _write_mattes(context, compositor, new.index, new)
-        compositor.write_plate(new, version.plate(frame))
+        patch = compositor.patch(new)
+        cropped = patch.cropped(context.plate_window(frame))
+        context.write(version.patch(frame), cropped.rgba, PATCH_CHANNELS, cropped.window)
+        compositor.write_plate(patch, version.plate(frame))
         return frame
 
     for done, (_, frame) in enumerate(in_order(write, new_frames())):
@@ -102,28 +111,62 @@ class Compositor:
             codes[window.slices(both)] = np.where(blend[window.slices(both)] > 0, made, 0)
         return np.dstack([classes.mattes(self._clip.codes(index, window)), blend, origin.mattes(codes)])
 
-    def write_plate(self, new: NewPixels, path: Path) -> None:
-        """Write the counterfactual plate of a frame: the new pixels over the plate by the blend."""
+    def patch(self, new: NewPixels) -> Patch:
+        """The new pixels of a frame with the blend, as the files hold them."""
         footage, window = self._clip.footage, new.window
-        frame = footage.frames[new.index]
-        source = footage.plate.path(frame)
+        kind = np.float16 if exr.read_header(footage.plate.path(footage.frames[new.index])).half else np.float32
+        rgba = np.zeros((window.height, window.width, 4), kind)
         if window.empty:
-            exr.rewrite(source, path, window, new.rgb, np.zeros((0, 0), bool))
-            return
+            return Patch(new.index, window, rgba)
         blend = self._clip.blend(new.index, window)
-        touched = blend > 0
         linear = footage.curve.to_linear(new.rgb)
         if self._grain is not None:
             seed = self._clip.seed, new.index
-            linear = grain.add(linear, touched, self._grain, seed, new.grain, footage.survey.maximum)
-        rgb = footage.colour.from_linear(linear)
-        plate = exr.read_rgb(source, window)
-        plate = np.where(np.isfinite(plate), plate, rgb)
-        mixed = plate + (rgb - plate) * blend[..., None]
-        # before the frame exists, so that a resumed job still knows
-        written = footage.colour.to_linear(mixed)
-        overshoot.note(self._clip.kept, overshoot.find(frame, written, window, touched, footage.survey.maximum))
-        exr.rewrite(source, path, window, mixed, touched)
+            linear = grain.add(linear, blend > 0, self._grain, seed, new.grain, footage.survey.maximum)
+        rgb = np.where(blend[..., None] > 0, footage.colour.from_linear(linear) * blend[..., None], 0)
+        rgba[..., :3] = np.clip(rgb, -exr.HALF_MAX, exr.HALF_MAX) if kind == np.float16 else rgb
+        rgba[..., 3] = blend
+        return Patch(new.index, window, rgba)
+
+    def write_plate(self, patch: Patch, path: Path) -> None:
+        """Write the counterfactual plate of a frame: the patch over the plate."""
+        footage, window = self._clip.footage, patch.window
+        frame = footage.frames[patch.index]
+        source = footage.plate.path(frame)
+        rgb, blend = patch.rgba[..., :3].astype(np.float32), patch.rgba[..., 3:].astype(np.float32)
+        touched = blend[..., 0] > 0
+        if touched.any():
+            plate = exr.read_rgb(source, window)
+            # what is not finite in the plate is replaced wholly
+            finite = np.isfinite(plate)
+            rgb = np.where(finite, rgb + np.where(finite, plate, 0) * (1 - blend), rgb / np.maximum(blend, _TINY))
+            # before the frame exists, so that a resumed job still knows
+            written = footage.colour.to_linear(rgb)
+            overshoot.note(self._clip.kept, overshoot.find(frame, written, window, touched, footage.survey.maximum))
+        exr.rewrite(source, path, window, rgb, touched)
+
+
+@dataclass(frozen=True)
+class Patch:
+    """New pixels to lay over a frame of the plate: RGB multiplied by the blend, and the blend, in ``window``.
+
+    ``rgba`` is (height, width, 4), in the plate's colour space, in half or whole floats as the plate is.
+    """
+
+    index: int
+    window: Window
+    rgba: NDArray[np.floating]
+
+    def cropped(self, data: Window) -> Patch:
+        """The part that is not empty, inside the plate's window ``data``; one empty pixel of it where there is none."""
+        inner = self.window.intersection(data)
+        rgba = self.rgba[self.window.slices(inner)]
+        touched = rgba[..., 3] > 0
+        if not touched.any():
+            return Patch(self.index, Window(data.x, data.y, 1, 1), np.zeros((1, 1, 4), rgba.dtype))
+        x, y, width, height = cv2.boundingRect(touched.astype(np.uint8))
+        window = Window(inner.x + x, inner.y + y, width, height)
+        return Patch(self.index, window, rgba[inner.slices(window)])
 
 
 def keep_grain(clip: Clip) -> None:

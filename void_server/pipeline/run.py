@@ -15,7 +15,7 @@ from ..api.errors import JobFailed
 from ..api.files import write_atomically
 from ..api.job import Report
 from ..api.shot import PLATE, QUADMASK, ROTO, Shot
-from ..api.version import MATTES, VersionFolder
+from ..api.version import MATTES, REMOVAL, VersionFolder
 from ..imaging.colour import ColourSpace
 from . import composite, reason, segment
 from .composite import rewrite, write_all_mattes
@@ -63,7 +63,7 @@ def run(job_id: str, shot: Shot, folder: Path, report: Report) -> tuple[str, ...
 def _check_complete(context: JobContext) -> None:
     """Raise :class:`JobFailed` if a frame of the result is not there, such as one that somebody has removed."""
     until = context.shot.settings.until
-    results = {ROTO: (ROTO,), QUADMASK: (QUADMASK, MATTES), PLATE: (QUADMASK, MATTES, PLATE)}[until]
+    results = {ROTO: (ROTO,), QUADMASK: (QUADMASK, MATTES), PLATE: (QUADMASK, *REMOVAL)}[until]
     if missing := context.version.missing(context.frames, *results):
         raise JobFailed(
             f"Frame {missing[0]} is missing in {context.version.folder} ({len(missing)} in all); resume to make it."

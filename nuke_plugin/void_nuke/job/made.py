@@ -11,7 +11,7 @@ import nuke
 
 from void_server.api.errors import InputError, SettingError
 from void_server.api.settings import TYPES, declarations
-from void_server.api.shot import SCENE_LINEAR_REC709, Settings, Shot
+from void_server.api.shot import SCENE_LINEAR_REC709, Settings, Shot, title
 
 from ..node import declared, plain, ranges, versions
 from ..node import knobs as k
@@ -33,14 +33,14 @@ def shown(void: VoidNode) -> Result:
 
 
 def story(void: VoidNode) -> str:
-    """What made the version: engine, when, by whom, and in what it differs from what the node is set to now."""
+    """What made the version: method, when, by whom, and in what it differs from what the node is set to now."""
     result = shown(void)
     file, shot = _shot(result)
     made = time.strftime("%Y-%m-%d %H:%M", time.localtime(file.stat().st_mtime))
     with suppress(NotImplementedError, KeyError, OSError):
         # where the system knows, and the owner still has an account
         made += f" by {file.owner()}"
-    by = f"engine {shot.settings.engine}" if result.has_plate else f"quadmask by reasoner {shot.settings.reasoner}"
+    by = title(shot.settings.engine) if result.has_plate else f"quadmask, analysis {title(shot.settings.reasoner)}"
     lines = [f"{result.name}: {by}, frames {ranges.text(result.frames)}, {made}", result.folder.as_posix()]
     lines += [f"{_label(void, name)}: {value}, now {now}" for name, value, now in _differences(void, shot)]
     return "\n".join([*lines, "Set as the node is now."] if len(lines) == 2 else lines)
@@ -62,16 +62,19 @@ def restore(void: VoidNode) -> None:
 
 
 def create_reads(void: VoidNode) -> None:
-    """Make Reads of the version's plate and mattes beside the node, which need nothing of ours in any script."""
+    """Make Reads of the version's plate, patch and mattes beside the node, which need nothing of ours in any script."""
     result = shown(void)
     plain.check_folder(result.folder)
     space, config = _shot(result)[1].colorspace, colour.working_space("")[1]
     x, y = void.node.xpos() + 200, void.node.ypos()
     with void.node.parent(), one_step("VOID Reads"):
         if result.has_plate:
-            plate = _read(void, "plate", result.plate, result, x, y)
-            _interpret(plate, space, config)
-            x += 110
+            for part, file in (("plate", result.plate), ("patch", result.patch)):
+                read = _read(void, part, file, result, x, y)
+                _interpret(read, space, config)
+                x += 110
+            # its colours are multiplied by its alpha, also where the space is not linear
+            read["premultiplied"].setValue(True)
         mattes = _read(void, "mattes", result.mattes, result, x, y)
         mattes["raw"].setValue(True)
 

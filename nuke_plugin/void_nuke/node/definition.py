@@ -6,14 +6,25 @@ from pathlib import Path
 from typing import Mapping, Sequence
 
 from void_server.api.settings import declarations
-from void_server.api.shot import Settings
+from void_server.api.shot import Settings, title
 
 from . import declared
 from . import knobs as k
 from .text import Expression, Group, KnobType, Node, UserKnob, Value
 
 GIZMOS = Path(__file__).resolve().parents[3] / "gizmos"
-VIEWS = ("result", "plate", "quadmask", "difference", *k.CLASSES, "blend", "origin", k.PREVIEW_VIEW)
+VIEWS = (
+    k.VIEW_RESULT,
+    "plate",
+    "quadmask",
+    "difference",
+    k.VIEW_WIPE,
+    *k.CLASSES,
+    "blend",
+    "patch",
+    "origin",
+    k.PREVIEW_VIEW,
+)
 QUADMASK_VIEWS = ("plate", "quadmask", *k.CLASSES, k.ROTO_VIEW)
 
 _RGB = ("rgba.red", "rgba.green", "rgba.blue")
@@ -24,6 +35,7 @@ _ORIGIN_COLOURS = {"recovered": (0.05, 0.46, 0.14), "filled": (0.87, 0.40, 0.02)
 _LAYERS = {
     "quadmask": k.CLASSES,
     "void_blend": ("alpha",),
+    "void_patch": ("red", "green", "blue", "alpha"),
     "origin": k.ORIGINS,
     "void_scratch": ("red", "green", "blue"),
 }
@@ -69,6 +81,18 @@ def _common(name: str, items: Sequence[str] = ()) -> UserKnob:
     return declared.user_knob(next(one for one in declarations(Settings) if one.name == name), items)
 
 
+def _slider(name: str, label: str, value: float, most: float, tooltip: str) -> UserKnob:
+    return UserKnob(KnobType.DOUBLE, name, label, tooltip, value=value, range=(0, most))
+
+
+def _titled(name: str, items: Sequence[str]) -> list[UserKnob]:
+    """The pulldown of engines or reasoners, and beside it what artists call the chosen one."""
+    return [
+        _common(name, items),
+        UserKnob(KnobType.TEXT, k.TITLE_OF[name], text=title(items[0]), flags=("-STARTLINE",)),
+    ]
+
+
 def _tab(name: str) -> UserKnob:
     return UserKnob(KnobType.TAB, f"tab_{name.lower()}", name)
 
@@ -109,7 +133,7 @@ def _frame_knobs() -> list[UserKnob]:
 
 def _shared_choices() -> list[UserKnob]:
     return [
-        _common(k.REASONER, ("image", "none")),
+        *_titled(k.REASONER, ("image", "none")),
         _choice(
             k.RESULT,
             "result",
@@ -131,6 +155,7 @@ def _shared_choices() -> list[UserKnob]:
             "-STARTLINE",
         ),
         _button(k.COPY_PATH, "Copy path", "Copy the path of this version's folder.", "-STARTLINE"),
+        _button(k.REVEAL, "Reveal folder", "Open this version's folder in the system's file browser.", "-STARTLINE"),
     ]
 
 
@@ -197,7 +222,7 @@ def _settings() -> list[UserKnob]:
 
 def _diffusion() -> list[UserKnob]:
     """The settings of the engine void."""
-    return [_line("line_void", "engine void"), *map(declared.user_knob, _ours().engines["void"])]
+    return [_line("line_void", title("void")), *map(declared.user_knob, _ours().engines["void"])]
 
 
 def _model() -> list[UserKnob]:
@@ -278,9 +303,9 @@ def _copy(name: str, b: str, a: str, channels: Sequence[tuple[str, str]], x: int
     return Node("Copy", name, knobs, (b, a), (x, y))
 
 
-def _mask(channel: str, layer: Sequence[str]) -> tuple[str, ...]:
-    """The channels of an Expression's row: one of a layer switched on."""
-    names = [name if name == channel else f"-{name}" for name in layer]
+def _mask(layer: Sequence[str], *channels: str) -> tuple[str, ...]:
+    """A knob's choice of channels: these of a layer switched on."""
+    names = [name if name in channels else f"-{name}" for name in layer]
     return tuple([*names, "none"][:4])
 
 
@@ -298,7 +323,7 @@ def _expression(
         knobs[f"temp_name{index}"], knobs[f"temp_expr{index}"] = variable, text
     for index in range(4):
         if index < len(rows):
-            knobs[f"channel{index}"] = _mask(rows[index][0], layer)
+            knobs[f"channel{index}"] = _mask(layer, rows[index][0])
             knobs[f"expr{index}"] = rows[index][1]
         else:
             knobs[f"channel{index}"] = _NO_CHANNEL
@@ -357,6 +382,45 @@ def _mattes_of(b: str, a: str, x: int, y: int) -> Node:
     return _copy("WithMattes", b, a, [(channel, channel) for channel in k.QUADMASK_LAYER], x, y)
 
 
+def _live_patch(source: str, x: int, y: int) -> list[Node]:
+    """The layer void_patch as it is laid over the plate, with the knobs for its edge and its strength.
+
+    Beside the object the plate is clean, and the job's own feather lies there; under it nothing is: so the edge moves
+    inwards over what was affected, and keeps away from the object, which is the roto down to its faintest edge.
+    """
+    width = f"parent.{k.PATCH_FEATHER}"
+    beyond, objects, _ = k.SCRATCH_LAYER
+    footprints = [
+        (beyond, "void_patch.alpha <= 0"),
+        (objects, f"quadmask.remove + quadmask.overlap > 0.5 || {objects} > 0.02"),
+    ]
+    both = _mask(k.SCRATCH_LAYER, beyond, objects)
+    share = [("share", f"max(1 - min({beyond}, 1), min(2*{objects}, 1))")]
+    strength = [("strength", f"clamp(parent.{k.PATCH_MIX}, 0, 1)")]
+
+    def scaled(name: str, source: str, by: Sequence[tuple[str, str]], y: int) -> Node:
+        rows = [(channel, f"{channel}*{by[0][0]}") for channel in k.PATCH_LAYER]
+        return _expression(name, source, rows, k.PATCH_LAYER, (x, y), by)
+
+    return [
+        _copy("WithRoto", source, k.ROTO_INPUT, [("rgba.alpha", objects)], x, y),
+        _expression("Footprints", "WithRoto", footprints, k.SCRATCH_LAYER, (x, y + 40)),
+        Node(
+            "Dilate",
+            "Grown",
+            {"channels": both, "size": Expression(f"ceil({width}/2) + 1")},
+            ("Footprints",),
+            (x, y + 80),
+        ),
+        Node("Blur", "Soft", {"channels": both, "size": Expression(f"{width}/2")}, ("Grown",), (x, y + 120)),
+        scaled("Feathered", "Soft", share, y + 160),
+        # without what the filters added to the bounding box
+        _copy("InPlatesBox", source, "Feathered", [(c, c) for c in k.PATCH_LAYER], x, y + 200),
+        _switch("Edge", f"{width} > 0", (source, "InPlatesBox"), x, y + 240),
+        scaled("LivePatch", "Edge", strength, y + 280),
+    ]
+
+
 def _header(kind: str) -> dict[str, Value]:
     return {"tile_color": k.TILES[k.IDLE], "label": f"[value {k.STATE}]", "help": _HELP[kind]}
 
@@ -397,15 +461,22 @@ def remove() -> Group:
         _STATUS,
         _line("line_look"),
         _choice(k.VIEW, "view", VIEWS, "What this node shows in the viewer. Renders always use the result."),
+        _button(
+            k.BEFORE_AFTER,
+            "Before / after",
+            "Show the plate on the left and the result on the right, in the viewer only. Press again for the result.",
+            "-STARTLINE",
+        ),
+        _slider(k.WIPE, "wipe", 0.5, 1, "Where plate and result meet in the view wipe. Renders always use the result."),
         *_frame_knobs(),
         UserKnob(
             KnobType.MULTILINE,
             k.PROMPT,
             "prompt",
             "Describe the scene after the removal, such as: A lime falls on the table. Do not describe the removal. "
-            "Used by engines and reasoners that read text.",
+            "Used by the VOID model, and by language models that analyse the shot.",
         ),
-        _common(k.ENGINE, ("cleanplate", "void")),
+        *_titled(k.ENGINE, ("cleanplate", "void")),
         *_shared_choices(),
         _choice(
             k.OUTSIDE,
@@ -416,6 +487,23 @@ def remove() -> Group:
             "render goes out without the removal.",
             "+STARTLINE",
         ),
+        _line("line_patch", "patch"),
+        _slider(
+            k.PATCH_FEATHER,
+            "feather inwards",
+            0.0,
+            50,
+            "Softens the edge of the new pixels by so many pixels, at once and without a new job. It goes inwards, "
+            "over what was affected: beyond the patch nothing changes, and where the object is the patch stays whole, "
+            "so nothing of the object shows. The setting feather, for the next job, goes outwards.",
+        ),
+        _slider(
+            k.PATCH_MIX,
+            "mix",
+            1.0,
+            1,
+            "How much of the new pixels is laid over the plate, at once and without a new job. 0: the plate.",
+        ),
         *_settings(),
         _line("line_finish", "finish"),
         _common("feather"),
@@ -425,53 +513,80 @@ def remove() -> Group:
         *_info(),
         *_state(k.REMOVE_NODE),
     ]
+    alpha = k.PATCH_LAYER[-1]
     new = [("rgba." + c, "void_scratch." + c) for c in ("red", "green", "blue")]
     lay_over = [(channel, f"{k.BLEND} > 0 ? void_scratch.{channel[5:]} : {channel[5]}") for channel in _RGB]
+    over = [
+        (f"rgba.{c}", f"{alpha} > 0 ? void_patch.{c} + ({alpha} < 1 ? {c[0]}*(1 - {alpha}) : 0) : {c[0]}")
+        for c in ("red", "green", "blue")
+    ]
+    wiped = [(channel, f"x < parent.{k.WIPE}*width ? void_scratch.{channel[5:]} : {channel[5]}") for channel in _RGB]
     keep = [("quadmask.keep", "1 - quadmask.remove - quadmask.overlap - quadmask.affected")]
     nodes = [
         _input(k.PLATE_INPUT, 0, 0),
         _input(k.ROTO_INPUT, 1, 500),
         _input(k.QUADMASK_INPUT, 2, 660),
         _read(k.RESULT_PLATE, 330, 120, on_error=_HELD),
+        _read(k.RESULT_PATCH, 490, 120, on_error=_HELD),
         _read(k.RESULT_MATTES, 170, 120, on_error=_HELD),
         _read(k.STRICT_MATTES, -170, 120),
         _mattes_of(k.PLATE_INPUT, k.RESULT_MATTES, 0, 200),
         _copy("WithBlend", "WithMattes", k.RESULT_MATTES, [(c, c) for c in (k.BLEND, *k.ORIGIN_LAYER)], 0, 240),
         # beyond a region of interest the files say nothing, and everything is kept
         _expression("KeepTheRest", "WithBlend", keep, k.QUADMASK_LAYER, (0, 280)),
-        _copy("WithNewPixels", "KeepTheRest", k.RESULT_PLATE, new, 170, 320),
-        # exactly the plate, not a mix, wherever the blend is 0
-        _expression("LayOver", "WithNewPixels", lay_over, _RGB, (170, 360)),
-        Node("Remove", "Tidy", {"channels": "void_scratch"}, ("LayOver",), (170, 400)),
+        _copy(
+            "WithPatch",
+            "KeepTheRest",
+            k.RESULT_PATCH,
+            [(f"rgba.{channel.partition('.')[2]}", channel) for channel in k.PATCH_LAYER],
+            330,
+            320,
+        ),
+        *_live_patch("WithPatch", 330, 360),
+        # the result as it was delivered, while nothing is changed; exactly the plate wherever the blend is 0
+        _copy("WithNewPixels", "LivePatch", k.RESULT_PLATE, new, 170, 680),
+        _expression("LayOver", "WithNewPixels", lay_over, _RGB, (170, 720)),
+        _expression("LayLiveOver", "LivePatch", over, _RGB, (330, 720)),
+        _switch(
+            "Laid",
+            f"parent.{k.PATCH_FEATHER} > 0 || parent.{k.PATCH_MIX} < 1",
+            ("LayOver", "LayLiveOver"),
+            170,
+            760,
+        ),
+        Node("Remove", "Tidy", {"channels": "void_scratch"}, ("Laid",), (170, 800)),
         _switch(
             "Result",
             _RESULT,
             (k.PLATE_INPUT, "KeepTheRest", "Tidy", k.STRICT_MATTES),
             0,
-            480,
+            880,
         ),
-        _copy("GivenQuadmask", k.PLATE_INPUT, k.QUADMASK_INPUT, [(c, c) for c in k.QUADMASK_LAYER], 660, 480),
+        _copy("GivenQuadmask", k.PLATE_INPUT, k.QUADMASK_INPUT, [(c, c) for c in k.QUADMASK_LAYER], 660, 880),
         _switch(
             "ShownQuadmask",
             f"!parent.{k.HAS_MATTES} && [exists parent.input2]",
             ("Result", "GivenQuadmask"),
             500,
-            540,
+            940,
         ),
-        _overlay("ShownQuadmask", 500, 580),
+        _overlay("ShownQuadmask", 500, 980),
         Node(
             "Merge2",
             "Difference",
             {"operation": "difference", "Achannels": "rgb", "Bchannels": "rgb", "output": "rgb"},
             (k.PLATE_INPUT, "Result"),
-            (-170, 580),
+            (-170, 980),
         ),
-        *_shown_classes("ShownQuadmask", 620, 620),
-        _shown("Show_blend", k.BLEND, "Result", 1060, 620),
-        _overlay("Result", 1170, 620, "Show_origin", "origin", _ORIGIN_COLOURS),
-        *_preview(1280, 500),
-        _expression("Framed", "PreviewSize", _FRAMED, _RGB, (1280, 620)),
-        _switch("Show_preview", f"parent.{k.HAS_PREVIEW}", (k.PLATE_INPUT, "Framed"), 1280, 660),
+        _copy("PlateBeside", "Result", k.PLATE_INPUT, new, -340, 980),
+        _expression("Wipe", "PlateBeside", wiped, _RGB, (-340, 1020)),
+        *_shown_classes("ShownQuadmask", 620, 1020),
+        _shown("Show_blend", k.BLEND, "Result", 1060, 1020),
+        _expression("Show_patch", "Result", list(zip(_RGB, k.PATCH_LAYER)), _RGB, (1170, 1020)),
+        _overlay("Result", 1280, 1020, "Show_origin", "origin", _ORIGIN_COLOURS),
+        *_preview(1390, 900),
+        _expression("Framed", "PreviewSize", _FRAMED, _RGB, (1390, 1020)),
+        _switch("Show_preview", f"parent.{k.HAS_PREVIEW}", (k.PLATE_INPUT, "Framed"), 1390, 1060),
         _switch(
             "View",
             _LOOKED_AT,
@@ -480,15 +595,17 @@ def remove() -> Group:
                 k.PLATE_INPUT,
                 "Overlay",
                 "Difference",
+                "Wipe",
                 *(f"Show_{name}" for name in k.CLASSES),
                 "Show_blend",
+                "Show_patch",
                 "Show_origin",
                 "Show_preview",
             ),
             0,
-            680,
+            1080,
         ),
-        Node("Output", "Output1", {}, ("View",), (0, 740)),
+        Node("Output", "Output1", {}, ("View",), (0, 1140)),
     ]
     return Group("VOID_Remove1", user_knobs, _LAYERS, nodes, _header(k.REMOVE_NODE))
 
@@ -513,7 +630,7 @@ def quadmask() -> Group:
             KnobType.MULTILINE,
             k.PROMPT,
             "prompt",
-            "Describe the scene after the removal. Used by reasoners that read text.",
+            "Describe the scene after the removal. Used by language models that analyse the shot.",
         ),
         *_shared_choices(),
         _line("line_clicks", "object"),

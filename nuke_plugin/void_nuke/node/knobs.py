@@ -11,17 +11,28 @@ STATUS = "status"
 VIEW = "view"
 PREVIEW_FRAME = "preview_frame"
 PREVIEW_RANGE = "preview_range"
+BEFORE_AFTER = "before_after"
+#: Where the viewer's picture changes from plate to result: 0 is its left edge, 1 its right.
+WIPE = "wipe"
 PROMPT = "prompt"
 FRAMES = "frames"
 CUSTOM_RANGE = "custom_range"
 ENGINE = "engine"
 REASONER = "reasoner"
+#: What artists call what is chosen there, beside the pulldown.
+ENGINE_TITLE = "engine_title"
+REASONER_TITLE = "reasoner_title"
+TITLE_OF = {ENGINE: ENGINE_TITLE, REASONER: REASONER_TITLE}
 RESULT = "result"
 OUTSIDE = "outside"
+#: Live: how the patch is laid over the plate. Not `feather`, which is the setting of a job.
+PATCH_FEATHER = "patch_feather"
+PATCH_MIX = "patch_mix"
 ABOUT = "about_version"
 RESTORE = "restore_settings"
 CREATE_READS = "create_reads"
 COPY_PATH = "copy_path"
+REVEAL = "reveal_folder"
 
 #: Eyedroppers: a click in the viewer is a point.
 PICK_ON = "pick_on"
@@ -73,7 +84,7 @@ HAS_PREVIEW = "void_has_preview"
 #: An expression: 1 in the frames that the version has.
 HAS_FRAME = "void_has_frame"
 #: The knobs that decide what a render gets from the node.
-PICTURE = (OUTSIDE, HAS_PLATE, HAS_MATTES, HAS_FRAME)
+PICTURE = (OUTSIDE, PATCH_FEATHER, PATCH_MIX, HAS_PLATE, HAS_MATTES, HAS_FRAME)
 
 # which node it is, the value of KIND
 REMOVE_NODE = "remove"
@@ -84,12 +95,13 @@ FROM_INPUT, FROM_SCRIPT, CUSTOM = "input", "global", "custom"
 BY_PATH, BY_UPLOAD = "path", "upload"
 AUTOMATIC, HALF, FLOAT = "automatic", "half", "float"
 NO_RESULT = "none"
+VIEW_RESULT, VIEW_WIPE = "result", "wipe"
 OUTSIDE_CHOICES = ("plate", "hold", "error")
 
 # inner nodes; none may be called like a layer, as an expression means either by its name
 PLATE_INPUT, ROTO_INPUT, QUADMASK_INPUT = "Plate", "Roto", "Quadmask"
 ADD_INPUT, PROTECT_INPUT = "AddAffected", "Protect"
-RESULT_PLATE, RESULT_MATTES = "ResultPlate", "ResultMattes"
+RESULT_PLATE, RESULT_PATCH, RESULT_MATTES = "ResultPlate", "ResultPatch", "ResultMattes"
 #: The mattes once more, without a range: an error in every frame that the version does not have.
 STRICT_MATTES = "StrictMattes"
 GRID_NODE = "GridEdits"
@@ -107,6 +119,8 @@ ORIGINS = ("recovered", "filled", "generated")
 ORIGIN_LAYER = tuple(f"origin.{name}" for name in ORIGINS)
 #: The blend's channel: `void_blend.A` in the file; Nuke reads A as alpha.
 BLEND = "void_blend.alpha"
+#: The new pixels as they are laid over the plate: multiplied by their blend, which is the alpha.
+PATCH_LAYER = ("void_patch.red", "void_patch.green", "void_patch.blue", "void_patch.alpha")
 #: What the nodes need in between; it never leaves them.
 SCRATCH_LAYER = ("void_scratch.red", "void_scratch.green", "void_scratch.blue")
 

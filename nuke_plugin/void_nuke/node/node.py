@@ -13,6 +13,7 @@ import nuke
 
 from void_server.api.errors import SettingError
 from void_server.api.settings import Declaration
+from void_server.api.shot import title
 
 from . import cells, declared, plain, ranges, versions
 from . import knobs as k
@@ -169,8 +170,15 @@ class VoidNode:
                 continue
             chosen = str(knob.value())
             if chosen not in values:
-                raise SettingError(f"{self.name}: the server has no {name} {chosen!r}; it has {', '.join(values)}.")
+                has = ", ".join(values)
+                raise SettingError(f"{self.name}: the server has no {knob.label()} {chosen!r}; it has {has}.")
             _offer(knob, values)
+
+    def show_titles(self) -> None:
+        """Say beside the pulldowns what artists call the chosen engine and reasoner."""
+        for chooser, place in k.TITLE_OF.items():
+            if self.has(chooser):
+                _set_quietly(self.node[place], plain.plain(title(self.text(chooser))))
 
     # -- settings
 
@@ -296,6 +304,7 @@ class VoidNode:
         with one_step("VOID result"):
             if result is not None:
                 self._point(k.RESULT_PLATE, result.plate if result.has_plate else "", result.first, result.last)
+                self._point(k.RESULT_PATCH, result.patch if result.has_plate else "", result.first, result.last)
                 self._point(k.RESULT_MATTES, result.mattes, result.first, result.last)
                 self._point(k.STRICT_MATTES, result.mattes, *_ANY_FRAME)
                 cast(nuke.Array_Knob, self.node[k.HAS_FRAME]).setExpression(ranges.expression(result.frames))

@@ -56,3 +56,9 @@ def folder(void: VoidNode) -> Path:
     """Where the node's versions are: beside the one it shows, as the script may have been renamed since."""
     shown = void.text(k.FOLDER)
     return Path(shown).parent if shown else output_folder(void)
+
+
+def before_after(void: VoidNode) -> None:
+    """Show plate and result side by side in the viewer, or, where they are, the result alone."""
+    view = void.node[k.VIEW]
+    view.setValue(k.VIEW_RESULT if view.value() == k.VIEW_WIPE else k.VIEW_WIPE)

@@ -13,7 +13,7 @@ from typing import Any, Optional
 from void_server.api import shot
 from void_server.api.errors import SettingError
 from void_server.api.job import MANIFEST
-from void_server.api.version import MATTES, PLATE, QUADMASK, ROTO, VersionFolder, pattern
+from void_server.api.version import MATTES, PATCH, PLATE, QUADMASK, ROTO, VersionFolder, pattern
 
 from .plain import check_folder
 
@@ -99,6 +99,11 @@ class Result:
     def plate(self) -> str:
         """The counterfactual plate, as a Read's file."""
         return f"{self._below}/{pattern(PLATE)}"
+
+    @property
+    def patch(self) -> str:
+        """The new pixels alone, as a Read's file."""
+        return f"{self._below}/{pattern(PATCH)}"
 
     @property
     def mattes(self) -> str:

@@ -14,7 +14,7 @@ import nuke
 
 from void_server.api.errors import VoidError
 from void_server.api.job import Job, JobState
-from void_server.api.shot import QUADMASK
+from void_server.api.shot import QUADMASK, title
 from void_server.api.version import VersionFolder
 
 from ..job import farm, farm_jobs, session, shell
@@ -26,7 +26,7 @@ from ..studio import settings
 from . import panel
 from .qt import PlainLabel, QtCore, QtGui, QtWidgets, alive_while
 
-_COLUMNS = ("Shot", "State", "Progress", "Left", "Engine", "Started", "Job")
+_COLUMNS = ("Shot", "State", "Progress", "Left", "Method", "Started", "Job")
 _NAME, _STATE, _PROGRESS, _LEFT, _ENGINE, _STARTED, _ID = range(len(_COLUMNS))
 _COLOURS = {
     JobState.QUEUED: "#b5a642",
@@ -210,7 +210,7 @@ class JobsPanel(QtWidgets.QWidget):
                 _NAME: row.name,
                 _STATE: "on the farm" if row.on_farm else _WORDS[job.state],
                 _LEFT: "" if left is None else f"{left:.0f} s" if left < 100 else f"{left / 60:.0f} min",
-                _ENGINE: "quadmask only" if job.shot.settings.until == QUADMASK else job.shot.settings.engine,
+                _ENGINE: "quadmask only" if job.shot.settings.until == QUADMASK else title(job.shot.settings.engine),
                 _STARTED: time.strftime("%d %b %H:%M", time.localtime(job.created)),
                 _ID: job.id,
             }

@@ -13,6 +13,7 @@ _FUNCTIONS = {
     "max": np.maximum,
     "abs": np.abs,
     "floor": np.floor,
+    "ceil": np.ceil,
     "fmod": np.fmod,
     "int": np.trunc,
     "clamp": lambda x, low=0.0, high=1.0: np.clip(x, low, high),

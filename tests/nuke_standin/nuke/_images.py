@@ -205,8 +205,40 @@ def _reformat(node, source, frame):
     return Image(Format(width, height, node["box_pixel_aspect"]._number(frame)), box, channels)
 
 
+def _filtered(node, image, reach, combine):
+    """The channels of a filter combined with what is up to ``reach`` away; the box grows, and edges go on beyond it."""
+    box = image.bbox
+    grown = Box(box.left - reach, box.bottom - reach, box.right + reach, box.top + reach)
+    filtered, channels = split_mask(node["channels"].value()), {}
+    for name, pixels in image.channels.items():
+        channels[name] = np.pad(pixels, reach, mode="edge")
+        if name in filtered:
+            wide = np.pad(channels[name], reach, mode="edge")
+            for axis in (0, 1):
+                wide = combine(np.lib.stride_tricks.sliding_window_view(wide, 2 * reach + 1, axis))
+            channels[name] = wide
+    return replace(image, bbox=grown, channels=channels)
+
+
+def _dilate(node, source, frame):
+    image, size = source(0), node["size"]._number(frame)
+    if size != int(size) or size < 0:
+        raise NotImplementedError("Dilate by parts of pixels, or by less than none, which may shrink the box")
+    return _filtered(node, image, int(size), lambda near: near.max(-1))
+
+
+def _blur(node, source, frame):
+    # Nuke's size is about two sigma of a Gaussian that goes on for as much again
+    image, size = source(0), node["size"]._number(frame)
+    reach = int(np.ceil(2 * size))
+    weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / max(size / 2, 1e-6)) ** 2).astype(np.float32)
+    return _filtered(node, image, reach, lambda near: near @ (weights / weights.sum()))
+
+
 _OPERATIONS = {
     "Reformat": _reformat,
+    "Dilate": _dilate,
+    "Blur": _blur,
     "Copy": _copy,
     "Expression": _expression,
     "Merge2": _merge,

@@ -75,6 +75,8 @@ CLASSES = {
         "operation": _enum("over", "difference"),
         **{n: _with(ChannelMask_Knob, "rgba") for n in ("Achannels", "Bchannels", "output")}, **_IMAGE,
     },
+    "Dilate": {"channels": _with(ChannelMask_Knob, "all"), "size": Double_Knob, **_IMAGE},
+    "Blur": {"channels": _with(ChannelMask_Knob, "all"), "size": Double_Knob, **_IMAGE},
     "Switch": {"which": Int_Knob, **_IMAGE},
     "Crop": {"box": BBox_Knob, "reformat": Boolean_Knob, "crop": _with(Boolean_Knob, True), "intersect": Boolean_Knob, **_IMAGE},
     "Reformat": {

@@ -32,7 +32,7 @@ def check_installed() -> None:
     absent = [name for name in MODULES if not installed(name)]
     if absent:
         raise SettingError(
-            f"The engine void needs {', '.join(absent)}, missing where the server runs: {how_to_install('void')}"
+            f"The VOID model needs {', '.join(absent)}, missing where the server runs: {how_to_install('void')}"
         )
 
 

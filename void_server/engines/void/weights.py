@@ -111,7 +111,7 @@ class Weights:
         absent = self.missing(passes)
         if absent:
             raise SettingError(
-                f"The engine void lacks {absent[0]}"
+                f"The VOID model lacks {absent[0]}"
                 + (f" and {len(absent) - 1} more files" if absent[1:] else "")
                 + "; run `void doctor` to see what belongs where and where to get it."
             )
@@ -154,7 +154,7 @@ def find(first: str = "") -> Weights:
     folder = os.environ.get(ENVIRONMENT)
     if not folder:
         raise SettingError(
-            f"The engine void needs its weights: set {ENVIRONMENT} to their folder where the server runs, or "
+            f"The VOID model needs its weights: set {ENVIRONMENT} to their folder where the server runs, or "
             "give --weights; `void doctor` lists what belongs there and where to get it."
         )
     return Weights(Path(folder).expanduser(), first)

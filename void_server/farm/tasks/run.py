@@ -15,7 +15,7 @@ from ...api.errors import InputError, JobCancelled, JobError, SequenceError, Voi
 from ...api.files import write_atomically
 from ...api.job import JobState, Progress, Report
 from ...api.shot import Shot
-from ...api.version import MATTES, PLATE, VersionFolder
+from ...api.version import REMOVAL, VersionFolder
 from ...pipeline import Part, run_part
 from .. import pathmap, site
 from ..job import EXPORT, SERVE, FarmJob
@@ -128,7 +128,7 @@ def _own(
         export.write_frames(job, frames, here, report)
         return ()
     part = Part(stage)
-    if part is Part.FINISH and not VersionFolder(job.folder).missing(frames, PLATE, MATTES):
+    if part is Part.FINISH and not VersionFolder(job.folder).missing(frames, *REMOVAL):
         return ()
     return run_part(part, job.id, shot, job.folder, report, task, frames)
 
@@ -217,7 +217,7 @@ def state(job: FarmJob) -> dict[str, tuple[int, int]]:
         if over:
             count = stage.tasks
         elif stage.name == Part.FINISH.value:
-            count = sum(not version.missing(chunk, PLATE, MATTES) for chunk in chunks)
+            count = sum(not version.missing(chunk, *REMOVAL) for chunk in chunks)
         elif stage.name == EXPORT and job.export:
             count = sum(job.export.written(chunk) for chunk in chunks)
         else:

@@ -8,7 +8,7 @@ from html import escape
 from pathlib import PurePath
 from typing import Any
 
-from ...api.shot import ROTO
+from ...api.shot import ROTO, title
 from ...quadmask.classes import REMOVE
 from .contact_sheet import COLOURS, LEGEND
 
@@ -155,6 +155,9 @@ def _settings(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
     shot["prompts"] = ", ".join(map(_prompt, manifest["shot"]["prompts"]))
     shot["scene, by the reasoner"] = manifest["scene"]
     rows = {**shot, **manifest["settings"], "brightest value of the plate": f"{manifest['colour']['maximum']:.4g}"}
+    for name in ("engine", "reasoner"):
+        if name in rows:
+            rows[name] = f"{rows[name]}: {title(rows[name])}"
     return [(name.replace("_", " "), _words(value)) for name, value in rows.items() if value not in (None, "")]
 
 

@@ -96,7 +96,7 @@ class File(FromAnalysis):
 class ModelSettings(Declared):
     """Which language model to ask."""
 
-    reasoner_model: str = setting("", "The language model to ask; by default the server's.")
+    reasoner_model: str = setting("", "The language model to ask; by default the server's.", label="language model")
 
 
 class LanguageModel(FromAnalysis):
