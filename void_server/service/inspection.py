@@ -1,7 +1,8 @@
 """Inspect a submission's files in a process of its own, with limits, as their contents cannot be trusted.
 
-Run by the server as a module, ``void_server.service.inspection PIPELINE``; the request comes by standard input, the
-error, if there is one, goes to standard output.
+Run by the server as a module, ``void_server.service.inspection PIPELINE``, which has the pipeline loaded, and splits
+off a process for each shot. Requests come by standard input, a line of JSON each; answers go to standard output
+likewise: the exit code of that process, and the error, if there is one.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 import contextlib
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -37,8 +39,8 @@ _AT_ONCE = 4
 class Inspector:
     """Has ``pipeline`` inspect submissions, each in a process that ends with it.
 
-    One process is started ahead, as loading the pipeline takes longer than most inspections; with ``stay_ready`` the
-    next one, too, once it was needed.
+    One that has the pipeline loaded is started ahead, as that takes longer than most inspections; with ``stay_ready``
+    those that were needed at once stay for the next shots.
     """
 
     def __init__(self, pipeline: str, *, stay_ready: bool = True) -> None:
@@ -47,7 +49,7 @@ class Inspector:
         self._lock = threading.Lock()
         self._processes: set[subprocess.Popen[bytes]] = set()
         self._stopped = False
-        self._spare: subprocess.Popen[bytes] | None = self._new()
+        self._ready = [self._new()]
 
     async def inspect(self, shot: Shot, roots: Sequence[Path] | None) -> None:
         """Check a shot, and that its files lie below ``roots`` where they are given, without holding up the loop.
@@ -60,30 +62,43 @@ class Inspector:
     def _inspect(self, shot: Shot, roots: Sequence[Path] | None) -> None:
         request = {"shot": shot.to_dict(), "roots": None if roots is None else [str(root) for root in roots]}
         process = self._taken()
+        late = threading.Event()
+
+        def too_late() -> None:
+            late.set()
+            _kill(process)
+
+        clock = threading.Timer(SECONDS, too_late)
+        clock.daemon = True
+        clock.start()
         try:
-            response, _ = process.communicate(json.dumps(request).encode(), timeout=SECONDS)
-        except subprocess.TimeoutExpired as error:
+            answer = _asked(process, request)
+        finally:
+            clock.cancel()
+            self._give_back(process, fit=not late.is_set())
+        if self._stopped:
+            raise _stopping()
+        if late.is_set():
             raise JobFailed(
                 f"The shot's files could not be inspected within {SECONDS:g} s; check that their disk "
                 "responds, and submit again."
-            ) from error
-        finally:
-            self._end(process)
-        if self._stopped:
-            raise _stopping()
-        if process.returncode:
+            )
+        code = answer["code"] if answer else process.returncode
+        if code or not answer:
             raise JobFailed(
-                f"The system ended the inspection of the shot's files ({_how(process.returncode)}), most "
+                f"The system ended the inspection of the shot's files ({_how(code)}), most "
                 "likely for lack of memory; one of them is damaged, or far too large."
             )
-        if answer := json.loads(response):
-            raise from_dict(answer)
+        if answer["error"]:
+            raise from_dict(answer["error"])
 
     def _new(self) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
             running("void_server.service.inspection", self._pipeline),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            # ended together with what it has split off
+            start_new_session=True,
         )
         self._processes.add(process)
         return process
@@ -92,33 +107,66 @@ class Inspector:
         with self._lock:
             if self._stopped:
                 raise _stopping()
-            ready, self._spare = self._spare, None
-            return ready if ready and ready.poll() is None else self._new()
+            while self._ready:
+                ready = self._ready.pop()
+                if ready.poll() is None:
+                    return ready
+                self._processes.discard(ready)
+            return self._new()
 
-    def _end(self, process: subprocess.Popen[bytes]) -> None:
+    def _give_back(self, process: subprocess.Popen[bytes], *, fit: bool) -> None:
         with self._lock:
+            if fit and self._stay_ready and not self._stopped and process.poll() is None:
+                self._ready.append(process)
+                return
             self._processes.discard(process)
-            if self._stay_ready and not self._stopped and self._spare is None:
-                self._spare = self._new()
-        process.kill()
-        # a disk that does not answer keeps a process from ending; it is not waited for
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=5)
-        for pipe in (process.stdin, process.stdout):
-            if pipe:
-                with contextlib.suppress(OSError):
-                    pipe.close()
+            if self._stay_ready and not self._stopped and not self._ready:
+                self._ready.append(self._new())
+        _end(process)
 
     def stop(self) -> None:
         """End running inspections, and accept no more."""
         with self._lock:
             self._stopped = True
             for process in self._processes:
-                process.kill()
-            spare = self._spare
-        if spare:
-            self._end(spare)
+                _kill(process)
+            ready, self._ready = self._ready, []
+        for process in ready:
+            _end(process)
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _asked(process: subprocess.Popen[bytes], request: dict[str, Any]) -> dict[str, Any] | None:
+    """What the process answers, None where it ended instead."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with contextlib.suppress(OSError):
+        process.stdin.write(json.dumps(request).encode() + b"\n")
+        process.stdin.flush()
+        if line := process.stdout.readline():
+            return dict(json.loads(line))
+    process.wait()
+    return None
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End a process and what it has split off, where the system knows such a thing."""
+    with contextlib.suppress(OSError):
+        if hasattr(os, "killpg"):
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    _kill(process)
+    # a disk that does not answer keeps a process from ending; it is not waited for
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=5)
+    for pipe in (process.stdin, process.stdout):
+        if pipe:
+            with contextlib.suppress(OSError):
+                pipe.close()
 
 
 def _stopping() -> JobFailed:
@@ -169,6 +217,41 @@ def _error(request: dict[str, Any], pipeline: str) -> VoidError | None:
     return None
 
 
+def _in_own_process(line: bytes, pipeline: str) -> dict[str, Any] | None:
+    """Inspect in a process that is split off and ends with it; None where the server has gone meanwhile."""
+    inner, outer = os.pipe()
+    pid = os.fork()
+    if not pid:
+        try:
+            os.close(inner)
+            # the requests are not for it
+            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+            _limit()
+            error = _error(json.loads(line), pipeline)
+            with os.fdopen(outer, "w") as own:
+                json.dump(error.to_dict() if error else None, own)
+            os._exit(0)
+        finally:
+            os._exit(1)
+    os.close(outer)
+    told, gone = b"", False
+    while True:
+        heard, _, _ = select.select([0, inner], [], [])
+        if inner not in heard:
+            # no request comes before this one is answered
+            gone = True
+            os.kill(pid, signal.SIGKILL)
+            break
+        if not (piece := os.read(inner, 2**16)):
+            break
+        told += piece
+    os.close(inner)
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if gone:
+        return None
+    return {"code": code, "error": json.loads(told) if told and not code else None}
+
+
 def main() -> None:
     """Entry point of the process."""
     # Ctrl-C in a terminal reaches the whole group; the server decides what becomes of its processes
@@ -177,16 +260,35 @@ def main() -> None:
     with contextlib.suppress(Exception):
         # ahead of the request; what is wrong with it is said in the answer
         import_module(pipeline)
-    request = sys.stdin.buffer.read()
-    if not request:
-        # the server is gone, or did not need this process
-        return
-    _limit()
-    # keep whatever a library prints out of the answer
-    with os.fdopen(os.dup(1), "w") as answer:
-        os.dup2(2, 1)
-        error = _error(json.loads(request), pipeline)
-        json.dump(error.to_dict() if error else None, answer)
+        import_module("void_server.imaging.sequence")
+    # keep whatever a library prints out of the answers
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    while line := _line():
+        answer: dict[str, Any] | None
+        if hasattr(os, "fork"):
+            answer = _in_own_process(line, pipeline)
+        else:
+            error = _error(json.loads(line), pipeline)
+            answer = {"code": 0, "error": error.to_dict() if error else None}
+        if answer is None:
+            return
+        print(json.dumps(answer), file=answers, flush=True)
+        if not hasattr(os, "fork"):
+            # what the files have left in this process is nobody else's
+            return
+
+
+def _line() -> bytes:
+    """The next request; empty once the server is gone."""
+    line = b""
+    # nothing may be read ahead: that there is nothing more tells that the server is gone
+    while not line.endswith(b"\n"):
+        piece = os.read(0, 2**16)
+        if not piece:
+            return b""
+        line += piece
+    return line
 
 
 if __name__ == "__main__":
