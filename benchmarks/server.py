@@ -110,7 +110,7 @@ def served(workers: int) -> Iterator[Place]:
         root = Path(temporary).resolve()
         (root / "engine.py").write_text(ENGINE)
         for name in ("plate.0001.exr", "roto.0001.exr"):
-            (root / name).touch()
+            (root / name).write_text(name)
         ring = KeyRing(root / "state")
         keys = {}
         for name in ["probe", *(f"user{number}" for number in range(USERS))]:
@@ -370,9 +370,9 @@ def transferred(place: Place, megabytes: int) -> None:
     hashing = size / (time.perf_counter() - begin)
     with place.client("probe") as client:
         begin = time.perf_counter()
-        job = client.submit_files(
-            Shot(str(source), str(source), prompt=str(WORK)), {"plate": [str(source)], "roto": [str(source)]}
-        )
+        roto = place.shot().roto or ""
+        files = {"plate": [str(source)], "roto": [roto]}
+        job = client.submit_files(Shot(str(source), roto, prompt=str(WORK)), files)
         up = size / (time.perf_counter() - begin)
         *_, done = client.watch(job.id)
         os.link(source, Path(done.folder) / LARGE)
@@ -381,11 +381,10 @@ def transferred(place: Place, megabytes: int) -> None:
         down = size / (time.perf_counter() - begin)
     rates.append(plain(place.root, keys, source))
     rate = sum(rates) / len(rates)
-    print(f"files of {megabytes} MiB: plain ZeroMQ {rates[0] / 1e6:.0f} and {rates[1] / 1e6:.0f} MB/s,", end=" ")
-    print(f"SHA-256 {hashing / 1e6:.0f} MB/s", flush=True)
-    print(
-        f"  upload {up / 1e6:.0f} MB/s, {up / rate:.0%}; download {down / 1e6:.0f} MB/s, {down / rate:.0%}", flush=True
-    )
+    print(f"a file of {megabytes} MiB: plain ZeroMQ {rates[0] / 1e6:.0f} and {rates[1] / 1e6:.0f} MB/s, ", end="")
+    print(f"SHA-256 {hashing / 1e6:.0f} MB/s")
+    for what, told in (("upload", up), ("download", down)):
+        print(f"  {what} {told / 1e6:.0f} MB/s, {told / rate:.0%}", flush=True)
 
 
 # All of it

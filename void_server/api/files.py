@@ -189,10 +189,13 @@ def open_partial(part: Path, *, create: bool = True) -> BinaryIO:
     return file
 
 
-def complete(part: Path, path: Path, digest: str) -> bool:
-    """Move a file that has arrived to ``path``; where its SHA-256 is not ``digest``, remove it and return False."""
+def complete(part: Path, path: Path, digest: str, found: str = "") -> bool:
+    """Move a file that has arrived to ``path``; where its SHA-256 is not ``digest``, remove it and return False.
+
+    ``found`` is its SHA-256 where that is known already.
+    """
     try:
-        if digest_of(part) != digest:
+        if (found or digest_of(part)) != digest:
             part.unlink()
             return False
         os.replace(part, path)

@@ -104,8 +104,8 @@ def keys_revoke(name: Annotated[str, typer.Argument(help="The client's name.")])
 def keys_list() -> None:
     """List the clients that are allowed."""
     ring = _ring()
-    for name, public in ring.allowed().items():
-        print(f"{name:<24} {ring.role(name).value:<12} {public}")
+    for client in ring.allowed().values():
+        print(f"{client.name:<24} {client.role.value:<12} {client.public}")
 
 
 def _ring() -> Any:

@@ -7,7 +7,6 @@ import logging
 import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from ..api.errors import InputError, JobCancelled, JobFailed, VoidError
@@ -84,7 +83,9 @@ class JobQueue:
     def add(self, job: Job, submitter: str) -> None:
         """Keep a new job of ``submitter``'s, and have it done."""
         self.store.add(job, submitter)
-        self.enqueue(job.id)
+        self._waiting[job.id] = submitter
+        self._announce(job)
+        self._dispatch()
 
     def cancel(self, job_id: str, state: JobState) -> Job:
         """Stop a job; it ends in ``state``. Raises :class:`InputError` for one that has ended."""
@@ -109,8 +110,6 @@ class JobQueue:
             raise InputError(
                 f"Job {job.id} is already {job.state.value}; follow it with: void resume {job.id} --server {owner}"
             )
-        if not Path(job.folder).is_dir():
-            raise InputError(f"The folder {job.folder} of job {job.id} is gone; submit the shot again.")
         self.store.own(job.id)
         self.enqueue(job.id)
         return self.job(job.id)
@@ -148,8 +147,7 @@ class JobQueue:
     def _give_jobs(self) -> None:
         while self._waiting and (worker := self.workers.idle()):
             job_id, submitter = self._next()
-            job = self.store.update(job_id, state=JobState.RUNNING)
-            self.store.attempt(job_id)
+            job = self.store.begin(job_id)
             del self._waiting[job_id]
             self._served = [*(one for one in self._served if one != submitter), submitter]
             self.workers.give(worker, job, self._config.roots_of(job))

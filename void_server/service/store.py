@@ -191,9 +191,14 @@ class Store:
         )
         return job
 
-    def attempt(self, job_id: str) -> None:
-        """Count one more attempt at a job."""
-        self._database.execute("update jobs set attempts = attempts + 1 where id = ?", (job_id,))
+    def begin(self, job_id: str) -> Job:
+        """Note that an attempt at a job begins. Returns the updated job."""
+        job = replace(self.get(job_id), state=JobState.RUNNING, error=None, updated=time.time())
+        self._database.execute(
+            "update jobs set state = ?, error = null, updated = ?, attempts = attempts + 1 where id = ?",
+            (job.state.value, job.updated, job_id),
+        )
+        return job
 
     def attempts(self, job_id: str) -> int:
         """The number of attempts at a job."""
