@@ -29,6 +29,16 @@ def serve(
         float | None, typer.Option(min=0, help="Stop after this many minutes without a job or a request.")
     ] = None,
     queue_limit: Annotated[int, typer.Option(min=1, help="The most jobs that one user may have waiting.")] = 1000,
+    worker_memory: Annotated[
+        float | None, typer.Option(min=1, help="The GB of memory that a worker may use; by default its share of 90 %.")
+    ] = None,
+    worker_patience: Annotated[
+        float, typer.Option(min=1, help="The minutes without progress after which a worker is replaced.")
+    ] = 30.0,
+    worker_user: Annotated[str | None, typer.Option(help="The system's user to run workers as; needs root.")] = None,
+    worker_env: Annotated[
+        list[str] | None, typer.Option(help="A variable of the environment that workers get too. Repeatable.")
+    ] = None,
     log: Annotated[Path | None, typer.Option(help="Log to this file instead of standard error.")] = None,
     log_level: Annotated[str, typer.Option(help="What to log: debug, info, warning or error.")] = "info",
 ) -> None:
@@ -46,6 +56,10 @@ def serve(
         require_keys=require_keys,
         idle_minutes=idle_minutes,
         queue_limit=queue_limit,
+        worker_memory=None if worker_memory is None else int(worker_memory * 2**30),
+        worker_patience=worker_patience,
+        worker_user=worker_user,
+        worker_environment=tuple(worker_env or ()),
         log=log.expanduser().absolute() if log else None,
         log_level=log_level,
     )

@@ -27,6 +27,10 @@ FloatImage = NDArray[np.float32]
 HALF_MAX = 65504.0
 RGB = ("R", "G", "B")
 
+# A header costs nothing to write, and all memory to read: nothing of more than 16 GB is opened, nor of 1024 channels.
+oiio.attribute("limits:imagesize_MB", 16 << 10)
+oiio.attribute("limits:channels", 1024)
+
 # Keep colour where alpha is 0: paint programs may draw the matte there.
 _AS_WRITTEN = oiio.ImageSpec()
 _AS_WRITTEN.attribute("oiio:UnassociatedAlpha", 1)

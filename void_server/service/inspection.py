@@ -28,6 +28,7 @@ from ..api.errors import JobFailed, VoidError, from_dict
 from ..api.shot import Shot
 from ..interpreter import running
 from .access import check_shot
+from .sandbox import limit_resources
 
 #: The time and memory an inspection may take.
 SECONDS = 120.0
@@ -179,16 +180,9 @@ def _how(code: int) -> str:
 
 def _limit() -> None:
     """Limit this process's memory and time, where the platform can."""
-    if sys.platform == "win32":
-        return
-    import resource
-
-    signal.alarm(int(SECONDS) + 5)
-    # what is written to, not what is mapped: models' libraries map far more than they use
-    for kind, most in ((resource.RLIMIT_DATA, MEMORY), (resource.RLIMIT_CORE, 0)):
-        _, hard = resource.getrlimit(kind)
-        limit = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        resource.setrlimit(kind, (limit, limit))
+    if sys.platform != "win32":
+        signal.alarm(int(SECONDS) + 5)
+    limit_resources(MEMORY)
 
 
 def _error(request: dict[str, Any], pipeline: str) -> VoidError | None:

@@ -21,6 +21,8 @@ _log = logging.getLogger(__name__)
 
 #: The number of attempts at a job whose workers die.
 _ATTEMPTS = 3
+#: The number of attempts at a job whose workers hang or grow.
+_ATTEMPTS_IF_ENDED = 2
 _LEVELS = {JobState.FAILED: logging.ERROR}
 
 
@@ -33,7 +35,7 @@ class JobQueue:
     def __init__(self, config: ServerConfig, address: str, announce: Callable[[Job], None]) -> None:
         self._config, self._announce = config, announce
         self.store = Store(config.state, address, embedded=config.embedded)
-        self.workers = WorkerPool(config.pipeline, config.workers, self._heard, self._died, self._no_workers)
+        self.workers = WorkerPool(config, self._heard, self._died, self._no_workers)
         # who submitted each job that waits, the longest first
         self._waiting: dict[str, str] = {}
         # who had a job begun last, the longest ago first
@@ -233,8 +235,18 @@ class JobQueue:
             attempts = self.store.attempts(worker.job)
         if worker.job in self._stopping:
             self._end(worker.job, self._stopping[worker.job], stopped())
-        elif attempts < _ATTEMPTS:
+        elif attempts < (_ATTEMPTS_IF_ENDED if worker.ended_for else _ATTEMPTS):
             self.enqueue(worker.job)
+        elif worker.ended_for:
+            self._end(
+                worker.job,
+                JobState.FAILED,
+                JobFailed(
+                    f"The worker {worker.ended_for}, as did the one before, so it was ended; finished frames are kept. "
+                    "Use a shorter range, or have the server allow more, then resume.",
+                    "\n".join(worker.said),
+                ),
+            )
         else:
             reason = f"signal {-code}" if code < 0 else f"exit code {code}"
             self._end(

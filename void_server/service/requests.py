@@ -70,7 +70,7 @@ class Requests:
         watch: Callable[[Caller, str], None],
     ) -> None:
         self._config, self._queue, self._uploads, self._inspector = config, queue, uploads, inspector
-        self._audit, self._heed = audit, watch
+        self._audit, self._heed, self._owner_of_work = audit, watch, config.owner_of_work
         # looked up once, so that answers are immediate
         self._engines, self._reasoners = plugins.engines(), plugins.reasoners()
         self._settings = {
@@ -156,13 +156,15 @@ class Requests:
         await self._note(caller, "submit", job, plate=shot.plate)
         return job.to_dict()
 
-    @staticmethod
-    def _version_folder(out: Path, roots: tuple[Path, ...] | None, reserved: bool) -> Path:
+    def _version_folder(self, out: Path, roots: tuple[Path, ...] | None, reserved: bool) -> Path:
         """Where a job's result goes: ``out`` itself where it is reserved, or a new folder in it."""
         if roots is not None:
             # looking at the files took a while, in which a link may have been put there
             below_roots(out, roots)
-        return out if reserved else new_version_folder(out)
+        folder = out if reserved else new_version_folder(out)
+        if self._owner_of_work and not reserved:
+            os.chown(folder, *self._owner_of_work, follow_symlinks=False)
+        return folder
 
     @contextlib.contextmanager
     def _withdrawable(self, job_id: str) -> Iterator[None]:

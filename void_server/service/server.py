@@ -202,6 +202,7 @@ class Server:
             self._stop.set()
         self._forget_silent()
         self._queue.look_after()
+        await self._queue.workers.look_after()
         if time.monotonic() - self._cleared > 3600:
             self._cleared = time.monotonic()
             await asyncio.to_thread(self._uploads.clear, self._config.keep_uploads_days * _DAY)
