@@ -68,7 +68,7 @@ def test_a_worker_reads_and_writes_nothing_but_what_jobs_may(job_of: Running, tm
     (tmp_path / "outside").mkdir()
     job = job_of(f"""
         tried = []
-        for path in ({str(secret)!r}, {str(home() / "jobs_3.sqlite")!r}):
+        for path in ({str(secret)!r}, {str(home() / "jobs_4.sqlite")!r}):
             try:
                 tried.append(open(path, "rb").read())
             except PermissionError:

@@ -29,6 +29,10 @@ def serve(
         float | None, typer.Option(min=0, help="Stop after this many minutes without a job or a request.")
     ] = None,
     queue_limit: Annotated[int, typer.Option(min=1, help="The most jobs that one user may have waiting.")] = 1000,
+    frame_limit: Annotated[
+        int, typer.Option(min=1, help="The most frames that one user's waiting jobs may have.")
+    ] = 100_000,
+    upload_limit: Annotated[float, typer.Option(min=0, help="The most GB of uploads kept of one user.")] = 500.0,
     worker_memory: Annotated[
         float | None, typer.Option(min=1, help="The GB of memory that a worker may use; by default its share of 90 %.")
     ] = None,
@@ -56,6 +60,8 @@ def serve(
         require_keys=require_keys,
         idle_minutes=idle_minutes,
         queue_limit=queue_limit,
+        frame_limit=frame_limit,
+        upload_limit=int(upload_limit * 10**9),
         worker_memory=None if worker_memory is None else int(worker_memory * 2**30),
         worker_patience=worker_patience,
         worker_user=worker_user,

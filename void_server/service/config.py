@@ -28,12 +28,12 @@ class ServerConfig:
     ``roots`` are the folders below which it may read and write; without any it takes uploads only. ``state`` keeps
     jobs, keys and uploads. An ``embedded`` server works for the one client that started it, and never takes over
     others' jobs. ``require_keys`` requires keys on this machine too. With ``idle_minutes`` it ends after that long
-    without a job or a request. No user may have more than ``queue_limit`` jobs waiting. A worker that uses more than
-    ``worker_memory`` bytes, or says nothing of its job for ``worker_patience`` minutes, is ended. Workers run as the
-    system's user ``worker_user``, and have of the server's environment what they need, and ``worker_environment``;
-    those of an embedded server are the user's own, and have all of it. ``pipeline`` names the module that does the
-    work. What happens is logged to the file ``log``, or to standard error, from ``log_level`` on: debug,
-    info, warning, error.
+    without a job or a request. No user may have more than ``queue_limit`` jobs waiting, with ``frame_limit`` frames in
+    all, or ``upload_limit`` bytes of uploads. A worker that uses more than ``worker_memory`` bytes, or says nothing of
+    its job for ``worker_patience`` minutes, is ended. Workers run as the system's user ``worker_user``, and have of the
+    server's environment what they need, and ``worker_environment``; those of an embedded server are the user's own,
+    and have all of it. ``pipeline`` names the module that does the work. What happens is logged to the file ``log``, or
+    to standard error, from ``log_level`` on: debug, info, warning, error.
     """
 
     address: str = DEFAULT_ADDRESS
@@ -44,6 +44,8 @@ class ServerConfig:
     require_keys: bool = False
     idle_minutes: float | None = None
     queue_limit: int = 1000
+    frame_limit: int = 100_000
+    upload_limit: int = 500 * 10**9
     keep_uploads_days: float = 7.0
     worker_memory: int | None = None
     worker_patience: float = 30.0

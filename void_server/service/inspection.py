@@ -2,7 +2,7 @@
 
 Run by the server as a module, ``void_server.service.inspection PIPELINE``, which has the pipeline loaded, and splits
 off a process for each shot. Requests come by standard input, a line of JSON each; answers go to standard output
-likewise: the exit code of that process, and the error, if there is one.
+likewise: the exit code of that process, the error, if there is one, and the number of frames.
 """
 
 from __future__ import annotations
@@ -52,15 +52,16 @@ class Inspector:
         self._stopped = False
         self._ready = [self._new()]
 
-    async def inspect(self, shot: Shot, roots: Sequence[Path] | None) -> None:
+    async def inspect(self, shot: Shot, roots: Sequence[Path] | None) -> int:
         """Check a shot, and that its files lie below ``roots`` where they are given, without holding up the loop.
 
-        Raises the :class:`~void_server.api.errors.VoidError` that says what is wrong with it, or JobFailed if the
-        inspection took too long or too much memory.
+        Returns the number of its frames, 0 where the pipeline does not say. Raises the
+        :class:`~void_server.api.errors.VoidError` that says what is wrong with it, or JobFailed if the inspection took
+        too long or too much memory.
         """
-        await asyncio.get_running_loop().run_in_executor(self._threads, self._inspect, shot, roots)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._inspect, shot, roots)
 
-    def _inspect(self, shot: Shot, roots: Sequence[Path] | None) -> None:
+    def _inspect(self, shot: Shot, roots: Sequence[Path] | None) -> int:
         request = {"shot": shot.to_dict(), "roots": None if roots is None else [str(root) for root in roots]}
         process = self._taken()
         late = threading.Event()
@@ -92,6 +93,7 @@ class Inspector:
             )
         if answer["error"]:
             raise from_dict(answer["error"])
+        return int(answer["frames"] or 0)
 
     def _new(self) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
@@ -185,30 +187,38 @@ def _limit() -> None:
     limit_resources(MEMORY)
 
 
-def _error(request: dict[str, Any], pipeline: str) -> VoidError | None:
+def _answer(request: dict[str, Any], pipeline: str) -> dict[str, Any]:
+    """What is found: the number of frames, or the error."""
+    try:
+        return {"error": None, "frames": _frames(request, pipeline)}
+    except VoidError as error:
+        return {"error": error.to_dict(), "frames": None}
+
+
+def _frames(request: dict[str, Any], pipeline: str) -> int | None:
     try:
         shot = Shot.from_dict(request["shot"])
         if request["roots"] is not None:
             roots = [Path(root) for root in request["roots"]]
             check_shot(shot, roots)
             with confined(roots):
-                import_module(pipeline).inspect(shot)
+                found = import_module(pipeline).inspect(shot)
         else:
-            import_module(pipeline).inspect(shot)
-    except VoidError as error:
-        return error
-    except MemoryError:
-        return JobFailed(
+            found = import_module(pipeline).inspect(shot)
+    except VoidError:
+        raise
+    except MemoryError as error:
+        raise JobFailed(
             f"Inspecting the shot's files takes more than {MEMORY >> 30} GB of memory; one of them is damaged."
-        )
+        ) from error
     except OSError as error:
-        return JobFailed(f"{error}; fix this and try again.")
+        raise JobFailed(f"{error}; fix this and try again.") from error
     except Exception as error:
-        return JobFailed(
+        raise JobFailed(
             f"The shot could not be checked because of an internal error: {type(error).__name__}: {error}",
             traceback.format_exc(),
-        )
-    return None
+        ) from error
+    return found if isinstance(found, int) else None
 
 
 def _in_own_process(line: bytes, pipeline: str) -> dict[str, Any] | None:
@@ -221,9 +231,8 @@ def _in_own_process(line: bytes, pipeline: str) -> dict[str, Any] | None:
             # the requests are not for it
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
             _limit()
-            error = _error(json.loads(line), pipeline)
             with os.fdopen(outer, "w") as own:
-                json.dump(error.to_dict() if error else None, own)
+                json.dump(_answer(json.loads(line), pipeline), own)
             os._exit(0)
         finally:
             os._exit(1)
@@ -243,7 +252,7 @@ def _in_own_process(line: bytes, pipeline: str) -> dict[str, Any] | None:
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     if gone:
         return None
-    return {"code": code, "error": json.loads(told) if told and not code else None}
+    return {"code": code, **(json.loads(told) if told and not code else {"error": None, "frames": None})}
 
 
 def main() -> None:
@@ -263,8 +272,7 @@ def main() -> None:
         if hasattr(os, "fork"):
             answer = _in_own_process(line, pipeline)
         else:
-            error = _error(json.loads(line), pipeline)
-            answer = {"code": 0, "error": error.to_dict() if error else None}
+            answer = {"code": 0, **_answer(json.loads(line), pipeline)}
         if answer is None:
             return
         print(json.dumps(answer), file=answers, flush=True)

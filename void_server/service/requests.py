@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import re
+import shutil
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -17,7 +18,7 @@ from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 from .. import __version__, plugins
-from ..api.errors import AccessDenied, InputError, JobCancelled, ProtocolError, ServerRefused, UnknownJob
+from ..api.errors import AccessDenied, InputError, JobCancelled, ProtocolError, ServerRefused, UnknownJob, VoidError
 from ..api.files import new_version_folder
 from ..api.job import MANIFEST, Job, JobState
 from ..api.messages import PROTOCOL
@@ -136,10 +137,17 @@ class Requests:
             return self._job_of(caller, body, "id").to_dict()
         shot = Shot.from_dict(_field(body, "shot", dict))
         with self._withdrawable(job_id):
-            asked = shot
-            shot, out, roots = await self._disks.ask(lambda: self._admit(job_id, asked, body))
-            async with self._inspecting.setdefault(caller.name, asyncio.Semaphore(_INSPECTIONS)):
-                await self._inspector.inspect(shot, roots)
+            try:
+                asked = shot
+                shot, out, roots = await self._disks.ask(lambda: self._admit(job_id, asked, body))
+                async with self._inspecting.setdefault(caller.name, asyncio.Semaphore(_INSPECTIONS)):
+                    frames = await self._inspector.inspect(shot, roots)
+                self._check_frames(caller, frames)
+            except VoidError:
+                if "files" in body and self._submitting[job_id] == 1 and not self._queue.store.find(job_id):
+                    # what was laid out for it is nobody's
+                    await asyncio.to_thread(shutil.rmtree, self._config.uploaded(job_id), ignore_errors=True)
+                raise
         async with _lock(self._accepting, job_id):
             if self._queue.store.find(job_id):
                 # submitted a second time while it was looked at
@@ -151,10 +159,19 @@ class Requests:
                 raise InputError(f"{out} is reserved for job {other}; submit to the folder above it.")
             now = time.time()
             job = Job(job_id, JobState.QUEUED, shot, str(folder), now, now)
-            self._queue.add(job, caller.name)
+            self._queue.add(job, caller.name, frames)
         _log.info("job %s submitted by %s: plate %s, into %s", job_id, caller, shot.plate, folder)
         await self._note(caller, "submit", job, plate=shot.plate)
         return job.to_dict()
+
+    def _check_frames(self, caller: Caller, frames: int) -> None:
+        limit, waiting = self._config.frame_limit, self._queue.frames_of(caller.name)
+        # one long shot is always taken
+        if waiting and waiting + frames > limit:
+            raise ServerRefused(
+                f"{caller.name} has {waiting} frames waiting, and this shot has {frames}; this server takes {limit} "
+                "from one user. Wait for some jobs, or cancel some."
+            )
 
     def _version_folder(self, out: Path, roots: tuple[Path, ...] | None, reserved: bool) -> Path:
         """Where a job's result goes: ``out`` itself where it is reserved, or a new folder in it."""
@@ -257,8 +274,28 @@ class Requests:
         self._check(caller, Right.SUBMIT)
         digest, data = _field(body, "digest", str), _field(body, "data", bytes)
         size, offset, crc = (_count(body, name) for name in ("size", "offset", "crc"))
+        if offset == 0:
+            self._check_upload(caller, digest, size)
+            self._queue.store.add_upload(digest, caller.name, size)
         async with _lock(self._uploading, digest):
             return await asyncio.to_thread(self._uploads.chunk, digest, size, offset, data, crc)
+
+    def _check_upload(self, caller: Caller, digest: str, size: int) -> None:
+        limit, used = self._config.upload_limit, self._queue.store.uploaded(caller.name, digest)
+        if used + size > limit:
+            raise ServerRefused(
+                f"{caller.name} has uploaded {used / 1e9:.1f} GB, and this file has {size / 1e9:.1f} GB; this server "
+                f"keeps {limit / 1e9:.1f} GB of one user. Files go {self._config.keep_uploads_days:g} days after their "
+                "last use; until then use folders that the server can reach."
+            )
+
+    async def clear_uploads(self, older_than: float) -> None:
+        """Remove uploads unused for so many seconds, and the inputs of jobs that are done."""
+        self._queue.store.forget_uploads(await asyncio.to_thread(self._uploads.clear, older_than))
+        for job in self._queue.store.all():
+            own = self._config.uploaded(job.id)
+            if job.state is JobState.DONE and own in Path(job.folder).parents:
+                await asyncio.to_thread(shutil.rmtree, own / "input", ignore_errors=True)
 
     async def _result_list(self, caller: Caller, body: dict[str, Any]) -> list[dict[str, Any]]:
         job = self._job_of(caller, body)

@@ -205,7 +205,7 @@ class Server:
         await self._queue.workers.look_after()
         if time.monotonic() - self._cleared > 3600:
             self._cleared = time.monotonic()
-            await asyncio.to_thread(self._uploads.clear, self._config.keep_uploads_days * _DAY)
+            await self._requests.clear_uploads(self._config.keep_uploads_days * _DAY)
 
     def _is_idle(self) -> bool:
         limit = self._config.idle_minutes

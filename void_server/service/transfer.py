@@ -142,16 +142,18 @@ class Uploads:
             places[role] = str(folder / role / entries[0][0] if single else folder / role)
         return places
 
-    def clear(self, older_than: float) -> None:
-        """Remove uploads unused for this many seconds; jobs keep the files they use."""
-        limit = time.time() - older_than
+    def clear(self, older_than: float) -> list[str]:
+        """Remove uploads unused for this many seconds; jobs keep the files they use. Returns the digests."""
+        limit, cleared = time.time() - older_than, []
         for path in self._folder.glob("??/*"):
             try:
                 if path.stat().st_mtime < limit:
                     path.unlink()
+                    cleared.append(path.stem)
             except OSError as error:
                 # another server may have been quicker; one that cannot be removed must not keep the others
                 _log.warning("the upload %s cannot be removed: %s", path, error)
+        return cleared
 
 
 def _is_pair(entry: Any) -> bool:
