@@ -427,17 +427,14 @@ def loaded(place: Place, clients: int, jobs: int, seconds: float, *, misbehaving
     print(f"  status, crowd   {percentiles(result.status)}")
     print(f"  status, probe   {percentiles(status)}")
     print(f"  {result.events / took:.0f} events/s, {len(order) / took:.1f} jobs/s; memory ", end="")
-    thirds = [max(memory.seen[at::1][: max(1, len(memory.seen) // 3)]) for at in _thirds(len(memory.seen))]
-    print(", ".join(f"{most:.0f}" for most in thirds), "MB at most in each third")
+    third = -(-len(memory.seen) // 3)
+    most = [max(memory.seen[at : at + third]) for at in range(0, len(memory.seen), third)]
+    print(", ".join(f"{one:.0f}" for one in most), "MB at most in each third")
     if share:
         print(f"  jobs done of each user: {min(share.values())} to {max(share.values())}")
     for message, count in result.refused.most_common(3):
         print(f"  refused {count}: {message}")
     sys.stdout.flush()
-
-
-def _thirds(count: int) -> list[int]:
-    return [0, count // 3, 2 * count // 3]
 
 
 def main() -> None:

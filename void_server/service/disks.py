@@ -12,8 +12,9 @@ from ..api.errors import JobFailed
 
 Result = TypeVar("Result")
 
-#: Seconds after which a file system is taken not to answer, and calls that may be under way at once.
-SECONDS, _AT_ONCE = 20.0, 64
+#: Seconds after which a file system is taken not to answer, so many times more where whole files are read, and calls
+#: that may be under way at once.
+SECONDS, _MORE, _AT_ONCE = 20.0, 6, 64
 
 
 class Disks:
@@ -26,8 +27,12 @@ class Disks:
     def __init__(self) -> None:
         self._under_way = 0
 
-    async def ask(self, work: Callable[[], Result]) -> Result:
-        """What ``work`` gives or raises. Raises :class:`JobFailed` where that takes too long."""
+    async def ask(self, work: Callable[[], Result], *, whole_files: bool = False) -> Result:
+        """What ``work`` gives or raises. Raises :class:`JobFailed` where that takes too long.
+
+        With ``whole_files`` it may take longer, as it reads or copies some.
+        """
+        seconds = SECONDS * _MORE if whole_files else SECONDS
         if self._under_way >= _AT_ONCE:
             raise JobFailed("The disks of too many jobs do not respond; ask whoever runs the server, then try again.")
         loop = asyncio.get_running_loop()
@@ -55,8 +60,8 @@ class Disks:
         self._under_way += 1
         threading.Thread(target=run, daemon=True).start()
         try:
-            return await asyncio.wait_for(future, SECONDS)
+            return await asyncio.wait_for(future, seconds)
         except asyncio.TimeoutError as error:
             raise JobFailed(
-                f"The disk of this job has not responded for {SECONDS:g} s; check that it is mounted, and try again."
+                f"The disk of this job has not responded for {seconds:g} s; check that it is mounted, and try again."
             ) from error

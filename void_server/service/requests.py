@@ -139,7 +139,9 @@ class Requests:
         with self._withdrawable(job_id):
             try:
                 asked = shot
-                shot, out, roots = await self._disks.ask(lambda: self._admit(job_id, asked, body))
+                shot, out, roots = await self._disks.ask(
+                    lambda: self._admit(job_id, asked, body), whole_files="files" in body
+                )
                 async with self._inspecting.setdefault(caller.name, asyncio.Semaphore(_INSPECTIONS)):
                     frames = await self._inspector.inspect(shot, roots)
                 self._check_frames(caller, frames)
@@ -300,7 +302,7 @@ class Requests:
     async def _result_list(self, caller: Caller, body: dict[str, Any]) -> list[dict[str, Any]]:
         job = self._job_of(caller, body)
         await self._check_reach(job)
-        listed = await self._disks.ask(lambda: transfer.listing(job))
+        listed = await self._disks.ask(lambda: transfer.listing(job), whole_files=True)
         await self._note(caller, "fetch", job)
         _log.info("job %s: result of %d files fetched by %s", job.id, len(listed), caller)
         return listed
@@ -308,7 +310,7 @@ class Requests:
     async def _result_chunk(self, caller: Caller, body: dict[str, Any]) -> dict[str, Any]:
         job, path, offset = self._job_of(caller, body), _field(body, "path", str), _count(body, "offset")
         await self._check_reach(job)
-        return await self._disks.ask(lambda: transfer.chunk(job, path, offset))
+        return await self._disks.ask(lambda: transfer.chunk(job, path, offset), whole_files=True)
 
     async def _note(self, caller: Caller, what: str, job: Job | None = None, **about: Any) -> None:
         """Keep in the record what a client had done."""
