@@ -1,5 +1,7 @@
 # make demo   set up, write a sample shot, remove the figure from it
 # make quick  check style and types, run the tests that need no process of their own, in under two minutes
+# make soak   kill processes and fail the disk at random for MINUTES (20), and compare what comes of the jobs
+# make fuzz   read damaged messages and files of all kinds for some minutes
 # make test   set up everything, check style and types, run all tests; EXTRAS=dev,gemini,local,void also those of the VOID engine
 
 PYTHON ?= python3
@@ -8,7 +10,7 @@ EXTRAS ?= dev,gemini,local
 JOBS ?= 2
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: demo quick test check clean
+.PHONY: demo quick test check soak fuzz clean
 
 USABLE = import sys, venv; sys.exit(sys.version_info < (3, 10))
 PIP = -m pip --disable-pip-version-check install --quiet -c constraints.txt
@@ -22,6 +24,13 @@ test: check
 
 quick: check
 	@OMP_NUM_THREADS=1 .venv/bin/python -m pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder -m "not slow"
+
+MINUTES ?= 20
+soak: .venv/ready-$(EXTRAS)
+	@VOID_SOAK_SECONDS=$$((60 * $(MINUTES))) OMP_NUM_THREADS=1 .venv/bin/python -m pytest -q -s tests/test_soak.py
+
+fuzz: .venv/ready-$(EXTRAS)
+	@VOID_FUZZ_EXAMPLES=3000 OMP_NUM_THREADS=1 .venv/bin/python -m pytest -q tests/test_fuzz.py
 
 check: .venv/ready-$(EXTRAS)
 	@.venv/bin/ruff check .

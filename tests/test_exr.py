@@ -183,3 +183,20 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="plate"):
         exr.write(blocked, noise(4, 4, 3), exr.RGB)
     assert [p.name for p in tmp_path.iterdir()] == ["plate.exr"]
+
+
+def test_a_header_that_claims_too_much_is_refused_before_pixels_are_read(tmp_path: Path) -> None:
+    """A file of some kilobytes may claim any number of pixels and channels."""
+    many = np.zeros((1, 1, 1025), np.float16)
+    exr.write(tmp_path / "many.exr", many, [*exr.RGB, *(f"a.{number}" for number in range(1022))])
+    exr.write(tmp_path / "large.exr", np.zeros((600, 600, 3), np.float16), exr.RGB)
+    most = oiio.get_int_attribute("limits:imagesize_MB")
+    assert most == 16 << 10
+    oiio.attribute("limits:imagesize_MB", 1)
+    try:
+        for name in ("many", "large"):
+            for read in (exr.read_header, exr.channel_names, exr.windows, exr.read_rgb):
+                with pytest.raises(ImageError, match="cannot be read as an image"):
+                    read(tmp_path / f"{name}.exr")
+    finally:
+        oiio.attribute("limits:imagesize_MB", most)

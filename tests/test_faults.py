@@ -69,7 +69,7 @@ def test_keys_that_cannot_be_looked_up_for_a_while_lock_nobody_out_for_good(
     public, secret = ring.new("ann", tmp_path)
     ring.allow(public)
     keys = Keys(str(secret), str(ring.server_public))
-    fault = Fault(monkeypatch, KeyRing, "allowed", OSError(errno.EMFILE, "Too many open files"))
+    fault = Fault(monkeypatch, KeyRing, "find", OSError(errno.EMFILE, "Too many open files"))
 
     def work(address: str) -> None:
         fault.on = True
@@ -197,22 +197,23 @@ def test_a_store_that_cannot_be_written_for_a_while_loses_no_job(
 ) -> None:
     (tmp_path / "waiting_pipeline.py").write_text(WAITING)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    beginning = Fault(monkeypatch, Store, "begin", sqlite3.OperationalError("database or disk is full"))
     fault = Fault(monkeypatch, Store, "update", sqlite3.OperationalError("database or disk is full"))
     server = Server(ServerConfig(HERE, (shot, tmp_path), pipeline="waiting_pipeline"))
 
     def work(address: str) -> None:
         with Client(address) as client:
             wait_for(server._queue.workers.idle)
-            fault.on = True
+            fault.on = beginning.on = True
             job = client.submit(shot_of(shot), str(tmp_path / "out"))
             assert client.status(job.id).state is JobState.QUEUED
-            fault.on = False
+            fault.on = beginning.on = False
             wait_for(lambda: client.status(job.id).state is JobState.RUNNING)
-            fault.on = True
+            fault.on = beginning.on = True
             (Path(job.folder) / "go").touch()
             wait_for(lambda: not server._queue.workers.working_on())
             assert client.status(job.id).state is JobState.RUNNING
-            fault.on = False
+            fault.on = beginning.on = False
             wait_for(lambda: client.status(job.id).state is JobState.DONE)
 
     within(server, work)
@@ -231,7 +232,7 @@ def test_a_place_for_a_worker_outlasts_whatever_becomes_of_the_jobs() -> None:
         raise sqlite3.OperationalError("database is locked")
 
     async def die_again_and_again() -> None:
-        pool = WorkerPool("json", 1, lambda *_: None, lambda *_: None, failing)
+        pool = WorkerPool(ServerConfig(HERE, pipeline="json"), lambda *_: None, lambda *_: None, failing)
         for _ in range(5):
             pool._failed_to_start("exit code 1")
         await pool.stop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import faulthandler
+import json
 import os
 import re
 import shutil
@@ -34,6 +35,7 @@ from void_server.api.errors import (
 )
 from void_server.api.files import digest_of, open_regular
 from void_server.imaging import sequence
+from void_server.interpreter import running
 from void_server.service import inspection
 from void_server.service.inspection import Inspector
 
@@ -352,18 +354,40 @@ def test_a_server_that_looks_at_a_shot_answers_others_and_can_be_stopped(
             running.kill()
 
 
-def test_a_process_waits_ready_for_the_next_shot(module: Callable[[str], str]) -> None:
-    """Each shot has a process of its own, which was there before the shot was."""
-    name = module("raise RuntimeError(os.getpid())")
+def test_what_has_the_pipeline_loaded_stays_and_each_shot_has_a_process_of_its_own(
+    module: Callable[[str], str],
+) -> None:
+    """Loading takes a second and more; that long a submission would wait."""
+    name = module("raise RuntimeError(f'{os.getppid()} {os.getpid()}')")
     inspector = Inspector(name)
     try:
-        for _ in range(2):
-            waiting = {child.pid for child in psutil.Process().children()}
+        waiting = {child.pid for child in psutil.Process().children()}
+        own = set()
+        for _ in range(3):
             with pytest.raises(JobFailed, match=r"RuntimeError: \d+") as caught:
                 asyncio.run(inspector.inspect(SHOT, None))
-            assert int(str(caught.value).rpartition(" ")[2]) in waiting
+            loaded, of_shot = map(int, str(caught.value).split()[-2:])
+            assert loaded in waiting
+            own.add(of_shot)
+        assert len(own) == 3
+        assert not own & waiting
     finally:
         inspector.stop()
+
+
+def test_an_inspection_ends_with_a_server_that_is_killed(module: Callable[[str], str], tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
+    name = module(f"open({str(begun)!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)")
+    with subprocess.Popen(
+        running("void_server.service.inspection", name), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdin
+        process.stdin.write(json.dumps({"shot": SHOT.to_dict(), "roots": None}).encode() + b"\n")
+        process.stdin.flush()
+        wait_for(lambda: begun.exists() and begun.read_text())
+        process.stdin.close()
+        assert process.wait(timeout=30) == 0
+    assert not psutil.pid_exists(int(begun.read_text()))
 
 
 def test_a_sequence_in_a_loop_of_folders(tmp_path: Path) -> None:

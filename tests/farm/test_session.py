@@ -169,7 +169,8 @@ def test_a_session_ends_though_a_task_hangs_in_it(tmp_path: Path, monkeypatch: p
     with subprocess.Popen([VOID[0], "-c", code, str(file)]) as there:
         until(file.is_file)
         connection = sessions._connected(file)
-        connection.send(sessions.Task(tmp_path / "farm.json", "remove", 0, "", 0))
+        task = {"job_file": str(tmp_path / "farm.json"), "stage": "remove", "number": 0, "path_map": "", "retries": 0}
+        sessions._send(connection, task=task)
         sessions.stop(tmp_path)
         assert not psutil.pid_exists(there.pid)
         connection.close()
@@ -187,7 +188,7 @@ def test_where_no_process_can_begin_tasks_work_alone(tmp_path: Path, monkeypatch
     assert "openjd_env" not in done.stdout
 
 
-@pytest.mark.parametrize("sent", [b"garbage", b"", b"\x80\x04\x95", b"\x80\x04]."], ids=repr)
+@pytest.mark.parametrize("sent", [b"garbage", b"", b"\x80\x04\x95", b"\x80\x04].", b"\x91" * 5000], ids=ascii)
 def test_whoever_asks_for_no_task_ends_no_session(session: Path, sent: bytes) -> None:
     known = json.loads((session / "void_resident.json").read_text())
     before = process(session)
@@ -198,3 +199,19 @@ def test_whoever_asks_for_no_task_ends_no_session(session: Path, sent: bytes) ->
     assert "received something that is not a task" in log(session)
     assert process(session) == before
     assert psutil.Process(before).is_running()
+
+
+def test_what_somebody_sends_is_never_run(session: Path, tmp_path: Path) -> None:
+    """As a pickle would be, also from who knows the key."""
+
+    class Planted:
+        def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+            return os.mkdir, (str(tmp_path / "planted"),)
+
+    known = json.loads((session / "void_resident.json").read_text())
+    with Client(known["address"], authkey=bytes.fromhex(known["key"])) as stranger:
+        stranger.send(Planted())
+        with suppress(EOFError, OSError):
+            stranger.recv_bytes()
+    assert "received something that is not a task" in log(session)
+    assert not (tmp_path / "planted").exists()

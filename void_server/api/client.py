@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 import zlib
+from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
+from typing import Any, Callable, Iterable, Iterator, Mapping, Optional, Sequence
 
 import zmq
 import zmq.auth
 
+from .connection import notice_its_end
 from .errors import InputError, ProtocolError, ServerUnreachable, SettingError, VoidError
 from .files import (
     CHUNK,
@@ -33,11 +36,12 @@ from .settings import Declaration
 from .shot import Shot
 
 DEFAULT_ADDRESS = "tcp://127.0.0.1:5690"
-_HEARTBEAT_MS = 2000
 #: No list of jobs is longer, whatever a server says.
 _MOST_JOBS = 100_000
 #: The longest pause before a client looks again for a server that is gone.
 _RECONNECT_MS = 2000
+#: Chunks of a file that are under way at once.
+_AHEAD = 4
 #: A server may look so many seconds at the files of a shot before it says whether it takes it.
 _LOOKING = 150.0
 
@@ -176,8 +180,7 @@ class Client:
             socket.linger = 0
             # what is larger is never read into memory: the connection ends
             socket.maxmsgsize = MAX_FRAME
-            socket.setsockopt(zmq.HEARTBEAT_IVL, _HEARTBEAT_MS)
-            socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 3 * _HEARTBEAT_MS)
+            notice_its_end(socket)
             socket.setsockopt(zmq.RECONNECT_IVL_MAX, _RECONNECT_MS)
             self._socket = socket
             try:
@@ -224,17 +227,36 @@ class Client:
         return ServerUnreachable(f"No VOID server answers at {self.address}: {why}.")
 
     def _ask(self, verb: str, *, wait: Optional[float] = None, **body: Any) -> Any:
-        number = self._send(verb, body)
+        (answer,) = self._ask_ahead(verb, [body], wait)
+        return answer
+
+    def _ask_ahead(self, verb: str, bodies: Iterable[Mapping[str, Any]], wait: Optional[float] = None) -> Iterator[Any]:
+        """Ask for one thing after the other, some ahead of their turn; the answers in the order of the requests."""
+        under_way: deque[int] = deque()
+        early: dict[int, Any] = {}
+        for body in bodies:
+            under_way.append(self._send(verb, body))
+            if len(under_way) == _AHEAD:
+                yield self._answered(under_way, early, wait)
+        while under_way:
+            yield self._answered(under_way, early, wait)
+
+    def _answered(self, under_way: deque[int], early: dict[int, Any], wait: Optional[float]) -> Any:
+        """The answer to the first request that is ``under_way``; ``early`` keeps those to the others."""
+        number = under_way.popleft()
         deadline = time.monotonic() + (wait or self._timeout)
-        while True:
+        while number not in early:
             message = self._receive(deadline)
             if message is None:
                 error = self._unreachable()
                 self._disconnect()
                 raise error
             # a refusal by whoever could not even read which request it is names none
-            if message["id"] == number or (message["id"] == UNASKED and "error" in message):
+            if message["id"] == UNASKED and "error" in message:
                 return result(message)
+            if message["id"] == number or message["id"] in under_way:
+                early[message["id"]] = message
+        return result(early.pop(number))
 
     def _job(self, verb: str, job_id: str, *, wait: Optional[float] = None, **body: Any) -> Job:
         """The job of that id, which a request is about. Raises :class:`ProtocolError` where another one comes."""
@@ -296,16 +318,21 @@ class Client:
     def _upload(self, path: Path, digest: str, size: int, on_done: Callable[[int], None]) -> None:
         offset = understood(_count, self._ask("upload.offset", digest=digest, size=size))
         with open_regular(path) as file:
+
+            def chunks(at: int) -> Iterator[dict[str, Any]]:
+                file.seek(at)
+                while at < size:
+                    data = file.read(CHUNK)
+                    if not data:
+                        raise InputError(f"{path} shrank while it was being sent; submit again once it is written.")
+                    yield {"digest": digest, "size": size, "offset": at, "data": data, "crc": zlib.crc32(data)}
+                    at += len(data)
+
             while offset < size:
-                file.seek(offset)
-                data = file.read(CHUNK)
-                if not data:
-                    raise InputError(f"{path} shrank while it was being sent; submit again once it is written.")
-                answer = self._ask(
-                    "upload.chunk", digest=digest, size=size, offset=offset, data=data, crc=zlib.crc32(data)
-                )
-                offset = understood(_count, answer)
-                on_done(offset)
+                # where another client sends the same file, the server has more than this one has sent
+                for answer in self._ask_ahead("upload.chunk", chunks(offset)):
+                    offset = understood(_count, answer)
+                    on_done(offset)
         on_done(size)
 
     def download(self, job_id: str, out: str, on_bytes: OnBytes = _ignored) -> str:
@@ -336,16 +363,20 @@ class Client:
         target.parent.mkdir(parents=True, exist_ok=True)
         part = inside(target.parent, f".{target.name}.part")
         damaged = ProtocolError(f"{entry.path} of job {job_id} was damaged in transfer; fetch the result again.")
-        digest = ""
         with open_partial(part) as file:
+            begin = file.tell()
+            hashed = hashlib.sha256()
             # one that is complete already asks for its end, which brings the digest
-            while not digest:
-                answer = self._ask("result.chunk", wait=_LOOKING, job=job_id, path=entry.path, offset=file.tell())
+            offsets = range(begin, max(entry.size, begin + 1), CHUNK)
+            bodies = ({"job": job_id, "path": entry.path, "offset": offset} for offset in offsets)
+            for answer in self._ask_ahead("result.chunk", bodies, _LOOKING):
                 data, crc, digest = understood(_chunk, answer)
-                if zlib.crc32(data) != crc or not (data or digest) or file.tell() + len(data) > entry.size:
+                whole = file.tell() + len(data) == entry.size
+                if zlib.crc32(data) != crc or bool(digest) != whole or not (whole or len(data) == CHUNK):
                     raise damaged
                 file.write(data)
-        if not complete(part, target, digest):
+                hashed.update(data)
+        if not complete(part, target, digest, "" if begin else hashed.hexdigest()):
             raise damaged
 
     def status(self, job_id: str) -> Job:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import re
 import secrets
@@ -11,7 +12,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Union
+from typing import Any, BinaryIO, Union
 
 from .confinement import check_inside, held
 from .errors import AccessDenied, InputError, JobFailed
@@ -116,6 +117,14 @@ def open_regular(path: Path) -> BinaryIO:
     return file
 
 
+def read_json(path: Path) -> Any:
+    """What a JSON file holds. Raises OSError, and ValueError where it is no JSON, or is nested without end."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
 def digest_of(path: Path) -> str:
     """The SHA-256 of a file. Raises :class:`InputError` where it is no regular file that can be read."""
     digest = hashlib.sha256()
@@ -189,10 +198,13 @@ def open_partial(part: Path, *, create: bool = True) -> BinaryIO:
     return file
 
 
-def complete(part: Path, path: Path, digest: str) -> bool:
-    """Move a file that has arrived to ``path``; where its SHA-256 is not ``digest``, remove it and return False."""
+def complete(part: Path, path: Path, digest: str, found: str = "") -> bool:
+    """Move a file that has arrived to ``path``; where its SHA-256 is not ``digest``, remove it and return False.
+
+    ``found`` is its SHA-256 where that is known already.
+    """
     try:
-        if digest_of(part) != digest:
+        if (found or digest_of(part)) != digest:
             part.unlink()
             return False
         os.replace(part, path)

@@ -10,6 +10,7 @@ import dataclasses
 import math
 import re
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Mapping, Optional, Sequence, TypeVar
 
 from .errors import SettingError
@@ -157,6 +158,12 @@ def _declaration(field: dataclasses.Field[Any]) -> Declaration:
     return Declaration(field.name, kind, default, **said)
 
 
+@cache
+def _known(cls: type) -> Mapping[str, Declaration]:
+    # a server reads hundreds of shots to list them
+    return {field.name: _declaration(field) for field in dataclasses.fields(cls)}
+
+
 def check(cls: type, data: Any, what: str = "") -> dict[str, Any]:
     """The values in ``data``, once they are found to be what the dataclass ``cls`` declares; others keep their default.
 
@@ -166,7 +173,7 @@ def check(cls: type, data: Any, what: str = "") -> dict[str, Any]:
     what = what or cls.__name__.lower()
     if not isinstance(data, Mapping):
         raise SettingError(f"{what} must be a table of names and values.")
-    known = {field.name: _declaration(field) for field in dataclasses.fields(cls)}
+    known = _known(cls)
     if unknown := sorted(map(str, set(data) - set(known))):
         raise SettingError(f"Unknown {what} field {unknown[0]!r}; known are {', '.join(known) or 'none'}.")
     for name, value in data.items():

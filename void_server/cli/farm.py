@@ -96,12 +96,11 @@ def farm_submit(
 
 def _read_jobs(file: Path) -> list[tuple[Shot, Path, dict[str, Any], Any]]:
     """Of each job the shot, the folder for its version, the fields, and the export, if there is one."""
-    import json
-
+    from ..api.files import read_json
     from ..farm.job import Export
 
     try:
-        rows = json.loads(file.read_text(encoding="utf-8"))
+        rows = read_json(file)
         if not isinstance(rows, list) or not rows:
             raise ValueError("it must be a list of jobs")
         if not all({"shot", "out", "fields"} <= set(row) for row in rows):

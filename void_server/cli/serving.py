@@ -29,6 +29,20 @@ def serve(
         float | None, typer.Option(min=0, help="Stop after this many minutes without a job or a request.")
     ] = None,
     queue_limit: Annotated[int, typer.Option(min=1, help="The most jobs that one user may have waiting.")] = 1000,
+    frame_limit: Annotated[
+        int, typer.Option(min=1, help="The most frames that one user's waiting jobs may have.")
+    ] = 100_000,
+    upload_limit: Annotated[float, typer.Option(min=0, help="The most GB of uploads kept of one user.")] = 500.0,
+    worker_memory: Annotated[
+        float | None, typer.Option(min=1, help="The GB of memory that a worker may use; by default its share of 90 %.")
+    ] = None,
+    worker_patience: Annotated[
+        float, typer.Option(min=1, help="The minutes without progress after which a worker is replaced.")
+    ] = 30.0,
+    worker_user: Annotated[str | None, typer.Option(help="The system's user to run workers as; needs root.")] = None,
+    worker_env: Annotated[
+        list[str] | None, typer.Option(help="A variable of the environment that workers get too. Repeatable.")
+    ] = None,
     log: Annotated[Path | None, typer.Option(help="Log to this file instead of standard error.")] = None,
     log_level: Annotated[str, typer.Option(help="What to log: debug, info, warning or error.")] = "info",
 ) -> None:
@@ -46,6 +60,12 @@ def serve(
         require_keys=require_keys,
         idle_minutes=idle_minutes,
         queue_limit=queue_limit,
+        frame_limit=frame_limit,
+        upload_limit=int(upload_limit * 10**9),
+        worker_memory=None if worker_memory is None else int(worker_memory * 2**30),
+        worker_patience=worker_patience,
+        worker_user=worker_user,
+        worker_environment=tuple(worker_env or ()),
         log=log.expanduser().absolute() if log else None,
         log_level=log_level,
     )
@@ -104,8 +124,8 @@ def keys_revoke(name: Annotated[str, typer.Argument(help="The client's name.")])
 def keys_list() -> None:
     """List the clients that are allowed."""
     ring = _ring()
-    for name, public in ring.allowed().items():
-        print(f"{name:<24} {ring.role(name).value:<12} {public}")
+    for client in ring.allowed().values():
+        print(f"{client.name:<24} {client.role.value:<12} {client.public}")
 
 
 def _ring() -> Any:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..api.errors import SettingError
-from ..api.files import is_written, write_atomically
+from ..api.files import is_written, read_json, write_atomically
 from ..api.shot import Shot
 from ..imaging import sequence
 from .fields import Fields
@@ -120,7 +120,7 @@ class FarmJob:
         Raises :class:`SettingError` naming the file.
         """
         try:
-            data = json.loads(file.read_text(encoding="utf-8"))
+            data = read_json(file)
             stages = tuple(
                 Stage(s["name"], s["kind"], s["tasks"], tuple(s["after"]), tuple(s["frames"])) for s in data["stages"]
             )

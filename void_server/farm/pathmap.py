@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from ..api.errors import SettingError
+from ..api.files import read_json
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,8 @@ class Rule:
 def read(file: Path) -> list[Rule]:
     """The rules of a file. Raises :class:`SettingError` naming it."""
     try:
-        return rules(json.loads(file.read_text(encoding="utf-8") or "{}"))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return rules(read_json(file) if file.stat().st_size else {})
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise SettingError(f"The path map {file} cannot be used: {error}") from error
 
 

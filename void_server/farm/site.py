@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from .. import plugins
 from ..api.errors import SettingError
-from ..api.files import write_atomically
+from ..api.files import read_json, write_atomically
 from ..api.home import home
 from ..api.settings import declarations
 from .fields import Fields, check_limits
@@ -121,7 +121,7 @@ def _in_words(error: ValidationError, model: type[BaseModel], prefix: str = "") 
 def remembered(script: Path) -> dict[str, Any]:
     """What was last said for a script, or beside a version folder; nothing where nothing was, or it cannot be read."""
     try:
-        return dict(json.loads(_beside(script).read_text(encoding="utf-8")))
+        return dict(read_json(_beside(script)))
     except (OSError, ValueError, TypeError):
         return {}
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..api.errors import SettingError, VoidError
-from ..api.files import write_atomically
+from ..api.files import read_json, write_atomically
 from ..api.shot import Shot
 from .fields import Fields
 from .job import Export, FarmJob
@@ -102,9 +102,9 @@ def submitted(job: FarmJob) -> tuple[str, dict[str, str]]:
     """The name of the scheduler that a job was handed to, and its ids there. Raises :class:`SettingError`."""
     file = job.folder / RECORD
     try:
-        record = json.loads(file.read_text(encoding="utf-8"))
+        record = read_json(file)
         return str(record["scheduler"]), dict(record["ids"])
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, LookupError, TypeError) as error:
         raise SettingError(f"{job.folder} was not submitted to a farm ({file.name} is not there).") from error
 
 

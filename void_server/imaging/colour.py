@@ -19,6 +19,7 @@ import OpenImageIO as oiio  # noqa: N813 -- as its own documentation writes it
 from ..api.errors import ColourError
 from ..api.files import check_regular
 from ..api.shot import SCENE_LINEAR_REC709
+from .complaint import complaint
 from .exr import FloatImage
 from .ocio import check_references
 
@@ -115,14 +116,14 @@ class ColourSpace:
             if self._config:
                 check_references(Path(named))
         colours = oiio.ColorConfig(self._config)
-        if reason := colours.geterror():
+        if reason := complaint(colours):
             where = self._config or "The OCIO configuration in $OCIO"
             raise ColourError(f"{where} is not an OCIO configuration; give the path of a config.ocio.", reason)
         probe = np.full((1, 1, 3), 0.18, np.float32)
         for linear in _LINEAR_NAMES:
-            if not self._converted(probe, linear, linear).geterror():
+            if not complaint(self._converted(probe, linear, linear)):
                 break
-        if self._converted(probe, self.name, linear).geterror() or self._converted(probe, linear, self.name).geterror():
+        if complaint(self._converted(probe, self.name, linear)) or complaint(self._converted(probe, linear, self.name)):
             names = list(colours.getColorSpaceNames())
             listed = ", ".join(names[:40]) + (", ..." if len(names) > 40 else "")
             raise ColourError(f"Colour space {self.name!r} is not in the OCIO configuration; it has {listed}.")

@@ -20,12 +20,17 @@ from numpy.typing import NDArray
 
 from ..api.errors import ImageError
 from ..api.files import check_regular, open_regular, replacing
+from .complaint import complaint
 from .window import Window
 
 FloatImage = NDArray[np.float32]
 
 HALF_MAX = 65504.0
 RGB = ("R", "G", "B")
+
+# A header costs nothing to write, and all memory to read: nothing of more than 16 GB is opened, nor of 1024 channels.
+oiio.attribute("limits:imagesize_MB", 16 << 10)
+oiio.attribute("limits:channels", 1024)
 
 # Keep colour where alpha is 0: paint programs may draw the matte there.
 _AS_WRITTEN = oiio.ImageSpec()
@@ -52,12 +57,15 @@ def _opened(path: Path) -> Iterator[oiio.ImageInput]:
     check_regular(path)
     image = oiio.ImageInput.open(str(path), _AS_WRITTEN)
     if image is None:
-        reason = oiio.geterror() or "unknown format"
+        reason = complaint(oiio) or "unknown format"
         # raises a more specific error if the file cannot be opened at all
         open_regular(path).close()
         raise ImageError(f"{path} cannot be read as an image; write the frame again.", reason)
     with closing(image):
-        yield image
+        try:
+            yield image
+        except UnicodeDecodeError as error:
+            raise ImageError(f"{path} is damaged: its header is not valid text; write the frame again.") from error
 
 
 def _parts(image: oiio.ImageInput) -> Iterator[tuple[int, oiio.ImageSpec]]:
@@ -65,7 +73,7 @@ def _parts(image: oiio.ImageInput) -> Iterator[tuple[int, oiio.ImageSpec]]:
     while image.seek_subimage(part, 0):
         yield part, image.spec()
         part += 1
-    image.geterror()
+    complaint(image)
 
 
 def _is_half(spec: oiio.ImageSpec) -> bool:
@@ -128,7 +136,7 @@ def _read_rows(
     else:
         pixels = image.read_scanlines(part, 0, *rows, 0, *channels, kind)
     # A truncated file may still yield invented pixels: trust the error, not the result.
-    reason = image.geterror()
+    reason = complaint(image)
     if pixels is None or reason:
         raise ImageError(f"{path} is damaged or cut short; write the frame again.", reason)
     return np.asarray(pixels)
@@ -231,7 +239,7 @@ def _lossless(spec: oiio.ImageSpec) -> oiio.ImageSpec:
 
 
 def _write_failed(path: Path, output: oiio.ImageOutput | None) -> OSError:
-    reason = output.geterror() if output else oiio.geterror()
+    reason = complaint(output or oiio)
     return OSError(f"{path} could not be written: {reason or 'no reason given'}")
 
 

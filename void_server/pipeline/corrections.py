@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
 from ..api.errors import SettingError
+from ..api.files import read_json
 from ..api.job import MANIFEST, Progress, new_id
 from ..api.shot import QUADMASK, Shot
 from ..api.version import VersionFolder
@@ -36,7 +36,7 @@ def _of_job(folder: Path) -> Shot:
     if not manifest.is_file():
         raise SettingError(f"there is no {MANIFEST} in {folder} that names plate and roto")
     try:
-        shot = Shot.from_dict(json.loads(manifest.read_text(encoding="utf-8"))["shot"])
+        shot = Shot.from_dict(read_json(manifest)["shot"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SettingError(f"{manifest} does not describe a job ({error})") from error
     roto_folder = VersionFolder(folder).roto(0).parent

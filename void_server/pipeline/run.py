@@ -27,8 +27,11 @@ from .progress import REASONING, REPORTING, REWRITING, ProgressTracker, all_stag
 __all__ = ["Part", "VersionFolder", "inspect", "run", "run_part"]
 
 
-def inspect(shot: Shot) -> None:
-    """Check a submission: files, frames, formats, colour space, settings. Raises InputError saying what to do."""
+def inspect(shot: Shot) -> int:
+    """Check a submission: files, frames, formats, colour space, settings. Returns the number of frames.
+
+    Raises InputError saying what to do.
+    """
     reason.check(shot)
     engines.check_settings(shot.settings)
     engines.load(shot.settings)
@@ -37,6 +40,7 @@ def inspect(shot: Shot) -> None:
     check_plate(source)
     check_quadmask(source)
     segment.check_prompts(shot, source)
+    return len(source.frames)
 
 
 def run(job_id: str, shot: Shot, folder: Path, report: Report) -> tuple[str, ...]:

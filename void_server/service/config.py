@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
+
 from ..api.client import DEFAULT_ADDRESS
-from ..api.errors import SettingError
+from ..api.errors import ServerRefused, SettingError
 from ..api.home import home
 from ..api.job import Job
+from .sandbox import Sandbox
 
 _ADDRESS = re.compile(r"tcp://(?P<host>\*|[\w.-]+|\[[\w:.%]+\]):(?P<port>\*|\d+)")
+#: The bytes of memory without which no worker does a job.
+_LEAST_MEMORY = 4 << 30
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 
@@ -22,9 +28,12 @@ class ServerConfig:
     ``roots`` are the folders below which it may read and write; without any it takes uploads only. ``state`` keeps
     jobs, keys and uploads. An ``embedded`` server works for the one client that started it, and never takes over
     others' jobs. ``require_keys`` requires keys on this machine too. With ``idle_minutes`` it ends after that long
-    without a job or a request. No user may have more than ``queue_limit`` jobs waiting. ``pipeline`` names the module
-    that does the work. What happens is logged to the file ``log``, or to standard error, from ``log_level`` on: debug,
-    info, warning, error.
+    without a job or a request. No user may have more than ``queue_limit`` jobs waiting, with ``frame_limit`` frames in
+    all, or ``upload_limit`` bytes of uploads. A worker that uses more than ``worker_memory`` bytes, or says nothing of
+    its job for ``worker_patience`` minutes, is ended. Workers run as the system's user ``worker_user``, and have of the
+    server's environment what they need, and ``worker_environment``; those of an embedded server are the user's own,
+    and have all of it. ``pipeline`` names the module that does the work. What happens is logged to the file ``log``, or
+    to standard error, from ``log_level`` on: debug, info, warning, error.
     """
 
     address: str = DEFAULT_ADDRESS
@@ -35,10 +44,49 @@ class ServerConfig:
     require_keys: bool = False
     idle_minutes: float | None = None
     queue_limit: int = 1000
+    frame_limit: int = 100_000
+    upload_limit: int = 500 * 10**9
     keep_uploads_days: float = 7.0
+    worker_memory: int | None = None
+    worker_patience: float = 30.0
+    worker_user: str | None = None
+    worker_environment: tuple[str, ...] = ()
     pipeline: str = "void_server.pipeline"
     log: Path | None = None
     log_level: str = "info"
+
+    @property
+    def memory_of_worker(self) -> int:
+        """The bytes of memory that a worker may use: by default its share of nine tenths of the machine's."""
+        share = psutil.virtual_memory().total * 9 // 10 // self.workers
+        return max(share, _LEAST_MEMORY) if self.worker_memory is None else self.worker_memory
+
+    @property
+    def sandbox(self) -> Sandbox:
+        """What a worker may read and write: whatever the jobs of this server may."""
+        folders = tuple(str(folder) for folder in (*self.roots, self.state / "jobs"))
+        return Sandbox((), folders, self.memory_of_worker)
+
+    @property
+    def owner_of_work(self) -> tuple[int, int] | None:
+        """The numbers of ``worker_user`` and its group, None where workers run as the server's own user.
+
+        Raises :class:`ServerRefused` where the server may not do that, and SettingError for a user that is not there.
+        """
+        if self.worker_user is None:
+            return None
+        if not hasattr(os, "geteuid") or os.geteuid() != 0:
+            raise ServerRefused(
+                "Only a server that runs as root can have its workers run as another user; start it as root, or as "
+                "that user without --worker-user."
+            )
+        import pwd
+
+        try:
+            found = pwd.getpwnam(self.worker_user)
+        except KeyError:
+            raise SettingError(f"There is no user {self.worker_user!r} on this machine; create it first.") from None
+        return found.pw_uid, found.pw_gid
 
     def uploaded(self, job_id: str) -> Path:
         """The folder of a job whose files are uploaded."""

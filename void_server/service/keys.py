@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import zmq.auth
@@ -21,6 +22,15 @@ PUBLIC, SECRET = ".key", ".key_secret"
 _ROLE = re.compile(r'^\s*role\s*=\s*"(\w+)"', re.MULTILINE)
 
 
+@dataclass(frozen=True)
+class Client:
+    """A client that is allowed: the name of its key, the key, and its role."""
+
+    name: str
+    public: str
+    role: Role
+
+
 class KeyRing:
     """The keys below the state folder ``home``.
 
@@ -31,6 +41,8 @@ class KeyRing:
     def __init__(self, home: Path) -> None:
         self.folder = home / "keys"
         self.clients = self.folder / "clients"
+        # clients by their public keys, and what their files were like when they were read
+        self._known: dict[str, tuple[Client, tuple[int, ...]]] = {}
 
     @property
     def server_public(self) -> Path:
@@ -66,13 +78,24 @@ class KeyRing:
         _write_public(made(self.clients) / f"{file.stem}{PUBLIC}", file, role)
         return file.stem
 
-    def role(self, name: str) -> Role:
-        """The role in which a client is allowed; that of an artist where its file names none."""
+    def find(self, public: str) -> Client | None:
+        """The client with this public key, None if it is not allowed; changes count at once.
+
+        Only where the client's own file has changed are all of them read: this is asked for every message.
+        """
+        client, seen = self._known.get(public, (None, ()))
+        if client is None or seen != self._state(client):
+            clients = {one.public: one for one in self.allowed().values()}
+            self._known = {key: (one, self._state(one)) for key, one in clients.items()}
+            client = clients.get(public)
+        return client
+
+    def _state(self, client: Client) -> tuple[int, ...]:
         try:
-            text = (self.clients / f"{name}{PUBLIC}").read_text(encoding="utf-8")
-            return Role(_ROLE.findall(text)[0])
-        except (OSError, ValueError, IndexError):
-            return Role.ARTIST
+            found = os.stat(self.clients / f"{client.name}{PUBLIC}")
+        except FileNotFoundError:
+            return ()
+        return found.st_mtime_ns, found.st_size, found.st_ino
 
     def revoke(self, name: str) -> None:
         """Lock a client out. Raises :class:`InputError` if it was not allowed."""
@@ -84,12 +107,12 @@ class KeyRing:
             known = ", ".join(self.allowed()) or "none"
             raise InputError(f"No client named {name!r} is allowed; those allowed are: {known}.") from None
 
-    def allowed(self) -> dict[str, str]:
-        """The public key of each allowed client, by name."""
+    def allowed(self) -> dict[str, Client]:
+        """The allowed clients, by name."""
         clients = {}
         for file in sorted(self.clients.glob(f"*{PUBLIC}")):
             try:
-                clients[file.stem] = zmq.auth.load_certificate(file)[0].decode()
+                clients[file.stem] = Client(file.stem, zmq.auth.load_certificate(file)[0].decode(), _role(file))
             except (OSError, ValueError) as error:
                 # a damaged or just removed file must not lock out the others
                 _log.warning("%s is not a public key file: %s", file, error)
@@ -102,7 +125,7 @@ class KeyRing:
         """
         del domain
         try:
-            may = key.decode() in self.allowed().values()
+            may = self.find(key.decode()) is not None
         except Exception:
             _log.exception("the keys of %s cannot be looked up, so a client was kept out", self.clients)
             return False
@@ -120,6 +143,14 @@ class KeyRing:
             secret.chmod(0o600)
             name_once(secret, public.with_suffix(SECRET))
         _write_public(public, public.with_suffix(SECRET))
+
+
+def _role(file: Path) -> Role:
+    """The role that a client's file names; that of an artist where it names none."""
+    try:
+        return Role(_ROLE.findall(file.read_text(encoding="utf-8"))[0])
+    except (ValueError, IndexError):
+        return Role.ARTIST
 
 
 def name_once(file: Path, name: Path) -> None:

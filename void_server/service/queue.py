@@ -6,8 +6,7 @@ import contextlib
 import logging
 import sqlite3
 from collections.abc import Callable, Iterator
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..api.errors import InputError, JobCancelled, JobFailed, VoidError
@@ -22,7 +21,23 @@ _log = logging.getLogger(__name__)
 
 #: The number of attempts at a job whose workers die.
 _ATTEMPTS = 3
+#: A job of at most so many frames is a preview, which goes ahead of its user's longer jobs.
+PREVIEW = 8
+#: The number of attempts at a job whose workers hang or grow.
+_ATTEMPTS_IF_ENDED = 2
 _LEVELS = {JobState.FAILED: logging.ERROR}
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    """A job that waits: who submitted it, and the number of its frames, 0 where nobody knows."""
+
+    submitter: str
+    frames: int
+
+    @property
+    def is_preview(self) -> bool:
+        return 0 < self.frames <= PREVIEW
 
 
 class JobQueue:
@@ -34,9 +49,9 @@ class JobQueue:
     def __init__(self, config: ServerConfig, address: str, announce: Callable[[Job], None]) -> None:
         self._config, self._announce = config, announce
         self.store = Store(config.state, address, embedded=config.embedded)
-        self.workers = WorkerPool(config.pipeline, config.workers, self._heard, self._died, self._no_workers)
-        # who submitted each job that waits, the longest first
-        self._waiting: dict[str, str] = {}
+        self.workers = WorkerPool(config, self._heard, self._died, self._no_workers)
+        # the jobs that wait, the longest first
+        self._waiting: dict[str, _Waiting] = {}
         # who had a job begun last, the longest ago first
         self._served: list[str] = []
         self._progress: dict[str, Progress] = {}
@@ -65,7 +80,11 @@ class JobQueue:
 
     def waiting_of(self, submitter: str) -> int:
         """The number of somebody's jobs that wait."""
-        return sum(one == submitter for one in self._waiting.values())
+        return sum(one.submitter == submitter for one in self._waiting.values())
+
+    def frames_of(self, submitter: str) -> int:
+        """The number of frames of somebody's jobs that wait."""
+        return sum(one.frames for one in self._waiting.values() if one.submitter == submitter)
 
     def look_after(self) -> None:
         """Try again what the store refused; called now and then."""
@@ -81,10 +100,12 @@ class JobQueue:
         """The jobs on the list, those of one ``submitter`` or of all, the newest first; ``limit`` after ``skip``."""
         return [self.with_progress(job) for job in self.store.all(limit, skip, submitter)]
 
-    def add(self, job: Job, submitter: str) -> None:
-        """Keep a new job of ``submitter``'s, and have it done."""
-        self.store.add(job, submitter)
-        self.enqueue(job.id)
+    def add(self, job: Job, submitter: str, frames: int = 0) -> None:
+        """Keep a new job of ``submitter``'s with so many frames, and have it done."""
+        self.store.add(job, submitter, frames)
+        self._waiting[job.id] = _Waiting(submitter, frames)
+        self._announce(job)
+        self._dispatch()
 
     def cancel(self, job_id: str, state: JobState) -> Job:
         """Stop a job; it ends in ``state``. Raises :class:`InputError` for one that has ended."""
@@ -109,8 +130,6 @@ class JobQueue:
             raise InputError(
                 f"Job {job.id} is already {job.state.value}; follow it with: void resume {job.id} --server {owner}"
             )
-        if not Path(job.folder).is_dir():
-            raise InputError(f"The folder {job.folder} of job {job.id} is gone; submit the shot again.")
         self.store.own(job.id)
         self.enqueue(job.id)
         return self.job(job.id)
@@ -134,9 +153,9 @@ class JobQueue:
     def enqueue(self, job_id: str) -> None:
         """Have a job done as soon as a worker is free."""
         # whatever the store can be told now, the job is not lost
-        self._waiting[job_id] = ""
+        self._waiting[job_id] = _Waiting("", 0)
         with self._trying(f"job {job_id} waits"):
-            self._waiting[job_id] = self.store.submitter(job_id)
+            self._waiting[job_id] = _Waiting(self.store.submitter(job_id), self.store.frames(job_id))
             self._announce(self.store.update(job_id, state=JobState.QUEUED))
         self._dispatch()
 
@@ -148,8 +167,7 @@ class JobQueue:
     def _give_jobs(self) -> None:
         while self._waiting and (worker := self.workers.idle()):
             job_id, submitter = self._next()
-            job = self.store.update(job_id, state=JobState.RUNNING)
-            self.store.attempt(job_id)
+            job = self.store.begin(job_id)
             del self._waiting[job_id]
             self._served = [*(one for one in self._served if one != submitter), submitter]
             self.workers.give(worker, job, self._config.roots_of(job))
@@ -157,10 +175,13 @@ class JobQueue:
             self._announce(job)
 
     def _next(self) -> tuple[str, str]:
-        """The job whose turn it is, and who submitted it: users take turns, each one's jobs in their order."""
+        """The job whose turn it is, and who submitted it.
+
+        Users take turns; of each one's jobs previews go first, others in their order.
+        """
         first: dict[str, str] = {}
-        for job_id, submitter in self._waiting.items():
-            first.setdefault(submitter, job_id)
+        for job_id, waiting in sorted(self._waiting.items(), key=lambda item: not item[1].is_preview):
+            first.setdefault(waiting.submitter, job_id)
         served = {submitter: turn for turn, submitter in enumerate(self._served)}
         chosen = min(first, key=lambda one: served.get(one, -1))
         return first[chosen], chosen
@@ -235,8 +256,18 @@ class JobQueue:
             attempts = self.store.attempts(worker.job)
         if worker.job in self._stopping:
             self._end(worker.job, self._stopping[worker.job], stopped())
-        elif attempts < _ATTEMPTS:
+        elif attempts < (_ATTEMPTS_IF_ENDED if worker.ended_for else _ATTEMPTS):
             self.enqueue(worker.job)
+        elif worker.ended_for:
+            self._end(
+                worker.job,
+                JobState.FAILED,
+                JobFailed(
+                    f"The worker {worker.ended_for}, as did the one before, so it was ended; finished frames are kept. "
+                    "Use a shorter range, or have the server allow more, then resume.",
+                    "\n".join(worker.said),
+                ),
+            )
         else:
             reason = f"signal {-code}" if code < 0 else f"exit code {code}"
             self._end(

@@ -8,15 +8,17 @@ import json
 import logging
 import os
 import re
+import shutil
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 from .. import __version__, plugins
-from ..api.errors import AccessDenied, InputError, JobCancelled, ProtocolError, ServerRefused, UnknownJob
+from ..api.errors import AccessDenied, InputError, JobCancelled, ProtocolError, ServerRefused, UnknownJob, VoidError
 from ..api.files import new_version_folder
 from ..api.job import MANIFEST, Job, JobState
 from ..api.messages import PROTOCOL
@@ -25,6 +27,7 @@ from . import transfer
 from .access import below_roots
 from .audit import AuditLog
 from .config import ServerConfig
+from .disks import Disks
 from .inspection import Inspector
 from .queue import JobQueue
 from .roles import Right, Role
@@ -34,7 +37,9 @@ Kind = TypeVar("Kind")
 
 _JOB_ID = re.compile(r"[0-9a-f]{12}")
 #: The limits for one page of a list: so many jobs, and bytes of JSON.
-_PAGE, _PAGE_BYTES = 200, 2**20
+_PAGE, _PAGE_BYTES = 50, 2**20
+#: The shots of one user that are looked at at once, fewer than of all.
+_INSPECTIONS = 2
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,7 @@ class Requests:
         watch: Callable[[Caller, str], None],
     ) -> None:
         self._config, self._queue, self._uploads, self._inspector = config, queue, uploads, inspector
-        self._audit, self._heed = audit, watch
+        self._audit, self._heed, self._owner_of_work = audit, watch, config.owner_of_work
         # looked up once, so that answers are immediate
         self._engines, self._reasoners = plugins.engines(), plugins.reasoners()
         self._settings = {
@@ -76,10 +81,13 @@ class Requests:
         # submissions whose files are looked at, by job, and those of them that were stopped meanwhile
         self._submitting: Counter[str] = Counter()
         self._withdrawn: set[str] = set()
-        # one after the other, as each chunk must follow the one before
-        self._uploading = asyncio.Lock()
-        # a submission that came twice at once, or two into one folder: the second finds what the first did
-        self._accepting = asyncio.Lock()
+        self._disks = Disks()
+        # by file, as each chunk must follow the one before
+        self._uploading: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        # by user, whose disk may hang
+        self._inspecting: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        # by job: of a submission that came twice at once, the second finds what the first did
+        self._accepting: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._verbs: dict[str, Callable[[Caller, dict[str, Any]], Awaitable[Any]]] = {
             "hello": self._hello,
             "submit": self._submit,
@@ -129,29 +137,53 @@ class Requests:
             return self._job_of(caller, body, "id").to_dict()
         shot = Shot.from_dict(_field(body, "shot", dict))
         with self._withdrawable(job_id):
-            shot, out, roots = await asyncio.to_thread(self._admit, job_id, shot, body)
-            await self._inspector.inspect(shot, roots)
-        async with self._accepting:
+            try:
+                asked = shot
+                shot, out, roots = await self._disks.ask(
+                    lambda: self._admit(job_id, asked, body), whole_files="files" in body
+                )
+                async with self._inspecting.setdefault(caller.name, asyncio.Semaphore(_INSPECTIONS)):
+                    frames = await self._inspector.inspect(shot, roots)
+                self._check_frames(caller, frames)
+            except VoidError:
+                if "files" in body and self._submitting[job_id] == 1 and not self._queue.store.find(job_id):
+                    # what was laid out for it is nobody's
+                    await asyncio.to_thread(shutil.rmtree, self._config.uploaded(job_id), ignore_errors=True)
+                raise
+        async with _lock(self._accepting, job_id):
             if self._queue.store.find(job_id):
                 # submitted a second time while it was looked at
                 return self._job_of(caller, body, "id").to_dict()
-            if body.get("reserved") and (other := self._queue.store.unfinished_in(str(out))):
+            reserved = bool(body.get("reserved"))
+            folder = await self._disks.ask(lambda: self._version_folder(out, roots, reserved))
+            # from here on nothing is waited for: of two into one folder the second finds the first
+            if reserved and (other := self._queue.store.unfinished_in(str(out))):
                 raise InputError(f"{out} is reserved for job {other}; submit to the folder above it.")
-            folder = await asyncio.to_thread(self._version_folder, out, roots, bool(body.get("reserved")))
             now = time.time()
             job = Job(job_id, JobState.QUEUED, shot, str(folder), now, now)
-            self._queue.add(job, caller.name)
+            self._queue.add(job, caller.name, frames)
         _log.info("job %s submitted by %s: plate %s, into %s", job_id, caller, shot.plate, folder)
         await self._note(caller, "submit", job, plate=shot.plate)
         return job.to_dict()
 
-    @staticmethod
-    def _version_folder(out: Path, roots: tuple[Path, ...] | None, reserved: bool) -> Path:
+    def _check_frames(self, caller: Caller, frames: int) -> None:
+        limit, waiting = self._config.frame_limit, self._queue.frames_of(caller.name)
+        # one long shot is always taken
+        if waiting and waiting + frames > limit:
+            raise ServerRefused(
+                f"{caller.name} has {waiting} frames waiting, and this shot has {frames}; this server takes {limit} "
+                "from one user. Wait for some jobs, or cancel some."
+            )
+
+    def _version_folder(self, out: Path, roots: tuple[Path, ...] | None, reserved: bool) -> Path:
         """Where a job's result goes: ``out`` itself where it is reserved, or a new folder in it."""
         if roots is not None:
             # looking at the files took a while, in which a link may have been put there
             below_roots(out, roots)
-        return out if reserved else new_version_folder(out)
+        folder = out if reserved else new_version_folder(out)
+        if self._owner_of_work and not reserved:
+            os.chown(folder, *self._owner_of_work, follow_symlinks=False)
+        return folder
 
     @contextlib.contextmanager
     def _withdrawable(self, job_id: str) -> Iterator[None]:
@@ -221,6 +253,8 @@ class Requests:
     async def _resume(self, caller: Caller, body: dict[str, Any]) -> dict[str, Any]:
         job = self._job_of(caller, body, right=Right.ADMINISTER)
         await self._check_reach(job)
+        if not await self._disks.ask(Path(job.folder).is_dir):
+            raise InputError(f"The folder {job.folder} of job {job.id} is gone; submit the shot again.")
         await self._note(caller, "resume", job)
         # from here on nothing is waited for: it is taken up once
         job = self._job_of(caller, body)
@@ -230,27 +264,45 @@ class Requests:
 
     async def _check_reach(self, job: Job) -> None:
         """Raise :class:`AccessDenied` for a job that this server may not touch: others may share its list of jobs."""
-        roots = self._config.roots_of(job)
-        for path in (job.folder, *job.shot.paths().values()):
-            await asyncio.to_thread(below_roots, path, roots)
-        if await asyncio.to_thread(os.path.realpath, job.folder) != job.folder:
-            raise AccessDenied(f"There is a link on the way to {job.folder} that was not there before; remove it.")
+        await self._disks.ask(lambda: _check_reach(job, self._config.roots_of(job)))
 
     async def _upload_offset(self, caller: Caller, body: dict[str, Any]) -> int:
         self._check(caller, Right.SUBMIT)
-        return self._uploads.offset(_field(body, "digest", str), _count(body, "size"))
+        digest, size = _field(body, "digest", str), _count(body, "size")
+        async with _lock(self._uploading, digest):
+            return await asyncio.to_thread(self._uploads.offset, digest, size)
 
     async def _upload_chunk(self, caller: Caller, body: dict[str, Any]) -> int:
         self._check(caller, Right.SUBMIT)
         digest, data = _field(body, "digest", str), _field(body, "data", bytes)
         size, offset, crc = (_count(body, name) for name in ("size", "offset", "crc"))
-        async with self._uploading:
+        if offset == 0:
+            self._check_upload(caller, digest, size)
+            self._queue.store.add_upload(digest, caller.name, size)
+        async with _lock(self._uploading, digest):
             return await asyncio.to_thread(self._uploads.chunk, digest, size, offset, data, crc)
+
+    def _check_upload(self, caller: Caller, digest: str, size: int) -> None:
+        limit, used = self._config.upload_limit, self._queue.store.uploaded(caller.name, digest)
+        if used + size > limit:
+            raise ServerRefused(
+                f"{caller.name} has uploaded {used / 1e9:.1f} GB, and this file has {size / 1e9:.1f} GB; this server "
+                f"keeps {limit / 1e9:.1f} GB of one user. Files go {self._config.keep_uploads_days:g} days after their "
+                "last use; until then use folders that the server can reach."
+            )
+
+    async def clear_uploads(self, older_than: float) -> None:
+        """Remove uploads unused for so many seconds, and the inputs of jobs that are done."""
+        self._queue.store.forget_uploads(await asyncio.to_thread(self._uploads.clear, older_than))
+        for job in self._queue.store.all():
+            own = self._config.uploaded(job.id)
+            if job.state is JobState.DONE and own in Path(job.folder).parents:
+                await asyncio.to_thread(shutil.rmtree, own / "input", ignore_errors=True)
 
     async def _result_list(self, caller: Caller, body: dict[str, Any]) -> list[dict[str, Any]]:
         job = self._job_of(caller, body)
         await self._check_reach(job)
-        listed = await asyncio.to_thread(transfer.listing, job)
+        listed = await self._disks.ask(lambda: transfer.listing(job), whole_files=True)
         await self._note(caller, "fetch", job)
         _log.info("job %s: result of %d files fetched by %s", job.id, len(listed), caller)
         return listed
@@ -258,7 +310,7 @@ class Requests:
     async def _result_chunk(self, caller: Caller, body: dict[str, Any]) -> dict[str, Any]:
         job, path, offset = self._job_of(caller, body), _field(body, "path", str), _count(body, "offset")
         await self._check_reach(job)
-        return await asyncio.to_thread(transfer.chunk, job, path, offset)
+        return await self._disks.ask(lambda: transfer.chunk(job, path, offset), whole_files=True)
 
     async def _note(self, caller: Caller, what: str, job: Job | None = None, **about: Any) -> None:
         """Keep in the record what a client had done."""
@@ -288,6 +340,18 @@ class Requests:
         if others:
             self._check(caller, right)
         return job
+
+
+def _lock(locks: WeakValueDictionary[str, asyncio.Lock], name: str) -> asyncio.Lock:
+    """The lock of that name, which is there for as long as somebody holds it or waits for it."""
+    return locks.setdefault(name, asyncio.Lock())
+
+
+def _check_reach(job: Job, roots: Sequence[Path]) -> None:
+    for path in (job.folder, *job.shot.paths().values()):
+        below_roots(path, roots)
+    if os.path.realpath(job.folder) != job.folder:
+        raise AccessDenied(f"There is a link on the way to {job.folder} that was not there before; remove it.")
 
 
 def _field(body: dict[str, Any], name: str, kind: type[Kind]) -> Kind:

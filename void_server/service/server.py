@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import logging
 import math
@@ -21,6 +20,7 @@ import zmq.asyncio
 import zmq.auth.asyncio
 
 from .. import __version__
+from ..api.connection import notice_its_end
 from ..api.errors import AccessDenied, JobFailed, ServerError, ServerRefused, SettingError, VoidError
 from ..api.job import Job
 from ..api.messages import MAX_FRAME, UNASKED, only_frame, pack, pack_error, unpack
@@ -43,6 +43,8 @@ _log = logging.getLogger(__name__)
 _ZAP_DOMAIN = "void"
 #: The limits for one connection: messages that wait, and requests in progress at once.
 _WAITING, _AT_ONCE = 64, 16
+#: Answers that may lie ready for a client, up to a chunk of a file each; one that reads none gets no more.
+_UNREAD = 16
 #: A watcher that has been silent for this many seconds gets no more updates.
 _SILENCE = 15.0
 _DAY = 86400.0
@@ -164,8 +166,10 @@ class Server:
         socket = context.socket(zmq.ROUTER)
         socket.setsockopt(zmq.MAXMSGSIZE, MAX_FRAME)
         socket.setsockopt(zmq.RCVHWM, _WAITING)
-        socket.setsockopt(zmq.HEARTBEAT_IVL, 5000)
-        socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 15000)
+        socket.setsockopt(zmq.SNDHWM, _UNREAD)
+        # that a client has gone, or does not read, is told to whoever sends
+        socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        notice_its_end(socket)
         socket.setsockopt_string(zmq.ZAP_DOMAIN, _ZAP_DOMAIN)
         socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
         if self._secure:
@@ -198,9 +202,10 @@ class Server:
             self._stop.set()
         self._forget_silent()
         self._queue.look_after()
+        await self._queue.workers.look_after()
         if time.monotonic() - self._cleared > 3600:
             self._cleared = time.monotonic()
-            await asyncio.to_thread(self._uploads.clear, self._config.keep_uploads_days * _DAY)
+            await self._requests.clear_uploads(self._config.keep_uploads_days * _DAY)
 
     def _is_idle(self) -> bool:
         limit = self._config.idle_minutes
@@ -254,16 +259,20 @@ class Server:
 
     def _caller(self, frames: list[zmq.Frame]) -> Caller:
         """Who sent a message. On this machine nobody need show a key."""
-        names = {key: name for name, key in self._keys.allowed().items()} if self._secure else {}
         user, host = (_told(frames[-1], name) for name in ("User-Id", "Peer-Address"))
         if not self._secure:
             return Caller(frames[0].bytes, user, host)
-        name = names.get(user, "")
-        return Caller(frames[0].bytes, name, host, self._keys.role(name) if name else Role.ARTIST)
+        client = self._keys.find(user)
+        name, role = (client.name, client.role) if client else ("", Role.ARTIST)
+        return Caller(frames[0].bytes, name, host, role)
 
     async def _tell(self, receiver: bytes, message: bytes) -> None:
-        with contextlib.suppress(zmq.ZMQError):
-            await self._socket.send_multipart([receiver, message])
+        try:
+            # waiting for one that does not read would hold up all others
+            await self._socket.send_multipart([receiver, message], zmq.NOBLOCK)
+        except zmq.ZMQError as error:
+            _log.debug("an answer was dropped, as its client has gone or does not read: %s", error)
+            self._watchers = {key: heard for key, heard in self._watchers.items() if key[0] != receiver}
 
     def _check_key(self, caller: Caller) -> None:
         # The handshake checks a key once; one that was revoked since must not go on using its connection.

@@ -21,16 +21,19 @@ from ..api.job import Job, JobState, Progress
 from ..api.shot import Shot
 
 #: Its number changes with the schema, or with what a shot is: another version of VOID keeps a list of its own.
-FILE = "jobs_3.sqlite"
+FILE = "jobs_4.sqlite"
 _SCHEMA = """
 create table jobs (
   id text primary key, state text not null, shot text not null, folder text not null,
   created real not null, updated real not null, progress text not null, error text, warnings text not null,
   attempts integer not null default 0, listed integer not null default 1,
-  submitter text not null default '',
+  submitter text not null default '', frames integer not null default 0,
   owner_host text not null, owner_pid integer not null, owner_started real not null, owner_address text not null,
   embedded integer not null
 )
+"""
+_UPLOADS = """
+create table uploads (digest text primary key, submitter text not null, size integer not null)
 """
 _log = logging.getLogger(__name__)
 
@@ -68,18 +71,23 @@ class Store:
             self._database.execute("begin immediate")
             if not self._database.execute("select 1 from sqlite_master where name = 'jobs'").fetchone():
                 self._database.execute(_SCHEMA)
+                self._database.execute(_UPLOADS)
 
     def close(self) -> None:
         """Close the file."""
         self._database.close()
 
-    def add(self, job: Job, submitter: str = "") -> None:
-        """Keep a new job of ``submitter``'s, owned by this server."""
+    def add(self, job: Job, submitter: str = "", frames: int = 0) -> None:
+        """Keep a new job of ``submitter``'s with so many frames, owned by this server."""
         shot = json.dumps(job.shot.to_dict())
         self._database.execute(
             "insert into jobs (id, state, shot, folder, created, updated, progress, warnings, submitter,"
-            " owner_host, owner_pid, owner_started, owner_address, embedded) values (?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-            (job.id, job.state.value, shot, job.folder, job.created, job.updated, "{}", "[]", submitter, *self._owner),
+            " frames, owner_host, owner_pid, owner_started, owner_address, embedded)"
+            " values (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+            (
+                *(job.id, job.state.value, shot, job.folder, job.created, job.updated, "{}", "[]", submitter, frames),
+                *self._owner,
+            ),
         )
 
     def own(self, job_id: str) -> None:
@@ -104,6 +112,24 @@ class Store:
         """Who submitted a job, by the name of the key; empty where there was none."""
         row = self._database.execute("select submitter from jobs where id = ?", (job_id,)).fetchone()
         return str(row[0]) if row else ""
+
+    def frames(self, job_id: str) -> int:
+        """The number of frames of a job, 0 where nobody knows."""
+        row = self._database.execute("select frames from jobs where id = ?", (job_id,)).fetchone()
+        return int(row[0]) if row else 0
+
+    def add_upload(self, digest: str, submitter: str, size: int) -> None:
+        """Note whose an uploaded file is: of those who send it, the first's."""
+        self._database.execute("insert or ignore into uploads values (?, ?, ?)", (digest, submitter, size))
+
+    def uploaded(self, submitter: str, but: str) -> int:
+        """The bytes of somebody's uploaded files, ``but`` for the one of that digest."""
+        query = "select coalesce(sum(size), 0) from uploads where submitter = ? and digest != ?"
+        return int(self._database.execute(query, (submitter, but)).fetchone()[0])
+
+    def forget_uploads(self, digests: Iterable[str]) -> None:
+        """Count these files no more."""
+        self._database.executemany("delete from uploads where digest = ?", [(digest,) for digest in digests])
 
     def unfinished_in(self, folder: str) -> str | None:
         """The id of an unfinished job whose result goes to this folder."""
@@ -191,9 +217,14 @@ class Store:
         )
         return job
 
-    def attempt(self, job_id: str) -> None:
-        """Count one more attempt at a job."""
-        self._database.execute("update jobs set attempts = attempts + 1 where id = ?", (job_id,))
+    def begin(self, job_id: str) -> Job:
+        """Note that an attempt at a job begins. Returns the updated job."""
+        job = replace(self.get(job_id), state=JobState.RUNNING, error=None, updated=time.time())
+        self._database.execute(
+            "update jobs set state = ?, error = null, updated = ?, attempts = attempts + 1 where id = ?",
+            (job.state.value, job.updated, job_id),
+        )
+        return job
 
     def attempts(self, job_id: str) -> int:
         """The number of attempts at a job."""

@@ -10,6 +10,7 @@ import os
 import re
 import secrets
 import shutil
+import threading
 import time
 import zlib
 from collections.abc import Mapping
@@ -36,8 +37,9 @@ class Uploads:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        # how far each unfinished file is hashed
+        # how far each unfinished file is hashed; several are received at once
         self._hashers: dict[str, tuple[int, hashlib._Hash]] = {}
+        self._hashing = threading.Lock()
 
     def _path(self, digest: Any) -> Path:
         if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
@@ -74,7 +76,8 @@ class Uploads:
                 f"The server has no room for a file of {size / 1e9:.1f} GB; ask whoever runs it to free some disk."
             )
         part = path.with_suffix(".part")
-        hasher = self._hashers.pop(digest, (0, hashlib.sha256()))
+        with self._hashing:
+            hasher = self._hashers.pop(digest, (0, hashlib.sha256()))
         try:
             with open_partial(part, create=offset == 0) as file:
                 file.seek(offset)
@@ -97,10 +100,11 @@ class Uploads:
         return have + len(data)
 
     def _remember(self, digest: str, offset: int, hasher: hashlib._Hash) -> None:
-        self._hashers[digest] = offset, hasher
-        while len(self._hashers) > _HASHERS:
-            # its file is read once more at its end
-            del self._hashers[next(iter(self._hashers))]
+        with self._hashing:
+            self._hashers[digest] = offset, hasher
+            while len(self._hashers) > _HASHERS:
+                # its file is read once more at its end
+                del self._hashers[next(iter(self._hashers))]
 
     def place(self, files: Any, folder: Path) -> dict[str, str]:
         """Lay out a job's uploaded files below ``folder``, by hard links; the path of each part of the shot.
@@ -138,16 +142,18 @@ class Uploads:
             places[role] = str(folder / role / entries[0][0] if single else folder / role)
         return places
 
-    def clear(self, older_than: float) -> None:
-        """Remove uploads unused for this many seconds; jobs keep the files they use."""
-        limit = time.time() - older_than
+    def clear(self, older_than: float) -> list[str]:
+        """Remove uploads unused for this many seconds; jobs keep the files they use. Returns the digests."""
+        limit, cleared = time.time() - older_than, []
         for path in self._folder.glob("??/*"):
             try:
                 if path.stat().st_mtime < limit:
                     path.unlink()
+                    cleared.append(path.stem)
             except OSError as error:
                 # another server may have been quicker; one that cannot be removed must not keep the others
                 _log.warning("the upload %s cannot be removed: %s", path, error)
+        return cleared
 
 
 def _is_pair(entry: Any) -> bool:

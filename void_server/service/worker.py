@@ -1,7 +1,7 @@
 """A worker: a process that runs one job after another, so that models stay loaded.
 
-Run by the server as a module, ``void_server.service.worker PIPELINE``, which it speaks to through standard input and
-output. It ends with the server.
+Run by the server as a module, ``void_server.service.worker PIPELINE [SANDBOX]``, which it speaks to through standard
+input and output. It ends with the server.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from ..api.job import Progress
 from ..api.messages import packed
 from ..api.shot import Shot
 from .pipe import messages_from
+from .sandbox import Sandbox
 
 #: Progress is sent this often at most, in seconds.
 _PAUSE = 0.1
@@ -33,8 +34,8 @@ _PAUSE = 0.1
 class Worker:
     """The worker's side of the line to its server."""
 
-    def __init__(self, pipeline: str) -> None:
-        self._pipeline = pipeline
+    def __init__(self, pipeline: str, unconfined: str) -> None:
+        self._pipeline, self._unconfined = pipeline, unconfined
         self._orders: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         # whatever a library prints goes where errors go, and nothing but our messages to the server
         self._in, self._out = os.dup(0), os.fdopen(os.dup(1), "wb")
@@ -46,7 +47,7 @@ class Worker:
     def run(self) -> None:
         """Run jobs until the server is gone."""
         threading.Thread(target=self._listen, daemon=True).start()
-        self._send("ready")
+        self._send("ready", unconfined=self._unconfined)
         while True:
             order = self._orders.get()
             if order["kind"] == "job":
@@ -120,8 +121,8 @@ def main() -> None:
     """Entry point of the process."""
     # Ctrl-C in a terminal reaches the whole group; the server decides what becomes of its workers
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    (pipeline,) = sys.argv[1:]
-    Worker(pipeline).run()
+    pipeline, *sandbox = sys.argv[1:]
+    Worker(pipeline, Sandbox.from_json(sandbox[0]).enter() if sandbox else "").run()
 
 
 if __name__ == "__main__":

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import os
 import subprocess
+import tempfile
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import psutil
+
+from ..api.home import made
 from ..api.job import Job
 from ..api.messages import packed
 from ..interpreter import running
+from .config import ServerConfig
 from .pipe import messages_from
+from .sandbox import environment
 
 _log = logging.getLogger(__name__)
 
@@ -38,6 +46,9 @@ class WorkerHandle:
     job: str | None = None
     ready: bool = False
     cancelling: bool = False
+    # when it said something of its job last, and why it was ended, if it was
+    heard: float = field(default_factory=time.monotonic)
+    ended_for: str = ""
     said: deque[str] = field(default_factory=lambda: deque(maxlen=_LAST_LINES))
     # messages go out one after the other
     line: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -45,7 +56,7 @@ class WorkerHandle:
 
 
 class WorkerPool:
-    """``size`` worker processes.
+    """The worker processes of a server.
 
     ``on_message(worker, message)`` is called with a worker's news of its job, and when it waits for one;
     ``on_death(worker, code)`` after one has ended that was not told to; ``on_unfit(why)`` when workers die as soon as
@@ -54,17 +65,17 @@ class WorkerPool:
 
     def __init__(
         self,
-        pipeline: str,
-        size: int,
+        config: ServerConfig,
         on_message: Callable[[WorkerHandle, dict[str, Any]], None],
         on_death: Callable[[WorkerHandle, int], None],
         on_unfit: Callable[[str], None],
     ) -> None:
-        self._pipeline, self._size = pipeline, size
+        self._config = config
+        self._owner = config.owner_of_work
         self._on_message, self._on_death, self._on_unfit = on_message, on_death, on_unfit
         self._handles: dict[str, WorkerHandle] = {}
         self._started = self._stillborn = 0
-        self._waiting = ThreadPoolExecutor(size)
+        self._waiting = ThreadPoolExecutor(config.workers)
         self._closing = False
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -76,7 +87,9 @@ class WorkerPool:
 
     def start(self) -> None:
         """Start the processes and handle their messages."""
-        for _ in range(self._size):
+        # what is not there cannot be allowed to a worker
+        made(self._config.state / "jobs")
+        for _ in range(self._config.workers):
             self.task(self._fill_place())
 
     async def _fill_place(self) -> None:
@@ -93,12 +106,32 @@ class WorkerPool:
     async def _employ(self) -> None:
         """Start a worker, and wait for its end."""
         self._started += 1
-        process = subprocess.Popen(
-            running("void_server.service.worker", self._pipeline),
+        with tempfile.TemporaryDirectory(prefix="void-worker-", ignore_cleanup_errors=True) as scratch:
+            await self._outlive(self._new_process(scratch))
+
+    def _new_process(self, scratch: str) -> subprocess.Popen[bytes]:
+        """Start a process that works, within its limits; ``scratch`` is the folder for its temporary files."""
+        config, command = self._config, running("void_server.service.worker", self._config.pipeline)
+        variables = None
+        if not config.embedded:
+            sandbox = replace(config.sandbox, write=(*config.sandbox.write, scratch))
+            command.append(sandbox.to_json())
+            variables = {**environment(config.worker_environment), "TMPDIR": scratch}
+        uid, gid = self._owner or (None, None)
+        if uid is not None and gid is not None:
+            os.chown(scratch, uid, gid)
+        return subprocess.Popen(
+            command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            env=variables,
+            user=uid,
+            group=gid,
+            extra_groups=None if uid is None else [],
         )
+
+    async def _outlive(self, process: subprocess.Popen[bytes]) -> None:
         worker = self._handles[f"worker-{self._started}"] = WorkerHandle(f"worker-{self._started}", process)
         loop = asyncio.get_running_loop()
         for hear in (self._hear_messages, self._hear_words):
@@ -106,7 +139,7 @@ class WorkerPool:
             ear.start()
             worker.ears.append(ear)
         _log.info("%s started, process %d", worker.name, process.pid)
-        code = await loop.run_in_executor(self._waiting, _outlive, worker)
+        code = await loop.run_in_executor(self._waiting, _ended, worker)
         del self._handles[worker.name]
         if self._closing:
             return
@@ -146,8 +179,11 @@ class WorkerPool:
     def _take(self, worker: WorkerHandle, message: Any) -> None:
         try:
             kind, job = message["kind"], message.get("id")
+            worker.heard = time.monotonic()
             if kind == "ready":
                 worker.ready, self._stillborn = True, 0
+                if unconfined := message.get("unconfined"):
+                    _log.warning("%s: %s", worker.name, unconfined)
             elif job != worker.job:
                 _log.warning("ignored a message from %s about job %r: it works on %r", worker.name, job, worker.job)
                 return
@@ -172,7 +208,7 @@ class WorkerPool:
 
     def give(self, worker: WorkerHandle, job: Job, roots: Sequence[Path]) -> None:
         """Give a worker a job, for which it may use the folders ``roots``."""
-        worker.job, worker.cancelling = job.id, False
+        worker.job, worker.cancelling, worker.heard = job.id, False, time.monotonic()
         names = [str(root) for root in roots]
         self._say(worker, kind="job", id=job.id, shot=job.shot.to_dict(), folder=job.folder, roots=names)
 
@@ -191,6 +227,19 @@ class WorkerPool:
 
         self.task(insist())
 
+    async def look_after(self) -> None:
+        """End workers that hang or grow beyond their memory; called now and then."""
+        for worker in [one for one in self._handles.values() if one.job]:
+            silent = (time.monotonic() - worker.heard) / 60
+            used = await asyncio.to_thread(_memory, worker.process.pid)
+            if silent > self._config.worker_patience:
+                worker.ended_for = f"did not say how far it is for {self._config.worker_patience:g} minutes"
+            elif used > self._config.memory_of_worker:
+                worker.ended_for = f"used more than the {self._config.memory_of_worker / 2**30:.1f} GB of memory it may"
+            if worker.ended_for:
+                _log.error("%s %s, and is ended", worker.name, worker.ended_for)
+                worker.process.kill()
+
     def working_on(self) -> list[str]:
         """The jobs that are being worked on."""
         return [m.job for m in self._handles.values() if m.job]
@@ -205,13 +254,24 @@ class WorkerPool:
             task.cancel()
 
 
+def _memory(pid: int) -> int:
+    """The bytes of memory that a process and those it has started use; 0 for one that has ended."""
+    used = 0
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        for one in (process, *process.children(recursive=True)):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                used += one.memory_info().rss
+    return used
+
+
 def _write(worker: WorkerHandle, message: bytes) -> None:
     assert worker.process.stdin is not None
     worker.process.stdin.write(message)
     worker.process.stdin.flush()
 
 
-def _outlive(worker: WorkerHandle) -> int:
+def _ended(worker: WorkerHandle) -> int:
     """Wait until a worker has ended and its messages are handled; returns its exit code."""
     process = worker.process
     code = process.wait()
@@ -221,6 +281,6 @@ def _outlive(worker: WorkerHandle) -> int:
         if pipe is not None and not ear.is_alive():
             pipe.close()
     if process.stdin is not None:
-        with suppress(OSError):
+        with contextlib.suppress(OSError):
             process.stdin.close()
     return code

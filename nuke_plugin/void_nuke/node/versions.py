@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import json
 import os
 import re
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any, Optional
 
 from void_server.api import shot
 from void_server.api.errors import SettingError
+from void_server.api.files import read_json
 from void_server.api.job import MANIFEST
 from void_server.api.version import MATTES, PATCH, PLATE, QUADMASK, ROTO, VersionFolder, pattern
 
@@ -155,10 +155,7 @@ def read_manifest(file: Path) -> dict[str, Any]:
     """What describes a version, with its frames checked. Raises OSError, ValueError, LookupError or TypeError."""
     if file.stat().st_size > _LARGEST:
         raise ValueError(f"{file} is too large")
-    try:
-        read: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except RecursionError:
-        raise ValueError(f"{file} is nested too deeply") from None
+    read: dict[str, Any] = read_json(file)
     frames = read["frames"]
     if not isinstance(frames, list) or not frames or not all(type(f) is int and f in _FRAMES for f in frames):
         raise ValueError(f"{file} names no frames")

@@ -11,7 +11,7 @@ from typing import Any, Mapping, Optional
 
 from void_server.api.client import Keys, default_address
 from void_server.api.errors import SettingError
-from void_server.api.files import write_atomically
+from void_server.api.files import read_json, write_atomically
 from void_server.api.home import home
 
 from .packages import ROOT
@@ -81,7 +81,7 @@ def load() -> Settings:
 
 def _read(file: Path) -> Mapping[str, Any]:
     try:
-        data = json.loads(file.read_text(encoding="utf-8"))
+        data = read_json(file)
     except (OSError, ValueError) as error:
         raise SettingError(f"The settings file {file} cannot be read: {error}.") from error
     default = dataclasses.asdict(Settings())

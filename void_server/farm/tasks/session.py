@@ -3,6 +3,10 @@
 It is started before the first task, in an environment of OpenJD, and listens on a socket of this machine alone; a file
 that only its user can read says where, and holds the key without which it answers nobody. No task depends on it: where
 it is not there, or not fit any more, tasks do their work themselves.
+
+Messages are maps in msgpack: a task is asked for with its fields, and stopped with an empty map; the process is ended
+with "end". Progress comes as "progress", what becomes of the task as "warnings" or "error", and as "unfit" where the
+process is not fit for it.
 """
 
 from __future__ import annotations
@@ -20,17 +24,19 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as TooLate
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client, Connection, Listener
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import msgpack
 import psutil
 
-from ...api.errors import JobCancelled, JobFailed, VoidError
+from ...api.errors import JobCancelled, JobFailed, VoidError, from_dict
 from ...api.files import replacing
 from ...api.job import Progress, Report
+from ...api.messages import MAX_FRAME, packed, understood
 from ...interpreter import running
 from .run import do, stopping
 
@@ -87,7 +93,7 @@ def stop(folder: Path) -> str:
 
     def ask() -> None:
         with _connected(file) as connection:
-            connection.send(None)
+            _send(connection, end=True)
             # it closes when it has ended
             connection.poll(_END)
 
@@ -143,11 +149,11 @@ def _beside(work: Callable[[], Result]) -> Future[Result]:
 
 def _asked(connection: Connection, task: Task, report: Report) -> tuple[str, ...] | None:
     try:
-        connection.send(task)
+        _send(connection, task={**asdict(task), "job_file": str(task.job_file)})
         return _followed(connection, report)
     except JobCancelled:
         with suppress(*_NOBODY, JobCancelled):
-            connection.send("stop")
+            _send(connection)
             _followed(connection, lambda _: None)
         raise
 
@@ -164,13 +170,41 @@ def _followed(connection: Connection, report: Report) -> tuple[str, ...] | None:
         if not connection.poll(0.2):
             report(last)
             continue
-        told = connection.recv()
-        if isinstance(told, Exception):
-            raise told
-        if not isinstance(told, Progress):
-            return tuple(told) if told is not None else None
-        last = told
+        told = _received(connection)
+        if "error" in told:
+            raise from_dict(told["error"])
+        if "progress" not in told:
+            return tuple(map(str, told["warnings"])) if "warnings" in told else None
+        last = understood(Progress.from_dict, told["progress"])
         report(last)
+
+
+def _send(connection: Connection, **content: Any) -> None:
+    connection.send_bytes(packed(content))
+
+
+def _received(connection: Connection) -> dict[str, Any]:
+    """The next message. Raises ValueError for anything else."""
+    try:
+        message = msgpack.unpackb(connection.recv_bytes(MAX_FRAME))
+    except (msgpack.UnpackException, RecursionError) as error:
+        raise ValueError(f"no message: {error}") from error
+    if not isinstance(message, dict):
+        raise ValueError(f"no message: {message!r:.100}")
+    return message
+
+
+def _task(message: dict[str, Any]) -> Task | None:
+    """The task that is asked for, None where the process is to end. Raises ValueError for anything else."""
+    if message.get("end") is True:
+        return None
+    told = message.get("task")
+    kinds = {"job_file": str, "stage": str, "number": int, "path_map": str, "retries": int}
+    if not isinstance(told, dict) or set(told) != set(kinds):
+        raise ValueError(f"{message!r:.100}")
+    if not all(isinstance(told[name], kind) for name, kind in kinds.items()):
+        raise ValueError(f"{told!r:.100}")
+    return Task(**{**told, "job_file": Path(told["job_file"])})
 
 
 def serve(file: Path) -> None:
@@ -199,9 +233,7 @@ def _next(listener: Listener, file: Path) -> bool:
         with listener.accept() as connection:
             idle.cancel()
             try:
-                task = connection.recv()
-                if task is not None and not isinstance(task, Task):
-                    raise ValueError(f"{task!r}")
+                task = _task(_received(connection))
                 if task is not None and _answer(connection, task):
                     return True
                 # before the connection closes: whoever asked may look for it
@@ -224,28 +256,26 @@ def _answer(connection: Connection, task: Task) -> bool:
     def report(progress: Progress) -> None:
         if connection.poll():
             raise JobCancelled("The farm stopped the task; finished frames are kept, and it goes on from them.")
-        connection.send(progress)
+        _send(connection, progress=asdict(progress))
 
     begin, fit = time.monotonic(), True
-    answer: tuple[str, ...] | Exception | None
+    answer: dict[str, Any]
     try:
-        answer = do(task.job_file, task.stage, task.number, task.path_map, report, retries=task.retries)
+        answer = {"warnings": do(task.job_file, task.stage, task.number, task.path_map, report, retries=task.retries)}
         words = "done"
     except (VoidError, OSError, MemoryError) as error:
         # what breaks the connection is an OSError too, so one of the task's own goes under another name
-        answer, words = error if isinstance(error, VoidError) else JobFailed(str(error)), f"failed: {error}"
+        told = error if isinstance(error, VoidError) else JobFailed(str(error))
+        answer, words = {"error": told.to_dict()}, f"failed: {error}"
     except Exception:  # such as a GPU that is lost to this process: another may do better
-        answer, words, fit = None, f"failed, and this process ends:\n{traceback.format_exc()}", False
+        answer, words, fit = {"unfit": True}, f"failed, and this process ends:\n{traceback.format_exc()}", False
     print(f"{task.stage} {task.number} {words}, {time.monotonic() - begin:.1f} s", flush=True)
     try:
-        connection.send(answer)
+        _send(connection, **answer)
     except OSError:
         print("nobody waits for it any more", flush=True)
     return fit
 
 
 if __name__ == "__main__":
-    # by its name, as the tasks that come are this module's, and not those of __main__
-    from void_server.farm.tasks import session
-
-    session.serve(Path(sys.argv[1]))
+    serve(Path(sys.argv[1]))

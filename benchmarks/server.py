@@ -1,0 +1,462 @@
+"""How does a server answer under load? Many clients, a long queue, and clients that behave badly. Prints tables.
+
+    python benchmarks/server.py [--clients 200] [--jobs 2000] [--seconds 60] [--megabytes 512]
+
+Everything stays on the loopback interface of this machine, and is bounded in number and time. The engine does nothing
+but compute for a few milliseconds, so what is measured is the server. Aims: p99 of status below 100 ms while workers
+compute, files at 70 % of the rate of plain ZeroMQ, less than 100 ms per job beyond the engine, no growing memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import hashlib
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing.synchronize import Event
+from pathlib import Path
+from typing import Any
+
+import psutil
+import zmq
+import zmq.asyncio
+import zmq.auth
+
+from void_server.api import Client, Keys, Shot
+from void_server.api.errors import VoidError
+from void_server.api.files import CHUNK
+from void_server.api.job import new_id
+from void_server.api.messages import pack, unpack
+from void_server.service.keys import KeyRing
+from void_server.service.roles import Role
+
+#: What the workers run: it computes for as long as the prompt says, in milliseconds, and tells how long it took.
+ENGINE = """
+import json, time
+from void_server.api.job import Progress
+
+def inspect(shot):
+    pass
+
+def run(job_id, shot, folder, report):
+    begin = time.time()
+    while (done := (time.time() - begin) / (int(shot.prompt) / 1e3)) < 1:
+        report(Progress("computing", None, done, None))
+        sum(range(2000))
+    (folder / "engine.json").write_text(json.dumps({"begin": begin, "end": time.time()}))
+    return ()
+"""
+SERVER = """
+import json, sys
+from pathlib import Path
+from void_server.service.server import ServerConfig, serve
+root = Path(sys.argv[1])
+serve(ServerConfig("tcp://127.0.0.1:*", (root,), root / "state", workers=int(sys.argv[2]), require_keys=True,
+                   queue_limit=100_000, pipeline="engine", log=root / "server.log"),
+      lambda address: print(address, flush=True))
+"""
+#: Milliseconds that a job computes.
+WORK = 20
+USERS = 20
+
+
+def percentiles(seconds: Sequence[float]) -> str:
+    """The median, the 99th percentile and the maximum, in milliseconds."""
+    ordered = sorted(seconds)
+    if not ordered:
+        return "none"
+    at = [ordered[int(share * (len(ordered) - 1))] * 1e3 for share in (0.5, 0.99, 1.0)]
+    return f"p50 {at[0]:7.1f} ms   p99 {at[1]:7.1f} ms   most {at[2]:7.1f} ms   ({len(ordered)})"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A running server: its address, the folder with its root and state, its process, a key for each user."""
+
+    address: str
+    root: Path
+    pid: int
+    keys: dict[str, Keys]
+
+    def client(self, user: str) -> Client:
+        return Client(self.address, keys=self.keys[user], timeout=60)
+
+    def shot(self, milliseconds: int = WORK) -> Shot:
+        return Shot(str(self.root / "plate.0001.exr"), str(self.root / "roto.0001.exr"), prompt=str(milliseconds))
+
+    def out(self, user: str) -> str:
+        return str(self.root / "out" / user)
+
+    def engine(self, folder: str) -> dict[str, float]:
+        """When the engine began a job, and when it ended."""
+        return dict(json.loads((Path(folder) / "engine.json").read_text()))
+
+
+@contextmanager
+def served(workers: int) -> Iterator[Place]:
+    """Run a server in a folder of its own, in a process of its own."""
+    with tempfile.TemporaryDirectory() as temporary:
+        root = Path(temporary).resolve()
+        (root / "engine.py").write_text(ENGINE)
+        for name in ("plate.0001.exr", "roto.0001.exr"):
+            (root / name).write_text(name)
+        ring = KeyRing(root / "state")
+        keys = {}
+        for name in ["probe", *(f"user{number}" for number in range(USERS))]:
+            public, secret = ring.new(name, root)
+            ring.allow(public, Role.ADMIN if name == "probe" else Role.ARTIST)
+            keys[name] = Keys(str(secret), str(ring.server_public))
+        environment = {**os.environ, "PYTHONPATH": str(root)}
+        command = [sys.executable, "-c", SERVER, str(root), str(workers)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+            assert process.stdout is not None
+            try:
+                yield Place(process.stdout.readline().strip(), root, process.pid, keys)
+            finally:
+                process.terminate()
+                process.wait(60)
+
+
+class Memory(threading.Thread):
+    """Looks at the resident memory of a process every second; ``seen`` are megabytes."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(daemon=True)
+        self._process, self._over = psutil.Process(pid), threading.Event()
+        self.seen: list[float] = []
+
+    def run(self) -> None:
+        while not self._over.wait(1):
+            self.seen.append(self._process.memory_info().rss / 2**20)
+
+    def stop(self) -> None:
+        self._over.set()
+        self.join()
+
+
+class Probe(threading.Thread):
+    """A well-behaved user who asks for the status of a job, ten times a second; ``seconds`` is how long each took."""
+
+    def __init__(self, place: Place) -> None:
+        super().__init__(daemon=True)
+        self._place, self._over = place, threading.Event()
+        self.seconds: list[float] = []
+
+    def run(self) -> None:
+        with self._place.client("probe") as client:
+            job = client.submit(self._place.shot(), self._place.out("probe"))
+            while not self._over.wait(0.1):
+                begin = time.perf_counter()
+                client.status(job.id)
+                self.seconds.append(time.perf_counter() - begin)
+
+    def stop(self) -> list[float]:
+        self._over.set()
+        self.join()
+        return self.seconds
+
+
+# Single jobs
+
+
+def overhead(place: Place, jobs: int) -> tuple[list[float], list[float]]:
+    """Seconds of jobs, one after the other, beyond the engine: from submission to result, and from the queue alone."""
+    whole, queued = [], []
+    with place.client("probe") as client:
+        for _ in range(jobs):
+            begin = time.time()
+            job = client.submit(place.shot(), place.out("probe"))
+            accepted = time.time()
+            *_, last = client.watch(job.id)
+            end = time.time()
+            engine = place.engine(last.folder)
+            took = engine["end"] - engine["begin"]
+            whole.append(end - begin - took)
+            queued.append(end - min(accepted, engine["begin"]) - took)
+    return whole, queued
+
+
+# The crowd
+
+
+@dataclass
+class Told:
+    """What a crowd has measured, in seconds."""
+
+    submission: list[float] = field(default_factory=list)
+    status: list[float] = field(default_factory=list)
+    events: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+
+
+class Member:
+    """One of many clients in one loop: with its own connection, a request at a time."""
+
+    def __init__(self, context: zmq.asyncio.Context, place: Place, user: str, told: Told) -> None:
+        self._socket = connected(context, place, user)
+        self._place, self._user, self._told, self._number = place, user, told, 0
+
+    async def ask(self, verb: str, **body: Any) -> tuple[dict[str, Any], float]:
+        """An answer, and the seconds that it took."""
+        self._number += 1
+        begin = time.perf_counter()
+        await self._socket.send(pack(self._number, verb=verb, body=body))
+        while True:
+            message = unpack(await self._socket.recv())
+            if message["id"] == self._number:
+                break
+            self._told.events += 1
+        if "error" in message:
+            self._told.refused[message["error"]["message"]] += 1
+        return message, time.perf_counter() - begin
+
+    async def live(self, jobs: int, until: float) -> None:
+        """Submit ``jobs``, then follow the last one, and ask for its status once a second."""
+        job_id = ""
+        for _ in range(jobs):
+            if time.time() > until:
+                break
+            job_id = new_id()
+            body = {"shot": self._place.shot().to_dict(), "out": self._place.out(self._user)}
+            _, seconds = await self.ask("submit", id=job_id, **body)
+            self._told.submission.append(seconds)
+        while job_id and time.time() < until:
+            await self.ask("watch", job=job_id)
+            message, seconds = await self.ask("status", job=job_id)
+            self._told.status.append(seconds)
+            if message.get("body", {}).get("state") in ("done", "failed"):
+                break
+            await asyncio.sleep(1)
+        self._socket.close(linger=0)
+
+
+def connected(context: zmq.Context[Any], place: Place, user: str, **options: int) -> Any:
+    """A socket that is connected with a user's key."""
+    socket = context.socket(zmq.DEALER)
+    keys = place.keys[user]
+    socket.curve_serverkey, _ = zmq.auth.load_certificate(keys.server)
+    socket.curve_publickey, socket.curve_secretkey = zmq.auth.load_certificate(keys.secret)
+    for name, value in options.items():
+        setattr(socket, name, value)
+    socket.connect(place.address)
+    return socket
+
+
+def crowd(place: Place, clients: int, jobs: int, until: float, told: Any) -> None:
+    """Many clients of the users in turn, in a process of its own; what they measured goes into the queue ``told``."""
+
+    async def all_at_once() -> Told:
+        together = Told()
+        with zmq.asyncio.Context() as context:
+            context.max_sockets = clients + 10
+            members = [Member(context, place, f"user{number % USERS}", together) for number in range(clients)]
+            share = [jobs // clients + (number < jobs % clients) for number in range(clients)]
+            await asyncio.gather(*(m.live(count, until) for m, count in zip(members, share, strict=True)))
+        return together
+
+    told.put(asyncio.run(all_at_once()))
+
+
+# Clients that behave badly, each in a process of its own until ``over``
+
+
+def never_reading(place: Place, job_id: str, over: Event) -> None:
+    """Asks for pieces of a result on ten connections, and reads none of the answers."""
+    with zmq.Context() as context:
+        sockets = [connected(context, place, "user0", rcvhwm=1, rcvbuf=2**16, linger=0) for _ in range(10)]
+        number = 0
+        while not over.wait(0.01):
+            number += 1
+            body = {"job": job_id, "path": LARGE, "offset": 0}
+            for socket in sockets:
+                if socket.poll(0, zmq.POLLOUT):
+                    socket.send(pack(number, verb="result.chunk", body=body))
+        context.destroy(linger=0)
+
+
+def flooding(place: Place, job_id: str, over: Event) -> None:
+    """Asks for lists without waiting for answers."""
+    del job_id
+    with zmq.Context() as context:
+        socket = connected(context, place, "user0", linger=0)
+        number = 0
+        while not over.is_set():
+            number += 1
+            socket.send(pack(number, verb="jobs", body={}))
+            while socket.poll(1):
+                socket.recv()
+        context.destroy(linger=0)
+
+
+def dying(place: Place, job_id: str, over: Event) -> None:
+    """Connects, watches a job, and is gone, again and again."""
+    with zmq.Context() as context:
+        while not over.wait(0.02):
+            socket = connected(context, place, "user0", linger=0)
+            socket.send(pack(1, verb="watch", body={"job": job_id}))
+            socket.poll(100)
+            socket.close()
+
+
+MISBEHAVIOUR: tuple[Callable[[Place, str, Event], None], ...] = (never_reading, flooding, dying)
+LARGE = "large.bin"
+
+
+# Files
+
+
+def plain(folder: Path, keys: Keys, source: Path) -> float:
+    """Bytes a second from one process to the file of another over plain ZeroMQ, encrypted as the server does it."""
+    ready, port = multiprocessing.Event(), multiprocessing.Value("i", 0)
+    receiver = multiprocessing.Process(target=_receive, args=(folder, keys, source.stat().st_size, ready, port))
+    receiver.start()
+    ready.wait(30)
+    with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
+        _encrypt(socket, keys)
+        socket.connect(f"tcp://127.0.0.1:{port.value}")
+        socket.sndhwm = 16
+        begin = time.perf_counter()
+        with open(source, "rb") as file:
+            while data := file.read(CHUNK):
+                socket.send(data)
+        socket.recv()
+        took = time.perf_counter() - begin
+    receiver.join(30)
+    return source.stat().st_size / took
+
+
+def _encrypt(socket: Any, keys: Keys) -> None:
+    socket.curve_serverkey, _ = zmq.auth.load_certificate(keys.server)
+    socket.curve_publickey, socket.curve_secretkey = zmq.auth.load_certificate(keys.secret)
+
+
+def _receive(folder: Path, keys: Keys, size: int, ready: Event, port: Any) -> None:
+    with zmq.Context() as context, context.socket(zmq.ROUTER) as socket:
+        public = Path(keys.server)
+        socket.curve_publickey, socket.curve_secretkey = zmq.auth.load_certificate(public.with_suffix(".key_secret"))
+        socket.curve_server = True
+        socket.rcvhwm = 16
+        port.value = socket.bind_to_random_port("tcp://127.0.0.1")
+        ready.set()
+        with open(folder / "received", "wb") as file:
+            while file.tell() < size:
+                sender, data = socket.recv_multipart()
+                file.write(data)
+        socket.send_multipart([sender, b""])
+        socket.close(linger=1000)
+
+
+def transferred(place: Place, megabytes: int) -> None:
+    """Print the rates of upload and download beside that of plain ZeroMQ, which is taken before and after."""
+    source = place.root / "large.0001.exr"
+    with open(source, "wb") as file:
+        for _ in range(megabytes):
+            file.write(os.urandom(2**20))
+    size, keys = source.stat().st_size, place.keys["probe"]
+    rates = [plain(place.root, keys, source)]
+    begin = time.perf_counter()
+    hashlib.sha256(source.read_bytes())
+    hashing = size / (time.perf_counter() - begin)
+    with place.client("probe") as client:
+        begin = time.perf_counter()
+        roto = place.shot().roto or ""
+        files = {"plate": [str(source)], "roto": [roto]}
+        job = client.submit_files(Shot(str(source), roto, prompt=str(WORK)), files)
+        up = size / (time.perf_counter() - begin)
+        *_, done = client.watch(job.id)
+        os.link(source, Path(done.folder) / LARGE)
+        begin = time.perf_counter()
+        client.download(job.id, str(place.root / "fetched"))
+        down = size / (time.perf_counter() - begin)
+    rates.append(plain(place.root, keys, source))
+    rate = sum(rates) / len(rates)
+    print(f"a file of {megabytes} MiB: plain ZeroMQ {rates[0] / 1e6:.0f} and {rates[1] / 1e6:.0f} MB/s, ", end="")
+    print(f"SHA-256 {hashing / 1e6:.0f} MB/s")
+    for what, told in (("upload", up), ("download", down)):
+        print(f"  {what} {told / 1e6:.0f} MB/s, {told / rate:.0%}", flush=True)
+
+
+# All of it
+
+
+def begun(place: Place) -> list[str]:
+    """Who had each job begun, in the order in which they began."""
+    told = (place.root / "out").glob("user*/v*/engine.json")
+    return [user for _, user in sorted((json.loads(one.read_text())["begin"], one.parents[1].name) for one in told)]
+
+
+def loaded(place: Place, clients: int, jobs: int, seconds: float, *, misbehaving: bool) -> None:
+    """Print what a crowd and a well-behaved user measure, with or without clients that behave badly."""
+    with place.client("user0") as client:
+        *_, job = client.watch(client.submit(place.shot(), place.out("user0")).id)
+    (Path(job.folder) / LARGE).write_bytes(os.urandom(8 * CHUNK))
+    told, over = multiprocessing.Queue(), multiprocessing.Event()
+    bad = [multiprocessing.Process(target=one, args=(place, job.id, over)) for one in MISBEHAVIOUR if misbehaving]
+    good = multiprocessing.Process(target=crowd, args=(place, clients, jobs, time.time() + seconds, told))
+    memory, probe = Memory(place.pid), Probe(place)
+    before = len(begun(place))
+    begin = time.time()
+    for one in [*bad, good, memory, probe]:
+        one.start()
+    result = told.get(timeout=seconds + 120)
+    took = time.time() - begin
+    over.set()
+    status = probe.stop()
+    memory.stop()
+    for one in [*bad, good]:
+        one.join(30)
+        if one.exitcode:
+            print(f"{one.name} ended with {one.exitcode}")
+    order = begun(place)[before:]
+    share = Counter(order)
+    print(
+        f"{clients} clients, {len(result.submission)} jobs, {took:.0f} s{', with bad clients' if misbehaving else ''}"
+    )
+    print(f"  submission      {percentiles(result.submission)}")
+    print(f"  status, crowd   {percentiles(result.status)}")
+    print(f"  status, probe   {percentiles(status)}")
+    print(f"  {result.events / took:.0f} events/s, {len(order) / took:.1f} jobs/s; memory ", end="")
+    third = -(-len(memory.seen) // 3)
+    most = [max(memory.seen[at : at + third]) for at in range(0, len(memory.seen), third)]
+    print(", ".join(f"{one:.0f}" for one in most), "MB at most in each third")
+    if share:
+        print(f"  jobs done of each user: {min(share.values())} to {max(share.values())}")
+    for message, count in result.refused.most_common(3):
+        print(f"  refused {count}: {message}")
+    sys.stdout.flush()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--clients", type=int, default=200)
+    parser.add_argument("--jobs", type=int, default=2000)
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--megabytes", type=int, default=512)
+    parser.add_argument("--workers", type=int, default=2)
+    arguments = parser.parse_args()
+    with served(arguments.workers) as place:
+        whole, queued = overhead(place, 30)
+        print(f"a job beyond the engine: {percentiles(whole)}")
+        print(f"  once it is accepted:   {percentiles(queued)}", flush=True)
+        transferred(place, arguments.megabytes)
+        for misbehaving in (False, True):
+            try:
+                loaded(place, arguments.clients, arguments.jobs, arguments.seconds, misbehaving=misbehaving)
+            except VoidError as error:
+                print(f"the server did not bear it: {error}", flush=True)
+
+
+if __name__ == "__main__":
+    multiprocessing.set_start_method("spawn")
+    main()

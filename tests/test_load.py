@@ -1,0 +1,153 @@
+"""What one client or one disk does costs the others nothing."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import zmq
+
+from tests.test_faults import HERE, within
+from tests.test_service import RunningServer, shot_of
+from void_server.api import Client, Job, JobState, Shot, messages
+from void_server.api.errors import JobFailed
+from void_server.api.files import CHUNK
+from void_server.api.home import home
+from void_server.service import disks, requests
+from void_server.service.server import Server, ServerConfig
+from void_server.service.store import Store
+
+pytestmark = pytest.mark.slow
+
+# A server whose loop does not get to reading, as while its disk is slow: its socket, read once and then left alone.
+HELD_UP = """
+import sys, zmq, zmq.auth.thread
+from void_server.service.server import Server, ServerConfig
+context = zmq.Context()
+zmq.auth.thread.ThreadAuthenticator(context).start()
+socket = Server(ServerConfig("tcp://127.0.0.1:*"))._bound(context)
+print(socket.getsockopt_string(zmq.LAST_ENDPOINT), flush=True)
+sender, _ = socket.recv_multipart()
+for _ in range(4):
+    socket.send_multipart([sender, b"y" * 4_000_000])
+sys.stdin.read()
+print("lives", flush=True)
+"""
+# A client that leaves with messages of both sides unread, so that the connection is reset.
+BREAKING_OFF = """
+import os, sys, time, zmq
+socket = zmq.Context().socket(zmq.DEALER)
+socket.rcvhwm, socket.rcvbuf = 1, 4096
+socket.connect(sys.argv[1])
+for _ in range(300):
+    socket.send(b"x" * 20_000)
+    time.sleep(0.001)
+time.sleep(0.5)
+os._exit(0)
+"""
+
+
+def test_a_client_that_breaks_off_does_not_end_a_server_that_has_not_read_its_messages() -> None:
+    """With ZeroMQ's heartbeats it would, once one is due (libzmq 4364)."""
+    command = [sys.executable, "-c", HELD_UP]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdin
+            assert server.stdout
+            address = server.stdout.readline().strip()
+            subprocess.run([sys.executable, "-c", BREAKING_OFF, address], check=True, timeout=60)
+            # longer than a server's heartbeat was
+            time.sleep(6)
+            server.stdin.close()
+            assert server.stdout.readline() == "lives\n"
+        finally:
+            server.kill()
+
+
+def test_a_client_that_reads_nothing_is_given_no_more_to_read(shot: Path, tmp_path: Path) -> None:
+    store, folder = Store(home()), tmp_path / "v001"
+    folder.mkdir()
+    (folder / "large.bin").write_bytes(os.urandom(CHUNK))
+    store.add(Job("0123456789ab", JobState.DONE, shot_of(shot), str(folder), 1.0, 1.0), "anonymous")
+    store.close()
+    server = RunningServer(shot, tmp_path, pipeline="json")
+    process = psutil.Process(server.process.pid)
+    with Client(server.address, timeout=60) as client, zmq.Context() as context, context.socket(zmq.DEALER) as silent:
+        silent.linger, silent.rcvhwm, silent.rcvbuf = 0, 1, 4096
+        silent.connect(server.address)
+        before = process.memory_info().rss
+        for number in range(1, 300):
+            body = {"job": "0123456789ab", "path": "large.bin", "offset": 0}
+            silent.send(messages.pack(number, verb="result.chunk", body=body))
+            # so that it is not refused for too many at once
+            client.hello()
+        assert process.memory_info().rss - before < 100 << 20
+
+
+def test_a_disk_that_hangs_keeps_nobody_from_other_disks(
+    shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mended, below_roots = threading.Event(), requests.below_roots
+    dead = str(tmp_path / "dead")
+
+    def hanging(path: str | Path, roots: object) -> Path:
+        if str(path).startswith(dead):
+            mended.wait(120)
+        return below_roots(path, roots)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(requests, "below_roots", hanging)
+    monkeypatch.setattr(disks, "SECONDS", 3.0)
+
+    def submit(address: str, told: list[object]) -> None:
+        with Client(address) as client:
+            try:
+                told.append(client.submit(shot_of(shot), f"{dead}/out"))
+            except JobFailed as error:
+                told.append(error)
+
+    def work(address: str) -> None:
+        told: list[object] = []
+        # more than the threads that a loop shares
+        asking = [threading.Thread(target=submit, args=(address, told)) for _ in range(40)]
+        for one in asking:
+            one.start()
+        try:
+            with Client(address, timeout=60) as client:
+                while len(told) < 40:
+                    client.hello()
+                client.submit(shot_of(shot), str(tmp_path / "out"))
+        finally:
+            mended.set()
+            for one in asking:
+                one.join(60)
+        assert all("has not responded for 3 s" in str(error) for error in told)
+
+    within(Server(ServerConfig(HERE, (shot, tmp_path), pipeline="void_server.pipeline")), work)
+
+
+def test_the_pieces_of_a_file_are_under_way_together_and_arrive_in_order(tmp_path: Path) -> None:
+    server = RunningServer(tmp_path, pipeline="json")
+    content = os.urandom(9 * CHUNK + 5)
+    (tmp_path / "plate.0001.exr").write_bytes(content)
+    seen = []
+    with Client(server.address) as client:
+        send = client._send
+
+        def counting(verb: str, body: object) -> int:
+            seen.append(verb)
+            return send(verb, body)  # type: ignore[arg-type]
+
+        client._send = counting  # type: ignore[method-assign,assignment]
+        plate = str(tmp_path / "plate.0001.exr")
+        with pytest.raises(JobFailed):
+            # json is no pipeline, and cannot look at a shot
+            client.submit_files(Shot(plate, plate), {"plate": [plate], "roto": [plate]})
+    assert seen.count("upload.chunk") == 10
+    (kept,) = (path for path in (Path(os.environ["VOID_HOME"]) / "uploads").rglob("*") if path.is_file())
+    assert kept.read_bytes() == content

@@ -1,0 +1,139 @@
+"""How much one user may have of a server, what goes first, and what is cleaned up."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.test_faults import HERE, within
+from tests.test_service import RunningServer, ended, listed, shot_of, wait_for
+from void_server.api import Client, JobState, Shot
+from void_server.api.errors import InputError, ServerRefused
+from void_server.api.home import home
+from void_server.service.queue import PREVIEW
+from void_server.service.server import Server, ServerConfig
+from void_server.service.store import Store
+
+pytestmark = pytest.mark.slow
+
+# Counts the frames of a shot by its range, and notes which shot was done in which order.
+PIPELINE = """
+import time
+from pathlib import Path
+
+def inspect(shot):
+    return int(shot.frames.partition("-")[2]) - 1000
+
+def run(job_id, shot, folder, report):
+    place = Path(__file__).parent
+    while not (place / "go").exists():
+        time.sleep(0.02)
+    with open(folder.parent / "order", "a") as order:
+        print(shot.prompt, file=order)
+    return ()
+"""
+
+
+@pytest.fixture
+def counting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of that pipeline, which goes on once there is a file ``go`` in it."""
+    folder = tmp_path / "pipeline"
+    folder.mkdir()
+    (folder / "counting_pipeline.py").write_text(PIPELINE)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")]))
+    return folder
+
+
+def uploaded() -> int:
+    """The bytes that count as uploaded."""
+    store = Store(home())
+    try:
+        return store.uploaded("anonymous", "")
+    finally:
+        store.close()
+
+
+def of_frames(shot: Path, count: int, name: str = "") -> Shot:
+    return replace(shot_of(shot), frames=f"1001-{1000 + count}", prompt=name)
+
+
+def test_nobody_has_more_frames_waiting_than_the_server_takes(shot: Path, tmp_path: Path, counting: Path) -> None:
+    server = RunningServer(shot, tmp_path, pipeline="counting_pipeline", frame_limit=20)
+    out = str(tmp_path / "out")
+    with Client(server.address) as client:
+        first = client.submit(of_frames(shot, 10), out)
+        wait_for(lambda: client.status(first.id).state is JobState.RUNNING)
+        waiting = client.submit(of_frames(shot, 12), out)
+        with pytest.raises(ServerRefused, match="anonymous has 12 frames waiting, and this shot has 10"):
+            client.submit(of_frames(shot, 10), out)
+        client.cancel(waiting.id)
+        # alone, a shot may be as long as it is
+        client.submit(of_frames(shot, 12), out)
+        (counting / "go").touch()
+
+
+def test_a_preview_goes_ahead_of_its_users_longer_jobs(shot: Path, tmp_path: Path, counting: Path) -> None:
+    server = RunningServer(shot, tmp_path, pipeline="counting_pipeline")
+    out = tmp_path / "out"
+    with Client(server.address) as client:
+        first = client.submit(of_frames(shot, 12, "first"), str(out))
+        wait_for(lambda: client.status(first.id).state is JobState.RUNNING)
+        for name, count in (("long", PREVIEW + 1), ("longer", 12), ("preview", PREVIEW), ("frame", 1)):
+            last = client.submit(of_frames(shot, count, name), str(out))
+        # which outlasts the server
+        server.stop()
+        server = RunningServer(shot, tmp_path, pipeline="counting_pipeline", address=server.address)
+        (counting / "go").touch()
+        for job in client.jobs():
+            assert ended(client, job).state is JobState.DONE
+        del last
+    order = (out / "order").read_text().split()
+    assert [name for name in order if name != "first"] == ["preview", "frame", "long", "longer"]
+
+
+def test_nobody_uploads_more_than_the_server_keeps(shot: Path, counting: Path) -> None:
+    del counting
+    size = sum(path.stat().st_size for folder in ("plate", "roto") for path in (shot / folder).iterdir())
+    server = RunningServer(pipeline="counting_pipeline", upload_limit=size - 1)
+    with (
+        Client(server.address) as client,
+        pytest.raises(ServerRefused, match=r"anonymous has uploaded 0\.0 GB, and this file has 0\.0 GB; this server"),
+    ):
+        client.submit_files(of_frames(shot, 12), listed(shot))
+    server.stop()
+    # what is there already counts no more than once
+    server = RunningServer(pipeline="counting_pipeline", upload_limit=size)
+    with Client(server.address) as client:
+        for _ in range(2):
+            client.submit_files(of_frames(shot, 12), listed(shot))
+
+
+def test_what_was_laid_out_for_a_refused_submission_goes(shot: Path) -> None:
+    server = RunningServer()
+    with Client(server.address) as client, pytest.raises(InputError, match="magic"):
+        client.submit_files(
+            replace(shot_of(shot), settings=replace(shot_of(shot).settings, engine="magic")), listed(shot)
+        )
+    assert not list((home() / "jobs").glob("*"))
+
+
+def test_the_inputs_of_jobs_that_are_done_go_and_their_results_stay(shot: Path, counting: Path, tmp_path: Path) -> None:
+    (counting / "go").touch()
+    server = Server(ServerConfig(HERE, pipeline="counting_pipeline", keep_uploads_days=0))
+
+    def work(address: str) -> None:
+        with Client(address) as client:
+            job = ended(client, client.submit_files(of_frames(shot, 12), listed(shot)))
+            assert job.state is JobState.DONE
+            inputs = Path(job.folder).parent / "input"
+            assert inputs.is_dir()
+            server._cleared = float("-inf")
+            wait_for(lambda: not inputs.exists())
+            assert not [path for path in (home() / "uploads").rglob("*") if path.is_file()]
+            wait_for(lambda: not uploaded())
+            client.download(job.id, str(tmp_path / "fetched"))
+
+    within(server, work)

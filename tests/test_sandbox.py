@@ -1,0 +1,224 @@
+"""What workers can do beyond their job, whatever a job makes of them: nothing, as far as the kernel goes."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import pwd
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.test_service import RunningServer, ended, shot_of, wait_for
+from void_server.api import Client, Job, JobState
+from void_server.api.errors import ServerRefused, SettingError
+from void_server.api.home import home
+from void_server.service.config import ServerConfig
+from void_server.service.sandbox import environment
+
+pytestmark = pytest.mark.slow
+
+LANDLOCK = sys.platform == "linux" and ctypes.CDLL(None).syscall(444, None, 0, 1) >= 3
+kernel_confines = pytest.mark.skipif(not LANDLOCK, reason="no Landlock here: NOT tested")
+
+Running = Callable[..., Job]
+
+
+@pytest.fixture
+def job_of(shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Running:
+    """Has a server run a job whose pipeline does what is given; the job as it ended."""
+
+    def run(body: str, **config: object) -> Job:
+        (tmp_path / "odd").mkdir(exist_ok=True)
+        (tmp_path / "odd" / "odd_pipeline.py").write_text(
+            "import os, signal, subprocess, sys, time\nfrom pathlib import Path\n"
+            "from void_server.api.errors import JobFailed\n\n"
+            "def inspect(shot):\n    pass\n\n"
+            f"def run(job_id, shot, folder, report):\n{textwrap.indent(textwrap.dedent(body), '    ')}\n    return ()\n"
+        )
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path / "odd"), os.environ.get("PYTHONPATH", "")]))
+        root = tmp_path / "root"
+        root.mkdir(exist_ok=True)
+        server = RunningServer(shot, root, pipeline="odd_pipeline", **config)
+        with Client(server.address) as client:
+            return ended(client, client.submit(shot_of(shot), str(root / "out")))
+
+    return run
+
+
+def told(job: Job) -> str:
+    """What a job failed with."""
+    assert job.error is not None
+    return str(job.error)
+
+
+@kernel_confines
+def test_a_worker_reads_and_writes_nothing_but_what_jobs_may(job_of: Running, tmp_path: Path) -> None:
+    """Also not through a process of its own, which knows nothing of VOID's checks."""
+    secret = home() / "keys" / "server.key_secret"
+    secret.parent.mkdir(parents=True, exist_ok=True)
+    secret.write_text("secret")
+    (tmp_path / "outside").mkdir()
+    job = job_of(f"""
+        tried = []
+        for path in ({str(secret)!r}, {str(home() / "jobs_4.sqlite")!r}):
+            try:
+                tried.append(open(path, "rb").read())
+            except PermissionError:
+                tried.append("denied")
+        try:
+            Path({str(tmp_path / "outside" / "new")!r}).write_text("x")
+        except PermissionError:
+            tried.append("denied")
+        tried.append(subprocess.run(["cat", {str(secret)!r}], capture_output=True, text=True).stdout)
+        (folder / "mine").write_text("x")
+        os.rename(folder / "mine", folder / "still_mine")
+        os.makedirs(folder / "plate")
+        os.rename(folder / "still_mine", folder / "plate" / "moved")
+        raise JobFailed(repr(tried))
+    """)
+    assert told(job) == "['denied', 'denied', 'denied', '']"
+
+
+@kernel_confines
+def test_a_worker_cannot_end_the_server(job_of: Running) -> None:
+    job = job_of("""
+        try:
+            os.kill(os.getppid(), 0)
+        except PermissionError:
+            raise JobFailed("may not")
+    """)
+    if ctypes.CDLL(None).syscall(444, None, 0, 1) < 6:
+        pytest.skip("this kernel's Landlock knows no signals")
+    assert told(job) == "may not"
+
+
+def test_a_worker_has_none_of_the_servers_secrets(
+    job_of: Running, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("STUDIO_DATABASE_PASSWORD", "secret")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("STUDIO_LICENCE", "host")
+    for name in ("VOID_KEY", "VOID_SERVER_KEY"):
+        monkeypatch.setenv(name, str(tmp_path))
+    assert not {"STUDIO_DATABASE_PASSWORD", "AWS_SECRET_ACCESS_KEY", "VOID_KEY", "VOID_SERVER_KEY"} & set(environment())
+    for name in ("VOID_KEY", "VOID_SERVER_KEY"):
+        monkeypatch.delenv(name)
+    job = job_of(
+        "raise JobFailed(' '.join(sorted(n for n in os.environ if n.startswith(('STUDIO', 'AWS')))))",
+        worker_environment=["STUDIO_LICENCE"],
+    )
+    assert told(job) == "STUDIO_LICENCE"
+
+
+def test_a_worker_has_limits(job_of: Running) -> None:
+    job = job_of(
+        """
+        import resource
+        names = ("RLIMIT_DATA", "RLIMIT_FSIZE", "RLIMIT_NPROC", "RLIMIT_CORE")
+        limits = [resource.getrlimit(getattr(resource, name))[1] for name in names]
+        (privileges,) = (line for line in open("/proc/self/status") if "NoNewPrivs" in line)
+        raise JobFailed(f"{limits} {privileges.strip()}")
+        """,
+        worker_memory=3 << 30,
+    )
+    limits = [int(limit) for limit in re.findall(r"\d+", told(job))]
+    assert limits[0] == 3 << 30
+    assert limits[1] <= 64 << 30
+    assert limits[2] <= 4096
+    assert limits[3] == 0
+    assert not LANDLOCK or told(job).endswith("\t1")
+
+
+def test_a_job_that_takes_too_much_memory_ends_with_a_sentence(job_of: Running) -> None:
+    job = job_of("held = bytearray(2 << 30)", worker_memory=1 << 30)
+    assert "ran out of memory" in told(job)
+
+
+GROWING = """
+    (folder / f"attempt_{os.getpid()}").touch()
+    children = [subprocess.Popen([sys.executable, "-c", "held = bytes(1) * (200 << 20); input()"],
+                                 stdin=subprocess.PIPE) for _ in range(4)]
+    time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "limits", "message"),
+    [
+        (GROWING, {"worker_memory": 600 << 20}, "used more than the 0.6 GB of memory it may, as did the one before"),
+        (
+            '(folder / f"attempt_{os.getpid()}").touch()\ntime.sleep(600)',
+            {"worker_patience": 0.02},
+            "did not say how far it is for 0.02 minutes, as did the one before",
+        ),
+    ],
+)
+def test_a_worker_that_grows_or_hangs_is_ended_and_another_tries_once(
+    job_of: Running, body: str, limits: dict[str, float], message: str
+) -> None:
+    job = job_of(body, workers=2, **limits)
+    assert job.state is JobState.FAILED
+    assert message in told(job)
+    assert len(list(Path(job.folder).glob("attempt_*"))) == 2
+
+
+def test_a_worker_leaves_no_temporary_files(job_of: Running) -> None:
+    job = job_of("""
+        import tempfile
+        file = tempfile.NamedTemporaryFile(delete=False)
+        raise JobFailed(file.name)
+    """)
+    assert Path(told(job)).is_file()
+    RunningServer.started[-1].stop()
+    wait_for(lambda: not Path(told(job)).exists())
+
+
+def nobody_runs_python() -> bool:
+    """Whether this process may become another user that may run this interpreter."""
+    try:
+        return subprocess.run([sys.executable, "-c", "import msgpack"], user="nobody", check=False).returncode == 0
+    except (PermissionError, ValueError):
+        return False
+
+
+@pytest.mark.skipif(not nobody_runs_python(), reason="root, and a Python for all, are needed: NOT tested")
+def test_workers_run_as_another_user(shot: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Below a folder that this user reaches, which pytest's are not."""
+    nobody = pwd.getpwnam("nobody")
+    place = Path(tempfile.mkdtemp(dir="/tmp"))
+    try:
+        place.chmod(0o755)
+        plate = shutil.copytree(shot, place / "shot")
+        (place / "odd_pipeline.py").write_text(
+            "import os\nfrom void_server.api.errors import JobFailed\n"
+            "def inspect(shot):\n    pass\n"
+            "def run(job_id, shot, folder, report):\n"
+            "    (folder / 'result').write_text('x')\n"
+            "    open(shot.plate + '/' + os.listdir(shot.plate)[0], 'rb').close()\n"
+            "    return [f'{os.getuid()} {os.getgid()} {os.getgroups()}']\n"
+        )
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(place), os.environ.get("PYTHONPATH", "")]))
+        server = RunningServer(place, pipeline="odd_pipeline", worker_user="nobody")
+        with Client(server.address) as client:
+            job = ended(client, client.submit(shot_of(plate), str(place / "out")))
+        assert job.warnings == (f"{nobody.pw_uid} {nobody.pw_gid} []",)
+        assert (Path(job.folder) / "result").stat().st_uid == nobody.pw_uid
+    finally:
+        shutil.rmtree(place)
+
+
+def test_only_root_gives_workers_another_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(ServerRefused, match="Only a server that runs as root"):
+        _ = ServerConfig(worker_user="nobody").owner_of_work
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    with pytest.raises(SettingError, match="There is no user 'no such user'"):
+        _ = ServerConfig(worker_user="no such user").owner_of_work
