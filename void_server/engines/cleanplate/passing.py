@@ -243,12 +243,35 @@ def find(footage: Footage, hidden: Sequence[Mask], light: Light) -> Passing:
     if not _anything_moves(footage, hidden):
         return Passing([], hidden, None)
     shot = _Shot(footage, hidden, light)
-    things = [thing for thing in follow(len(hidden), shot.departs, hidden) if thing.own and _passes(thing, hidden)]
+    things = [thing for thing in _things(shot) if _passes(thing, hidden)]
     if not things:
         return Passing([], hidden, None)
     shot.leave_out(things)
-    layers = (_layer(shot, thing) for thing in things)
-    return Passing([layer for layer in layers if layer is not None], hidden, shot.lit)
+    layers: list[Layer] = []
+    for thing in things:
+        # a thing that was lost meanwhile is found twice
+        layer = None if _among(thing, layers) else _layer(shot, thing)
+        if layer is not None:
+            layers.append(layer)
+    return Passing(layers, hidden, shot.lit)
+
+
+def _things(shot: _Shot) -> list[Thing]:
+    """All that moves apart from the object for a while, before it is hidden or afterwards."""
+    last = len(shot.hidden) - 1
+    back = follow(last + 1, lambda index: shot.departs(last - index), shot.hidden[::-1])
+    turned = [Thing(thing.own, {last - i: seen for i, seen in reversed(thing.sightings.items())}) for thing in back]
+    return follow(last + 1, shot.departs, shot.hidden) + turned
+
+
+def _among(thing: Thing, layers: Sequence[Layer]) -> bool:
+    """Whether one of the layers is that thing."""
+
+    def shared(layer: Layer) -> float:
+        masks = {index: sighting.whole(layer.opaque.shape) for index, sighting in thing.free()}
+        return float(np.median([layer.covers(index)[mask].mean() for index, mask in masks.items()]))
+
+    return any(shared(layer) > 0.5 for layer in layers)
 
 
 def _anything_moves(footage: Footage, hidden: Sequence[Mask]) -> bool:
