@@ -25,24 +25,18 @@ from ...imaging.exr import FloatImage
 from ...imaging.fill import smooth_fill
 from ...imaging.footage import Footage
 from ...imaging.light import Light, LitScene
-from ...imaging.parallel import in_order
 from ...imaging.sequence import spread
 from ...imaging.temporal import median
 from ...imaging.window import Window
 from ...quadmask.image_reasoner.movers import Thing, follow
 from ..clip import Clip
 from .registration import Pose, register
+from .resting import Resting, grown
 from .sampling import INTERPOLATED, analysed_positions, lookup, sample
 
 #: A frame's samples at positions (n, 2), in analysed pixels, where asked: RGB (n, 3), and where the scene is seen.
 Sampler = Callable[[int, FloatImage, Mask], tuple[FloatImage, Mask]]
 
-#: Something moves where frames this far apart differ by so much, display-referred, over this share of the frame.
-_APART, _DIFFERS, _LEAST = 3, 0.05, 0.0005
-#: So many frames tell what rests; what departs from it by so much, and by so many times what is usual there, moves.
-_SAMPLES, _DEPARTS, _ABOVE_NOISE = 48, 0.03, 4.0
-#: Rows that are worked on at once.
-_BAND = 32
 #: A thing's edge departs less than the thing: so many analysed pixels around it belong to it.
 _EDGE = 3
 #: So many frames at most tell how a thing looks; it is all that departs in so much of them.
@@ -238,25 +232,21 @@ class Passing:
         return colours, weights
 
 
-def find(footage: Footage, hidden: Sequence[Mask], light: Light) -> Passing:
-    """Find the things that pass behind what is ``hidden``, and follow them."""
-    if not _anything_moves(footage, hidden):
-        return Passing([], hidden, None)
-    shot = _Shot(footage, hidden, light)
-    things = [thing for thing in _things(shot) if _passes(thing, hidden)]
-    if not things:
-        return Passing([], hidden, None)
-    shot.leave_out(things)
+def find(shot: Resting) -> Passing:
+    """Find the things that pass behind what is hidden in a shot, and follow them; what rests is seen without them."""
+    things = [thing for thing in _things(shot) if _passes(thing, shot.hidden)]
+    if things:
+        shot.leave_out(lambda index: _covered(things, index, shot.rest.shape[:2]))
     layers: list[Layer] = []
     for thing in things:
         # a thing that was lost meanwhile is found twice
         layer = None if _among(thing, layers) else _layer(shot, thing)
         if layer is not None:
             layers.append(layer)
-    return Passing(layers, hidden, shot.lit)
+    return Passing(layers, shot.hidden, shot.lit)
 
 
-def _things(shot: _Shot) -> list[Thing]:
+def _things(shot: Resting) -> list[Thing]:
     """All that moves apart from the object for a while, before it is hidden or afterwards."""
     last = len(shot.hidden) - 1
     back = follow(last + 1, lambda index: shot.departs(last - index), shot.hidden[::-1])
@@ -274,20 +264,6 @@ def _among(thing: Thing, layers: Sequence[Layer]) -> bool:
     return any(shared(layer) > 0.5 for layer in layers)
 
 
-def _anything_moves(footage: Footage, hidden: Sequence[Mask]) -> bool:
-    """Whether anything but light and noise changes in what is seen: most shots are settled here."""
-    kernel = np.ones((3, 3), np.uint8)
-
-    def differs(index: int) -> bool:
-        one, other = (footage.small_plate(number) for number in (index, index + _APART))
-        change = np.abs(cv2.GaussianBlur(other - one, (0, 0), 1.5)).max(axis=-1)
-        seen = cv2.dilate((hidden[index] | hidden[index + _APART]).astype(np.uint8), np.ones((5, 5), np.uint8)) == 0
-        moved = cv2.morphologyEx(((change > _DIFFERS) & seen).astype(np.uint8), cv2.MORPH_OPEN, kernel)
-        return bool(np.count_nonzero(moved) > _LEAST * moved.size)
-
-    return any(found for _, found in in_order(differs, range(len(hidden) - _APART)))
-
-
 def _passes(thing: Thing, hidden: Sequence[Mask]) -> bool:
     """Whether part of a thing is hidden in some frame."""
     return any(
@@ -297,82 +273,12 @@ def _passes(thing: Thing, hidden: Sequence[Mask]) -> bool:
     )
 
 
-class _Shot:
-    """The analysed frames, what rests in them, and what departs from that; all in the mean light."""
-
-    def __init__(self, footage: Footage, hidden: Sequence[Mask], light: Light) -> None:
-        self.footage, self.hidden = footage, hidden
-        self._near = [_grown(mask, 1) for mask in hidden]
-        self._samples = spread(len(hidden), _SAMPLES)
-        self.lit = self._strengths(light) if light.changes else None
-        nothing = np.zeros(footage.small_size, bool)
-        self.rest, self._noise = self._resting(dict.fromkeys(self._samples, nothing))
-        self._departs = [found for _, found in in_order(self._departing, range(len(hidden)))]
-
-    def plate(self, index: int) -> FloatImage:
-        """The frame, (height, width, 3), display-referred."""
-        rgb = self.footage.small_plate(index)
-        return rgb if self.lit is None else self.lit.in_mean_light(index, rgb)
-
-    def departs(self, index: int) -> Mask:
-        """Where the frame departs from the scene at rest."""
-        return self._departs[index]
-
-    def leave_out(self, things: Sequence[Thing]) -> None:
-        """See the scene at rest without ``things``, wherever any frame does."""
-        self.rest, _ = self._resting({index: _covered(things, index, self.rest.shape[:2]) for index in self._samples})
-        self._departs = [found for _, found in in_order(self._departing, range(len(self.hidden)))]
-
-    def _resting(self, covered: Mapping[int, Mask]) -> tuple[FloatImage, FloatImage]:
-        """The median of what is seen and not ``covered``, and how far frames usually depart from it."""
-        height, width = self.footage.small_size
-        plates = [self.plate(index) for index in self._samples]
-        free = [~self._near[index] for index in self._samples]
-        rest, noise = np.empty((height, width, 3), np.float32), np.empty((height, width), np.float32)
-        for top in range(0, height, _BAND):
-            rows = slice(top, top + _BAND)
-            samples = np.stack([plate[rows].reshape(-1, 3) for plate in plates])
-            seen = np.stack([mask[rows].ravel() for mask in free])
-            clear = np.stack([seen[i] & ~covered[index][rows].ravel() for i, index in enumerate(self._samples)])
-            found = median(samples, np.where(clear.any(axis=0), clear, seen))
-            rest[rows] = found.reshape(-1, width, 3)
-            away = np.abs(samples - found).max(axis=-1, keepdims=True)
-            noise[rows] = median(away, seen)[:, 0].reshape(-1, width)
-        return rest, cv2.blur(noise, (5, 5))
-
-    def _departing(self, index: int) -> Mask:
-        away = np.abs(cv2.GaussianBlur(self.plate(index) - self.rest, (0, 0), 1)).max(axis=-1)
-        found = ((away > np.maximum(_DEPARTS, _ABOVE_NOISE * self._noise)) & ~self._near[index]).astype(np.uint8)
-        found = cv2.morphologyEx(found, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
-        return (cv2.morphologyEx(found, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8)) > 0) & ~self.hidden[index]
-
-    def _strengths(self, light: Light) -> LitScene:
-        """How a changing light acts on each analysed pixel."""
-        height, width = self.footage.small_size
-        strengths = np.empty((light.curves.shape[1], height, width, 3), np.float32)
-        curve, samples = self.footage.curve, self._samples
-        plates = [curve.to_linear(self.footage.small_plate(index)) for index in samples]
-        for top in range(0, height, _BAND):
-            rows = slice(top, min(top + _BAND, height))
-            x, y = (np.arange(0.5, width) / width, np.arange(rows.start + 0.5, rows.stop) / height)
-            places = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2).astype(np.float32)
-            looks = np.stack([plate[rows].reshape(-1, 3) for plate in plates])
-            weights = np.stack([~self._near[index][rows].ravel() for index in samples]).astype(np.float32)
-            found = light.fit(samples, looks, weights, places)
-            strengths[:, rows] = found.reshape(len(found), -1, width, 3)
-        return LitScene(light, strengths, curve)
-
-
 def _covered(things: Sequence[Thing], index: int, shape: tuple[int, int]) -> Mask:
     masks = [thing.sightings[index].whole(shape) for thing in things if index in thing.sightings]
-    return _grown(np.logical_or.reduce([np.zeros(shape, bool), *masks]), _EDGE)
+    return grown(np.logical_or.reduce([np.zeros(shape, bool), *masks]), _EDGE)
 
 
-def _grown(mask: Mask, pixels: int) -> Mask:
-    return cv2.dilate(mask.astype(np.uint8), np.ones((2 * pixels + 1,) * 2, np.uint8)) > 0
-
-
-def _layer(shot: _Shot, thing: Thing) -> Layer | None:
+def _layer(shot: Resting, thing: Thing) -> Layer | None:
     """The thing as a layer, None where it is not sure how it looks or moves."""
     free = [(index, sighting) for index, sighting in thing.free() if _whole_in_frame(sighting.window, shot.rest.shape)]
     if not free:
@@ -380,7 +286,7 @@ def _layer(shot: _Shot, thing: Thing) -> Layer | None:
     behind = [index for index, seen in thing.sightings.items() if not seen.free]
     reference, sighting = min(free, key=lambda pair: min(abs(pair[0] - index) for index in behind))
     shape = shot.rest.shape[:2]
-    mask = _grown(sighting.whole(shape), _EDGE)
+    mask = grown(sighting.whole(shape), _EDGE)
     strength = np.abs(shot.plate(reference) - shot.rest).max(axis=-1)
     weight = (np.clip(strength / 0.15, 0, 1) * mask).astype(np.float32)
     layer = None
@@ -400,7 +306,7 @@ def _whole_in_frame(window: Window, shape: tuple[int, ...]) -> bool:
 
 
 def _tracked(
-    shot: _Shot, thing: Thing, reference: int, weight: FloatImage
+    shot: Resting, thing: Thing, reference: int, weight: FloatImage
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The pose of a thing in each frame, NaN where unknown, and how much of it is seen there."""
     count = len(shot.hidden)
@@ -470,7 +376,7 @@ def _between(poses: NDArray[np.float64], seen: NDArray[np.float64], index: int) 
     return np.polyfit(times, values, min(2, len(times) - 1), w=weights)[-1].reshape(2, 3)
 
 
-def _looks(shot: _Shot, poses: NDArray[np.float64], clear: Sequence[int]) -> tuple[FloatImage, FloatImage]:
+def _looks(shot: Resting, poses: NDArray[np.float64], clear: Sequence[int]) -> tuple[FloatImage, FloatImage]:
     """The matte of a thing and the light it leaves to what it does not cover, as its reference frame shows it.
 
     What keeps its colour as the thing moves on is the thing; what keeps its ratio to the scene is its shadow.
@@ -479,7 +385,7 @@ def _looks(shot: _Shot, poses: NDArray[np.float64], clear: Sequence[int]) -> tup
     departs = np.stack([_carried(shot.departs(index).astype(np.float32), poses[index]) for index in clear])
     seen = np.stack([_carried((~shot.hidden[index]).astype(np.float32), poses[index], 0) > 0.99 for index in clear])
     usual = (departs * seen).sum(axis=0) > _USUAL * np.maximum(seen.sum(axis=0), 1)
-    rows, columns = np.nonzero(_grown(_closed(usual), _EDGE))
+    rows, columns = np.nonzero(grown(_closed(usual), _EDGE))
     where = seen[:, rows, columns]
     samples = np.stack([_carried(shot.plate(index), poses[index])[rows, columns] for index in clear])
     scene = curve.to_linear(np.stack([_carried(shot.rest, poses[index])[rows, columns] for index in clear])) + _DARK
@@ -500,7 +406,7 @@ def _looks(shot: _Shot, poses: NDArray[np.float64], clear: Sequence[int]) -> tup
     opaque = cv2.morphologyEx(_closed(opaque).astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0
     shade[rows, columns] = np.clip(share, _DARKEST, 1)
     # beside the thing, what its edge hides of its shadow is like what lies next to it
-    beside = ~_grown(opaque, 1)
+    beside = ~grown(opaque, 1)
     shade = np.where(beside[..., None], shade, smooth_fill(shade, beside))
     return cv2.GaussianBlur(opaque.astype(np.float32), (0, 0), 0.7), cv2.GaussianBlur(shade, (0, 0), 1)
 
@@ -517,7 +423,7 @@ def _closed(mask: Mask) -> Mask:
     return cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8)) > 0
 
 
-def _predicts(shot: _Shot, layer: Layer, seen: NDArray[np.float64]) -> bool:
+def _predicts(shot: Resting, layer: Layer, seen: NDArray[np.float64]) -> bool:
     """Whether the layer tells what the frames show of a thing, from as far away in time as it is hidden elsewhere."""
     passing = Passing([layer], shot.hidden, None)
     known = np.flatnonzero(seen > 0)

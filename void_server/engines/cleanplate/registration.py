@@ -22,7 +22,7 @@ Pose = NDArray[np.float64]
 _SCALES, _STEPS = (4.0, 2.0, 0.8), 10
 #: Display-referred: a pixel that is farther off than this does not fit.
 _FITS = 0.08
-_MOST = 4000
+_MOST = 1500
 
 
 class Registered(NamedTuple):

@@ -26,6 +26,7 @@ from .. import NewPixels
 from ..clip import Clip
 from ..origin import FILLED, RECOVERED
 from .passing import Passing, find
+from .resting import Resting, anything_moves
 from .texture import complete
 
 #: Memory for the samples of one band of rows, in bytes.
@@ -170,7 +171,9 @@ def prepare(clip: Clip, report: Callable[[float], None]) -> dict[str, NDArray[An
     """Prepare what all frames need: the clean plate of the whole region, which of it no frame shows, and the light."""
     light = measure_light(clip)
     hidden = [clip.small_rewritten(index) for index in range(len(clip))]
-    passing = find(clip.footage, hidden, light)
+    passing = Passing([], hidden, None)
+    if anything_moves(clip.footage, hidden):
+        passing = find(Resting(clip.footage, hidden, light))
     plate, unseen, grain, strengths = clean_plate(clip, clip.whole_region, light, passing, report)
     filled = _filled(clip, plate, unseen) if unseen.any() else plate
     scene = {"plate": filled, "unseen": unseen, "grain": grain, "curves": light.curves, "strengths": strengths}
