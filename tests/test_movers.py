@@ -93,7 +93,7 @@ Make = Callable[..., Made]
 
 
 @pytest.fixture
-def make(tmp_path: Path, empty: FloatImage) -> Make:
+def make(tmp_path: Path) -> Make:
     (tmp_path / "scratch").mkdir()
 
     def shot(backdrop: Callable[[int], FloatImage], *, wide: int = 26, begin: float = 0.25, end: float = 0.6) -> Made:
@@ -160,3 +160,40 @@ def test_what_is_not_rigid_is_never_worse_than_the_scene_at_rest(make: Make, emp
         made.clip, made.truth, {i: (rest[w.y : w.bottom, w.x : w.right], w) for i, (_, w) in made.new.items()}
     )
     assert made.error() < 1.02 * at_rest.error()
+
+
+@pytest.fixture(scope="module")
+def water() -> NDArray[np.float32]:
+    """Blobs that boil, (frames, height, width, 3), on the upper part of the frame; 0 below."""
+    rng = np.random.default_rng(5)
+    noise = rng.standard_normal((COUNT, HEIGHT // 4, WIDTH // 4)).astype(np.float32)
+    # one frame tells of the next
+    noise = 0.8 * noise + 0.6 * np.roll(noise, 1, axis=0)
+    blobs = np.stack([cv2.resize(frame, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC) for frame in noise])
+    pictures = 0.25 + 0.2 * np.tanh(blobs)[..., None] * np.float32((0.6, 1, 1.2))
+    pictures[:, 110:] = 0
+    return pictures.astype(np.float32)
+
+
+def test_water_behind_the_object_moves_on(make: Make, empty: FloatImage, water: NDArray[np.float32]) -> None:
+    made = make(lambda index: np.where(water[index] > 0, water[index], empty))
+    upper = slice(60, 100)
+    truths, news = [], []
+    for index, (rgb, window) in made.new.items():
+        where = made.clip.rewritten(index, window).copy()
+        where[: upper.start - window.y] = where[upper.stop - window.y :] = False
+        news.append(rgb[where])
+        truths.append(made.truth[index][window.y : window.bottom, window.x : window.right][where])
+    # the median over time has less than half of the contrast
+    assert 0.65 < np.mean([rgb.std() for rgb in news]) / np.mean([rgb.std() for rgb in truths]) < 1.2
+    new, truth = np.concatenate(news), np.concatenate(truths)
+    assert truth.min() - 0.05 < new.min()
+    assert new.max() < truth.max() + 0.05
+
+
+def test_nothing_moves_where_the_scene_rests(make: Make, empty: FloatImage) -> None:
+    made = make(lambda _: empty)
+    prepared = np.load(made.clip.kept / "cleanplate.npz")
+    assert not len(prepared["passing_poses"])
+    assert not len(prepared["living_places"])
+    assert made.error() < 0.01

@@ -25,6 +25,7 @@ from ...quadmask.classes import AFFECTED, OVERLAP
 from .. import NewPixels
 from ..clip import Clip
 from ..origin import FILLED, RECOVERED
+from . import living
 from .passing import Passing, find
 from .resting import Resting, anything_moves
 from .texture import complete
@@ -171,13 +172,14 @@ def prepare(clip: Clip, report: Callable[[float], None]) -> dict[str, NDArray[An
     """Prepare what all frames need: the clean plate of the whole region, which of it no frame shows, and the light."""
     light = measure_light(clip)
     hidden = [clip.small_rewritten(index) for index in range(len(clip))]
-    passing = Passing([], hidden, None)
+    passing, lively = Passing([], hidden, None), living.Living.none()
     if anything_moves(clip.footage, hidden):
-        passing = find(Resting(clip.footage, hidden, light))
+        shot = Resting(clip.footage, hidden, light)
+        passing, lively = find(shot), living.find(shot)
     plate, unseen, grain, strengths = clean_plate(clip, clip.whole_region, light, passing, report)
     filled = _filled(clip, plate, unseen) if unseen.any() else plate
     scene = {"plate": filled, "unseen": unseen, "grain": grain, "curves": light.curves, "strengths": strengths}
-    return {**scene, **passing.arrays()}
+    return {**scene, **passing.arrays(), **lively.arrays()}
 
 
 def _filled(clip: Clip, plate: FloatImage, unseen: NDArray[np.bool_]) -> FloatImage:
@@ -199,7 +201,7 @@ def synthesise(clip: Clip, arrays: Mapping[str, NDArray[Any]], wanted: Sequence[
     """Yield the new pixels of each wanted frame that has any; see the engine."""
     plate, unseen, region = arrays["plate"], arrays["unseen"], clip.whole_region
     light, strengths = Light(arrays["curves"], np.zeros(0, np.float32)), arrays["strengths"]
-    passing = Passing.load(arrays, light, clip.footage)
+    passing, lively = Passing.load(arrays, light, clip.footage), living.Living.load(arrays)
     busy = {index: window for index in range(len(clip)) if not (window := clip.region(index)).empty}
     clip.warn_of_unseen({index: float(np.mean(unseen[region.slices(window)])) for index, window in busy.items()})
     for index in wanted:
@@ -207,6 +209,7 @@ def synthesise(clip: Clip, arrays: Mapping[str, NDArray[Any]], wanted: Sequence[
         if not window.empty:
             where = region.slices(window)
             rgb, grain = plate[where].copy(), arrays["grain"][where].copy()
+            lively.lay_over(clip, index, window, rgb)
             passing.lay_over(clip, index, window, rgb, grain)
             if light.changes:
                 lit = LitScene(light, strengths[:, where[0], where[1]], clip.footage.curve)
