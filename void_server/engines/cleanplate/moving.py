@@ -26,7 +26,7 @@ from .. import NewPixels
 from ..clip import Clip
 from ..origin import FILLED, RECOVERED
 from .inpaint import inpaint
-from .sampling import INTERPOLATED, analysed_positions, lookup, sample
+from .sampling import INTERPOLATED, analysed_positions, cubic, in_plate, lookup, sample
 from .texture import complete
 
 #: The number of frames on either side to look up each pixel in.
@@ -100,14 +100,26 @@ def prepare(clip: Clip, camera: Camera) -> dict[str, NDArray[Any]]:
 
     unseen = {index: number for index, number in in_order(count, chosen) if number}
     anchor = max(unseen, key=lambda index: unseen[index], default=-1)
-    fill = _fill(clip, hidden[anchor], anchor) if unseen else np.zeros((0, 0, 3), np.float32)
-    return {"hidden": np.packbits(np.stack(hidden)), "anchor": np.array(anchor), "fill": fill}
+    nothing = np.zeros((0, 0, 3), np.float32), Window(0, 0, 0, 0)
+    fill, window = _fill(clip, anchor) if unseen else nothing
+    return {
+        "hidden": np.packbits(np.stack(hidden)),
+        "anchor": np.array(anchor),
+        "fill": fill,
+        "fill_window": np.array(window),
+    }
 
 
-def _fill(clip: Clip, hidden: Mask, anchor: int) -> FloatImage:
-    """The anchor frame with what is hidden filled from the rest of it."""
-    beside = cv2.dilate(hidden.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
-    return complete(clip.footage.small_plate(anchor), hidden, ~beside)
+def _fill(clip: Clip, anchor: int) -> tuple[FloatImage, Window]:
+    """The region of the anchor frame with what is hidden filled from around it, and where in the plate it lies."""
+    canvas, region = clip.footage.canvas, clip.region(anchor)
+    around = region.grown(max(region.width, region.height)).intersection(canvas)
+    hidden = clip.rewritten(anchor, around)
+    # what one analysed pixel mixes with the object is left out too
+    edge = 2 * math.ceil(2 / clip.footage.scale) + 1
+    beside = cv2.dilate(hidden.astype(np.uint8), np.ones((edge, edge), np.uint8)) > 0
+    window = region.grown(edge).intersection(canvas)
+    return complete(clip.plate(anchor, around), hidden, ~beside)[around.slices(window)], window
 
 
 class _Background:
@@ -122,6 +134,7 @@ class _Background:
         self.unseen: dict[int, float] = {}
         self._anchor = int(arrays["anchor"])
         self._fill: FloatImage = arrays["fill"]
+        self._fill_window = Window(*arrays["fill_window"].tolist())
 
     def frame(self, index: int) -> NewPixels:
         """What lies behind the region of frame ``index`` that is to be rewritten."""
@@ -168,8 +181,9 @@ class _Background:
         anchored = self._in_anchor(index, small, sources, at)
         if anchored is not None:
             height, width = self._fill.shape[:2]
-            carried = ~filled & (anchored >= 0).all(axis=1) & (anchored <= [width - 1, height - 1]).all(axis=1)
-            plate[rows[carried], columns[carried]] = lookup(self._fill, anchored[carried])
+            there = in_plate(self._clip, anchored) - np.array([self._fill_window.x, self._fill_window.y], np.float32)
+            carried = ~filled & (there >= 0).all(axis=1) & (there <= [width - 1, height - 1]).all(axis=1)
+            plate[rows[carried], columns[carried]] = cubic(self._fill, there[carried])
             filled |= carried
         missing = np.zeros(blended.shape, bool)
         missing[rows[~filled], columns[~filled]] = True

@@ -22,10 +22,15 @@ def analysed_positions(clip: Clip, window: Window) -> FloatImage:
     return np.stack(np.meshgrid(x, y), axis=-1)
 
 
+def in_plate(clip: Clip, analysed: FloatImage) -> FloatImage:
+    """Analysed positions, (n, 2), in the plate's coordinates."""
+    canvas = clip.footage.canvas
+    return (analysed + 0.5) / clip.footage.scale - 0.5 + np.array([canvas.x, canvas.y], np.float32)
+
+
 def sample(clip: Clip, source: int, there: FloatImage, take: Mask) -> tuple[FloatImage, Mask]:
     """The plate of frame ``source`` at analysed positions (n, 2), where asked: (n, 3), and where it shows the scene."""
-    canvas = clip.footage.canvas
-    full = (there[take] + 0.5) / clip.footage.scale - 0.5 + np.array([canvas.x, canvas.y], np.float32)
+    canvas, full = clip.footage.canvas, in_plate(clip, there[take])
     values = np.zeros((len(there), 3), np.float32)
     visible = np.zeros(len(there), bool)
     low, high = np.floor(full.min(axis=0)) - 4, np.ceil(full.max(axis=0)) + 5
@@ -33,7 +38,7 @@ def sample(clip: Clip, source: int, there: FloatImage, take: Mask) -> tuple[Floa
     if window.empty:
         return values, visible
     at = full - np.array([window.x, window.y], np.float32)
-    values[take] = _cubic(clip.plate(source, window), at)
+    values[take] = cubic(clip.plate(source, window), at)
     free = ~clip.rewritten(source, window)
     inside = (at >= 0).all(axis=1) & (at <= [window.width - 1, window.height - 1]).all(axis=1)
     visible[take] = (lookup(free.astype(np.float32), at) > 0.99) & inside
@@ -51,7 +56,7 @@ def lookup(image: FloatImage, at: FloatImage, interpolation: int = cv2.INTER_LIN
     return values.reshape(rows * columns, *image.shape[2:])[: len(at)]
 
 
-def _cubic(image: FloatImage, at: FloatImage) -> FloatImage:
+def cubic(image: FloatImage, at: FloatImage) -> FloatImage:
     """``image`` at (n, 2) positions, between the least and the largest of the four pixels around each.
 
     Beyond them cubic interpolation rings at hard edges, and the way back from display-referred to a lamp's linear light
