@@ -6,7 +6,9 @@
 FOLDER holds shots with plate/, roto/, truth/ and change/ (as `void sample` writes them). With --sample the shots of
 `void sample` are written to a temporary folder and measured too. Every shot is done twice, without added grain: with
 the quadmask that the ground truth gives, which judges the engine, and with its own reasoner. The baselines get the
-ground truth's region: Telea's inpainting frame by frame, and a per-pixel temporal median of what is not masked.
+ground truth's region: Telea's inpainting frame by frame, a per-pixel temporal median of what is not masked, and the
+nearest of the frames 4 to 25 before and after, aligned by the camera's homography and matched in brightness, as
+compositors remove a rig.
 
 With --grain, the shots of `void sample` are done with default settings, and the grain of the new pixels is compared
 with the truth's, by brightness: its deviation, its correlation with the pixel beside it (both as ratios, 1 is right),
@@ -14,12 +16,16 @@ and the result's maximum over the plate's. Grain is what departs from the same s
 in the same run, is the job without added grain.
 
 Figures are taken display-referred inside the truly changed region (roto and change together), except `kept`: the share
-of pixels outside that region, grown by 8, that are the plate's bit for bit.
+of pixels outside that region, grown by 8, that are the plate's bit for bit. `detail` is the mean gradient over the
+truth's; `drift` the mean change from frame to frame along the truth's motion, in percent (grain and render noise are in
+it, so the truth has one too); `FLIP` the mean error as seen (Andersson et al., 2020), if flip-evaluator is installed
+(the dependency group benchmarks).
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import multiprocessing
 import tempfile
 import time
@@ -36,6 +42,7 @@ from void_server import pipeline
 from void_server.api.shot import Settings, Shot
 from void_server.api.version import VersionFolder
 from void_server.imaging import exr, sequence
+from void_server.imaging.camera import Camera
 from void_server.imaging.colour import Curve
 from void_server.imaging.exr import FloatImage
 from void_server.quadmask import classes
@@ -104,21 +111,93 @@ def ssim(a: FloatImage, b: FloatImage) -> FloatImage:
     return top / ((mean_a**2 + mean_b**2 + 1e-4) * (var_a + var_b + 9e-4))
 
 
+def slope(image: FloatImage) -> FloatImage:
+    """The length of the gradient of a grey image at each pixel."""
+    x, y = (cv2.Sobel(image, cv2.CV_32F, dx, 1 - dx, ksize=3, scale=1 / 8) for dx in (1, 0))
+    return np.hypot(x, y)
+
+
+def moved_along(image: FloatImage, now: FloatImage, before: FloatImage) -> FloatImage:
+    """``image``, a picture of the frame ``before``, along the motion between two grey frames of the truth."""
+    one, other = (np.round(grey * 255).astype(np.uint8) for grey in (now, before))
+    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(one, other, None)
+    y, x = np.indices(now.shape, np.float32)
+    return cv2.remap(image, x + flow[..., 0], y + flow[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+
+
+def flip(image: FloatImage, true: FloatImage) -> FloatImage | None:
+    """FLIP's error at each pixel; None if flip-evaluator is not installed."""
+    if importlib.util.find_spec("flip_evaluator") is None:
+        return None
+    import flip_evaluator
+
+    pictures = (np.ascontiguousarray(picture, np.float32) for picture in (true, image))
+    return flip_evaluator.evaluate(*pictures, "LDR", applyMagma=False, computeMeanError=False)[0][..., 0]
+
+
 def score(truth: Truth, images: list[FloatImage]) -> dict[str, float]:
-    """PSNR, SSIM and flicker of display-referred images inside the changed region."""
-    squares, similar, flicker, pixels, pairs = 0.0, 0.0, 0.0, 0, 0
+    """What display-referred images are like inside the changed region."""
+    sums = dict.fromkeys(("squares", "similar", "flicker", "drift", "slope", "true slope", "flip"), 0.0)
+    pixels = pairs = 0
+    before: list[FloatImage] = []
     for index, (image, true) in enumerate(zip(images, truth.truth, strict=True)):
         region = truth.codes[index] != classes.KEEP
-        squares += float(((image - true)[region] ** 2).sum(dtype=np.float64))
+        inner = cv2.erode(region.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
         grey = [cv2.cvtColor(np.ascontiguousarray(i), cv2.COLOR_RGB2GRAY) for i in (image, true)]
-        similar += float(ssim(*grey)[region].sum(dtype=np.float64))
+        sums["squares"] += float(((image - true)[region] ** 2).sum(dtype=np.float64))
+        sums["similar"] += float(ssim(*grey)[region].sum(dtype=np.float64))
+        for name, picture in zip(("slope", "true slope"), grey, strict=True):
+            sums[name] += float(slope(picture)[inner].sum(dtype=np.float64))
+        seen = flip(image, true)
+        sums["flip"] += float("nan") if seen is None else float(seen[region].sum(dtype=np.float64))
         pixels += int(region.sum())
         if index:
             moved = (image - images[index - 1]) - (true - truth.truth[index - 1])
-            flicker += float(np.abs(moved[region]).sum(dtype=np.float64))
+            sums["flicker"] += float(np.abs(moved[region]).sum(dtype=np.float64))
+            drift = grey[0] - moved_along(before[0], grey[1], before[1])
+            sums["drift"] += float(np.abs(drift[region]).sum(dtype=np.float64))
             pairs += int(region.sum())
-    mse = max(squares / (3 * pixels), 1e-12)
-    return {"psnr": -10 * np.log10(mse), "ssim": similar / pixels, "flicker": 100 * flicker / (3 * max(pairs, 1))}
+        before = grey
+    figures = {
+        "psnr": -10 * np.log10(max(sums["squares"] / (3 * pixels), 1e-12)),
+        "ssim": sums["similar"] / pixels,
+        "FLIP": sums["flip"] / pixels,
+        "detail": sums["slope"] / max(sums["true slope"], 1e-9),
+        "flicker": 100 * sums["flicker"] / (3 * max(pairs, 1)),
+        "drift": 100 * sums["drift"] / max(pairs, 1),
+    }
+    return {name: value for name, value in figures.items() if not np.isnan(value)}
+
+
+#: A rig is removed with frames at least and at most so far away.
+_NEAREST, _FARTHEST = 4, 25
+
+
+def neighbours(truth: Truth, unseen: list[FloatImage]) -> list[FloatImage]:
+    """The nearest frames that show each pixel, aligned and matched in brightness; where none does, ``unseen``."""
+    holes = [
+        cv2.dilate((codes != classes.KEEP).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0 for codes in truth.codes
+    ]
+    camera = Camera.track(zip(truth.plate, holes, strict=True))
+    size, images = truth.plate[0].shape[1::-1], []
+    for index, plate in enumerate(truth.plate):
+        image, missing = plate.copy(), truth.codes[index] != classes.KEEP
+        ring = cv2.dilate(holes[index].astype(np.uint8), np.ones((25, 25), np.uint8)) > 0
+        for away in sorted(range(-_FARTHEST, _FARTHEST + 1), key=abs):
+            source = index + away
+            if abs(away) < _NEAREST or not 0 <= source < len(truth.plate) or not missing.any():
+                continue
+            matrix = camera.between(source, index)
+            there = cv2.warpPerspective(truth.plate[source], matrix, size, flags=cv2.INTER_CUBIC)
+            hidden = cv2.warpPerspective(holes[source].astype(np.uint8), matrix, size, borderValue=1) > 0
+            both = ring & ~holes[index] & ~hidden & (there.min(axis=-1) > 0.02)
+            gain = np.median(plate[both] / there[both], axis=0) if both.any() else np.ones(3)
+            take = missing & ~hidden
+            image[take] = (there * gain)[take]
+            missing &= hidden
+        image[missing] = unseen[index][missing]
+        images.append(np.clip(image, 0, 1).astype(np.float32))
+    return images
 
 
 def telea(truth: Truth) -> list[FloatImage]:
@@ -163,9 +242,11 @@ def measured(truth: Truth, folder: Path) -> dict[str, float]:
 
 def rows(folder: Path) -> Iterator[tuple[str, dict[str, float]]]:
     truth = load(folder)
+    yield "truth", {"drift": score(truth, truth.truth)["drift"]}
     by_telea = telea(truth)
     yield "telea", score(truth, by_telea)
     yield "masked median", score(truth, masked_median(truth, by_telea))
+    yield "neighbours", score(truth, neighbours(truth, by_telea))
     with tempfile.TemporaryDirectory() as temporary:
         given = Path(temporary) / "given"
         for frame, codes in zip(truth.frames, truth.codes, strict=True):
@@ -243,7 +324,10 @@ def grain_rows(scene: str) -> Iterator[tuple[str, str]]:
 _COLUMNS = {
     "psnr": "6.2f",
     "ssim": "6.4f",
+    "FLIP": "6.3f",
+    "detail": "6.2f",
     "flicker": "7.3f",
+    "drift": "6.3f",
     "kept": "6.2f",
     "iou": "5.2f",
     "s/frame": "7.3f",

@@ -30,3 +30,10 @@ def test_the_reasoner_finds_effects_and_keeps_the_rest(shared: Path, name: str) 
     figures = dict(scenes.rows(shared / "scenes" / name))
     assert figures["own reasoner"]["iou"] >= 0.5
     assert figures["own reasoner"]["kept"] >= 98
+
+
+@pytest.mark.parametrize(("name", "psnr", "detail"), [("passer", 32, 0.9), ("living_wall", 21.5, 0.8)])
+def test_what_moves_behind_the_object_is_completed(shared: Path, name: str, psnr: float, detail: float) -> None:
+    figures = dict(scenes.rows(shared / "scenes" / name))["given quadmask"]
+    assert figures["psnr"] >= psnr
+    assert detail <= figures["detail"] <= 1.3

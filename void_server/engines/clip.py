@@ -94,14 +94,28 @@ class Clip:
     def rewritten(self, index: int, window: Window) -> NDArray[np.bool_]:
         """The pixels in ``window`` to replace completely, which show nothing of the clean scene; not to be written to.
 
-        Those of a frame's own region, which engine and compositor ask for in turn, are remembered for a while.
+        A frame's own region holds all of them. Once that is known, it is read whole and remembered for a while: the
+        frames around ask for it again and again.
         """
-        if window != self._regions.get(index):
+        region = self._regions.get(index)
+        if region is None:
             return self._read_rewritten(index, window)
+        known = self._region_rewritten(index, region)
+        if window == region:
+            return known
+        result = np.zeros((window.height, window.width), bool)
+        inside = window.intersection(region)
+        if not inside.empty:
+            result[window.slices(inside)] = known[region.slices(inside)]
+        return result
+
+    def _region_rewritten(self, index: int, region: Window) -> NDArray[np.bool_]:
         with self._lock:
             known = self._masks.get(index)
+            if known is not None:
+                self._masks.move_to_end(index)
         if known is None:
-            known = self._read_rewritten(index, window)
+            known = self._read_rewritten(index, region) if not region.empty else np.zeros((0, 0), bool)
             known.flags.writeable = False
             with self._lock:
                 self._masks[index] = known

@@ -161,6 +161,14 @@ class Footage:
         """The roto of small frame number ``index``, (height, width), 0..1."""
         return self._rotos[index].astype(np.float32) / np.float32(255)
 
+    def at_full_size(self, small: Window) -> Window:
+        """The plate's pixels that a window of analysed ones covers."""
+        canvas, scale = self.canvas, self.scale
+        left, top = canvas.x + math.floor(small.x / scale), canvas.y + math.floor(small.y / scale)
+        right = canvas.x + math.ceil(small.right / scale)
+        bottom = canvas.y + math.ceil(small.bottom / scale)
+        return Window(left, top, right - left, bottom - top)
+
     def enlarged(self, small: NDArray[np.bool_], window: Window) -> NDArray[np.bool_]:
         """An analysis-size mask at full size, in ``window``, with smooth edges."""
         size = self.canvas.width, self.canvas.height

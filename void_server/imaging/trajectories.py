@@ -1,10 +1,9 @@
 """The trajectories of background points through a shot with a moving camera, even behind foreground objects.
 
 The homographies of the camera carry one plane of the scene; what lies before or behind it deviates a little from
-them between frames. That residual is measured between neighbouring frames (Farnebäck, Two-Frame Motion
-Estimation Based on Polynomial Expansion, 2003), where it is small and hardly ever ambiguous, continued smoothly into
-what is rewritten, and chained: a distant frame is reached by many small steps, not by one leap that repetitive texture
-misleads.
+them between frames. That residual is measured between neighbouring frames (Kroeger et al., Fast Optical Flow using
+Dense Inverse Search, 2016), where it is small and hardly ever ambiguous, continued smoothly into what is rewritten, and
+chained: a distant frame is reached by many small steps, not by one leap that repetitive texture misleads.
 """
 
 from __future__ import annotations
@@ -63,7 +62,7 @@ class Trajectories:
         hidden = cv2.warpPerspective(hidden, back, size, flags=cv2.INTER_NEAREST, borderValue=1).astype(bool)
         hidden |= self.hidden[source]
         there[hidden] = here[hidden]
-        flow = cv2.calcOpticalFlowFarneback(here, there, None, 0.5, 3, 15, 4, 5, 1.1, cv2.OPTFLOW_FARNEBACK_GAUSSIAN)
+        flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(here, there, None)
         kernel = np.ones((2 * _CONTAMINATED + 1,) * 2, np.uint8)
         known = cv2.dilate(hidden.astype(np.uint8), kernel) == 0
         filled = smooth_fill(flow, known)

@@ -26,6 +26,7 @@ from .. import NewPixels
 from ..clip import Clip
 from ..origin import FILLED, RECOVERED
 from .inpaint import inpaint
+from .sampling import INTERPOLATED, analysed_positions, cubic, in_plate, lookup, sample
 from .texture import complete
 
 #: The number of frames on either side to look up each pixel in.
@@ -37,8 +38,6 @@ _REACH = 150
 _PATHS = "paths.raw"
 #: Samples of which the darkest and the brightest differ by more, display-referred, do not show the same.
 _APART = 0.1
-#: The share of its variance that white noise keeps in cubic interpolation, on average over all positions.
-_INTERPOLATED = 0.7
 #: The number of candidates for the anchor frame.
 _CANDIDATES = 16
 
@@ -101,14 +100,26 @@ def prepare(clip: Clip, camera: Camera) -> dict[str, NDArray[Any]]:
 
     unseen = {index: number for index, number in in_order(count, chosen) if number}
     anchor = max(unseen, key=lambda index: unseen[index], default=-1)
-    fill = _fill(clip, hidden[anchor], anchor) if unseen else np.zeros((0, 0, 3), np.float32)
-    return {"hidden": np.packbits(np.stack(hidden)), "anchor": np.array(anchor), "fill": fill}
+    nothing = np.zeros((0, 0, 3), np.float32), Window(0, 0, 0, 0)
+    fill, window = _fill(clip, anchor) if unseen else nothing
+    return {
+        "hidden": np.packbits(np.stack(hidden)),
+        "anchor": np.array(anchor),
+        "fill": fill,
+        "fill_window": np.array(window),
+    }
 
 
-def _fill(clip: Clip, hidden: Mask, anchor: int) -> FloatImage:
-    """The anchor frame with what is hidden filled from the rest of it."""
-    beside = cv2.dilate(hidden.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
-    return complete(clip.footage.small_plate(anchor), hidden, ~beside)
+def _fill(clip: Clip, anchor: int) -> tuple[FloatImage, Window]:
+    """The region of the anchor frame with what is hidden filled from around it, and where in the plate it lies."""
+    canvas, region = clip.footage.canvas, clip.region(anchor)
+    around = region.grown(max(region.width, region.height)).intersection(canvas)
+    hidden = clip.rewritten(anchor, around)
+    # what one analysed pixel mixes with the object is left out too
+    edge = 2 * math.ceil(2 / clip.footage.scale) + 1
+    beside = cv2.dilate(hidden.astype(np.uint8), np.ones((edge, edge), np.uint8)) > 0
+    window = region.grown(edge).intersection(canvas)
+    return complete(clip.plate(anchor, around), hidden, ~beside)[around.slices(window)], window
 
 
 class _Background:
@@ -116,7 +127,6 @@ class _Background:
 
     def __init__(self, clip: Clip, camera: Camera, arrays: Mapping[str, NDArray[Any]]) -> None:
         self._clip = clip
-        self._scale = clip.footage.scale
         shape = len(clip), *clip.footage.small_size
         hidden = np.unpackbits(arrays["hidden"], count=math.prod(shape)).reshape(shape).astype(bool)
         self._paths = Trajectories(clip.footage, list(hidden), camera, clip.kept / _PATHS, measured=True)
@@ -124,13 +134,7 @@ class _Background:
         self.unseen: dict[int, float] = {}
         self._anchor = int(arrays["anchor"])
         self._fill: FloatImage = arrays["fill"]
-
-    def _positions(self, window: Window) -> FloatImage:
-        """The positions of the plate's pixels ``window`` at the analysed size, (height, width, 2)."""
-        canvas = self._clip.footage.canvas
-        x = (np.arange(window.x, window.right, dtype=np.float32) - canvas.x + 0.5) * self._scale - 0.5
-        y = (np.arange(window.y, window.bottom, dtype=np.float32) - canvas.y + 0.5) * self._scale - 0.5
-        return np.stack(np.meshgrid(x, y), axis=-1)
+        self._fill_window = Window(*arrays["fill_window"].tolist())
 
     def frame(self, index: int) -> NewPixels:
         """What lies behind the region of frame ``index`` that is to be rewritten."""
@@ -157,28 +161,29 @@ class _Background:
         blended = self._clip.blend(index, window)[window.slices(band)] > 0
         plate, grain = self._clip.plate(index, band), np.zeros(blended.shape, np.float32)
         rows, columns = np.nonzero(blended)
-        at = self._positions(band)[rows, columns] - np.array([small.x, small.y], np.float32)
+        at = analysed_positions(self._clip, band)[rows, columns] - np.array([small.x, small.y], np.float32)
         samples, seen = [], []
-        for source, (positions, take) in sorted(sources.frames.items()):
-            asked = _lookup(take.astype(np.float32), at) > 0
+        for source, (found, take) in sorted(sources.frames.items()):
+            asked = lookup(take.astype(np.float32), at) > 0
             if not asked.any():
                 continue
             # interpolate the motion of the pixel, not its position
-            there = _lookup(positions, at)
-            values, visible = self._sample(source, there, asked)
+            there = lookup(found, at)
+            values, visible = sample(self._clip, source, there, asked)
             samples.append(values)
             seen.append(visible)
         filled = np.zeros(len(at), bool)
         if samples:
             filled = np.any(seen, axis=0)
             plate[rows[filled], columns[filled]] = agreeing_median(np.stack(samples), np.stack(seen), _APART)[filled]
-            grain[rows, columns] = _INTERPOLATED * share_of_median(np.sum(seen, axis=0))
+            grain[rows, columns] = INTERPOLATED * share_of_median(np.sum(seen, axis=0))
         self.unseen[index] = self.unseen.get(index, 0.0) + np.count_nonzero(~filled) / (window.width * window.height)
         anchored = self._in_anchor(index, small, sources, at)
         if anchored is not None:
             height, width = self._fill.shape[:2]
-            carried = ~filled & (anchored >= 0).all(axis=1) & (anchored <= [width - 1, height - 1]).all(axis=1)
-            plate[rows[carried], columns[carried]] = _lookup(self._fill, anchored[carried])
+            there = in_plate(self._clip, anchored) - np.array([self._fill_window.x, self._fill_window.y], np.float32)
+            carried = ~filled & (there >= 0).all(axis=1) & (there <= [width - 1, height - 1]).all(axis=1)
+            plate[rows[carried], columns[carried]] = cubic(self._fill, there[carried])
             filled |= carried
         missing = np.zeros(blended.shape, bool)
         missing[rows[~filled], columns[~filled]] = True
@@ -188,50 +193,7 @@ class _Background:
         """Where positions ``at`` of the window ``small`` of frame ``index`` lie in the anchor, None where unknown."""
         if index == self._anchor:
             return at + np.array([small.x, small.y], np.float32)
-        return None if sources.in_anchor is None else _lookup(sources.in_anchor, at)
-
-    def _sample(self, source: int, there: FloatImage, take: Mask) -> tuple[FloatImage, Mask]:
-        """The plate of frame ``source`` at small positions (n, 2), where asked: (n, 3), and where it is seen."""
-        canvas = self._clip.footage.canvas
-        full = (there + 0.5) / self._scale - 0.5 + np.array([canvas.x, canvas.y], np.float32)
-        low, high = np.floor(full[take].min(axis=0)) - 4, np.ceil(full[take].max(axis=0)) + 5
-        window = Window(int(low[0]), int(low[1]), int(high[0] - low[0]), int(high[1] - low[1])).intersection(canvas)
-        values = np.zeros((len(there), 3), np.float32)
-        visible = np.zeros(len(there), bool)
-        if window.empty:
-            return values, visible
-        at = full[take] - np.array([window.x, window.y], np.float32)
-        values[take] = _cubic(self._clip.plate(source, window), at)
-        free = ~self._clip.rewritten(source, window)
-        inside = (at >= 0).all(axis=1) & (at <= [window.width - 1, window.height - 1]).all(axis=1)
-        visible[take] = (_lookup(free.astype(np.float32), at) > 0.99) & inside
-        return values, visible
-
-
-def _lookup(image: FloatImage, at: FloatImage, interpolation: int = cv2.INTER_LINEAR) -> FloatImage:
-    """``image`` at (n, 2) positions: (n,) or (n, channels)."""
-    # remap wants a picture of positions, no side longer than 32767
-    columns = 4096
-    rows = max(1, -(-len(at) // columns))
-    grid = np.zeros((rows * columns, 2), np.float32)
-    grid[: len(at)] = at
-    values = cv2.remap(image, grid.reshape(rows, columns, 2), None, interpolation, borderMode=cv2.BORDER_REPLICATE)
-    return values.reshape(rows * columns, *image.shape[2:])[: len(at)]
-
-
-def _cubic(image: FloatImage, at: FloatImage) -> FloatImage:
-    """``image`` at (n, 2) positions, between the least and the largest of the four pixels around each.
-
-    Beyond them cubic interpolation rings at hard edges, and the way back from display-referred to a lamp's linear light
-    magnifies that many times.
-    """
-    values = _lookup(image, at, cv2.INTER_CUBIC)
-    corner = np.floor(at)
-    around = np.ones((2, 2), np.uint8)
-    # anchored so that each pixel looks at itself and its right and lower neighbours
-    least = _lookup(cv2.erode(image, around, anchor=(0, 0)), corner, cv2.INTER_NEAREST)
-    largest = _lookup(cv2.dilate(image, around, anchor=(0, 0)), corner, cv2.INTER_NEAREST)
-    return np.clip(values, least, largest)
+        return None if sources.in_anchor is None else lookup(sources.in_anchor, at)
 
 
 def synthesise(

@@ -25,6 +25,9 @@ from ...quadmask.classes import AFFECTED, OVERLAP
 from .. import NewPixels
 from ..clip import Clip
 from ..origin import FILLED, RECOVERED
+from . import living
+from .passing import Passing, find
+from .resting import Resting, anything_moves
 from .texture import complete
 
 #: Memory for the samples of one band of rows, in bytes.
@@ -99,13 +102,15 @@ def measure_light(clip: Clip) -> Light:
     return Light.measure(len(clip), frame)
 
 
-def clean_plate(clip: Clip, window: Window, light: Light, report: Callable[[float], None]) -> CleanPlate:
-    """The clean plate in ``window``, in the mean light."""
+def clean_plate(
+    clip: Clip, window: Window, light: Light, passing: Passing, report: Callable[[float], None]
+) -> CleanPlate:
+    """The clean plate in ``window``, in the mean light, without what is ``passing``."""
     shape = window.height, window.width
     plate, grain, unseen = np.zeros((*shape, 3), np.float32), np.zeros(shape, np.float32), np.zeros(shape, bool)
     strengths = np.zeros((light.curves.shape[1], *shape, 3), np.float32)
     for band in _bands(window, len(clip)):
-        looks = _look_through(clip, band)
+        looks = _look_through(clip, band, passing)
         rows, columns = looks.pixels
         where = window.slices(band)
         # in pieces, as sorting takes several times the memory of the samples
@@ -141,7 +146,7 @@ def _in_mean_light(
     return np.stack([lit.in_mean_light(index, rgb) for index, rgb in enumerate(samples)]), strengths
 
 
-def _look_through(clip: Clip, band: Window) -> _Looks:
+def _look_through(clip: Clip, band: Window, passing: Passing) -> _Looks:
     # with a margin, so that what is laid over does not depend on where a band ends
     wide = band.grown(clip.margin)
     inner = wide.slices(band)
@@ -157,15 +162,24 @@ def _look_through(clip: Clip, band: Window) -> _Looks:
     for index, (rgb, touched) in in_order(look, range(len(clip))):
         samples[index], affected[index] = rgb, touched
     seen = np.stack([~mask[inner][rows, columns] for mask in masks])
+    at_rest = seen & np.stack([~passing.covers(clip, index, band)[rows, columns] for index in range(len(clip))])
+    # what is never seen at rest is known only as something passes
+    seen = np.where(at_rest.any(axis=0), at_rest, seen)
     return _Looks((rows, columns), samples, seen, affected)
 
 
 def prepare(clip: Clip, report: Callable[[float], None]) -> dict[str, NDArray[Any]]:
     """Prepare what all frames need: the clean plate of the whole region, which of it no frame shows, and the light."""
     light = measure_light(clip)
-    plate, unseen, grain, strengths = clean_plate(clip, clip.whole_region, light, report)
+    hidden = [clip.small_rewritten(index) for index in range(len(clip))]
+    passing, lively = Passing([], hidden, None), living.Living.none()
+    if anything_moves(clip.footage, hidden):
+        shot = Resting(clip.footage, hidden, light)
+        passing, lively = find(shot), living.find(shot)
+    plate, unseen, grain, strengths = clean_plate(clip, clip.whole_region, light, passing, report)
     filled = _filled(clip, plate, unseen) if unseen.any() else plate
-    return {"plate": filled, "unseen": unseen, "grain": grain, "curves": light.curves, "strengths": strengths}
+    scene = {"plate": filled, "unseen": unseen, "grain": grain, "curves": light.curves, "strengths": strengths}
+    return {**scene, **passing.arrays(), **lively.arrays()}
 
 
 def _filled(clip: Clip, plate: FloatImage, unseen: NDArray[np.bool_]) -> FloatImage:
@@ -187,15 +201,18 @@ def synthesise(clip: Clip, arrays: Mapping[str, NDArray[Any]], wanted: Sequence[
     """Yield the new pixels of each wanted frame that has any; see the engine."""
     plate, unseen, region = arrays["plate"], arrays["unseen"], clip.whole_region
     light, strengths = Light(arrays["curves"], np.zeros(0, np.float32)), arrays["strengths"]
+    passing, lively = Passing.load(arrays, light, clip.footage), living.Living.load(arrays)
     busy = {index: window for index in range(len(clip)) if not (window := clip.region(index)).empty}
     clip.warn_of_unseen({index: float(np.mean(unseen[region.slices(window)])) for index, window in busy.items()})
     for index in wanted:
         window = clip.region(index)
         if not window.empty:
             where = region.slices(window)
-            rgb = plate[where]
+            rgb, grain = plate[where].copy(), arrays["grain"][where].copy()
+            lively.lay_over(clip, index, window, rgb)
+            passing.lay_over(clip, index, window, rgb, grain)
             if light.changes:
                 lit = LitScene(light, strengths[:, where[0], where[1]], clip.footage.curve)
                 rgb = lit.in_light_of(index, rgb)
             origin = np.where(unseen[where], FILLED, RECOVERED).astype(np.uint8)
-            yield NewPixels(index, window, rgb, arrays["grain"][where], origin)
+            yield NewPixels(index, window, rgb, grain, origin)
