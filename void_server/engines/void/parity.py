@@ -10,9 +10,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from ...api.errors import SettingError
-from .model import FULL, Model
-from .sampling import Conditioning, Sampler, augmented, conditioning, embed, mask_video, rotary
-from .vae import decode, encoder_parts, latent_length
+from .model import Model
+from .sampling import Conditioning, Footage, Sampler, augmented, conditioning, embed, mask_video, rotary
+from .vae import SPATIAL, decode, encoder_parts, latent_length
 from .weights import Weights
 from .windows import plan
 
@@ -33,12 +33,12 @@ class Difference:
         return not self.shape and self.largest <= tolerance
 
 
-def compare(folder: Path, device: torch.device) -> Iterator[Difference]:
+def compare(folder: Path, device: torch.device, precision: torch.dtype) -> Iterator[Difference]:
     """Run every case in FOLDER/cases on FOLDER/model. Raises :class:`SettingError` where there is nothing to run."""
     cases = sorted((folder / "cases").glob("*.safetensors"))
     if not cases:
         raise SettingError(f"{folder} contains no cases/*.safetensors; give the folder with cases and model.")
-    model = Model(Weights(folder / "model"), device, FULL)
+    model = Model(Weights(folder / "model"), device, precision=precision)
     for case in cases:
         yield from _compare(case, model)
 
@@ -60,7 +60,12 @@ def _compare(path: Path, model: Model) -> Iterator[Difference]:
     noisy = augmented(video, torch.Generator().manual_seed(seed))
     yield difference("video into the VAE", noisy, "encoded_condition_video")
     parts = [slice(part.start, part.stop) for part in encoder_parts(video.shape[2])]
-    conditions = conditioning(model, ((video[:, :, part], codes[part]) for part in parts), number, seed)
+    footage = Footage(
+        (video.shape[3], video.shape[4]),
+        lambda: (video[:, :, part] for part in parts),
+        lambda: (codes[part] for part in parts),
+    )
+    conditions = conditioning(model, footage, number, seed)
     yield difference("mask latents", conditions.mask, "mask_latents")
     yield difference("video latents", conditions.video, "video_latents")
     prompt = embed(model, about["prompt"])
@@ -76,10 +81,9 @@ def _compare(path: Path, model: Model) -> Iterator[Difference]:
     # from the latents recorded, so that each stage answers for itself alone
     exact = Conditioning(recorded["mask_latents"], recorded["video_latents"])
     yield difference(f"pass {number}", sampler.run(model, noise, exact, _ignored), "final_latents")
-    decoded = list(decode(model.vae, recorded["final_latents"].transpose(1, 2)))
-    yield difference("decoded frames", _shown(decoded), "output")
+    yield difference("decoded frames", _shown(model, recorded["final_latents"]), "output")
     whole = sampler.run(model, noise, conditions, _ignored)
-    yield difference("all stages together", _shown(list(decode(model.vae, whole.transpose(1, 2)))), "output")
+    yield difference("all stages together", _shown(model, whole), "output")
 
 
 def _first_call(
@@ -108,7 +112,10 @@ def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
         raise SettingError(f"{path} cannot be read as a recorded case: {error}") from error
 
 
-def _shown(parts: list[torch.Tensor]) -> torch.Tensor:
+def _shown(model: Model, latents: torch.Tensor) -> torch.Tensor:
+    height, width = (SPATIAL * side for side in latents.shape[-2:])
+    with torch.inference_mode(), model.decoding(height, width) as vae:
+        parts = list(decode(vae, latents.transpose(1, 2)))
     return (torch.cat(parts, dim=2) / 2 + 0.5).clamp(0, 1)
 
 

@@ -54,10 +54,11 @@ class VoidSettings(Declared):
         choices=("exact", "fast"),
     )
     memory: str = setting(
-        "auto",
-        "GPU memory to use: auto, full, balanced or low.",
-        long_help="How much GPU memory to use. auto: depends on what is free.",
-        choices=("auto", "full", "balanced", "low"),
+        "exact",
+        "exact; tiled or low for small GPUs, which changes pixels a little.",
+        long_help="exact: whole frames, what does not fit takes turns. tiled: frames in tiles, for GPUs below 16 GB. "
+        "low: also 8-bit weights. Both change pixels a little.",
+        choices=("exact", "tiled", "low"),
     )
     published: bool = setting(
         False,
