@@ -76,7 +76,7 @@ class Void(Engine):
         yield from made.frames(wanted, lambda share: report(_PASSES + (1 - _PASSES) * share))
 
     def prepare(self, clip: Clip, report: Callable[[float], None]) -> None:
-        """See :class:`void_server.engines.Engine`; the clean plate, from which the detail comes, and the model's inputs.
+        """See :class:`void_server.engines.Engine`; the clean plate, which has the detail, and the model's inputs.
 
         Prompts too where the model can run: no later part of the job loads the text encoder then.
         """

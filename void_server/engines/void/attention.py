@@ -57,7 +57,7 @@ def use(transformer: CogVideoXTransformer3DModel, backend: str) -> None:
     if backend.lower().endswith(_DOWNLOADED):
         raise SettingError(
             f"The attention backend {backend!r} downloads its kernels when it is used, and nothing is downloaded here; "
-            f"install its package and choose {backend.lower().removesuffix(_DOWNLOADED).lstrip('_')!r}, or choose native."
+            "choose one whose package is installed, such as flash or sage, or native."
         )
     if not isinstance(transformer.transformer_blocks[0].attn1.processor, Processor):
         transformer.set_attn_processor(Processor())

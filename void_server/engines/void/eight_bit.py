@@ -30,7 +30,7 @@ class EightBitLinear(nn.Module):
 def quantise(transformer: CogVideoXTransformer3DModel) -> None:
     """Exchange the matrices of all blocks; biases, embeddings and norms, with what modulates them, stay as they are."""
     for block in transformer.transformer_blocks:
-        for parent in (block.attn1, *block.attn1.modules(), *block.ff.modules()):
+        for parent in (*block.attn1.modules(), *block.ff.modules()):
             for name, layer in list(parent.named_children()):
                 if isinstance(layer, nn.Linear):
                     setattr(parent, name, EightBitLinear(layer))

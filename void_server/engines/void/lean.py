@@ -56,9 +56,7 @@ class _CausalConv(CogVideoXCausalConv3d):
 
 
 class _SpatialNorm(CogVideoXSpatialNorm3D):
-    def forward(
-        self, f: torch.Tensor, zq: torch.Tensor, conv_cache: Cache | None = None
-    ) -> tuple[torch.Tensor, Cache]:
+    def forward(self, f: torch.Tensor, zq: torch.Tensor, conv_cache: Cache | None = None) -> tuple[torch.Tensor, Cache]:
         """Group norm of ``f``, scaled and shifted by what the latents ``zq`` say at each place.
 
         These convolutions look at one place each, so they are done at the latents' size, and enlarged afterwards.

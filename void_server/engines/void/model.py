@@ -51,7 +51,7 @@ class Model:
 
     @property
     def dtype(self) -> torch.dtype:
-        """bfloat16 on a GPU, as published, and float32 on the CPU, where it is exact, unless something else is asked."""
+        """bfloat16 on a GPU, as published, float32 on the CPU, where it is exact, or what was asked for."""
         return self.precision or (torch.float32 if self.device.type == "cpu" else torch.bfloat16)
 
     @property
@@ -84,9 +84,7 @@ class Model:
             yield self.vae
 
     @contextlib.contextmanager
-    def sampling(
-        self, number: int, height: int, width: int, *, guided: bool
-    ) -> Iterator[CogVideoXTransformer3DModel]:
+    def sampling(self, number: int, height: int, width: int, *, guided: bool) -> Iterator[CogVideoXTransformer3DModel]:
         """The transformer of a pass, ready for windows of frames of that size in pixels.
 
         Raises :class:`SettingError` where its file is wrong.

@@ -32,6 +32,7 @@ GUIDANCE = {FIRST: 1.0, SECOND: 6.0}
 # How much the first block's output may change before the others are asked again, as a share.
 _FAST_THRESHOLD = 0.05
 
+
 @dataclass(frozen=True)
 class Conditioning:
     """What stays the same in all steps: mask and video latents, each (1, 16, t, h, w)."""
@@ -163,8 +164,8 @@ class Sampler:
     ) -> torch.Tensor:
         """Denoise ``noise`` (1, t, 16, h, w), a step after the other; ``on_step`` may raise to stop.
 
-        With ``progress`` the latents are kept now and then, and a sampling that was stopped goes on from them; not where
-        it is ``fast``, as what that remembers would be lost.
+        With ``progress`` the latents are kept now and then, and a sampling that was stopped goes on from them; not
+        where it is ``fast``, as what that remembers would be lost.
         """
         progress = None if self.fast else progress
         scheduler = CogVideoXDDIMScheduler.from_config(model.scheduler_config)
