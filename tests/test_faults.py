@@ -231,7 +231,7 @@ def test_a_place_for_a_worker_outlasts_whatever_becomes_of_the_jobs() -> None:
         raise sqlite3.OperationalError("database is locked")
 
     async def die_again_and_again() -> None:
-        pool = WorkerPool("json", 1, lambda *_: None, lambda *_: None, failing)
+        pool = WorkerPool("json", [{}], lambda *_: None, lambda *_: None, failing)
         for _ in range(5):
             pool._failed_to_start("exit code 1")
         await pool.stop()

@@ -18,7 +18,7 @@ from void_server.api.job import Progress
 from void_server.api.shot import Shot
 from void_server.api.version import VersionFolder
 from void_server.cli.declared import settings_of
-from void_server.engines.void import fit, inputs
+from void_server.engines.void import fit, inputs, synthesis
 from void_server.engines.void.sampling import Sampler
 from void_server.imaging import exr
 from void_server.imaging.window import Window
@@ -87,6 +87,35 @@ def test_the_second_pass_changes_the_first(shot: Path, tmp_path: Path, monkeypat
     assert numbers == [(1, 1.0), (2, 6.0)]
     manifest = json.loads((results.folder / "job.json").read_text())
     assert set(manifest["engine"]) == {"device", "void_pass1.safetensors", "void_pass2.safetensors"}
+
+
+def test_a_second_pass_that_was_stopped_goes_on_where_it_was(
+    shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[tuple[int, int]] = []
+    encoded: list[int] = []
+    real, real_text = Sampler.forward, synthesis.embed
+
+    def counted(self: Sampler, *rest: Any) -> torch.Tensor:
+        steps.append((self.number, len(steps)))
+        if stopping and self.number == 2 and [number for number, _ in steps].count(2) == 8:
+            raise JobCancelled("stop")
+        return real(self, *rest)
+
+    monkeypatch.setattr(Sampler, "forward", counted)
+    monkeypatch.setattr(synthesis, "embed", lambda *rest: encoded.append(1) or real_text(*rest))
+    one = shot_of(shot, second_pass=True, steps=9, grain=False)
+    stopping = True
+    with pytest.raises(JobCancelled):
+        run(one, tmp_path / "v001")
+    assert [number for number, _ in steps] == [1] * 9 + [2] * 8
+    steps.clear()
+    stopping = False
+    resumed, _ = run(one, tmp_path / "v001")
+    assert [number for number, _ in steps] == [2] * 4, "neither the first pass again, nor the five steps that were kept"
+    assert encoded == [1], "the prompt was read once"
+    whole, _ = run(one, tmp_path / "v002")
+    assert np.array_equal(pictures(resumed, range(1001, 1013)), pictures(whole, range(1001, 1013)))
 
 
 def test_a_stopped_job_does_not_sample_again(shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import re
 import shutil
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +21,9 @@ from random_weights import checkpoint
 from safetensors.torch import load_file, save_file
 
 from void_server.api.errors import SettingError
-from void_server.engines.void import sampling
+from void_server.engines.void import kept, sampling, selftest
+from void_server.engines.void import weights as module_weights
+from void_server.engines.void.kept import KeptTensors, Progress
 from void_server.engines.void.memory import LOW
 from void_server.engines.void.model import Model, choose_device
 from void_server.engines.void.parity import compare
@@ -408,3 +412,131 @@ def test_nothing_heavy_is_loaded_to_check_a_job() -> None:
     code = "import sys, void_server.engines.void, void_server.engines.void.weights; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+# -- what was done is not done again
+
+
+def test_a_sampling_that_was_stopped_goes_on_to_the_same_bits(
+    model: Model, given: Conditioning, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept, "EVERY", 2)
+    noise = starting_noise((1, 6, 16, 4, 6), 1)
+    whole = sampler(model, steps=7).run(model, noise, given, lambda *_: None)
+    progress = Progress(KeptTensors(tmp_path / "latents.safetensors", {"steps": "7"}))
+
+    def stop(done: int, _: int) -> None:
+        if done == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sampler(model, steps=7).run(model, noise, given, stop, progress)
+    seen: list[int] = []
+    again = sampler(model, steps=7).run(model, noise, given, lambda done, _: seen.append(done), progress)
+    assert seen == [4, 5, 6, 7], "four steps were kept"
+    assert torch.equal(again, whole)
+    # nothing is taken from a sampling of another kind, or from half a file
+    other = Progress(KeptTensors(progress.kept.path, {"steps": "8"}))
+    assert other.read() is None
+    progress.kept.path.write_bytes(progress.kept.path.read_bytes()[:100])
+    assert progress.read() is None
+
+
+def test_what_fast_remembers_cannot_be_kept(model: Model, given: Conditioning, tmp_path: Path) -> None:
+    progress = Progress(KeptTensors(tmp_path / "latents.safetensors", {}))
+    noise = starting_noise((1, 6, 16, 4, 6), 1)
+    sampler(model, steps=6, fast=True).run(model, noise, given, lambda *_: None, progress)
+    assert not progress.kept.path.exists()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda base: (base / "text_encoder" / "model.safetensors").unlink(), "lacks .*text_encoder.model.safetensors"),
+        (lambda base: (base / "tokenizer" / "spiece.model").unlink(), "lacks .*spiece.model"),
+        (lambda base: (base / "tokenizer" / "tokenizer_config.json").unlink(), "lacks .*tokenizer_config.json"),
+        (lambda base: in_shards(base / "text_encoder", lost=1), "lacks .*model-2-of-2.safetensors"),
+        (lambda base: in_shards(base / "text_encoder", short=1), "model-2-of-2.safetensors is incomplete"),
+        (
+            lambda base: (base / "text_encoder" / "model.safetensors.index.json").write_text("{"),
+            "cannot be read as the",
+        ),
+        (lambda base: truncate(base / "vae" / "diffusion_pytorch_model.safetensors"), "diffusion.*is incomplete"),
+    ],
+)
+def test_what_the_text_encoder_and_the_autoencoder_need_is_checked_before_a_job_begins(
+    copied: Weights, spoil: Callable[[Path], object], message: str
+) -> None:
+    copied.check((1,))
+    spoil(copied.base)
+    with pytest.raises(SettingError, match=message):
+        copied.check((1,))
+
+
+def test_a_text_encoder_in_shards_is_whole(copied: Weights, model: Model) -> None:
+    in_shards(copied.base / "text_encoder")
+    copied.check((1,))
+    assert torch.equal(embed(Model(copied, CPU), "a lime"), embed(model, "a lime"))
+
+
+def in_shards(folder: Path, *, lost: int | None = None, short: int | None = None) -> None:
+    """Split the text encoder's weights into two files and an index, as the released ones are."""
+    tensors = sorted(load_file(folder / "model.safetensors").items())
+    (folder / "model.safetensors").unlink()
+    names = ["model-1-of-2.safetensors", "model-2-of-2.safetensors"]
+    for name, part in zip(names, (tensors[::2], tensors[1::2]), strict=True):
+        save_file(dict(part), folder / name, metadata={"format": "pt"})
+    index = {name: names[position % 2] for position, (name, _) in enumerate(tensors)}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": index}))
+    if lost is not None:
+        (folder / names[lost]).unlink()
+    if short is not None:
+        truncate(folder / names[short])
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-50])
+
+
+def test_hashes_are_remembered_for_as_long_as_the_file_is_the_same(
+    copied: Weights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed: list[Path] = []
+    real = module_weights.digest_of
+    monkeypatch.setattr(module_weights, "digest_of", lambda path: hashed.append(path) or real(path))
+    first = copied.hashes((1, 2))
+    assert copied.hashes((1, 2)) == first
+    assert hashed == [copied.checkpoint(1), copied.checkpoint(2)]
+    # another process finds them too
+    code = (
+        "import sys; from pathlib import Path; from void_server.engines.void import weights; "
+        "weights.digest_of = None; print(weights.Weights(Path(sys.argv[1])).hashes((1,)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(copied.folder)], capture_output=True, text=True, check=False)
+    assert first[PASSES[1]] in done.stdout, done.stderr
+    save_file(checkpoint(5), copied.checkpoint(1))
+    assert copied.hashes((1,)) != {PASSES[1]: first[PASSES[1]]}
+
+
+# -- the self-test
+
+
+def test_a_machine_that_computes_right_passes_and_one_that_does_not_is_found_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stages = list(selftest.examine(CPU))
+    assert {precision for _, precision in stages} == {torch.float32, torch.bfloat16}
+    for difference, precision in stages:
+        assert difference.within(precision), difference
+    # convolutions that forget the first frame, as with a faulty library
+    real = torch.nn.functional.conv3d
+
+    def faulty(frames: torch.Tensor, *rest: Any, **named: Any) -> torch.Tensor:
+        return real(torch.cat([frames[:, :, 1:2], frames[:, :, 1:]], dim=2), *rest, **named)
+
+    monkeypatch.setattr("void_server.engines.void.lean.functional.conv3d", faulty)
+    monkeypatch.setattr(selftest, "_layers", lambda *_: iter(()))
+    wrong = {(d.case, d.stage) for d, precision in selftest.examine(CPU) if not d.within(precision)}
+    assert ("pass 1", "mask latents") in wrong
+    assert ("pass 1", "frames") in wrong
+    assert ("text", "prompt") not in wrong

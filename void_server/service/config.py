@@ -19,7 +19,8 @@ _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 class ServerConfig:
     """The configuration of a server.
 
-    ``roots`` are the folders below which it may read and write; without any it takes uploads only. ``state`` keeps
+    ``roots`` are the folders below which it may read and write; without any it takes uploads only. It has ``workers``
+    workers or, where ``gpus`` are named by their numbers, one for each of these, which sees no other. ``state`` keeps
     jobs, keys and uploads. An ``embedded`` server works for the one client that started it, and never takes over
     others' jobs. ``require_keys`` requires keys on this machine too. With ``idle_minutes`` it ends after that long
     without a job or a request. No user may have more than ``queue_limit`` jobs waiting. ``pipeline`` names the module
@@ -31,6 +32,7 @@ class ServerConfig:
     roots: tuple[Path, ...] = ()
     state: Path = field(default_factory=home)
     workers: int = 1
+    gpus: tuple[int, ...] = ()
     embedded: bool = False
     require_keys: bool = False
     idle_minutes: float | None = None
@@ -39,6 +41,14 @@ class ServerConfig:
     pipeline: str = "void_server.pipeline"
     log: Path | None = None
     log_level: str = "info"
+
+    @property
+    def places(self) -> list[dict[str, str]]:
+        """What the environment of each worker says beyond the server's own."""
+        if not self.gpus:
+            return [{} for _ in range(self.workers)]
+        # numbered as nvidia-smi numbers them
+        return [{"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": str(gpu)} for gpu in self.gpus]
 
     def uploaded(self, job_id: str) -> Path:
         """The folder of a job whose files are uploaded."""

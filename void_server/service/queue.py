@@ -34,7 +34,7 @@ class JobQueue:
     def __init__(self, config: ServerConfig, address: str, announce: Callable[[Job], None]) -> None:
         self._config, self._announce = config, announce
         self.store = Store(config.state, address, embedded=config.embedded)
-        self.workers = WorkerPool(config.pipeline, config.workers, self._heard, self._died, self._no_workers)
+        self.workers = WorkerPool(config.pipeline, config.places, self._heard, self._died, self._no_workers)
         # who submitted each job that waits, the longest first
         self._waiting: dict[str, str] = {}
         # who had a job begun last, the longest ago first

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import subprocess
 import threading
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -45,8 +46,9 @@ class WorkerHandle:
 
 
 class WorkerPool:
-    """``size`` worker processes.
+    """Worker processes, one for each of ``places``, which say what is added to its environment.
 
+    A place is filled by one process at a time, so that two never share what it names, such as a GPU.
     ``on_message(worker, message)`` is called with a worker's news of its job, and when it waits for one;
     ``on_death(worker, code)`` after one has ended that was not told to; ``on_unfit(why)`` when workers die as soon as
     they are started, with their last words. All run in the server's loop.
@@ -55,16 +57,16 @@ class WorkerPool:
     def __init__(
         self,
         pipeline: str,
-        size: int,
+        places: Sequence[Mapping[str, str]],
         on_message: Callable[[WorkerHandle, dict[str, Any]], None],
         on_death: Callable[[WorkerHandle, int], None],
         on_unfit: Callable[[str], None],
     ) -> None:
-        self._pipeline, self._size = pipeline, size
+        self._pipeline, self._places = pipeline, places
         self._on_message, self._on_death, self._on_unfit = on_message, on_death, on_unfit
         self._handles: dict[str, WorkerHandle] = {}
         self._started = self._stillborn = 0
-        self._waiting = ThreadPoolExecutor(size)
+        self._waiting = ThreadPoolExecutor(len(places))
         self._closing = False
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -76,21 +78,21 @@ class WorkerPool:
 
     def start(self) -> None:
         """Start the processes and handle their messages."""
-        for _ in range(self._size):
-            self.task(self._fill_place())
+        for place in self._places:
+            self.task(self._fill_place(place))
 
-    async def _fill_place(self) -> None:
+    async def _fill_place(self, place: Mapping[str, str]) -> None:
         """Keep one worker running, replacing it when it dies."""
         while not self._closing:
             try:
-                await self._employ()
+                await self._employ(place)
             except Exception as error:  # such as no memory for another process: there may be some later
                 _log.exception("could not start a worker")
                 self._failed_to_start(str(error))
             if self._stillborn:
                 await asyncio.sleep(min(_LONGEST_PAUSE, 0.25 * 2.0**self._stillborn))
 
-    async def _employ(self) -> None:
+    async def _employ(self, place: Mapping[str, str]) -> None:
         """Start a worker, and wait for its end."""
         self._started += 1
         process = subprocess.Popen(
@@ -98,6 +100,7 @@ class WorkerPool:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            env={**os.environ, **place},
         )
         worker = self._handles[f"worker-{self._started}"] = WorkerHandle(f"worker-{self._started}", process)
         loop = asyncio.get_running_loop()
