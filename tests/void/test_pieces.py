@@ -146,10 +146,10 @@ def test_a_piece_is_mirrored_at_its_own_ends() -> None:
 
 
 def test_what_is_published_is_never_cut(long_shot: Path, tmp_path: Path) -> None:
-    job = plan(shot_of(long_shot, published=True), Fields(frames_per_piece=85)).begin(tmp_path / "farm")
+    job = plan(shot_of(long_shot, published_sampling=True), Fields(frames_per_piece=85)).begin(tmp_path / "farm")
     assert job.stage("remove").tasks == 1
     with pytest.raises(SettingError, match="does not work in pieces"):
-        pipeline.inspect(shot_of(long_shot, published=True, piece_length=85))
+        pipeline.inspect(shot_of(long_shot, published_sampling=True, piece_length=85))
     whole = shot_of(long_shot)
     cleanplate = replace(whole, settings=Settings(reasoner="none"))
     for asked, server in ((whole, "tcp://gpu01:5690"), (cleanplate, "")):

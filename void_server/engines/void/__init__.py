@@ -103,7 +103,7 @@ class Void(Engine):
     def in_pieces(self, settings: Settings, most: int) -> Settings:
         """See :class:`void_server.engines.Engine`; the published code knows no pieces."""
         own = settings.of_engine(VoidSettings)
-        if own.piece_length or own.published:
+        if own.piece_length or own.published_sampling:
             return settings
         return replace(settings, engine_settings={**settings.engine_settings, "piece_length": most})
 

@@ -60,11 +60,12 @@ class VoidSettings(Declared):
         "low: also 8-bit weights. Both change pixels a little.",
         choices=("exact", "tiled", "low"),
     )
-    published: bool = setting(
+    published_sampling: bool = setting(
         False,
-        "Reproduce the published code, flaws included.",
-        label="as published",
-        long_help="Reproduce the published code exactly, known flaws included. For comparing results.",
+        "The published code's windows and warped noise, flaws included.",
+        label="sampling as published",
+        long_help="Sample with the windows and the warped noise of the published code, flaws included. For comparisons; "
+        "what goes in and comes out stays ours.",
     )
     strength: float = setting(
         1.0,
@@ -101,7 +102,7 @@ class VoidSettings(Declared):
         """Raise :class:`SettingError` for settings that contradict each other."""
         if self.negative_prompt and not self.guided:
             raise SettingError("The negative prompt needs a guidance above 1; raise guidance, or leave the prompt out.")
-        if self.published and self.piece_length:
+        if self.published_sampling and self.piece_length:
             raise SettingError(
-                "The published code does not work in pieces; leave piece_length at 0, or leave out published."
+                "The published code does not work in pieces; leave piece_length at 0, or leave out published_sampling."
             )

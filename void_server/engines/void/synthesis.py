@@ -112,7 +112,7 @@ class Synthesis:
         steps = settings.steps or STEPS[number]
         guidance = settings.guidance or GUIDANCE[number]
         conditions = conditioning(model, self._footage(piece), number, self._clip.seed)
-        windows = plan(piece.latents[0], fit.WINDOW, published=settings.published)
+        windows = plan(piece.latents[0], fit.WINDOW, published=settings.published_sampling)
         sampler = Sampler(
             number,
             windows,
@@ -164,7 +164,7 @@ class Synthesis:
             skipped = piece.frames.start // STRIDE
             return starting_noise((1, skipped + length, 16, height, width), self._clip.seed)[:, skipped:]
         frames = (before[index - piece.frames.start].astype(np.float32) for index in piece.order)
-        if self._settings.published:
+        if self._settings.published_sampling:
             return noise.as_published(list(frames), piece.latents, self._clip.seed)
         return noise.warped(frames, piece.latents, self._clip.seed)
 
