@@ -241,6 +241,10 @@ def test_the_blocks_of_what_does_not_fit_take_turns_two_at_most() -> None:
     assert sorted(relay._here) == [1]
     blocks[0](torch.ones(1, 8))
     assert sorted(relay._here) == [1]
+    # nor does one that fails leave anything behind
+    relay.send_all_away()
+    assert not relay._here
+    assert torch.equal(blocks(torch.ones(1, 8)), expected)
     relay.end()
     assert not relay._here
 

@@ -89,10 +89,10 @@ class Void(Engine):
         made.inputs.write(lambda share: report(0.5 + 0.4 * share))
         try:
             self.check(clip.settings)
+            _model_at_work(made).read_prompts()
         except SettingError:
-            # this machine need not have the model; the first one that has it reads the prompts
-            return
-        _model_at_work(made).read_prompts()
+            # this machine need not have the model, nor a GPU; the first one that has it reads the prompts
+            report(1.0)
 
     def pieces(self, settings: Settings, frames: int) -> int:
         """See :class:`void_server.engines.Engine`; more than one for a shot that is longer than a piece may be."""

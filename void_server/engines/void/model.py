@@ -134,6 +134,8 @@ class Model:
 
     def collect(self) -> None:
         """Give all of the card's memory back."""
+        for relay in self._relays.values():
+            relay.send_all_away()
         self._turns.send_all_away()
         collect(self.device)
 

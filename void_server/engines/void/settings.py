@@ -64,8 +64,8 @@ class VoidSettings(Declared):
         False,
         "The published code's windows and warped noise, flaws included.",
         label="sampling as published",
-        long_help="Sample with the windows and the warped noise of the published code, flaws included. For comparisons; "
-        "what goes in and comes out stays ours.",
+        long_help="Sample with the windows and the warped noise of the published code, flaws included. For "
+        "comparisons; what goes in and comes out stays ours.",
     )
     strength: float = setting(
         1.0,

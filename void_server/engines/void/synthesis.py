@@ -132,6 +132,7 @@ class Synthesis:
         noise_ = self._noise(piece, before)
         latents = sampler.run(model, noise_, conditions, on_step, Progress(latents_file))
         tile = model.profile.tile
+        self._clip.scratch.mkdir(parents=True, exist_ok=True)
         with torch.inference_mode(), model.decoding(*(min(side, tile or side) for side in piece.size)) as vae:
             decoded = decode(vae, latents.transpose(1, 2), tile=tile // SPATIAL, scratch=self._clip.scratch)
             self._keep(piece, decoded, frames, lambda share: report(0.9 + 0.1 * share))

@@ -33,8 +33,10 @@ class Guest:
         """Copy the weights to the card, on the current stream."""
         if device.type == "cuda" and not self._pinned:
             self._pin()
-        for tensor, held in self._waiting:
-            tensor.data = held.to(device, non_blocking=True)
+        # weights outlive the block in which they are used
+        with torch.inference_mode(False):
+            for tensor, held in self._waiting:
+                tensor.data = held.to(device, non_blocking=True)
 
     def leave(self) -> None:
         """Give the card's memory back."""
@@ -164,9 +166,13 @@ class Relay:
         guest.leave()
         del self._here[index]
 
-    def end(self) -> None:
-        """All blocks wait, and stay where they are put from now on."""
+    def send_all_away(self) -> None:
+        """All blocks wait, also those of a step that failed."""
         for index in list(self._here):
             self._drop(index)
+
+    def end(self) -> None:
+        """All blocks wait, and stay where they are put from now on."""
+        self.send_all_away()
         for hook in self._hooks:
             hook.remove()
