@@ -10,6 +10,7 @@ import pytest
 
 from void_server.cli import doctor
 from void_server.cli.doctor import Finding
+from void_server.engines.void.weights import BASE
 
 
 @pytest.fixture
@@ -78,6 +79,16 @@ def test_versions_that_compute_wrongly_are_named(machine, torch: str, cudnn: str
     found = machine("0, NVIDIA L40S, 46068, 8.9\\n", torch, cudnn=cudnn)["torch"]
     assert found.good == (not fault)
     assert fault in found.remedy
+
+
+def test_a_list_of_shards_that_cannot_be_read_is_a_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    index = tmp_path / BASE / "text_encoder" / "model.safetensors.index.json"
+    index.parent.mkdir(parents=True)
+    index.write_text("{")
+    monkeypatch.setenv("VOID_WEIGHTS", str(tmp_path))
+    (found,) = doctor._weights()
+    assert not found.good
+    assert "cannot be read as the list of the text encoder's files" in found.found
 
 
 def test_a_machine_without_cards_may_have_a_torch_without_cuda(machine) -> None:

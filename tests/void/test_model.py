@@ -246,10 +246,10 @@ def test_decoding_gives_as_many_frames_as_were_encoded(model: Model, frames: int
 
 def test_tiles_meet_without_seams(model: Model) -> None:
     torch.manual_seed(2)
-    smooth = torch.nn.functional.interpolate(torch.randn(1, 16, 4, 6, 9), size=(4, 40, 60), mode="trilinear")
+    smooth = torch.nn.functional.interpolate(torch.randn(1, 16, 4, 6, 9), size=(4, 20, 30), mode="trilinear")
     with torch.inference_mode():
         whole = torch.cat(list(decode(model.vae, smooth)), dim=2)
-        tiled = torch.cat(list(decode(model.vae, smooth, tile=32)), dim=2)
+        tiled = torch.cat(list(decode(model.vae, smooth, tile=16)), dim=2)
     assert tiled.shape == whole.shape
     assert (tiled - whole).abs().mean() < 0.25 * whole.std()
     # where tiles meet there is no step that the whole does not have

@@ -178,7 +178,11 @@ def _weights() -> Iterator[Finding]:
         yield Finding("weights", False, f"${ENVIRONMENT} is not set", remedy)
         return
     weights = Weights(Path(folder).expanduser())
-    absent = [str(path.relative_to(weights.folder)) for path in weights.missing(())]
+    try:
+        absent = [str(path.relative_to(weights.folder)) for path in weights.missing(())]
+    except (SettingError, OSError) as error:
+        yield Finding(f"weights {BASE}", False, str(error), _SOURCES[0])
+        return
     state = f"lacks {', '.join(absent)}" if absent else "found"
     yield Finding(f"weights {BASE}", not absent, state, _SOURCES[0] if absent else "")
     for number, name in PASSES.items():
