@@ -127,16 +127,16 @@ class Synthesis:
         def on_step(done: int, total: int) -> None:
             report(0.1 + 0.8 * done / total)
 
+        # another card makes other bits, and begins anew
         made_from = {"device": model.described, "steps": str(steps), "guidance": str(guidance)}
-        latents_file = KeptTensors(self._clip.kept / f"void_{index}_pass{number}.safetensors", made_from)
-        noise_ = self._noise(piece, before)
-        latents = sampler.run(model, noise_, conditions, on_step, Progress(latents_file))
+        progress = Progress(KeptTensors(self._clip.kept / f"void_{index}_pass{number}.safetensors", made_from))
+        latents = sampler.run(model, self._noise(piece, before), conditions, on_step, progress)
         tile = model.profile.tile
         self._clip.scratch.mkdir(parents=True, exist_ok=True)
         with torch.inference_mode(), model.decoding(*(min(side, tile or side) for side in piece.size)) as vae:
             decoded = decode(vae, latents.transpose(1, 2), tile=tile // SPATIAL, scratch=self._clip.scratch)
             self._keep(piece, decoded, frames, lambda share: report(0.9 + 0.1 * share))
-        latents_file.remove()
+        progress.kept.remove()
 
     def read_prompts(self) -> None:
         """Embed prompt and negative prompt, and keep that for every process of the job."""
