@@ -1,8 +1,11 @@
-"""What the VOID engine costs: ``python benchmarks/void_engine.py [--full] [--device cuda] [--frames 85]``.
+"""What the VOID engine costs: ``python benchmarks/void_engine.py [--full | --weights FOLDER] [--device cuda] ...``.
 
-Random weights, of tiny size unless ``--full`` is given (which writes about 32 GB into a temporary folder, and wants a
-GPU). One clip in each memory profile, stage by stage. The baseline, in the same run, is the published way of working: a
-process for each clip, which loads everything before it begins.
+Random weights, of tiny size unless ``--full`` is given (which writes about 43 GB into a temporary folder, and wants a
+GPU), or the released ones. They keep the size of what goes through them, as trained ones do, so that nothing computes
+with zeros or infinities. For each memory setting, pass, height and number of frames: seconds by stage, the most memory,
+and how far the latents are from those of ``exact``. Beside it, in the same run: the arithmetic floor, which is the
+operations counted divided by the speed of this device at large matrices; and the published loop, which is diffusers'
+own transformer and scheduler with everything on the device.
 """
 
 from __future__ import annotations
@@ -14,40 +17,107 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import psutil
 import torch
+from diffusers import CogVideoXDDIMScheduler, CogVideoXTransformer3DModel
+from diffusers.models.attention_processor import CogVideoXAttnProcessor2_0
+from torch.utils.flop_counter import FlopCounterMode
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "void")]
 
 from random_weights import FULL, TINY, write  # noqa: E402
 
-from void_server.engines.void import fit  # noqa: E402
-from void_server.engines.void.model import FULL as FULL_PROFILE  # noqa: E402
-from void_server.engines.void.model import PROFILES, Model  # noqa: E402
-from void_server.engines.void.sampling import Sampler, conditioning, embed, starting_noise  # noqa: E402
-from void_server.engines.void.vae import decode, encoder_parts, latent_length  # noqa: E402
+from void_server.engines.void import attention, fit, memory  # noqa: E402
+from void_server.engines.void.model import Model  # noqa: E402
+from void_server.engines.void.sampling import (  # noqa: E402
+    GUIDANCE,
+    STEPS,
+    Conditioning,
+    Footage,
+    Sampler,
+    conditioning,
+    embed,
+    rotary,
+    starting_noise,
+)
+from void_server.engines.void.vae import SPATIAL, decode, encoder_parts, latent_length  # noqa: E402
 from void_server.engines.void.weights import Weights  # noqa: E402
 from void_server.engines.void.windows import plan  # noqa: E402
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is measured."""
+
+    number: int
+    height: int
+    frames: int
+    steps: int
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.height, round(self.height * fit.ASPECT / fit.STEP) * fit.STEP
+
+    @property
+    def length(self) -> int:
+        """The frames that the model works on."""
+        return fit.clip_length(self.frames)
+
+    @property
+    def latents(self) -> tuple[int, ...]:
+        """The shape of the latents."""
+        return 1, latent_length(self.length), 16, *(side // SPATIAL for side in self.size)
+
+    def footage(self) -> Footage:
+        """Noise and boxes, drawn part by part."""
+        rng = np.random.default_rng(0)
+        video = rng.random((1, 3, 13, *self.size), np.float32)
+        codes = np.where(rng.random((13, *self.size)) < 0.2, 0, 255).astype(np.uint8)
+        lengths = [len(part) for part in encoder_parts(self.length)]
+        return Footage(
+            self.size,
+            lambda: (torch.from_numpy(video[:, :, :n]) for n in lengths),
+            lambda: (codes[:n] for n in lengths),
+        )
+
+    def sampler(self, model: Model, *, fast: bool) -> Sampler:
+        """As jobs have it; reads the prompt."""
+        prompt, negative = embed(model, "a lime falls on the table", "").split(1)
+        guidance = GUIDANCE[self.number]
+        windows = plan(self.latents[1], fit.WINDOW)
+        return Sampler(
+            self.number, windows, self.steps, guidance, prompt, negative if guidance > 1 else None, fast=fast
+        )
 
 
 @dataclass
 class Cost:
-    """Seconds by stage, and the most memory that was used, in GB."""
+    """Seconds by stage, and the most memory that was used, in GiB."""
 
+    device: torch.device
     seconds: dict[str, float] = field(default_factory=dict)
-    memory: float = 0.0
+    memory: dict[str, float] = field(default_factory=dict)
     latents: torch.Tensor | None = None
 
-    def take(self, stage: str, work: Callable[[], object]) -> object:
-        """Do a stage's work and note how long it took."""
+    def take(self, stage: str, work: Callable[[], T]) -> T:
+        """Do a stage's work, and note how long it took and the most memory that it had."""
+        cuda = self.device.type == "cuda"
+        if cuda:
+            torch.cuda.reset_peak_memory_stats(self.device)
         begin = time.perf_counter()
         result = work()
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
+        if cuda:
+            torch.cuda.synchronize(self.device)
         self.seconds[stage] = time.perf_counter() - begin
+        used = torch.cuda.max_memory_allocated(self.device) if cuda else psutil.Process().memory_info().rss
+        self.memory[stage] = used / memory.GIB
         return result
 
 
@@ -55,41 +125,85 @@ def _ignored(done: int, total: int) -> None:
     del done, total
 
 
-def measure(model: Model, frames: int, height: int, steps: int, *, fast: bool = False) -> Cost:
-    """One clip, pass 1."""
-    cost = Cost()
-    cuda = model.device.type == "cuda"
-    if cuda:
-        torch.cuda.reset_peak_memory_stats(model.device)
-    width = round(height * fit.ASPECT / fit.STEP) * fit.STEP
-    length = fit.clip_length(frames)
-    rng = np.random.default_rng(0)
-    video = torch.from_numpy(rng.random((1, 3, length, height, width), np.float32))
-    codes = np.where(rng.random((length, height, width)) < 0.2, 0, 255).astype(np.uint8)
-    parts = [slice(part.start, part.stop) for part in encoder_parts(length)]
+def measure(model: Model, case: Case, backend: str = "native", *, fast: bool = False) -> Cost:
+    """One clip through one pass."""
+    cost = Cost(model.device)
+    sampler = cost.take("text", lambda: case.sampler(model, fast=fast))
+    cost.take("load", lambda: attention.use(model.transformer(case.number), backend))
+    given = cost.take("encode", lambda: conditioning(model, case.footage(), case.number, 0))
+    noise = starting_noise(case.latents, 0)
+    cost.latents = latents = cost.take("sample", lambda: sampler.run(model, noise, given, _ignored))
+    tile = model.profile.tile
 
-    def load() -> None:
-        _ = model.vae, model.transformer(1)
+    def shown() -> None:
+        sides = (min(side, tile or side) for side in case.size)
+        with torch.inference_mode(), model.decoding(*sides) as vae:
+            for part in decode(vae, latents.transpose(1, 2), tile=tile // SPATIAL):
+                part.cpu()
 
-    cost.take("load", load)
-    prompt = cost.take("text", lambda: embed(model, "a lime falls on the table"))  # type: ignore[misc]
-    given = cost.take("encode", lambda: conditioning(model, ((video[:, :, p], codes[p]) for p in parts), 1, 0))
-    sampler = Sampler(1, plan(latent_length(length), fit.WINDOW), steps, 1.0, prompt, fast=fast)
-    noise = starting_noise((1, latent_length(length), 16, height // 8, width // 8), 0)
-    latents = cost.take(f"{steps} steps", lambda: sampler.run(model, noise, given, _ignored))  # type: ignore[arg-type]
-    assert isinstance(latents, torch.Tensor)
-    cost.latents = latents
-    tiled = model.profile != FULL_PROFILE
-
-    def decoded() -> None:
-        with torch.inference_mode():
-            for _ in decode(model.vae, latents.transpose(1, 2), tiled=tiled):
-                pass
-
-    cost.take("decode", decoded)
-    used = torch.cuda.max_memory_allocated(model.device) if cuda else psutil.Process().memory_info().rss
-    cost.memory = used / 2**30
+    cost.take("decode", shown)
     return cost
+
+
+def published_loop(model: Model, case: Case, sampler: Sampler) -> float:
+    """Seconds of diffusers' own transformer and scheduler for all steps of the first window."""
+    frames, (height, width) = min(case.latents[1], fit.WINDOW), case.latents[3:]
+    scheduler = CogVideoXDDIMScheduler.from_config(model.scheduler_config)
+    scheduler.set_timesteps(case.steps)
+    batch = 2 if sampler.guided else 1
+    latents = starting_noise((1, frames, 16, height, width), 0).to(model.device, model.dtype)
+    channels = Conditioning(latents.transpose(1, 2), latents.transpose(1, 2)).channels
+    prompt = sampler.prompt.to(model.device, model.dtype).expand(batch, -1, -1)
+    cos, sin = (t.to(model.device) for t in rotary(model.weights.transformer_config, frames, height, width))
+    with torch.inference_mode(), model.sampling(case.number, *case.size, guided=sampler.guided) as transformer:
+        ours = transformer.attn_processors
+        transformer.set_attn_processor(CogVideoXAttnProcessor2_0())
+        cost = Cost(model.device)
+
+        def loop() -> None:
+            nonlocal latents
+            for timestep in scheduler.timesteps:
+                inputs = torch.cat([latents, channels], dim=2).expand(batch, -1, -1, -1, -1)
+                at = timestep.expand(batch).to(model.device)
+                found = transformer(inputs, prompt, at, image_rotary_emb=(cos, sin), return_dict=False)[0]
+                if batch == 2:
+                    without, with_prompt = found.chunk(2)
+                    found = without + sampler.guidance * (with_prompt - without)
+                latents = scheduler.step(found, timestep, latents, eta=0.0, return_dict=False)[0].to(model.dtype)
+
+        cost.take("loop", loop)
+        transformer.set_attn_processor(ours)
+    return cost.seconds["loop"]
+
+
+def operations(model: Model, case: Case) -> float:
+    """Floating-point operations of all steps, counted on the meta device."""
+    config = model.weights.transformer_config
+    with torch.device("meta"):
+        transformer = CogVideoXTransformer3DModel.from_config(config)
+        windows = plan(case.latents[1], fit.WINDOW).windows
+        frames, height, width = windows[0][1] - windows[0][0], *case.latents[3:]
+        tokens = frames // 2 * (height // 2) * (width // 2)
+        inputs = {
+            "hidden_states": torch.empty(1, frames, 48, height, width),
+            "encoder_hidden_states": torch.empty(1, model.tokens, config["text_embed_dim"]),
+            "timestep": torch.empty(1),
+            "image_rotary_emb": tuple(torch.empty(tokens, config["attention_head_dim"]) for _ in range(2)),
+        }
+        counter = FlopCounterMode(display=False)
+        with torch.inference_mode(), counter:
+            transformer(**inputs)
+    return float(counter.get_total_flops()) * case.steps * len(windows) * (2 if GUIDANCE[case.number] > 1 else 1)
+
+
+def speed(device: torch.device, dtype: torch.dtype) -> float:
+    """Operations a second at large matrices."""
+    side = 8192 if device.type == "cuda" else 1024
+    one, other = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
+    cost = Cost(device)
+    for _ in range(2):
+        cost.take("product", lambda: [one @ other for _ in range(10)])
+    return 10 * 2 * side**3 / cost.seconds["product"]
 
 
 def difference(latents: torch.Tensor | None, exact: torch.Tensor | None) -> float:
@@ -99,52 +213,61 @@ def difference(latents: torch.Tensor | None, exact: torch.Tensor | None) -> floa
     return float((latents - exact).abs().mean() / exact.abs().mean())
 
 
-def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--full", action="store_true")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--frames", type=int, default=85)
-    parser.add_argument("--height", type=int, default=0, help="384 with --full, else 64")
-    parser.add_argument("--steps", type=int, default=0, help="30 with --full, else 4")
-    options = parser.parse_args()
-    height, steps = options.height or (384 if options.full else 64), options.steps or (30 if options.full else 4)
-    device = torch.device(options.device)
-    with tempfile.TemporaryDirectory() as folder:
-        weights = Weights(write(Path(folder), FULL if options.full else TINY, passes=(1,)))
-        rows: dict[str, Cost] = {}
-        for profile in PROFILES:
-            model = Model(weights, device, profile)
-            first = measure(model, options.frames, height, steps)
-            if profile == FULL_PROFILE:
-                rows["published way"] = first
+def report(weights: Weights, device: torch.device, case: Case, profiles: list[str], backends: list[str]) -> None:
+    """Measure one case in each profile, backend and quality, and print the table."""
+    rows: dict[str, Cost] = {}
+    for name in profiles:
+        model = Model(weights, device, memory.PROFILES[name])
+        rows[f"{name}, cold"] = measure(model, case)
+        for backend in backends:
             # once more: now the model is resident
-            rows[profile] = measure(model, options.frames, height, steps)
-            if profile == FULL_PROFILE:
-                rows["full, fast"] = measure(model, options.frames, height, steps, fast=True)
-            if profile == FULL_PROFILE:
-                compiled = Model(weights, device, profile, compiled=True)
-                measure(compiled, options.frames, height, steps)
-                rows["full, compiled"] = measure(compiled, options.frames, height, steps)
-                del compiled
-            del model
-            if device.type == "cuda":
-                torch.cuda.empty_cache()
-    baseline = sum(rows["published way"].seconds.values())
+            rows[name if backend == "native" else f"{name}, {backend}"] = measure(model, case, backend)
+        rows[f"{name}, fast"] = measure(model, case, fast=True)
+        if name == profiles[0]:
+            sampler = case.sampler(model, fast=False)
+            loop = published_loop(model, case, sampler) * len(sampler.plan.windows)
+            counted = operations(model, case)
+            floor = counted / speed(device, model.dtype)
+        model.collect()
+        del model
+    stages = list(rows[profiles[0]].seconds)
     print(
-        f"{device}, {'full size' if options.full else 'tiny'}, {options.frames} frames, height {height}, {steps} steps"
+        f"\npass {case.number}, {case.frames} frames at {case.size[0]} x {case.size[1]}, {case.steps} steps, {device}"
     )
-    stages = list(rows["published way"].seconds)
+    print(f"sampling: {counted:.2e} operations, floor {floor:.2f} s, published loop {loop:.2f} s")
     print(
-        f"{'':<14}"
-        + "".join(f"{stage:>10}" for stage in stages)
-        + f"{'clip s':>10}{'ratio':>8}{'GB':>8}{'differs':>10}"
+        f"{'':<16}" + "".join(f"{stage:>9}" for stage in stages) + f"{'/ floor':>9}{'GiB':>8}  {'at':<8}{'differs':>8}"
     )
     for name, cost in rows.items():
-        total = sum(cost.seconds.values())
-        each = "".join(f"{cost.seconds[stage]:>10.2f}" for stage in stages)
-        differs = f"{difference(cost.latents, rows['full'].latents):.1%}"
-        print(f"{name:<14}{each}{total:>10.2f}{total / baseline:>8.2f}{cost.memory:>8.2f}{differs:>10}")
+        each = "".join(f"{cost.seconds[stage]:>9.2f}" for stage in stages)
+        worst = max(cost.memory, key=lambda stage: cost.memory[stage])
+        differs = difference(cost.latents, rows[profiles[0]].latents)
+        ratio = cost.seconds["sample"] / floor
+        print(f"{name:<16}{each}{ratio:>9.2f}{cost.memory[worst]:>8.2f}  {worst:<8}{differs:>8.1%}")
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--full", action="store_true")
+    parser.add_argument("--weights", type=Path, help="the released weights, instead of random ones")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--frames", type=int, nargs="*", default=[85])
+    parser.add_argument("--height", type=int, nargs="*", help="384 at full size, else 64")
+    parser.add_argument("--passes", type=int, nargs="*", default=[1, 2])
+    parser.add_argument("--steps", type=int, default=0, help="those of the pass at full size, else 4")
+    parser.add_argument("--memory", nargs="*", default=list(memory.PROFILES))
+    parser.add_argument("--attention", nargs="*", default=["native"])
+    options = parser.parse_args()
+    large = options.full or options.weights is not None
+    device = torch.device(options.device)
+    with tempfile.TemporaryDirectory() as folder:
+        weights = Weights(options.weights or write(Path(folder), FULL if options.full else TINY))
+        for number in options.passes:
+            for height in options.height or [384 if large else 64]:
+                for frames in options.frames:
+                    case = Case(number, height, frames, options.steps or (STEPS[number] if large else 4))
+                    report(weights, device, case, options.memory, options.attention)
 
 
 if __name__ == "__main__":

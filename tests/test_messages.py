@@ -127,7 +127,7 @@ WRONG = [
     (["remove", *SHOT, "--feather", "nan"], "feather is nan"),
     (["remove", *SHOT, "--affected-shape", "hex"], "give auto, tight or grid"),
     (["remove", *SHOT, "--device", "gpu"], "device is 'gpu'; give auto, cpu or cuda"),
-    (["remove", *SHOT, "--engine", "void", "--memory", "huge"], "memory is 'huge'; give auto, full, balanced or low"),
+    (["remove", *SHOT, "--engine", "void", "--memory", "huge"], "memory is 'huge'; give exact, tiled or low"),
     (["remove", *SHOT, "--point", "5"], "write it like 1001:640,360"),
     (["remove", *SHOT, "--server", "nowhere"], "write it like tcp://127.0.0.1:5690"),
     (["remove", "plate", "roto", "-o", "notes.txt"], "notes.txt is a file; name a folder"),

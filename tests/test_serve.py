@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests import test_service
-from tests.test_service import RunningServer, ended, raw, shot_of
+from tests.test_service import RunningServer, ended, raw, shot_of, wait_for
 from void_server.api import Client, JobState, Keys, messages
 from void_server.api.home import home
 from void_server.service.keys import KeyRing
@@ -141,3 +144,56 @@ def test_what_an_embedded_server_logs_lies_in_the_state_folder(tmp_path: Path) -
     with embedded_server([tmp_path]) as address, Client(address) as client:
         client.hello()
     assert "listens at" in (home() / "embedded.log").read_text()
+
+
+# -- one worker a GPU
+
+
+@pytest.fixture
+def three_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The driver's own tool, as it answers where there are three cards."""
+    folder = tmp_path / "driver"
+    folder.mkdir()
+    tool = folder / "nvidia-smi"
+    tool.write_text('#!/bin/sh\nfor i in 0 1 2; do echo "$i, NVIDIA L40S, 46068, 8.9"; done\n')
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
+
+
+@pytest.mark.usefixtures("three_gpus")
+@pytest.mark.parametrize(("wanted", "seen"), [("0,2", ["0", "2"]), ("all", ["0", "1", "2"])])
+def test_each_gpu_has_one_worker_that_sees_no_other(wanted: str, seen: list[str]) -> None:
+    command = [*VOID, "serve", "--address", "tcp://127.0.0.1:*", "--gpus", wanted]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
+        try:
+            assert server.stdout is not None
+            assert server.stdout.readline().startswith("listening at")
+
+            def workers() -> list[str]:
+                found = psutil.Process(server.pid).children(recursive=True)
+                return sorted(
+                    one.environ()["CUDA_VISIBLE_DEVICES"]
+                    for one in found
+                    if "void_server.service.worker" in one.cmdline() and "CUDA_VISIBLE_DEVICES" in one.environ()
+                )
+
+            wait_for(lambda: workers() == seen)
+        finally:
+            server.send_signal(signal.SIGINT)
+            server.wait(30)
+
+
+@pytest.mark.usefixtures("three_gpus")
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--gpus", "0,3"), "name each GPU once by its number, here 0, 1, 2, or give all"),
+        (("--gpus", "1,1"), "name each GPU once by its number"),
+        (("--gpus", "first"), "name each GPU once by its number"),
+        (("--gpus", "0", "--workers", "2"), "give --gpus or --workers, not both"),
+    ],
+)
+def test_gpus_that_are_not_there_are_wrong_input(options: tuple[str, ...], says: str) -> None:
+    code, sentence = refused(*options)
+    assert code == 2
+    assert says in sentence

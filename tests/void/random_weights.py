@@ -13,6 +13,7 @@ from diffusers import AutoencoderKLCogVideoX, CogVideoXTransformer3DModel
 from safetensors.torch import save_file
 from transformers import T5Config, T5EncoderModel
 
+from void_server.engines.void.selftest import SCHEDULER, TEXT, TRANSFORMER, VAE
 from void_server.engines.void.weights import BASE, PASSES
 
 
@@ -26,43 +27,20 @@ class Size:
     dtype: torch.dtype
 
 
-_TRANSFORMER = {
-    "attention_head_dim": 64, "in_channels": 33, "out_channels": 16, "patch_size": 2, "patch_size_t": 2,
-    "patch_bias": False, "sample_frames": 85, "use_rotary_positional_embeddings": True,
-    "use_learned_positional_embeddings": False,
-}  # fmt: skip
-_VAE = {
-    "latent_channels": 16, "scaling_factor": 0.7,
-    "down_block_types": ("CogVideoXDownBlock3D",) * 4, "up_block_types": ("CogVideoXUpBlock3D",) * 4,
-}  # fmt: skip
-TINY = Size(
-    {
-        **_TRANSFORMER, "num_attention_heads": 2, "num_layers": 2, "sample_height": 96, "sample_width": 170,
-        "text_embed_dim": 32, "max_text_seq_length": 16, "time_embed_dim": 64,
-    },
-    {**_VAE, "block_out_channels": (16, 16, 32, 32), "layers_per_block": 1, "norm_num_groups": 8},
-    {"vocab_size": 64, "d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4},
-    torch.float32,
-)  # fmt: skip
+TINY = Size({**TRANSFORMER, "in_channels": 33}, VAE, TEXT, torch.float32)
 #: As released: 5.6 billion parameters, and T5-XXL.
 FULL = Size(
     {
-        **_TRANSFORMER, "num_attention_heads": 48, "num_layers": 42, "sample_height": 384, "sample_width": 680,
-        "text_embed_dim": 4096, "max_text_seq_length": 226, "time_embed_dim": 512,
+        **TRANSFORMER, "in_channels": 33, "num_attention_heads": 48, "num_layers": 42, "sample_height": 384,
+        "sample_width": 680, "text_embed_dim": 4096, "max_text_seq_length": 226, "time_embed_dim": 512,
     },
-    {**_VAE, "block_out_channels": (128, 256, 256, 512), "layers_per_block": 3, "norm_num_groups": 32},
+    {**VAE, "block_out_channels": (128, 256, 256, 512), "layers_per_block": 3, "norm_num_groups": 32},
     {
         "vocab_size": 32128, "d_model": 4096, "d_kv": 64, "d_ff": 10240, "num_layers": 24, "num_heads": 64,
         "feed_forward_proj": "gated-gelu",
     },
     torch.bfloat16,
 )  # fmt: skip
-_SCHEDULER = {
-    "_class_name": "CogVideoXDDIMScheduler", "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear",
-    "num_train_timesteps": 1000, "prediction_type": "v_prediction", "rescale_betas_zero_snr": True,
-    "snr_shift_scale": 1.0, "timestep_spacing": "trailing", "set_alpha_to_one": True, "steps_offset": 0,
-    "clip_sample": False,
-}  # fmt: skip
 
 
 def checkpoint(seed: int, size: Size = TINY) -> dict[str, torch.Tensor]:
@@ -73,7 +51,15 @@ def checkpoint(seed: int, size: Size = TINY) -> dict[str, torch.Tensor]:
         return {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     with torch.device("meta"):
         model = CogVideoXTransformer3DModel.from_config({**size.transformer, "in_channels": 48})
-    return {name: 0.02 * torch.randn(tensor.shape, dtype=size.dtype) for name, tensor in model.state_dict().items()}
+    return {name: _drawn(name, tensor.shape).to(size.dtype) for name, tensor in model.state_dict().items()}
+
+
+def _drawn(name: str, shape: torch.Size) -> torch.Tensor:
+    """Weights that keep the size of what goes through them: norms near 1, matrices by the number of their inputs."""
+    drawn = torch.randn(shape)
+    if len(shape) > 1:
+        return drawn / shape[1] ** 0.5
+    return 1 + 0.1 * drawn if "norm" in name and name.endswith("weight") else 0.1 * drawn
 
 
 def write(folder: Path, size: Size = TINY, passes: tuple[int, ...] = (1, 2)) -> Path:
@@ -97,7 +83,7 @@ def write(folder: Path, size: Size = TINY, passes: tuple[int, ...] = (1, 2)) -> 
     config = {"tokenizer_class": "T5Tokenizer", "extra_ids": 0, "additional_special_tokens": []}
     (base / "tokenizer" / "tokenizer_config.json").write_text(json.dumps(config))
     (base / "scheduler").mkdir()
-    (base / "scheduler" / "scheduler_config.json").write_text(json.dumps(_SCHEDULER))
+    (base / "scheduler" / "scheduler_config.json").write_text(json.dumps(SCHEDULER))
     for number in passes:
         save_file(checkpoint(number, size), folder / PASSES[number])
     return folder

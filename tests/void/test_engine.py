@@ -18,7 +18,7 @@ from void_server.api.job import Progress
 from void_server.api.shot import Shot
 from void_server.api.version import VersionFolder
 from void_server.cli.declared import settings_of
-from void_server.engines.void import fit, synthesis
+from void_server.engines.void import fit, inputs, synthesis
 from void_server.engines.void.sampling import Sampler
 from void_server.imaging import exr
 from void_server.imaging.window import Window
@@ -60,8 +60,8 @@ def test_a_job_from_files_to_files(shot: Path, tmp_path: Path) -> None:
         assert not np.array_equal(new[blend == 1], plate[blend == 1])
     manifest = json.loads((results.folder / "job.json").read_text())
     assert set(manifest["engine"]) == {"device", "void_pass1.safetensors"}
-    assert manifest["engine"]["device"] == "cpu, float32, full"
-    assert manifest["device"]["plate"] == "cpu, float32, full"
+    assert manifest["engine"]["device"] == "cpu, float32, exact"
+    assert manifest["device"]["plate"] == "cpu, float32, exact"
     assert not results.intermediate.exists()
 
 
@@ -87,6 +87,35 @@ def test_the_second_pass_changes_the_first(shot: Path, tmp_path: Path, monkeypat
     assert numbers == [(1, 1.0), (2, 6.0)]
     manifest = json.loads((results.folder / "job.json").read_text())
     assert set(manifest["engine"]) == {"device", "void_pass1.safetensors", "void_pass2.safetensors"}
+
+
+def test_a_second_pass_that_was_stopped_goes_on_where_it_was(
+    shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[tuple[int, int]] = []
+    encoded: list[int] = []
+    real, real_text = Sampler.forward, synthesis.embed
+
+    def counted(self: Sampler, *rest: Any) -> torch.Tensor:
+        steps.append((self.number, len(steps)))
+        if stopping and self.number == 2 and [number for number, _ in steps].count(2) == 8:
+            raise JobCancelled("stop")
+        return real(self, *rest)
+
+    monkeypatch.setattr(Sampler, "forward", counted)
+    monkeypatch.setattr(synthesis, "embed", lambda *rest: encoded.append(1) or real_text(*rest))
+    one = shot_of(shot, second_pass=True, steps=9, grain=False)
+    stopping = True
+    with pytest.raises(JobCancelled):
+        run(one, tmp_path / "v001")
+    assert [number for number, _ in steps] == [1] * 9 + [2] * 8
+    steps.clear()
+    stopping = False
+    resumed, _ = run(one, tmp_path / "v001")
+    assert [number for number, _ in steps] == [2] * 4, "neither the first pass again, nor the five steps that were kept"
+    assert encoded == [1], "the prompt was read once"
+    whole, _ = run(one, tmp_path / "v002")
+    assert np.array_equal(pictures(resumed, range(1001, 1013)), pictures(whole, range(1001, 1013)))
 
 
 def test_a_stopped_job_does_not_sample_again(shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,9 +158,9 @@ def test_out_of_memory_is_a_sentence_and_the_next_job_works(
 
     with monkeypatch.context() as patch:
         patch.setattr(Sampler, "forward", full)
-        with pytest.raises(JobFailed, match="set memory to balanced"):
-            run(shot_of(shot, memory="full"), tmp_path / "v001")
-    run(shot_of(shot, memory="full"), tmp_path / "v001")
+        with pytest.raises(JobFailed, match="set memory to tiled"):
+            run(shot_of(shot, memory="exact"), tmp_path / "v001")
+    run(shot_of(shot, memory="exact"), tmp_path / "v001")
 
 
 def test_what_is_missing_is_said_at_submission(shot: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,22 +240,28 @@ def test_clip_lengths(frames: int, length: int) -> None:
     assert all(abs(a - b) <= 1 for a, b in itertools.pairwise(order))
 
 
-def test_the_first_frame_has_nothing_affected_unless_it_was_given() -> None:
+def test_the_first_frame_has_nothing_affected_unless_it_was_given(tmp_path: Path) -> None:
     codes = np.array([[0, 63], [127, 255]], np.uint8).repeat(8, 0).repeat(8, 1)
 
     class FakeClip:
         quadmask_given = False
+        kept = tmp_path
 
         def codes(self, *_: object) -> np.ndarray:
             return codes
 
-    made = synthesis.Synthesis.__new__(synthesis.Synthesis)
-    made._clip = FakeClip()  # type: ignore[assignment]
-    made._fit = fit.Fit(Window(0, 0, 16, 16), (16, 16))
-    assert set(np.unique(made._codes(0, first=True))) == {0, 255}
-    assert set(np.unique(made._codes(1, first=False))) == {0, 63, 127, 255}
+        def plate(self, *_: object) -> np.ndarray:
+            return np.zeros((16, 16, 3), np.float32)
+
+        def __len__(self) -> int:
+            return 2
+
+    made = inputs.Inputs(FakeClip(), fit.Fit(Window(0, 0, 16, 16), (16, 16)))  # type: ignore[arg-type]
+    made.write(lambda _: None)
+    assert set(np.unique(made.codes(0, first=True))) == {0, 255}
+    assert set(np.unique(made.codes(1, first=False))) == {0, 63, 127, 255}
     FakeClip.quadmask_given = True
-    assert set(np.unique(made._codes(0, first=True))) == {0, 63, 127, 255}
+    assert set(np.unique(made.codes(0, first=True))) == {0, 63, 127, 255}
 
 
 def test_a_quadmask_shrinks_as_the_published_loader_does_it() -> None:
@@ -235,4 +270,4 @@ def test_a_quadmask_shrinks_as_the_published_loader_does_it() -> None:
     codes[:, 16:18] = classes.AFFECTED
     codes[:, 20:22] = classes.REMOVE
     # means of 4 x 4: 0, 191 (keep from 191 on), 127.5, 255
-    assert synthesis.small_codes(codes, (8, 8))[0].tolist() == [0, 0, 0, 0, 255, 127, 255, 255]
+    assert inputs.small_codes(codes, (8, 8))[0].tolist() == [0, 0, 0, 0, 255, 127, 255, 255]

@@ -110,11 +110,15 @@ def test_a_farm_makes_of_pieces_what_one_machine_makes(
         return real(self, model, noise, *rest)
 
     monkeypatch.setattr(Sampler, "run", noted)
+    read: list[str] = []
+    real_text = synthesis.embed
+    monkeypatch.setattr(synthesis, "embed", lambda *rest: read.append(stage) or real_text(*rest))
     # the later piece first, as it may happen, and once more
     for stage, tasks in (("quadmask", [0]), ("remove", [1, 0, 1])):
         for task in tasks:
             run_task(job, stage, task, str, lambda _: None)
     assert state(job)["remove"] == (2, 2)
+    assert read == ["quadmask"], "no task that samples loads the text encoder"
     # a blade without torch and weights does the rest
     bare = "import sys; sys.modules['torch'] = None; from void_server.cli import main; main()"
     variables = {name: value for name, value in os.environ.items() if name != "VOID_WEIGHTS"}
@@ -146,10 +150,10 @@ def test_a_piece_is_mirrored_at_its_own_ends() -> None:
 
 
 def test_what_is_published_is_never_cut(long_shot: Path, tmp_path: Path) -> None:
-    job = plan(shot_of(long_shot, published=True), Fields(frames_per_piece=85)).begin(tmp_path / "farm")
+    job = plan(shot_of(long_shot, published_sampling=True), Fields(frames_per_piece=85)).begin(tmp_path / "farm")
     assert job.stage("remove").tasks == 1
     with pytest.raises(SettingError, match="does not work in pieces"):
-        pipeline.inspect(shot_of(long_shot, published=True, piece_length=85))
+        pipeline.inspect(shot_of(long_shot, published_sampling=True, piece_length=85))
     whole = shot_of(long_shot)
     cleanplate = replace(whole, settings=Settings(reasoner="none"))
     for asked, server in ((whole, "tcp://gpu01:5690"), (cleanplate, "")):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import platform
+import re
+import runpy
 import shutil
-import subprocess
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -18,7 +20,7 @@ from ..api.client import Client, default_address
 from ..api.errors import ColourError, SettingError, VoidError
 from ..api.home import home
 from ..api.shot import Settings
-from ..engines.void import MODULES
+from ..engines.void import MODULES, memory
 from ..engines.void.weights import BASE, ENVIRONMENT, PASSES, Weights
 from ..plugins import how_to_install, installed
 from ..quadmask import reasoners
@@ -37,6 +39,10 @@ _SOURCES = {
     1: "netflix/void-model, on Hugging Face; Apache-2.0",
     2: "netflix/void-model, on Hugging Face; Apache-2.0; for the second pass only",
 }
+
+
+# The oldest cards with bfloat16.
+_AMPERE = (8, 0)
 
 
 @dataclass(frozen=True)
@@ -63,7 +69,7 @@ def examine(server: str | None = None) -> list[Finding]:
         _colour(),
         _state(),
         *_extras(),
-        _gpu(),
+        *_gpu(),
         *_weights(),
         _sam2(),
         *_engines(),
@@ -117,13 +123,52 @@ def _extras() -> Iterator[Finding]:
             yield Finding(f"extra {extra}", True, "installed")
 
 
-def _gpu() -> Finding:
-    query = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"]
+def _gpu() -> Iterator[Finding]:
+    cards = memory.cards()
+    if not cards:
+        yield Finding("GPU", False, "none found", "the engine cleanplate needs none, the engine void does")
+    for card in cards:
+        found = f"{card.name}, {card.memory / memory.GIB:.1f} GiB"
+        if card.capability < _AMPERE:
+            yield Finding(f"GPU {card.index}", False, found, "the engine void needs bfloat16: Ampere (2020) or later")
+            continue
+        profile = next(
+            (p for p in memory.PROFILES.values() if memory.highest(p, guided=True, available=card.memory) >= 384), None
+        )
+        fits = f"memory {profile.name} fits at 384 lines" if profile else "too small for 384 lines"
+        yield Finding(f"GPU {card.index}", profile is not None, f"{found}; {fits}")
+    if installed("torch"):
+        yield from _torch(bool(cards))
+
+
+def _built_for() -> str:
+    """The version of CUDA for which torch is built, empty for none; torch itself takes seconds to import."""
+    spec = importlib.util.find_spec("torch")
+    if spec is None or spec.origin is None:
+        return ""
+    return str(runpy.run_path(str(Path(spec.origin).with_name("version.py"))).get("cuda") or "")
+
+
+def _torch(gpu: bool) -> Iterator[Finding]:
+    """What is known to be wrong with the torch that is installed, and how to find out whether it computes right."""
+    release = version("torch")
+    built = _built_for()
+    if gpu and not built:
+        yield Finding("torch", False, release, "it knows no GPU: install a torch that is built for CUDA (pytorch.org)")
+        return
+    faults = []
+    if release.startswith("2.9."):
+        faults.append("its Conv3d takes far too much memory in bfloat16 (pytorch issue 166643): use 2.10 or later")
     try:
-        answer = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return Finding("GPU", False, "none found", "the engine cleanplate needs none, the engine void does")
-    return Finding("GPU", True, answer.replace("\n", "; "))
+        cudnn = version(f"nvidia-cudnn-cu{built.partition('.')[0]}")
+    except PackageNotFoundError:
+        cudnn = ""
+    if re.match(r"9\.(8|9|10)\.", cudnn):
+        faults.append(f"cuDNN {cudnn} computes Conv3d wrongly in bfloat16 (pytorch issue 163539): use 9.11 or later")
+    command = "void parity --quick" + (" --device cuda" if gpu else "")
+    yield Finding(
+        "torch", not faults, f"{release}, {f'CUDA {built}' if built else 'CPU'}", "; ".join(faults), command=command
+    )
 
 
 def _weights() -> Iterator[Finding]:
@@ -133,7 +178,11 @@ def _weights() -> Iterator[Finding]:
         yield Finding("weights", False, f"${ENVIRONMENT} is not set", remedy)
         return
     weights = Weights(Path(folder).expanduser())
-    absent = [str(path.relative_to(weights.folder)) for path in weights.missing(())]
+    try:
+        absent = [str(path.relative_to(weights.folder)) for path in weights.missing(())]
+    except (SettingError, OSError) as error:
+        yield Finding(f"weights {BASE}", False, str(error), _SOURCES[0])
+        return
     state = f"lacks {', '.join(absent)}" if absent else "found"
     yield Finding(f"weights {BASE}", not absent, state, _SOURCES[0] if absent else "")
     for number, name in PASSES.items():

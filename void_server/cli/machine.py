@@ -41,32 +41,53 @@ def sample(
 @app.command()
 def parity(
     folder: Annotated[
-        Path,
+        Path | None,
         typer.Argument(
             exists=True,
             file_okay=False,
             help="Contains cases/*.safetensors and model/, the weights they were recorded with.",
         ),
-    ],
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "cpu",
-    tolerance: Annotated[float, typer.Option(help="The largest difference allowed.")] = 1e-4,
+    ] = None,
+    quick: Annotated[
+        bool,
+        typer.Option("--quick", help="Check this machine instead: a small model of ours, and layers of full size."),
+    ] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    precision: Annotated[
+        str, typer.Option(help="float32, for exactness, or bfloat16, as jobs on a GPU use it. --quick checks both.")
+    ] = "float32",
+    tolerance: Annotated[
+        float | None, typer.Option(help="The largest difference allowed; in bfloat16 as a share of the values.")
+    ] = None,
 ) -> None:
     """Compare the VOID engine with recorded outputs of the published pipeline, stage by stage."""
     from ..engines.void import check_installed
 
     check_installed()
     from ..engines.void.model import choose_device
-    from ..engines.void.parity import compare
+    from ..engines.void.parity import TOLERANCES, compare, precision_of
 
+    chosen, wanted = choose_device(device), precision_of(precision)
+    if quick == bool(folder):
+        raise SettingError("Name the folder of recorded cases, or give --quick to check this machine; one of the two.")
+    if folder:
+        judged = [(found, wanted) for found in compare(folder, chosen, wanted)]
+    else:
+        from ..engines.void.selftest import examine as examine_card
+
+        judged = list(examine_card(chosen))
     failed = 0
-    print(f"{'case':<24} {'stage':<26} largest difference")
-    for found in compare(folder, choose_device(device)):
-        good = found.within(tolerance)
+    print(f"{'case':<24} {'stage':<26} {'precision':<10} difference")
+    for found, used in judged:
+        good = found.within(used, tolerance)
         failed += not good
+        number = f"{found.of(used):.1e}" if used == precision_of("float32") else f"{found.of(used):.2%}"
         print(
-            f"{found.case:<24} {found.stage:<26} {found.shape or f'{found.largest:.1e}'}{'' if good else '  TOO MUCH'}"
+            f"{found.case:<24} {found.stage:<26} {str(used).rpartition('.')[2]:<10} {found.shape or number}"
+            + ("" if good else "  TOO MUCH")
         )
-    print(f"{failed} stages differ by more than {tolerance:g}" if failed else f"all within {tolerance:g}")
+    limit = ", ".join(f"{str(used).rpartition('.')[2]} {tolerance or TOLERANCES[used]:g}" for used in TOLERANCES)
+    print(f"{failed} stages differ by more than allowed ({limit})" if failed else f"all within {limit}")
     if failed:
         raise typer.Exit(FAILED)
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ..api.errors import SettingError
 from ..interruption import Interrupted
 from ..service.roles import Role
 from .app import app
@@ -24,6 +25,10 @@ def serve(
         list[Path] | None, typer.Option(help="A folder in which jobs may read and write. Repeatable.")
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="The number of jobs to run at the same time.")] = 1,
+    gpus: Annotated[
+        str | None,
+        typer.Option(help="One worker for each of these GPUs, such as 0,2; all: for each of this machine's."),
+    ] = None,
     require_keys: Annotated[bool, typer.Option(help="Require keys on this machine too.")] = False,
     idle_minutes: Annotated[
         float | None, typer.Option(min=0, help="Stop after this many minutes without a job or a request.")
@@ -57,6 +62,7 @@ def serve(
         address=address or default_address(),
         roots=tuple(folder.expanduser().absolute() for folder in root or []),
         workers=workers,
+        gpus=_gpus(gpus, workers),
         require_keys=require_keys,
         idle_minutes=idle_minutes,
         queue_limit=queue_limit,
@@ -72,6 +78,28 @@ def serve(
     ended_by = run(config, lambda bound: print(f"listening at {bound}", flush=True))
     if ended_by == signal.SIGINT:
         raise Interrupted(ended_by, "The server has stopped; its jobs continue when it is started again.")
+
+
+def _gpus(wanted: str | None, workers: int) -> tuple[int, ...]:
+    """The numbers of GPUs that an option names. Raises :class:`SettingError` for those that are not here."""
+    if wanted is None:
+        return ()
+    if workers > 1:
+        raise SettingError("There is one worker for each GPU; give --gpus or --workers, not both.")
+    from ..engines.void.memory import cards
+
+    here = [card.index for card in cards()]
+    if not here:
+        raise SettingError("No GPU was found (nvidia-smi); leave out --gpus.")
+    if wanted == "all":
+        return tuple(here)
+    numbers = wanted.split(",")
+    unknown = [number for number in numbers if not number.strip().isdecimal() or int(number) not in here]
+    if unknown or len(set(map(int, numbers))) < len(numbers):
+        raise SettingError(
+            f"--gpus is {wanted!r}; name each GPU once by its number, here {', '.join(map(str, here))}, or give all."
+        )
+    return tuple(map(int, numbers))
 
 
 @app.command()

@@ -21,6 +21,15 @@ class FrameFile:
         self._path, self._shape, self._dtype = path, shape, np.dtype(dtype)
         self._count = math.prod(shape)
 
+    @property
+    def whole(self) -> bool:
+        """Whether it was written; it is there only when all of it is."""
+        return self._path.is_file()
+
+    def remove(self) -> None:
+        """Remove the file, if it is there."""
+        self._path.unlink(missing_ok=True)
+
     @contextmanager
     def writing(self) -> Iterator[Callable[[NDArray[Any]], None]]:
         """A function that appends an array, to a file that takes its place when it is whole."""

@@ -25,7 +25,8 @@ _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 class ServerConfig:
     """The configuration of a server.
 
-    ``roots`` are the folders below which it may read and write; without any it takes uploads only. ``state`` keeps
+    ``roots`` are the folders below which it may read and write; without any it takes uploads only. It has ``workers``
+    workers or, where ``gpus`` are named by their numbers, one for each of these, which sees no other. ``state`` keeps
     jobs, keys and uploads. An ``embedded`` server works for the one client that started it, and never takes over
     others' jobs. ``require_keys`` requires keys on this machine too. With ``idle_minutes`` it ends after that long
     without a job or a request. No user may have more than ``queue_limit`` jobs waiting, with ``frame_limit`` frames in
@@ -40,6 +41,7 @@ class ServerConfig:
     roots: tuple[Path, ...] = ()
     state: Path = field(default_factory=home)
     workers: int = 1
+    gpus: tuple[int, ...] = ()
     embedded: bool = False
     require_keys: bool = False
     idle_minutes: float | None = None
@@ -56,9 +58,17 @@ class ServerConfig:
     log_level: str = "info"
 
     @property
+    def places(self) -> list[dict[str, str]]:
+        """What the environment of each worker says beyond the server's own."""
+        if not self.gpus:
+            return [{} for _ in range(self.workers)]
+        # numbered as nvidia-smi numbers them
+        return [{"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": str(gpu)} for gpu in self.gpus]
+
+    @property
     def memory_of_worker(self) -> int:
         """The bytes of memory that a worker may use: by default its share of nine tenths of the machine's."""
-        share = psutil.virtual_memory().total * 9 // 10 // self.workers
+        share = psutil.virtual_memory().total * 9 // 10 // len(self.places)
         return max(share, _LEAST_MEMORY) if self.worker_memory is None else self.worker_memory
 
     @property

@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -56,8 +56,9 @@ class WorkerHandle:
 
 
 class WorkerPool:
-    """The worker processes of a server.
+    """The worker processes of a server, one for each of its places.
 
+    A place is filled by one process at a time, so that two never share what it names, such as a GPU.
     ``on_message(worker, message)`` is called with a worker's news of its job, and when it waits for one;
     ``on_death(worker, code)`` after one has ended that was not told to; ``on_unfit(why)`` when workers die as soon as
     they are started, with their last words. All run in the server's loop.
@@ -75,7 +76,7 @@ class WorkerPool:
         self._on_message, self._on_death, self._on_unfit = on_message, on_death, on_unfit
         self._handles: dict[str, WorkerHandle] = {}
         self._started = self._stillborn = 0
-        self._waiting = ThreadPoolExecutor(config.workers)
+        self._waiting = ThreadPoolExecutor(len(config.places))
         self._closing = False
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -89,34 +90,34 @@ class WorkerPool:
         """Start the processes and handle their messages."""
         # what is not there cannot be allowed to a worker
         made(self._config.state / "jobs")
-        for _ in range(self._config.workers):
-            self.task(self._fill_place())
+        for place in self._config.places:
+            self.task(self._fill_place(place))
 
-    async def _fill_place(self) -> None:
+    async def _fill_place(self, place: Mapping[str, str]) -> None:
         """Keep one worker running, replacing it when it dies."""
         while not self._closing:
             try:
-                await self._employ()
+                await self._employ(place)
             except Exception as error:  # such as no memory for another process: there may be some later
                 _log.exception("could not start a worker")
                 self._failed_to_start(str(error))
             if self._stillborn:
                 await asyncio.sleep(min(_LONGEST_PAUSE, 0.25 * 2.0**self._stillborn))
 
-    async def _employ(self) -> None:
+    async def _employ(self, place: Mapping[str, str]) -> None:
         """Start a worker, and wait for its end."""
         self._started += 1
         with tempfile.TemporaryDirectory(prefix="void-worker-", ignore_cleanup_errors=True) as scratch:
-            await self._outlive(self._new_process(scratch))
+            await self._outlive(self._new_process(scratch, place))
 
-    def _new_process(self, scratch: str) -> subprocess.Popen[bytes]:
-        """Start a process that works, within its limits; ``scratch`` is the folder for its temporary files."""
+    def _new_process(self, scratch: str, place: Mapping[str, str]) -> subprocess.Popen[bytes]:
+        """Start a process that works in a place, within its limits; ``scratch`` is for its temporary files."""
         config, command = self._config, running("void_server.service.worker", self._config.pipeline)
-        variables = None
+        variables = {**os.environ, **place}
         if not config.embedded:
             sandbox = replace(config.sandbox, write=(*config.sandbox.write, scratch))
             command.append(sandbox.to_json())
-            variables = {**environment(config.worker_environment), "TMPDIR": scratch}
+            variables = {**environment(config.worker_environment), "TMPDIR": scratch, **place}
         uid, gid = self._owner or (None, None)
         if uid is not None and gid is not None:
             os.chown(scratch, uid, gid)
@@ -261,7 +262,9 @@ def _memory(pid: int) -> int:
         process = psutil.Process(pid)
         for one in (process, *process.children(recursive=True)):
             with contextlib.suppress(psutil.NoSuchProcess):
-                used += one.memory_info().rss
+                found = one.memory_info()
+                # files that are mapped, such as a model's weights, are the system's to take back
+                used += found.rss - getattr(found, "shared", 0)
     return used
 
 

@@ -53,6 +53,15 @@ class Void(Engine):
         from . import weights
 
         weights.find(own.checkpoint).check((1, 2) if own.second_pass else (1,))
+        self._check_card(settings, own)
+
+    def _check_card(self, settings: Settings, own: VoidSettings) -> None:
+        """Raise :class:`SettingError` where no card of this machine is large enough; one without cards cannot say."""
+        from . import memory
+
+        if settings.device != "cpu" and (cards := memory.cards()):
+            largest = max(card.memory for card in cards)
+            memory.check(memory.PROFILES[own.memory], own.working_height, guided=own.guided, available=largest)
 
     def synthesise(self, clip: Clip, wanted: Sequence[int], report: Callable[[float], None]) -> Iterator[NewPixels]:
         """See :class:`void_server.engines.Engine`; where all pieces are made, this needs no torch and no weights."""
@@ -67,8 +76,23 @@ class Void(Engine):
         yield from made.frames(wanted, lambda share: report(_PASSES + (1 - _PASSES) * share))
 
     def prepare(self, clip: Clip, report: Callable[[float], None]) -> None:
-        """See :class:`void_server.engines.Engine`; the clean plate, from which the detail comes."""
-        CleanPlate().prepare(clip, report)
+        """See :class:`void_server.engines.Engine`; the clean plate, which has the detail, and the model's inputs.
+
+        Prompts too where the model can run: no later part of the job loads the text encoder then.
+        """
+        from .frames import Made
+
+        CleanPlate().prepare(clip, lambda share: report(0.5 * share))
+        if clip.whole_region.empty:
+            return
+        made = Made(clip, clip.whole_region)
+        made.inputs.write(lambda share: report(0.5 + 0.4 * share))
+        try:
+            self.check(clip.settings)
+            _model_at_work(made).read_prompts()
+        except SettingError:
+            # this machine need not have the model, nor a GPU; the first one that has it reads the prompts
+            report(1.0)
 
     def pieces(self, settings: Settings, frames: int) -> int:
         """See :class:`void_server.engines.Engine`; more than one for a shot that is longer than a piece may be."""
@@ -79,7 +103,7 @@ class Void(Engine):
     def in_pieces(self, settings: Settings, most: int) -> Settings:
         """See :class:`void_server.engines.Engine`; the published code knows no pieces."""
         own = settings.of_engine(VoidSettings)
-        if own.piece_length or own.published:
+        if own.piece_length or own.published_sampling:
             return settings
         return replace(settings, engine_settings={**settings.engine_settings, "piece_length": most})
 

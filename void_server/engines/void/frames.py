@@ -17,6 +17,7 @@ from ..cleanplate import CleanPlate
 from ..clip import Clip
 from . import fit
 from .detail import restored
+from .inputs import Inputs
 from .pieces import cut, faded
 from .settings import VoidSettings
 
@@ -32,6 +33,7 @@ class Made:
         self.settings = clip.settings.of_engine(VoidSettings)
         self.fit = fit.fit(region, clip.footage.canvas, clip.pixel_aspect, self.settings.working_height)
         self.pieces = cut(len(clip), self.settings.piece_length)
+        self.inputs = Inputs(clip, self.fit)
         #: Of a model's frame, (height, width, 3).
         self.shape = (*self.fit.size, 3)
 

@@ -1,9 +1,8 @@
-"""The parts of the model, loaded on demand and kept between jobs."""
+"""The parts of the model, loaded on demand and kept between jobs; on a graphics card they take turns."""
 
 from __future__ import annotations
 
 import contextlib
-import gc
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -14,68 +13,141 @@ import torch
 from diffusers import AutoencoderKLCogVideoX, CogVideoXTransformer3DModel
 from diffusers.utils import logging as diffusers_logging
 from safetensors import safe_open
+from torch import nn
 from transformers import T5EncoderModel, T5Tokenizer
 from transformers.utils import logging as transformers_logging
 
 from ...api.errors import JobFailed, SettingError
+from . import attention, memory
+from .eight_bit import quantise
+from .lean import slimmed
+from .memory import EXACT, Profile
+from .turns import Guest, Relay, Turns, collect, weights_of
 from .weights import Weights, standard_key
-
-FULL, BALANCED, LOW = "full", "balanced", "low"
-PROFILES = (FULL, BALANCED, LOW)
-_GIGABYTE = 2**30
 
 # progress is reported in one place only
 diffusers_logging.disable_progress_bar()
 diffusers_logging.set_verbosity_error()
 transformers_logging.disable_progress_bar()
-#: Free memory from which ``auto`` chooses a profile.
-_WANTED = {FULL: 40 * _GIGABYTE, BALANCED: 24 * _GIGABYTE}
 
 
 @dataclass
 class Model:
     """A VOID model on one device, in one memory profile.
 
-    ``full`` keeps everything on the device. ``balanced`` has the text encoder there only while it reads the prompt,
-    and large frames are decoded in tiles. ``low`` also keeps the transformer's layers in 8-bit floats, made whole as
-    each is used.
+    What the profile leaves open changes no pixel: parts stay on the card where there is room, and otherwise take turns;
+    a transformer or text encoder that is larger than the room there is has its blocks take turns.
     """
 
     weights: Weights
     device: torch.device
-    profile: str = FULL
+    profile: Profile = EXACT
     compiled: bool = False
-    _transformer: tuple[int, CogVideoXTransformer3DModel] | None = field(default=None, repr=False)
-    _vae: AutoencoderKLCogVideoX | None = field(default=None, repr=False)
-    _text_encoder: T5EncoderModel | None = field(default=None, repr=False)
+    #: Of encoder, text encoder and transformer. None: bfloat16 on a GPU, as published, float32 on the CPU.
+    precision: torch.dtype | None = None
+    _parts: dict[str, nn.Module] = field(default_factory=dict, repr=False)
+    _guests: dict[str, Guest] = field(default_factory=dict, repr=False)
+    _relays: dict[str, Relay] = field(default_factory=dict, repr=False)
 
     @property
     def dtype(self) -> torch.dtype:
-        """bfloat16 on a GPU, as published, and float32 on the CPU, where it is exact."""
-        return torch.float32 if self.device.type == "cpu" else torch.bfloat16
+        """bfloat16 on a GPU, as published, float32 on the CPU, where it is exact, or what was asked for."""
+        return self.precision or (torch.float32 if self.device.type == "cpu" else torch.bfloat16)
 
     @property
     def described(self) -> str:
         """The device, the precision and the memory profile, in words."""
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else str(self.device)
-        return f"{name}, {str(self.dtype).rpartition('.')[2]}, {self.profile}"
+        return f"{name}, {str(self.dtype).rpartition('.')[2]}, {self.profile.name}"
+
+    # -- the parts at work
+
+    @contextlib.contextmanager
+    def text_encoder(self) -> Iterator[T5EncoderModel]:
+        """The text encoder, at work; kept where all else has room beside it."""
+        encoder = self._part("text encoder", self._loaded_text_encoder)
+        with self._working("text encoder", encoder, encoder.encoder.block, memory.reading()):
+            yield encoder
+        if free_memory(self.device) < memory.BESIDE_TEXT_ENCODER:
+            self._forget("text encoder")
+
+    @contextlib.contextmanager
+    def encoding(self, height: int, width: int) -> Iterator[AutoencoderKLCogVideoX]:
+        """The autoencoder, its encoder ready for frames, or tiles, of that size in pixels."""
+        with self._working("encoder", self.vae.encoder, None, memory.encoding(height, width)):
+            yield self.vae
+
+    @contextlib.contextmanager
+    def decoding(self, height: int, width: int) -> Iterator[AutoencoderKLCogVideoX]:
+        """The autoencoder, its decoder ready for frames, or tiles, of that size in pixels."""
+        with self._working("decoder", self.vae.decoder, None, memory.decoding(height, width)):
+            yield self.vae
+
+    @contextlib.contextmanager
+    def sampling(self, number: int, height: int, width: int, *, guided: bool) -> Iterator[CogVideoXTransformer3DModel]:
+        """The transformer of a pass, ready for windows of frames of that size in pixels.
+
+        Raises :class:`SettingError` where its file is wrong.
+        """
+        transformer = self.transformer(number)
+        beside = memory.sampling(height, width, guided=guided)
+        with self._working(f"transformer {number}", transformer, transformer.transformer_blocks, beside):
+            yield transformer
+
+    @cached_property
+    def _turns(self) -> Turns:
+        return Turns(self.device, lambda: free_memory(self.device))
+
+    @contextlib.contextmanager
+    def _working(self, name: str, part: nn.Module, blocks: nn.ModuleList | None, beside: int) -> Iterator[None]:
+        if name not in self._guests:
+            self._guests[name] = Guest(weights_of(part))
+        whole = name not in self._relays
+        if whole and blocks is not None and self._turns.room_with(self._guests[name]) < beside:
+            self._turns.dismiss(self._guests[name])
+            self._relays[name], self._guests[name] = self._relayed(part, blocks)
+        with self._turns.working(self._guests[name], beside + (0 if whole else self._relays[name].size)):
+            yield
+
+    def _relayed(self, part: nn.Module, blocks: nn.ModuleList) -> tuple[Relay, Guest]:
+        """The blocks of a part that is larger than the card's memory, and what lies around them."""
+        if self.compiled:
+            raise SettingError(
+                "Compiled blocks must all be on the GPU at once, and its memory is too small for that; leave out "
+                "compiled."
+            )
+        inside = set(map(id, weights_of(blocks)))
+        return Relay(blocks, self.device), Guest(t for t in weights_of(part) if id(t) not in inside)
+
+    def _part(self, name: str, load: Callable[[], Any]) -> Any:
+        if name not in self._parts:
+            self._parts[name] = load()
+        return self._parts[name]
+
+    def _forget(self, name: str) -> None:
+        if name in self._relays:
+            self._relays.pop(name).end()
+        if name in self._guests:
+            self._turns.dismiss(self._guests.pop(name))
+        self._parts.pop(name, None)
+        collect(self.device)
+
+    def collect(self) -> None:
+        """Give all of the card's memory back."""
+        for relay in self._relays.values():
+            relay.send_all_away()
+        self._turns.send_all_away()
+        collect(self.device)
+
+    # -- the parts as they are loaded
 
     def transformer(self, number: int) -> CogVideoXTransformer3DModel:
-        """The transformer of a pass; one is kept at a time. Raises :class:`SettingError` where its file is wrong."""
-        if self._transformer is None or self._transformer[0] != number:
-            self._transformer = None
-            self.collect()
-            self._transformer = number, self._loaded_transformer(number)
-        return self._transformer[1]
+        """The transformer of a pass, wherever it is. Raises :class:`SettingError` where its file is wrong."""
+        return self._part(f"transformer {number}", lambda: self._loaded_transformer(number))
 
     def use_attention(self, number: int, backend: str) -> None:
         """Let a pass use one of diffusers' attention backends. Raises :class:`SettingError` where it is not here."""
-        try:
-            self.transformer(number).set_attention_backend(backend)
-        except (ValueError, ImportError, RuntimeError) as error:
-            raise SettingError(
-                f"The attention backend {backend!r} cannot be used here ({error}); choose native."
-            ) from error
+        attention.use(self.transformer(number), backend)
 
     def _loaded_transformer(self, number: int) -> CogVideoXTransformer3DModel:
         path = self.weights.checkpoint(number)
@@ -96,9 +168,9 @@ class Model:
             )
         transformer.load_state_dict(tensors, assign=True)
         transformer.eval().requires_grad_(False)
-        if self.profile == LOW:
-            transformer.enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=self.dtype)
-        transformer.to(self.device)
+        if self.profile.eight_bit:
+            quantise(transformer)
+        attention.use(transformer, "native")
         if self.compiled:
             # block by block: they are alike, so one compilation serves all
             for block in transformer.transformer_blocks:
@@ -107,27 +179,21 @@ class Model:
 
     @property
     def vae(self) -> AutoencoderKLCogVideoX:
-        """The autoencoder."""
-        if self._vae is None:
-            loaded = AutoencoderKLCogVideoX.from_pretrained(
-                self.weights.base / "vae", torch_dtype=self.dtype, use_safetensors=True, low_cpu_mem_usage=False
-            )
-            self._vae = loaded.eval().requires_grad_(False).to(self.device)
-        return self._vae
+        """The autoencoder, wherever it is. Its decoder works in float32, as bfloat16 has steps like 8-bit video."""
+        return self._part("autoencoder", self._loaded_vae)
 
-    @contextlib.contextmanager
-    def text_encoder(self) -> Iterator[T5EncoderModel]:
-        """The text encoder, which leaves again in all profiles but ``full``."""
-        if self._text_encoder is None:
-            self._text_encoder = T5EncoderModel.from_pretrained(
-                self.weights.base / "text_encoder", dtype=self.dtype, use_safetensors=True
-            ).eval()
-        try:
-            yield self._text_encoder.to(self.device)
-        finally:
-            if self.profile != FULL:
-                self._text_encoder = None
-                self.collect()
+    def _loaded_vae(self) -> AutoencoderKLCogVideoX:
+        vae = AutoencoderKLCogVideoX.from_pretrained(
+            self.weights.base / "vae", torch_dtype=torch.float32, use_safetensors=True, low_cpu_mem_usage=False
+        )
+        vae.encoder.to(self.dtype)
+        return slimmed(vae.eval().requires_grad_(False))
+
+    def _loaded_text_encoder(self) -> T5EncoderModel:
+        # on the CPU as it is stored: twice as large, it would not fit many machines
+        dtype = "auto" if self.device.type == "cpu" else self.dtype
+        encoder = T5EncoderModel.from_pretrained(self.weights.base / "text_encoder", dtype=dtype, use_safetensors=True)
+        return encoder.eval().requires_grad_(False)
 
     @property
     def tokens(self) -> int:
@@ -146,31 +212,18 @@ class Model:
         config: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         return config
 
-    def collect(self) -> None:
-        """Release unused memory."""
-        gc.collect()
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
-
 
 def free_memory(device: torch.device) -> int:
-    """The bytes on a device that this process has or could have; unlimited for the CPU.
-
-    Memory it already holds counts as free; otherwise a resident model would push the next job into a smaller profile.
-    """
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0]) + int(torch.cuda.memory_reserved(device))
-    return 2**62
+    """The bytes on a device that this process could still have, but for a reserve; unlimited for the CPU."""
+    if device.type != "cuda":
+        return 2**62
+    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return int(torch.cuda.mem_get_info(device)[0]) + int(unused) - memory.RESERVE
 
 
-def choose_profile(wanted: str, device: torch.device) -> str:
-    """The named profile or, for ``auto``, the best that fits the free memory. Raises SettingError."""
-    if wanted != "auto":
-        if wanted not in PROFILES:
-            raise SettingError(f"Unknown memory profile {wanted!r}; choose auto, {', '.join(PROFILES)}.")
-        return wanted
-    free = free_memory(device)
-    return next((profile for profile, bytes_ in _WANTED.items() if free >= bytes_), LOW)
+def whole_memory(device: torch.device) -> int:
+    """The bytes that a card could give to this process if nobody else were on it."""
+    return int(torch.cuda.get_device_properties(device).total_memory)
 
 
 def choose_device(name: str) -> torch.device:
@@ -186,8 +239,10 @@ def choose_device(name: str) -> torch.device:
 
 
 @lru_cache(maxsize=1)
-def resident(weights: Weights, device: torch.device, profile: str, compiled: bool) -> Model:
+def resident(weights: Weights, device: torch.device, profile: Profile, compiled: bool) -> Model:
     """The process's model, kept between jobs while they need the same one."""
+    # the one before is not needed any more, but holds itself
+    collect(device)
     return Model(weights, device, profile, compiled)
 
 
@@ -198,8 +253,9 @@ def explaining_memory(model: Model) -> Iterator[None]:
         yield
     except torch.OutOfMemoryError as error:
         model.collect()
-        smaller = {FULL: "balanced", BALANCED: "low"}.get(model.profile)
-        advice = f"set memory to {smaller}" if smaller else "reduce the working height or shorten the shot"
+        advice = "reduce the working height" if model.profile.eight_bit else "set memory to low"
+        if model.profile.exact:
+            advice = "set memory to tiled, or reduce the working height"
         raise JobFailed(f"The GPU ran out of memory; {advice}, then resume.", str(error)) from error
 
 

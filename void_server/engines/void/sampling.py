@@ -18,8 +18,9 @@ from diffusers.models.embeddings import get_3d_rotary_pos_embed
 from numpy.typing import NDArray
 
 from ...quadmask.classes import AFFECTED, KEEP
+from .kept import Progress
 from .model import Model, OnStep
-from .vae import Encoder
+from .vae import SPATIAL, encode
 from .windows import WindowPlan
 
 #: The strength of the noise on the conditioning video.
@@ -30,9 +31,6 @@ GUIDANCE = {FIRST: 1.0, SECOND: 6.0}
 
 # How much the first block's output may change before the others are asked again, as a share.
 _FAST_THRESHOLD = 0.05
-
-#: Frames of the plate (1, 3, n, h, w) in 0..1, and their quadmask (n, h, w).
-Part = tuple[torch.Tensor, NDArray[np.uint8]]
 
 
 @dataclass(frozen=True)
@@ -77,15 +75,34 @@ def augmented(video: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     return torch.where(scaled == -1, scaled, scaled + noise * AUGMENTATION)
 
 
-def conditioning(model: Model, parts: Iterable[Part], number: int, seed: int) -> Conditioning:
-    """Encode plate and quadmask for a pass, in the parts of :func:`.vae.encoder_parts`."""
-    generator = torch.Generator().manual_seed(seed)
-    mask, video = Encoder(model.vae), Encoder(model.vae)
-    with torch.inference_mode():
-        for plate, codes in parts:
-            mask.add(mask_video(codes, number))
-            video.add(augmented(plate, generator))
-        return Conditioning(mask.latents(), video.latents())
+@dataclass(frozen=True)
+class Footage:
+    """What the model is shown: a clip of ``size`` height and width, each part read anew whenever it is asked for.
+
+    ``plates`` gives frames (1, 3, n, h, w) in 0..1, ``codes`` their quadmasks (n, h, w), in the parts of
+    :func:`.vae.encoder_parts`.
+    """
+
+    size: tuple[int, int]
+    plates: Callable[[], Iterable[torch.Tensor]]
+    codes: Callable[[], Iterable[NDArray[np.uint8]]]
+
+
+def conditioning(model: Model, footage: Footage, number: int, seed: int) -> Conditioning:
+    """Encode plate and quadmask for a pass."""
+
+    def noisy() -> Iterator[torch.Tensor]:
+        # the same noise for every tile
+        generator = torch.Generator().manual_seed(seed)
+        return (augmented(plate, generator) for plate in footage.plates())
+
+    def masks() -> Iterator[torch.Tensor]:
+        return (mask_video(codes, number) for codes in footage.codes())
+
+    tile = model.profile.tile
+    with torch.inference_mode(), model.encoding(*(min(side, tile or side) for side in footage.size)) as vae:
+        mask, video = (encode(vae, what, footage.size, tile=tile // SPATIAL) for what in (masks, noisy))
+    return Conditioning(mask.cpu(), video.cpu())
 
 
 def embed(model: Model, *prompts: str) -> torch.Tensor:
@@ -137,18 +154,28 @@ class Sampler:
     strength: float = 1.0
     fast: bool = False
 
-    def run(self, model: Model, noise: torch.Tensor, conditions: Conditioning, on_step: OnStep) -> torch.Tensor:
-        """Denoise ``noise`` (1, t, 16, h, w), a step after the other; ``on_step`` may raise to stop."""
+    def run(
+        self,
+        model: Model,
+        noise: torch.Tensor,
+        conditions: Conditioning,
+        on_step: OnStep,
+        progress: Progress | None = None,
+    ) -> torch.Tensor:
+        """Denoise ``noise`` (1, t, 16, h, w), a step after the other; ``on_step`` may raise to stop.
+
+        With ``progress`` the latents are kept now and then, and a sampling that was stopped goes on from them; not
+        where it is ``fast``, as what that remembers would be lost.
+        """
+        progress = None if self.fast else progress
         scheduler = CogVideoXDDIMScheduler.from_config(model.scheduler_config)
         scheduler.set_timesteps(self.steps)
-        timesteps = scheduler.timesteps[self.steps - max(1, round(self.steps * self.strength)) :]
+        timesteps = scheduler.timesteps[-self._left :]
         channels = conditions.channels.to(model.device, model.dtype)
-        latents = noise * scheduler.init_noise_sigma
-        if len(timesteps) < self.steps:
-            latents = scheduler.add_noise(conditions.video.transpose(1, 2).float().cpu(), noise, timesteps[:1])
+        begun, latents = (progress.read() if progress else None) or (0, self._beginning(scheduler, noise, conditions))
         latents = latents.to(model.device, model.dtype)
         with self._cached(model) as windowed:
-            for done, timestep in enumerate(timesteps):
+            for done, timestep in enumerate(timesteps[begun:], begun):
                 on_step(done, len(timesteps))
                 parts = []
                 for start, end in self.plan.windows:
@@ -158,8 +185,24 @@ class Sampler:
                     step = scheduler.step(velocity, timestep, window, eta=0.0, return_dict=False)
                     parts.append(step[0].to(model.dtype))
                 latents = self.plan.blend(parts)
+                if progress:
+                    progress.note(done + 1, latents)
         on_step(len(timesteps), len(timesteps))
         return latents.float().cpu()
+
+    @property
+    def _left(self) -> int:
+        """The number of steps that are done, the last ones."""
+        return max(1, round(self.steps * self.strength))
+
+    def _beginning(
+        self, scheduler: CogVideoXDDIMScheduler, noise: torch.Tensor, conditions: Conditioning
+    ) -> torch.Tensor:
+        if self._left == self.steps:
+            return noise * scheduler.init_noise_sigma
+        return scheduler.add_noise(
+            conditions.video.transpose(1, 2).float().cpu(), noise, scheduler.timesteps[-self._left :][:1]
+        )
 
     @contextmanager
     def _cached(self, model: Model) -> Iterator[Callable[[str], AbstractContextManager[None]]]:
@@ -193,17 +236,17 @@ class Sampler:
         self, model: Model, window: torch.Tensor, channels: torch.Tensor, timestep: torch.Tensor
     ) -> torch.Tensor:
         """One pass through the transformer; with guidance, the negative prompt's half comes first."""
-        transformer = model.transformer(self.number)
         prompt = self.prompt
         latents = torch.cat([window, channels], dim=2)
         if self.guided:
             assert self.negative is not None
             prompt = torch.cat([self.negative, prompt])
             latents = torch.cat([latents, latents])
+        height, width = (SPATIAL * side for side in window.shape[-2:])
         cos, sin = rotary(model.weights.transformer_config, *(window.shape[i] for i in (1, 3, 4)))
-        with torch.inference_mode():
+        with torch.inference_mode(), model.sampling(self.number, height, width, guided=self.guided) as transformer:
             output: torch.Tensor = transformer(
-                hidden_states=latents,
+                hidden_states=latents.to(model.device, model.dtype),
                 encoder_hidden_states=prompt.to(model.device, model.dtype),
                 timestep=timestep.expand(latents.shape[0]).to(model.device),
                 image_rotary_emb=(cos.to(model.device), sin.to(model.device)),

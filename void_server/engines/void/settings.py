@@ -54,16 +54,18 @@ class VoidSettings(Declared):
         choices=("exact", "fast"),
     )
     memory: str = setting(
-        "auto",
-        "GPU memory to use: auto, full, balanced or low.",
-        long_help="How much GPU memory to use. auto: depends on what is free.",
-        choices=("auto", "full", "balanced", "low"),
+        "exact",
+        "exact; tiled or low for small GPUs, which changes pixels a little.",
+        long_help="exact: whole frames, what does not fit takes turns. tiled: frames in tiles, for GPUs below 16 GB. "
+        "low: also 8-bit weights. Both change pixels a little.",
+        choices=("exact", "tiled", "low"),
     )
-    published: bool = setting(
+    published_sampling: bool = setting(
         False,
-        "Reproduce the published code, flaws included.",
-        label="as published",
-        long_help="Reproduce the published code exactly, known flaws included. For comparing results.",
+        "The published code's windows and warped noise, flaws included.",
+        label="sampling as published",
+        long_help="Sample with the windows and the warped noise of the published code, flaws included. For "
+        "comparisons; what goes in and comes out stays ours.",
     )
     strength: float = setting(
         1.0,
@@ -100,7 +102,7 @@ class VoidSettings(Declared):
         """Raise :class:`SettingError` for settings that contradict each other."""
         if self.negative_prompt and not self.guided:
             raise SettingError("The negative prompt needs a guidance above 1; raise guidance, or leave the prompt out.")
-        if self.published and self.piece_length:
+        if self.published_sampling and self.piece_length:
             raise SettingError(
-                "The published code does not work in pieces; leave piece_length at 0, or leave out published."
+                "The published code does not work in pieces; leave piece_length at 0, or leave out published_sampling."
             )

@@ -6,20 +6,29 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import cv2
 import numpy as np
 import torch
 
-from ...imaging.exr import FloatImage
 from ...imaging.framefile import FrameFile
-from ...quadmask.classes import Quadmask, nearest, unaffected
-from . import fit, noise
-from .detail import enlarged
+from ...quadmask.classes import Quadmask
+from . import fit, memory, noise
 from .frames import Made
-from .model import FULL, Model, choose_device, choose_profile, explaining_memory, resident
+from .kept import KeptTensors, Progress
+from .model import Model, choose_device, explaining_memory, resident, whole_memory
 from .pieces import STRIDE
-from .sampling import FIRST, GUIDANCE, SECOND, STEPS, Part, Sampler, conditioning, embed, starting_noise, too_long
-from .vae import decode, encoder_parts, latent_length
+from .sampling import (
+    FIRST,
+    GUIDANCE,
+    SECOND,
+    STEPS,
+    Footage,
+    Sampler,
+    conditioning,
+    embed,
+    starting_noise,
+    too_long,
+)
+from .vae import SPATIAL, decode, encoder_parts, latent_length
 from .weights import find
 from .windows import plan
 
@@ -55,8 +64,7 @@ class Synthesis:
     def _model(self) -> Model:
         settings = self._settings
         device = choose_device(self._clip.settings.device)
-        profile = choose_profile(settings.memory, device)
-        return resident(find(settings.checkpoint), device, profile, settings.compiled)
+        return resident(find(settings.checkpoint), device, memory.PROFILES[settings.memory], settings.compiled)
 
     def make(self, numbers: Sequence[int], report: Callable[[float], None]) -> None:
         """Have the model make the pieces ``numbers``, and store them for every process of the job."""
@@ -71,29 +79,40 @@ class Synthesis:
         piece, frames = Piece(self._made.pieces[number], self._fit.size), self._made.file(number)
         passes = (FIRST, SECOND) if self._settings.second_pass else (FIRST,)
         with explaining_memory(self._model):
+            self._check_memory()
             if self._settings.second_pass:
-                first = FrameFile(self._clip.scratch / "void_pass1.raw", self._made.shape, np.float16)
-                self._run(FIRST, piece, first, lambda share: report(0.5 * share))
-                self._run(SECOND, piece, frames, lambda share: report(0.5 + 0.5 * share), first)
+                first = FrameFile(self._clip.kept / f"void_{number}_pass1.raw", self._made.shape, np.float16)
+                if not first.whole:
+                    self._run(FIRST, number, piece, first, lambda share: report(0.25 * share))
+                self._run(SECOND, number, piece, frames, lambda share: report(0.25 + 0.75 * share), first)
+                first.remove()
             else:
-                self._run(FIRST, piece, frames, report)
+                self._run(FIRST, number, piece, frames, report)
         self._made.note(number, {"device": self._model.described, **self._model.weights.hashes(passes)})
+
+    def _check_memory(self) -> None:
+        """Raise :class:`SettingError` where the card is too small, before anything is loaded."""
+        if self._model.device.type == "cuda":
+            guided = self._settings.guided
+            total = whole_memory(self._model.device)
+            memory.check(self._model.profile, self._settings.working_height, guided=guided, available=total)
 
     def _run(
         self,
         number: int,
+        index: int,
         piece: Piece,
         frames: FrameFile,
         report: Callable[[float], None],
         before: FrameFile | None = None,
     ) -> None:
         settings, model = self._settings, self._model
+        prompt, negative = self._embeddings
         model.use_attention(number, settings.attention)
         steps = settings.steps or STEPS[number]
         guidance = settings.guidance or GUIDANCE[number]
-        prompt, negative = self._embeddings
-        conditions = conditioning(model, self._parts(piece), number, self._clip.seed)
-        windows = plan(piece.latents[0], fit.WINDOW, published=settings.published)
+        conditions = conditioning(model, self._footage(piece), number, self._clip.seed)
+        windows = plan(piece.latents[0], fit.WINDOW, published=settings.published_sampling)
         sampler = Sampler(
             number,
             windows,
@@ -108,19 +127,37 @@ class Synthesis:
         def on_step(done: int, total: int) -> None:
             report(0.1 + 0.8 * done / total)
 
-        latents = sampler.run(model, self._noise(piece, before), conditions, on_step)
-        decoded = decode(model.vae, latents.transpose(1, 2), tiled=model.profile != FULL)
-        self._keep(piece, decoded, frames, lambda share: report(0.9 + 0.1 * share))
+        # another card makes other bits, and begins anew
+        made_from = {"device": model.described, "steps": str(steps), "guidance": str(guidance)}
+        progress = Progress(KeptTensors(self._clip.kept / f"void_{index}_pass{number}.safetensors", made_from))
+        latents = sampler.run(model, self._noise(piece, before), conditions, on_step, progress)
+        tile = model.profile.tile
+        self._clip.scratch.mkdir(parents=True, exist_ok=True)
+        with torch.inference_mode(), model.decoding(*(min(side, tile or side) for side in piece.size)) as vae:
+            decoded = decode(vae, latents.transpose(1, 2), tile=tile // SPATIAL, scratch=self._clip.scratch)
+            self._keep(piece, decoded, frames, lambda share: report(0.9 + 0.1 * share))
+        progress.kept.remove()
+
+    def read_prompts(self) -> None:
+        """Embed prompt and negative prompt, and keep that for every process of the job."""
+        with explaining_memory(self._model):
+            _ = self._embeddings
 
     @cached_property
     def _embeddings(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Embed prompt and negative prompt in one go, as the text encoder may be unloaded afterwards."""
+        """The embeddings of prompt and negative prompt."""
+        texts = {"prompt": self._clip.prompt, "negative": self._settings.negative_prompt}
         if cut := too_long(self._model, self._clip.prompt):
             self._clip.warnings.append(
                 f"The prompt is longer than {self._model.tokens} tokens; this part is ignored: {cut!r}. Shorten it."
             )
-        prompt, negative = embed(self._model, self._clip.prompt, self._settings.negative_prompt).split(1)
-        return prompt, negative
+        kept = KeptTensors(self._clip.kept / "void_prompts.safetensors", texts)
+        found = kept.read()
+        if found is None:
+            prompt, negative = embed(self._model, *texts.values()).split(1)
+            found = {"prompt": prompt, "negative": negative}
+            kept.write(**found)
+        return found["prompt"], found["negative"]
 
     def _noise(self, piece: Piece, before: FrameFile | None) -> torch.Tensor:
         length, height, width = piece.latents
@@ -128,7 +165,7 @@ class Synthesis:
             skipped = piece.frames.start // STRIDE
             return starting_noise((1, skipped + length, 16, height, width), self._clip.seed)[:, skipped:]
         frames = (before[index - piece.frames.start].astype(np.float32) for index in piece.order)
-        if self._settings.published:
+        if self._settings.published_sampling:
             return noise.as_published(list(frames), piece.latents, self._clip.seed)
         return noise.warped(frames, piece.latents, self._clip.seed)
 
@@ -147,29 +184,18 @@ class Synthesis:
 
     # -- the clip as the model sees it
 
-    def _parts(self, piece: Piece) -> Iterator[Part]:
-        """Plate (1, 3, n, h, w) in 0..1 and codes (n, h, w), in the parts in which they are encoded."""
-        for part in encoder_parts(len(piece.order)):
-            indices = [piece.order[position] for position in part]
-            plates = np.stack([self._plate(index) for index in indices])
-            codes = np.stack([self._codes(index, first=index == piece.frames.start) for index in indices])
-            yield torch.from_numpy(plates).permute(3, 0, 1, 2)[None], codes
+    def _footage(self, piece: Piece) -> Footage:
+        inputs = self._made.inputs
+        inputs.write(lambda _: None)
+        parts = [[piece.order[position] for position in part] for part in encoder_parts(len(piece.order))]
 
-    def _plate(self, index: int) -> FloatImage:
-        height, width = self._fit.size
-        small = enlarged(self._clip.plate(index, self._fit.crop), width, height)
-        return np.clip(small, 0, 1).astype(np.float32)
+        def plates() -> Iterator[torch.Tensor]:
+            for indices in parts:
+                frames = np.stack([inputs.plates[index] for index in indices])
+                yield torch.from_numpy(frames).permute(3, 0, 1, 2)[None]
 
-    def _codes(self, index: int, *, first: bool) -> Quadmask:
-        codes = small_codes(self._clip.codes(index, self._fit.crop), self._fit.size)
-        if first and not self._clip.quadmask_given:
-            # the model was trained without affected pixels on the first frame
-            codes = unaffected(codes)
-        return codes
+        def codes() -> Iterator[Quadmask]:
+            for indices in parts:
+                yield np.stack([inputs.codes(index, first=index == piece.frames.start) for index in indices])
 
-
-def small_codes(codes: Quadmask, size: tuple[int, int]) -> Quadmask:
-    """A quadmask at the model's size, as the published loader makes it: the mean of each area, to the nearest class."""
-    height, width = size
-    mean = cv2.resize(codes.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
-    return nearest(mean)
+        return Footage(piece.size, plates, codes)

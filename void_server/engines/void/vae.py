@@ -1,48 +1,68 @@
-"""Frames to latents and back, in parts over time, as the published code splits them.
+"""Frames to latents and back, in parts over time, as the published code splits them, and in tiles where asked for.
 
-Where a clip is split matters for the result: the decoder's group norm runs over the frames of a part. Encoding is
-that of diffusers. Decoding is not: the first latent frame alone becomes one frame, then pairs become eight each, and a
-last single one still becomes four.
+Where a clip is split matters for the result: group norms run over the frames and the pixels of a part. Encoding in time
+is that of diffusers. Decoding is not: the first latent frame alone becomes one frame, then pairs become eight each, and
+a last single one still becomes four.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from diffusers import AutoencoderKLCogVideoX
-from diffusers.models.upsampling import CogVideoXUpsample3D
+
+from .lean import Cache, grow_single_frames
 
 _FRAMES_PER_LATENT = 4
 _ENCODED_TOGETHER = 8
 _DECODED_TOGETHER = 2
-_SPATIAL = 8
-#: The side of a tile and what neighbours share of it, in latents.
-_TILE, _TILE_OVERLAP = 32, 8
+#: Pixels of a latent, along each side.
+SPATIAL = 8
+# What neighbouring tiles share, in latents.
+_TILE_OVERLAP = 8
+
+
+class Tile(NamedTuple):
+    """A part of the latents' height and width."""
+
+    rows: slice
+    columns: slice
+
+    def scaled(self, by: int) -> Tile:
+        """The same part of something ``by`` times as large."""
+        return Tile(*(slice(by * side.start, by * side.stop) for side in self))
+
+    def weight(self, shared: int) -> torch.Tensor:
+        """How much the tile counts at each of its places, (height, width): less towards its borders."""
+        y, x = (_fade(side.stop - side.start, shared) for side in self)
+        return y[:, None] * x[None, :]
+
+
+def _fade(length: int, shared: int) -> torch.Tensor:
+    position = torch.arange(length) + 0.5
+    return torch.minimum(position, length - position).clamp(max=shared / 2)
+
+
+def tiles(height: int, width: int, side: int) -> list[Tile]:
+    """Overlapping tiles of ``side`` latents over ``height`` x ``width``; with 0, a single one."""
+
+    def cuts(length: int) -> list[slice]:
+        if not side or length <= side:
+            return [slice(0, length)]
+        count = -(-(length - _TILE_OVERLAP) // (side - _TILE_OVERLAP))
+        return [slice(s := round(i * (length - side) / (count - 1)), s + side) for i in range(count)]
+
+    return [Tile(rows, columns) for rows in cuts(height) for columns in cuts(width)]
 
 
 def latent_length(frames: int) -> int:
     """How many latent frames a clip of 4n + 1 frames has."""
     return (frames - 1) // _FRAMES_PER_LATENT + 1
-
-
-class Encoder:
-    """Encodes a clip that comes in the parts of :func:`encoder_parts`; takes the distribution's mode, as published."""
-
-    def __init__(self, vae: AutoencoderKLCogVideoX) -> None:
-        self._vae = vae
-        self._cache: dict[str, torch.Tensor] | None = None
-        self._encoded: list[torch.Tensor] = []
-
-    def add(self, part: torch.Tensor) -> None:
-        """Encode the next part, (1, 3, frames, height, width)."""
-        encoded, self._cache = self._vae.encoder(part.to(self._vae.device, self._vae.dtype), conv_cache=self._cache)
-        self._encoded.append(encoded.chunk(2, dim=1)[0])
-
-    def latents(self) -> torch.Tensor:
-        """The scaled latents, (1, 16, t, height/8, width/8)."""
-        return torch.cat(self._encoded, dim=2) * self._vae.config.scaling_factor
 
 
 def encoder_parts(frames: int) -> list[range]:
@@ -52,69 +72,88 @@ def encoder_parts(frames: int) -> list[range]:
     return [range(8 * i + (over if i else 0), min(8 * (i + 1) + over, frames)) for i in range(count)]
 
 
-def decode(vae: AutoencoderKLCogVideoX, latents: torch.Tensor, *, tiled: bool = False) -> Iterator[torch.Tensor]:
+def encode(
+    vae: AutoencoderKLCogVideoX,
+    video: Callable[[], Iterable[torch.Tensor]],
+    size: tuple[int, int],
+    *,
+    tile: int = 0,
+) -> torch.Tensor:
+    """The scaled latents (1, 16, t, height/8, width/8) of a clip; takes the distribution's mode, as published.
+
+    ``video`` gives the clip of ``size`` height and width in its :func:`encoder_parts` (1, 3, n, height, width), once
+    for every tile of ``tile`` latents: a tile is encoded over all its time before the next, so that what the layers
+    remember is one tile's.
+    """
+    weights = vae.encoder.conv_in.conv.weight
+    height, width = size[0] // SPATIAL, size[1] // SPATIAL
+    total: torch.Tensor | None = None
+    places = tiles(height, width, tile)
+    for place in places:
+        cut = place.scaled(SPATIAL)
+        cache: Cache | None = None
+        found = []
+        for part in video():
+            inputs = part[..., cut.rows, cut.columns].to(weights.device, weights.dtype)
+            encoded, cache = vae.encoder(inputs, conv_cache=cache)
+            # a copy, which does not hold the other half
+            found.append(encoded.chunk(2, dim=1)[0].clone())
+        latents = torch.cat(found, dim=2) * vae.config.scaling_factor
+        if len(places) == 1:
+            return latents
+        if total is None:
+            total = torch.zeros((*latents.shape[:3], height, width), device=latents.device)
+        total[..., place.rows, place.columns] += latents.float() * place.weight(_TILE_OVERLAP).to(latents.device)
+    assert total is not None
+    return (total / _weights(places, height, width, _TILE_OVERLAP).to(total.device)).to(weights.dtype)
+
+
+def decode(
+    vae: AutoencoderKLCogVideoX, latents: torch.Tensor, *, tile: int = 0, scratch: Path | None = None
+) -> Iterator[torch.Tensor]:
     """The frames of scaled latents (1, 16, t, h, w), in parts (1, 3, n, 8h, 8w) in -1..1, one after the other.
 
-    With ``tiled`` large frames are decoded in overlapping tiles: in less memory, and a little differently, as the
-    decoder's group norm then runs over each tile for itself.
+    With ``tile``, the side of a tile in latents, large frames are decoded tile by tile, each over all its time, so that
+    what the layers remember is one tile's; the frames wait in a file in the folder ``scratch``. Pixels differ a little
+    from those of whole frames, as the decoder's group norm then runs over each tile for itself.
     """
+    height, width = latents.shape[3:]
     latents = latents / vae.config.scaling_factor
-    tiles = _tiles(latents.shape[3], latents.shape[4]) if tiled else [(slice(None), slice(None))]
-    caches: list[dict[str, torch.Tensor] | None] = [None] * len(tiles)
-    starts = [0, *range(1, latents.shape[2], _DECODED_TOGETHER)]
-    for start in starts:
-        part = latents[:, :, start : start + (_DECODED_TOGETHER if start else 1)].to(vae.device, vae.dtype)
-        frames = []
-        with _growing_in_time(vae, grow=start > 0):
-            for index, (rows, columns) in enumerate(tiles):
-                decoded, caches[index] = vae.decoder(part[..., rows, columns], conv_cache=caches[index])
-                frames.append(decoded)
-        yield frames[0] if len(tiles) == 1 else _joined(frames, tiles, latents.shape[3], latents.shape[4])
+    places = tiles(height, width, tile)
+    if len(places) == 1:
+        yield from _decoded(vae, latents)
+        return
+    frames = 1 + _FRAMES_PER_LATENT * (latents.shape[2] - 1)
+    shape = (frames, 3, SPATIAL * height, SPATIAL * width)
+    with tempfile.TemporaryFile(dir=scratch) as file:
+        total = np.memmap(file, np.float32, "w+", shape=shape)
+        for place in places:
+            cut = place.scaled(SPATIAL)
+            weight = cut.weight(SPATIAL * _TILE_OVERLAP).numpy()
+            start = 0
+            for part in _decoded(vae, latents[..., place.rows, place.columns]):
+                end = start + part.shape[2]
+                shown = part[0].transpose(0, 1).float().cpu().numpy()
+                total[start:end, :, cut.rows, cut.columns] += shown * weight
+                start = end
+        whole = _weights([place.scaled(SPATIAL) for place in places], *shape[2:], SPATIAL * _TILE_OVERLAP).numpy()
+        for index in range(frames):
+            yield torch.from_numpy(total[index] / whole)[None, :, None]
 
 
-def _tiles(height: int, width: int) -> list[tuple[slice, slice]]:
-    """Overlapping tiles, in latents: rows and columns of each."""
-
-    def cuts(length: int) -> list[slice]:
-        if length <= _TILE:
-            return [slice(0, length)]
-        count = -(-(length - _TILE_OVERLAP) // (_TILE - _TILE_OVERLAP))
-        return [slice(s := round(i * (length - _TILE) / (count - 1)), s + _TILE) for i in range(count)]
-
-    return [(rows, columns) for rows in cuts(height) for columns in cuts(width)]
+def _decoded(vae: AutoencoderKLCogVideoX, latents: torch.Tensor) -> Iterator[torch.Tensor]:
+    weights = vae.decoder.conv_in.conv.weight
+    cache: Cache | None = None
+    for start in (0, *range(1, latents.shape[2], _DECODED_TOGETHER)):
+        part = latents[:, :, start : start + (_DECODED_TOGETHER if start else 1)]
+        grow_single_frames(vae, grow=start > 0)
+        decoded, cache = vae.decoder(part.to(weights.device, weights.dtype), conv_cache=cache)
+        yield decoded
 
 
-def _joined(frames: list[torch.Tensor], tiles: list[tuple[slice, slice]], height: int, width: int) -> torch.Tensor:
-    """Tiles laid over each other, each fading towards its borders."""
-    first = frames[0]
-    whole = torch.zeros((*first.shape[:3], _SPATIAL * height, _SPATIAL * width), device=first.device)
-    weight = torch.zeros(whole.shape[-2:], device=first.device)
-    for tile, (rows, columns) in zip(frames, tiles, strict=True):
-        y = slice(_SPATIAL * rows.start, _SPATIAL * rows.stop)
-        x = slice(_SPATIAL * columns.start, _SPATIAL * columns.stop)
-        fade = _fade(tile.shape[-2])[:, None] * _fade(tile.shape[-1])[None, :]
-        whole[..., y, x] += tile.float() * fade.to(first.device)
-        weight[y, x] += fade.to(first.device)
-    return (whole / weight).to(first.dtype)
-
-
-def _fade(length: int) -> torch.Tensor:
-    position = torch.arange(length) + 0.5
-    return torch.minimum(position, length - position).clamp(max=_SPATIAL * _TILE_OVERLAP / 2)
-
-
-@contextmanager
-def _growing_in_time(vae: AutoencoderKLCogVideoX, *, grow: bool) -> Iterator[None]:
-    """Let the decoder's upsamplers grow a single frame in time too; stock ones take it for a clip's first."""
-    upsamplers = [m for m in vae.decoder.modules() if isinstance(m, CogVideoXUpsample3D) and m.compress_time]
-    handles = [module.register_forward_hook(_twice) for module in upsamplers] if grow else []
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _twice(_: torch.nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> torch.Tensor:
-    # the nearest neighbours of one frame are that frame, and the convolution after it looks at each for itself
-    return output.repeat_interleave(2, dim=2) if inputs[0].shape[2] == 1 else output
+def _weights(places: Iterable[Tile], height: int, width: int, shared: int) -> torch.Tensor:
+    """What the tiles that lie over each place count together, (height, width)."""
+    weight = torch.zeros(height, width)
+    for place in places:
+        weight[place.rows, place.columns] += place.weight(shared)
+    return weight

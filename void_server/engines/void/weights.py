@@ -5,17 +5,20 @@ Only safetensors are read, memory-mapped. A file's header tells its contents bef
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
 import struct
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ...api.errors import SettingError
-from ...api.files import digest_of
+from ...api.errors import AccessDenied, SettingError
+from ...api.files import digest_of, write_atomically
+from ...api.home import home
 
 BASE = "CogVideoX-Fun-V1.5-5b-InP"
 #: The checkpoints by their pass.
@@ -29,7 +32,7 @@ _PARTS = {
     "transformer": ("config.json",),
     "vae": ("config.json", "diffusion_pytorch_model.safetensors"),
     "text_encoder": ("config.json",),
-    "tokenizer": ("spiece.model",),
+    "tokenizer": ("spiece.model", "tokenizer_config.json"),
     "scheduler": ("scheduler_config.json",),
 }
 # The single files that Comfy-Org publishes name the same tensors after ComfyUI's modules.
@@ -96,7 +99,20 @@ class Weights:
     def missing(self, passes: tuple[int, ...] = (1,)) -> list[Path]:
         """The required files that do not exist."""
         files = [self.base / part / name for part, names in _PARTS.items() for name in names]
-        return [path for path in [*files, *map(self.checkpoint, passes)] if not path.is_file()]
+        return [path for path in [*files, *self._shards, *map(self.checkpoint, passes)] if not path.is_file()]
+
+    @property
+    def _shards(self) -> list[Path]:
+        """The text encoder's weights: several files that an index names, or a single one."""
+        folder = self.base / "text_encoder"
+        index = folder / "model.safetensors.index.json"
+        if not index.is_file():
+            return [folder / "model.safetensors"]
+        try:
+            names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+            return [folder / name for name in sorted(names)]
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise SettingError(f"{index} cannot be read as the list of the text encoder's files: {error}.") from error
 
     @cached_property
     def transformer_config(self) -> dict[str, Any]:
@@ -115,6 +131,8 @@ class Weights:
                 + (f" and {len(absent) - 1} more files" if absent[1:] else "")
                 + "; run `void doctor` to see what belongs where and where to get it."
             )
+        for path in (self.base / "vae" / "diffusion_pytorch_model.safetensors", *self._shards):
+            header(path)
         for number in passes:
             self._check_input(self.checkpoint(number))
 
@@ -138,15 +156,23 @@ class Weights:
         return {self.checkpoint(number).name: _digest(self.checkpoint(number)) for number in passes}
 
 
-_digests: dict[tuple[Path, int, int], str] = {}
-
-
 def _digest(path: Path) -> str:
+    """The SHA-256 of a file, remembered in the state folder for as long as its size and its time stay the same."""
     status = path.stat()
-    key = path, status.st_size, status.st_mtime_ns
-    if key not in _digests:
-        _digests[key] = digest_of(path)
-    return _digests[key]
+    name = hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:16]
+    known = home() / "hashes" / f"{name}.json"
+    wanted = {"file": str(path.absolute()), "size": status.st_size, "modified": status.st_mtime_ns}
+    try:
+        found = json.loads(known.read_text(encoding="utf-8"))
+        if {key: found.get(key) for key in wanted} == wanted:
+            return str(found["sha256"])
+    except (OSError, ValueError, KeyError, AttributeError):
+        pass  # not hashed yet
+    digest = digest_of(path)
+    with suppress(OSError, AccessDenied):
+        # a job that may not write there hashes again
+        write_atomically(known, json.dumps({**wanted, "sha256": digest}), parents=True)
+    return digest
 
 
 def find(first: str = "") -> Weights:

@@ -1,0 +1,98 @@
+"""What `void doctor` says of graphics cards, and of the torch that is installed."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import PackageNotFoundError
+from pathlib import Path
+
+import pytest
+
+from void_server.cli import doctor
+from void_server.cli.doctor import Finding
+from void_server.engines.void.weights import BASE
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A machine with cards, as its driver's tool tells of them, and with a torch and its libraries."""
+
+    def make(cards: str, torch: str = "2.13.0", cuda: str = "'12.8'", cudnn: str = "") -> dict[str, Finding]:
+        tool = tmp_path / "nvidia-smi"
+        tool.write_text(f"#!/bin/sh\nprintf '{cards}'\n")
+        tool.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+        package = tmp_path / "site" / "torch"
+        package.mkdir(parents=True, exist_ok=True)
+        (package / "__init__.py").write_text("raise ImportError('it takes seconds to import')")
+        (package / "version.py").write_text(f"cuda = {cuda}\n")
+        monkeypatch.syspath_prepend(str(package.parent))
+        monkeypatch.delitem(sys.modules, "torch", raising=False)
+        found = {"torch": torch, "nvidia-cudnn-cu12": cudnn}
+
+        def version(name: str) -> str:
+            if not found.get(name):
+                raise PackageNotFoundError(name)
+            return found[name]
+
+        monkeypatch.setattr(doctor, "version", version)
+        return {finding.subject: finding for finding in doctor._gpu()}
+
+    return make
+
+
+def test_each_card_is_told_with_the_memory_setting_that_fits(machine) -> None:
+    found = machine(
+        "0, NVIDIA GeForce RTX 4090, 24564, 8.9\\n1, NVIDIA GeForce RTX 3070, 8192, 8.6\\n2, NVIDIA T1000, 2048, 8.6\\n"
+    )
+    assert "24.0 GiB; memory exact fits" in found["GPU 0"].found
+    assert "8.0 GiB; memory tiled fits" in found["GPU 1"].found
+    assert "too small for 384 lines" in found["GPU 2"].found
+    assert [found[f"GPU {index}"].good for index in range(3)] == [True, True, False]
+    assert found["torch"].good
+    assert found["torch"].command == "void parity --quick --device cuda"
+
+
+def test_a_card_without_bfloat16_is_named(machine) -> None:
+    found = machine("0, Tesla V100-SXM2-32GB, 32768, 7.0\\n")
+    assert not found["GPU 0"].good
+    assert "Ampere" in found["GPU 0"].remedy
+
+
+def test_a_torch_without_cuda_beside_a_card_is_named(machine) -> None:
+    found = machine("0, NVIDIA L40S, 46068, 8.9\\n", cuda="None")["torch"]
+    assert not found.good
+    assert "knows no GPU" in found.remedy
+
+
+@pytest.mark.parametrize(
+    ("torch", "cudnn", "fault"),
+    [
+        ("2.9.1", "9.12.0.46", "166643"),
+        ("2.8.0", "9.10.2.21", "163539"),
+        ("2.8.0", "9.8.0.87", "163539"),
+        ("2.8.0", "9.7.1.26", ""),
+        ("2.13.0", "9.20.0.48", ""),
+    ],
+)
+def test_versions_that_compute_wrongly_are_named(machine, torch: str, cudnn: str, fault: str) -> None:
+    found = machine("0, NVIDIA L40S, 46068, 8.9\\n", torch, cudnn=cudnn)["torch"]
+    assert found.good == (not fault)
+    assert fault in found.remedy
+
+
+def test_a_list_of_shards_that_cannot_be_read_is_a_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    index = tmp_path / BASE / "text_encoder" / "model.safetensors.index.json"
+    index.parent.mkdir(parents=True)
+    index.write_text("{")
+    monkeypatch.setenv("VOID_WEIGHTS", str(tmp_path))
+    (found,) = doctor._weights()
+    assert not found.good
+    assert "cannot be read as the list of the text encoder's files" in found.found
+
+
+def test_a_machine_without_cards_may_have_a_torch_without_cuda(machine) -> None:
+    found = machine("", cuda="None")
+    assert not found["GPU"].good
+    assert found["torch"].good
+    assert found["torch"].command == "void parity --quick"

@@ -1,0 +1,68 @@
+"""Tensors that a job keeps on disk, so that what was done is not done again: prompts, and latents on their way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+
+from ...api.files import write_atomically
+
+#: Sampling is kept after so many steps each.
+EVERY = 5
+
+
+@dataclass(frozen=True)
+class KeptTensors:
+    """Tensors in one file, and what they were ``made_from``: where that is something else, they are not used."""
+
+    path: Path
+    made_from: Mapping[str, str]
+
+    def read(self) -> dict[str, torch.Tensor] | None:
+        """The tensors by name; None where there are none, or others."""
+        try:
+            found = load(self.path.read_bytes())
+        except (FileNotFoundError, SafetensorError):
+            return None
+        made_from = bytes(found.pop(_MADE_FROM).tolist()).decode()
+        return found if made_from == self._described else None
+
+    def write(self, **tensors: torch.Tensor) -> None:
+        """Keep these instead of what was there."""
+        described = torch.tensor(list(self._described.encode()), dtype=torch.uint8)
+        content = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        write_atomically(self.path, save({**content, _MADE_FROM: described}), parents=True)
+
+    def remove(self) -> None:
+        """Remove the file, if it is there."""
+        self.path.unlink(missing_ok=True)
+
+    @property
+    def _described(self) -> str:
+        return repr(sorted(self.made_from.items()))
+
+
+# safetensors.torch.load() gives no metadata, so it travels as a tensor
+_MADE_FROM = "made_from"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Latents between two steps, kept now and then; a sampling that was stopped goes on from there to the same bits."""
+
+    kept: KeptTensors
+
+    def read(self) -> tuple[int, torch.Tensor] | None:
+        """How many steps are done, and the latents after them."""
+        found = self.kept.read()
+        return None if found is None else (int(found["done"]), found["latents"])
+
+    def note(self, done: int, latents: torch.Tensor) -> None:
+        """Keep the latents after ``done`` steps, if it is time to."""
+        if done % EVERY == 0:
+            self.kept.write(done=torch.tensor(done), latents=latents)
