@@ -28,6 +28,8 @@ from driving import (
 )
 from void_nuke.node.node import VoidNode
 
+from void_server.api.shot import PLATE
+
 pytestmark = pytest.mark.slow
 
 
@@ -590,7 +592,7 @@ def test_settings_of_the_engine_void_reach_the_server(shot, server):
     node = void_remove(*shot, address=server.address)
     for name, value in (("engine", "void"), ("steps", 12), ("guidance", 3.0), ("second_pass", True), ("memory", "low")):
         node[name].setValue(value)
-    made = prepare.shot_settings(VoidNode(node), only_quadmask=False)
+    made = prepare.shot_settings(VoidNode(node), PLATE)
     assert made.engine == "void"
     expected = {"steps": 12, "guidance": 3.0, "second_pass": True, "memory": "low", "working_height": 384}
     assert expected.items() <= made.engine_settings.items()
@@ -603,7 +605,7 @@ def test_settings_of_the_engine_void_reach_the_server(shot, server):
     assert "steps is -1" in node["status"].value()
     # they are no business of another engine, which would refuse them
     node["engine"].setValue("cleanplate")
-    assert prepare.shot_settings(VoidNode(node), only_quadmask=False).engine_settings == {}
+    assert prepare.shot_settings(VoidNode(node), PLATE).engine_settings == {}
     press(node, "remove")
     wait_until_done(node)
 

@@ -26,7 +26,7 @@ from void_nuke.node import ranges, results
 from void_nuke.node.node import VoidNode
 from void_nuke.node.versions import result_in
 
-from void_server.api.shot import Shot
+from void_server.api.shot import PLATE, Shot
 
 STEPPED = (1001, 1004, 1007, 1010)
 
@@ -211,7 +211,7 @@ def described(shot, sample, tmp_path):
         frames=ranges.text(void.frames()),
         prompt="A lime falls.",
         colorspace="ACEScg",
-        settings=shot_settings(void, only_quadmask=False),
+        settings=shot_settings(void, PLATE),
     )
     show_version(node, finished_version(tmp_path / "out" / "v001", sample, STEPPED, shot=made.to_dict()))
     for name, value in (("feather", 2.0), ("prompt", "A dog."), ("engine", "cleanplate"), ("steps", 0)):
