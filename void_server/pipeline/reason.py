@@ -60,9 +60,11 @@ def write_quadmask(context: JobContext) -> list[str]:
         codes, warnings = _given(context.source.quadmask), []
     else:
         reasoner = reasoners.find(context.shot.settings.reasoner)
-        reasoning = reasoner.reason(
-            context.shot, context.footage, version.intermediate, lambda share: tracker.at(0.8 * share)
-        )
+
+        def report(share: float, sending: str = "") -> None:
+            tracker.at(0.8 * share, sending=sending)
+
+        reasoning = reasoner.reason(context.shot, context.footage, version.intermediate, report)
         codes, warnings = _found(context, reasoning), reasoning.warnings
         if reasoning.answer:
             write_atomically(version.folder / "answer.txt", reasoning.answer)

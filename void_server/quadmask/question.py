@@ -33,12 +33,21 @@ _OUTLINE, _LINES = (255, 0, 200), (255, 220, 0)
 
 
 @dataclass(frozen=True)
+class Movie:
+    """A short clip (MP4), of so many frames, each of a width and height."""
+
+    data: bytes
+    frames: int
+    size: tuple[int, int]
+
+
+@dataclass(frozen=True)
 class Question:
-    """The words, the pictures by their frame number (JPEG), and the plate as a short clip (MP4; empty for none)."""
+    """The words, the pictures by their frame number (JPEG), all of one width and height, and the plate as a clip."""
 
     words: str
     pictures: tuple[tuple[int, bytes], ...]
-    clip: bytes
+    clip: Movie | None
     size: tuple[int, int]
 
     @property
@@ -48,11 +57,16 @@ class Question:
 
     @property
     def contents(self) -> str:
-        """What the question sends off the machine, for the record."""
-        clip = f", a clip of {len(self.clip)} bytes" if self.clip else ""
-        size = sum(len(picture) for _, picture in self.pictures)
+        """What the question sends off the machine, for people and for the record."""
         frames = ", ".join(map(str, self.frames))
-        return f"frames {frames} at {self.size[0]}x{self.size[1]} ({size} bytes){clip}, and the question"
+        pictures = _amount(self.size, sum(len(picture) for _, picture in self.pictures))
+        clip = self.clip
+        movie = f", a clip of {clip.frames} frames {_amount(clip.size, len(clip.data))}" if clip else ""
+        return f"frames {frames} {pictures}{movie}, and the question"
+
+
+def _amount(size: tuple[int, int], amount: int) -> str:
+    return f"({size[0]}x{size[1]}, {amount / 1000:.0f} kB)"
 
 
 _WORDS = """\
@@ -104,7 +118,7 @@ def build(footage: Footage, hint: str = "", *, with_clip: bool) -> Question:
     scale = min(1.0, _WIDTH / canvas.width)
     size = max(1, round(canvas.width * scale)), max(1, round(canvas.height * scale))
     pictures = tuple((footage.frames[index], _picture(footage, index, size)) for index in chosen(footage))
-    clip = _clip(footage) if with_clip and len(footage.frames) > 1 else b""
+    clip = _clip(footage) if with_clip and len(footage.frames) > 1 else None
     grid = Grid(Window(0, 0, *size))
     words = _WORDS.format(
         frames=", ".join(str(frame) for frame, _ in pictures),
@@ -190,8 +204,8 @@ def _label(picture: NDArray[np.uint8], text: str, at: tuple[int, int]) -> None:
         cv2.putText(picture, text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.42, colour, width, cv2.LINE_AA)
 
 
-def _clip(footage: Footage) -> bytes:
-    """The plate without any marks as a short movie; long shots are thinned out."""
+def _clip(footage: Footage) -> Movie | None:
+    """The plate without any marks as a short movie; long shots are thinned out. None where no movie can be made."""
     indices = spread(len(footage.frames), CLIP_FRAMES)
     height, width = (side - side % 2 for side in footage.small_size)
     with tempfile.TemporaryDirectory() as folder:
@@ -199,8 +213,8 @@ def _clip(footage: Footage) -> bytes:
         movie = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), CLIP_RATE, (width, height))
         if not movie.isOpened():
             # a build of OpenCV without encoders; the pictures say most of it
-            return b""
+            return None
         for index in indices:
             movie.write(np.ascontiguousarray(_bytes(footage.small_plate(index))[:height, :width, ::-1]))
         movie.release()
-        return path.read_bytes()
+        return Movie(path.read_bytes(), len(indices), (width, height))
