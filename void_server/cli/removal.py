@@ -50,7 +50,7 @@ def remove(
     _run(removal_of(said(context), **asked), out, server, transfer, not no_progress, as_json)
 
 
-@app.command(cls=offering("reasoner", "affected_shape", "segmenter", "device", kinds=(plugins.REASONERS,)))
+@app.command(cls=offering("engine", "reasoner", "affected_shape", "segmenter", "device", kinds=(plugins.REASONERS,)))
 @taking(removal_of, "settings", "quadmask", "quadmask_offset")
 def quadmask(
     context: typer.Context,

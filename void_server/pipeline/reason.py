@@ -15,9 +15,9 @@ from ..imaging.parallel import in_order
 from ..imaging.sequence import Sequence
 from ..imaging.window import Window
 from ..quadmask import classes, reasoners, segmentation
-from ..quadmask.grid import Grid
 from ..quadmask.reasoning import Reasoning
 from .context import JobContext
+from .gridding import grid_for
 from .inputs import to_be_segmented
 
 #: The quadmask of a frame, in a window.
@@ -88,8 +88,7 @@ def _found(context: JobContext, reasoning: Reasoning) -> Codes:
     """The quadmask that a reasoning makes of the roto."""
     source, footage = context.source, context.footage
     indices = {frame: index for index, frame in enumerate(context.frames)}
-    shape = context.shot.settings.affected_shape
-    grid = Grid(source.display) if shape == "grid" or (shape == "auto" and context.engine.whole_cells) else None
+    grid = grid_for(context, reasoning)
 
     def codes(frame: int, window: Window) -> classes.Quadmask:
         roto, index = footage.read_roto(frame, window), indices[frame]

@@ -16,19 +16,20 @@ _LEAST = 0.06
 
 @dataclass(frozen=True)
 class Grid:
-    """The cells of a frame: all of one size, to the pixel."""
+    """The cells of a frame, whose pixels are ``pixel_aspect`` wide: all of one size, to the pixel, and about square."""
 
     frame: Window
+    pixel_aspect: float = 1.0
 
     @property
     def rows(self) -> int:
         """How many cells there are downwards."""
-        return counts(self.frame.width, self.frame.height)[0]
+        return counts(self.frame.width * self.pixel_aspect, self.frame.height)[0]
 
     @property
     def columns(self) -> int:
         """How many cells there are across."""
-        return counts(self.frame.width, self.frame.height)[1]
+        return counts(self.frame.width * self.pixel_aspect, self.frame.height)[1]
 
     def cell(self, row: int, column: int) -> Window:
         """The pixels of a cell, counted from the top left, from 0."""
