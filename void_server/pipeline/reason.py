@@ -31,7 +31,7 @@ def check(shot: Shot) -> None:
     reasoner = reasoners.find(settings.reasoner)
     reasoner.check(settings)
     if to_be_segmented(shot) or reasoner.segments:
-        segmentation.checkpoint_for(settings.segmenter)
+        segmentation.check(settings.segmenter)
 
 
 def check_request(shot: Shot) -> None:
