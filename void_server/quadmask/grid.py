@@ -37,6 +37,12 @@ class Grid:
         top, bottom = (_border(n, self.rows, self.frame.height) for n in (row, row + 1))
         return Window(self.frame.x + left, self.frame.y + top, right - left, bottom - top)
 
+    def block(self, window: Window) -> tuple[int, int, int, int] | None:
+        """The first and last row, and the first and last column, of the cells that ``window`` touches."""
+        places = [(row, column) for row in range(self.rows) for column in range(self.columns)]
+        touched = [place for place in places if not self.cell(*place).intersection(window).empty]
+        return (touched[0][0], touched[-1][0], touched[0][1], touched[-1][1]) if touched else None
+
     def whole(self, mask: NDArray[np.bool_], window: Window) -> NDArray[np.bool_]:
         """``mask``, which covers ``window``, with every cell it touches filled, within ``window``."""
         full = np.zeros_like(mask)

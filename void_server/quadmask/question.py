@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from ..imaging.exr import FloatImage
 from ..imaging.footage import Footage
 from ..imaging.sequence import spread
 from ..imaging.window import Window
+from .contact import first_contact
 from .grid import Grid
 
 #: How many frames are shown as pictures, and how long the clip beside them is at most.
@@ -25,10 +25,6 @@ CLIP_RATE = 12
 MOST_BELONGINGS, MOST_AFFECTED = 3, 5
 #: Pictures are at most so wide; they are never enlarged.
 _WIDTH = 1280
-# Shares of the short side: the edge around an object in which it moves itself, and what is close to it. A contact
-# changes what is close so many times as much as usual, and by no less than that.
-_EDGE, _NEAR = 0.02, 0.1
-_STRIKING, _LEAST = 6.0, 0.004
 _OUTLINE, _LINES = (255, 0, 200), (255, 220, 0)
 
 
@@ -145,31 +141,6 @@ def chosen(footage: Footage) -> list[int]:
         # the one furthest from all others
         fixed.add(max(rest, key=lambda index: min(abs(index - other) for other in fixed)))
     return sorted(fixed)
-
-
-def first_contact(footage: Footage, rotos: Sequence[NDArray[np.bool_]]) -> int | None:
-    """The first frame in which the picture close around the object changes far more than usual; None if there is none.
-
-    What it touches begins to move there, and what it moves, touches. The picture further away says what is usual, so
-    that a moving camera, or flicker, is no contact.
-    """
-    short = min(footage.small_size)
-    inner, outer = (np.ones((2 * round(share * short) + 1,) * 2, np.uint8) for share in (_EDGE, _NEAR))
-    changes: list[float] = []
-    before = footage.small_plate(0)
-    for index in range(1, len(rotos)):
-        now, both = footage.small_plate(index), (rotos[index - 1] | rotos[index]).astype(np.uint8)
-        edge, near = cv2.dilate(both, inner) > 0, cv2.dilate(both, outer) > 0
-        change = np.abs(now - before).mean(axis=-1)
-        close, far = near & ~edge, ~near
-        changes.append(float(change[close].mean() - change[far].mean()) if close.any() and far.any() else 0.0)
-        before = now
-    if not changes:
-        return None
-    middle = float(np.median(changes))
-    usual = float(np.median(np.abs(np.array(changes) - middle)))
-    striking = [index for index, change in enumerate(changes, 1) if change > middle + max(_STRIKING * usual, _LEAST)]
-    return striking[0] if striking else None
 
 
 def _bytes(frame: FloatImage) -> NDArray[np.uint8]:
