@@ -195,7 +195,9 @@ def _settings() -> list[UserKnob]:
         ),
         _common("affected_shape"),
         *_model(),
-        UserKnob(KnobType.FILE, k.ANALYSIS, "analysis file", "An analysis made elsewhere, for the analysis file."),
+        UserKnob(
+            KnobType.FILE, k.ANALYSIS, "analysis file", "An analysis made elsewhere, for the choice file of analysis."
+        ),
         _check(
             k.REUSE,
             "reuse exported frames",
