@@ -61,6 +61,8 @@ class Engine(ABC):
     settings: ClassVar[type[Declared]] = Declared
     #: Whether :meth:`make` should run on a machine with a GPU; all else runs on any.
     wants_gpu: ClassVar[bool] = False
+    #: Whether affected regions should be whole cells of a grid if the shot does not say; see :meth:`cells_of`.
+    whole_cells: ClassVar[bool] = False
     #: Whether the quadmasks that are made for it have nothing affected on the shot's first frame.
     first_frame_unaffected: ClassVar[bool] = False
 
@@ -68,10 +70,9 @@ class Engine(ABC):
         """Raise :class:`~void_server.api.errors.SettingError` if something that a job needs is missing here."""
 
     def cells_of(self, settings: Settings, region: Window, canvas: Window, pixel_aspect: float) -> Window | None:
-        """The part of the frame whose grid affected areas should fill in whole cells if the shot does not say.
+        """The part of the frame over which the grid of :attr:`whole_cells` lies; None for all of it.
 
-        ``region`` holds all new pixels of the shot, ``canvas`` all of the plate's. It is kept as ``clip.cells``. None:
-        shapes stay as found.
+        ``region`` holds all new pixels of the shot, ``canvas`` all of the plate's. It is kept as ``clip.cells``.
         """
         del settings, region, canvas, pixel_aspect
         return None

@@ -13,15 +13,18 @@ from .context import JobContext
 
 def grid_for(context: JobContext, reasoning: Reasoning) -> Grid | None:
     """The grid for a reasoning's affected areas, kept for the engine; None where they keep their shapes."""
-    source, settings = context.source, context.shot.settings
-    if settings.affected_shape == "tight":
+    source, settings, engine = context.source, context.shot.settings, context.engine
+    if settings.affected_shape == "tight" or (settings.affected_shape == "auto" and not engine.whole_cells):
         return None
+    if not engine.whole_cells:
+        return Grid(source.display)
     clip = context.clip()
     region = _region(context, reasoning).grown(clip.margin).intersection(source.canvas)
-    if cells := context.engine.cells_of(settings, region, source.canvas, source.pixel_aspect):
-        clip.keep_cells(cells)
-        return Grid(cells, source.pixel_aspect)
-    return Grid(source.display) if settings.affected_shape == "grid" else None
+    cells = engine.cells_of(settings, region, source.canvas, source.pixel_aspect)
+    if cells is None:
+        return Grid(source.display)
+    clip.keep_cells(cells)
+    return Grid(cells, source.pixel_aspect)
 
 
 def _region(context: JobContext, reasoning: Reasoning) -> Window:

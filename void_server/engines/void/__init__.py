@@ -42,6 +42,7 @@ class Void(Engine):
 
     settings = VoidSettings
     wants_gpu = True
+    whole_cells = True
     # as in its training
     first_frame_unaffected = True
 
