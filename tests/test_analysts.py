@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -134,6 +135,55 @@ def test_an_answer_becomes_a_quadmask(
     inside = codes[30:60, 45:80]
     assert (inside == classes.AFFECTED).mean() > 0.5
     assert (codes[:, 200:] != classes.AFFECTED).all()
+
+
+def test_what_is_sent_and_where_is_said_before_it_leaves_and_once(
+    protocol: str, shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said_at: dict[str, int] = {}
+    busy = Answer(status=503, body={"error": {"code": 503, "message": "overloaded", "status": "UNAVAILABLE"}})
+    with loopback(protocol, busy, Answer("{}"), Answer(said(protocol))) as served:
+        use(monkeypatch, served)
+        asked = Shot(
+            str(shot / "plate"),
+            str(shot / "roto"),
+            settings=settings_of({"until": "quadmask", "segmenter": "grabcut", "reasoner": protocol}),
+        )
+
+        def report(progress: Progress) -> None:
+            said_at.setdefault(progress.sending, len(served.heard))
+
+        (tmp_path / "v001").mkdir()
+        pipeline.run("0123456789ab", asked, tmp_path / "v001", report)
+        assert len(served.asked) == 3
+        nothing, (words, requests) = list(said_at.items())
+    assert nothing == ("", 0)
+    assert requests == 0
+    assert re.search(r"^frames 1001, 1002, .*1008 \(320x180, \d+ kB\), ", words)
+    assert bool(re.search(r"a clip of 8 frames \(\d+x\d+, \d+ kB\)", words)) == (protocol == "gemini")
+    assert words.endswith(f" at {served.url.split('/')[2]}")
+    for entry in json.loads((tmp_path / "v001" / "job.json").read_text())["sent"]:
+        assert words == f"{entry['what']}, to {entry['model']} at {entry['to']}"
+
+
+def test_the_command_says_once_what_it_sends_also_without_progress(
+    shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("openai", reason="the extra local is not installed")
+    program, out = Path(sys.executable).with_name("void"), tmp_path / "out"
+    words = ["quadmask", shot / "plate", shot / "roto", "-o", out, "--reasoner", "local", "--segmenter", "grabcut"]
+    monkeypatch.setenv("VOID_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("VOID_LOCAL_MODEL", "qwen")
+    with loopback("local", Answer(said("local"))) as served:
+        monkeypatch.setenv("VOID_LOCAL_URL", served.url)
+        for more in ([], ["--no-progress", "--json"]):
+            command = list(map(str, [program, *words, *more]))
+            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+            assert done.returncode == 0, done.stderr
+            (line,) = (line for line in done.stderr.splitlines() if "sending" in line)
+            assert line.startswith("sending        frames 1001, 1002")
+            assert line.endswith(f"to qwen at {served.url.split('/')[2]}")
+    assert json.loads(done.stdout)["state"] == "done"
 
 
 def test_the_key_is_nowhere_in_what_a_job_leaves(

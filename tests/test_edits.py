@@ -21,7 +21,7 @@ from void_server.imaging.window import Window
 from void_server.pipeline.composite import MATTE_CHANNELS
 from void_server.quadmask import classes
 from void_server.quadmask.classes import AFFECTED, KEEP, OVERLAP, REMOVE
-from void_server.quadmask.edits import Edits, edit
+from void_server.quadmask.edits import Edits, edit, undo
 from void_server.quadmask.grid import Grid
 
 pytestmark = pytest.mark.slow
@@ -179,6 +179,42 @@ def test_the_command_puts_the_new_version_beside_the_old(quadmask: Path) -> None
     done = void_edit(quadmask, "--grid", "r0c0=keep")
     assert done.returncode == 0, done.stderr
     assert f"{quadmask.parents[1] / 'v002' / 'quadmask'}  (0 frames changed)" in done.stdout
+
+
+def test_edits_are_undone_one_after_the_other_and_nothing_is_removed(quadmask: Path) -> None:
+    out = quadmask.parents[1]
+    first, _ = edit(str(quadmask), out, ["1002:r0c0=affected"], None, None)
+    second, _ = edit(str(first / "quadmask"), out, ["r0c1=affected"], None, None)
+    undone, changed = undo(str(second / "quadmask"), out, "not that one")
+    assert changed == 4
+    assert np.array_equal(codes_of(undone / "quadmask", 1002), codes_of(first / "quadmask", 1002))
+    history = [json.loads(line) for line in (undone / "history.jsonl").read_text().splitlines()]
+    assert [entry.get("grid") for entry in history] == [["1002:r0c0=affected"], ["r0c1=affected"], None]
+    assert history[-1]["undo"] == str(first / "quadmask")
+    assert history[-1]["why"] == "not that one"
+    both, changed = undo(str(undone / "quadmask"), out)
+    assert changed == 1
+    assert np.array_equal(codes_of(both / "quadmask", 1002), codes_of(quadmask, 1002))
+    with pytest.raises(InputError, match="There is no edit to undo"):
+        undo(str(both / "quadmask"), out)
+    # an edit of what was undone can be undone, too
+    again, _ = edit(str(undone / "quadmask"), out, ["r1c1=affected"], None, None)
+    back, _ = undo(str(again / "quadmask"), out)
+    assert np.array_equal(codes_of(back / "quadmask", 1002), codes_of(first / "quadmask", 1002))
+    assert [path.name for path in sorted(out.iterdir())] == [f"v{number:03d}" for number in range(1, 8)]
+
+
+def test_the_command_undoes_an_edit_and_shows_what_is_left(job: Path, tmp_path: Path) -> None:
+    assert void_edit(job / "v001/quadmask", "--grid", "r0c0=affected", "-o", tmp_path).returncode == 0
+    done = void_edit(tmp_path / "v001/quadmask", "--undo")
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "v002"
+    assert f"{folder / 'quadmask'}  (12 frames changed)" in done.stdout
+    assert (folder / "mattes/void_mattes.1012.exr").is_file()
+    assert (folder / "report/contact_sheet.png").is_file()
+    both = void_edit(tmp_path / "v001/quadmask", "--undo", "--grid", "r0c0=keep")
+    assert both.returncode == 2
+    assert "in a command of their own" in both.stderr
 
 
 # -- what is to be looked at

@@ -184,3 +184,40 @@ def test_water_behind_the_object_is_no_effect_and_moves_no_camera(empty: FloatIm
     masks = image_reasoner.reason(found, tmp_path, lambda _: None)
     affected = [nothing if (mask := masks.affected(i)) is None else mask & ~passes(i) for i in range(COUNT)]
     assert np.mean(affected) < 0.01
+
+
+@pytest.mark.parametrize("dark", [0.5, 0.9])
+def test_it_says_how_sure_it_is_and_what_is_a_shadow(dark: float, empty: FloatImage, tmp_path: Path) -> None:
+    def scene(index: int) -> tuple[FloatImage, Mask]:
+        here, below = box(20 + 8 * index, 50, 24, 40), box(20 + 8 * index, 90, 40, 20)
+        image = empty.copy()
+        image[below] *= dark
+        return painted(image, (here, GREEN)), here
+
+    found = image_reasoner.reason(footage(tmp_path, scene), tmp_path, lambda _: None)
+    (shadow,) = (region for region in found.regions if region.name == "shadow")
+    assert shadow.confidence is not None
+    assert (shadow.confidence > 0.6) == (dark == 0.5)
+    assert 0.1 < shadow.confidence < 0.99
+    assert (shadow.mask(10) & box(100, 90, 40, 20)).sum() > 400
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+def test_little_found_beside_an_object_that_touches_something_is_a_warning(
+    leaves: bool, empty: FloatImage, tmp_path: Path
+) -> None:
+    """Leaves that always move are no effect where the object reaches them; there may be one all the same."""
+    there = box(150, 30, 60, 100)
+
+    def scene(index: int) -> tuple[FloatImage, Mask]:
+        here = box(10 + 7 * index, 50, 30, 40)
+        image = empty.copy()
+        if leaves:
+            rng = np.random.default_rng(index)
+            image[there] *= (1 + 0.3 * rng.uniform(-1, 1, (int(there.sum()), 1))).astype(np.float32)
+        return painted(image, (here, GREEN)), here
+
+    found = image_reasoner.reason(footage(tmp_path, scene), tmp_path, lambda _: None)
+    said = [text for text in found.warnings if "moves close to the object" in text]
+    assert len(said) == leaves, found.warnings
+    assert not leaves or said[0].startswith("From frame 1")

@@ -449,6 +449,25 @@ def test_what_is_never_seen_is_filled_and_said(shot: Path, tmp_path: Path) -> No
     assert any("hardly moves" in text for text in warnings)
 
 
+def test_the_cells_where_a_standing_object_meets_the_floor_are_offered_and_not_applied(
+    shot: Path, tmp_path: Path
+) -> None:
+    matte = np.zeros((108, 192, 1))
+    matte[30:60, 80:100] = 1
+    roto = write_sequence(tmp_path / "roto", range(1001, 1013), matte, ("A",), "roto")
+    results, warnings = run(shot_of(shot, roto=str(roto), settings=Settings(until="quadmask")), tmp_path / "v001")
+    assert results.reasoning()["suggested"] == ["r4c5-r4c7=affected"]
+    (text,) = (text for text in warnings if "--grid r4c5-r4c7=affected" in text)
+    assert "in the cells r4c5-r4c7, which were left as they are" in text
+    codes = classes.read(results.quadmask(1006), Window(0, 0, 192, 108))
+    assert not np.isin(codes, (classes.AFFECTED, classes.OVERLAP)).any()
+    # cut off by the frame, nobody knows where it stands
+    matte[30:108, 80:100] = 1
+    roto = write_sequence(tmp_path / "other", range(1001, 1013), matte, ("A",), "roto")
+    results, _ = run(shot_of(shot, roto=str(roto), settings=Settings(until="quadmask")), tmp_path / "v002")
+    assert results.reasoning()["suggested"] == []
+
+
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [

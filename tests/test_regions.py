@@ -11,16 +11,19 @@ import cv2
 import numpy as np
 import pytest
 
-from void_server import pipeline
+from void_server import engines, pipeline
 from void_server.api.errors import InputError, SettingError
 from void_server.api.shot import Settings, Shot
 from void_server.api.version import VersionFolder
 from void_server.engines.cleanplate import CleanPlate
+from void_server.engines.void.frames import Made
 from void_server.imaging import exr, movie
+from void_server.imaging.window import Window
 from void_server.pipeline.context import open_context
 from void_server.pipeline.progress import ProgressTracker, all_stages
 from void_server.quadmask import classes
 from void_server.quadmask.analysis import Analysis, Moving, Place, Thing, read_answer, read_file
+from void_server.quadmask.grid import Grid
 from void_server.quadmask.reasoning import Mask
 from void_server.quadmask.regions import find
 from void_server.quadmask.segmentation.grabcut import GrabCut
@@ -406,6 +409,43 @@ def test_cells_make_the_quadmask_blocky_and_only_then(shot: Path, tmp_path: Path
         full = large[:104, :182].reshape(8, 13, 14, 13).all(axis=(1, 3))
         # 108 lines have cells of 13.5: all but their seams are whole
         assert (cells & ~full).sum() <= 2 * cells.sum()
+
+
+def test_cells_for_the_model_are_those_of_its_crop(tmp_path: Path) -> None:
+    size = 1920, 1080
+    window, shot = Window(0, 0, *size), tmp_path / "large"
+    scene = cv2.resize(np.random.default_rng(0).random((27, 48, 3), np.float32), size)
+    for frame in (1001, 1002, 1003):
+        x = 300 + 8 * (frame - 1001)
+        matte = np.zeros((size[1], size[0], 1), np.float16)
+        matte[560:660, x : x + 60] = 1
+        exr.write(shot / f"plate/p.{frame}.exr", scene * (1 - matte), ("R", "G", "B"), data_window=window)
+        exr.write(shot / f"roto/r.{frame}.exr", matte, ("A",), data_window=window)
+    shadow = [{"frame": frame, "box": [0.15, 0.6, 0.21, 0.64]} for frame in (1002, 1003)]
+    analysis = {"artefacts": [{"name": "shadow", "places": shadow}], "frames": [1001, 1002, 1003]}
+    file = tmp_path / "analysis.json"
+    file.write_text(json.dumps(analysis))
+    settings = Settings(engine="void", reasoner="file", segmenter="grabcut")
+    asked = Shot(str(shot / "plate"), str(shot / "roto"), analysis=str(file), settings=settings)
+    results = VersionFolder(tmp_path / "v001")
+    results.folder.mkdir()
+    pipeline.run_part(pipeline.Part.QUADMASK, "0123456789ab", asked, results.folder, lambda _: None)
+    tracker = ProgressTracker(lambda _: None, all_stages(asked))
+    clip = open_context(asked, engines.find("void"), results, tracker).clip()
+    crop = Made(clip, clip.whole_region).fit.crop
+    assert crop.width < 0.7 * size[0]
+    assert crop.union(clip.whole_region) == crop
+    affected = [np.isin(clip.codes(index, window), (classes.AFFECTED, classes.OVERLAP)) for index in range(3)]
+    assert [found.any() for found in affected] == [False, True, True]
+    for grid, fits in ((Grid(crop), True), (Grid(window), False)):
+        assert np.array_equal(grid.whole(affected[2], window), affected[2]) == fits
+
+
+def test_a_quadmask_for_the_model_needs_no_weights(shot: Path, tmp_path: Path) -> None:
+    results = job(
+        shot, {"artefacts": [{"name": "shadow", "cells": [[7, 10]]}], "grid": [8, 14]}, tmp_path, engine="void"
+    )
+    assert json.loads(results.manifest.read_text())["settings"]["engine"] == "void"
 
 
 def test_for_an_engine_trained_so_nothing_is_affected_on_the_first_frame(

@@ -290,7 +290,7 @@ def test_only_settings_that_matter_are_shown() -> None:
     assert counting(shot_with(reasoner="file")) == common | {"segmenter", "device"}
     assert counting(shot_with(reasoner="gemini")) == common | {"segmenter", "device", "reasoner_model"}
     assert counting(shot_with(engine="void")) > common | {"steps", "guidance", "strength"}
-    assert counting(shot_with(until="quadmask")) == {"until", "reasoner", "feather", "affected_shape"}
+    assert counting(shot_with(until="quadmask")) == {"until", "engine", "reasoner", "feather", "affected_shape"}
     assert counting(shot_with(until="roto")) == {"until", "segmenter", "device"}
     given = dataclasses.replace(shot_with(reasoner="gemini"), quadmask="/quadmask")
     assert counting(given) == {"until", "engine", "feather", "grain", "seed"}

@@ -19,7 +19,7 @@ from void_server.api.shot import Prompt, Settings, Shot
 from void_server.api.version import VersionFolder
 from void_server.imaging import exr
 from void_server.imaging.window import Window
-from void_server.pipeline import segment
+from void_server.pipeline import reason, segment
 from void_server.pipeline.inputs import open_source
 from void_server.quadmask import segmentation
 from void_server.quadmask.segmentation import Hints, checkpoints
@@ -300,11 +300,178 @@ def test_without_checkpoints_auto_is_grabcut_and_sam2_says_what_to_do() -> None:
 
 def test_the_best_checkpoint_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SAM2_WEIGHTS", str(tmp_path))
-    for name in ("sam2_hiera_large", "sam2.1_hiera_tiny", "sam2.1_hiera_base_plus"):
+    monkeypatch.setattr(checkpoints.Checkpoint, "runs", True)
+    for name in ("sam2_hiera_large", "sam2_hiera_tiny", "sam2.1_hiera_tiny", "sam2.1_hiera_base_plus"):
         (tmp_path / f"{name}.pt").touch()
+    assert checkpoints.find(small=True).name == "sam2.1_hiera_tiny"
     assert checkpoints.find().name == "sam2.1_hiera_base_plus"
     assert checkpoints.find("sam2_hiera_large").config == "configs/sam2/sam2_hiera_l.yaml"
     assert checkpoints.find("sam2.1_hiera_tiny").config == "configs/sam2.1/sam2.1_hiera_t.yaml"
+
+
+def test_a_checkpoint_that_no_package_here_can_run_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SAM2_WEIGHTS", str(tmp_path))
+    (tmp_path / "sam2.1_hiera_large.pt").touch()
+    (tmp_path / "sam2.1-hiera-tiny").mkdir()
+    (tmp_path / "sam2.1-hiera-tiny" / "config.json").touch()
+    monkeypatch.setattr(checkpoints.Checkpoint, "runs", property(lambda one: not one.config))
+    assert checkpoints.find().path == tmp_path / "sam2.1-hiera-tiny"
+    assert checkpoints.find().name == "sam2.1_hiera_tiny"
+    with pytest.raises(SettingError, match=r"SAM 2 is not installed where the server runs: .*sam2>="):
+        segmentation.check("sam2.1_hiera_large")
+
+
+@pytest.mark.usefixtures("no_weights")
+def test_a_segmenter_of_ones_own_is_chosen_by_its_entry_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    info = tmp_path / "studio_segmenters-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: studio-segmenters\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[void_server.segmenters]\nours = studio_segmenters:Ours\n")
+    (tmp_path / "studio_segmenters.py").write_text(
+        "from void_server.api.errors import SettingError\n"
+        "from void_server.quadmask.segmentation.grabcut import GrabCut\n"
+        "class Ours(GrabCut):\n"
+        "    name = 'ours'\n"
+        "    ready = False\n"
+        "    def check(self):\n"
+        "        if not self.ready: raise SettingError('Ours lacks its weights.')\n"
+        "    def use(self, device):\n"
+        "        self.device = device\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(SettingError, match="Ours lacks its weights"):
+        reason.check(Shot("/plate", prompts=(Prompt(1, "point", (1.0, 2.0)),), settings=Settings(segmenter="ours")))
+    ours = segmentation.choose("ours", "cuda:1")
+    assert (ours.name, ours.device) == ("ours", "cuda:1")
+    assert mattes(ours, Moving(), {1: {4: Hints(box=box_around(4))}})
+    with pytest.raises(SettingError, match=r"Unknown segmenter 'theirs'; choose from auto, grabcut, .*, ours"):
+        segmentation.check_name("theirs")
+
+
+# -- SAM 2.1 through transformers, on random weights
+
+
+class Small(Moving):
+    """Frames of the size that the small model works at."""
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return np.clip(cv2.resize(super().__getitem__(index), (128, 128), interpolation=cv2.INTER_AREA), 0, 1)
+
+
+@pytest.fixture(scope="module")
+def folder_of_sam2(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    torch = pytest.importorskip("torch", reason="torch is not installed: SAM 2.1 was not tested")
+    pytest.importorskip("transformers.models.sam2_video", reason="transformers has no SAM 2.1: it was not tested")
+    from transformers import Sam2VideoConfig, Sam2VideoModel
+
+    size, widths = 128, [16, 32, 64, 128]
+    config = Sam2VideoConfig(
+        vision_config={
+            "backbone_config": {
+                "model_type": "sam2_hiera_det_model",
+                "image_size": [size, size],
+                "hidden_size": 16,
+                "blocks_per_stage": [1, 1, 2, 1],
+                "embed_dim_per_stage": widths,
+                "num_attention_heads_per_stage": [1, 2, 4, 8],
+                "global_attention_blocks": [3],
+            },
+            "backbone_channel_list": widths[::-1],
+            "backbone_feature_sizes": [[size // n, size // n] for n in (4, 8, 16)],
+        },
+        prompt_encoder_config={"image_size": size},
+        image_size=size,
+        memory_attention_rope_feat_sizes=[size // 16, size // 16],
+        memory_attention_num_layers=1,
+        num_maskmem=2,
+        max_object_pointers_in_encoder=2,
+    )
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("transformers")
+    Sam2VideoModel(config).save_pretrained(folder / "sam2.1-hiera-tiny")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SAM2_WEIGHTS", str(folder))
+        yield folder / "sam2.1-hiera-tiny"
+
+
+def test_sam2_of_transformers_gives_what_the_package_gives_with_all_in_memory(
+    folder_of_sam2: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Streamed, forgetting what lies far behind, and objects sharing features: against one object, all kept."""
+    import torch
+    from transformers import Sam2VideoModel
+    from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+    from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoInferenceSession
+
+    from void_server.quadmask.segmentation import sam2_transformers as module
+    from void_server.quadmask.segmentation import streaming
+
+    frames, kept = Small(12), list[int]()
+    forget = module.forget
+    monkeypatch.setattr(module, "forget", lambda outputs, *rest: (forget(outputs, *rest), kept.append(len(outputs))))
+    hints = {
+        1: {3: Hints(on=((40.0, 60.0),), off=((100.0, 20.0),))},
+        2: {3: Hints(box=(10.0, 20.0, 60.0, 90.0)), 6: Hints(on=((70.0, 70.0),))},
+    }
+    ours = mattes(segmentation.choose("auto", "cpu"), frames, hints)
+    # all but the one with the hints would be eleven
+    assert max(kept) <= 6
+    assert set(ours) == {(number, index) for number in hints for index in range(12)}
+
+    model = Sam2VideoModel.from_pretrained(folder_of_sam2).eval()
+    pixels = (np.stack([frames[i] for i in range(12)]) - IMAGENET_DEFAULT_MEAN) / IMAGENET_DEFAULT_STD
+    video = torch.from_numpy(pixels).float().permute(0, 3, 1, 2)
+    told = {
+        1: {3: ([[40.0, 60.0], [100.0, 20.0]], [1, 0])},
+        2: {3: ([[10.0, 20.0], [60.0, 90.0]], [2, 3]), 6: ([[70.0, 70.0]], [1])},
+    }
+    for number, of_frames in told.items():
+        session = Sam2VideoInferenceSession(video=video, video_height=128, video_width=128, dtype=torch.float32)
+        with torch.inference_mode():
+            for index, (points, labels) in of_frames.items():
+                known = {"point_coords": torch.tensor([[points]]), "point_labels": torch.tensor([[labels]]).int()}
+                session.add_point_inputs(session.obj_id_to_idx(1), index, known)
+                session.obj_with_new_inputs = [1]
+                model(session, frame_idx=index)
+            for reverse in (False, True):
+                for found in model.propagate_in_video_iterator(session, 3, reverse=reverse):
+                    large = torch.nn.functional.interpolate(found.pred_masks, (128, 128), mode="bilinear")
+                    theirs = torch.sigmoid(streaming._STEEPNESS * large[0, 0]).numpy()
+                    assert np.abs(ours[number, found.frame_idx] - theirs).max() < 1e-5, (number, found.frame_idx)
+
+
+@pytest.mark.usefixtures("folder_of_sam2")
+def test_sam2_of_transformers_takes_a_mask_and_points_that_correct_it() -> None:
+    rough = np.zeros((128, 128), bool)
+    rough[30:90, 20:60] = True
+    of_mask = mattes(segmentation.choose("sam2.1_hiera_tiny", "cpu"), Small(3), {1: {1: Hints(mask=rough)}})
+    assert overlap(of_mask[1, 1] >= 0.5, rough) > 0.9
+    corrected = Hints(mask=rough, off=((55.0, 85.0),))
+    of_both = mattes(segmentation.choose("sam2", "cpu"), Small(3), {1: {1: corrected}})
+    only_point = mattes(segmentation.choose("sam2", "cpu"), Small(3), {1: {1: Hints(off=((55.0, 85.0),))}})
+    # it knows both of the mask and of the point
+    assert not np.array_equal(of_both[1, 1], of_mask[1, 1])
+    assert not np.array_equal(of_both[1, 1], only_point[1, 1])
+
+
+def test_sam2_of_transformers_refuses_a_folder_that_is_none(
+    folder_of_sam2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    monkeypatch.setenv("SAM2_WEIGHTS", str(tmp_path))
+    place = tmp_path / "sam2.1-hiera-tiny"
+    place.mkdir()
+    weights, config = load_file(folder_of_sam2 / "model.safetensors"), (folder_of_sam2 / "config.json").read_bytes()
+    half = dict(list(weights.items())[: len(weights) // 2])
+    for file, content in ((b"{}", half), (b"nonsense", half), (config, half), (config, {"a": torch.zeros(2)})):
+        (place / "config.json").write_bytes(file)
+        save_file(content, place / "model.safetensors")
+        with pytest.raises(SettingError, match=r"is not sam2\.1_hiera_tiny for transformers, or is incomplete"):
+            mattes(segmentation.choose("sam2", "cpu"), Small(2), {1: {0: Hints(on=((40.0, 60.0),))}})
 
 
 # -- SAM 2 itself, on random weights: not what it finds, but that all of it is asked rightly
@@ -341,6 +508,7 @@ def test_sam2_gives_what_the_package_gives_for_a_folder(
     from sam2.utils import misc
 
     from void_server.quadmask.segmentation import sam2 as module
+    from void_server.quadmask.segmentation import streaming
 
     frames = Large(6)
     predictor = module._predictor(checkpoints.find(), "cpu")
@@ -378,7 +546,7 @@ def test_sam2_gives_what_the_package_gives_for_a_folder(
     for reverse in (False, True):
         for index, numbers, logits in predictor.propagate_in_video(state, 4, reverse=reverse):
             for number, logit in zip(numbers, logits[:, 0], strict=True):
-                theirs[number, index] = torch.sigmoid(module._STEEPNESS * logit).numpy()
+                theirs[number, index] = torch.sigmoid(streaming._STEEPNESS * logit).numpy()
     assert set(ours) == set(theirs) == {(number, index) for number in (1, 2) for index in range(6)}
     for key in ours:
         assert np.abs(ours[key] - theirs[key]).max() < 1e-5, key

@@ -1,4 +1,4 @@
-"""What an installation can be asked for: engines, reasoners and schedulers, found by their entry points."""
+"""What an installation can be asked for: engines, reasoners, segmenters and schedulers, found by their entry points."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from .api.settings import check as check_values
 _log = logging.getLogger(__name__)
 
 #: The kinds of plug-ins: the groups of their entry points, and what messages call one. Each is a base class.
-ENGINES, REASONERS, SCHEDULERS = "void_server.engines", "void_server.reasoners", "void_server.schedulers"
-_KINDS = {ENGINES: "engine", REASONERS: "reasoner", SCHEDULERS: "scheduler"}
+ENGINES, REASONERS = "void_server.engines", "void_server.reasoners"
+SEGMENTERS, SCHEDULERS = "void_server.segmenters", "void_server.schedulers"
+_KINDS = {ENGINES: "engine", REASONERS: "reasoner", SEGMENTERS: "segmenter", SCHEDULERS: "scheduler"}
 
 
 def engines() -> list[str]:

@@ -176,6 +176,15 @@ def test_progress_is_printed_as_schedulers_read_it(
     assert capsys.readouterr().out.splitlines() == expected
 
 
+def test_the_log_says_once_what_a_job_sends_and_where(capsys: pytest.CaptureFixture[str]) -> None:
+    say = run.printer("plain")
+    for fraction in (0.1, 0.1, 0.5):
+        say(Progress("Finding what is affected", None, fraction, None, "frames 1001 (90 kB), to qwen at gpu01:8000"))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "sending frames 1001 (90 kB), to qwen at gpu01:8000"
+    assert len(lines) == 3
+
+
 def test_a_server_does_all_of_a_job(wanted: Make, site: site.Site, whole: VersionFolder) -> None:
     one = wanted()
     with embedded_server([Path(one.shot.plate).parent, one.out]) as address:

@@ -830,6 +830,29 @@ def test_frames_travel_to_a_server_without_our_disks(shot, tmp_path):
         remote.stop()
 
 
+def test_an_analysis_travels_with_the_frames_and_becomes_the_quadmask(shot, tmp_path):
+    analysis = tmp_path / "analysis of mine.json"
+    analysis.write_text('{"objects": [{"name": "painting", "cells": [[1, 2]]}], "grid": [8, 14]}')
+    remote = RunningServer().start()
+    try:
+        node = void_remove(*shot, address=remote.address)
+        node["transfer"].setValue("upload")
+        node["reasoner"].setValues([*node["reasoner"].values(), "file"])
+        node["reasoner"].setValue("file")
+        node["analysis"].setValue(str(analysis))
+        press(node, "generate_quadmask")
+        wait_until_done(node)
+        affected = matte(picture(node, 1006), "affected") > 0.5
+        # the cell in row 1 and column 2, of a plate of 192 x 108
+        assert affected[15:26, 29:40].all()
+        assert affected.mean() < 0.05
+        node["reasoner"].setValue("image")
+        press(node, "generate_quadmask")
+        wait_for(lambda: "Only the reasoner file reads the analysis" in node["status"].value())
+    finally:
+        remote.stop()
+
+
 @pytest.fixture
 def local(tmp_path):
     """The address of a server on this machine that the plugin has to start, and the processes that it has started."""

@@ -6,6 +6,9 @@ import nuke
 import pytest
 from driving import void_quadmask
 
+from void_server.api.errors import SettingError
+from void_server.api.shot import Prompt
+
 
 @pytest.fixture
 def node(shot):
@@ -77,3 +80,38 @@ def test_a_click_is_one_step_of_undo(node, clock):
     assert node["clicks"].getText() == "1006: on 60.5,40.5"
     nuke.undo()
     assert node["clicks"].getText() == ""
+
+
+def test_boxes_and_several_objects_are_lines_of_the_list(node):
+    from void_nuke.node import handles
+    from void_nuke.node.node import VoidNode
+
+    node["clicks"].setValue("1006: box 60,20,100,90 # the ball\n2@1006: on 150,40\n2@1006: off 120.5,20")
+    height = 108
+    assert handles.prompts(VoidNode(node)) == (
+        Prompt(1006, Prompt.BOX, (60.0, height - 90.0, 100.0, height - 20.0)),
+        Prompt(1006, Prompt.POINT, (150.0, height - 40.0), 2),
+        Prompt(1006, Prompt.NOT, (120.5, height - 20.0), 2),
+    )
+    # a click adds to the list as it is
+    node["click"].setValue([10.0, 20.0])
+    node["click_on"].execute()
+    assert node["clicks"].getText() == (
+        "1006: box 60,20,100,90\n2@1006: on 150,40\n2@1006: off 120.5,20\n1006: on 10,20"
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("1006: box 60,20", "is not like 1001: on 640,360, 2@1001"),
+        ("1006: on 60,20,30,40", "is not like"),
+        ("1006: box 60,20,50,90", "is an empty box; give left, bottom, right and top"),
+        ("1006: box 1..2,20,50,90", "is not like"),
+    ],
+)
+def test_a_line_that_is_wrong_is_named(node, line, message):
+    from void_nuke.node import points
+
+    with pytest.raises(SettingError, match=f"Line 2 of the points: .*{message}"):
+        points.parse(f"1006: on 5,5\n{line}")

@@ -60,10 +60,19 @@ def update(node, out="/out", **news):
 def bring(node, text):
     """Everything that a server may say in words of its own reaches the node; gives what the artist then sees."""
     session._latest.clear()
-    session._bring(update(node, job=job(JobState.RUNNING, progress=Progress(text, 1001, 0.5, 10.0))))
+    session._bring(update(node, job=job(JobState.RUNNING, progress=Progress(text, 1001, 0.5, 10.0, text))))
     seen = [node["status"].value(), node._tile()]
     session._bring(update(node, job=job(JobState.FAILED, error=JobFailed(text, text))))
     return [*seen, node["status"].value(), node._tile(), *nuke.standin.messages, *nuke.standin.errors]
+
+
+def test_the_node_says_what_goes_to_a_service(node):
+    session._latest.clear()
+    progress = Progress("Finding what is affected", None, 0.25, None, "frames 1001 (90 kB), to qwen at gpu01:8000")
+    session._bring(update(node, job=job(JobState.RUNNING, progress=progress)))
+    assert node["status"].value() == (
+        "Finding what is affected, 25 %. Sending frames 1001 (90 kB), to qwen at gpu01:8000."
+    )
 
 
 def check(node, text):

@@ -215,7 +215,7 @@ def test_a_roto_of_one_pixel_and_a_plate_smaller_than_the_model(tmp_path: Path) 
     ],
 )
 def test_the_crop_lies_on_the_canvas_and_holds_the_region(region: Window, canvas: Window, aspect: float) -> None:
-    found = fit.fit(region, canvas, aspect, 384)
+    found = fit.fit(fit.around(region, canvas, aspect, 384), aspect, 384)
     assert found.crop.intersection(canvas) == found.crop
     assert region.intersection(found.crop) == region
     height, width = found.size
@@ -225,7 +225,7 @@ def test_the_crop_lies_on_the_canvas_and_holds_the_region(region: Window, canvas
 
 
 def test_a_small_object_gets_the_models_whole_resolution() -> None:
-    found = fit.fit(Window(2000, 1000, 50, 80), Window(0, 0, 4096, 2160), 1.0, 384)
+    found = fit.fit(fit.around(Window(2000, 1000, 50, 80), Window(0, 0, 4096, 2160), 1.0, 384), 1.0, 384)
     assert found.size[1] / found.crop.width == pytest.approx(1, abs=0.05)
 
 

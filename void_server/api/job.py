@@ -51,12 +51,16 @@ class JobState(str, enum.Enum):
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a job is: the stage in words, the frame in work, the done fraction of the whole job, seconds to go."""
+    """How far a job is: the stage in words, the frame in work, the done fraction of the whole job, seconds to go.
+
+    ``sending`` is what the job sends to a service, and where, from just before it is sent.
+    """
 
     stage: str = ""
     frame: Optional[int] = None
     fraction: float = 0.0
     seconds_left: Optional[float] = None
+    sending: str = ""
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Progress:
@@ -65,7 +69,7 @@ class Progress:
         if frame is not None and (isinstance(frame, bool) or not isinstance(frame, int) or abs(frame) >= 2**31):
             raise TypeError(f"{frame!r:.40} is not a frame")
         left = None if left is None else _number(left, _LATEST)
-        return cls(_text(data["stage"]), frame, _number(data["fraction"], 1), left)
+        return cls(_text(data["stage"]), frame, _number(data["fraction"], 1), left, _text(data["sending"]))
 
 
 #: Called by whatever does the work, often; raises :class:`~void_server.api.errors.JobCancelled` to stop it.

@@ -52,7 +52,7 @@ class Settings(Declared):
         label="method",
         long_help="Creates the new pixels. cleanplate: from other frames, on any machine. "
         "void: Netflix's VOID model; the server needs its weights.",
-        stages=("plate",),
+        stages=("reasoning", "plate"),
     )
     reasoner: str = setting(
         "image",

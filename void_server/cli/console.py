@@ -34,11 +34,14 @@ def _left(seconds: float | None) -> str:
 
 
 class JobProgress:
-    """A progress bar on a terminal, a line per stage elsewhere, nothing if switched off; all on stderr."""
+    """A progress bar on a terminal, a line per stage elsewhere, nothing if switched off; all on stderr.
+
+    What goes to a service is said in any case, once.
+    """
 
     def __init__(self, job: Job, wanted: bool) -> None:
         self._wanted = wanted
-        self._stage = ""
+        self._stage = self._sending = ""
         self._bar: Progress | None = None
         self._job = job
 
@@ -57,6 +60,13 @@ class JobProgress:
     def update(self, job: Job) -> None:
         """Show the job's current progress."""
         progress = job.progress
+        if progress.sending not in ("", self._sending):
+            self._sending = progress.sending
+            line = f"sending        {progress.sending}"
+            if self._bar is not None:
+                self._bar.console.print(line, soft_wrap=True, markup=False, highlight=False)
+            else:
+                print(line, file=sys.stderr)
         stage = progress.stage or job.state.value
         if self._bar is not None:
             frame = f"frame {progress.frame}" if progress.frame is not None else ""
@@ -129,6 +139,7 @@ def show_job(job: Job) -> None:
         "id": job.id,
         "state": _state(job),
         "progress": "  ".join(filter(None, far)),
+        "sending": escape(progress.sending),
         "begun": _begun(job),
         "folder": escape(job.folder),
         "error": escape(str(job.error or "")),

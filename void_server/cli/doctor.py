@@ -198,9 +198,15 @@ def _weights() -> Iterator[Finding]:
 
 
 def _sam2() -> Finding:
-    names = [checkpoint.name for checkpoint in checkpoints.available()]
-    remedy = f"${checkpoints.ENVIRONMENT}: a folder with sam2.1_hiera_large.pt or another, from {checkpoints.SOURCE}"
-    return Finding("SAM 2 checkpoints", bool(names), ", ".join(names) or "none found", "" if names else remedy)
+    here = checkpoints.available()
+    names = [checkpoint.path.name for checkpoint in here]
+    if not here:
+        remedy = (
+            f"${checkpoints.ENVIRONMENT}: a folder with sam2.1_hiera_large.pt or another, from {checkpoints.SOURCE}"
+        )
+    else:
+        remedy = "" if any(one.runs for one in here) else plugins.how_to_install(here[0].extra)
+    return Finding("SAM 2 checkpoints", not remedy, ", ".join(names) or "none found", remedy)
 
 
 def _engines() -> Iterator[Finding]:

@@ -50,7 +50,7 @@ def remove(
     _run(removal_of(said(context), **asked), out, server, transfer, not no_progress, as_json)
 
 
-@app.command(cls=offering("reasoner", "affected_shape", "segmenter", "device", kinds=(plugins.REASONERS,)))
+@app.command(cls=offering("engine", "reasoner", "affected_shape", "segmenter", "device", kinds=(plugins.REASONERS,)))
 @taking(removal_of, "settings", "quadmask", "quadmask_offset")
 def quadmask(
     context: typer.Context,
@@ -98,6 +98,7 @@ def edit(
     ] = None,
     add: Annotated[str | None, typer.Option(help="A matte of more affected pixels.")] = None,
     protect: Annotated[str | None, typer.Option(help="A matte of pixels to keep.")] = None,
+    undo: Annotated[bool, typer.Option("--undo", help="Write the quadmask as it was before its last edit.")] = False,
     why: Annotated[str, typer.Option(help="A comment for the history.")] = "",
     plate: Annotated[str, typer.Option(help="The plate, if the quadmask is not in a job's folder.")] = "",
     roto: Annotated[str, typer.Option(help="The roto, likewise.")] = "",
@@ -105,9 +106,12 @@ def edit(
     """Correct a quadmask: by cells of the grid, eight along the frame's short side, and by mattes."""
     from .. import engines
     from ..pipeline import corrections
-    from ..quadmask.edits import HISTORY
-    from ..quadmask.edits import edit as edited
+    from ..quadmask import edits
 
+    if undo and (grid or add or protect):
+        raise SettingError(
+            "--undo takes the last edit back; give --grid, --add and --protect in a command of their own."
+        )
     place = Path(quadmask).expanduser().absolute()
     # a job's quadmask lies in OUT/v001/quadmask
     beside = place.parents[1] if place.is_dir() else place.parents[2]
@@ -119,9 +123,14 @@ def edit(
             raise
         unknown = str(error).rstrip(".")
     rule = shot is not None and engines.find(shot.settings.engine).first_frame_unaffected
-    folder, changed = edited(str(place), out or beside, grid or [], add, protect, why, first_frame_unaffected=rule)
+    if undo:
+        folder, changed = edits.undo(str(place), out or beside, why)
+    else:
+        folder, changed = edits.edit(
+            str(place), out or beside, grid or [], add, protect, why, first_frame_unaffected=rule
+        )
     print(f"quadmask       {folder / 'quadmask'}  ({changed} frames changed)")
-    print(f"history        {folder / HISTORY}")
+    print(f"history        {folder / edits.HISTORY}")
     if shot is None:
         print(
             f"warning: Mattes and contact sheet are not written, as {unknown}; give --plate and --roto.",

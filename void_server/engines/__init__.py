@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from .. import plugins
 from ..api.settings import Declared
-from ..api.shot import Settings
+from ..api.shot import PLATE, Settings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,13 +61,21 @@ class Engine(ABC):
     settings: ClassVar[type[Declared]] = Declared
     #: Whether :meth:`make` should run on a machine with a GPU; all else runs on any.
     wants_gpu: ClassVar[bool] = False
-    #: Whether affected regions should be whole cells of a grid if the shot does not say.
+    #: Whether affected regions should be whole cells of a grid if the shot does not say; see :meth:`cells_of`.
     whole_cells: ClassVar[bool] = False
     #: Whether the quadmasks that are made for it have nothing affected on the shot's first frame.
     first_frame_unaffected: ClassVar[bool] = False
 
     def check(self, settings: Settings) -> None:  # noqa: B027 -- a hook
         """Raise :class:`~void_server.api.errors.SettingError` if something that a job needs is missing here."""
+
+    def cells_of(self, settings: Settings, region: Window, canvas: Window, pixel_aspect: float) -> Window | None:
+        """The part of the frame over which the grid of :attr:`whole_cells` lies; None for all of it.
+
+        ``region`` holds all new pixels of the shot, ``canvas`` all of the plate's. It is kept as ``clip.cells``.
+        """
+        del settings, region, canvas, pixel_aspect
+        return None
 
     def prepare(self, clip: Clip, report: Callable[[float], None]) -> None:  # noqa: B027 -- a hook
         """Do what is done once for all frames on any machine, and keep it in ``clip.kept``; nothing if that is there.
@@ -111,9 +119,13 @@ class Engine(ABC):
 
 
 def load(settings: Settings) -> Engine:
-    """Create the engine named in the settings. Raises :class:`SettingError` if it is missing or cannot run here."""
+    """Create the engine named in the settings.
+
+    Raises :class:`SettingError` if it is missing, or cannot run here while the job goes on to new pixels.
+    """
     engine = find(settings.engine)
-    engine.check(settings)
+    if settings.until == PLATE:
+        engine.check(settings)
     return engine
 
 

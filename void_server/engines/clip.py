@@ -21,7 +21,7 @@ from ..imaging.footage import Footage
 from ..imaging.window import Window
 from ..quadmask import classes, extent
 
-_REGIONS = "regions.json"
+_REGIONS, _CELLS = "regions.json", "cells.json"
 #: Memory for the rewritten pixels of the frames under way, in bytes.
 _MASKS = 256 * 2**20
 
@@ -157,6 +157,16 @@ class Clip:
         """Store the regions for every process that continues the job; finding them reads the whole quadmask."""
         windows = [self.region(index) for index in range(len(self))]
         write_atomically(self.kept / _REGIONS, json.dumps(windows))
+
+    def keep_cells(self, part: Window) -> None:
+        """Store the part of the frame whose grid the affected areas fill, for every process that continues the job."""
+        write_atomically(self.kept / _CELLS, json.dumps(part))
+
+    @property
+    def cells(self) -> Window | None:
+        """That part; None where the quadmask was not made for this job in cells of the engine's own."""
+        known = self.kept / _CELLS
+        return Window(*json.loads(known.read_text(encoding="utf-8"))) if known.is_file() else None
 
     @property
     def whole_region(self) -> Window:

@@ -72,6 +72,7 @@ class ProgressTracker:
     timings: dict[str, float] = field(default_factory=dict)
     _stage: str = ""
     _done: float = 0.0
+    _sending: str = ""
     _remaining: Remaining = field(default_factory=lambda: Remaining(time.monotonic()))
 
     @contextmanager
@@ -83,11 +84,12 @@ class ProgressTracker:
         self._done += self._share(name)
         self.timings[name] = round(time.monotonic() - begin, 3)
 
-    def at(self, share: float, frame: int | None = None) -> None:
-        """Report the fraction of the stage that is done."""
+    def at(self, share: float, frame: int | None = None, sending: str = "") -> None:
+        """Report the fraction of the stage that is done, and what is about to be sent to a service."""
+        self._sending = sending or self._sending
         fraction = min(self._done + share * self._share(self._stage), 1.0)
         left = self._remaining.at(fraction, time.monotonic())
-        self.report(Progress(self._stage, frame, fraction, left))
+        self.report(Progress(self._stage, frame, fraction, left, self._sending))
 
     def _share(self, stage: str) -> float:
         return _WEIGHTS[stage] / sum(_WEIGHTS[name] for name in self.stages)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ..api.cells import AFFECTED, CellEdit
 from ..api.errors import SettingError
 from ..api.files import write_atomically
 from ..api.shot import Shot
@@ -18,6 +19,7 @@ from ..quadmask import classes, reasoners, segmentation
 from ..quadmask.grid import Grid
 from ..quadmask.reasoning import Reasoning
 from .context import JobContext
+from .gridding import grid_for
 from .inputs import to_be_segmented
 
 #: The quadmask of a frame, in a window.
@@ -31,7 +33,7 @@ def check(shot: Shot) -> None:
     reasoner = reasoners.find(settings.reasoner)
     reasoner.check(settings)
     if to_be_segmented(shot) or reasoner.segments:
-        segmentation.checkpoint_for(settings.segmenter)
+        segmentation.check(settings.segmenter)
 
 
 def check_request(shot: Shot) -> None:
@@ -60,9 +62,12 @@ def write_quadmask(context: JobContext) -> list[str]:
         codes, warnings = _given(context.source.quadmask), []
     else:
         reasoner = reasoners.find(context.shot.settings.reasoner)
-        reasoning = reasoner.reason(
-            context.shot, context.footage, version.intermediate, lambda share: tracker.at(0.8 * share)
-        )
+
+        def report(share: float, sending: str = "") -> None:
+            tracker.at(0.8 * share, sending=sending)
+
+        reasoning = reasoner.reason(context.shot, context.footage, version.intermediate, report)
+        _suggest(context, reasoning)
         codes, warnings = _found(context, reasoning), reasoning.warnings
         if reasoning.answer:
             write_atomically(version.folder / "answer.txt", reasoning.answer)
@@ -78,6 +83,26 @@ def write_quadmask(context: JobContext) -> list[str]:
     return warnings
 
 
+def _suggest(context: JobContext, reasoning: Reasoning) -> None:
+    """Offer the cells in which an object that stands meets what it stands on, where a shadow is most likely."""
+    canvas = context.source.canvas
+    if reasoning.contact is None:
+        return
+    left, top, right, bottom = (
+        round(side * length) for side, length in zip(reasoning.contact, 2 * (canvas.width, canvas.height), strict=True)
+    )
+    block = Grid(context.source.display).block(Window(canvas.x + left, canvas.y + top, right - left, bottom - top))
+    if block is None:
+        return
+    row, last_row, column, last_column = block
+    edit = str(CellEdit(row, column, last_row, last_column, AFFECTED))
+    reasoning.suggested.append(edit)
+    reasoning.warnings.append(
+        f"The object meets what it stands on in the cells {edit.partition('=')[0]}, which were left as they are; to "
+        f"have a shadow there rewritten, give void edit this quadmask and --grid {edit}, or VOID Quadmask that edit."
+    )
+
+
 def _given(quadmask: Sequence) -> Codes:
     return lambda frame, window: classes.read(quadmask.path(frame), window, quadmask.channels)
 
@@ -86,8 +111,7 @@ def _found(context: JobContext, reasoning: Reasoning) -> Codes:
     """The quadmask that a reasoning makes of the roto."""
     source, footage = context.source, context.footage
     indices = {frame: index for index, frame in enumerate(context.frames)}
-    shape = context.shot.settings.affected_shape
-    grid = Grid(source.display) if shape == "grid" or (shape == "auto" and context.engine.whole_cells) else None
+    grid = grid_for(context, reasoning)
 
     def codes(frame: int, window: Window) -> classes.Quadmask:
         roto, index = footage.read_roto(frame, window), indices[frame]

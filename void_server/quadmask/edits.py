@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import getpass
 import json
+from collections.abc import Mapping
 from collections.abc import Sequence as Several
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,8 +93,7 @@ def edit(
 
     Raises :class:`~void_server.api.errors.InputError` where a file, a cell or a range is wrong.
     """
-    original = _frames_of(quadmask, "quadmask")
-    original = classes.chosen(original, original.frames)
+    original = _chosen(quadmask)
     edits = Edits(
         tuple(CellEdit.parse(text) for text in cells),
         _matte_for(original, add, "matte to add") if add else None,
@@ -102,25 +103,90 @@ def edit(
     if not (edits.cells or edits.add or edits.protect):
         raise SettingError("There is nothing to change; give --grid, --add or --protect.")
     _check(edits, original)
+    what = {"grid": list(cells), "add": add, "protect": protect}
+    return _write(original, original, edits, out, what, reason)
+
+
+def undo(quadmask: str, out: Path, reason: str = "") -> tuple[Path, int]:
+    """Write the quadmask as it was before its last edit that is not undone; what :func:`edit` returns.
+
+    Nothing is removed: that, too, is a new version and a line of the history. Raises
+    :class:`~void_server.api.errors.InputError` where there is no edit to undo, or the version before it is gone.
+    """
+    edited = _chosen(quadmask)
+    earlier = _before(_place(edited))
+    original = _chosen(str(earlier))
+    if original.frames != edited.frames:
+        raise SequenceError(
+            f"{earlier} has frames {format_frames(original.frames)}, no longer those of {edited.name}, which are "
+            f"{format_frames(edited.frames)}; restore its files."
+        )
+    return _write(edited, original, Edits(), out, {"undo": str(earlier)}, reason)
+
+
+def _write(
+    edited: Sequence, source: Sequence, edits: Edits, out: Path, what: Mapping[str, Any], reason: str
+) -> tuple[Path, int]:
+    """Write a version of the quadmask ``edited``: the quadmask ``source`` with ``edits``."""
     folder = new_version_folder(out)
 
+    def codes_of(sequence: Sequence, frame: int) -> Quadmask:
+        return classes.read(sequence.path(frame), exr.windows(source.path(frame))[0], sequence.channels)
+
     def work(frame: int) -> bool:
-        window, display = exr.windows(original.path(frame))
-        before = classes.read(original.path(frame), window, original.channels)
-        after = edits.apply(before, frame, window, display)
+        window, display = exr.windows(source.path(frame))
+        after = edits.apply(codes_of(source, frame), frame, window, display)
         exr.write(
             VersionFolder(folder).quadmask(frame),
             (after / np.float32(255)).astype(np.float16)[..., None],
             ("Y",),
             data_window=window,
             display_window=display,
-            pixel_aspect=exr.pixel_aspect(original.path(frame)),
+            pixel_aspect=exr.pixel_aspect(source.path(frame)),
         )
-        return not np.array_equal(before, after)
+        return not np.array_equal(codes_of(edited, frame), after)
 
-    changed = sum(different for _, different in in_order(work, original.frames))
-    _write_history(folder, original, cells, add, protect, reason, changed)
+    changed = sum(different for _, different in in_order(work, source.frames))
+    entry = {
+        "when": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "who": getpass.getuser(),
+        "of": str(_place(edited)),
+        **{name: value for name, value in what.items() if value},
+        **({"why": reason} if reason else {}),
+        "frames_changed": changed,
+    }
+    lines = [json.dumps(one) for one in (*_history(_place(edited)), entry)]
+    write_atomically(folder / HISTORY, "\n".join(lines) + "\n")
     return folder, changed
+
+
+def _chosen(quadmask: str) -> Sequence:
+    found = _frames_of(quadmask, "quadmask")
+    return classes.chosen(found, found.frames)
+
+
+def _place(quadmask: Sequence) -> Path:
+    """The folder of its files."""
+    return next(iter(quadmask.files.values())).parent
+
+
+def _history(place: Path) -> list[dict[str, Any]]:
+    """The edits that led to the quadmask in a folder, the oldest first."""
+    file = place.parent / HISTORY
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+        return [dict(json.loads(line)) for line in lines]
+    except (OSError, ValueError, TypeError) as error:
+        raise SettingError(f"{file} is no history of edits ({error}); restore it, or move it away.") from error
+
+
+def _before(place: Path) -> Path:
+    """The folder of the quadmask before the last edit, of those that are not undone, of the one in ``place``."""
+    history = _history(place)
+    if not history:
+        raise SettingError(f"There is no edit to undo: {place} has no {HISTORY} beside it.")
+    last = history[-1]
+    return _before(Path(last["undo"])) if "undo" in last else Path(last["of"])
 
 
 def _frames_of(text: str, what: str) -> Sequence:
@@ -155,27 +221,3 @@ def _check(edits: Edits, original: Sequence) -> None:
                 f"The edit of r{edited.row}c{edited.column} is for frames {edited.first}-{edited.last}; the quadmask "
                 f"has {format_frames(original.frames)}."
             )
-
-
-def _write_history(
-    folder: Path,
-    original: Sequence,
-    cells: Several[str],
-    add: str | None,
-    protect: str | None,
-    reason: str,
-    changed: int,
-) -> None:
-    source = next(iter(original.files.values())).parent
-    earlier = source.parent / HISTORY
-    lines = earlier.read_text(encoding="utf-8").splitlines() if earlier.is_file() else []
-    what = {"grid": list(cells), "add": add, "protect": protect}
-    entry = {
-        "when": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "who": getpass.getuser(),
-        "of": str(source),
-        **{name: value for name, value in what.items() if value},
-        **({"why": reason} if reason else {}),
-        "frames_changed": changed,
-    }
-    write_atomically(folder / HISTORY, "\n".join([*lines, json.dumps(entry)]) + "\n")

@@ -16,25 +16,32 @@ _LEAST = 0.06
 
 @dataclass(frozen=True)
 class Grid:
-    """The cells of a frame: all of one size, to the pixel."""
+    """The cells of a frame, whose pixels are ``pixel_aspect`` wide: all of one size, to the pixel, and about square."""
 
     frame: Window
+    pixel_aspect: float = 1.0
 
     @property
     def rows(self) -> int:
         """How many cells there are downwards."""
-        return counts(self.frame.width, self.frame.height)[0]
+        return counts(self.frame.width * self.pixel_aspect, self.frame.height)[0]
 
     @property
     def columns(self) -> int:
         """How many cells there are across."""
-        return counts(self.frame.width, self.frame.height)[1]
+        return counts(self.frame.width * self.pixel_aspect, self.frame.height)[1]
 
     def cell(self, row: int, column: int) -> Window:
         """The pixels of a cell, counted from the top left, from 0."""
         left, right = (_border(n, self.columns, self.frame.width) for n in (column, column + 1))
         top, bottom = (_border(n, self.rows, self.frame.height) for n in (row, row + 1))
         return Window(self.frame.x + left, self.frame.y + top, right - left, bottom - top)
+
+    def block(self, window: Window) -> tuple[int, int, int, int] | None:
+        """The first and last row, and the first and last column, of the cells that ``window`` touches."""
+        places = [(row, column) for row in range(self.rows) for column in range(self.columns)]
+        touched = [place for place in places if not self.cell(*place).intersection(window).empty]
+        return (touched[0][0], touched[-1][0], touched[0][1], touched[-1][1]) if touched else None
 
     def whole(self, mask: NDArray[np.bool_], window: Window) -> NDArray[np.bool_]:
         """``mask``, which covers ``window``, with every cell it touches filled, within ``window``."""

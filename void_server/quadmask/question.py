@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from ..imaging.exr import FloatImage
 from ..imaging.footage import Footage
 from ..imaging.sequence import spread
 from ..imaging.window import Window
+from .contact import first_contact
 from .grid import Grid
 
 #: How many frames are shown as pictures, and how long the clip beside them is at most.
@@ -25,20 +25,25 @@ CLIP_RATE = 12
 MOST_BELONGINGS, MOST_AFFECTED = 3, 5
 #: Pictures are at most so wide; they are never enlarged.
 _WIDTH = 1280
-# Shares of the short side: the edge around an object in which it moves itself, and what is close to it. A contact
-# changes what is close so many times as much as usual, and by no less than that.
-_EDGE, _NEAR = 0.02, 0.1
-_STRIKING, _LEAST = 6.0, 0.004
 _OUTLINE, _LINES = (255, 0, 200), (255, 220, 0)
 
 
 @dataclass(frozen=True)
+class Movie:
+    """A short clip (MP4), of so many frames, each of a width and height."""
+
+    data: bytes
+    frames: int
+    size: tuple[int, int]
+
+
+@dataclass(frozen=True)
 class Question:
-    """The words, the pictures by their frame number (JPEG), and the plate as a short clip (MP4; empty for none)."""
+    """The words, the pictures by their frame number (JPEG), all of one width and height, and the plate as a clip."""
 
     words: str
     pictures: tuple[tuple[int, bytes], ...]
-    clip: bytes
+    clip: Movie | None
     size: tuple[int, int]
 
     @property
@@ -48,11 +53,16 @@ class Question:
 
     @property
     def contents(self) -> str:
-        """What the question sends off the machine, for the record."""
-        clip = f", a clip of {len(self.clip)} bytes" if self.clip else ""
-        size = sum(len(picture) for _, picture in self.pictures)
+        """What the question sends off the machine, for people and for the record."""
         frames = ", ".join(map(str, self.frames))
-        return f"frames {frames} at {self.size[0]}x{self.size[1]} ({size} bytes){clip}, and the question"
+        pictures = _amount(self.size, sum(len(picture) for _, picture in self.pictures))
+        clip = self.clip
+        movie = f", a clip of {clip.frames} frames {_amount(clip.size, len(clip.data))}" if clip else ""
+        return f"frames {frames} {pictures}{movie}, and the question"
+
+
+def _amount(size: tuple[int, int], amount: int) -> str:
+    return f"({size[0]}x{size[1]}, {amount / 1000:.0f} kB)"
 
 
 _WORDS = """\
@@ -104,7 +114,7 @@ def build(footage: Footage, hint: str = "", *, with_clip: bool) -> Question:
     scale = min(1.0, _WIDTH / canvas.width)
     size = max(1, round(canvas.width * scale)), max(1, round(canvas.height * scale))
     pictures = tuple((footage.frames[index], _picture(footage, index, size)) for index in chosen(footage))
-    clip = _clip(footage) if with_clip and len(footage.frames) > 1 else b""
+    clip = _clip(footage) if with_clip and len(footage.frames) > 1 else None
     grid = Grid(Window(0, 0, *size))
     words = _WORDS.format(
         frames=", ".join(str(frame) for frame, _ in pictures),
@@ -131,31 +141,6 @@ def chosen(footage: Footage) -> list[int]:
         # the one furthest from all others
         fixed.add(max(rest, key=lambda index: min(abs(index - other) for other in fixed)))
     return sorted(fixed)
-
-
-def first_contact(footage: Footage, rotos: Sequence[NDArray[np.bool_]]) -> int | None:
-    """The first frame in which the picture close around the object changes far more than usual; None if there is none.
-
-    What it touches begins to move there, and what it moves, touches. The picture further away says what is usual, so
-    that a moving camera, or flicker, is no contact.
-    """
-    short = min(footage.small_size)
-    inner, outer = (np.ones((2 * round(share * short) + 1,) * 2, np.uint8) for share in (_EDGE, _NEAR))
-    changes: list[float] = []
-    before = footage.small_plate(0)
-    for index in range(1, len(rotos)):
-        now, both = footage.small_plate(index), (rotos[index - 1] | rotos[index]).astype(np.uint8)
-        edge, near = cv2.dilate(both, inner) > 0, cv2.dilate(both, outer) > 0
-        change = np.abs(now - before).mean(axis=-1)
-        close, far = near & ~edge, ~near
-        changes.append(float(change[close].mean() - change[far].mean()) if close.any() and far.any() else 0.0)
-        before = now
-    if not changes:
-        return None
-    middle = float(np.median(changes))
-    usual = float(np.median(np.abs(np.array(changes) - middle)))
-    striking = [index for index, change in enumerate(changes, 1) if change > middle + max(_STRIKING * usual, _LEAST)]
-    return striking[0] if striking else None
 
 
 def _bytes(frame: FloatImage) -> NDArray[np.uint8]:
@@ -190,8 +175,8 @@ def _label(picture: NDArray[np.uint8], text: str, at: tuple[int, int]) -> None:
         cv2.putText(picture, text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.42, colour, width, cv2.LINE_AA)
 
 
-def _clip(footage: Footage) -> bytes:
-    """The plate without any marks as a short movie; long shots are thinned out."""
+def _clip(footage: Footage) -> Movie | None:
+    """The plate without any marks as a short movie; long shots are thinned out. None where no movie can be made."""
     indices = spread(len(footage.frames), CLIP_FRAMES)
     height, width = (side - side % 2 for side in footage.small_size)
     with tempfile.TemporaryDirectory() as folder:
@@ -199,8 +184,8 @@ def _clip(footage: Footage) -> bytes:
         movie = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), CLIP_RATE, (width, height))
         if not movie.isOpened():
             # a build of OpenCV without encoders; the pictures say most of it
-            return b""
+            return None
         for index in indices:
             movie.write(np.ascontiguousarray(_bytes(footage.small_plate(index))[:height, :width, ::-1]))
         movie.release()
-        return path.read_bytes()
+        return Movie(path.read_bytes(), len(indices), (width, height))

@@ -34,6 +34,9 @@ class Region:
 class Reasoning:
     """All regions of a shot, the scene after the removal in words, and what an artist should know.
 
+    ``contact`` is where an object that stands meets what it stands on: left, top, right, bottom as fractions of the
+    frame. ``suggested`` are edits of cells that an artist may want, and that were not made.
+
     ``asked`` says what was sent where, and ``answer`` is the reply, verbatim. ``device`` is the GPU the segmenter ran
     on, empty if it ran on none.
     """
@@ -44,6 +47,8 @@ class Reasoning:
     asked: list[dict[str, Any]] = field(default_factory=list)
     answer: str = ""
     device: str = ""
+    contact: tuple[float, float, float, float] | None = None
+    suggested: list[str] = field(default_factory=list)
 
     def affected(self, index: int) -> Mask | None:
         """The pixels the removal affects in a frame; None if there are none."""
@@ -81,5 +86,6 @@ class Reasoning:
             "scene": self.scene,
             "asked": self.asked,
             "warnings": self.warnings,
+            "suggested": self.suggested,
             "device": self.device,
         }

@@ -189,8 +189,9 @@ class JobQueue:
     def _end(
         self, job_id: str, state: JobState, error: VoidError | None = None, warnings: list[str] | None = None
     ) -> None:
-        progress = Progress("done", None, 1.0, 0.0) if state is JobState.DONE else self._progress.get(job_id)
-        self._progress.pop(job_id, None)
+        progress = self._progress.pop(job_id, None)
+        if state is JobState.DONE:
+            progress = Progress("done", None, 1.0, 0.0, progress.sending if progress else "")
         self._stopping.pop(job_id, None)
         if error:
             log_error(_log, _LEVELS.get(state, logging.INFO), f"job {job_id} {state.value}", error)

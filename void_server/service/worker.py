@@ -42,7 +42,7 @@ class Worker:
         with open(os.devnull, "rb") as nothing:
             os.dup2(nothing.fileno(), 0)
         os.dup2(2, 1)
-        self._sent = 0.0
+        self._sent, self._sending = 0.0, ""
 
     def run(self) -> None:
         """Run jobs until the server is gone."""
@@ -70,9 +70,10 @@ class Worker:
 
         def report(progress: Progress) -> None:
             now = time.monotonic()
-            if now - self._sent < _PAUSE:
+            # what goes to a service is said before it goes
+            if now - self._sent < _PAUSE and progress.sending == self._sending:
                 return
-            self._sent = now
+            self._sent, self._sending = now, progress.sending
             while not self._orders.empty():
                 order = self._orders.get()
                 if order["kind"] == "cancel" and order["id"] == job_id:

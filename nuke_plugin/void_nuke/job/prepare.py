@@ -132,6 +132,7 @@ def _shot(void: VoidNode, files: export.Exported, frames: Sequence[int], how: Se
         prompts=handles.prompts(void),
         frames=ranges.text(frames),
         quadmask=files.quadmask.pattern if files.quadmask else None,
+        analysis=void.path(k.ANALYSIS) or None,
         prompt=void.plain_text(k.PROMPT),
         colorspace=space,
         ocio=ocio,

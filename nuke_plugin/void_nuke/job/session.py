@@ -244,7 +244,8 @@ def _progress(views: dict[str, Update]) -> tuple[str, str, Tile]:
         words.append(f"{_duration(job.progress.seconds_left)} left")
     if len(views) > 1:
         words.append(f"view {first.view}")
-    return k.RUNNING, f"{', '.join(words)}, {percent} %.", Tile(percent=percent)
+    sending = f" Sending {job.progress.sending}." if job.progress.sending else ""
+    return k.RUNNING, f"{', '.join(words)}, {percent} %.{sending}", Tile(percent=percent)
 
 
 def _duration(seconds: float) -> str:

@@ -13,6 +13,7 @@ from typing import Optional
 
 from void_server.api.client import Client, ServerInfo
 from void_server.api.errors import InputError, ServerUnreachable, SettingError
+from void_server.api.shot import Shot
 
 from ..node import knobs as k
 from ..node.node import VoidNode
@@ -128,6 +129,5 @@ def _files(one: PreparedShot) -> dict[str, list[str]]:
         files["roto"] = list(one.exported.roto.files)
     if one.shot.quadmask:
         files["quadmask"] = [one.shot.quadmask % frame for frame in one.frames]
-    if ocio := one.shot.paths().get("ocio"):
-        files["ocio"] = [ocio]
-    return files
+    named = one.shot.paths()
+    return {**files, **{role: [named[role]] for role in Shot.FILES if role in named}}

@@ -195,6 +195,9 @@ def _settings() -> list[UserKnob]:
         ),
         _common("affected_shape"),
         *_model(),
+        UserKnob(
+            KnobType.FILE, k.ANALYSIS, "analysis file", "An analysis made elsewhere, for the choice file of analysis."
+        ),
         _check(
             k.REUSE,
             "reuse exported frames",
@@ -669,7 +672,9 @@ def quadmask() -> Group:
             KnobType.MULTILINE,
             k.CLICKS,
             "points",
-            "One point per line, such as 1001: on 640,360 or 1001: off 700,300. With points, no roto is needed.",
+            "One per line: 1001: on 640,360, 1001: off 700,300, or a box as left, bottom, right, top: "
+            "1001: box 600,300,700,420. 2@1001: on 90,80 is on a second object, tracked for itself. With these, no "
+            "roto is needed.",
         ),
         _line("line_grid", "grid"),
         UserKnob(

@@ -23,6 +23,7 @@ REASONER = "reasoner"
 ENGINE_TITLE = "engine_title"
 REASONER_TITLE = "reasoner_title"
 TITLE_OF = {ENGINE: ENGINE_TITLE, REASONER: REASONER_TITLE}
+ANALYSIS = "analysis"
 RESULT = "result"
 OUTSIDE = "outside"
 #: Live: how the patch is laid over the plate. Not `feather`, which is the setting of a job.

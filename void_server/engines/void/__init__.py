@@ -17,6 +17,7 @@ from ..cleanplate import CleanPlate
 from .settings import VoidSettings
 
 if TYPE_CHECKING:
+    from ...imaging.window import Window
     from ..clip import Clip
     from .frames import Made
     from .synthesis import Synthesis
@@ -62,6 +63,12 @@ class Void(Engine):
         if settings.device != "cpu" and (cards := memory.cards()):
             largest = max(card.memory for card in cards)
             memory.check(memory.PROFILES[own.memory], own.working_height, guided=own.guided, available=largest)
+
+    def cells_of(self, settings: Settings, region: Window, canvas: Window, pixel_aspect: float) -> Window:
+        """See :class:`void_server.engines.Engine`; in its training the grid lay over what the model sees."""
+        from .fit import around
+
+        return around(region, canvas, pixel_aspect, settings.of_engine(VoidSettings).working_height)
 
     def synthesise(self, clip: Clip, wanted: Sequence[int], report: Callable[[float], None]) -> Iterator[NewPixels]:
         """See :class:`void_server.engines.Engine`; where all pieces are made, this needs no torch and no weights."""

@@ -27,17 +27,23 @@ class Fit:
     size: tuple[int, int]
 
 
-def fit(region: Window, canvas: Window, pixel_aspect: float, height: int) -> Fit:
-    """A crop around ``region`` with context, and a working size of its aspect with the area of ``height`` x 7/4 of it.
+def around(region: Window, canvas: Window, pixel_aspect: float, height: int) -> Window:
+    """A crop around ``region`` with context, for a model that works at about ``height`` x 7/4 of it.
 
-    The crop is no smaller than the working size, so a small object gets all of the model's resolution and is not
-    enlarged, and no larger than the canvas. Pixels that are not square are squared by the resize.
+    It is no smaller than that, so a small object gets all of the model's resolution and is not enlarged, and no larger
+    than the canvas.
+    """
+    return _grown(region, canvas, height * ASPECT / pixel_aspect, height)
+
+
+def fit(crop: Window, pixel_aspect: float, height: int) -> Fit:
+    """The crop with a working size of its aspect and the area of ``height`` x 7/4 of it.
+
+    Pixels that are not square are squared by the resize.
     """
     area = height * height * ASPECT
-    grown = _grown(region, canvas, math.sqrt(area * ASPECT) / pixel_aspect, math.sqrt(area / ASPECT))
-    aspect = grown.width * pixel_aspect / grown.height
-    working = _multiple(math.sqrt(area / aspect)), _multiple(math.sqrt(area * aspect))
-    return Fit(grown, working)
+    aspect = crop.width * pixel_aspect / crop.height
+    return Fit(crop, (_multiple(math.sqrt(area / aspect)), _multiple(math.sqrt(area * aspect))))
 
 
 def _grown(region: Window, canvas: Window, least_width: float, least_height: float) -> Window:

@@ -31,7 +31,10 @@ class Made:
     def __init__(self, clip: Clip, region: Window) -> None:
         self.clip = clip
         self.settings = clip.settings.of_engine(VoidSettings)
-        self.fit = fit.fit(region, clip.footage.canvas, clip.pixel_aspect, self.settings.working_height)
+        height, crop = self.settings.working_height, clip.cells
+        if crop is None:
+            crop = fit.around(region, clip.footage.canvas, clip.pixel_aspect, height)
+        self.fit = fit.fit(crop, clip.pixel_aspect, height)
         self.pieces = cut(len(clip), self.settings.piece_length)
         self.inputs = Inputs(clip, self.fit)
         #: Of a model's frame, (height, width, 3).

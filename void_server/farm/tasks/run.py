@@ -190,13 +190,16 @@ def stopping(say: Report) -> Iterator[Report]:
 
 def printer(form: str) -> Report:
     """Prints progress as a scheduler reads it, when there is something new, and at least every minute."""
-    last: tuple[int, str] = (-1, "")
+    last, sending = (-1, ""), ""
     when = 0.0
     # schedulers draw bars; people read logs
     steps = 20 if form == "plain" else 100
 
     def say(progress: Progress) -> None:
-        nonlocal last, when
+        nonlocal last, sending, when
+        if progress.sending not in ("", sending):
+            sending = progress.sending
+            print(f"sending {sending}", flush=True)
         now = int(steps * progress.fraction), progress.stage
         if now == last and time.monotonic() - when < 60:
             return

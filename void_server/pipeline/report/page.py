@@ -134,7 +134,7 @@ def _edits(edits: Iterable[Mapping[str, Any]]) -> str:
     """Who has corrected the quadmask, when and how."""
     rows = []
     for edit in edits:
-        what = [*edit.get("grid", []), *(f"{name} {edit[name]}" for name in ("add", "protect") if name in edit)]
+        what = [*edit.get("grid", []), *(f"{name} {edit[name]}" for name in ("add", "protect", "undo") if name in edit)]
         rows.append((edit["when"], edit["who"], ", ".join(what), edit.get("why", ""), edit["frames_changed"]))
     if not rows:
         return ""

@@ -15,6 +15,7 @@ from . import Analyst, Reply, Unanswered
 
 if TYPE_CHECKING:
     from ..question import Question
+    from ..reasoners import Report
 
 # Seconds between two looks whether the job was stopped; the first pause before a busy service is asked again, which
 # then doubles, and the longest.
@@ -50,8 +51,8 @@ class Conversation:
     """The requests of a job to a service.
 
     ``asked`` is the record of them, also of those before the job was resumed, and ``keep`` is called when it changes:
-    before a request leaves, and when it has ended in whatever way. ``beat`` is called several times a second, and
-    raises what stops the job.
+    before a request leaves, and when it has ended in whatever way. ``report`` is told what is sent before the first
+    leaves; it is called several times a second, and raises what stops the job.
     """
 
     def __init__(
@@ -60,9 +61,10 @@ class Conversation:
         question: Question,
         asked: list[dict[str, Any]],
         keep: Callable[[], None],
-        beat: Callable[[], None],
+        report: Report,
     ) -> None:
-        self._analyst, self._question, self._asked, self._keep, self._beat = analyst, question, asked, keep, beat
+        self._analyst, self._question, self._asked, self._keep, self._report = analyst, question, asked, keep, report
+        self._told = False
         self._limits = Limits.from_environment()
         self._end = time.monotonic() + self._limits.seconds
 
@@ -74,6 +76,9 @@ class Conversation:
         pause = _FIRST_PAUSE
         while True:
             self._check_limits()
+            if not self._told:
+                self._report(0.0, f"{self._question.contents}, to {self._analyst.model} at {self._analyst.host}")
+                self._told = True
             try:
                 return self._request(complaint)
             except Unanswered as error:
@@ -118,7 +123,7 @@ class Conversation:
         try:
             threading.Thread(target=work, daemon=True).start()
             while not ended.wait(_BEAT):
-                self._beat()
+                self._report(0.0)
         finally:
             entry |= {"reached": line.reached, "seconds": round(time.monotonic() - begin, 1)}
             result = outcome[0] if outcome else None
@@ -136,5 +141,5 @@ class Conversation:
     def _sleep(self, seconds: float) -> None:
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
-            self._beat()
+            self._report(0.0)
             time.sleep(min(_BEAT, left))

@@ -71,7 +71,7 @@ class Gemini:
 
         parts: list[Any] = [types.Part.from_text(text=question.words)]
         if question.clip:
-            clip = types.Blob(data=question.clip, mime_type="video/mp4")
+            clip = types.Blob(data=question.clip.data, mime_type="video/mp4")
             # without a rate it looks at one frame a second
             parts.append(types.Part(inline_data=clip, video_metadata=types.VideoMetadata(fps=CLIP_RATE)))
         for frame, picture in question.pictures:

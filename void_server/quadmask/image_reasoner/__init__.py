@@ -8,7 +8,7 @@ scene, and what is affected is that it is gone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -22,23 +22,37 @@ from ...imaging.framefile import FrameFile
 from ...imaging.parallel import in_order
 from ...imaging.trajectories import Trajectories
 from ...imaging.window import Window
-from ..reasoning import UNKNOWN, Reasoning, Region
+from ..contact import first_contact
+from ..reasoning import ARTEFACT, UNKNOWN, Reasoning, Region
 from .background import Look, around_frame, at_rest, distance_from
 from .causes import STALE, aged, around, effects
-from .departing import departing
+from .departing import beyond_noise, departing
 from .first_state import restore
 from .movers import Thing, follow, is_companion
+from .standing import contact_of, stands
 
 #: A bystander's edge, in pixels: where it is followed while hidden, it is not known more exactly.
 _BYSTANDERS_EDGE = 4
-#: An object of which so much stays in one place of the scene stands.
-_STANDS = 0.65
 
 _STANDING = (
     "The object hardly moves, so its shadow, its reflection and what it carries or holds up cannot be told "
     "apart from the background: check the quadmask and paint what should change. What would fall or move "
     "without the object is not simulated."
 )
+#: The kinds of effects: name, kind of region, and why it is in.
+_MOVED, _SHADOW, _ALONG = 1, 2, 3
+_EFFECTS = {
+    _MOVED: (
+        "moved or touched",
+        UNKNOWN,
+        "it differs from the background, and touches the object or what touched it before",
+    ),
+    _SHADOW: ("shadow", ARTEFACT, "it is the background in less light, and touches the object"),
+    _ALONG: ("reflection or far shadow", ARTEFACT, "it goes along with the object and looks like it, or darkens"),
+}
+#: Less than this share of the object's size in so many frames after a contact is little.
+_LITTLE, _AFTER = 0.1, 8
+
 _NOTHING = "Only the object itself changes; paint the quadmask if anything else should."
 
 
@@ -52,38 +66,57 @@ def reason(footage: Footage, scratch: Path, report: Callable[[float], None]) -> 
     camera = Camera.track(
         (footage.small_plate(i), cv2.dilate(hidden[i].astype(np.uint8), np.ones((9, 9))) > 0) for i in range(count)
     )
-    if _stands(hidden, camera):
+    rotos = [footage.small_roto(index) >= 0.5 for index in range(count)]
+    if stands(hidden, camera):
         # what moves near a stationary object moves by itself
-        return Reasoning(warnings=[_STANDING])
+        return Reasoning(warnings=[_STANDING], contact=contact_of(rotos))
     paths = Trajectories(footage, hidden, camera, scratch / "reasoner_paths.raw")
     report(0.3)
-    affected = FrameFile(scratch / "affected.raw", footage.small_size, bool)
+    affected = FrameFile(scratch / "affected.raw", footage.small_size, np.uint8)
     departures = _Departures(footage, paths, scratch / "departing.raw", lambda share: report(0.3 + 0.6 * share))
     affected.write(_follow(footage, paths, departures, lambda share: report(0.9 + 0.1 * share)))
-    if not any(affected[index].any() for index in range(count)):
-        return Reasoning(warnings=[_NOTHING])
-    effects = Region(
-        "effects of the object",
-        UNKNOWN,
-        "it differs from the background, and touches the object or what touched it before",
-        "the pixels alone",
-        None,
-        lambda index: _closed(affected[index], hidden[index]),
+    regions = [
+        Region(name, kind, why, "the pixels alone", sure, _of_kind(affected, hidden, of))
+        for of, (name, kind, why) in _EFFECTS.items()
+        if (sure := _certainty(affected, departures, of, count)) is not None
+    ]
+    found = Reasoning(regions, [] if regions else [_NOTHING])
+    found.warnings += _little(footage, rotos, found)
+    return found
+
+
+def _certainty(affected: FrameFile, departures: _Departures, of: int, count: int) -> float | None:
+    """How sure the effects of a kind are: the mean of their pixels in all frames; None where there are none."""
+    total, pixels = 0.0, 0
+    for index in range(count):
+        there = affected[index] == of
+        total += float(departures.certainty(index)[there].sum())
+        pixels += int(there.sum())
+    return round(total / pixels, 2) if pixels else None
+
+
+def _of_kind(affected: FrameFile, hidden: Sequence[Mask], of: int) -> Callable[[int], Mask]:
+    return lambda index: _closed(affected[index] == of, hidden[index])
+
+
+def _little(footage: Footage, rotos: Sequence[Mask], found: Reasoning) -> list[str]:
+    """A warning where something changes close to the object, and hardly anything was found from then on."""
+    contact = first_contact(footage, rotos)
+    if contact is None:
+        return []
+    after = range(contact, min(contact + _AFTER, len(rotos)))
+    objects = sum(int(rotos[index].sum()) for index in after)
+    effects = [found.affected(index) for index in after]
+    share = sum(
+        int((mask & ~rotos[index]).sum()) for index, mask in zip(after, effects, strict=True) if mask is not None
     )
-    return Reasoning([effects])
-
-
-def _stands(hidden: list[Mask], camera: Camera) -> bool:
-    """Whether the object stays in its place of the scene throughout."""
-    height, width = hidden[0].shape
-    ever, always = np.zeros((height, width), bool), np.ones((height, width), bool)
-    for index, mask in enumerate(hidden):
-        if mask.any():
-            matrix = camera.between(index, 0)
-            there = cv2.warpPerspective(mask.astype(np.uint8), matrix, (width, height), flags=cv2.INTER_NEAREST) > 0
-            ever |= there
-            always &= there
-    return bool(always.sum() > _STANDS * ever.sum())
+    if share >= _LITTLE * max(objects, 1):
+        return []
+    return [
+        f"From frame {footage.frames[contact]} on something moves close to the object, but what was found beside it "
+        f"there has only {share / max(objects, 1):.0%} of its size: check the quadmask, and add cells or a matte, or "
+        "ask a language model."
+    ]
 
 
 def _hidden(roto: FloatImage) -> Mask:
@@ -100,20 +133,24 @@ class _Departures:
     """For each frame what departs from the background, what of that is darkened, and where it can be compared."""
 
     def __init__(self, footage: Footage, paths: Trajectories, file: Path, report: Callable[[float], None]) -> None:
-        self._file = FrameFile(file, footage.small_size, np.uint8)
+        self._file = FrameFile(file, (*footage.small_size, 2), np.uint8)
         self._file.write(_compare(footage, paths, report))
 
     def at(self, index: int) -> Mask:
         """The departing pixels."""
-        return self._file[index] & _DEPARTS > 0
+        return self._file[index][..., 0] & _DEPARTS > 0
 
     def darkened(self, index: int) -> Mask:
         """Those that show the background in less light."""
-        return self._file[index] & _DARKENED > 0
+        return self._file[index][..., 0] & _DARKENED > 0
 
     def compared(self, index: int) -> Mask:
         """Where the background is known and not hidden."""
-        return self._file[index] & _COMPARED > 0
+        return self._file[index][..., 0] & _COMPARED > 0
+
+    def certainty(self, index: int) -> FloatImage:
+        """How sure each pixel departs: 0 for what noise may be, towards 1 the further it is beyond that."""
+        return self._file[index][..., 1].astype(np.float32) / np.float32(255)
 
 
 _DEPARTS, _DARKENED, _COMPARED = 1, 2, 4
@@ -129,13 +166,11 @@ def _compare(footage: Footage, paths: Trajectories, report: Callable[[float], No
         model = still or around_frame(footage, paths, index)
         look = Look(index, footage.small_plate(index), ~paths.hidden[index], distance_from(paths.hidden[index]))
         look = model.in_mean_light(look)
-        departs = departing(look, model)
+        compared, times = look.visible & model.known, beyond_noise(look, model)
+        departs = departing(times, compared)
         darkened = departs & _darkened(look.rgb, model.plate)
-        return (
-            departs * np.uint8(_DEPARTS)
-            | darkened * np.uint8(_DARKENED)
-            | ((look.visible & model.known) * np.uint8(_COMPARED))
-        )
+        marks = departs * np.uint8(_DEPARTS) | darkened * np.uint8(_DARKENED) | compared * np.uint8(_COMPARED)
+        return np.dstack([marks, np.round(255 * (1 - 1 / np.maximum(times, 1))).astype(np.uint8)])
 
     for index, result in in_order(work, range(len(footage.frames))):
         report((index + 1) / len(footage.frames))
@@ -152,8 +187,8 @@ def _darkened(rgb: FloatImage, plate: FloatImage) -> Mask:
 
 def _follow(
     footage: Footage, paths: Trajectories, departures: _Departures, report: Callable[[float], None]
-) -> Iterator[Mask]:
-    """The effects in every frame, in order."""
+) -> Iterator[NDArray[np.uint8]]:
+    """The effects in every frame, in order, by their kinds."""
     height, width = footage.small_size
     count = len(footage.frames)
     # under a moving camera, things that rest move too
@@ -171,7 +206,19 @@ def _follow(
         effect = effects(departs, causes, (age >= STALE) & ~own)
         age = aged(age, departures.compared(index), departs & ~effect)
         report((index + 1) / count)
-        yield effect
+        yield _kinds(effect, own, departures.darkened(index), departures.certainty(index))
+
+
+def _kinds(effect: Mask, along: Mask, darkened: Mask, certainty: FloatImage) -> NDArray[np.uint8]:
+    """The kind of each connected effect, by what most of it is, its surest pixels before all."""
+    count, parts = cv2.connectedComponents(effect.astype(np.uint8), connectivity=8)
+    sure = certainty + np.float32(0.01)
+    area, goes_along, dark = (
+        np.bincount(parts[mask], sure[mask], minlength=count) for mask in (effect, along & effect, darkened & effect)
+    )
+    kinds = np.where(2 * goes_along > area, _ALONG, np.where(2 * dark > area, _SHADOW, _MOVED)).astype(np.uint8)
+    kinds[0] = 0
+    return np.asarray(kinds[parts])
 
 
 def _things(footage: Footage, paths: Trajectories, departures: _Departures) -> tuple[list[Thing], list[Thing]]:

@@ -19,12 +19,15 @@ def over_noise(model: Background, scale: int) -> FloatImage:
     return np.maximum(np.float32(_LEAST[scale]), _ABOVE_NOISE * model.noise[scale])
 
 
-def departing(look: Look, model: Background) -> Mask:
-    """Where a frame departs from the background by more than noise."""
+def beyond_noise(look: Look, model: Background) -> FloatImage:
+    """How many times what noise explains a frame departs from the background: (height, width), 0 where unknown."""
     visible = look.visible & model.known
-    found = np.zeros(visible.shape, bool)
-    for number, scale in enumerate(SCALES):
-        found |= departure(look.rgb, model.plate, visible, scale) > over_noise(model, number)
-    tidy = cv2.morphologyEx((found & visible).astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    found = [departure(look.rgb, model.plate, visible, scale) / over_noise(model, n) for n, scale in enumerate(SCALES)]
+    return np.where(visible, np.maximum.reduce(found), 0).astype(np.float32)
+
+
+def departing(times: FloatImage, visible: Mask) -> Mask:
+    """Where a frame departs from the background by more than noise, of what is :func:`beyond_noise`."""
+    tidy = cv2.morphologyEx((times > 1).astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     tidy = cv2.morphologyEx(tidy, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
     return tidy.astype(bool) & visible

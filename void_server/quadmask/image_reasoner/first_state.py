@@ -11,7 +11,7 @@ from ...imaging.exr import FloatImage
 from ...imaging.temporal import median
 from .background import SCALES, Background, departure
 from .causes import around, effects
-from .departing import departing, over_noise
+from .departing import beyond_noise, departing, over_noise
 
 #: What stands in the first frames is seen unchanged in so many looks.
 _STANDS = 3
@@ -52,7 +52,7 @@ def _reached(model: Background, things: NDArray[np.int32], count: int) -> NDArra
     since = np.zeros(things.shape, np.uint8)
     caused = np.zeros(things.shape, bool)
     for look in model.looks:
-        departs = departing(look, model)
+        departs = departing(beyond_noise(look, model), look.visible & model.known)
         effect = effects(departs, around(~look.visible) | effect, np.zeros_like(effect))
         since = np.where(departs & (since < 255), since + 1, since).astype(np.uint8)
         caused |= effect & (since <= _SOON)

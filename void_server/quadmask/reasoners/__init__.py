@@ -7,9 +7,8 @@ heavy is imported here, so that what reasoners declare can be read at once.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from ... import plugins
 from ...api.settings import Declared
@@ -19,7 +18,14 @@ if TYPE_CHECKING:
     from ...imaging.footage import Footage
     from ..reasoning import Reasoning
 
-__all__ = ["Image", "Nothing", "Reasoner", "check_settings", "find"]
+__all__ = ["Image", "Nothing", "Reasoner", "Report", "check_settings", "find"]
+
+
+class Report(Protocol):
+    """What a reasoner tells of its work; raises what stops the job."""
+
+    def __call__(self, share: float, sending: str = "") -> None:
+        """The ``share`` that is done; with ``sending``, what is about to be sent to a service, and where."""
 
 
 class Reasoner(ABC):
@@ -44,10 +50,10 @@ class Reasoner(ABC):
         return "available"
 
     @abstractmethod
-    def reason(self, shot: Shot, footage: Footage, scratch: Path, report: Callable[[float], None]) -> Reasoning:
+    def reason(self, shot: Shot, footage: Footage, scratch: Path, report: Report) -> Reasoning:
         """Find what the removal affects, and what belongs to the object.
 
-        ``scratch`` is a folder for what memory should not hold; ``report`` takes the share that is done. Raises
+        ``scratch`` is a folder for what memory should not hold; ``report`` is told how far it is. Raises
         :class:`~void_server.api.errors.JobFailed` if a service gives no usable answer.
         """
 
@@ -55,7 +61,7 @@ class Reasoner(ABC):
 class Image(Reasoner):
     """Finds shadows, reflections and things set in motion from the pixels alone."""
 
-    def reason(self, shot: Shot, footage: Footage, scratch: Path, report: Callable[[float], None]) -> Reasoning:
+    def reason(self, shot: Shot, footage: Footage, scratch: Path, report: Report) -> Reasoning:
         """See :class:`Reasoner`."""
         from .. import image_reasoner
 
@@ -66,7 +72,7 @@ class Image(Reasoner):
 class Nothing(Reasoner):
     """Finds nothing: only the object itself is removed."""
 
-    def reason(self, shot: Shot, footage: Footage, scratch: Path, report: Callable[[float], None]) -> Reasoning:
+    def reason(self, shot: Shot, footage: Footage, scratch: Path, report: Report) -> Reasoning:
         """See :class:`Reasoner`."""
         from ..reasoning import Reasoning
 

@@ -13,7 +13,7 @@ from ...api.errors import JobFailed, SettingError
 from ...api.files import open_regular, write_atomically
 from ...api.settings import Declared, setting
 from ...api.shot import Settings, Shot
-from . import Reasoner
+from . import Reasoner, Report
 
 if TYPE_CHECKING:
     from ...imaging.footage import Footage
@@ -32,22 +32,20 @@ class FromAnalysis(Reasoner):
     segments = True
 
     @abstractmethod
-    def analysis(
-        self, shot: Shot, footage: Footage, scratch: Path, reasoning: Reasoning, beat: Callable[[], None]
-    ) -> Analysis:
+    def analysis(self, shot: Shot, footage: Footage, scratch: Path, reasoning: Reasoning, report: Report) -> Analysis:
         """The analysis; what was sent and answered for it is noted in ``reasoning``.
 
-        ``beat`` is called while it waits, and raises what stops the job.
+        ``report`` is called while it waits, and with what it sends before that leaves.
         """
 
-    def reason(self, shot: Shot, footage: Footage, scratch: Path, report: Callable[[float], None]) -> Reasoning:
+    def reason(self, shot: Shot, footage: Footage, scratch: Path, report: Report) -> Reasoning:
         """See :class:`Reasoner`."""
         from .. import image_reasoner, regions, segmentation
         from ..reasoning import Reasoning
 
         reasoning = Reasoning()
         # first, as it is what may fail
-        analysis = self.analysis(shot, footage, scratch, reasoning, lambda: report(0.0))
+        analysis = self.analysis(shot, footage, scratch, reasoning, report)
         report(0.2)
         evidence = image_reasoner.reason(footage, scratch, lambda share: report(0.2 + 0.4 * share))
         segmenter = segmentation.choose(shot.settings.segmenter, shot.settings.device)
@@ -73,11 +71,9 @@ class File(FromAnalysis):
         """See :class:`Reasoner`."""
         self._read(shot)
 
-    def analysis(
-        self, shot: Shot, footage: Footage, scratch: Path, reasoning: Reasoning, beat: Callable[[], None]
-    ) -> Analysis:
+    def analysis(self, shot: Shot, footage: Footage, scratch: Path, reasoning: Reasoning, report: Report) -> Analysis:
         """See :class:`FromAnalysis`."""
-        del footage, scratch, reasoning, beat
+        del footage, scratch, reasoning, report
         return self._read(shot)
 
     def _read(self, shot: Shot) -> Analysis:
@@ -113,9 +109,7 @@ class LanguageModel(FromAnalysis):
         analyst = analysts.choose(self.analyst, settings.of_reasoner(ModelSettings).reasoner_model)
         return f"{analyst.model} at {analyst.host}; not contacted"
 
-    def analysis(
-        self, shot: Shot, footage: Footage, scratch: Path, reasoning: Reasoning, beat: Callable[[], None]
-    ) -> Analysis:
+    def analysis(self, shot: Shot, footage: Footage, scratch: Path, reasoning: Reasoning, report: Report) -> Analysis:
         """See :class:`FromAnalysis`; a resumed job reuses the answer it has."""
         from ..analysis import Analysis
 
@@ -132,7 +126,7 @@ class LanguageModel(FromAnalysis):
                 kept |= {"answer": reasoning.answer, "warnings": reasoning.warnings, "analysis": analysis.model_dump()}
             write_atomically(file, json.dumps(kept))
 
-        analysis = self._ask(shot, footage, reasoning, keep, beat)
+        analysis = self._ask(shot, footage, reasoning, keep, report)
         keep(analysis)
         return analysis
 
@@ -142,7 +136,7 @@ class LanguageModel(FromAnalysis):
         footage: Footage,
         reasoning: Reasoning,
         keep: Callable[[], None],
-        beat: Callable[[], None],
+        report: Report,
     ) -> Analysis:
         from .. import analysts, question
         from ..analysis import read_answer
@@ -151,7 +145,7 @@ class LanguageModel(FromAnalysis):
 
         analyst = analysts.choose(self.analyst, shot.settings.of_reasoner(ModelSettings).reasoner_model)
         query = question.build(footage, shot.prompt, with_clip=analyst.takes_clips)
-        conversation = Conversation(analyst, query, reasoning.asked, keep, beat)
+        conversation = Conversation(analyst, query, reasoning.asked, keep, report)
         complaint = ""
         for _ in range(_ANSWERS):
             reasoning.answer = conversation.ask(complaint).text

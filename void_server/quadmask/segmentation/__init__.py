@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -9,13 +10,13 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ... import plugins
 from ...api.errors import SettingError
 from ...imaging.exr import FloatImage
-from ...plugins import how_to_install, installed
 from . import checkpoints
 from .checkpoints import Checkpoint
 
-__all__ = ["Frames", "Hints", "Segmenter", "check_name", "checkpoint_for", "choose"]
+__all__ = ["Frames", "Hints", "Segmenter", "check", "check_name", "choose"]
 
 AUTO, GRABCUT, SAM2 = "auto", "grabcut", "sam2"
 
@@ -42,16 +43,26 @@ class Hints:
     mask: NDArray[np.bool_] | None = field(default=None, compare=False)
 
 
-class Segmenter(Protocol):
-    """Tracks objects through a shot."""
+class Segmenter(ABC):
+    """Tracks objects through a shot. One of your own is a class in the entry-point group ``void_server.segmenters``.
+
+    It is constructed without arguments.
+    """
 
     #: The method, for the report.
     name: str
     #: A warning for the artist; empty if there is none.
-    warning: str
+    warning: str = ""
     #: The GPU that it runs on; empty for the CPU.
-    device: str
+    device: str = ""
 
+    def use(self, device: str) -> None:  # noqa: B027 -- a hook
+        """Prepare for the device of the settings: auto, cpu, cuda or cuda:1. Not called at submission."""
+
+    def check(self) -> None:  # noqa: B027 -- a hook
+        """Raise :class:`SettingError` if something that it needs is missing here; load nothing."""
+
+    @abstractmethod
     def follow(self, frames: Frames, hints: Mapping[int, Mapping[int, Hints]]) -> Iterator[tuple[int, int, FloatImage]]:
         """Yield (object, index, matte) for every object and every frame, in any order; mattes are (h, w), 0..1.
 
@@ -60,16 +71,20 @@ class Segmenter(Protocol):
         """
 
 
-def sam2_installed() -> bool:
-    """Whether the package sam2 and torch are here."""
-    return installed("sam2") and installed("torch")
-
-
 def check_name(name: str) -> None:
     """Raise :class:`SettingError` where there is no segmenter of that name, whether or not it can run here."""
     known = AUTO, GRABCUT, SAM2, *checkpoints.NAMES
-    if name not in known:
-        raise SettingError(f"Unknown segmenter {name!r}; choose from {', '.join(known)}.")
+    if name not in known and name not in (others := plugins.names(plugins.SEGMENTERS)):
+        raise SettingError(f"Unknown segmenter {name!r}; choose from {', '.join((*known, *others))}.")
+
+
+def check(name: str) -> None:
+    """Raise :class:`SettingError` where the segmenter of that name cannot run here; loads nothing."""
+    check_name(name)
+    if name == SAM2 or name in checkpoints.NAMES:
+        _checkpoint(name)
+    elif name not in (AUTO, GRABCUT):
+        _other(name).check()
 
 
 def choose(name: str, device: str = "auto") -> Segmenter:
@@ -77,28 +92,37 @@ def choose(name: str, device: str = "auto") -> Segmenter:
 
     Raises :class:`SettingError` where the one that is named cannot run here.
     """
-    checkpoint = checkpoint_for(name)
-    if checkpoint is None:
+    check_name(name)
+    if name == GRABCUT or (name == AUTO and not any(checkpoint.runs for checkpoint in checkpoints.available())):
         from .grabcut import GrabCut
 
         return GrabCut()
-    from .sam2 import Sam2
+    if name not in (AUTO, SAM2, *checkpoints.NAMES):
+        other = _other(name)
+        other.use(device)
+        return other
+    checkpoint = _checkpoint(name)
+    from .streaming import device_of
 
-    return Sam2(checkpoint, device)
+    on = device_of(device)
+    if name in (AUTO, SAM2) and on == "cpu":
+        checkpoint = checkpoints.find(small=True)
+    if checkpoint.config:
+        from .sam2 import Sam2
+
+        return Sam2(checkpoint, on)
+    from .sam2_transformers import Sam2Transformers
+
+    return Sam2Transformers(checkpoint, on)
 
 
-def checkpoint_for(name: str) -> Checkpoint | None:
-    """SAM 2's checkpoint for the segmenter that the settings name, None for GrabCut; loads nothing.
+def _checkpoint(name: str) -> Checkpoint:
+    return checkpoints.find("" if name in (AUTO, SAM2) else name)
 
-    Raises :class:`SettingError` as :func:`choose`.
-    """
-    check_name(name)
-    if name == GRABCUT or (name == AUTO and not (sam2_installed() and checkpoints.available())):
-        return None
-    checkpoint = checkpoints.find("" if name in (AUTO, SAM2) else name)
-    if not sam2_installed():
-        raise SettingError(f"SAM 2 is not installed where the server runs: {how_to_install('sam2')}")
-    return checkpoint
+
+def _other(name: str) -> Segmenter:
+    segmenter: Segmenter = plugins.find(plugins.SEGMENTERS, name)
+    return segmenter
 
 
 def by_first_hint(hints: Mapping[int, Mapping[int, Hints]]) -> dict[int, list[int]]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...imaging.exr import FloatImage
-from . import Frames, Hints
+from . import Frames, Hints, Segmenter
 
 Mask = NDArray[np.bool_]
 _Labels = NDArray[np.uint8]
@@ -29,11 +29,10 @@ _ALIKE = 18
 _LEAST = 12
 
 
-class GrabCut:
+class GrabCut(Segmenter):
     """Separates by colour: good for things that stand out, and says so."""
 
     name = "GrabCut and optical flow"
-    device = ""
     warning = (
         "The object was separated by colour, without a model: check the roto, and add points or boxes where "
         "it is wrong. SAM 2 does this far better; see `void doctor`."

@@ -6,19 +6,17 @@ import os
 import pickle
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from typing import Any
 
-import cv2
 import numpy as np
-import torch
 
 from ...api.errors import SettingError
 from ...imaging.exr import FloatImage
 from ...plugins import installed
-from . import Frames, Hints, by_first_hint
+from . import Frames, Hints, Segmenter, by_first_hint
 from .checkpoints import Checkpoint
+from .streaming import Normalised, device_of, forget, matte, name_of, precision
 
 # the package's own progress bars would fill a worker's log; the job has one
 os.environ.setdefault("TQDM_DISABLE", "1")
@@ -26,35 +24,25 @@ os.environ.setdefault("TQDM_DISABLE", "1")
 from sam2 import sam2_video_predictor
 from sam2.build_sam import build_sam2_video_predictor
 
-# what the package's own loaders subtract and divide by
-_MEAN = torch.tensor((0.485, 0.456, 0.406))[:, None, None]
-_DEVIATION = torch.tensor((0.229, 0.224, 0.225))[:, None, None]
-# The model's doubt reaches further than a matte's soft edge: as it is, every pixel that is object with a likelihood of
-# one in fifty, at logits above -3.9, would be replaced.
-_STEEPNESS = 4.0
 # the package takes frames from folders and movies only, through a function of one of its modules
 _LOADING = threading.Lock()
 
 
-class Sam2:
+class Sam2(Segmenter):
     """SAM 2's video predictor. Frames are streamed to it, and its memory of them is bounded."""
 
-    warning = ""
-
     def __init__(self, checkpoint: Checkpoint, device: str = "auto") -> None:
-        name = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-        if name.startswith("cuda") and not torch.cuda.is_available():
-            raise SettingError("No usable CUDA GPU found; set device to auto or cpu, or use another server.")
+        self._device = device_of(device)
         self.name = f"SAM 2 ({checkpoint.name})"
-        self.device = torch.cuda.get_device_name(name) if name.startswith("cuda") else ""
-        self._checkpoint, self._device = checkpoint, name
+        self.device = name_of(self._device)
+        self._checkpoint = checkpoint
 
     def follow(self, frames: Frames, hints: Mapping[int, Mapping[int, Hints]]) -> Iterator[tuple[int, int, FloatImage]]:
         """See :class:`void_server.quadmask.segmentation.Segmenter`."""
         predictor = _predictor(self._checkpoint, self._device)
         # objects that begin together share the frames' features, which are most of the work
         for first, objects in by_first_hint(hints).items():
-            with self._precision():
+            with precision(self._device):
                 state = _state(predictor, frames)
                 for number in objects:
                     for index, known in hints[number].items():
@@ -66,19 +54,13 @@ class Sam2:
                     _forget(predictor, state, first, index, reverse)
                     if reverse and index == first:
                         continue
-                    for number, matte in zip(numbers, torch.sigmoid(_STEEPNESS * logits[:, 0].float()), strict=True):
-                        yield number, index, matte.cpu().numpy()
+                    for number, of_object in zip(numbers, logits[:, 0], strict=True):
+                        yield number, index, matte(of_object)
 
     def _next(self, steps: Iterator[Any]) -> Any:
         # the precision must not reach whoever takes the frames
-        with self._precision():
+        with precision(self._device):
             return next(steps, None)
-
-    def _precision(self) -> AbstractContextManager[object]:
-        """On a GPU as Meta runs it."""
-        if self._device.startswith("cuda"):
-            return torch.autocast("cuda", dtype=torch.bfloat16)
-        return nullcontext()
 
 
 @lru_cache(maxsize=1)
@@ -96,29 +78,12 @@ def _predictor(checkpoint: Checkpoint, device: str) -> Any:
     return predictor
 
 
-class _Normalised:
-    """The frames as SAM 2 takes them, made when one is asked for."""
-
-    def __init__(self, frames: Frames, size: int) -> None:
-        self._frames, self._size = frames, size
-
-    def __len__(self) -> int:
-        return len(self._frames)
-
-    def __getitem__(self, index: int) -> torch.Tensor:
-        frame = self._frames[index]
-        if frame.shape[:2] != (self._size, self._size):
-            frame = cv2.resize(frame, (self._size, self._size), interpolation=cv2.INTER_AREA)
-        pixels = torch.from_numpy(np.ascontiguousarray(np.clip(frame, 0, 1), np.float32)).permute(2, 0, 1)
-        return (pixels - _MEAN) / _DEVIATION
-
-
 def _state(predictor: Any, frames: Frames) -> dict[str, Any]:
     """The predictor's state for frames that lie in no folder and no movie."""
     height, width = frames[0].shape[:2]
 
-    def load(**_: Any) -> tuple[_Normalised, int, int]:
-        return _Normalised(frames, predictor.image_size), height, width
+    def load(**_: Any) -> tuple[Normalised, int, int]:
+        return Normalised(frames, predictor.image_size), height, width
 
     with _LOADING:
         stock = sam2_video_predictor.load_video_frames
@@ -143,13 +108,6 @@ def _tell(predictor: Any, state: dict[str, Any], number: int, index: int, hints:
 
 
 def _forget(predictor: Any, state: dict[str, Any], first: int, index: int, reverse: bool) -> None:
-    """Drop what the predictor keeps of frames that are too far behind for it to look at again.
-
-    Those that follow ``first`` closely stay: the way backwards begins there, and looks at them.
-    """
     reach = max(predictor.num_maskmem, predictor.max_obj_ptrs_in_encoder)
-    behind = index + reach if reverse else index - reach
-    if not reverse and behind <= first + reach:
-        return
     for of_object in state["output_dict_per_obj"].values():
-        of_object["non_cond_frame_outputs"].pop(behind, None)
+        forget(of_object["non_cond_frame_outputs"], reach, first, index, reverse)
