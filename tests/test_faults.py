@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import errno
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,12 +23,13 @@ from void_server.api import Client, Job, JobState, Keys
 from void_server.api import client as client_module
 from void_server.api.errors import AccessDenied, JobCancelled, JobFailed, ServerUnreachable, UnknownJob, VoidError
 from void_server.api.home import home
+from void_server.api.shot import Settings
 from void_server.service.audit import AuditLog
 from void_server.service.inspection import Inspector
 from void_server.service.keys import KeyRing
 from void_server.service.server import Server, ServerConfig
 from void_server.service.store import Store
-from void_server.service.workers import WorkerPool
+from void_server.service.workers import WorkerHandle, WorkerPool
 
 Result = TypeVar("Result")
 JOB = "0123456789ab"
@@ -238,6 +242,32 @@ def test_a_place_for_a_worker_outlasts_whatever_becomes_of_the_jobs() -> None:
         await pool.stop()
 
     asyncio.run(die_again_and_again())
+
+
+def test_a_job_goes_to_a_worker_whose_last_job_had_its_engine(shot: Path) -> None:
+    """Its model is still loaded there."""
+
+    async def two_workers() -> None:
+        pool = WorkerPool(ServerConfig(HERE, pipeline="json"), lambda *_: None, lambda *_: None, lambda _: None)
+        reading = [sys.executable, "-c", "import sys; sys.stdin.read()"]
+        for name in ("one", "two"):
+            process = subprocess.Popen(reading, stdin=subprocess.PIPE)
+            pool._handles[name] = WorkerHandle(name, process, ready=True)
+        one, two = pool._handles.values()
+        for worker, engine in ((one, "cleanplate"), (two, "void")):
+            asked = replace(shot_of(shot), settings=Settings(engine=engine))
+            pool.give(worker, Job(JOB, JobState.QUEUED, asked, "/nowhere/v001", 1.0, 1.0), [])
+        assert pool.idle("void") is None
+        one.job = two.job = None
+        assert pool.idle("void") is two
+        assert pool.idle("cleanplate") is one
+        two.job = "another"
+        assert pool.idle("void") is one, "better any than none"
+        await pool.stop()
+        for worker in (one, two):
+            worker.process.communicate()
+
+    asyncio.run(two_workers())
 
 
 def test_a_job_outside_the_roots_is_neither_fetched_nor_resumed(shot: Path, tmp_path: Path) -> None:

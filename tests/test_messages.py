@@ -66,7 +66,7 @@ WRONG = [
     (["status"], "Missing argument 'job_id'"),
     (["cancel"], "Missing argument 'job_id'"),
     (["resume"], "Missing argument 'job_id'"),
-    (["parity"], "Missing argument 'folder'"),
+    (["parity"], "Name the folder of recorded cases, or give --quick"),
     (["keys", "new"], "Missing argument 'name'"),
     (["keys", "allow"], "Missing argument 'file'"),
     (["keys", "revoke"], "Missing argument 'name'"),

@@ -22,7 +22,7 @@ from void_server.api.shot import Settings
 from void_server.engines.void import Void, attention, memory
 from void_server.engines.void.lean import slimmed
 from void_server.engines.void.memory import EXACT, GIB, LOW, PROFILES, TILED, needs, working_size
-from void_server.engines.void.model import Model
+from void_server.engines.void.model import Model, resident
 from void_server.engines.void.sampling import Conditioning, Sampler, embed, starting_noise
 from void_server.engines.void.turns import Guest, Relay, Turns, weights_of
 from void_server.engines.void.vae import decode, encode, encoder_parts
@@ -262,6 +262,17 @@ def test_a_transformer_that_does_not_fit_makes_the_same_bits(weights: Path, monk
         assert set(model._relays) == (set() if room > 2**40 else {"transformer 1"})
     for one, other in zip(*made, strict=True):
         assert torch.equal(one, other)
+
+
+def test_a_model_that_is_not_needed_any_more_leaves_the_card_to_the_next(weights: Path) -> None:
+    first = resident(Weights(weights), CPU, EXACT, False)
+    with first.encoding(64, 64):
+        pass
+    assert resident(Weights(weights), CPU, EXACT, False) is first
+    assert first._turns._here
+    other = resident(Weights(weights), CPU, LOW, False)
+    assert other is not first
+    assert not first._turns._here
 
 
 # -- the autoencoder in less memory

@@ -518,6 +518,18 @@ def test_hashes_are_remembered_for_as_long_as_the_file_is_the_same(
     assert copied.hashes((1,)) != {PASSES[1]: first[PASSES[1]]}
 
 
+def test_a_worker_that_may_not_write_its_state_folder_hashes_once(
+    copied: Weights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed: list[Path] = []
+    real = module_weights.digest_of
+    monkeypatch.setattr(module_weights, "digest_of", lambda path: hashed.append(path) or real(path))
+    # no folder can be made below a file
+    monkeypatch.setenv("VOID_HOME", str(copied.checkpoint(2)))
+    assert copied.hashes((1,)) == copied.hashes((1,))
+    assert hashed == [copied.checkpoint(1)]
+
+
 # -- the self-test
 
 

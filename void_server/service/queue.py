@@ -165,9 +165,11 @@ class JobQueue:
             self._give_jobs()
 
     def _give_jobs(self) -> None:
-        while self._waiting and (worker := self.workers.idle()):
+        while self._waiting and self.workers.idle():
             job_id, submitter = self._next()
             job = self.store.begin(job_id)
+            worker = self.workers.idle(job.shot.settings.engine)
+            assert worker is not None
             del self._waiting[job_id]
             self._served = [*(one for one in self._served if one != submitter), submitter]
             self.workers.give(worker, job, self._config.roots_of(job))

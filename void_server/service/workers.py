@@ -44,6 +44,8 @@ class WorkerHandle:
     name: str
     process: subprocess.Popen[bytes]
     job: str | None = None
+    # of its last job
+    engine: str = ""
     ready: bool = False
     cancelling: bool = False
     # when it said something of its job last, and why it was ended, if it was
@@ -192,9 +194,10 @@ class WorkerPool:
         except Exception:  # one message must not keep the next from being heard
             _log.exception("could not handle a message from %s", worker.name)
 
-    def idle(self) -> WorkerHandle | None:
-        """A worker that waits for a job."""
-        return next((m for m in self._handles.values() if m.ready and m.job is None), None)
+    def idle(self, engine: str = "") -> WorkerHandle | None:
+        """A worker that waits for a job, if possible one whose last job had this engine: its model is still loaded."""
+        waiting = [m for m in self._handles.values() if m.ready and m.job is None]
+        return min(waiting, key=lambda one: one.engine != engine, default=None)
 
     def _say(self, worker: WorkerHandle, **content: Any) -> None:
         async def write() -> None:
@@ -210,6 +213,7 @@ class WorkerPool:
     def give(self, worker: WorkerHandle, job: Job, roots: Sequence[Path]) -> None:
         """Give a worker a job, for which it may use the folders ``roots``."""
         worker.job, worker.cancelling, worker.heard = job.id, False, time.monotonic()
+        worker.engine = job.shot.settings.engine
         names = [str(root) for root in roots]
         self._say(worker, kind="job", id=job.id, shot=job.shot.to_dict(), folder=job.folder, roots=names)
 

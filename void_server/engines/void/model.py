@@ -6,7 +6,7 @@ import contextlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -238,12 +238,19 @@ def choose_device(name: str) -> torch.device:
         raise SettingError(f"Unknown device {name!r}; choose auto, cpu or cuda.") from error
 
 
-@lru_cache(maxsize=1)
+#: The model that was used last, by what it was made from.
+_resident: dict[tuple[Weights, torch.device, Profile, bool], Model] = {}
+
+
 def resident(weights: Weights, device: torch.device, profile: Profile, compiled: bool) -> Model:
     """The process's model, kept between jobs while they need the same one."""
-    # the one before is not needed any more, but holds itself
-    collect(device)
-    return Model(weights, device, profile, compiled)
+    wanted = weights, device, profile, compiled
+    if wanted not in _resident:
+        for other in _resident.values():
+            other.collect()
+        _resident.clear()
+        _resident[wanted] = Model(*wanted)
+    return _resident[wanted]
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ import re
 import struct
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -157,11 +157,17 @@ class Weights:
 
 
 def _digest(path: Path) -> str:
-    """The SHA-256 of a file, remembered in the state folder for as long as its size and its time stay the same."""
+    """The SHA-256 of a file, remembered for as long as its size and its time stay the same."""
     status = path.stat()
+    return _known_digest(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache
+def _known_digest(path: Path, size: int, modified: int) -> str:
+    """The same; remembered by this process and, where it may write there, in the state folder for all others."""
     name = hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:16]
     known = home() / "hashes" / f"{name}.json"
-    wanted = {"file": str(path.absolute()), "size": status.st_size, "modified": status.st_mtime_ns}
+    wanted = {"file": str(path.absolute()), "size": size, "modified": modified}
     try:
         found = json.loads(known.read_text(encoding="utf-8"))
         if {key: found.get(key) for key in wanted} == wanted:
@@ -170,7 +176,6 @@ def _digest(path: Path) -> str:
         pass  # not hashed yet
     digest = digest_of(path)
     with suppress(OSError, AccessDenied):
-        # a job that may not write there hashes again
         write_atomically(known, json.dumps({**wanted, "sha256": digest}), parents=True)
     return digest
 

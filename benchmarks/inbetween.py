@@ -1,0 +1,89 @@
+"""What would frames between the model's frames cost?
+
+    python benchmarks/inbetween.py FOLDER [--only NAME] [--every 2]
+
+VOID was trained at 12 frames a second. Were it given every n-th frame of a shot only, the others would have to be made
+from their neighbours. Here the ground truth of the scenes in FOLDER takes the place of the model's output, so that the
+figures hold for a perfect model: PSNR, in dB, of the frames between inside the changed region, display-referred.
+
+Four ways: the nearer neighbour, the mean of both, both warped along the optical flow between them (DIS) to the moment
+between, and that with detail restored from the plate as the engine does it, where the plate shows the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import cv2
+import numpy as np
+from scenes import load
+
+from void_server.engines.void.detail import restored
+from void_server.imaging.exr import FloatImage
+from void_server.quadmask import classes
+
+WAYS = ("nearest", "mean", "warped", "restored")
+
+
+def flow(one: FloatImage, other: FloatImage) -> FloatImage:
+    """The way (h, w, 2) in pixels from each place of ``one`` to ``other``."""
+    grey = [np.round(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) * 255).astype(np.uint8) for image in (one, other)]
+    return cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(grey[0], grey[1], None)
+
+
+def shifted(image: FloatImage, way: FloatImage) -> FloatImage:
+    """``image`` seen at each place plus ``way``."""
+    height, width = image.shape[:2]
+    grid = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).astype(np.float32) + way
+    return cv2.remap(image, grid[..., 0], grid[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+
+
+def between(first: FloatImage, last: FloatImage, share: float) -> dict[str, FloatImage]:
+    """The frame after ``share`` of the way from ``first`` to ``last``, in each way that needs no plate."""
+    # what moves from first to last is, at the moment between, that share of the way behind
+    from_first, from_last = shifted(first, -share * flow(first, last)), shifted(last, -(1 - share) * flow(last, first))
+    return {
+        "nearest": first if share <= 0.5 else last,
+        "mean": (1 - share) * first + share * last,
+        "warped": (1 - share) * from_first + share * from_last,
+    }
+
+
+def psnr(errors: list[float]) -> str:
+    """In words, where there is nothing to get wrong."""
+    mean = float(np.mean(errors))
+    return f"{-10 * np.log10(mean):.1f}" if mean > 1e-9 else "still"
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--only")
+    parser.add_argument("--every", type=int, default=2)
+    options = parser.parse_args()
+    print(f"{'every ' + str(options.every):<18}" + "".join(f"{way:>10}" for way in WAYS))
+    for folder in sorted(options.folder.iterdir()):
+        if not (folder / "truth").is_dir() or (options.only and folder.name != options.only):
+            continue
+        shot = load(folder)
+        errors: dict[str, list[float]] = {way: [] for way in WAYS}
+        for index in range(len(shot.truth)):
+            start = index - index % options.every
+            end = start + options.every
+            changed = shot.codes[index] != classes.KEEP
+            if index == start or end >= len(shot.truth) or not changed.any():
+                continue
+            made = between(shot.truth[start], shot.truth[end], (index - start) / options.every)
+            # the plate, and nothing of it where the object is
+            clean = np.where((shot.codes[index] <= classes.OVERLAP)[..., None], made["warped"], shot.plate[index])
+            made["restored"] = restored(made["warped"], clean.astype(np.float32)).rgb
+            for way, image in made.items():
+                errors[way].append(float(np.square(image - shot.truth[index])[changed].mean()))
+        if errors["mean"]:
+            print(f"{folder.name:<18}" + "".join(f"{psnr(errors[way]):>10}" for way in WAYS), flush=True)
+
+
+if __name__ == "__main__":
+    main()
