@@ -382,7 +382,7 @@ def test_an_inspection_ends_with_a_server_that_is_killed(module: Callable[[str],
         running("void_server.service.inspection", name), stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
         assert process.stdin
-        process.stdin.write(json.dumps({"shot": SHOT.to_dict(), "roots": None}).encode() + b"\n")
+        process.stdin.write(json.dumps({"shot": SHOT.to_dict(), "roots": None, "sandbox": None}).encode() + b"\n")
         process.stdin.flush()
         wait_for(lambda: begun.exists() and begun.read_text())
         process.stdin.close()

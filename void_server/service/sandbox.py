@@ -102,7 +102,8 @@ def limit_resources(memory: int) -> None:
 
 def _system() -> list[str]:
     """What this interpreter, its packages and the plug-ins read."""
-    named = [part for name in _NAMING for part in os.environ.get(name, "").split(os.pathsep)]
+    listed = [part for name in _NAMING for part in os.environ.get(name, "").split(os.pathsep)]
+    named = [os.path.expanduser(part) for part in listed]
     # a configuration of colours reads what lies beside it
     named += [os.path.dirname(os.environ.get("OCIO", ""))]
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")

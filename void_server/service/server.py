@@ -25,7 +25,7 @@ from ..api.errors import AccessDenied, JobFailed, ServerError, ServerRefused, Se
 from ..api.job import Job
 from ..api.messages import MAX_FRAME, UNASKED, only_frame, pack, pack_error, unpack
 from ..interruption import handling
-from . import log, transfer
+from . import inspection, log, transfer
 from .audit import AuditLog
 from .config import ServerConfig
 from .inspection import Inspector
@@ -33,6 +33,7 @@ from .keys import KeyRing
 from .queue import JobQueue
 from .requests import Caller, Requests
 from .roles import Role
+from .sandbox import Sandbox
 
 __all__ = ["Server", "ServerConfig", "serve"]
 
@@ -115,7 +116,10 @@ class Server:
         address = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
         self._queue = JobQueue(config, address, self._announce)
         self._uploads = transfer.Uploads(config.state / "uploads")
-        self._inspector = Inspector(config.pipeline, stay_ready=not config.embedded)
+        reading = Sandbox((*config.sandbox.read, *config.sandbox.write), (), inspection.MEMORY)
+        self._inspector = Inspector(
+            config.pipeline, stay_ready=not config.embedded, sandbox=None if config.embedded else reading
+        )
         audit = AuditLog(config.state)
         self._requests = Requests(config, self._queue, self._uploads, self._inspector, audit, self._watch)
         tasks: list[asyncio.Task[None]] = []
