@@ -234,7 +234,7 @@ def test_workers_run_as_another_user(shot: Path, monkeypatch: pytest.MonkeyPatch
         plate = shutil.copytree(shot, place / "shot")
         (place / "odd_pipeline.py").write_text(
             "import os\nfrom void_server.api.errors import JobFailed\n"
-            "def inspect(shot):\n    pass\n"
+            "def inspect(shot):\n    assert os.getuid() and not os.getgroups()\n"
             "def run(job_id, shot, folder, report):\n"
             "    (folder / 'result').write_text('x')\n"
             "    open(shot.plate + '/' + os.listdir(shot.plate)[0], 'rb').close()\n"

@@ -28,7 +28,7 @@ from ..api.errors import JobFailed, VoidError, from_dict
 from ..api.shot import Shot
 from ..interpreter import running
 from .access import check_shot
-from .sandbox import Sandbox, limit_resources
+from .sandbox import Sandbox, as_user, limit_resources
 
 #: The time and memory an inspection may take.
 SECONDS = 120.0
@@ -42,11 +42,18 @@ class Inspector:
 
     One that has the pipeline loaded is started ahead, as that takes longer than most inspections; with ``stay_ready``
     those that were needed at once stay for the next shots. Those processes write nothing, and read what is in
-    ``sandbox``; without one, what the server may.
+    ``sandbox``; without one, what the server may. They run as the user and group ``owner``, if there is one.
     """
 
-    def __init__(self, pipeline: str, *, stay_ready: bool = True, sandbox: Sandbox | None = None) -> None:
-        self._pipeline, self._stay_ready, self._sandbox = pipeline, stay_ready, sandbox
+    def __init__(
+        self,
+        pipeline: str,
+        *,
+        stay_ready: bool = True,
+        sandbox: Sandbox | None = None,
+        owner: tuple[int, int] | None = None,
+    ) -> None:
+        self._pipeline, self._stay_ready, self._sandbox, self._owner = pipeline, stay_ready, sandbox, owner
         self._threads = ThreadPoolExecutor(_AT_ONCE)
         self._lock = threading.Lock()
         self._processes: set[subprocess.Popen[bytes]] = set()
@@ -107,6 +114,7 @@ class Inspector:
             stdout=subprocess.PIPE,
             # ended together with what it has split off
             start_new_session=True,
+            **as_user(self._owner),
         )
         self._processes.add(process)
         return process

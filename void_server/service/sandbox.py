@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from ..api.home import home
 
@@ -79,6 +80,11 @@ class Sandbox:
         if sys.platform != "linux":
             return "Landlock is Linux's; reading and writing are held back by VOID alone"
         return _landlock([*_system(), *self.read], self.write)
+
+
+def as_user(owner: tuple[int, int] | None) -> dict[str, Any]:
+    """What has subprocess.Popen start a process as this user and group, and in no other group; None is our own."""
+    return {} if owner is None else {"user": owner[0], "group": owner[1], "extra_groups": []}
 
 
 def limit_resources(memory: int) -> None:

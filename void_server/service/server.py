@@ -118,7 +118,10 @@ class Server:
         self._uploads = transfer.Uploads(config.state / "uploads")
         reading = Sandbox((*config.sandbox.read, *config.sandbox.write), (), inspection.MEMORY)
         self._inspector = Inspector(
-            config.pipeline, stay_ready=not config.embedded, sandbox=None if config.embedded else reading
+            config.pipeline,
+            stay_ready=not config.embedded,
+            sandbox=None if config.embedded else reading,
+            owner=config.owner_of_work,
         )
         audit = AuditLog(config.state)
         self._requests = Requests(config, self._queue, self._uploads, self._inspector, audit, self._watch)
@@ -206,6 +209,8 @@ class Server:
             self._stop.set()
         self._forget_silent()
         self._queue.look_after()
+        # how jobs have ended; what clients have asked for is kept before they are answered
+        await self._requests.keep()
         await self._queue.workers.look_after()
         if time.monotonic() - self._cleared > 3600:
             self._cleared = time.monotonic()
