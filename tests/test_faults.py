@@ -97,9 +97,10 @@ class Gate:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.begun, self.open = threading.Event(), threading.Event()
 
-        async def inspect(*_: Any) -> None:
+        async def inspect(*_: Any) -> int:
             self.begun.set()
             await asyncio.to_thread(self.open.wait, 60)
+            return 12
 
         monkeypatch.setattr(Inspector, "inspect", inspect)
 

@@ -14,12 +14,13 @@ import pytest
 import zmq
 
 from tests.test_faults import HERE, within
-from tests.test_service import RunningServer, shot_of
+from tests.test_service import RunningServer, shot_of, wait_for
 from void_server.api import Client, Job, JobState, Shot, messages
 from void_server.api.errors import JobFailed
 from void_server.api.files import CHUNK
 from void_server.api.home import home
 from void_server.service import disks, requests
+from void_server.service.inspection import Inspector
 from void_server.service.server import Server, ServerConfig
 from void_server.service.store import Store
 
@@ -28,6 +29,7 @@ pytestmark = pytest.mark.slow
 # A server whose loop does not get to reading, as while its disk is slow: its socket, read once and then left alone.
 HELD_UP = """
 import sys, zmq, zmq.auth.thread
+from void_server.service.inspection import Inspector
 from void_server.service.server import Server, ServerConfig
 context = zmq.Context()
 zmq.auth.thread.ThreadAuthenticator(context).start()
@@ -151,3 +153,44 @@ def test_the_pieces_of_a_file_are_under_way_together_and_arrive_in_order(tmp_pat
     assert seen.count("upload.chunk") == 10
     (kept,) = (path for path in (Path(os.environ["VOID_HOME"]) / "uploads").rglob("*") if path.is_file())
     assert kept.read_bytes() == content
+
+
+def test_a_hundred_jobs_accepted_at_once_wait_for_the_disk_once_and_hold_nobody_up(
+    shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A flush of a busy disk takes a tenth of a second and more; in the loop, each would be a pause for all."""
+    flushes: list[str] = []
+    begun, go_on = threading.Event(), threading.Event()
+
+    def flush(_: Store) -> None:
+        flushes.append(threading.current_thread().name)
+        begun.set()
+        go_on.wait(60)
+
+    async def inspect(*_: object) -> int:
+        return 1
+
+    monkeypatch.setattr(Store, "flush", flush)
+    monkeypatch.setattr(Inspector, "inspect", inspect)
+    server = Server(ServerConfig(HERE, (shot, tmp_path), pipeline="json"))
+
+    def submit(address: str) -> None:
+        with Client(address, timeout=60) as client:
+            client.submit(shot_of(shot), str(tmp_path / "out"))
+
+    def work(address: str) -> None:
+        asking = [threading.Thread(target=submit, args=(address,)) for _ in range(20)]
+        for one in asking:
+            one.start()
+        with Client(address, timeout=60) as client:
+            assert begun.wait(60)
+            # while the disk is flushed, others are answered, and none of the twenty is told that its job is kept
+            wait_for(lambda: len(client.jobs()) == 20)
+            assert all(one.is_alive() for one in asking)
+            go_on.set()
+            for one in asking:
+                one.join(60)
+        assert len(flushes) < 20
+        assert "MainThread" not in flushes
+
+    within(server, work)

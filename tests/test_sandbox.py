@@ -16,12 +16,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.test_faults import HERE, within
 from tests.test_service import RunningServer, ended, shot_of, wait_for
 from void_server.api import Client, Job, JobState
-from void_server.api.errors import ServerRefused, SettingError
+from void_server.api.errors import JobFailed, ServerRefused, SettingError
 from void_server.api.home import home
 from void_server.service.config import ServerConfig
 from void_server.service.sandbox import environment
+from void_server.service.server import Server
 
 pytestmark = pytest.mark.slow
 
@@ -85,6 +87,39 @@ def test_a_worker_reads_and_writes_nothing_but_what_jobs_may(job_of: Running, tm
         raise JobFailed(repr(tried))
     """)
     assert told(job) == "['denied', 'denied', 'denied', '']"
+
+
+@kernel_confines
+def test_a_shot_is_looked_at_by_a_process_that_writes_nothing_and_reads_only_what_jobs_may(
+    shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "odd").mkdir()
+    (tmp_path / "luts").mkdir()
+    (tmp_path / "secret").write_text("secret")
+    (tmp_path / "luts" / "lut").write_text("lut")
+    (tmp_path / "odd" / "odd_pipeline.py").write_text(
+        "from pathlib import Path\nfrom void_server.api.errors import JobFailed\n"
+        "def inspect(shot):\n"
+        "    tried = []\n"
+        f"    for act in (lambda: Path({str(tmp_path / 'secret')!r}).read_text(),\n"
+        f"                lambda: Path({str(tmp_path / 'luts' / 'lut')!r}).read_text(),\n"
+        "                lambda: Path(shot.plate, 'new').write_text('x')):\n"
+        "        try:\n"
+        "            tried.append(act())\n"
+        "        except PermissionError:\n"
+        "            tried.append('denied')\n"
+        "    raise JobFailed(repr(tried))\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path / "odd"), os.environ.get("PYTHONPATH", "")]))
+    root = tmp_path / "root"
+    root.mkdir()
+    config = ServerConfig(HERE, (shot, root), pipeline="odd_pipeline", worker_read=(tmp_path / "luts",))
+
+    def work(address: str) -> None:
+        with Client(address) as client, pytest.raises(JobFailed, match=re.escape("['denied', 'lut', 'denied']")):
+            client.submit(shot_of(shot), str(root / "out"))
+
+    within(Server(config), work)
 
 
 @kernel_confines
@@ -199,7 +234,7 @@ def test_workers_run_as_another_user(shot: Path, monkeypatch: pytest.MonkeyPatch
         plate = shutil.copytree(shot, place / "shot")
         (place / "odd_pipeline.py").write_text(
             "import os\nfrom void_server.api.errors import JobFailed\n"
-            "def inspect(shot):\n    pass\n"
+            "def inspect(shot):\n    assert os.getuid() and not os.getgroups()\n"
             "def run(job_id, shot, folder, report):\n"
             "    (folder / 'result').write_text('x')\n"
             "    open(shot.plate + '/' + os.listdir(shot.plate)[0], 'rb').close()\n"

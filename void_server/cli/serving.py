@@ -48,6 +48,9 @@ def serve(
     worker_env: Annotated[
         list[str] | None, typer.Option(help="A variable of the environment that workers get too. Repeatable.")
     ] = None,
+    worker_read: Annotated[
+        list[Path] | None, typer.Option(help="A folder that workers may read, such as of LUTs or weights. Repeatable.")
+    ] = None,
     log: Annotated[Path | None, typer.Option(help="Log to this file instead of standard error.")] = None,
     log_level: Annotated[str, typer.Option(help="What to log: debug, info, warning or error.")] = "info",
 ) -> None:
@@ -72,6 +75,7 @@ def serve(
         worker_patience=worker_patience,
         worker_user=worker_user,
         worker_environment=tuple(worker_env or ()),
+        worker_read=tuple(folder.expanduser().absolute() for folder in worker_read or []),
         log=log.expanduser().absolute() if log else None,
         log_level=log_level,
     )

@@ -6,6 +6,7 @@ the file elsewhere where that matters.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import json
@@ -36,7 +37,10 @@ class AuditLog:
         self._lock = threading.Lock()
 
     def add(self, who: str, where: str, what: str, **about: Any) -> None:
-        """Note that ``who``, at the host ``where``, did ``what``. Raises OSError where the disk fails."""
+        """Note that ``who``, at the host ``where``, did ``what``; :meth:`flush` has it outlive a loss of power.
+
+        Raises OSError where the disk fails.
+        """
         entry = {"time": time.time(), "who": who, "where": where, "what": what, **about}
         with self._lock, open(self.file, "a+b") as file:
             _lock(file.fileno())
@@ -44,7 +48,10 @@ class AuditLog:
             text = json.dumps(entry, sort_keys=True)
             line = json.dumps({"entry": entry, "signature": self._signature(_signature_of(last), text)}, sort_keys=True)
             file.write(line.encode() + b"\n")
-            file.flush()
+
+    def flush(self) -> None:
+        """Have all that was noted so far outlive a loss of power. Raises OSError where the disk fails."""
+        with contextlib.suppress(FileNotFoundError), open(self.file, "rb") as file:
             os.fsync(file.fileno())
 
     def entries(self) -> Iterator[dict[str, Any]]:

@@ -30,11 +30,15 @@ class ServerConfig:
     jobs, keys and uploads. An ``embedded`` server works for the one client that started it, and never takes over
     others' jobs. ``require_keys`` requires keys on this machine too. With ``idle_minutes`` it ends after that long
     without a job or a request. No user may have more than ``queue_limit`` jobs waiting, with ``frame_limit`` frames in
-    all, or ``upload_limit`` bytes of uploads. A worker that uses more than ``worker_memory`` bytes, or says nothing of
-    its job for ``worker_patience`` minutes, is ended. Workers run as the system's user ``worker_user``, and have of the
-    server's environment what they need, and ``worker_environment``; those of an embedded server are the user's own,
-    and have all of it. ``pipeline`` names the module that does the work. What happens is logged to the file ``log``, or
-    to standard error, from ``log_level`` on: debug, info, warning, error.
+    all, or ``upload_limit`` bytes of uploads.
+
+    A worker that uses more than ``worker_memory`` bytes, or says nothing of its job for ``worker_patience`` minutes, is
+    ended. Workers run as the system's user ``worker_user``. They have of the server's environment what they need, and
+    ``worker_environment``; they read the roots, what they need to run, and the folders ``worker_read``. Those of an
+    embedded server are the user's own, and have all of it.
+
+    ``pipeline`` names the module that does the work. What happens is logged to the file ``log``, or to standard error,
+    from ``log_level`` on: debug, info, warning, error.
     """
 
     address: str = DEFAULT_ADDRESS
@@ -53,6 +57,7 @@ class ServerConfig:
     worker_patience: float = 30.0
     worker_user: str | None = None
     worker_environment: tuple[str, ...] = ()
+    worker_read: tuple[Path, ...] = ()
     pipeline: str = "void_server.pipeline"
     log: Path | None = None
     log_level: str = "info"
@@ -75,7 +80,7 @@ class ServerConfig:
     def sandbox(self) -> Sandbox:
         """What a worker may read and write: whatever the jobs of this server may."""
         folders = tuple(str(folder) for folder in (*self.roots, self.state / "jobs"))
-        return Sandbox((), folders, self.memory_of_worker)
+        return Sandbox(tuple(map(str, self.worker_read)), folders, self.memory_of_worker)
 
     @property
     def owner_of_work(self) -> tuple[int, int] | None:

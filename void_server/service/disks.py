@@ -13,8 +13,8 @@ from ..api.errors import JobFailed
 Result = TypeVar("Result")
 
 #: Seconds after which a file system is taken not to answer, so many times more where whole files are read, and calls
-#: that may be under way at once.
-SECONDS, _MORE, _AT_ONCE = 20.0, 6, 64
+#: that may hang at once.
+SECONDS, _MORE, _HANGING = 20.0, 6, 64
 
 
 class Disks:
@@ -25,7 +25,7 @@ class Disks:
     """
 
     def __init__(self) -> None:
-        self._under_way = 0
+        self._hanging = 0
 
     async def ask(self, work: Callable[[], Result], *, whole_files: bool = False) -> Result:
         """What ``work`` gives or raises. Raises :class:`JobFailed` where that takes too long.
@@ -33,14 +33,17 @@ class Disks:
         With ``whole_files`` it may take longer, as it reads or copies some.
         """
         seconds = SECONDS * _MORE if whole_files else SECONDS
-        if self._under_way >= _AT_ONCE:
+        if self._hanging >= _HANGING:
             raise JobFailed("The disks of too many jobs do not respond; ask whoever runs the server, then try again.")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Result] = loop.create_future()
+        late, ended = asyncio.Event(), asyncio.Event()
 
         def tell(result: Result | None, error: Exception | None) -> None:
-            self._under_way -= 1
+            ended.set()
             if future.done():
+                # nobody waited any more
+                self._hanging -= late.is_set()
                 return
             if error is not None:
                 future.set_exception(error)
@@ -57,11 +60,13 @@ class Disks:
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(tell, result, raised)
 
-        self._under_way += 1
         threading.Thread(target=run, daemon=True).start()
         try:
             return await asyncio.wait_for(future, seconds)
         except asyncio.TimeoutError as error:
+            if not ended.is_set():
+                late.set()
+                self._hanging += 1
             raise JobFailed(
                 f"The disk of this job has not responded for {seconds:g} s; check that it is mounted, and try again."
             ) from error

@@ -28,7 +28,7 @@ from ..api.errors import JobFailed, VoidError, from_dict
 from ..api.shot import Shot
 from ..interpreter import running
 from .access import check_shot
-from .sandbox import limit_resources
+from .sandbox import Sandbox, as_user, limit_resources
 
 #: The time and memory an inspection may take.
 SECONDS = 120.0
@@ -41,11 +41,19 @@ class Inspector:
     """Has ``pipeline`` inspect submissions, each in a process that ends with it.
 
     One that has the pipeline loaded is started ahead, as that takes longer than most inspections; with ``stay_ready``
-    those that were needed at once stay for the next shots.
+    those that were needed at once stay for the next shots. Those processes write nothing, and read what is in
+    ``sandbox``; without one, what the server may. They run as the user and group ``owner``, if there is one.
     """
 
-    def __init__(self, pipeline: str, *, stay_ready: bool = True) -> None:
-        self._pipeline, self._stay_ready = pipeline, stay_ready
+    def __init__(
+        self,
+        pipeline: str,
+        *,
+        stay_ready: bool = True,
+        sandbox: Sandbox | None = None,
+        owner: tuple[int, int] | None = None,
+    ) -> None:
+        self._pipeline, self._stay_ready, self._sandbox, self._owner = pipeline, stay_ready, sandbox, owner
         self._threads = ThreadPoolExecutor(_AT_ONCE)
         self._lock = threading.Lock()
         self._processes: set[subprocess.Popen[bytes]] = set()
@@ -62,7 +70,11 @@ class Inspector:
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._inspect, shot, roots)
 
     def _inspect(self, shot: Shot, roots: Sequence[Path] | None) -> int:
-        request = {"shot": shot.to_dict(), "roots": None if roots is None else [str(root) for root in roots]}
+        request = {
+            "shot": shot.to_dict(),
+            "roots": None if roots is None else [str(root) for root in roots],
+            "sandbox": self._sandbox.to_json() if self._sandbox else None,
+        }
         process = self._taken()
         late = threading.Event()
 
@@ -102,6 +114,7 @@ class Inspector:
             stdout=subprocess.PIPE,
             # ended together with what it has split off
             start_new_session=True,
+            **as_user(self._owner),
         )
         self._processes.add(process)
         return process
@@ -180,11 +193,14 @@ def _how(code: int) -> str:
     return f"signal {-code}" if code < 0 else f"exit code {code}"
 
 
-def _limit() -> None:
-    """Limit this process's memory and time, where the platform can."""
+def _limit(sandbox: str | None) -> None:
+    """Limit this process's memory and time, and what it reads, where the platform can."""
     if sys.platform != "win32":
         signal.alarm(int(SECONDS) + 5)
-    limit_resources(MEMORY)
+    if sandbox:
+        Sandbox.from_json(sandbox).enter()
+    else:
+        limit_resources(MEMORY)
 
 
 def _answer(request: dict[str, Any], pipeline: str) -> dict[str, Any]:
@@ -230,9 +246,10 @@ def _in_own_process(line: bytes, pipeline: str) -> dict[str, Any] | None:
             os.close(inner)
             # the requests are not for it
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-            _limit()
+            request = json.loads(line)
+            _limit(request["sandbox"])
             with os.fdopen(outer, "w") as own:
-                json.dump(_answer(json.loads(line), pipeline), own)
+                json.dump(_answer(request, pipeline), own)
             os._exit(0)
         finally:
             os._exit(1)

@@ -28,6 +28,7 @@ from .access import below_roots
 from .audit import AuditLog
 from .config import ServerConfig
 from .disks import Disks
+from .durable import Durable
 from .inspection import Inspector
 from .queue import JobQueue
 from .roles import Right, Role
@@ -81,7 +82,7 @@ class Requests:
         # submissions whose files are looked at, by job, and those of them that were stopped meanwhile
         self._submitting: Counter[str] = Counter()
         self._withdrawn: set[str] = set()
-        self._disks = Disks()
+        self._disks, self._durable = Disks(), Durable(self._flush)
         # by file, as each chunk must follow the one before
         self._uploading: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         # by user, whose disk may hang
@@ -102,6 +103,14 @@ class Requests:
             "result.list": self._result_list,
             "result.chunk": self._result_chunk,
         }
+
+    async def keep(self) -> None:
+        """Return once the list of jobs and the record, as they are, outlive a loss of power."""
+        await self._durable.flushed()
+
+    def _flush(self) -> None:
+        self._queue.store.flush()
+        self._audit.flush()
 
     def find(self, message: dict[str, Any]) -> tuple[str, Callable[[Caller], Awaitable[Any]]]:
         """The verb of a message, and what answers it. Raises :class:`ProtocolError` for an unknown one."""
@@ -248,7 +257,9 @@ class Requests:
         state = JobState.INTERRUPTED if body.get("interrupted") else JobState.CANCELLED
         await self._note(caller, "cancel", job)
         _log.info("job %s to be %s, requested by %s", job.id, state.value, caller)
-        return self._queue.cancel(job.id, state).to_dict()
+        cancelled = self._queue.cancel(job.id, state)
+        await self.keep()
+        return cancelled.to_dict()
 
     async def _resume(self, caller: Caller, body: dict[str, Any]) -> dict[str, Any]:
         job = self._job_of(caller, body, right=Right.ADMINISTER)
@@ -260,6 +271,7 @@ class Requests:
         job = self._job_of(caller, body)
         resumed = self._queue.resume(job)
         _log.info("job %s resumed by %s", job.id, caller)
+        await self.keep()
         return resumed.to_dict()
 
     async def _check_reach(self, job: Job) -> None:
@@ -316,6 +328,7 @@ class Requests:
         """Keep in the record what a client had done."""
         of_job = {"job": job.id, "folder": job.folder} if job else {}
         await asyncio.to_thread(self._audit.add, caller.name, caller.host, what, **of_job, **about)
+        await self.keep()
 
     @staticmethod
     def _check(caller: Caller, right: Right) -> None:

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from ..api.home import home
 
@@ -81,6 +82,11 @@ class Sandbox:
         return _landlock([*_system(), *self.read], self.write)
 
 
+def as_user(owner: tuple[int, int] | None) -> dict[str, Any]:
+    """What has subprocess.Popen start a process as this user and group, and in no other group; None is our own."""
+    return {} if owner is None else {"user": owner[0], "group": owner[1], "extra_groups": []}
+
+
 def limit_resources(memory: int) -> None:
     """Limit this process's memory, files and processes, where the platform can."""
     if sys.platform == "win32":
@@ -102,7 +108,8 @@ def limit_resources(memory: int) -> None:
 
 def _system() -> list[str]:
     """What this interpreter, its packages and the plug-ins read."""
-    named = [part for name in _NAMING for part in os.environ.get(name, "").split(os.pathsep)]
+    listed = [part for name in _NAMING for part in os.environ.get(name, "").split(os.pathsep)]
+    named = [os.path.expanduser(part) for part in listed]
     # a configuration of colours reads what lies beside it
     named += [os.path.dirname(os.environ.get("OCIO", ""))]
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")

@@ -25,7 +25,7 @@ from ..api.errors import AccessDenied, JobFailed, ServerError, ServerRefused, Se
 from ..api.job import Job
 from ..api.messages import MAX_FRAME, UNASKED, only_frame, pack, pack_error, unpack
 from ..interruption import handling
-from . import log, transfer
+from . import inspection, log, transfer
 from .audit import AuditLog
 from .config import ServerConfig
 from .inspection import Inspector
@@ -33,6 +33,7 @@ from .keys import KeyRing
 from .queue import JobQueue
 from .requests import Caller, Requests
 from .roles import Role
+from .sandbox import Sandbox
 
 __all__ = ["Server", "ServerConfig", "serve"]
 
@@ -115,7 +116,13 @@ class Server:
         address = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
         self._queue = JobQueue(config, address, self._announce)
         self._uploads = transfer.Uploads(config.state / "uploads")
-        self._inspector = Inspector(config.pipeline, stay_ready=not config.embedded)
+        reading = Sandbox((*config.sandbox.read, *config.sandbox.write), (), inspection.MEMORY)
+        self._inspector = Inspector(
+            config.pipeline,
+            stay_ready=not config.embedded,
+            sandbox=None if config.embedded else reading,
+            owner=config.owner_of_work,
+        )
         audit = AuditLog(config.state)
         self._requests = Requests(config, self._queue, self._uploads, self._inspector, audit, self._watch)
         tasks: list[asyncio.Task[None]] = []
@@ -202,6 +209,8 @@ class Server:
             self._stop.set()
         self._forget_silent()
         self._queue.look_after()
+        # how jobs have ended; what clients have asked for is kept before they are answered
+        await self._requests.keep()
         await self._queue.workers.look_after()
         if time.monotonic() - self._cleared > 3600:
             self._cleared = time.monotonic()

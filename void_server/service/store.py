@@ -49,7 +49,7 @@ class Store:
     """
 
     def __init__(self, folder: Path, address: str = "", *, embedded: bool = False) -> None:
-        file = made(folder) / FILE
+        self._file = file = made(folder) / FILE
         try:
             self._database = sqlite3.connect(file, timeout=_PATIENCE, isolation_level=None)
             self._open()
@@ -66,12 +66,20 @@ class Store:
     def _open(self) -> None:
         self._database.row_factory = sqlite3.Row
         self._database.execute("pragma journal_mode = wal")
+        # whoever must outlive a loss of power is flushed by flush(), many at once and in a thread
+        self._database.execute("pragma synchronous = normal")
         with self._database:
             # nobody else makes the table meanwhile
             self._database.execute("begin immediate")
             if not self._database.execute("select 1 from sqlite_master where name = 'jobs'").fetchone():
                 self._database.execute(_SCHEMA)
                 self._database.execute(_UPLOADS)
+
+    def flush(self) -> None:
+        """Have all that was written so far outlive a loss of power; may be called from any thread. Raises OSError."""
+        # where it is gone, another server's end has brought it into the list itself, and flushed that
+        with contextlib.suppress(FileNotFoundError), open(f"{self._file}-wal", "rb") as written:
+            os.fsync(written.fileno())
 
     def close(self) -> None:
         """Close the file."""

@@ -25,7 +25,7 @@ from ..api.messages import packed
 from ..interpreter import running
 from .config import ServerConfig
 from .pipe import messages_from
-from .sandbox import environment
+from .sandbox import as_user, environment
 
 _log = logging.getLogger(__name__)
 
@@ -120,18 +120,15 @@ class WorkerPool:
             sandbox = replace(config.sandbox, write=(*config.sandbox.write, scratch))
             command.append(sandbox.to_json())
             variables = {**environment(config.worker_environment), "TMPDIR": scratch, **place}
-        uid, gid = self._owner or (None, None)
-        if uid is not None and gid is not None:
-            os.chown(scratch, uid, gid)
+        if self._owner:
+            os.chown(scratch, *self._owner)
         return subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=variables,
-            user=uid,
-            group=gid,
-            extra_groups=None if uid is None else [],
+            **as_user(self._owner),
         )
 
     async def _outlive(self, process: subprocess.Popen[bytes]) -> None:
