@@ -26,7 +26,7 @@ from .. import NewPixels
 from ..clip import Clip
 from ..origin import FILLED, RECOVERED
 from .inpaint import inpaint
-from .sampling import INTERPOLATED, analysed_positions, cubic, in_plate, lookup, sample
+from .sampling import INTERPOLATED, Plates, analysed_positions, cubic, in_plate, lookup, sample
 from .texture import complete
 
 #: The number of frames on either side to look up each pixel in.
@@ -126,7 +126,7 @@ class _Background:
     """The background of a shot, frame by frame."""
 
     def __init__(self, clip: Clip, camera: Camera, arrays: Mapping[str, NDArray[Any]]) -> None:
-        self._clip = clip
+        self._clip, self._plates = clip, Plates(clip)
         shape = len(clip), *clip.footage.small_size
         hidden = np.unpackbits(arrays["hidden"], count=math.prod(shape)).reshape(shape).astype(bool)
         self._paths = Trajectories(clip.footage, list(hidden), camera, clip.kept / _PATHS, measured=True)
@@ -169,7 +169,7 @@ class _Background:
                 continue
             # interpolate the motion of the pixel, not its position
             there = lookup(found, at)
-            values, visible = sample(self._clip, source, there, asked)
+            values, visible = sample(self._plates, source, there, asked)
             samples.append(values)
             seen.append(visible)
         filled = np.zeros(len(at), bool)

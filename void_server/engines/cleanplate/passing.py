@@ -32,7 +32,7 @@ from ...quadmask.image_reasoner.movers import Thing, follow
 from ..clip import Clip
 from .registration import Pose, register
 from .resting import Resting, grown
-from .sampling import INTERPOLATED, analysed_positions, lookup, sample
+from .sampling import INTERPOLATED, Plates, analysed_positions, lookup, sample
 
 #: A frame's samples at positions (n, 2), in analysed pixels, where asked: RGB (n, 3), and where the scene is seen.
 Sampler = Callable[[int, FloatImage, Mask], tuple[FloatImage, Mask]]
@@ -149,15 +149,15 @@ class Passing:
     def _part(clip: Clip, layer: Layer, index: int, window: Window) -> Window:
         return clip.footage.at_full_size(layer.box(index)).intersection(window)
 
-    def _sample(self, clip: Clip, source: int, there: FloatImage, take: Mask) -> tuple[FloatImage, Mask]:
+    def _sample(self, plates: Plates, source: int, there: FloatImage, take: Mask) -> tuple[FloatImage, Mask]:
         """The plate at analysed positions, as :func:`sample`, in the mean light."""
-        values, seen = sample(clip, source, there, take)
+        values, seen = sample(plates, source, there, take)
         if self._lit is not None:
             strengths = np.stack([lookup(lamp, there) for lamp in self._lit.strengths])
             values = replace(self._lit, strengths=strengths).in_mean_light(source, values)
         return values, seen
 
-    def lay_over(self, clip: Clip, index: int, window: Window, rgb: FloatImage, grain: FloatImage) -> None:
+    def lay_over(self, plates: Plates, index: int, window: Window, rgb: FloatImage, grain: FloatImage) -> None:
         """Put all things over the scene ``rgb``, (height, width, 3), display-referred, in ``window`` of a frame.
 
         In place, all in the mean light; ``grain``, (height, width), is the share of the plate's grain that each has.
@@ -165,6 +165,7 @@ class Passing:
         near = [layer for layer in self.layers if layer.there(index)]
         if not near:
             return
+        clip = plates.clip
         new = clip.blend(index, window) > 0
         for layer in near:
             part = self._part(clip, layer, index, window)
@@ -175,7 +176,7 @@ class Passing:
             at = analysed_positions(clip, part)[rows, columns]
             # copies, as two slices in a row cannot be written through an index
             pixels, shares = rgb[where][rows, columns], grain[where][rows, columns]
-            self.over(layer, index, at, pixels, shares, clip.footage.curve, partial(self._sample, clip))
+            self.over(layer, index, at, pixels, shares, clip.footage.curve, partial(self._sample, plates))
             rgb[where][rows, columns], grain[where][rows, columns] = pixels, shares
 
     def over(

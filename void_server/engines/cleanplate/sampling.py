@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
+
 import cv2
 import numpy as np
 
@@ -12,6 +15,52 @@ from ..clip import Clip
 
 #: The share of its variance that white noise keeps in cubic interpolation, on average over all positions.
 INTERPOLATED = 0.7
+#: Plates are kept by blocks of so many rows, with so much more to both sides than was asked for, in so many bytes.
+_ROWS, _BESIDE, _MEMORY = 256, 0.5, 320 * 2**20
+
+
+class Plates:
+    """The plates of a shot, of which parts are asked for again and again: the last are kept.
+
+    Frames near each other look at the same parts of the frames around, and reading is most of the work.
+    """
+
+    def __init__(self, clip: Clip) -> None:
+        self.clip = clip
+        self._blocks: OrderedDict[tuple[int, int], tuple[Window, FloatImage]] = OrderedDict()
+        self._size = 0
+        self._lock = threading.Lock()
+
+    def read(self, index: int, window: Window) -> FloatImage:
+        """RGB of the plate in ``window``, (height, width, 3), display-referred, as :meth:`Clip.plate`."""
+        first, last = window.y // _ROWS, (window.bottom - 1) // _ROWS
+        parts = []
+        for number in range(first, last + 1):
+            rows = Window(window.x, number * _ROWS, window.width, _ROWS).intersection(self.clip.footage.canvas)
+            wanted = rows.intersection(window)
+            known, image = self._block(index, number, rows)
+            parts.append(image[known.slices(wanted)])
+        return np.concatenate(parts) if len(parts) > 1 else parts[0]
+
+    def _block(self, index: int, number: int, rows: Window) -> tuple[Window, FloatImage]:
+        key = index, number
+        with self._lock:
+            known = self._blocks.get(key)
+            if known is not None:
+                self._blocks.move_to_end(key)
+        if known is not None and known[0].intersection(rows) == rows:
+            return known
+        beside = int(_BESIDE * rows.width)
+        wide = Window(rows.x - beside, rows.y, rows.width + 2 * beside, rows.height)
+        wide = (wide if known is None else wide.union(known[0])).intersection(self.clip.footage.canvas)
+        found = wide, self.clip.plate(index, wide)
+        with self._lock:
+            old = self._blocks.pop(key, None)
+            self._size += found[1].nbytes - (old[1].nbytes if old is not None else 0)
+            self._blocks[key] = found
+            while self._size > _MEMORY and len(self._blocks) > 1:
+                self._size -= self._blocks.popitem(last=False)[1][1].nbytes
+        return found
 
 
 def analysed_positions(clip: Clip, window: Window) -> FloatImage:
@@ -28,8 +77,9 @@ def in_plate(clip: Clip, analysed: FloatImage) -> FloatImage:
     return (analysed + 0.5) / clip.footage.scale - 0.5 + np.array([canvas.x, canvas.y], np.float32)
 
 
-def sample(clip: Clip, source: int, there: FloatImage, take: Mask) -> tuple[FloatImage, Mask]:
+def sample(plates: Plates, source: int, there: FloatImage, take: Mask) -> tuple[FloatImage, Mask]:
     """The plate of frame ``source`` at analysed positions (n, 2), where asked: (n, 3), and where it shows the scene."""
+    clip = plates.clip
     canvas, full = clip.footage.canvas, in_plate(clip, there[take])
     values = np.zeros((len(there), 3), np.float32)
     visible = np.zeros(len(there), bool)
@@ -38,7 +88,7 @@ def sample(clip: Clip, source: int, there: FloatImage, take: Mask) -> tuple[Floa
     if window.empty:
         return values, visible
     at = full - np.array([window.x, window.y], np.float32)
-    values[take] = cubic(clip.plate(source, window), at)
+    values[take] = cubic(plates.read(source, window), at)
     free = ~clip.rewritten(source, window)
     inside = (at >= 0).all(axis=1) & (at <= [window.width - 1, window.height - 1]).all(axis=1)
     visible[take] = (lookup(free.astype(np.float32), at) > 0.99) & inside

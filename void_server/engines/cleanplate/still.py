@@ -28,6 +28,7 @@ from ..origin import FILLED, RECOVERED
 from . import living
 from .passing import Passing, find
 from .resting import Resting, anything_moves
+from .sampling import Plates
 from .texture import complete
 
 #: Memory for the samples of one band of rows, in bytes.
@@ -201,6 +202,7 @@ def synthesise(clip: Clip, arrays: Mapping[str, NDArray[Any]], wanted: Sequence[
     """Yield the new pixels of each wanted frame that has any; see the engine."""
     plate, unseen, region = arrays["plate"], arrays["unseen"], clip.whole_region
     light, strengths = Light(arrays["curves"], np.zeros(0, np.float32)), arrays["strengths"]
+    plates = Plates(clip)
     passing, lively = Passing.load(arrays, light, clip.footage), living.Living.load(arrays)
     busy = {index: window for index in range(len(clip)) if not (window := clip.region(index)).empty}
     clip.warn_of_unseen({index: float(np.mean(unseen[region.slices(window)])) for index, window in busy.items()})
@@ -210,7 +212,7 @@ def synthesise(clip: Clip, arrays: Mapping[str, NDArray[Any]], wanted: Sequence[
             where = region.slices(window)
             rgb, grain = plate[where].copy(), arrays["grain"][where].copy()
             lively.lay_over(clip, index, window, rgb)
-            passing.lay_over(clip, index, window, rgb, grain)
+            passing.lay_over(plates, index, window, rgb, grain)
             if light.changes:
                 lit = LitScene(light, strengths[:, where[0], where[1]], clip.footage.curve)
                 rgb = lit.in_light_of(index, rgb)
