@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import test_service
 from tests.test_faults import HERE, within
 from tests.test_service import RunningServer, ended, shot_of, wait_for
 from void_server.api import Client, Job, JobState
@@ -26,6 +27,7 @@ from void_server.service.sandbox import environment
 from void_server.service.server import Server
 
 pytestmark = pytest.mark.slow
+no_server_stays = test_service.no_server_stays
 
 LANDLOCK = sys.platform == "linux" and ctypes.CDLL(None).syscall(444, None, 0, 1) >= 3
 kernel_confines = pytest.mark.skipif(not LANDLOCK, reason="no Landlock here: NOT tested")
