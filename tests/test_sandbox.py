@@ -226,6 +226,23 @@ def nobody_runs_python() -> bool:
         return False
 
 
+def test_what_a_killed_server_left_behind_goes_with_the_next(job_of: Running) -> None:
+    body = "raise JobFailed(os.environ['TMPDIR'])"
+    left = Path(told(job_of(body)))
+    killed = RunningServer.started[-1]
+    for process in (*killed.workers(), killed.process):
+        process.kill()
+    killed.process.communicate()
+    assert left.is_dir()
+    living = Path(told(job_of(body)))
+    for folder in (left, living):
+        # as if both had been there for long
+        os.utime(folder, (1.0, 1.0))
+    job_of(body)
+    assert not left.exists()
+    assert living.is_dir()
+
+
 @pytest.mark.skipif(not nobody_runs_python(), reason="root, and a Python for all, are needed: NOT tested")
 def test_workers_run_as_another_user(shot: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Below a folder that this user reaches, which pytest's are not."""
