@@ -13,6 +13,7 @@ import psutil
 import pytest
 import zmq
 
+from tests import test_service
 from tests.test_faults import HERE, within
 from tests.test_service import RunningServer, shot_of, wait_for
 from void_server.api import Client, Job, JobState, Shot, messages
@@ -25,6 +26,7 @@ from void_server.service.server import Server, ServerConfig
 from void_server.service.store import Store
 
 pytestmark = pytest.mark.slow
+no_server_stays = test_service.no_server_stays
 
 # A server whose loop does not get to reading, as while its disk is slow: its socket, read once and then left alone.
 HELD_UP = """

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import test_service
 from tests.test_faults import HERE, within
 from tests.test_service import RunningServer, ended, listed, shot_of, wait_for
 from void_server.api import Client, JobState, Shot
@@ -18,6 +19,7 @@ from void_server.service.server import Server, ServerConfig
 from void_server.service.store import Store
 
 pytestmark = pytest.mark.slow
+no_server_stays = test_service.no_server_stays
 
 # Counts the frames of a shot by its range, and notes which shot was done in which order.
 PIPELINE = """

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import test_service
 from tests.test_faults import HERE, within
 from tests.test_service import RunningServer, ended, shot_of, wait_for
 from void_server.api import Client, Job, JobState
@@ -26,6 +27,7 @@ from void_server.service.sandbox import environment
 from void_server.service.server import Server
 
 pytestmark = pytest.mark.slow
+no_server_stays = test_service.no_server_stays
 
 LANDLOCK = sys.platform == "linux" and ctypes.CDLL(None).syscall(444, None, 0, 1) >= 3
 kernel_confines = pytest.mark.skipif(not LANDLOCK, reason="no Landlock here: NOT tested")
@@ -222,6 +224,23 @@ def nobody_runs_python() -> bool:
         return subprocess.run([sys.executable, "-c", "import msgpack"], user="nobody", check=False).returncode == 0
     except (PermissionError, ValueError):
         return False
+
+
+def test_what_a_killed_server_left_behind_goes_with_the_next(job_of: Running) -> None:
+    body = "raise JobFailed(os.environ['TMPDIR'])"
+    left = Path(told(job_of(body)))
+    killed = RunningServer.started[-1]
+    for process in (*killed.workers(), killed.process):
+        process.kill()
+    killed.process.communicate()
+    assert left.is_dir()
+    living = Path(told(job_of(body)))
+    for folder in (left, living):
+        # as if both had been there for long
+        os.utime(folder, (1.0, 1.0))
+    job_of(body)
+    assert not left.exists()
+    assert living.is_dir()
 
 
 @pytest.mark.skipif(not nobody_runs_python(), reason="root, and a Python for all, are needed: NOT tested")

@@ -21,12 +21,14 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests import test_service
 from tests.test_service import RunningServer, shot_of, wait_for
 from void_server.api import Client, Job, JobState
 from void_server.api.errors import VoidError
 from void_server.imaging import exr
 
 pytestmark = pytest.mark.slow
+no_server_stays = test_service.no_server_stays
 
 SECONDS = float(os.environ.get("VOID_SOAK_SECONDS", "12"))
 #: Jobs that wait or run at the same time.

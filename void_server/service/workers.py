@@ -7,7 +7,6 @@ import contextlib
 import logging
 import os
 import subprocess
-import tempfile
 import threading
 import time
 from collections import deque
@@ -26,6 +25,7 @@ from ..interpreter import running
 from .config import ServerConfig
 from .pipe import messages_from
 from .sandbox import as_user, environment
+from .scratch import clear, scratch
 
 _log = logging.getLogger(__name__)
 
@@ -92,6 +92,7 @@ class WorkerPool:
         """Start the processes and handle their messages."""
         # what is not there cannot be allowed to a worker
         made(self._config.state / "jobs")
+        clear()
         for place in self._config.places:
             self.task(self._fill_place(place))
 
@@ -109,19 +110,19 @@ class WorkerPool:
     async def _employ(self, place: Mapping[str, str]) -> None:
         """Start a worker, and wait for its end."""
         self._started += 1
-        with tempfile.TemporaryDirectory(prefix="void-worker-", ignore_cleanup_errors=True) as scratch:
-            await self._outlive(self._new_process(scratch, place))
+        with scratch() as folder:
+            await self._outlive(self._new_process(folder, place))
 
-    def _new_process(self, scratch: str, place: Mapping[str, str]) -> subprocess.Popen[bytes]:
-        """Start a process that works in a place, within its limits; ``scratch`` is for its temporary files."""
+    def _new_process(self, folder: str, place: Mapping[str, str]) -> subprocess.Popen[bytes]:
+        """Start a process that works in a place, within its limits; ``folder`` is for its temporary files."""
         config, command = self._config, running("void_server.service.worker", self._config.pipeline)
         variables = {**os.environ, **place}
         if not config.embedded:
-            sandbox = replace(config.sandbox, write=(*config.sandbox.write, scratch))
+            sandbox = replace(config.sandbox, write=(*config.sandbox.write, folder))
             command.append(sandbox.to_json())
-            variables = {**environment(config.worker_environment), "TMPDIR": scratch, **place}
+            variables = {**environment(config.worker_environment), "TMPDIR": folder, **place}
         if self._owner:
-            os.chown(scratch, *self._owner)
+            os.chown(folder, *self._owner)
         return subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
