@@ -162,6 +162,16 @@ def test_what_is_not_rigid_is_never_worse_than_the_scene_at_rest(make: Make, emp
     assert made.error() < 1.02 * at_rest.error()
 
 
+def test_what_stops_behind_the_object_for_a_while_is_not_made_to_go_on(make: Make, empty: FloatImage) -> None:
+    mover = Mover(20, 300, (12, 12))
+    # it waits in the middle, wholly hidden
+    moments = np.interp(np.arange(COUNT), [0, 8, 15, COUNT - 1], [0.0, 0.5, 0.5, 1.0])
+    made = make(lambda index: mover.over(empty, float(moments[index])), wide=70, begin=0.39, end=0.39)
+    poses = np.load(made.clip.kept / "cleanplate.npz")["passing_poses"]
+    assert len(poses)
+    assert np.isnan(poses[:, 9:14]).all()
+
+
 @pytest.fixture(scope="module")
 def water() -> NDArray[np.float32]:
     """Blobs that boil, (frames, height, width, 3), on the upper part of the frame; 0 below."""

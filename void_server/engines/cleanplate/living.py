@@ -22,6 +22,7 @@ from ...imaging.sequence import spread
 from ...imaging.temporal import median
 from ...imaging.window import Window
 from ..clip import Clip
+from ..origin import FILLED
 from .resting import Resting, grown
 from .sampling import analysed_positions, lookup
 
@@ -77,8 +78,13 @@ class Living:
         """All that :meth:`load` needs."""
         return {f"living_{name}": value for name, value in vars(self).items()}
 
-    def lay_over(self, clip: Clip, index: int, window: Window, rgb: FloatImage) -> None:
-        """Set the scene ``rgb``, (height, width, 3), display-referred, in ``window`` of a frame in motion; in place."""
+    def lay_over(
+        self, clip: Clip, index: int, window: Window, rgb: FloatImage, grain: FloatImage, origin: NDArray[np.uint8]
+    ) -> None:
+        """Set the scene ``rgb``, (height, width, 3), display-referred, in ``window`` of a frame in motion; in place.
+
+        ``grain``, (height, width), the share of the plate's grain that each pixel has, and ``origin`` follow.
+        """
         if not len(self.places):
             return
         at, hidden = analysed_positions(clip, window), clip.rewritten(index, window)
@@ -125,6 +131,7 @@ class Living:
         near = np.exp(-away * np.float32(scale / _REACH))[..., None]
         result += smooth_fill(off, border) * near
         rgb[rows, columns] = np.clip(result[rows, columns], lowest, highest)
+        grain[new], origin[new] = _STRENGTH**2, FILLED
 
 
 def find(shot: Resting) -> Living:

@@ -45,6 +45,8 @@ _LOOKS, _USUAL = 12, 0.4
 _DARKEST, _LIGHTEST, _TINT = 0.06, 1.06, 0.25
 #: To register a thing, so much of it must be seen, and be off by no more, display-referred.
 _SEEN, _OFF = 0.12, 0.07
+#: Where less of it is seen, its place is that between the frames around.
+_CLEARLY = 0.6
 #: Its size changes by no more from frame to frame; after so many frames it may look different.
 _GROWS, _RENEWED = 0.05, 4
 #: A thing counts if it is predicted, from as far away in time as it is hidden, with this share of the error without it.
@@ -297,7 +299,8 @@ def _layer(shot: Resting, thing: Thing) -> Layer | None:
         clear = [index for index in range(len(seen)) if seen[index] > 0.85]
         if len(clear) < 3:
             return None
-        layer = Layer(_filled(poses, seen), *_looks(shot, poses, [clear[i] for i in spread(len(clear), _LOOKS)]))
+        looks = [clear[number] for number in spread(len(clear), _LOOKS)]
+        layer = Layer(_filled(poses, seen), *_appearance(shot, poses, looks))
         weight = layer.opaque if layer.opaque.sum() > 0.2 * weight.sum() else weight
     return layer if layer is not None and _predicts(shot, layer, seen) else None
 
@@ -330,8 +333,8 @@ def _tracked(
             tried = [register(look, own, image, ~shot.hidden[index], _after(from_key, start)) for start in starts]
             found = min(tried, key=lambda result: result.error)
             pose = _after(poses[key], found.pose)
-            grown = abs(np.hypot(*pose[:, 0]) / np.hypot(*poses[known[-1]][:, 0]) - 1)
-            if found.seen < _SEEN or found.error > _OFF or grown > _GROWS * abs(index - known[-1]):
+            growth = abs(np.hypot(*pose[:, 0]) / np.hypot(*poses[known[-1]][:, 0]) - 1)
+            if found.seen < _SEEN or found.error > _OFF or growth > _GROWS * abs(index - known[-1]):
                 continue
             poses[index], seen[index] = pose, found.seen
             known.append(index)
@@ -356,10 +359,13 @@ def _extrapolated(poses: NDArray[np.float64], known: Sequence[int], index: int) 
 
 
 def _filled(poses: NDArray[np.float64], seen: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The poses with those in between continued smoothly, of frames in which little or nothing of the thing is seen."""
+    """The poses with those in between continued smoothly, of frames in which little or nothing of the thing is seen.
+
+    What stopped meanwhile is not found again where it was expected, so there is no frame to continue to.
+    """
     result, sure = poses.copy(), np.flatnonzero(seen > 0)
     for index in range(int(sure[0]), int(sure[-1]) + 1):
-        if seen[index] < 0.6:
+        if seen[index] < _CLEARLY:
             result[index] = _between(poses, seen, index)
     return result
 
@@ -377,7 +383,7 @@ def _between(poses: NDArray[np.float64], seen: NDArray[np.float64], index: int) 
     return np.polyfit(times, values, min(2, len(times) - 1), w=weights)[-1].reshape(2, 3)
 
 
-def _looks(shot: Resting, poses: NDArray[np.float64], clear: Sequence[int]) -> tuple[FloatImage, FloatImage]:
+def _appearance(shot: Resting, poses: NDArray[np.float64], clear: Sequence[int]) -> tuple[FloatImage, FloatImage]:
     """The matte of a thing and the light it leaves to what it does not cover, as its reference frame shows it.
 
     What keeps its colour as the thing moves on is the thing; what keeps its ratio to the scene is its shadow.
@@ -428,7 +434,7 @@ def _predicts(shot: Resting, layer: Layer, seen: NDArray[np.float64]) -> bool:
     """Whether the layer tells what the frames show of a thing, from as far away in time as it is hidden elsewhere."""
     passing = Passing([layer], shot.hidden, None)
     known = np.flatnonzero(seen > 0)
-    span = seen[known[0] : known[-1] + 1] < 0.6
+    span = seen[known[0] : known[-1] + 1] < _CLEARLY
     longest = max((len(list(run)) for low, run in groupby(span) if low), default=0)
     away = 1 + longest // 2
     clear = np.flatnonzero(seen > 0.95)

@@ -211,10 +211,10 @@ def synthesise(clip: Clip, arrays: Mapping[str, NDArray[Any]], wanted: Sequence[
         if not window.empty:
             where = region.slices(window)
             rgb, grain = plate[where].copy(), arrays["grain"][where].copy()
-            lively.lay_over(clip, index, window, rgb)
+            origin = np.where(unseen[where], FILLED, RECOVERED).astype(np.uint8)
+            lively.lay_over(clip, index, window, rgb, grain, origin)
             passing.lay_over(plates, index, window, rgb, grain)
             if light.changes:
                 lit = LitScene(light, strengths[:, where[0], where[1]], clip.footage.curve)
                 rgb = lit.in_light_of(index, rgb)
-            origin = np.where(unseen[where], FILLED, RECOVERED).astype(np.uint8)
             yield NewPixels(index, window, rgb, grain, origin)

@@ -1,0 +1,65 @@
+"""What engines read of a shot again and again is read once, and is the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from void_server.api.shot import SCENE_LINEAR_REC709, Settings, Shot
+from void_server.engines import Clip
+from void_server.engines.cleanplate.sampling import Plates
+from void_server.imaging import exr, sequence
+from void_server.imaging.colour import ColourSpace
+from void_server.imaging.footage import Footage
+from void_server.imaging.window import Window
+
+HEIGHT, WIDTH = 600, 400
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Clip:
+    """Two frames of noise; a box is removed."""
+    rng, roto = np.random.default_rng(1), np.zeros((HEIGHT, WIDTH, 1), np.float16)
+    roto[240:300, 100:180] = 1
+    for frame in (1, 2):
+        plate = rng.random((HEIGHT, WIDTH, 3)).astype(np.float16)
+        exr.write(tmp_path / f"plate/plate.{frame:04d}.exr", plate, exr.RGB)
+        exr.write(tmp_path / f"roto/roto.{frame:04d}.exr", roto, ("A",))
+        exr.write(tmp_path / f"quadmask/quadmask.{frame:04d}.exr", 1 - roto, ("Y",))
+    plates, rotos = (sequence.find(str(tmp_path / name)) for name in ("plate", "roto"))
+    canvas, colour = Window(0, 0, WIDTH, HEIGHT), ColourSpace(SCENE_LINEAR_REC709)
+    footage = Footage(plates, rotos, plates.frames, colour, canvas, tmp_path / "work")
+    footage.look(lambda _: None)
+    shot = Shot(str(tmp_path / "plate"), str(tmp_path / "roto"), settings=Settings())
+    return Clip(footage, lambda frame: tmp_path / f"quadmask/quadmask.{frame:04d}.exr", shot, tmp_path)
+
+
+WINDOWS = [Window(0, 0, 90, 90), Window(90, 230, 30, 40), Window(0, 200, WIDTH, 200), Window(150, 250, 10, 10)]
+
+
+def test_a_frames_quadmask_is_read_once_once_its_region_is_known(clip: Clip, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = [clip.rewritten(0, window).copy() for window in WINDOWS]
+    assert any(mask.any() for mask in expected)
+    clip.region(0)
+    reads, read = [], clip.codes
+    monkeypatch.setattr(clip, "codes", lambda index, window: reads.append(index) or read(index, window))
+    for window, mask in zip(WINDOWS, expected, strict=True):
+        assert np.array_equal(clip.rewritten(0, window), mask)
+    assert reads == [0]
+
+
+def test_plates_are_read_once_and_are_the_plates(clip: Clip, monkeypatch: pytest.MonkeyPatch) -> None:
+    windows = [Window(20, 10, 100, 580), Window(30, 20, 100, 560), Window(50, 300, 80, 10)]
+    expected = [clip.plate(1, window) for window in windows]
+    reads, read = [], clip.plate
+    monkeypatch.setattr(clip, "plate", lambda index, window: reads.append(window) or read(index, window))
+    plates = Plates(clip)
+    for window, plate in zip(windows, expected, strict=True):
+        assert np.array_equal(plates.read(1, window), plate)
+    # three blocks of rows
+    assert len(reads) == 3
+    # what lies beyond what is kept is read, too
+    far = Window(300, 0, 100, 50)
+    assert np.array_equal(plates.read(1, far), read(1, far))
