@@ -64,7 +64,7 @@ def reason(footage: Footage, scratch: Path, report: Callable[[float], None]) -> 
     count = len(footage.frames)
     hidden = [_hidden(footage.small_roto(index)) for index in range(count)]
     camera = Camera.track(
-        (footage.small_plate(i), cv2.dilate(hidden[i].astype(np.uint8), np.ones((9, 9))) > 0) for i in range(count)
+        (footage.evenly_exposed(i), cv2.dilate(hidden[i].astype(np.uint8), np.ones((9, 9))) > 0) for i in range(count)
     )
     rotos = [footage.small_roto(index) >= 0.5 for index in range(count)]
     if stands(hidden, camera):
@@ -164,7 +164,7 @@ def _compare(footage: Footage, paths: Trajectories, report: Callable[[float], No
 
     def work(index: int) -> NDArray[np.uint8]:
         model = still or around_frame(footage, paths, index)
-        look = Look(index, footage.small_plate(index), ~paths.hidden[index], distance_from(paths.hidden[index]))
+        look = Look(index, footage.evenly_exposed(index), ~paths.hidden[index], distance_from(paths.hidden[index]))
         look = model.in_mean_light(look)
         compared, times = look.visible & model.known, beyond_noise(look, model)
         departs = departing(times, compared)
@@ -229,7 +229,7 @@ def _things(footage: Footage, paths: Trajectories, departures: _Departures) -> t
 
     companions, bystanders = [], []
     for thing in follow(len(footage.frames), departures.at, paths.hidden):
-        if is_companion(thing, roto, footage.small_plate, departures.darkened):
+        if is_companion(thing, roto, footage.evenly_exposed, departures.darkened):
             companions.append(thing)
         elif thing.own:
             bystanders.append(thing)

@@ -93,9 +93,9 @@ def _first_state(model: Background) -> tuple[FloatImage, Mask]:
     # each look tells of it for as long as it stood unchanged
     unchanged = standing.copy()
     stack, shown = [], []
-    for look in model.looks:
+    for number, look in enumerate(model.looks):
         differs = departure(look.rgb, early, look.visible & standing, SCALES[0]) > over_noise(model, 0)
-        unchanged &= ~(differs & look.visible)
+        unchanged &= ~(differs & look.visible) | (number < _STANDS)
         stack.append(look.rgb[standing])
         shown.append((unchanged & look.visible)[standing])
     first[standing] = median(np.stack(stack), np.stack(shown))
