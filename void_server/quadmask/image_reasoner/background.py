@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
@@ -196,18 +196,23 @@ def _build(looks: list[Look], sureness: Sequence[float], *, rests: bool) -> Back
     return Background(plate, known, [_noise(looks, plate, scale, rests=rests) for scale in SCALES], looks)
 
 
-def at_rest(footage: Footage, paths: Trajectories) -> Background:
-    """The background of a camera that does not move, for all frames."""
+def at_rest(footage: Footage, paths: Trajectories, unlit: Callable[[int], Mask] | None = None) -> Background:
+    """The background of a camera that does not move, for all frames.
+
+    ``unlit`` gives, by frame index, where the light is not the scene's own, as in the object's shadow; without it, what
+    the object hides.
+    """
     count = len(footage.frames)
+    elsewhere = unlit or paths.hidden.__getitem__
 
     def frame(index: int) -> tuple[FloatImage, Mask]:
-        return footage.even_curve.to_linear(footage.evenly_exposed(index)), ~paths.hidden[index]
+        return footage.even_curve.to_linear(footage.evenly_exposed(index)), ~elsewhere(index)
 
     light = Light.measure(count, frame)
     looks = _looks(footage, paths, 0, set(spread(count, _SAMPLES)))
     if not light.changes:
         return _build(looks, [1.0] * len(looks), rests=True)
-    lit = _lit(footage.even_curve, light, looks)
+    lit = _lit(footage.even_curve, light, [look._replace(visible=~elsewhere(look.frame)) for look in looks])
     looks = [look._replace(rgb=lit.in_mean_light(look.frame, look.rgb)) for look in looks]
     model = _build(looks, [1.0] * len(looks), rests=True)
     model.light = lit
