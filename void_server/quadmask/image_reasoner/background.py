@@ -172,20 +172,21 @@ def _noise(looks: Sequence[Look], plate: FloatImage, scale: float, *, rests: boo
 
 
 def _lively(looks: Sequence[Look], scale: float) -> FloatImage:
-    """How much each pixel usually changes from one look to the next while the object is far: (height, width).
+    """How much each pixel usually changes from one look to the next: (height, width); 0 where it is not seen twice.
 
-    0 where it is not seen twice.
+    What usually rests while the object is far has no life: a shadow comes near. Nor has what rests for most of the
+    shot: something passes while the object is far.
     """
     pairs, farthest = list(pairwise(looks)), _farthest(looks)
     if not pairs:
         return np.zeros(looks[0].visible.shape, np.float32)
-    # a shadow that comes near is no life of the scene
-    far = [look.visible & (look.distance > _FAR * farthest) for look in looks]
-    both = np.stack([one & other for one, other in pairwise(far)])
+    seen = np.stack([one.visible & other.visible for one, other in pairs])
+    far = np.stack([look.distance > _FAR * farthest for look in looks])
     values = np.stack(
-        [departure(other.rgb, one.rgb, seen, scale) for (one, other), seen in zip(pairs, both, strict=True)]
-    )
-    return median(values.reshape(len(pairs), -1, 1), both.reshape(len(pairs), -1)).reshape(both.shape[1:])
+        [departure(other.rgb, one.rgb, both, scale) for (one, other), both in zip(pairs, seen, strict=True)]
+    ).reshape(len(pairs), -1, 1)
+    changes = [median(values, mask.reshape(len(pairs), -1)) for mask in (seen, seen & far[1:] & far[:-1])]
+    return np.minimum(*changes).reshape(seen.shape[1:])
 
 
 def _build(looks: list[Look], sureness: Sequence[float], *, rests: bool) -> Background:
@@ -224,7 +225,7 @@ def _lit(curve: Curve, light: Light, looks: Sequence[Look]) -> LitScene:
     height, width = looks[0].visible.shape
     strengths = np.empty((light.curves.shape[1], height, width, 3), np.float32)
     x = (np.arange(width, dtype=np.float32) + 0.5) / width
-    counts = _counts(looks, rests=True)
+    counts = _counts(looks, rests=True, share=1.0)
     for top in range(0, height, _BAND):
         rows = slice(top, min(top + _BAND, height))
         y = (np.arange(rows.start, rows.stop, dtype=np.float32) + 0.5) / height
@@ -236,7 +237,7 @@ def _lit(curve: Curve, light: Light, looks: Sequence[Look]) -> LitScene:
     return LitScene(light, strengths, curve)
 
 
-def _counts(looks: Sequence[Look], *, rests: bool) -> list[FloatImage]:
+def _counts(looks: Sequence[Look], *, rests: bool, share: float = 0.5) -> list[FloatImage]:
     """How much each look counts at each pixel, by how far away the object is.
 
     At rest, where the object never is far, the farthest counts in full: a few looks before the object came outvote the
@@ -245,7 +246,7 @@ def _counts(looks: Sequence[Look], *, rests: bool) -> list[FloatImage]:
     """
     if not rests:
         return [look.visible * (_NEAREST + np.minimum(look.distance, np.float32(_ENOUGH_MOVING))) for look in looks]
-    full = np.clip(_farthest(looks), np.float32(1e-6), np.float32(_ENOUGH_AT_REST))
+    full = np.clip(share * _farthest(looks), np.float32(1e-6), np.float32(share * _ENOUGH_AT_REST))
     return [look.visible * np.minimum(look.distance / full, 1) ** 2 for look in looks]
 
 
