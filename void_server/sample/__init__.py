@@ -236,7 +236,9 @@ class Film:
     def _mirrored(self, below: FloatImage, sprite: FloatImage | None, x: float) -> FloatImage:
         """The picture with a mirror high on the wall that shows a sprite which stands at x."""
         width, height = self._width, self._height
-        rows, columns = (slice(round(a), round(b)) for a, b in ((0.04 * height, 0.3 * height), (0.2 * width, 0.8 * width)))
+        rows, columns = (
+            slice(round(a), round(b)) for a, b in ((0.04 * height, 0.3 * height), (0.2 * width, 0.8 * width))
+        )
         picture = below.copy()
         glass = cv2.GaussianBlur(below[rows, columns][:, ::-1], (0, 0), 0.02 * height)
         if sprite is not None:

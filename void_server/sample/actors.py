@@ -63,9 +63,9 @@ def ball(diameter: int, turned: float) -> FloatImage:
 
 
 def block(height: int, fallen: float, colour: tuple[float, float, float]) -> FloatImage:
-    """A block ``height`` pixels tall, tipped over to the right by ``fallen`` of a right angle, as (height, 3 height, 4).
+    """A block ``height`` pixels tall, tipped over to the right by ``fallen`` of a right angle.
 
-    The edge over which it tips is in the middle of the lowest row.
+    As (height, 3 height, 4), with the edge over which it tips in the middle of the lowest row.
     """
     size = height * _FINE
     thick, turn = 0.22 * size, math.pi / 2 * fallen
@@ -73,7 +73,7 @@ def block(height: int, fallen: float, colour: tuple[float, float, float]) -> Flo
     turned = corners @ np.array([[math.cos(turn), math.sin(turn)], [-math.sin(turn), math.cos(turn)]])
     lifted = turned - [0, max(float(turned[:, 1].max()), 0.0)]
     mask = np.zeros((size, 3 * size), np.uint8)
-    cv2.fillConvexPoly(mask, np.round(lifted + [1.5 * size, size - 1]).astype(np.int32), 255, cv2.LINE_AA)
+    cv2.fillConvexPoly(mask, np.round(lifted + np.array([1.5 * size, size - 1])).astype(np.int32), 255, cv2.LINE_AA)
     light = np.full(mask.shape, 1.1 - 0.3 * fallen, np.float32)
     picture = _shaded(mask.astype(np.float32) / np.float32(255), colour, light)
     return cv2.resize(picture, (3 * height, height), interpolation=cv2.INTER_AREA)
