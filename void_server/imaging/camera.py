@@ -23,8 +23,8 @@ Grey = NDArray[np.uint8]
 # Motion of no corner of the frame by more than this many analysed pixels since the anchor counts as a camera at rest.
 _AT_REST = 0.25
 _FEWEST = 24
-#: What surrounds a pixel, as a share of the longer side; luma below which nothing is seen.
-_SURROUNDINGS, _BLACK = 1 / 24, 0.02
+#: Darker and brighter pixels, of 255, tell nothing of the light; less of a change is none.
+_DARK, _BRIGHT, _SAME = 8, 240, 0.03
 #: In analysed pixels, the error of a corner that a homography explains.
 _FITS = 0.8
 #: The camera rests where so many of all corners do, and of the others so few agree on a motion, ...
@@ -44,13 +44,6 @@ def grey(rgb: FloatImage) -> Grey:
     return np.clip(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY) * 255 + 0.5, 0, 255).astype(np.uint8)
 
 
-def _in_even_light(rgb: FloatImage) -> Grey:
-    """8-bit luma over that of its surroundings, so that corners stay where they are while the light changes."""
-    luma = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
-    usual = cv2.GaussianBlur(luma, (0, 0), max(luma.shape) * _SURROUNDINGS)
-    return np.clip(128 * luma / np.maximum(usual + _BLACK, _BLACK) + 0.5, 0, 255).astype(np.uint8)
-
-
 def _anchor(image: Grey, excluded: Mask, from_first: Homography) -> _Anchor:
     free = np.where(excluded, 0, 255).astype(np.uint8)
     corners = cv2.goodFeaturesToTrack(image, 1200, 0.003, 5, mask=free)
@@ -61,6 +54,7 @@ def _follow(anchor: _Anchor, image: Grey, excluded: Mask) -> tuple[FloatImage, F
     """Where the anchor's corners are in ``image``: pairs of (n, 2) positions, there and here."""
     if not len(anchor.corners):
         return anchor.corners.reshape(-1, 2), anchor.corners.reshape(-1, 2)
+    image = _as_bright(image, anchor.image, ~excluded)
     criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 40, 0.003)
     there, status, _ = cv2.calcOpticalFlowPyrLK(
         anchor.image, image, anchor.corners, None, winSize=(17, 17), maxLevel=4, criteria=criteria
@@ -77,6 +71,15 @@ def _follow(anchor: _Anchor, image: Grey, excluded: Mask) -> tuple[FloatImage, F
     good &= inside
     good[inside] &= ~excluded[y[inside], x[inside]]
     return anchor.corners.reshape(-1, 2)[good], there[good]
+
+
+def _as_bright(image: Grey, other: Grey, seen: Mask) -> Grey:
+    """``image`` as bright as the other: where the light fades, corners would slip."""
+    compared = seen & (other > _DARK) & (other < _BRIGHT)
+    if np.count_nonzero(compared) < _FEWEST:
+        return image
+    gain = float(np.median(other[compared] / np.maximum(image[compared], 1.0)))
+    return image if abs(gain - 1) < _SAME else cv2.convertScaleAbs(image, alpha=gain)
 
 
 def _fit(source: FloatImage, target: FloatImage) -> Homography | None:
@@ -138,7 +141,7 @@ class Camera:
         homographies: list[Homography] = []
         anchor: _Anchor | None = None
         for rgb, excluded in frames:
-            image = _in_even_light(rgb)
+            image = grey(rgb)
             if anchor is None:
                 anchor = _anchor(image, excluded, np.eye(3))
             else:

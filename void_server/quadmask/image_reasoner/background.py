@@ -225,7 +225,7 @@ def _lit(curve: Curve, light: Light, looks: Sequence[Look]) -> LitScene:
     height, width = looks[0].visible.shape
     strengths = np.empty((light.curves.shape[1], height, width, 3), np.float32)
     x = (np.arange(width, dtype=np.float32) + 0.5) / width
-    counts = _counts(looks, rests=True, share=1.0)
+    counts = _counts(looks, rests=True)
     for top in range(0, height, _BAND):
         rows = slice(top, min(top + _BAND, height))
         y = (np.arange(rows.start, rows.stop, dtype=np.float32) + 0.5) / height
@@ -237,17 +237,17 @@ def _lit(curve: Curve, light: Light, looks: Sequence[Look]) -> LitScene:
     return LitScene(light, strengths, curve)
 
 
-def _counts(looks: Sequence[Look], *, rests: bool, share: float = 0.5) -> list[FloatImage]:
+def _counts(looks: Sequence[Look], *, rests: bool) -> list[FloatImage]:
     """How much each look counts at each pixel, by how far away the object is.
 
-    At rest, where the object never is far, the farthest counts in full: a few looks before the object came outvote the
-    many in which it stays beside the pixel. Of a moving camera, a few looks may be the ones that do not lie exactly on
+    At rest, where the object never is far, the farthest counts in full, and the more than others, the nearer it is: a
+    few looks before the object came outvote the many in which it stays beside the pixel. Of a moving camera, a few looks may be the ones that do not lie exactly on
     the others.
     """
     if not rests:
         return [look.visible * (_NEAREST + np.minimum(look.distance, np.float32(_ENOUGH_MOVING))) for look in looks]
-    full = np.clip(share * _farthest(looks), np.float32(1e-6), np.float32(share * _ENOUGH_AT_REST))
-    return [look.visible * np.minimum(look.distance / full, 1) ** 2 for look in looks]
+    full = np.clip(_farthest(looks), np.float32(1e-3), np.float32(_ENOUGH_AT_REST))
+    return [look.visible * np.minimum(look.distance / full, 1) ** (_ENOUGH_AT_REST / full) for look in looks]
 
 
 def _farthest(looks: Sequence[Look]) -> FloatImage:
