@@ -241,8 +241,8 @@ def _counts(looks: Sequence[Look], *, rests: bool) -> list[FloatImage]:
     """How much each look counts at each pixel, by how far away the object is.
 
     At rest, where the object never is far, the farthest counts in full, and the more than others, the nearer it is: a
-    few looks before the object came outvote the many in which it stays beside the pixel. Of a moving camera, a few looks may be the ones that do not lie exactly on
-    the others.
+    few looks before the object came outvote the many in which it stays beside the pixel. Of a moving camera, a few
+    looks may be the ones that do not lie exactly on the others.
     """
     if not rests:
         return [look.visible * (_NEAREST + np.minimum(look.distance, np.float32(_ENOUGH_MOVING))) for look in looks]
