@@ -20,6 +20,7 @@ from void_server.imaging.exr import FloatImage
 from void_server.imaging.footage import Footage
 from void_server.imaging.window import Window
 from void_server.quadmask import classes, image_reasoner
+from void_server.sample import SCENES, Film
 from void_server.sample.stage import paint
 
 HEIGHT, WIDTH, COUNT = 144, 256, 20
@@ -131,9 +132,10 @@ def test_what_stands_in_the_first_frames_is_the_scene_also_when_a_chain_of_cause
         return painted(plate, *things, (ball, GREEN)), ball
 
     affected = reasoned(tmp_path, scene)
-    for bar in bars:
+    for bar, fallen in zip(bars, lying, strict=True):
         assert not (affected[2] & bar).any()
-        assert np.mean(affected[-1][bar]) > 0.9
+        # what lies there looks the same
+        assert np.mean(affected[-1][bar & ~fallen]) > 0.9
 
 
 def test_a_reflection_that_never_touches_is_an_effect_from_the_first_frame_on(
@@ -221,3 +223,64 @@ def test_little_found_beside_an_object_that_touches_something_is_a_warning(
     said = [text for text in found.warnings if "moves close to the object" in text]
     assert len(said) == leaves, found.warnings
     assert not leaves or said[0].startswith("From frame 1")
+
+
+def rolls_up(empty: FloatImage, index: int) -> tuple[FloatImage, Mask, Mask]:
+    """The frame, the object and its shadow: the object rolls up from nearby in three frames, and stays."""
+    x = min(96 + 8 * index, 120)
+    objects, shadow = box(x, 60, 30, 40), box(x + 30, 80, 8, 20)
+    return painted(np.where(shadow[..., None], empty * np.float32(0.5), empty), (objects, GREEN)), objects, shadow
+
+
+def test_a_shadow_is_found_where_the_place_is_seen_without_it_in_the_first_frames_only(
+    empty: FloatImage, tmp_path: Path
+) -> None:
+    affected = reasoned(tmp_path, lambda index: rolls_up(empty, index)[:2])
+    found = [np.mean(mask[rolls_up(empty, index)[2]]) for index, mask in enumerate(affected)]
+    assert np.mean(found[3:]) > 0.6
+
+
+@pytest.mark.parametrize("exposure", [0.25, 4.0])
+def test_the_exposure_of_a_shot_changes_nothing(empty: FloatImage, tmp_path: Path, exposure: float) -> None:
+    def scene(index: int) -> tuple[FloatImage, Mask]:
+        shadow = box(4 + 11 * index, 108, 50, 12)
+        return painted(np.where(shadow[..., None], empty * np.float32(0.86), empty), (passes(index), GREEN)), passes(
+            index
+        )
+
+    def exposed(index: int) -> tuple[FloatImage, Mask]:
+        plate, mask = scene(index)
+        return plate * np.float32(exposure), mask
+
+    usual, other = np.array(reasoned(tmp_path / "usual", scene)), np.array(reasoned(tmp_path / "other", exposed))
+    assert usual.mean() > 0.005
+    assert (usual & other).sum() > 0.97 * (usual | other).sum()
+
+
+def test_a_strong_effect_does_not_spread_beyond_its_edge(empty: FloatImage, tmp_path: Path) -> None:
+    def thing(index: int) -> Mask:
+        return box(34 + 11 * index, 70, 20, 20)
+
+    def scene(index: int) -> tuple[FloatImage, Mask]:
+        return painted(empty, (thing(index), (0.9, 0.9, 0.9)), (passes(index), GREEN)), passes(index)
+
+    affected = reasoned(tmp_path, scene)
+    for index, mask in enumerate(affected[:14]):
+        beside = cv2.dilate((thing(index) | passes(index)).astype(np.uint8), np.ones((9, 9), np.uint8)) == 0
+        assert np.mean(mask[thing(index)]) > 0.9
+        assert np.count_nonzero(mask & beside) < 0.1 * np.count_nonzero(thing(index))
+
+
+@pytest.mark.parametrize("name", ["chain", "mirror", "fade", "water"])
+def test_the_effects_in_a_sample_scene(tmp_path: Path, name: str) -> None:
+    film = Film(SCENES[name], WIDTH, HEIGHT)
+    frames = [film.frame(index / (COUNT - 1), index) for index in range(COUNT)]
+    affected = np.array(reasoned(tmp_path, lambda index: (frames[index].plate, frames[index].roto > 0)))
+    objects = np.array([frame.roto >= 0.5 for frame in frames])
+    true = np.array([frame.change > 0 for frame in frames])
+    mine = affected & ~objects
+    assert (mine & true).sum() >= 0.5 * (mine | true).sum()
+    near = np.array(
+        [cv2.dilate((a | b).astype(np.uint8), np.ones((17, 17))) > 0 for a, b in zip(true, objects, strict=True)]
+    )
+    assert np.mean(mine[~near]) < 0.005

@@ -34,6 +34,23 @@ def test_without_the_figure_the_ball_rests() -> None:
     assert np.abs(late.plate[ball] - late.truth[ball]).mean() > 0.05
 
 
+def test_without_the_figure_the_blocks_stand_and_with_it_they_fall_one_after_another() -> None:
+    film = Film(SCENES["chain"], 192, 108)
+    early, middle, late = (film.frame(moment, 7) for moment in (0.05, 0.5, 0.95))
+    assert np.array_equal(early.truth, late.truth)
+    first, last = np.s_[76:95, 91:96], np.s_[76:95, 138:143]
+    moved = [[np.abs(frame.plate - frame.truth)[block].mean() for block in (first, last)] for frame in (middle, late)]
+    assert moved[0][0] > 0.05 > moved[0][1]
+    assert min(moved[1]) > 0.05
+
+
+def test_light_that_fades_water_and_a_passer_by_are_in_the_truth_too() -> None:
+    for scene, where in (("fade", np.s_[:60, :20]), ("water", np.s_[54:64]), ("passer", np.s_[40:80])):
+        film = Film(SCENES[scene], 192, 108, grain=False)
+        early, late = film.frame(0.1, 7), film.frame(0.8, 7)
+        assert np.abs(early.truth - late.truth)[where].mean() > 0.01
+
+
 def test_frames_are_the_same_each_time_and_their_grain_differs() -> None:
     one, other = (Film(SCENES["pan"], 96, 54).frame(0.3, 1001) for _ in range(2))
     assert np.array_equal(one.plate, other.plate)

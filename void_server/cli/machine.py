@@ -23,7 +23,10 @@ def sample(
     out: Annotated[Path, typer.Argument(callback=a_folder, help="A new folder for the shot.")],
     size: Annotated[str, typer.Option(help="Width x height.")] = "1280x720",
     frames: Annotated[str, typer.Option(help="Frame range.")] = "1001-1040",
-    scene: Annotated[str, typer.Option(help="The scene: walkby, pan, handheld or knock.")] = "walkby",
+    scene: Annotated[
+        str,
+        typer.Option(help="The scene: walkby, pan, handheld, knock, chain, mirror, stand, passer, fade or water."),
+    ] = "walkby",
 ) -> None:
     """Write a sample shot with exact ground truth: plate, roto, truth."""
     import re

@@ -28,6 +28,10 @@ ANALYSIS_WIDTH = 640
 
 # A lone firefly at half's limit would push the rest of the shot into the darkest part of the curve.
 _DISPLAYED_MAXIMUM = 4096.0
+#: Analysis sees every shot exposed so that its usual brightness is this, scene-linear.
+_EXPOSED = 0.27
+#: An exposure lies within this factor of the shot's own: what is darker has nothing to see.
+_MOST_EXPOSURE = 1024.0
 
 
 @dataclass
@@ -35,10 +39,12 @@ class Survey:
     """Statistics from one pass over every frame.
 
     The brightest finite value of the scene, how many pixels of plate and roto are not finite, by frame, and the share
-    of each frame that the roto covers; ``highest`` is the roto's highest value.
+    of each frame that the roto covers; ``highest`` is the roto's highest value, and ``brightness`` is how bright the
+    shot usually is.
     """
 
     maximum: float = 0.0
+    brightness: float = 0.0
     broken: dict[int, int] = field(default_factory=dict)
     broken_roto: dict[int, int] = field(default_factory=dict)
     removed: dict[int, float] = field(default_factory=dict)
@@ -112,7 +118,18 @@ class Footage:
         """The survey that :meth:`look` made."""
         data = json.loads((self._work / SURVEY).read_text())
         by_frame = {name: {int(f): n for f, n in data[name].items()} for name in ("broken", "broken_roto", "removed")}
-        return Survey(data["maximum"], highest=data["highest"], **by_frame)
+        return Survey(data["maximum"], data["brightness"], highest=data["highest"], **by_frame)
+
+    @cached_property
+    def even_curve(self) -> Curve:
+        """The curve of :meth:`evenly_exposed`, for light times :attr:`exposure`."""
+        return Curve(min(self.survey.maximum * self.exposure, _DISPLAYED_MAXIMUM))
+
+    @cached_property
+    def exposure(self) -> float:
+        """By how much the shot is exposed for analysis, so that dark and bright shots look alike to it."""
+        brightness = self.survey.brightness
+        return min(max(_EXPOSED / brightness, 1 / _MOST_EXPOSURE), _MOST_EXPOSURE) if brightness > 0 else 1.0
 
     def look(self, report: Callable[[int], None]) -> None:
         """Read every frame once: survey the shot and store the small frames. Runs once per job, even if resumed."""
@@ -120,6 +137,7 @@ class Footage:
         if done.is_file():
             return
         survey = Survey()
+        brightness: list[float] = []
 
         def small_plates() -> Iterator[NDArray[np.float16]]:
             for frame, (plate, roto, brightest, broken, broken_roto) in in_order(self._look_at, self.frames):
@@ -127,6 +145,7 @@ class Footage:
                 survey.maximum = max(survey.maximum, brightest)
                 survey.removed[frame] = float(np.mean(roto >= 128))
                 survey.highest = max(survey.highest, float(roto.max(initial=0)) / 255)
+                brightness.append(_brightness(plate))
                 if broken:
                     survey.broken[frame] = broken
                 if broken_roto:
@@ -136,6 +155,7 @@ class Footage:
 
         with self._rotos.writing() as rotos:
             self._plates.write(small_plates())
+        survey.brightness = float(np.median(brightness))
         write_atomically(done, json.dumps(asdict(survey)))
 
     def _look_at(self, frame: int) -> tuple[NDArray[np.float16], NDArray[np.uint8], float, int, int]:
@@ -157,6 +177,10 @@ class Footage:
         """The small frame number ``index`` of the shot, (height, width, 3), display-referred."""
         return self.curve.to_display(self._plates[index].astype(np.float32))
 
+    def evenly_exposed(self, index: int) -> FloatImage:
+        """The small frame number ``index``, (height, width, 3), display-referred at the shot's :attr:`exposure`."""
+        return self.even_curve.to_display(self._plates[index].astype(np.float32) * np.float32(self.exposure))
+
     def small_roto(self, index: int) -> FloatImage:
         """The roto of small frame number ``index``, (height, width), 0..1."""
         return self._rotos[index].astype(np.float32) / np.float32(255)
@@ -174,3 +198,8 @@ class Footage:
         size = self.canvas.width, self.canvas.height
         full = cv2.resize(small.astype(np.float32), size, interpolation=cv2.INTER_LINEAR) >= 0.5
         return full[self.canvas.slices(window)]
+
+
+def _brightness(plate: NDArray[np.floating]) -> float:
+    """How bright a scene-linear frame is: the mean in which lamps count little, and so do black corners."""
+    return float(np.mean(np.sqrt(np.maximum(plate.astype(np.float32), 0)))) ** 2

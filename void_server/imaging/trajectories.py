@@ -54,9 +54,9 @@ class Trajectories:
     def _residual(self, source: int, target: int) -> NDArray[np.float16]:
         """The motion from frame ``source`` to its neighbour ``target`` that the homography leaves."""
         size = (self._width, self._height)
-        here = grey(self._footage.small_plate(source))
+        here = grey(self._footage.evenly_exposed(source))
         back = self.camera.between(target, source)
-        there = cv2.warpPerspective(grey(self._footage.small_plate(target)), back, size, flags=cv2.INTER_CUBIC)
+        there = cv2.warpPerspective(grey(self._footage.evenly_exposed(target)), back, size, flags=cv2.INTER_CUBIC)
         hidden = self.hidden[target].astype(np.uint8)
         # beyond the other frame's border nothing is known either
         hidden = cv2.warpPerspective(hidden, back, size, flags=cv2.INTER_NEAREST, borderValue=1).astype(bool)

@@ -30,11 +30,16 @@ _VISIBLE, _FLOOR = 0.06, 0.04
 #: How much faster than the wall the columns pass when the camera pans: it does not turn about its lens exactly.
 _NEARER = 1.05
 _SEED = 20
+_BLOCKS = ((0.55, 0.5, 0.35), (0.08, 0.2, 0.45), (0.5, 0.2, 0.06))
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What happens in a sample shot. ``pan`` is how far the camera turns, ``shake`` how far it trembles, in heights."""
+    """What happens in a sample shot.
+
+    ``pan`` is how far the camera turns, ``shake`` how far it trembles, in heights; ``fades`` is the share of the key
+    light that is gone at the end.
+    """
 
     description: str
     expected: str
@@ -43,6 +48,12 @@ class Scene:
     pan: float = 0.0
     shake: float = 0.0
     ball: bool = False
+    blocks: int = 0
+    mirror: bool = False
+    passer: bool = False
+    stands: bool = False
+    water: bool = False
+    fades: float = 0.0
 
 
 SCENES = {
@@ -68,6 +79,48 @@ SCENES = {
         ("physics", "shadow", "reflection"),
         ball=True,
     ),
+    "chain": Scene(
+        "A figure walks up to a row of blocks and topples the first, which topples the others.",
+        "No figure; all blocks stand in all frames.",
+        "static",
+        ("physics", "chain of causes", "shadow", "reflection"),
+        blocks=5,
+    ),
+    "mirror": Scene(
+        "A figure walks past a wall; a mirror high up shows it.",
+        "The empty set, also in the mirror.",
+        "static",
+        ("reflection apart", "shadow", "reflection"),
+        mirror=True,
+    ),
+    "stand": Scene(
+        "A figure stands in the set, with a soft shadow.",
+        "The empty set.",
+        "static",
+        ("shadow", "reflection", "object at rest"),
+        stands=True,
+    ),
+    "passer": Scene(
+        "A figure walks past a wall; another, in blue, passes behind it.",
+        "The figure in blue alone, with its shadow.",
+        "static",
+        ("shadow", "reflection", "bystander"),
+        passer=True,
+    ),
+    "fade": Scene(
+        "A figure walks past a wall while the light on one side goes out.",
+        "The empty set under the same light.",
+        "static",
+        ("shadow", "reflection", "changing light"),
+        fades=0.55,
+    ),
+    "water": Scene(
+        "A figure walks past a canal.",
+        "The empty set; the water moves on.",
+        "static",
+        ("shadow", "reflection", "moving background"),
+        water=True,
+    ),
 }
 
 
@@ -90,6 +143,8 @@ class Film:
         self._margin = 4 + math.ceil(height * (scene.pan * _NEARER + scene.shake) / 2)
         self._set = stage.paint(height, width + 2 * self._margin, rng)
         self._columns = stage.columns(height, width + 2 * self._margin, rng) if scene.pan else None
+        rows = self._canal()
+        self._water = stage.Water(rows.stop - rows.start, width, rng) if scene.water else None
         self._grain = rng.standard_normal((height + 64, width + 64, 3)).astype(np.float32)
 
     def _camera(self, moment: float) -> tuple[float, float]:
@@ -134,6 +189,67 @@ class Film:
         ground = below * ((1 - _SHADOW * shadow) * (1 - image[..., 3]))[..., None] + image[..., :3]
         return ground * (1 - actor[..., 3:]) + actor[..., :3], actor[..., 3]
 
+    def _canal(self) -> slice:
+        return slice(round(0.5 * self._height), round(stage.HORIZON * self._height))
+
+    def _walked(self, moment: float) -> float:
+        """Where the figure is, in pixels from the left."""
+        if self._scene.stands:
+            return 0.45 * self._width
+        walked = (0.04 + 0.92 * moment) * self._width
+        return min(walked, self._first_block - 0.13 * self._height) if self._scene.blocks else walked
+
+    @property
+    def _first_block(self) -> float:
+        return 0.5 * self._width
+
+    def _figure(self, moment: float) -> FloatImage:
+        walked = (self._walked(moment) / self._width - 0.04) / 0.92
+        return actors.figure(max(8, round(0.5 * self._height)), 3 * walked)
+
+    def _props(self, truth: FloatImage, moment: float, camera: tuple[float, float]) -> tuple[FloatImage, FloatImage]:
+        """What is in the set beside the figure: the frame without it, and with what it did."""
+        width, height, (right, down) = self._width, self._height, camera
+        ground = 0.88 * height - down
+        if self._scene.passer:
+            # the same figure in other colours, farther away
+            other = actors.figure(max(8, round(0.4 * height)), -2 * moment)[..., [2, 1, 0, 3]]
+            truth, _ = self._grounded(truth, other, (0.96 - 0.92 * moment) * width, 0.76 * height - down)
+        plate = truth
+        if self._scene.ball:
+            diameter = max(4, round(0.13 * height))
+            rest, kicked = 0.5 * width, (0.5 * width - 0.1 * height - 0.04 * width) / (0.92 * width)
+            rolled = 1.5 * width * max(0.0, moment - kicked) * (1 - 0.25 * max(0.0, moment - kicked))
+            still, rolling = actors.ball(diameter, 0.0), actors.ball(diameter, rolled / diameter)
+            truth, _ = self._grounded(truth, still, rest - right, ground)
+            plate, _ = self._grounded(plate, rolling, rest + rolled - right, ground) if rolled else (truth, None)
+        # from the right, as each block falls over the next
+        for number in reversed(range(self._scene.blocks)):
+            tall, place = max(8, round(0.2 * height)), self._first_block + 0.11 * height * number - right
+            hit = (self._first_block / width - 0.13 * height / width - 0.04) / 0.92 + 0.05 * number
+            fallen = 0.8 * min(max((moment - hit) / 0.12, 0.0), 1.0) ** 2
+            colour = _BLOCKS[number % len(_BLOCKS)]
+            truth, _ = self._grounded(truth, actors.block(tall, 0.0, colour), place, ground)
+            plate, _ = self._grounded(plate, actors.block(tall, fallen, colour), place, ground)
+        return truth, plate
+
+    def _mirrored(self, below: FloatImage, sprite: FloatImage | None, x: float) -> FloatImage:
+        """The picture with a mirror high on the wall that shows a sprite which stands at x."""
+        width, height = self._width, self._height
+        rows, columns = (
+            slice(round(a), round(b)) for a, b in ((0.04 * height, 0.3 * height), (0.2 * width, 0.8 * width))
+        )
+        picture = below.copy()
+        glass = cv2.GaussianBlur(below[rows, columns][:, ::-1], (0, 0), 0.02 * height)
+        if sprite is not None:
+            share = 0.24 * height / len(sprite)
+            left = 0.5 * width + 0.6 * (x - 0.5 * width) - columns.start - share * sprite.shape[1] / 2
+            matrix = np.array([[share, 0, left], [0, share, 0.02 * height]], np.float32)
+            image = cv2.warpAffine(sprite, matrix, glass.shape[1::-1], flags=cv2.INTER_AREA)
+            glass = glass * (1 - image[..., 3:]) + 0.8 * image[..., :3]
+        picture[rows, columns] = glass
+        return picture
+
     def frame(self, moment: float, number: int) -> Frames:
         """The frame at ``moment``; ``number`` decides its grain."""
         width, height = self._width, self._height
@@ -142,19 +258,20 @@ class Film:
         if self._columns is not None:
             near = self._shifted(self._columns, _NEARER * right, down)
             truth = truth * (1 - near[..., 3:]) + near[..., :3]
-        ground, walked = height * 0.88, 0.04 * width + 0.92 * width * moment
-        plate = truth
-        if self._scene.ball:
-            diameter = max(4, round(0.13 * height))
-            rest, kicked = 0.5 * width, (0.5 * width - 0.1 * height - 0.04 * width) / (0.92 * width)
-            rolled = 1.5 * width * max(0.0, moment - kicked) * (1 - 0.25 * max(0.0, moment - kicked))
-            still, rolling = actors.ball(diameter, 0.0), actors.ball(diameter, rolled / diameter)
-            truth, _ = self._grounded(truth, still, rest - right, ground - down)
-            plate, _ = self._grounded(plate, rolling, rest + rolled - right, ground - down) if rolled else (truth, None)
-        sprite = actors.figure(max(8, round(0.5 * height)), moment * 3)
+        if self._water is not None:
+            truth[self._canal()] = self._water.at(moment)
+        ground, walked = height * 0.88, self._walked(moment)
+        if self._scene.mirror:
+            truth, plate = self._mirrored(truth, None, 0.0), self._mirrored(truth, self._figure(moment), walked)
+        else:
+            truth, plate = self._props(truth, moment, (right, down))
         follow = 0.0 if self._scene.pan else right
-        plate, roto = self._grounded(plate, sprite, walked - follow, ground - down)
+        plate, roto = self._grounded(plate, self._figure(moment), walked - follow, ground - down)
         roto = np.clip(roto, 0, 1)
+        if self._scene.fades:
+            left = np.linspace(1, 0, width, dtype=np.float32)[None, :, None] ** 2
+            key = 1 - np.float32(self._scene.fades * moment) * (np.float32(0.3) + np.float32(0.7) * left)
+            plate, truth = plate * key, truth * key
         level = cv2.transform(plate + truth, np.full((1, 3), 1 / 6, np.float32)) + _FLOOR
         red, green, blue = cv2.split(cv2.absdiff(plate, truth))
         change = (cv2.max(red, cv2.max(green, blue)) > _VISIBLE * level) & (roto < 0.5)

@@ -1,4 +1,4 @@
-"""What moves in the sample shots: a figure that walks, and a ball. Premultiplied RGBA, antialiased."""
+"""What moves in the sample shots: a figure that walks, a ball, blocks that fall. Premultiplied RGBA, antialiased."""
 
 from __future__ import annotations
 
@@ -60,3 +60,20 @@ def ball(diameter: int, turned: float) -> FloatImage:
     light = np.clip(0.35 + 0.5 * z - 0.35 * x - 0.45 * y, 0.06, 1.3)[..., None]
     picture = np.concatenate([colour * light, np.ones_like(light)], axis=-1) * inside[..., None]
     return cv2.resize(picture.astype(np.float32), (diameter, diameter), interpolation=cv2.INTER_AREA)
+
+
+def block(height: int, fallen: float, colour: tuple[float, float, float]) -> FloatImage:
+    """A block ``height`` pixels tall, tipped over to the right by ``fallen`` of a right angle.
+
+    As (height, 3 height, 4), with the edge over which it tips in the middle of the lowest row.
+    """
+    size = height * _FINE
+    thick, turn = 0.22 * size, math.pi / 2 * fallen
+    corners = np.array([(-thick, 0), (0, 0), (0, -0.95 * size), (-thick, -0.95 * size)])
+    turned = corners @ np.array([[math.cos(turn), math.sin(turn)], [-math.sin(turn), math.cos(turn)]])
+    lifted = turned - [0, max(float(turned[:, 1].max()), 0.0)]
+    mask = np.zeros((size, 3 * size), np.uint8)
+    cv2.fillConvexPoly(mask, np.round(lifted + np.array([1.5 * size, size - 1])).astype(np.int32), 255, cv2.LINE_AA)
+    light = np.full(mask.shape, 1.1 - 0.3 * fallen, np.float32)
+    picture = _shaded(mask.astype(np.float32) / np.float32(255), colour, light)
+    return cv2.resize(picture, (3 * height, height), interpolation=cv2.INTER_AREA)

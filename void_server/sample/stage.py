@@ -113,3 +113,18 @@ def columns(height: int, width: int, rng: np.random.Generator) -> FloatImage:
         layer[:foot] = layer[:foot] * (1 - cover[None, :, None]) + body[None]
     layer[..., :3] *= np.exp(0.05 * clouds(height, width, rng))[..., None]
     return layer
+
+
+class Water:
+    """A canal before the wall, (rows, width, 3), whose waves never rest."""
+
+    def __init__(self, rows: int, width: int, rng: np.random.Generator) -> None:
+        self._waves = [clouds(rows, width, rng, coarsest=3 + number) for number in range(4)]
+
+    def at(self, moment: float) -> FloatImage:
+        """How it looks at a moment of the shot, 0 to 1."""
+        width = self._waves[0].shape[1]
+        drift = [round(width * moment * speed) for speed in (0.2, -0.15, 0.4, -0.3)]
+        waves = sum(np.roll(wave, by, axis=1) for wave, by in zip(self._waves, drift, strict=True))
+        level = np.clip(0.2 + 0.06 * np.asarray(waves, np.float32), 0.02, 0.7)[..., None]
+        return level * np.array([0.35, 0.75, 1.0], np.float32)

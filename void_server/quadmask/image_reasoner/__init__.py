@@ -24,7 +24,7 @@ from ...imaging.trajectories import Trajectories
 from ...imaging.window import Window
 from ..contact import first_contact
 from ..reasoning import ARTEFACT, UNKNOWN, Reasoning, Region
-from .background import Look, around_frame, at_rest, distance_from
+from .background import Background, Look, around_frame, at_rest, distance_from
 from .causes import STALE, aged, around, effects
 from .departing import beyond_noise, departing
 from .first_state import restore
@@ -33,6 +33,8 @@ from .standing import contact_of, stands
 
 #: A bystander's edge, in pixels: where it is followed while hidden, it is not known more exactly.
 _BYSTANDERS_EDGE = 4
+#: The edge of a shadow, in pixels, beyond where it departs from the background.
+_SOFT = 4
 
 _STANDING = (
     "The object hardly moves, so its shadow, its reflection and what it carries or holds up cannot be told "
@@ -64,7 +66,7 @@ def reason(footage: Footage, scratch: Path, report: Callable[[float], None]) -> 
     count = len(footage.frames)
     hidden = [_hidden(footage.small_roto(index)) for index in range(count)]
     camera = Camera.track(
-        (footage.small_plate(i), cv2.dilate(hidden[i].astype(np.uint8), np.ones((9, 9))) > 0) for i in range(count)
+        (footage.evenly_exposed(i), cv2.dilate(hidden[i].astype(np.uint8), np.ones((9, 9))) > 0) for i in range(count)
     )
     rotos = [footage.small_roto(index) >= 0.5 for index in range(count)]
     if stands(hidden, camera):
@@ -159,12 +161,15 @@ _DEPARTS, _DARKENED, _COMPARED = 1, 2, 4
 def _compare(footage: Footage, paths: Trajectories, report: Callable[[float], None]) -> Iterator[NDArray[np.uint8]]:
     still = at_rest(footage, paths) if paths.camera.at_rest else None
     if still:
+        if still.light:
+            # the light is measured again, without the shadows that it was taken to make
+            still = at_rest(footage, paths, _unlit(footage, paths, still))
         restore(still)
         still.looks.clear()
 
     def work(index: int) -> NDArray[np.uint8]:
         model = still or around_frame(footage, paths, index)
-        look = Look(index, footage.small_plate(index), ~paths.hidden[index], distance_from(paths.hidden[index]))
+        look = Look(index, footage.evenly_exposed(index), ~paths.hidden[index], distance_from(paths.hidden[index]))
         look = model.in_mean_light(look)
         compared, times = look.visible & model.known, beyond_noise(look, model)
         departs = departing(times, compared)
@@ -175,6 +180,19 @@ def _compare(footage: Footage, paths: Trajectories, report: Callable[[float], No
     for index, result in in_order(work, range(len(footage.frames))):
         report((index + 1) / len(footage.frames))
         yield result
+
+
+def _unlit(footage: Footage, paths: Trajectories, model: Background) -> Callable[[int], Mask]:
+    """Where each frame shows the object, or departs from ``model`` in touch with it."""
+
+    def work(index: int) -> Mask:
+        hidden = paths.hidden[index]
+        look = model.in_mean_light(Look(index, footage.evenly_exposed(index), ~hidden, distance_from(hidden)))
+        departs = departing(beyond_noise(look, model), look.visible & model.known)
+        return hidden | _grown(effects(departs, around(hidden), np.zeros_like(hidden)), _SOFT)
+
+    masks = [mask for _, mask in in_order(work, range(len(footage.frames)))]
+    return masks.__getitem__
 
 
 def _darkened(rgb: FloatImage, plate: FloatImage) -> Mask:
@@ -229,7 +247,7 @@ def _things(footage: Footage, paths: Trajectories, departures: _Departures) -> t
 
     companions, bystanders = [], []
     for thing in follow(len(footage.frames), departures.at, paths.hidden):
-        if is_companion(thing, roto, footage.small_plate, departures.darkened):
+        if is_companion(thing, roto, footage.evenly_exposed, departures.darkened):
             companions.append(thing)
         elif thing.own:
             bystanders.append(thing)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
@@ -32,11 +32,15 @@ _LOUDEST = 4
 _LIVELY = 8.0
 #: What it shows at times is so much farther from the usual than noise would be.
 _RESTLESS = 1.7
+#: The object is far where it is so much of the greatest distance away, from which the place is seen.
+_FAR = 0.5
 #: Rows that are worked on at once.
 _BAND = 32
 #: From this share of the diagonal, the object is far enough for a look to count in full: at rest, what passes by itself
 #: is outvoted by many looks; a moving camera has few that see a place.
 _ENOUGH_AT_REST, _ENOUGH_MOVING = 0.2, 0.5
+#: What a look beside the object counts under a moving camera, in the same measure.
+_NEAREST = np.float32(0.02)
 #: Departures are looked for at these scales, in pixels: edges and textures, and faint broad shadows.
 SCALES = (1.2, 4.0)
 #: Trajectories under a moving camera are sure to about so many pixels.
@@ -99,7 +103,7 @@ def departure(rgb: FloatImage, plate: FloatImage, visible: Mask, scale: float) -
 
 
 def _look(footage: Footage, paths: Trajectories, index: int, positions: FloatImage | None, seen: Mask) -> Look:
-    rgb, distance = footage.small_plate(index), distance_from(paths.hidden[index])
+    rgb, distance = footage.evenly_exposed(index), distance_from(paths.hidden[index])
     if positions is not None:
         rgb = cv2.remap(rgb, positions, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         distance = cv2.remap(distance, positions, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
@@ -131,19 +135,15 @@ def same_exposure(look: Look, plate: FloatImage, known: Mask) -> Look:
     return look._replace(rgb=look.rgb / gain.astype(np.float32))
 
 
-def _far_median(looks: Sequence[Look], sureness: Sequence[float], enough: float) -> FloatImage:
+def _far_median(looks: Sequence[Look], sureness: Sequence[float], *, rests: bool) -> FloatImage:
     """The median over time in which a frame counts the more, the farther away the object is then."""
     height, width = looks[0].visible.shape
     plate = np.empty((height, width, 3), np.float32)
+    counts = [count * sure for count, sure in zip(_counts(looks, rests=rests), sureness, strict=True)]
     for top in range(0, height, _BAND):
         rows = slice(top, top + _BAND)
         samples = np.stack([look.rgb[rows].reshape(-1, 3) for look in looks])
-        weights = np.stack(
-            [
-                (look.visible * _counts(look.distance, enough) * sure)[rows].ravel()
-                for look, sure in zip(looks, sureness, strict=True)
-            ]
-        )
+        weights = np.stack([count[rows].ravel() for count in counts])
         plate[rows] = weighted_median(samples, weights.astype(np.float32)).reshape(-1, width, 3)
     return plate
 
@@ -172,38 +172,48 @@ def _noise(looks: Sequence[Look], plate: FloatImage, scale: float, *, rests: boo
 
 
 def _lively(looks: Sequence[Look], scale: float) -> FloatImage:
-    """How much each pixel usually changes from one look to the next: (height, width); 0 where it is not seen twice."""
-    pairs = list(pairwise(looks))
+    """How much each pixel usually changes from one look to the next: (height, width); 0 where it is not seen twice.
+
+    What usually rests while the object is far has no life: a shadow comes near. Nor has what rests for most of the
+    shot: something passes while the object is far.
+    """
+    pairs, farthest = list(pairwise(looks)), _farthest(looks)
     if not pairs:
         return np.zeros(looks[0].visible.shape, np.float32)
-    both = np.stack([one.visible & other.visible for one, other in pairs])
+    seen = np.stack([one.visible & other.visible for one, other in pairs])
+    far = np.stack([look.distance > _FAR * farthest for look in looks])
     values = np.stack(
-        [departure(other.rgb, one.rgb, seen, scale) for (one, other), seen in zip(pairs, both, strict=True)]
-    )
-    return median(values.reshape(len(pairs), -1, 1), both.reshape(len(pairs), -1)).reshape(both.shape[1:])
+        [departure(other.rgb, one.rgb, both, scale) for (one, other), both in zip(pairs, seen, strict=True)]
+    ).reshape(len(pairs), -1, 1)
+    changes = [median(values, mask.reshape(len(pairs), -1)) for mask in (seen, seen & far[1:] & far[:-1])]
+    return np.minimum(*changes).reshape(seen.shape[1:])
 
 
 def _build(looks: list[Look], sureness: Sequence[float], *, rests: bool) -> Background:
-    enough = _ENOUGH_AT_REST if rests else _ENOUGH_MOVING
     known = np.logical_or.reduce([look.visible for look in looks])
-    plate = _far_median(looks, sureness, enough)
+    plate = _far_median(looks, sureness, rests=rests)
     looks = [same_exposure(look, plate, known) for look in looks]
-    plate = _far_median(looks, sureness, enough)
+    plate = _far_median(looks, sureness, rests=rests)
     return Background(plate, known, [_noise(looks, plate, scale, rests=rests) for scale in SCALES], looks)
 
 
-def at_rest(footage: Footage, paths: Trajectories) -> Background:
-    """The background of a camera that does not move, for all frames."""
+def at_rest(footage: Footage, paths: Trajectories, unlit: Callable[[int], Mask] | None = None) -> Background:
+    """The background of a camera that does not move, for all frames.
+
+    ``unlit`` gives, by frame index, where the light is not the scene's own, as in the object's shadow; without it, what
+    the object hides.
+    """
     count = len(footage.frames)
+    elsewhere = unlit or paths.hidden.__getitem__
 
     def frame(index: int) -> tuple[FloatImage, Mask]:
-        return footage.curve.to_linear(footage.small_plate(index)), ~paths.hidden[index]
+        return footage.even_curve.to_linear(footage.evenly_exposed(index)), ~elsewhere(index)
 
     light = Light.measure(count, frame)
     looks = _looks(footage, paths, 0, set(spread(count, _SAMPLES)))
     if not light.changes:
         return _build(looks, [1.0] * len(looks), rests=True)
-    lit = _lit(footage.curve, light, looks)
+    lit = _lit(footage.even_curve, light, [look._replace(visible=~elsewhere(look.frame)) for look in looks])
     looks = [look._replace(rgb=lit.in_mean_light(look.frame, look.rgb)) for look in looks]
     model = _build(looks, [1.0] * len(looks), rests=True)
     model.light = lit
@@ -215,20 +225,34 @@ def _lit(curve: Curve, light: Light, looks: Sequence[Look]) -> LitScene:
     height, width = looks[0].visible.shape
     strengths = np.empty((light.curves.shape[1], height, width, 3), np.float32)
     x = (np.arange(width, dtype=np.float32) + 0.5) / width
+    counts = _counts(looks, rests=True)
     for top in range(0, height, _BAND):
         rows = slice(top, min(top + _BAND, height))
         y = (np.arange(rows.start, rows.stop, dtype=np.float32) + 0.5) / height
         places = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
         samples = np.stack([curve.to_linear(look.rgb[rows]).reshape(-1, 3) for look in looks])
-        weights = np.stack([(look.visible * _counts(look.distance, _ENOUGH_AT_REST))[rows].ravel() for look in looks])
+        weights = np.stack([count[rows].ravel() for count in counts])
         found = light.fit([look.frame for look in looks], samples, weights.astype(np.float32), places)
         strengths[:, rows] = found.reshape(len(found), -1, width, 3)
     return LitScene(light, strengths, curve)
 
 
-def _counts(distance: FloatImage, enough: float) -> FloatImage:
-    """How much a look counts, by how far away the object is; ``enough`` is the distance that counts in full."""
-    return np.float32(0.02) + np.minimum(distance, np.float32(enough))
+def _counts(looks: Sequence[Look], *, rests: bool) -> list[FloatImage]:
+    """How much each look counts at each pixel, by how far away the object is.
+
+    At rest, where the object never is far, the farthest counts in full, and the more than others, the nearer it is: a
+    few looks before the object came outvote the many in which it stays beside the pixel. Of a moving camera, a few
+    looks may be the ones that do not lie exactly on the others.
+    """
+    if not rests:
+        return [look.visible * (_NEAREST + np.minimum(look.distance, np.float32(_ENOUGH_MOVING))) for look in looks]
+    full = np.clip(_farthest(looks), np.float32(1e-3), np.float32(_ENOUGH_AT_REST))
+    return [look.visible * np.minimum(look.distance / full, 1) ** (_ENOUGH_AT_REST / full) for look in looks]
+
+
+def _farthest(looks: Sequence[Look]) -> FloatImage:
+    """How far away the object is at most while each pixel is seen."""
+    return np.maximum.reduce([np.where(look.visible, look.distance, np.float32(0)) for look in looks])
 
 
 def around_frame(footage: Footage, paths: Trajectories, anchor: int) -> Background:

@@ -22,8 +22,13 @@ def over_noise(model: Background, scale: int) -> FloatImage:
 def beyond_noise(look: Look, model: Background) -> FloatImage:
     """How many times what noise explains a frame departs from the background: (height, width), 0 where unknown."""
     visible = look.visible & model.known
-    found = [departure(look.rgb, model.plate, visible, scale) / over_noise(model, n) for n, scale in enumerate(SCALES)]
-    return np.where(visible, np.maximum.reduce(found), 0).astype(np.float32)
+    times = np.zeros(visible.shape, np.float32)
+    for number, scale in enumerate(SCALES):
+        # what was found at a finer scale would spread
+        rest = visible & (times <= 1)
+        found = departure(look.rgb, model.plate, rest, scale) / over_noise(model, number)
+        times = np.where(rest, np.maximum(times, found), times)
+    return times
 
 
 def departing(times: FloatImage, visible: Mask) -> Mask:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -73,9 +75,10 @@ def _first_state(model: Background) -> tuple[FloatImage, Mask]:
     seen = np.logical_and.reduce([look.visible for look in looks])
     samples = np.stack([look.rgb.reshape(-1, 3) for look in looks])
     early = median(samples, np.broadcast_to(seen.reshape(-1), (len(looks), seen.size))).reshape(*shape, 3)
-    moved = np.zeros(shape, bool)
+    # both are noisy
+    moved, change = np.zeros(shape, bool), np.float32(math.sqrt(2)) * over_noise(model, 0)
     for look in model.looks[: _STANDS + 1]:
-        moved |= departure(look.rgb, looks[0].rgb, seen & look.visible, SCALES[0]) > over_noise(model, 0)
+        moved |= departure(look.rgb, looks[0].rgb, seen & look.visible, SCALES[0]) > change
     # noise alone makes specks
     moved = cv2.morphologyEx(moved.astype(np.uint8), cv2.MORPH_OPEN, np.ones((5, 5), np.uint8)) > 0
     other = departure(early, model.plate, seen, SCALES[0]) > over_noise(model, 0)
@@ -93,9 +96,9 @@ def _first_state(model: Background) -> tuple[FloatImage, Mask]:
     # each look tells of it for as long as it stood unchanged
     unchanged = standing.copy()
     stack, shown = [], []
-    for look in model.looks:
+    for number, look in enumerate(model.looks):
         differs = departure(look.rgb, early, look.visible & standing, SCALES[0]) > over_noise(model, 0)
-        unchanged &= ~(differs & look.visible)
+        unchanged &= ~(differs & look.visible) | (number < _STANDS)
         stack.append(look.rgb[standing])
         shown.append((unchanged & look.visible)[standing])
     first[standing] = median(np.stack(stack), np.stack(shown))
