@@ -151,9 +151,11 @@ def test_nukes_own_colour_management_is_linear_rec709(plugin):
 
 
 def test_the_files_to_upload_hold_the_configuration_only_where_it_is_one(plugin, tmp_path):
-    class Exported:
-        plate = roto = type("Written", (), {"files": ("/p.0001.exr",)})()
+    from void_nuke.job.export import Exported, Written
+    from void_nuke.job.prepare import PreparedShot
 
+    written = Written("/p.%04d.exr", ("/p.0001.exr",), "key", "half")
     for ocio, sent in ((BUILT_IN[0], None), ("/c.ocio", ["/c.ocio"])):
         shot = Shot(plate="/p.%04d.exr", roto="/r.%04d.exr", ocio=ocio)
-        assert submission._files(shot, Exported(), [1]).get("ocio") == sent
+        prepared = PreparedShot("", "main", (1,), shot, "/out", Exported(written, written, None))
+        assert submission._files(prepared).get("ocio") == sent
