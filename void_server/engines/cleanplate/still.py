@@ -26,7 +26,8 @@ from .. import NewPixels
 from ..clip import Clip
 from ..origin import FILLED, RECOVERED
 from . import living
-from .passing import Passing, find
+from .passers import find
+from .passing import Passing
 from .resting import Resting, anything_moves
 from .sampling import Plates
 from .texture import complete
