@@ -313,6 +313,7 @@ def test_the_page_has_the_settings_that_matter_and_no_others() -> None:
 
 
 def test_a_warning_says_how_much_was_hidden_in_every_frame() -> None:
-    assert origins.warnings({}) == origins.warnings({"recovered": 0.99, "filled": 0.01, "generated": 0.0}) == []
-    (warning,) = origins.warnings({"recovered": 0.6, "filled": 0.4, "generated": 0.0})
+    assert origins.warnings({}) == origins.warnings({1001: (99, 1, 0)}) == origins.warnings({1001: (0, 0, 0)}) == []
+    (warning,) = origins.warnings({1001: (40, 10, 0), 1002: (0, 0, 0), 1003: (20, 30, 0)})
     assert warning.startswith("40% of the new pixels are hidden in every frame")
+    assert "most of all in frame 1003" in warning

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
 from functools import reduce
 from pathlib import Path
 from typing import Protocol
@@ -130,18 +129,6 @@ class Clip:
     def blend(self, index: int, window: Window) -> FloatImage:
         """The matte with which new pixels are laid over the plate."""
         return extent.blend(self.rewritten(index, window), self.feather)
-
-    def warn_of_unseen(self, shares: Mapping[int, float]) -> None:
-        """Warn of pixels that no frame shows, given by frame index as a share of the region to rewrite."""
-        some = {index: share for index, share in shares.items() if share >= 0.005}
-        if some:
-            worst = max(some, key=lambda index: some[index])
-            where = f"{len(some)} frames, mostly in frame" if len(some) > 1 else "frame"
-            self.warnings.append(
-                f"Part of what lies behind the object is never visible: in {where} {self.footage.frames[worst]} "
-                f"({some[worst]:.0%} of the rewritten region). It is filled with texture from its "
-                "surroundings; look at it, and patch it where that shows."
-            )
 
     def region(self, index: int) -> Window:
         """The smallest window that holds all pixels of the frame whose blend is above 0; empty where there are none."""

@@ -45,7 +45,7 @@ def conclude(context: JobContext, job_id: str) -> None:
     version, maximum = context.version, context.footage.survey.maximum
     overshoots = overshoot.noted(version.intermediate)
     context.warnings += overshoot.warnings(overshoots, maximum, context.source.display)
-    context.warnings += origins.warnings(origins.shares(version.intermediate))
+    context.warnings += origins.warnings(origins.noted(version.intermediate))
     with context.tracker.stage(REPORTING):
         manifest = _manifest(context, job_id, overshoots)
         regions = version.reasoning().get("regions", [])
@@ -180,7 +180,7 @@ def _manifest(context: JobContext, job_id: str, overshoots: list[Overshoot]) -> 
             "overshoots": [asdict(one) for one in overshoots],
         },
         "timings": dict(context.tracker.timings),
-        "origin": origins.shares(context.version.intermediate),
+        "origin": origins.shares(origins.noted(context.version.intermediate)),
         "classes": {str(frame): share for frame, share in in_order(shares, context.frames)},
         "warnings": context.warnings,
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from ..api.files import write_atomically
 from ..engines import origin
+
+#: How many pixels each origin has, by frame, in the order of :data:`.origin.NAMES`.
+Counts = Mapping[int, Sequence[int]]
 
 #: Below this share of the new pixels, what is filled in is edges that nobody sees.
 _NOTABLE = 0.02
@@ -25,23 +28,28 @@ def note(folder: Path, frame: int, mattes: NDArray[np.float16]) -> None:
     write_atomically(folder / f"origin_{frame}.json", json.dumps(counts))
 
 
-def warnings(found: Mapping[str, float]) -> list[str]:
+def noted(folder: Path) -> Counts:
+    """What :func:`note` has kept in ``folder``, by frame."""
+    files = {int(file.stem.rpartition("_")[2]): file for file in folder.glob("origin_*.json")}
+    return {frame: json.loads(file.read_text()) for frame, file in sorted(files.items())}
+
+
+def warnings(counts: Counts) -> list[str]:
     """A warning where enough of the new pixels is made up to be looked at first."""
-    filled = found.get(origin.NAMES[origin.FILLED], 0.0)
+    name = origin.NAMES[origin.FILLED]
+    filled = shares(counts).get(name, 0.0)
     if filled < _NOTABLE:
         return []
+    worst = max(counts, key=lambda frame: shares({frame: counts[frame]}).get(name, 0.0))
     return [
-        f"{filled:.0%} of the new pixels are hidden in every frame, so they are filled in from around them; check "
-        "these first: view origin in Nuke, or the matte origin.filled."
+        f"{filled:.0%} of the new pixels are hidden in every frame, so they are filled in from around them, most of "
+        f"all in frame {worst}; check these first: view origin in Nuke, or the matte origin.filled."
     ]
 
 
-def shares(folder: Path) -> dict[str, float]:
+def shares(counts: Counts) -> dict[str, float]:
     """The share of all new pixels that each origin has, by name; empty where there are none."""
-    counts = (
-        np.array([json.loads(file.read_text()) for file in folder.glob("origin_*.json")]).reshape(-1, 3).sum(axis=0)
-    )
-    if not counts.any():
+    total = np.array(list(counts.values())).reshape(-1, len(origin.NAMES)).sum(axis=0)
+    if not total.any():
         return {}
-    names = origin.NAMES.values()
-    return {name: round(float(count / counts.sum()), 5) for name, count in zip(names, counts, strict=True)}
+    return {name: round(float(part / total.sum()), 5) for name, part in zip(origin.NAMES.values(), total, strict=True)}

@@ -130,8 +130,6 @@ class _Background:
         shape = len(clip), *clip.footage.small_size
         hidden = np.unpackbits(arrays["hidden"], count=math.prod(shape)).reshape(shape).astype(bool)
         self._paths = Trajectories(clip.footage, list(hidden), camera, clip.kept / _PATHS, measured=True)
-        #: The share of each frame's region that no frame shows.
-        self.unseen: dict[int, float] = {}
         self._anchor = int(arrays["anchor"])
         self._fill: FloatImage = arrays["fill"]
         self._fill_window = Window(*arrays["fill_window"].tolist())
@@ -177,7 +175,6 @@ class _Background:
             filled = np.any(seen, axis=0)
             plate[rows[filled], columns[filled]] = agreeing_median(np.stack(samples), np.stack(seen), _APART)[filled]
             grain[rows, columns] = INTERPOLATED * share_of_median(np.sum(seen, axis=0))
-        self.unseen[index] = self.unseen.get(index, 0.0) + np.count_nonzero(~filled) / (window.width * window.height)
         anchored = self._in_anchor(index, small, sources, at)
         if anchored is not None:
             height, width = self._fill.shape[:2]
@@ -204,4 +201,3 @@ def synthesise(
     for _, frame in in_order(background.frame, wanted):
         if not frame.window.empty:
             yield frame
-    clip.warn_of_unseen(background.unseen)

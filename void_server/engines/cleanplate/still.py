@@ -205,8 +205,6 @@ def synthesise(clip: Clip, arrays: Mapping[str, NDArray[Any]], wanted: Sequence[
     light, strengths = Light(arrays["curves"], np.zeros(0, np.float32)), arrays["strengths"]
     plates = Plates(clip)
     passing, lively = Passing.load(arrays, light, clip.footage), living.Living.load(arrays)
-    busy = {index: window for index in range(len(clip)) if not (window := clip.region(index)).empty}
-    clip.warn_of_unseen({index: float(np.mean(unseen[region.slices(window)])) for index, window in busy.items()})
     for index in wanted:
         window = clip.region(index)
         if not window.empty:
