@@ -184,15 +184,18 @@ def _fit(curves: FloatImage, samples: FloatImage, weights: FloatImage, expected:
         row = np.zeros((samples.shape[1], lamps + 1), np.float32)
         row[:, 0], row[:, 1 + lamp] = expected[lamp], -1
         prior += _PRIOR * row[:, :, None] * row[:, None, :]
-    counted = weights
+    # each pixel's frames side by side, so that sums and medians over them are quick
+    samples, counted = np.ascontiguousarray(samples.T), np.ascontiguousarray(weights.T)
+    products = (basis[:, :, None] * basis[:, None, :]).reshape(len(basis), -1)
+    given, middle = counted, samples.shape[1] // 2
     for _ in range(_ROUNDS):
-        normal = np.einsum("fp,fi,fj->pij", counted, basis, basis, optimize=True)
-        right = np.einsum("fp,fi,fp->pi", counted, basis, samples, optimize=True)
-        scale = counted.mean(axis=0)[:, None, None] + np.float32(1e-6)
+        normal = (counted @ products).reshape(-1, lamps + 1, lamps + 1)
+        right = (counted * samples) @ basis
+        scale = counted.mean(axis=1)[:, None, None] + np.float32(1e-6)
         normal = normal + scale * prior + scale * 1e-4 * np.eye(lamps + 1, dtype=np.float32)
         found = np.linalg.solve(normal, right[..., None])[..., 0]
-        away = np.abs(samples - basis @ found.T)
-        typical = np.maximum(np.median(away, axis=0), 1e-4)
-        counted = weights / np.maximum(away / typical, 0.3)
+        away = np.abs(samples - found @ basis.T)
+        typical = np.maximum(np.partition(away, middle, axis=1)[:, middle : middle + 1], 1e-4)
+        counted = given / np.maximum(away / typical, 0.3)
     fitted = (found[:, 1:] / np.maximum(found[:, 0], _DARK / 4)[:, None]).T
-    return np.where(weights.any(axis=0), fitted, expected).astype(np.float32)
+    return np.where(given.any(axis=1), fitted, expected).astype(np.float32)
