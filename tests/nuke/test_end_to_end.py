@@ -201,6 +201,26 @@ def test_quadmask_node_edits_live(shot):
     assert np.array_equal(matte(shown, "affected") > 0, ~kept & ~objects & (x >= 100))
 
 
+def test_the_grid_shows_over_the_quadmask(shot):
+    from void_server.api.cells import counts
+
+    node = void_quadmask(*shot)
+    node["view"].setValue("quadmask")
+    before = rgb(picture(node, 1006))
+    node["show_grid"].setValue(True)
+    lined = (rgb(picture(node, 1006)) != before).any(axis=-1)
+    rows, columns = counts(192, 108)
+    # where nothing but the other lines cross
+    assert (lined.mean(axis=1) > 0.9).sum() == rows
+    assert (lined.mean(axis=0) > 0.9).sum() == columns
+    node["cell_edits"].setValue("r1c1=affected")
+    VoidNode(node).apply_grid()
+    ys, xs = np.where(matte(picture(node, 1006), "affected") > 0)
+    assert lined[ys.min(), xs.min() :].mean() > 0.9
+    assert lined[ys.min() :, xs.min()].mean() > 0.9
+    assert not (lined.mean(axis=0) > 0.9)[xs.min() + 1 : xs.max() + 1].any()
+
+
 def test_the_nodes_edits_are_those_of_void_edit(shot, tmp_path):
     pytest.importorskip("cv2", reason="void_server itself needs OpenCV: node and command were NOT compared")
     from void_server.imaging import exr

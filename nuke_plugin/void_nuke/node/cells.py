@@ -7,19 +7,25 @@ from void_server.api.errors import SettingError
 
 from . import lists
 
+# Columns and rows as Nuke's expressions, as void_server.api.cells.counts; Nuke's y goes up.
+_ACROSS, _DOWN = (
+    f"(max({ALONG_SHORT_SIDE}, int({ALONG_SHORT_SIDE} * {share} + 0.5)))"
+    for share in ("width / height", "height / width")
+)
+#: 1 on the lines between cells, which are thicker in large pictures.
+LINES = " || ".join(
+    f"floor(-{at} * {count} / {side}) != floor((max(1, height / 540) - {at}) * {count} / {side})"
+    for at, count, side in (("(x + 0.5)", _ACROSS, "width"), ("(height - 0.5 - y)", _DOWN, "height"))
+)
+
 
 def _where(edit: CellEdit) -> str:
-    """True inside the cells and their frames, as an expression of Nuke's, whose y goes up."""
-    # as void_server.api.cells.counts
-    across, down = (
-        f"(max({ALONG_SHORT_SIDE}, int({ALONG_SHORT_SIDE} * {share} + 0.5)))"
-        for share in ("width / height", "height / width")
-    )
+    """True inside the cells and their frames, as an expression of Nuke's."""
     inside = [
-        f"(x + 0.5) * {across} > {edit.column} * width",
-        f"(x + 0.5) * {across} <= {edit.last_column + 1} * width",
-        f"(height - 0.5 - y) * {down} > {edit.row} * height",
-        f"(height - 0.5 - y) * {down} <= {edit.last_row + 1} * height",
+        f"(x + 0.5) * {_ACROSS} > {edit.column} * width",
+        f"(x + 0.5) * {_ACROSS} <= {edit.last_column + 1} * width",
+        f"(height - 0.5 - y) * {_DOWN} > {edit.row} * height",
+        f"(height - 0.5 - y) * {_DOWN} <= {edit.last_row + 1} * height",
     ]
     if edit.first is not None:
         inside += [f"frame >= {edit.first}", f"frame <= {edit.last}"]

@@ -8,7 +8,7 @@ from typing import Mapping, Sequence
 from void_server.api.settings import declarations
 from void_server.api.shot import Settings, title
 
-from . import declared
+from . import cells, declared
 from . import knobs as k
 from .text import Expression, Group, KnobType, Node, UserKnob, Value
 
@@ -688,6 +688,7 @@ def quadmask() -> Group:
             k.GRID_KEEP, "Keep", "Keep the cell untouched over the frame range, even where the object is.", "-STARTLINE"
         ),
         _button(k.GRID_CLEAR, "Clear", "Delete the changes to this cell.", "-STARTLINE"),
+        _check(k.SHOW_GRID, "show grid", False, "Draw the lines between the cells in the view quadmask.", "-STARTLINE"),
         UserKnob(
             KnobType.MULTILINE,
             k.GRID,
@@ -730,6 +731,14 @@ def quadmask() -> Group:
         _expression("Edited", k.GRID_NODE, edited, k.QUADMASK_LAYER, (0, 440), temporaries),
         Node("Remove", "Result", {"channels": "void_scratch"}, ("Edited",), (0, 480)),
         _overlay("Result", 170, 540),
+        _expression(
+            "Grid",
+            "Overlay",
+            [(channel, f"line ? 0.5 + 0.5*{channel[5]} : {channel[5]}") for channel in _RGB],
+            _RGB,
+            (170, 580),
+            [("line", f"parent.{k.SHOW_GRID} && ({cells.LINES})")],
+        ),
         *_shown_classes("Result", 290, 580),
         *_preview(730, 400),
         _copy("WithRoto", k.PLATE_INPUT, "PreviewSize", [("rgba.alpha", "void_scratch.red")], 730, 500),
@@ -738,7 +747,7 @@ def quadmask() -> Group:
         _switch(
             "View",
             _LOOKED_AT,
-            ("Result", "Overlay", *(f"Show_{name}" for name in k.CLASSES), "Show_roto"),
+            ("Result", "Grid", *(f"Show_{name}" for name in k.CLASSES), "Show_roto"),
             0,
             640,
         ),

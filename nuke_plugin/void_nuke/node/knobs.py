@@ -50,6 +50,7 @@ CELL = "cell"
 GRID_AFFECTED = "grid_affected"
 GRID_KEEP = "grid_keep"
 GRID_CLEAR = "grid_clear"
+SHOW_GRID = "show_grid"
 
 SERVER = "server"
 TRANSFER = "transfer"
