@@ -67,6 +67,14 @@ def shot(plugin, sample):
 
 
 @pytest.fixture
+def no_key_held(plugin, monkeypatch):
+    """Nothing held on the keyboard, also where there is no Qt to ask."""
+    from void_nuke.ui import keyboard
+
+    monkeypatch.setattr(keyboard, "alt_is_held", lambda: False)
+
+
+@pytest.fixture
 def terminal(tmp_path):
     """The same as ``nuke -t``: without a window."""
     yield from started(tmp_path, gui=False)

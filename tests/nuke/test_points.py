@@ -11,7 +11,7 @@ from void_server.api.shot import Prompt
 
 
 @pytest.fixture
-def node(shot):
+def node(shot, no_key_held):
     nuke.frame(1006)
     return void_quadmask(shot[0], None)
 

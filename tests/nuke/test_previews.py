@@ -107,7 +107,7 @@ def test_a_preview_is_found_again_when_the_script_is_opened(plugin):
     assert ticket.parse(kept.text) == [kept]
 
 
-def test_after_a_click_what_is_taken_for_the_object_shows(shot, server):
+def test_after_a_click_what_is_taken_for_the_object_shows(shot, server, no_key_held):
     plate, roto = shot
     node = void_quadmask(plate, None, address=server.address)
     node["segmenter"].setValue("grabcut")
@@ -129,7 +129,7 @@ def test_after_a_click_what_is_taken_for_the_object_shows(shot, server):
     assert node["clicks"].getText().count("\n") == 1
 
 
-def test_a_click_without_a_server_is_still_a_point(shot):
+def test_a_click_without_a_server_is_still_a_point(shot, no_key_held):
     node = void_quadmask(shot[0], None, address="tcp://127.0.0.1:9")
     nuke.frame(1006)
     node["pick_on"].setValue([0, 0, 0, 1, 60, 40, 61, 41])

@@ -14,9 +14,9 @@ import numpy as np
 from ...api.errors import SettingError
 from ...imaging.exr import FloatImage
 from ...plugins import installed
-from . import Frames, Hints, Segmenter, by_first_hint
+from . import Frames, Hints, by_first_hint
 from .checkpoints import Checkpoint
-from .streaming import Normalised, device_of, forget, matte, name_of, precision
+from .streaming import Normalised, Streamed, forget, matte, precision
 
 # the package's own progress bars would fill a worker's log; the job has one
 os.environ.setdefault("TQDM_DISABLE", "1")
@@ -28,14 +28,8 @@ from sam2.build_sam import build_sam2_video_predictor
 _LOADING = threading.Lock()
 
 
-class Sam2(Segmenter):
-    """SAM 2's video predictor. Frames are streamed to it, and its memory of them is bounded."""
-
-    def __init__(self, checkpoint: Checkpoint, device: str = "auto") -> None:
-        self._device = device_of(device)
-        self.name = f"SAM 2 ({checkpoint.name})"
-        self.device = name_of(self._device)
-        self._checkpoint = checkpoint
+class Sam2(Streamed):
+    """SAM 2's video predictor."""
 
     def follow(self, frames: Frames, hints: Mapping[int, Mapping[int, Hints]]) -> Iterator[tuple[int, int, FloatImage]]:
         """See :class:`void_server.quadmask.segmentation.Segmenter`."""

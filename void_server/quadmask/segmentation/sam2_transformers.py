@@ -16,9 +16,9 @@ from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoInferenc
 
 from ...api.errors import SettingError
 from ...imaging.exr import FloatImage
-from . import Frames, Hints, Segmenter, by_first_hint
+from . import Frames, Hints, by_first_hint
 from .checkpoints import Checkpoint
-from .streaming import Normalised, device_of, forget, matte, name_of, precision
+from .streaming import Normalised, Streamed, forget, matte, precision
 
 # Each object has a session of its own, in which it is the only one.
 _OBJECT = 1
@@ -28,14 +28,8 @@ _ON, _OFF, _CORNERS = 1, 0, (2, 3)
 _LEAST, _MOST = -32.0, 32.0
 
 
-class Sam2Transformers(Segmenter):
-    """SAM 2.1's video model. Frames are streamed to it, and its memory of them is bounded."""
-
-    def __init__(self, checkpoint: Checkpoint, device: str = "auto") -> None:
-        self._device = device_of(device)
-        self.name = f"SAM 2 ({checkpoint.name})"
-        self.device = name_of(self._device)
-        self._checkpoint = checkpoint
+class Sam2Transformers(Streamed):
+    """SAM 2.1's video model."""
 
     def follow(self, frames: Frames, hints: Mapping[int, Mapping[int, Hints]]) -> Iterator[tuple[int, int, FloatImage]]:
         """See :class:`void_server.quadmask.segmentation.Segmenter`."""

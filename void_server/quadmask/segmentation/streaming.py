@@ -11,7 +11,8 @@ import torch
 
 from ...api.errors import SettingError
 from ...imaging.exr import FloatImage
-from . import Frames
+from . import Frames, Segmenter
+from .checkpoints import Checkpoint
 
 # what the packages' own loaders subtract and divide by
 _MEAN = torch.tensor((0.485, 0.456, 0.406))[:, None, None]
@@ -39,6 +40,16 @@ def precision(device: str) -> AbstractContextManager[object]:
     if device.startswith("cuda"):
         return torch.autocast("cuda", dtype=torch.bfloat16)
     return nullcontext()
+
+
+class Streamed(Segmenter):
+    """SAM 2 from a checkpoint, on a device: what runs it streams the frames to it, and bounds its memory of them."""
+
+    def __init__(self, checkpoint: Checkpoint, device: str = "auto") -> None:
+        self._device = device_of(device)
+        self.name = f"SAM 2 ({checkpoint.name})"
+        self.device = name_of(self._device)
+        self._checkpoint = checkpoint
 
 
 class Normalised:
