@@ -21,6 +21,8 @@ from driving import (
     wait_for,
     wait_until_done,
 )
+from void_nuke.node.node import VoidNode
+from void_nuke.node.versions import result_in
 
 PREVIEWED = "Preview at a reduced size"
 MANIFEST = "job.json"
@@ -88,6 +90,21 @@ def test_a_preview_leaves_the_shown_version(shot, sample, server, tmp_path):
     wait_for_preview(node)
     assert node["result"].value() == "v001"
     assert state(node) == "done"
+
+
+def test_after_a_preview_a_version_of_another_plate_is_still_marked(shot, sample, server, tmp_path):
+    node = void_remove(*shot, address=server.address)
+    VoidNode(node).show_result(result_in(finished_version(tmp_path / "out" / "v001", sample)), "of another plate")
+    press(node, "preview_range")
+    wait_for(lambda: state(node) == "plate changed")
+
+
+def test_what_is_wrong_with_the_points_is_said_before_anything_is_written(shot, server):
+    node = void_quadmask(*shot, address=server.address)
+    node["clicks"].setValue("1006: near 5,5")
+    press(node, "generate_quadmask")
+    assert "Line 1 of the points" in node["status"].value()
+    assert nuke.standin.rendered == []
 
 
 def test_a_result_takes_the_previews_place_in_the_viewer(shot, server):

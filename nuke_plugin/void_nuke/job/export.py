@@ -269,7 +269,7 @@ def _temporary(
                 current = _below(current, nuke.nodes.Reformat())
                 made.append(current)
                 _set(current, {"type": "to box", "box_fixed": True, "resize": "distort", "pbb": False})
-                for side, size in zip(("width", "height"), scaled(one.source, scale)):
+                for side, size in zip(("width", "height"), _scaled(one.source, scale)):
                     current[f"box_{side}"].setValue(size)
                 # a code between two classes would be a third
                 current["filter"].setValue("cubic" if one.name == k.PLATE_INPUT else "impulse")
@@ -281,7 +281,7 @@ def _temporary(
                 nuke.delete(node)
 
 
-def scaled(source: nuke.Node, scale: float) -> tuple[int, int]:
+def _scaled(source: nuke.Node, scale: float) -> tuple[int, int]:
     """The size of a node's format, made smaller."""
     return max(1, round(source.width() * scale)), max(1, round(source.height() * scale))
 

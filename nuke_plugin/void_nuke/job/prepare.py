@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Callable, Optional, Sequence
+from typing import Any, Callable, Mapping, Optional, Sequence
 
 import nuke
 
@@ -84,10 +84,11 @@ def prepare(
     ``reads`` says which of the artist's own files the job can read; without it, it reads none.
     """
     frames = void.frames()
-    space, ocio = colour.working_space(void.text(k.COLORSPACE))
+    # before anything is written: what is wrong on the node is said at once
+    described = _described(void, frames, QUADMASK if only_quadmask else PLATE)
     views = list(nuke.views())
     looked = Stamps()
-    direct = Direct(frames, space, ocio, reads or (lambda _: False))
+    direct = Direct(frames, described["colorspace"], described["ocio"], reads or (lambda _: False))
     exported = {view: export.plan(void, out, frames, view, looked, direct.pattern) for view in views}
     if written:
         for view, planned in exported.items():
@@ -98,11 +99,8 @@ def prepare(
     found = _own_quadmask(void, source) if not only_quadmask else None
     shots = []
     for view, files in exported.items():
-        shot = _shot(void, files, frames, shot_settings(void, QUADMASK if only_quadmask else PLATE))
-        if only_quadmask:
-            shot = replace(shot, quadmask=None)
-        elif found and not files.quadmask:
-            shot = replace(shot, quadmask=found.quadmask(view))
+        quadmask = files.quadmask.pattern if files.quadmask else found.quadmask(view) if found else None
+        shot = _shot(files, described, None if only_quadmask else quadmask)
         own, folder = (view, version / view) if version else ("", out)
         shots.append(PreparedShot(own, view, tuple(frames), shot, str(folder), files))
     return Prepared(tuple(shots), source)
@@ -111,33 +109,36 @@ def prepare(
 def prepare_preview(void: VoidNode, out: Path, frames: Sequence[int], until: str, width: int) -> PreparedShot:
     """Export ``frames`` of what is looked at, at most ``width`` pixels wide, and describe them. Raises VoidError."""
     scale = min(1.0, width / void.plate().width())
+    described = _described(void, frames, until)
+    settings = replace(described["settings"], feather=described["settings"].feather * scale)
+    prompts = tuple(
+        replace(one, at=tuple(part * scale for part in one.at)) for one in described["prompts"] if one.frame in frames
+    )
     viewer = nuke.activeViewer()
     view = str(viewer.view()) if viewer else next(iter(nuke.views()))
     files = export.plan(void, out, frames, view, Stamps(), scale=scale)
     export.write(void, files.patterns, frames, view, depth=files.plate.depth, scale=scale)
-    shot = _shot(void, files, frames, shot_settings(void, until))
-    settings = replace(shot.settings, feather=shot.settings.feather * scale)
-    prompts = tuple(
-        replace(one, at=tuple(part * scale for part in one.at)) for one in shot.prompts if one.frame in frames
-    )
-    return PreparedShot("", view, tuple(frames), replace(shot, settings=settings, prompts=prompts), str(out), files)
+    quadmask = files.quadmask.pattern if files.quadmask else None
+    shot = _shot(files, {**described, "settings": settings, "prompts": prompts}, quadmask)
+    return PreparedShot("", view, tuple(frames), shot, str(out), files)
 
 
-def _shot(void: VoidNode, files: export.Exported, frames: Sequence[int], how: Settings) -> Shot:
-    """The shot of what was exported."""
+def _described(void: VoidNode, frames: Sequence[int], until: str) -> dict[str, Any]:
+    """All that a shot says beside the files that are exported. Raises VoidError for what is wrong on the node."""
     space, ocio = colour.working_space(void.text(k.COLORSPACE))
-    return Shot(
-        plate=files.plate.pattern,
-        roto=files.roto.pattern if files.roto else "",
-        prompts=handles.prompts(void),
-        frames=ranges.text(frames),
-        quadmask=files.quadmask.pattern if files.quadmask else None,
-        analysis=void.path(k.ANALYSIS) or None,
-        prompt=void.plain_text(k.PROMPT),
-        colorspace=space,
-        ocio=ocio,
-        settings=how,
-    )
+    return {
+        "prompts": handles.prompts(void),
+        "frames": ranges.text(frames),
+        "analysis": void.path(k.ANALYSIS) or None,
+        "prompt": void.plain_text(k.PROMPT),
+        "colorspace": space,
+        "ocio": ocio,
+        "settings": shot_settings(void, until),
+    }
+
+
+def _shot(files: export.Exported, described: Mapping[str, Any], quadmask: Optional[str]) -> Shot:
+    return Shot(files.plate.pattern, files.roto.pattern if files.roto else "", quadmask=quadmask, **described)
 
 
 def shot_settings(void: VoidNode, until: str) -> Settings:

@@ -22,7 +22,7 @@ from ..node.messages import note
 from ..node.node import VoidNode, all_nodes, find
 from ..node.tile import Step, Tile, of_version
 from ..studio import settings
-from . import local_server
+from . import freshness, local_server
 from .monitor import Line, Monitor, Note, Order, Update
 
 _monitors: dict[str, Monitor] = {}
@@ -305,3 +305,5 @@ def _show_preview(void: VoidNode, result: versions.Result, update: Update) -> No
         status = " ".join([f"Preview at a reduced size, frames {frames}. No render gets it.", *warnings])
     shown = void.shown
     void.show(k.DONE if shown else k.IDLE, status, of_version(shown) if shown else Tile())
+    # the job's own states have taken the place of what was known of the version
+    freshness.look(void)
