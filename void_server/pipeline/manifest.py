@@ -45,9 +45,10 @@ def conclude(context: JobContext, job_id: str) -> None:
     version, maximum = context.version, context.footage.survey.maximum
     overshoots = overshoot.noted(version.intermediate)
     context.warnings += overshoot.warnings(overshoots, maximum, context.source.display)
-    context.warnings += origins.warnings(origins.noted(version.intermediate))
+    made_of = origins.noted(version.intermediate)
+    context.warnings += origins.warnings(made_of)
     with context.tracker.stage(REPORTING):
-        manifest = _manifest(context, job_id, overshoots)
+        manifest = _manifest(context, job_id, overshoots, made_of)
         regions = version.reasoning().get("regions", [])
         write_report(version, manifest, _sheet(context, regions, overshoots), regions)
     # only now, when all that the shot needs is there, does no task of a farm write in the folder any more
@@ -154,7 +155,7 @@ def _codes(context: JobContext, frame: int) -> classes.Quadmask:
     return classes.assemble(roto, np.zeros(roto.shape, bool))
 
 
-def _manifest(context: JobContext, job_id: str, overshoots: list[Overshoot]) -> dict[str, Any]:
+def _manifest(context: JobContext, job_id: str, overshoots: list[Overshoot], made_of: origins.Counts) -> dict[str, Any]:
     engine = context.engine.provenance(context.clip()) if _has_result(context) else {}
     reasoning, history = context.version.reasoning(), context.version.folder / HISTORY
     edits = history.read_text(encoding="utf-8").splitlines() if history.is_file() else []
@@ -180,7 +181,7 @@ def _manifest(context: JobContext, job_id: str, overshoots: list[Overshoot]) -> 
             "overshoots": [asdict(one) for one in overshoots],
         },
         "timings": dict(context.tracker.timings),
-        "origin": origins.shares(origins.noted(context.version.intermediate)),
+        "origin": origins.shares(made_of),
         "classes": {str(frame): share for frame, share in in_order(shares, context.frames)},
         "warnings": context.warnings,
     }

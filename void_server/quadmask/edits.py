@@ -130,12 +130,11 @@ def _write(
     """Write a version of the quadmask ``edited``: the quadmask ``source`` with ``edits``."""
     folder = new_version_folder(out)
 
-    def codes_of(sequence: Sequence, frame: int) -> Quadmask:
-        return classes.read(sequence.path(frame), exr.windows(source.path(frame))[0], sequence.channels)
-
     def work(frame: int) -> bool:
         window, display = exr.windows(source.path(frame))
-        after = edits.apply(codes_of(source, frame), frame, window, display)
+        given = classes.read(source.path(frame), window, source.channels)
+        before = given if edited is source else classes.read(edited.path(frame), window, edited.channels)
+        after = edits.apply(given, frame, window, display)
         exr.write(
             VersionFolder(folder).quadmask(frame),
             (after / np.float32(255)).astype(np.float16)[..., None],
@@ -144,7 +143,7 @@ def _write(
             display_window=display,
             pixel_aspect=exr.pixel_aspect(source.path(frame)),
         )
-        return not np.array_equal(codes_of(edited, frame), after)
+        return not np.array_equal(before, after)
 
     changed = sum(different for _, different in in_order(work, source.frames))
     entry = {

@@ -77,24 +77,25 @@ def reason(footage: Footage, scratch: Path, report: Callable[[float], None]) -> 
     affected = FrameFile(scratch / "affected.raw", footage.small_size, np.uint8)
     departures = _Departures(footage, paths, scratch / "departing.raw", lambda share: report(0.3 + 0.6 * share))
     affected.write(_follow(footage, paths, departures, lambda share: report(0.9 + 0.1 * share)))
+    certainties = _certainties(affected, departures, count)
     regions = [
-        Region(name, kind, why, "the pixels alone", sure, _of_kind(affected, hidden, of))
+        Region(name, kind, why, "the pixels alone", certainties[of], _of_kind(affected, hidden, of))
         for of, (name, kind, why) in _EFFECTS.items()
-        if (sure := _certainty(affected, departures, of, count)) is not None
+        if of in certainties
     ]
     found = Reasoning(regions, [] if regions else [_NOTHING])
     found.warnings += _little(footage, rotos, found)
     return found
 
 
-def _certainty(affected: FrameFile, departures: _Departures, of: int, count: int) -> float | None:
-    """How sure the effects of a kind are: the mean of their pixels in all frames; None where there are none."""
-    total, pixels = 0.0, 0
+def _certainties(affected: FrameFile, departures: _Departures, count: int) -> dict[int, float]:
+    """How sure the effects of each kind that there is are: the mean of their pixels in all frames."""
+    totals, pixels = np.zeros((2, 1 + max(_EFFECTS)))
     for index in range(count):
-        there = affected[index] == of
-        total += float(departures.certainty(index)[there].sum())
-        pixels += int(there.sum())
-    return round(total / pixels, 2) if pixels else None
+        kinds = affected[index].ravel()
+        totals += np.bincount(kinds, departures.certainty(index).ravel(), minlength=len(totals))
+        pixels += np.bincount(kinds, minlength=len(pixels))
+    return {of: round(float(totals[of] / pixels[of]), 2) for of in _EFFECTS if pixels[of]}
 
 
 def _of_kind(affected: FrameFile, hidden: Sequence[Mask], of: int) -> Callable[[int], Mask]:
