@@ -52,7 +52,7 @@ class Still:
 
 def regions_of(analysis: Analysis, tmp_path: Path, evidence: Callable[[int], Mask | None] = lambda _: None) -> Any:
     footage: Any = Still()
-    return find(analysis, footage, evidence, GrabCut(), tmp_path, lambda _: None)
+    return find(analysis, footage, evidence, GrabCut(), None, tmp_path, lambda _: None)[0]
 
 
 def place(frame: int, left: int, top: int, right: int, bottom: int) -> Place:

@@ -86,18 +86,21 @@ def test_boxes_and_several_objects_are_lines_of_the_list(node):
     from void_nuke.node import handles
     from void_nuke.node.node import VoidNode
 
-    node["clicks"].setValue("1006: box 60,20,100,90 # the ball\n2@1006: on 150,40\n2@1006: off 120.5,20")
+    node["clicks"].setValue(
+        "1006: box 60,20,100,90 # the ball\n2@1006: on 150,40\n2@1006: off 120.5,20\n1008: named man in red"
+    )
     height = 108
     assert handles.prompts(VoidNode(node)) == (
         Prompt(1006, Prompt.BOX, (60.0, height - 90.0, 100.0, height - 20.0)),
         Prompt(1006, Prompt.POINT, (150.0, height - 40.0), 2),
         Prompt(1006, Prompt.NOT, (120.5, height - 20.0), 2),
+        Prompt(1008, Prompt.NAMED, (), 1, "man in red"),
     )
     # a click adds to the list as it is
     node["click"].setValue([10.0, 20.0])
     node["click_on"].execute()
     assert node["clicks"].getText() == (
-        "1006: box 60,20,100,90\n2@1006: on 150,40\n2@1006: off 120.5,20\n1006: on 10,20"
+        "1006: box 60,20,100,90\n2@1006: on 150,40\n2@1006: off 120.5,20\n1008: named man in red\n1006: on 10,20"
     )
 
 
@@ -107,6 +110,7 @@ def test_boxes_and_several_objects_are_lines_of_the_list(node):
         ("1006: box 60,20", "is not like 1001: on 640,360, 2@1001"),
         ("1006: on 60,20,30,40", "is not like"),
         ("1006: box 60,20,50,90", "is an empty box; give left, bottom, right and top"),
+        ("1006: named ", "is not like"),
         ("1006: box 1..2,20,50,90", "is not like"),
     ],
 )

@@ -141,31 +141,38 @@ class Settings(Declared):
 class Prompt:
     """A hint at an object in one frame, in pixels of the plate from its format's top left corner.
 
-    ``kind`` is point (on the object), not (a point that is not on it) or box; ``at`` is (x, y), or (x0, y0, x1, y1).
-    ``object`` tells objects apart that are to be followed each for itself.
+    ``kind`` is point (on the object), not (a point that is not on it), box or named; ``at`` is (x, y), or (x0, y0, x1,
+    y1), and empty for what is ``called`` by name. ``object`` tells objects apart, each of which is followed for itself.
     """
 
     frame: int
     kind: str
     at: tuple[float, ...]
     object: int = 1
+    called: str = ""
 
     POINT: ClassVar[str] = "point"
     NOT: ClassVar[str] = "not"
     BOX: ClassVar[str] = "box"
+    NAMED: ClassVar[str] = "named"
 
     def __post_init__(self) -> None:
-        wanted = {self.POINT: 2, self.NOT: 2, self.BOX: 4}.get(self.kind)
+        wanted = {self.POINT: 2, self.NOT: 2, self.BOX: 4, self.NAMED: 0}.get(self.kind)
         if wanted is None:
-            raise SettingError(f"A prompt is of kind {self.kind!r}; take point, not or box.")
+            raise SettingError(f"A prompt is of kind {self.kind!r}; take point, not, box or named.")
         if len(self.at) != wanted or not all(math.isfinite(value) for value in self.at):
             raise SettingError(f"A {self.kind} in frame {self.frame} has {len(self.at)} numbers; give {wanted}.")
+        check_text("called", self.called)
+        if bool(self.called.strip()) != (self.kind == self.NAMED):
+            raise SettingError(f"The {self.kind} in frame {self.frame} is called {self.called!r}; name what is named.")
         if self.kind == self.BOX and not (self.at[0] < self.at[2] and self.at[1] < self.at[3]):
             raise SettingError(f"The box in frame {self.frame} is empty; give left, top, right, bottom.")
 
     @classmethod
     def parse(cls, text: str, kind: str) -> Prompt:
         """A prompt from ``frame:x,y``, with ``object@`` before it where there are several. Raises SettingError."""
+        if kind == cls.NAMED:
+            return cls._named(text)
         match = re.fullmatch(r"(?:(\d+)@)?(-?\d+):(-?[\d.]+(?:,-?[\d.]+)+)", text.replace(" ", ""))
         if not match:
             example = "1001:10,20,300,400" if kind == cls.BOX else "1001:640,360"
@@ -175,6 +182,13 @@ class Prompt:
         except ValueError:
             raise SettingError(f"{text!r} has a number that is none.") from None
         return cls(int(match[2]), kind, at, int(match[1] or 1))
+
+    @classmethod
+    def _named(cls, text: str) -> Prompt:
+        match = re.fullmatch(r"\s*(?:(\d+)@)?(-?\d+):\s*(\S.*?)\s*", text)
+        if not match:
+            raise SettingError(f"{text!r} names no frame and thing; write it like 1001:the man in red.")
+        return cls(int(match[2]), cls.NAMED, (), int(match[1] or 1), match[3])
 
 
 @dataclass(frozen=True)

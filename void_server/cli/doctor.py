@@ -24,7 +24,7 @@ from ..engines.void import MODULES, memory
 from ..engines.void.weights import BASE, ENVIRONMENT, PASSES, Weights
 from ..plugins import how_to_install, installed
 from ..quadmask import reasoners
-from ..quadmask.segmentation import checkpoints
+from ..quadmask.segmentation import checkpoints, names
 
 _CORE = ("numpy", "opencv-python-headless", "OpenImageIO", "pyzmq", "msgpack", "Fileseq")
 _EXTRAS = {
@@ -72,6 +72,7 @@ def examine(server: str | None = None) -> list[Finding]:
         *_gpu(),
         *_weights(),
         _sam2(),
+        _sam3(),
         *_engines(),
         *_reasoners(),
         _server(server),
@@ -207,6 +208,11 @@ def _sam2() -> Finding:
     else:
         remedy = "" if any(one.runs for one in here) else plugins.how_to_install(here[0].extra)
     return Finding("SAM 2 checkpoints", not remedy, ", ".join(names) or "none found", remedy)
+
+
+def _sam3() -> Finding:
+    wrong = names.missing()
+    return Finding("SAM 3, finds things by name", not wrong, str(names.folder() or "none found"), wrong)
 
 
 def _engines() -> Iterator[Finding]:

@@ -47,6 +47,9 @@ Points = Annotated[
 ]
 Nots = Annotated[list[str] | None, typer.Option("--not", help="A point that is not on the object.")]
 Boxes = Annotated[list[str] | None, typer.Option("--box", help="Around the object, such as 1001:10,20,300,400.")]
+Named = Annotated[
+    list[str] | None, typer.Option("--named", help="What the object is called, such as 1001:the man in red (SAM 3).")
+]
 Space = Annotated[str, typer.Option("--colorspace", help="The plate's colour space, such as ACEScg.")]
 Ocio = Annotated[Path | None, typer.Option(help="An OCIO configuration; $OCIO or a built-in one if not given.")]
 Address = Annotated[str | None, typer.Option("--server", help="A server's address; $VOID_SERVER, else an own one.")]
@@ -56,9 +59,11 @@ AsJson = Annotated[bool, typer.Option(AS_JSON, help="Print JSON for scripts; pro
 JobId = Annotated[str, typer.Argument(help="The job's id, as `void jobs` lists it.")]
 
 
-def prompts_of(points: list[str] | None, nots: list[str] | None, boxes: list[str] | None) -> tuple[Prompt, ...]:
+def prompts_of(
+    points: list[str] | None, nots: list[str] | None, boxes: list[str] | None, named: list[str] | None
+) -> tuple[Prompt, ...]:
     """The prompts that were given. Raises SettingError for one that is none."""
-    given = ((Prompt.POINT, points), (Prompt.NOT, nots), (Prompt.BOX, boxes))
+    given = ((Prompt.POINT, points), (Prompt.NOT, nots), (Prompt.BOX, boxes), (Prompt.NAMED, named))
     return tuple(Prompt.parse(text, kind) for kind, texts in given for text in texts or [])
 
 
@@ -87,13 +92,14 @@ def removal_of(
     point: Points = None,
     off: Nots = None,
     box: Boxes = None,
+    named: Named = None,
     colorspace: Space = Shot.colorspace,
     ocio: Ocio = None,
 ) -> Shot:
     """The shot that a command's words make, with all that can be said of a removal, and the ``settings`` said."""
     return shot_of(
         {"plate": plate, "roto": roto, "quadmask": quadmask, "ocio": ocio, "analysis": analysis},
-        prompts=prompts_of(point, off, box),
+        prompts=prompts_of(point, off, box, named),
         frames=frames,
         roto_offset=roto_offset,
         quadmask_offset=quadmask_offset,

@@ -10,7 +10,7 @@ from pathlib import Path
 from .. import engines
 from ..api.errors import JobFailed, SettingError
 from ..api.files import new_version_folder
-from ..api.shot import PLATE, ROTO, Shot
+from ..api.shot import PLATE, ROTO, Prompt, Shot
 from ..imaging import sequence
 from ..imaging.colour import ColourSpace
 from ..pipeline import Part
@@ -106,8 +106,9 @@ def _in_pieces(shot: Shot, frames: int, most: int) -> Shot:
 
 def _own(shot: Shot, frames: int, chunks: tuple[str, ...], after: tuple[str, ...]) -> list[Stage]:
     """The stages that a shot needs, each after the ones whose files it takes."""
-    # SAM 2 wants a GPU where there is one; GrabCut and the pixels do not
-    kind = GPU if shot.prompts and shot.settings.segmenter.startswith("sam2") else CPU
+    # SAM wants a GPU where there is one; GrabCut and the pixels do not
+    named = any(prompt.kind == Prompt.NAMED for prompt in shot.prompts)
+    kind = GPU if named or (shot.prompts and shot.settings.segmenter.startswith("sam2")) else CPU
     stages = [Stage(Part.QUADMASK.value, kind, 1, after)]
     if shot.settings.until == PLATE:
         engine = engines.find(shot.settings.engine)

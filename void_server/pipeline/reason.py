@@ -10,7 +10,7 @@ import numpy as np
 from ..api.cells import AFFECTED, CellEdit
 from ..api.errors import SettingError
 from ..api.files import write_atomically
-from ..api.shot import Shot
+from ..api.shot import Prompt, Shot
 from ..api.version import QUADMASK
 from ..imaging.parallel import in_order
 from ..imaging.sequence import Sequence
@@ -18,6 +18,7 @@ from ..imaging.window import Window
 from ..quadmask import classes, reasoners, segmentation
 from ..quadmask.grid import Grid
 from ..quadmask.reasoning import Reasoning
+from ..quadmask.segmentation import names
 from .context import JobContext
 from .gridding import grid_for
 from .inputs import to_be_segmented
@@ -34,6 +35,8 @@ def check(shot: Shot) -> None:
     reasoner.check(settings)
     if to_be_segmented(shot) or reasoner.segments:
         segmentation.check(settings.segmenter)
+    if any(prompt.kind == Prompt.NAMED for prompt in shot.prompts) and (wrong := names.missing()):
+        raise SettingError(f"{wrong}; or click on the object instead of naming it.")
 
 
 def check_request(shot: Shot) -> None:

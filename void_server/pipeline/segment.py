@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..api.errors import SequenceError, SettingError
 from ..api.shot import Prompt, Shot
@@ -15,7 +16,7 @@ from ..imaging.exr import FloatImage
 from ..imaging.footage import Footage
 from ..imaging.sequence import Sequence, format_frames
 from ..quadmask import segmentation
-from ..quadmask.segmentation import Hints
+from ..quadmask.segmentation import Hints, names
 from .inputs import Source
 
 # A roto of a smaller share of the frame, or a larger one, is rarely what a single point is meant for.
@@ -41,9 +42,12 @@ class PlateFrames:
 def check_prompts(shot: Shot, source: Source) -> None:
     """Raise :class:`SettingError` naming the first prompt that lies outside the shot, or says too little."""
     for prompt in shot.prompts:
-        where = f"The {prompt.kind} at {', '.join(f'{value:g}' for value in prompt.at)} in frame {prompt.frame}"
+        what = prompt.called or f"{prompt.kind} at {', '.join(f'{value:g}' for value in prompt.at)}"
+        where = f"The {what} in frame {prompt.frame}"
         if prompt.frame not in source.frames:
             raise SettingError(f"{where} is outside the frame range, {format_frames(source.frames)}; move it.")
+        if prompt.kind == Prompt.NAMED:
+            continue
         x, y = source.display.x + prompt.at[0], source.display.y + prompt.at[1]
         canvas = source.canvas
         if prompt.kind != Prompt.BOX and not (canvas.x <= x < canvas.right and canvas.y <= y < canvas.bottom):
@@ -63,7 +67,9 @@ def hints(shot: Shot, source: Source) -> dict[int, dict[int, Hints]]:
     for prompt in shot.prompts:
         of_object = objects.setdefault(prompt.object, {})
         hint = of_object.get(indices[prompt.frame], Hints())
-        if prompt.kind == Prompt.BOX:
+        if prompt.kind == Prompt.NAMED:
+            hint = replace(hint, called=prompt.called)
+        elif prompt.kind == Prompt.BOX:
             x0, y0, x1, y1 = prompt.at
             hint = replace(hint, box=(x0 + left, y0 + top, x1 + left, y1 + top))
         else:
@@ -84,13 +90,14 @@ def hints(shot: Shot, source: Source) -> dict[int, dict[int, Hints]]:
                 of_object = objects.setdefault(first, {})
                 hint = of_object.get(indices[frame], Hints())
                 # clicks correct what was drawn
-                if not (hint.on or hint.box):
+                if not (hint.on or hint.box or hint.called):
                     of_object[indices[frame]] = replace(hint, mask=matte)
     for number, of_object in objects.items():
         for index, hint in of_object.items():
-            if not (hint.on or hint.box or hint.mask is not None):
+            if not (hint.on or hint.box or hint.called or hint.mask is not None):
                 raise SettingError(
-                    f"In frame {source.frames[index]} all points are off object {number}; add a point on it, or a box."
+                    f"In frame {source.frames[index]} all points are off object {number}; add a point on it, a box, or "
+                    "its name."
                 )
     if not objects:
         raise SequenceError(
@@ -113,7 +120,7 @@ def write_roto(
     ``write`` writes a matte of the canvas. An object is followed from its hints, so all frames are made anew.
     """
     segmenter = segmentation.choose(shot.settings.segmenter, shot.settings.device)
-    objects = hints(shot, source)
+    objects = _found(hints(shot, source), PlateFrames(footage), source.frames, shot.settings.device)
     waiting: dict[int, FloatImage] = {}
     seen: dict[int, int] = {}
     warnings = [segmenter.warning] if segmenter.warning else []
@@ -126,6 +133,34 @@ def write_roto(
             write(roto.path(source.frames[index]), waiting.pop(index))
         report(done / (len(objects) * len(source.frames)))
     return warnings, segmenter.device
+
+
+def _found(
+    objects: dict[int, dict[int, Hints]], frames: segmentation.Frames, numbers: tuple[int, ...], device: str
+) -> dict[int, dict[int, Hints]]:
+    """The hints with masks in place of names. Raises :class:`SettingError` for a name that nothing in its frame has."""
+    named = [
+        (number, index) for number, of_object in objects.items() for index, hint in of_object.items() if hint.called
+    ]
+    finder = names.Finder(device) if named else None
+    for number, index in named:
+        hint = objects[number][index]
+        assert finder
+        masks = finder.find(frames[index], hint.called)
+        if hint.on:
+            # of several with that name, those that were clicked
+            masks = [mask for mask in masks if any(mask[_pixel(point, mask)] for point in hint.on)]
+        if not masks:
+            raise SettingError(
+                f"SAM 3 finds nothing called {hint.called!r} in frame {numbers[index]}; name it otherwise, choose "
+                "another frame, or click on it."
+            )
+        objects[number][index] = Hints(off=hint.off, mask=np.logical_or.reduce(masks))
+    return objects
+
+
+def _pixel(point: tuple[float, float], mask: NDArray[np.bool_]) -> tuple[int, int]:
+    return min(max(int(point[1]), 0), mask.shape[0] - 1), min(max(int(point[0]), 0), mask.shape[1] - 1)
 
 
 def _odd(hint: Hints, matte: FloatImage, number: int, frame: int) -> list[str]:

@@ -9,7 +9,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeGuard
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
 
@@ -72,6 +72,11 @@ class Thing(BaseModel):
     places: list[Place] = []
     cells: list[Cell] = []
     confidence: Confidence = 1.0
+
+    @property
+    def is_only_named(self) -> bool:
+        """Whether nothing says where it is."""
+        return not (self.places or self.cells)
 
 
 class Moving(Thing):
@@ -346,7 +351,7 @@ def _places(
     return places
 
 
-def _number(value: Any) -> bool:
+def _number(value: Any) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
@@ -391,6 +396,12 @@ def _only(data: Mapping[str, Any]) -> str:
 
 
 _VISUAL = re.compile(r"shadow|reflect|glare|highlight|caustic|light|silhouette|visual|artifact", re.IGNORECASE)
+# What a subject has besides its place. Of one that rests, or a shadow, the released pipeline's model gives no more: its
+# masks come from the name.
+_DESCRIBING = {
+    *("noun", "category", "why", "will_move", "first_appears_frame", "movement_description", "currently_moving"),
+    *("should_have_stayed", "object_size_grids", "confidence"),
+}
 # Where a subject is in any frame, and in which: the older files' fields, then the released ones'.
 _ANYTIME = ("current_position", "contact_position", "movement_path", "original_position_grid")
 _TIMED = ("grid_localizations", "trajectory_path")
@@ -439,18 +450,17 @@ def _published(data: dict[str, Any]) -> Analysis:
 def _subject(subject: dict[str, Any], rows: int, columns: int) -> Moving:
     """A subject of the published form. Raises :class:`SettingError` where it says in no known way where it is."""
     name = str(subject["noun"])
-    if not any(key in subject for key in (*_ANYTIME, *_TIMED)):
+    if not any(key in subject for key in (*_ANYTIME, *_TIMED)) and set(subject) - _DESCRIBING:
         raise SettingError(f"{name} has none of {', '.join((*_TIMED, *_ANYTIME))}; {_only(subject)}")
     places, cells = _timed(subject), _cells_in(subject, *_ANYTIME)
     path, goal, original = [], [], _cells_in(subject, "original_position_grid")
     stays = bool(subject.get("should_have_stayed"))
+    size = _size_in_cells(subject, places[0].cells if places else cells)
     if stays and original:
-        whole = places[0].cells if places else cells
         begin = places[0].frame if places else 0
-        path = [_around(Place(frame=begin, cells=original[:1]), whole, rows, columns)]
+        path = [_around(Place(frame=begin, cells=original[:1]), size, rows, columns)]
     elif subject.get("will_move"):
-        whole = places[0].cells if places else cells
-        path = [_around(place, whole, rows, columns) for place in _timed(subject, "trajectory_path")]
+        path = [_around(place, size, rows, columns) for place in _timed(subject, "trajectory_path")]
         goal = _cells_in(subject, "final_position")
     down = path and path[-1].cells[0][0] > path[0].cells[0][0]
     return Moving(
@@ -479,13 +489,28 @@ def _timed(subject: dict[str, Any], key: str = "grid_localizations") -> list[Pla
     return [Place(frame=frame, cells=sorted(set(cells))) for frame, cells in sorted(by_frame.items()) if cells]
 
 
-def _around(place: Place, whole: Sequence[Cell], rows: int, columns: int) -> Place:
-    """A place of a path, which names the middle of a thing, with the cells of the whole thing around it."""
+def _size_in_cells(subject: dict[str, Any], whole: Sequence[Cell]) -> tuple[int, int]:
+    """Rows and columns that a thing takes up: as the analysis says, or as the cells that it is in show."""
+    if "object_size_grids" in subject:
+        (size,) = _listed(subject, "object_size_grids")
+        counts = [size.get(name) if isinstance(size, dict) else None for name in ("rows", "cols")]
+        numbers = [int(count) for count in counts if _number(count) and count >= 1]
+        if len(numbers) != 2:
+            raise SettingError(f"object_size_grids of {subject['noun']} is {str(size)[:60]!r}, not rows and cols")
+        return numbers[0], numbers[1]
+    if not whole:
+        return 1, 1
+    height, width = (max(n) - min(n) + 1 for n in zip(*whole, strict=True))
+    return height, width
+
+
+def _around(place: Place, size: tuple[int, int], rows: int, columns: int) -> Place:
+    """A place of a path, which names the middle of a thing, with all cells of a thing of that ``size`` around it."""
     row, column = place.cells[0]
     if not (0 <= row < rows and 0 <= column < columns):
         # refused with all other cells
         return place
-    height, width = (max(n) - min(n) + 1 for n in zip(*whole, strict=True)) if whole else (1, 1)
+    height, width = size
     top, left = row - height // 2, column - width // 2
     cells = [
         (r, c)

@@ -15,12 +15,15 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from ..imaging.exr import FloatImage
 from ..imaging.footage import Footage
 from .analysis import Analysis, Box, Cell, Moving, Place, Thing
+from .question import chosen
 from .reasoning import ARTEFACT, BELONGING, OBJECT, Mask, Region
 from .segmentation import Hints, Segmenter
+from .segmentation.names import Finder
 
 #: The mask of something by frame index.
 Masks = Callable[[int], Mask]
@@ -31,6 +34,9 @@ _ROUNDING = 0.01
 # So much of its boxes, in half of the frames in which it was seen, must depart from the background for the pixels alone
 # to be an artefact. A shadow that lies across its box, or around the object, fills a tenth of it.
 _EVIDENCE = 0.08
+# As a share of the frame's short side: of several things of one name, those meant are so near the object. The published
+# pipeline takes 25 pixels of a picture that is some 720 high.
+_NEAR = 0.035
 # A segment that fills less of its boxes than this is none, and neither it nor what departs may be more than that many
 # times as large.
 _FILLS, _SPILLS = 0.08, 1.6
@@ -43,6 +49,7 @@ class _Shot:
     footage: Footage
     evidence: Callable[[int], Mask | None]
     segmenter: Segmenter
+    finder: Finder | None
     scratch: Path
     analysis: Analysis
 
@@ -82,16 +89,17 @@ def find(
     footage: Footage,
     evidence: Callable[[int], Mask | None],
     segmenter: Segmenter,
+    finder: Finder | None,
     scratch: Path,
     report: Callable[[float], None],
-) -> list[Region]:
-    """The regions of all that ``analysis`` names.
+) -> tuple[list[Region], list[str]]:
+    """The regions of all that ``analysis`` names, and the names of what could not be found.
 
-    ``evidence`` gives, by frame index, what departs from the background in touch with the object. ``scratch`` is a
-    folder for what memory should not hold.
+    ``evidence`` gives, by frame index, what departs from the background in touch with the object. ``finder`` finds what
+    the analysis gives no place for. ``scratch`` is a folder for what memory should not hold.
     """
-    shot = _Shot(footage, evidence, segmenter, scratch, analysis)
-    regions = []
+    shot = _Shot(footage, evidence, segmenter, finder, scratch, analysis)
+    regions, lost = [], []
     kinds: list[tuple[str, Sequence[Thing]]] = [
         (BELONGING, analysis.belongings),
         (ARTEFACT, analysis.artefacts),
@@ -100,9 +108,14 @@ def find(
     named = [(kind, thing) for kind, things in kinds for thing in things]
     groups = _touching([thing.cells for _, thing in named])
     for number, (kind, thing) in enumerate(named):
-        regions += _regions(shot, thing, kind, groups[number], f"region{number}")
+        found = _regions(shot, thing, kind, groups[number], f"region{number}")
+        if thing.is_only_named:
+            by_name = _by_name(shot, thing, shot.scratch / f"region{number}.raw")
+            lost += [] if by_name else [thing.name]
+            found = [region for region in (by_name and _region(thing, kind, *by_name), *found) if region]
+        regions += found
         report((number + 1) / len(named))
-    return regions
+    return regions, lost
 
 
 def _regions(shot: _Shot, thing: Thing, kind: str, cells: Sequence[Cell], name: str) -> list[Region]:
@@ -118,8 +131,12 @@ def _regions(shot: _Shot, thing: Thing, kind: str, cells: Sequence[Cell], name: 
     elif isinstance(thing, Moving) and thing.goal_cells:
         goal = _in_cells([*thing.cells, *thing.goal_cells], shot.grid, shot.size)
         found.append((f"where it would be: {thing.will}", _same(goal)))
+    return [_region(thing, kind, rule, masks) for rule, masks in found]
+
+
+def _region(thing: Thing, kind: str, rule: str, masks: Masks) -> Region:
     why = ": ".join(filter(None, (thing.category, thing.why)))
-    return [Region(thing.name, kind, why, rule, thing.confidence, masks) for rule, masks in found]
+    return Region(thing.name, kind, why, rule, thing.confidence, masks)
 
 
 def _same(mask: Mask) -> Masks:
@@ -300,13 +317,7 @@ def _segmented(shot: _Shot, places: Sequence[Place], zone: Masks, file: Path) ->
             assert place.box
             x0, y0, x1, y1 = _pixels(place.box, shot.size)
             hints.setdefault(number, {})[index] = Hints(box=(x0, y0, max(x1, x0 + 1), max(y1, y0 + 1)))
-    count = len(shot.footage.frames)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    masks = np.memmap(file, bool, "w+", shape=(count, *shot.size))
-    for _, index, matte in shot.segmenter.follow(SmallFrames(shot.footage), hints):
-        masks[index] |= matte >= 0.5
-    masks.flush()
-
+    masks = _followed(shot, hints, file)
     prompted = sorted(_by_index(shot, places))
     inside = sum(int((masks[index] & zone(index)).sum()) for index in prompted)
     whole = sum(int(masks[index].sum()) for index in prompted)
@@ -314,6 +325,46 @@ def _segmented(shot: _Shot, places: Sequence[Place], zone: Masks, file: Path) ->
     if inside < _FILLS * zones or whole > _SPILLS * zones:
         return None
     return lambda index: np.array(masks[index])
+
+
+def _followed(shot: _Shot, hints: dict[int, dict[int, Hints]], file: Path) -> NDArray[np.bool_]:
+    """What the segmenter makes of the hints, all objects as one: (frames, height, width), kept in ``file``."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    masks = np.memmap(file, bool, "w+", shape=(len(shot.footage.frames), *shot.size))
+    for _, index, matte in shot.segmenter.follow(SmallFrames(shot.footage), hints):
+        masks[index] |= matte >= 0.5
+    masks.flush()
+    return masks
+
+
+# -- what is only named
+
+
+def _by_name(shot: _Shot, thing: Thing, file: Path) -> tuple[str, Masks] | None:
+    """Which rule applies to a thing that has a name but no place, and its masks; None where it is not found.
+
+    It is looked for in frames over the whole shot, and followed from those that have it near the object.
+    """
+    if shot.finder is None:
+        return None
+    frames, hints, elsewhere = SmallFrames(shot.footage), {}, {}
+    for index in chosen(shot.footage):
+        called = shot.finder.find(frames[index], thing.name)
+        near = [mask for mask in called if _is_near(mask, shot.footage.small_roto(index) >= 0.5)]
+        if near:
+            hints[index] = Hints(mask=np.logical_or.reduce(near))
+        elif len(called) == 1:
+            elsewhere[index] = Hints(mask=called[0])
+    # the only one of its name is meant wherever it is
+    if not (hints := hints or elsewhere):
+        return None
+    masks = _followed(shot, {0: hints}, file)
+    return f"SAM 3 by its name, followed by {shot.segmenter.name}", lambda index: np.array(masks[index])
+
+
+def _is_near(mask: Mask, roto: Mask) -> bool:
+    distance = cv2.distanceTransform((~roto).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
+    return bool(roto.any() and distance[mask].min(initial=np.inf) <= _NEAR * min(roto.shape))
 
 
 # -- where things would be

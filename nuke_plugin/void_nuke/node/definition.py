@@ -673,8 +673,8 @@ def quadmask() -> Group:
             k.CLICKS,
             "points",
             "One per line: 1001: on 640,360, 1001: off 700,300, or a box as left, bottom, right, top: "
-            "1001: box 600,300,700,420. 2@1001: on 90,80 is on a second object, tracked for itself. With these, no "
-            "roto is needed.",
+            "1001: box 600,300,700,420. 2@1001: on 90,80 is on a second object, tracked for itself. With SAM 3 "
+            "also by name: 1001: named man in red. With these, no roto is needed.",
         ),
         _line("line_grid", "grid"),
         UserKnob(

@@ -1,4 +1,4 @@
-"""Points and boxes of the objects to remove, in place of a roto: a list that artists can read and edit."""
+"""Points, boxes and names of the objects to remove, in place of a roto: a list that artists can read and edit."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from . import lists
 
 ON, OFF = "on", "off"
 _NUMBER = r"-?\d+(?:\.\d*)?"
+_NAMED = re.compile(rf"(?:(\d+)@)?(-?\d+):\s*{Prompt.NAMED}\s+(\S.*)")
 _LINE = re.compile(rf"(?:(\d+)@)?(-?\d+):(on|off|box)({_NUMBER}(?:,{_NUMBER})+)")
 #: How many numbers stand in a line of each kind.
 _NUMBERS = {ON: 2, OFF: 2, Prompt.BOX: 4}
@@ -62,8 +63,25 @@ class Box:
         )
 
 
+@dataclass(frozen=True)
+class Named:
+    """What an object is called, to be found by that in one frame."""
+
+    frame: int
+    called: str
+    object: int = 1
+
+    def __str__(self) -> str:
+        return f"{_whose(self.object)}{self.frame}: {Prompt.NAMED} {self.called}"
+
+    def prompt(self, height: int) -> Prompt:
+        """The name as the server takes it."""
+        del height
+        return Prompt(self.frame, Prompt.NAMED, (), self.object, self.called)
+
+
 #: What a line of the list stands for.
-Mark = Union[Click, Box]
+Mark = Union[Click, Box, Named]
 
 
 def _whose(number: int) -> str:
@@ -71,7 +89,7 @@ def _whose(number: int) -> str:
 
 
 def parse(text: str) -> list[Mark]:
-    """The points and boxes in ``text``, one per line; text after # is a remark.
+    """The points, boxes and names in ``text``, one per line; text after # is a remark.
 
     Raises :class:`SettingError` naming the line that is wrong.
     """
@@ -79,10 +97,15 @@ def parse(text: str) -> list[Mark]:
 
 
 def _read(words: str) -> Mark:
+    if named := _NAMED.fullmatch(words):
+        return Named(int(named[2]), named[3], int(named[1] or 1))
     match = _LINE.fullmatch(words.replace(" ", ""))
     numbers = [float(number) for number in match[4].split(",")] if match else []
     if match is None or len(numbers) != _NUMBERS[match[3]]:
-        raise SettingError(f"{words!r} is not like 1001: on 640,360, 2@1001: on 640,360 or 1001: box 600,300,700,420.")
+        raise SettingError(
+            f"{words!r} is not like 1001: on 640,360, 2@1001: on 640,360, 1001: box 600,300,700,420 or "
+            "1001: named man in red."
+        )
     number, frame = int(match[1] or 1), int(match[2])
     if match[3] != Prompt.BOX:
         return Click(frame, match[3], numbers[0], numbers[1], number)

@@ -142,7 +142,7 @@ def _edits(edits: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _prompt(prompt: Mapping[str, Any]) -> str:
-    at = ",".join(f"{value:g}" for value in prompt["at"])
+    at = prompt.get("called") or ",".join(f"{value:g}" for value in prompt["at"])
     return f"{prompt['kind']} {at} in {prompt['frame']}"
 
 

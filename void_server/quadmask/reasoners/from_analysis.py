@@ -42,6 +42,7 @@ class FromAnalysis(Reasoner):
         """See :class:`Reasoner`."""
         from .. import image_reasoner, regions, segmentation
         from ..reasoning import Reasoning
+        from ..segmentation import names
 
         reasoning = Reasoning()
         # first, as it is what may fail
@@ -49,12 +50,20 @@ class FromAnalysis(Reasoner):
         report(0.2)
         evidence = image_reasoner.reason(footage, scratch, lambda share: report(0.2 + 0.4 * share))
         segmenter = segmentation.choose(shot.settings.segmenter, shot.settings.device)
-        found = regions.find(
-            analysis, footage, evidence.affected, segmenter, scratch, lambda share: report(0.6 + 0.4 * share)
+        unplaced = [thing for thing in analysis.everything() if thing.is_only_named]
+        finder = names.Finder(shot.settings.device) if unplaced and not names.missing() else None
+        found, lost = regions.find(
+            analysis, footage, evidence.affected, segmenter, finder, scratch, lambda share: report(0.6 + 0.4 * share)
         )
         reasoning.regions, reasoning.scene, reasoning.device = found, analysis.scene, segmenter.device
         if segmenter.warning and any(segmenter.name in region.rule for region in found):
             reasoning.warnings.append(segmenter.warning)
+        if lost:
+            why = "SAM 3 found none of that name near the object" if finder else names.missing()
+            reasoning.warnings.append(
+                f"The analysis names {', '.join(lost)} without saying where, and {why}: mark it yourself, with cells "
+                "or by painting the quadmask."
+            )
         if not found:
             reasoning.warnings.append(
                 "The analysis names nothing that the removal would change; check that this is right."
@@ -69,7 +78,14 @@ class File(FromAnalysis):
 
     def check_shot(self, shot: Shot) -> None:
         """See :class:`Reasoner`."""
-        self._read(shot)
+        from ..segmentation import names
+
+        things = self._read(shot).everything()
+        if things and all(thing.is_only_named for thing in things) and (wrong := names.missing()):
+            raise SettingError(
+                f"The analysis {shot.analysis} says of nothing where it is, only what it is called, and {wrong}; or "
+                "give it cells or boxes."
+            )
 
     def analysis(self, shot: Shot, footage: Footage, scratch: Path, reasoning: Reasoning, report: Report) -> Analysis:
         """See :class:`FromAnalysis`."""

@@ -34,13 +34,15 @@ class Hints:
     """The prompts for an object in one frame, in pixels of that frame from the top left.
 
     Points on it (x, y), points not on it, a box (x0, y0, x1, y1) around it, or a mask of it. A mask overrides points on
-    it and the box; points that are not on it correct the mask.
+    it and the box; points that are not on it correct the mask. What it is ``called`` becomes a mask before a segmenter
+    sees the hints.
     """
 
     on: tuple[tuple[float, float], ...] = ()
     off: tuple[tuple[float, float], ...] = ()
     box: tuple[float, float, float, float] | None = None
     mask: NDArray[np.bool_] | None = field(default=None, compare=False)
+    called: str = ""
 
 
 class Segmenter(ABC):
