@@ -177,6 +177,20 @@ def test_a_painted_patch_is_rewritten(shot, server):
     assert set(layer) <= set(shown.channels)
 
 
+def test_the_quadmask_node_makes_it_for_the_engine_that_will_use_it(shot, server):
+    node = void_quadmask(*shot, address=server.address)
+    affected = {}
+    for engine in ("cleanplate", "void"):
+        node["engine"].setValue(engine)
+        press(node, "generate_quadmask")
+        wait_until_done(node)
+        affected[engine] = [(matte(picture(node, frame), "affected") > 0.5) for frame in (1001, 1006)]
+    # the model was trained without affected pixels on the first frame, and on whole cells elsewhere
+    assert affected["cleanplate"][0].any()
+    assert not affected["void"][0].any()
+    assert affected["void"][1].sum() > affected["cleanplate"][1].sum() > 0
+
+
 def test_without_a_roto_the_quadmasks_object_is_removed(shot, server):
     plate, roto = shot
     quadmask = void_quadmask(plate, roto, address=server.address)

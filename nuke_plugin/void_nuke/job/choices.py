@@ -33,7 +33,8 @@ def offer(void: VoidNode, info: ServerInfo) -> None:
     """Let the node offer what the server has. Raises :class:`SettingError` where that does not fit what is set."""
     void.offer({k.ENGINE: info.engines, k.REASONER: info.reasoners})
     for kind, chooser in ((declared.ENGINES, k.ENGINE), (declared.REASONERS, k.REASONER)):
-        if not void.has(chooser):
+        # VOID Quadmask names the engine that its quadmask is for, and asks nothing else of it
+        if kind == declared.ENGINES and void.kind != k.REMOVE_NODE:
             continue
         known = info.settings[kind]
         void.add_settings(kind, known)

@@ -635,6 +635,7 @@ def quadmask() -> Group:
             "prompt",
             "Describe the scene after the removal. Used by language models that analyse the shot.",
         ),
+        *_titled(k.ENGINE, ("cleanplate", "void")),
         *_shared_choices(),
         _line("line_clicks", "object"),
         UserKnob(
