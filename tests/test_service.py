@@ -484,6 +484,19 @@ def test_upload_and_download(shot: Path, tmp_path: Path) -> None:
         assert client.cancel(again.id).id == again.id
 
 
+def test_an_empty_or_missing_file_is_refused_before_anything_is_sent(shot: Path, tmp_path: Path) -> None:
+    """It was said to be "not uploaded completely", after all others had been sent."""
+    shot = Path(shutil.copytree(shot, tmp_path / "shot"))
+    files, sent = listed(shot), list[int]()
+    last = Path(files["roto"][-1])
+    with Client(RunningServer().address) as client:
+        for change, message in ((lambda: last.write_bytes(b""), "is empty; write it"), (last.unlink, "does not exist")):
+            change()
+            with pytest.raises(InputError, match=rf"{last.name} {message}"):
+                client.submit_files(shot_of(shot), files, lambda done, _: sent.append(done))
+    assert not sent
+
+
 def test_an_interrupted_upload_goes_on_where_it_stopped(shot: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     running = RunningServer()
     monkeypatch.setattr("void_server.api.client.CHUNK", 1000)

@@ -27,6 +27,7 @@ from .files import (
     new_version_folder,
     open_partial,
     open_regular,
+    unreadable,
     write_atomically,
 )
 from .job import MANIFEST, Job, new_id
@@ -133,6 +134,16 @@ def default_address() -> str:
 
 def _ignored(done: int, total: int) -> None:
     del done, total
+
+
+def _size(path: Path) -> int:
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise unreadable(path, error) from error
+    if not size:
+        raise InputError(f"{path} is empty; write it again.")
+    return size
 
 
 def _after(on_bytes: OnBytes, before: int, total: int, done: int) -> None:
@@ -300,10 +311,11 @@ class Client:
         """Submit a shot with its files, to a server that cannot reach them.
 
         ``files`` lists them by their part in the shot: plate, roto, quadmask, ocio. Data that the server already has is
-        not sent again. ``job_id`` as for :meth:`submit`.
+        not sent again. ``job_id`` as for :meth:`submit`. Raises :class:`InputError`, before anything is sent, for a
+        file that is missing or empty.
         """
         paths = {role: [Path(name) for name in names] for role, names in files.items()}
-        total = sum(path.stat().st_size for of_role in paths.values() for path in of_role)
+        total = sum(_size(path) for of_role in paths.values() for path in of_role)
         sent = 0
         sums: dict[str, list[list[str]]] = {}
         for role, of_role in paths.items():

@@ -49,12 +49,12 @@ class Finder:
     """Finds things by name on a device: auto, cpu, cuda or cuda:1. Raises :class:`SettingError` if it cannot here."""
 
     def __init__(self, device: str = "auto") -> None:
-        if wrong := missing():
+        if (wrong := missing()) or not (path := folder()):
             raise SettingError(f"{wrong}.")
         from .streaming import device_of
 
         self._device = device_of(device)
-        self._model, self._tokenizer = _load(folder(), self._device)
+        self._model, self._tokenizer = _load(path, self._device)
 
     def find(self, frame: FloatImage, name: str) -> list[Mask]:
         """The mask (height, width) of each thing called ``name`` in a display-referred frame, the surest first."""
@@ -84,7 +84,10 @@ class Finder:
 
 
 def _load(path: Path, device: str) -> tuple[Any, Any]:
-    """The model and its tokenizer. They are not kept between jobs: 3.4 GB for a few frames. Raises :class:`SettingError` for a folder that holds another."""
+    """The model and its tokenizer, which are not kept between jobs: 3.4 GB for a few frames.
+
+    Raises :class:`SettingError` for a folder that holds another.
+    """
     from safetensors import SafetensorError
     from transformers import AutoTokenizer, Sam3Model
 
