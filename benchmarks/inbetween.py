@@ -15,10 +15,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import cv2
 import numpy as np
 from scenes import load
 
+from void_server.engines.void.between import between
 from void_server.engines.void.detail import restored
 from void_server.imaging.exr import FloatImage
 from void_server.quadmask import classes
@@ -26,27 +26,12 @@ from void_server.quadmask import classes
 WAYS = ("nearest", "mean", "warped", "restored")
 
 
-def flow(one: FloatImage, other: FloatImage) -> FloatImage:
-    """The way (h, w, 2) in pixels from each place of ``one`` to ``other``."""
-    grey = [np.round(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) * 255).astype(np.uint8) for image in (one, other)]
-    return cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(grey[0], grey[1], None)
-
-
-def shifted(image: FloatImage, way: FloatImage) -> FloatImage:
-    """``image`` seen at each place plus ``way``."""
-    height, width = image.shape[:2]
-    grid = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).astype(np.float32) + way
-    return cv2.remap(image, grid[..., 0], grid[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-
-
-def between(first: FloatImage, last: FloatImage, share: float) -> dict[str, FloatImage]:
+def ways(first: FloatImage, last: FloatImage, share: float) -> dict[str, FloatImage]:
     """The frame after ``share`` of the way from ``first`` to ``last``, in each way that needs no plate."""
-    # what moves from first to last is, at the moment between, that share of the way behind
-    from_first, from_last = shifted(first, -share * flow(first, last)), shifted(last, -(1 - share) * flow(last, first))
     return {
         "nearest": first if share <= 0.5 else last,
         "mean": (1 - share) * first + share * last,
-        "warped": (1 - share) * from_first + share * from_last,
+        "warped": between(first, last, share),
     }
 
 
@@ -75,7 +60,7 @@ def main() -> None:
             changed = shot.codes[index] != classes.KEEP
             if index == start or end >= len(shot.truth) or not changed.any():
                 continue
-            made = between(shot.truth[start], shot.truth[end], (index - start) / options.every)
+            made = ways(shot.truth[start], shot.truth[end], (index - start) / options.every)
             # the plate, and nothing of it where the object is
             clean = np.where((shot.codes[index] <= classes.OVERLAP)[..., None], made["warped"], shot.plate[index])
             made["restored"] = restored(made["warped"], clean.astype(np.float32)).rgb

@@ -13,18 +13,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from void_server import pipeline
+from void_server import engines, pipeline
 from void_server.api.errors import SettingError
 from void_server.api.shot import Settings, Shot
-from void_server.api.version import VersionFolder
+from void_server.api.version import PLATE, VersionFolder
 from void_server.cli.declared import settings_of
 from void_server.engines.void import pieces, synthesis
+from void_server.engines.void.between import between
 from void_server.engines.void.sampling import Sampler
 from void_server.engines.void.settings import VoidSettings
 from void_server.farm.fields import Fields
@@ -179,3 +181,52 @@ def test_a_session_loads_the_model_once_for_all_pieces(long_shot: Path, tmp_path
     assert (job.folder / "job.json").is_file()
     # at its end the session tells what its process did
     assert re.findall(r"(remove \d done), [\d.]+ s", done.stdout) == ["remove 0 done", "remove 1 done"]
+
+
+@pytest.mark.parametrize(
+    ("count", "step", "expected"),
+    [(5, 1, [0, 1, 2, 3, 4]), (7, 3, [0, 3, 6]), (8, 3, [0, 3, 6, 7]), (1, 4, [0]), (2, 8, [0, 1])],
+)
+def test_the_model_makes_every_nth_frame_and_both_ends(count: int, step: int, expected: list[int]) -> None:
+    assert pieces.made(count, step) == expected
+
+
+def test_a_frame_between_shows_things_where_they_are_by_then() -> None:
+    ground = cv2.GaussianBlur(np.random.default_rng(0).random((96, 160, 3), np.float32), (0, 0), 1.5)
+
+    def frame(at: float) -> np.ndarray:
+        """A soft ball on its way over the ground."""
+        y, x = np.indices((96, 160))
+        ball = 1 / (1 + np.exp(np.hypot(x - at, y - 48) - 14))[..., None]
+        return (ball * (0.9, 0.2, 0.1) + (1 - ball) * 0.4 * ground).astype(np.float32)
+
+    first, last = frame(60), frame(72)
+    for share in (0.25, 0.5, 0.75):
+        true, made = frame(60 + 12 * share), between(first, last, share)
+        mixed = (1 - share) * first + share * last
+        error, of_mixing = (float(np.square(image - true).mean()) for image in (made, mixed))
+        assert error < of_mixing / 4
+    assert np.abs(between(first, first, 0.5) - first).max() < 1e-3
+
+
+def test_the_frames_between_are_made_from_their_neighbours(
+    long_shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[int, ...]] = []
+    real_run, real_between, asked = Sampler.run, pieces.between, list[float]()
+
+    def noted(self: Sampler, model: Any, noise: torch.Tensor, *rest: Any) -> torch.Tensor:
+        seen.append(tuple(noise.shape))
+        return real_run(self, model, noise, *rest)
+
+    monkeypatch.setattr(Sampler, "run", noted)
+    monkeypatch.setattr(pieces, "between", lambda *one: asked.append(one[2]) or real_between(*one))
+    shot = shot_of(long_shot, frame_step=2)
+    in_pieces = shot_of(long_shot, frame_step=2, piece_length=85).settings
+    assert [engines.find("void").pieces(in_pieces, count) for count in (160, 200)] == [1, 2]
+    pipeline.run("0123456789ab", shot, tmp_path, lambda _: None)
+    # 51 of 100 frames, mirrored to 85
+    assert [shape[1] for shape in seen] == [22]
+    assert set(asked) == {0.5}
+    assert len(asked) == len(FRAMES) // 2 - 1
+    assert not VersionFolder(tmp_path).missing(FRAMES, PLATE)

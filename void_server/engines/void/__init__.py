@@ -103,9 +103,10 @@ class Void(Engine):
 
     def pieces(self, settings: Settings, frames: int) -> int:
         """See :class:`void_server.engines.Engine`; more than one for a shot that is longer than a piece may be."""
-        from .pieces import cut
+        from .pieces import cut, made
 
-        return len(cut(frames, settings.of_engine(VoidSettings).piece_length))
+        own = settings.of_engine(VoidSettings)
+        return len(cut(len(made(frames, own.frame_step)), own.piece_length))
 
     def in_pieces(self, settings: Settings, most: int) -> Settings:
         """See :class:`void_server.engines.Engine`; the published code knows no pieces."""

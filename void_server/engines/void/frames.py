@@ -18,7 +18,7 @@ from ..clip import Clip
 from . import fit
 from .detail import restored
 from .inputs import Inputs
-from .pieces import cut, faded
+from .pieces import at, cut, faded, made
 from .settings import VoidSettings
 
 # Marks a piece as complete, and records what made it.
@@ -35,7 +35,9 @@ class Made:
         if crop is None:
             crop = fit.around(region, clip.footage.canvas, clip.pixel_aspect, height)
         self.fit = fit.fit(crop, clip.pixel_aspect, height)
-        self.pieces = cut(len(clip), self.settings.piece_length)
+        #: The frames that the model makes, by their index in the clip; pieces count in these.
+        self.indices = made(len(clip), self.settings.frame_step)
+        self.pieces = cut(len(self.indices), self.settings.piece_length)
         self.inputs = Inputs(clip, self.fit)
         #: Of a model's frame, (height, width, 3).
         self.shape = (*self.fit.size, 3)
@@ -64,14 +66,15 @@ class Made:
             plate = self.clip.plate(index, crop)
             inner = window.intersection(crop)
             plate[crop.slices(inner)] = clean.rgb[window.slices(inner)]
-            whole, gain = restored(faded(self.pieces, index, self._frame), plate)
+            whole, gain = restored(at(index, self.indices, self._model_frame), plate)
             if grain is not None:
                 # the clean plate's detail comes with its grain
                 grain = grain[window.slices(inner)] * (gain[crop.slices(inner)] ** 2).mean(axis=-1)
             yield NewPixels(index, inner, whole[crop.slices(inner)], grain)
 
-    def _frame(self, number: int, index: int) -> FloatImage:
-        return self.file(number)[index].astype(np.float32)
+    def _model_frame(self, number: int) -> FloatImage:
+        """The frame of that number among those that the model makes."""
+        return faded(self.pieces, number, lambda piece, index: self.file(piece)[index].astype(np.float32))
 
 
 def made_with(kept: Path) -> dict[str, str]:

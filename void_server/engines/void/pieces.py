@@ -1,4 +1,4 @@
-"""Cut long shots into independent pieces, and join their frames.
+"""Choose the frames that the model makes, cut long shots into independent pieces of them, and join what was made.
 
 The model's windows are blended at every step, which no two machines can share. Pieces can run anywhere; frames that
 two of them share cross-fade from one to the other.
@@ -7,9 +7,11 @@ two of them share cross-fade from one to the other.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 
 from ...imaging.exr import FloatImage
+from .between import between
 
 #: Frames that neighbouring pieces share.
 SHARED = 16
@@ -17,10 +19,25 @@ SHARED = 16
 STRIDE = 4
 
 
-def cut(count: int, most: int) -> tuple[range, ...]:
-    """The frame indices of each piece of ``count`` frames: about equally many, and ``most`` at most; 0 for one piece.
+def made(count: int, step: int) -> list[int]:
+    """The indices of the frames that the model makes, of a shot of ``count``: every ``step``-th, and both ends."""
+    return sorted({*range(0, count, step), count - 1})
 
-    Raises ValueError where ``most`` leaves little beside what pieces share.
+
+def at(index: int, indices: Sequence[int], read: Callable[[int], FloatImage]) -> FloatImage:
+    """The frame ``index`` of a shot, of whose frames ``indices`` were made; ``read`` gives those by their number."""
+    after = bisect_left(indices, index)
+    if indices[after] == index:
+        return read(after)
+    share = (index - indices[after - 1]) / (indices[after] - indices[after - 1])
+    return between(read(after - 1), read(after), share)
+
+
+def cut(count: int, most: int) -> tuple[range, ...]:
+    """The numbers of the frames of each piece, of ``count`` that the model makes.
+
+    Pieces have about equally many, and ``most`` at most; 0 for one piece. Raises ValueError where ``most`` leaves
+    little beside what pieces share.
     """
     if not most or count <= most:
         return (range(count),)
@@ -32,7 +49,7 @@ def cut(count: int, most: int) -> tuple[range, ...]:
 
 
 def faded(pieces: Sequence[range], index: int, read: Callable[[int, int], FloatImage]) -> FloatImage:
-    """The frame ``index`` of the shot; ``read`` gives a piece's frame by the piece's number and its index in there."""
+    """The frame of number ``index``; ``read`` gives a piece's frame by the piece's number and its index in there."""
     numbers = [number for number, piece in enumerate(pieces) if index in piece]
     first = read(numbers[0], index - pieces[numbers[0]].start)
     if len(numbers) == 1:

@@ -74,6 +74,15 @@ class VoidSettings(Declared):
         high=1,
         give="more than 0, up to 1",
     )
+    frame_step: int = setting(
+        1,
+        "Have the model make every n-th frame; 2 takes 24 a second to the 12 of its training.",
+        long_help="Have the model make every n-th frame, and those between from what it made and the plate. It was "
+        "trained at 12 frames a second: for things that fall or roll at 24, choose 2; for shadows, 1.",
+        low=1,
+        high=8,
+        give="1 for every frame, to 8",
+    )
     piece_length: int = setting(
         0,
         "Split longer shots into pieces, as on a farm; 0: never.",

@@ -35,14 +35,14 @@ from .windows import plan
 
 @dataclass(frozen=True)
 class Piece:
-    """The frames of a shot that the model works on at once, at a ``size`` of height and width."""
+    """Frames that the model makes at once, by their number among all it makes, at a ``size`` of height and width."""
 
     frames: range
     size: tuple[int, int]
 
     @cached_property
     def order(self) -> list[int]:
-        """The frames by their index in the shot as the model sees them: long enough for it, mirrored in time."""
+        """The numbers of the frames as the model sees them: long enough for it, mirrored in time."""
         count = len(self.frames)
         return [self.frames[index] for index in fit.mirrored(count, fit.clip_length(count))]
 
@@ -185,17 +185,17 @@ class Synthesis:
     # -- the clip as the model sees it
 
     def _footage(self, piece: Piece) -> Footage:
-        inputs = self._made.inputs
+        inputs, shown = self._made.inputs, self._made.indices
         inputs.write(lambda _: None)
         parts = [[piece.order[position] for position in part] for part in encoder_parts(len(piece.order))]
 
         def plates() -> Iterator[torch.Tensor]:
-            for indices in parts:
-                frames = np.stack([inputs.plates[index] for index in indices])
+            for numbers in parts:
+                frames = np.stack([inputs.plates[shown[number]] for number in numbers])
                 yield torch.from_numpy(frames).permute(3, 0, 1, 2)[None]
 
         def codes() -> Iterator[Quadmask]:
-            for indices in parts:
-                yield np.stack([inputs.codes(index, first=index == piece.frames.start) for index in indices])
+            for numbers in parts:
+                yield np.stack([inputs.codes(shown[one], first=one == piece.frames.start) for one in numbers])
 
         return Footage(piece.size, plates, codes)
