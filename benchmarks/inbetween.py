@@ -16,11 +16,13 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from scenes import load
 
 from void_server.engines.void.between import between
 from void_server.engines.void.detail import restored
+from void_server.evaluation.fidelity import psnr, squares
+from void_server.evaluation.material import of_pair
 from void_server.imaging.exr import FloatImage
+from void_server.pairs import PairFolder
 from void_server.quadmask import classes
 
 WAYS = ("nearest", "mean", "warped", "restored")
@@ -35,10 +37,10 @@ def ways(first: FloatImage, last: FloatImage, share: float) -> dict[str, FloatIm
     }
 
 
-def psnr(errors: list[float]) -> str:
-    """In words, where there is nothing to get wrong."""
+def in_words(errors: list[float]) -> str:
+    """PSNR, or that there is nothing to get wrong."""
     mean = float(np.mean(errors))
-    return f"{-10 * np.log10(mean):.1f}" if mean > 1e-9 else "still"
+    return f"{psnr(mean):.1f}" if mean > 1e-9 else "still"
 
 
 def main() -> None:
@@ -52,12 +54,14 @@ def main() -> None:
     for folder in sorted(options.folder.iterdir()):
         if not (folder / "truth").is_dir() or (options.only and folder.name != options.only):
             continue
-        shot = load(folder)
+        shot = of_pair(PairFolder(folder))
+        assert shot.plate is not None
+        assert shot.truth is not None
         errors: dict[str, list[float]] = {way: [] for way in WAYS}
         for index in range(len(shot.truth)):
             start = index - index % options.every
             end = start + options.every
-            changed = shot.codes[index] != classes.KEEP
+            changed = shot.changed(index)
             if index == start or end >= len(shot.truth) or not changed.any():
                 continue
             made = ways(shot.truth[start], shot.truth[end], (index - start) / options.every)
@@ -65,9 +69,9 @@ def main() -> None:
             clean = np.where((shot.codes[index] <= classes.OVERLAP)[..., None], made["warped"], shot.plate[index])
             made["restored"] = restored(made["warped"], clean.astype(np.float32)).rgb
             for way, image in made.items():
-                errors[way].append(float(np.square(image - shot.truth[index])[changed].mean()))
+                errors[way].append(float(squares(image, shot.truth[index])[changed].mean()))
         if errors["mean"]:
-            print(f"{folder.name:<18}" + "".join(f"{psnr(errors[way]):>10}" for way in WAYS), flush=True)
+            print(f"{folder.name:<18}" + "".join(f"{in_words(errors[way]):>10}" for way in WAYS), flush=True)
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 from void_server import pipeline
 from void_server.api.shot import Prompt, Settings, Shot
 from void_server.api.version import VersionFolder
+from void_server.evaluation.agreement import overlap
 from void_server.imaging import exr, movie, sequence
 from void_server.quadmask import classes
 from void_server.sample import SCENES, write_sample
@@ -68,10 +69,8 @@ def found_in(results: VersionFolder, frames: list[int]) -> dict[int, Mask]:
     return {frame: of_frame == classes.AFFECTED for frame, of_frame in codes.items()}
 
 
-def overlap(found: dict[int, Mask], truth: dict[int, Mask]) -> float:
-    both = sum(int((found[frame] & truth[frame]).sum()) for frame in truth)
-    either = sum(int((found[frame] | truth[frame]).sum()) for frame in truth)
-    return both / max(either, 1)
+def agreement(found: dict[int, Mask], truth: dict[int, Mask]) -> float:
+    return overlap((found[frame], truth[frame]) for frame in truth)
 
 
 def between(places: dict[int, list[Any]], frame: int, shape: tuple[int, int]) -> Mask:
@@ -100,10 +99,10 @@ def reasoning(folder: Path, work: Path, segmenter: str) -> tuple[float, float, f
     for reasoner in ("image", "file"):
         settings = Settings(reasoner=reasoner, until="quadmask", segmenter=segmenter)
         shot = Shot(str(folder / "plate"), str(folder / "roto"), analysis=str(file), settings=settings)
-        measured.append(overlap(found_in(job(work / reasoner, shot), frames), truth))
+        measured.append(agreement(found_in(job(work / reasoner, shot), frames), truth))
     shape = truth[frames[0]].shape
     baseline = {frame: between(places, frame, shape) & ~roto[frame] for frame in frames}
-    return measured[0], measured[1], overlap(baseline, truth)
+    return measured[0], measured[1], agreement(baseline, truth)
 
 
 #: The published samples are measured at this width.
@@ -155,11 +154,11 @@ def published(sample: Path, work: Path, segmenter: str) -> list[float]:
     baseline = {frame: between(given, frame, theirs[frame].shape) for frame in frames}
     ways = [found("image", "", "tight"), *(found(group, group, "tight") for group in ("artefacts", "objects"))]
     grid = found("cells", "objects", "grid")
-    measured = [overlap(affected(ours), truth) for ours in ways]
-    measured += [overlap(baseline, truth), overlap(affected(grid), truth)]
+    measured = [agreement(affected(ours), truth) for ours in ways]
+    measured += [agreement(baseline, truth), agreement(affected(grid), truth)]
     for code in (classes.OVERLAP, classes.AFFECTED):
         ours, wanted = ({frame: of_frame == code for frame, of_frame in codes.items()} for codes in (grid, theirs))
-        measured.append(overlap(ours, wanted))
+        measured.append(agreement(ours, wanted))
     return measured
 
 
@@ -180,7 +179,7 @@ def rotos(folder: Path, work: Path, segmenter: str) -> list[float]:
         results = job(work / prompt.kind, shot)
         window = exr.windows(results.roto(frame))[1]
         found = {f: exr.read_matte(results.roto(f), window) >= 0.5 for f in truth}
-        measured.append(overlap(found, truth))
+        measured.append(agreement(found, truth))
     return measured
 
 

@@ -67,7 +67,18 @@ def _table(rows: Iterable[tuple[str, Any]]) -> str:
     return f"<table>{cells}</table>"
 
 
-def _listing(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+def document(title: str, body: str) -> str:
+    """A whole page around ``body``, which is HTML: nothing in it is run, or fetched from anywhere."""
+    return f"""<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+<title>{escape(title)}</title><style>{_STYLE}</style></head><body>
+{body}
+</body></html>
+"""
+
+
+def listing(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """A table with a line of names above; on a narrow page it scrolls by itself."""
     head = "".join(f"<th>{escape(name)}</th>" for name in names)
     body = "".join("<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
@@ -102,7 +113,7 @@ def _chart(classes: _Classes, names: Mapping[int, str]) -> str:
 def _class_table(classes: _Classes, names: Mapping[int, str]) -> str:
     columns = [*(LEGEND[code] for code in names), "keep"]
     rows = [[frame, *(f"{shares[name]:.2%}" for name in columns)] for frame, shares in classes.items()]
-    return _listing(["frame", *names.values(), "keep"], rows)
+    return listing(["frame", *names.values(), "keep"], rows)
 
 
 def _regions(regions: Iterable[Mapping[str, Any]]) -> str:
@@ -116,7 +127,7 @@ def _regions(regions: Iterable[Mapping[str, Any]]) -> str:
     if not rows:
         return ""
     names = ("region", "kind", "why", "found by", "frames", "sure")
-    return f"<h2>Why it is affected</h2>{_listing(names, rows)}"
+    return f"<h2>Why it is affected</h2>{listing(names, rows)}"
 
 
 def _origins(origin: Mapping[str, float]) -> str:
@@ -127,7 +138,7 @@ def _origins(origin: Mapping[str, float]) -> str:
         "generated": "made by a model",
     }
     rows = [(name, f"{share:.1%}", words[name]) for name, share in origin.items() if share]
-    return f"<h2>Where the new pixels come from</h2>{_listing(('origin', 'share', ''), rows)}" if rows else ""
+    return f"<h2>Where the new pixels come from</h2>{listing(('origin', 'share', ''), rows)}" if rows else ""
 
 
 def _edits(edits: Iterable[Mapping[str, Any]]) -> str:
@@ -138,7 +149,7 @@ def _edits(edits: Iterable[Mapping[str, Any]]) -> str:
         rows.append((edit["when"], edit["who"], ", ".join(what), edit.get("why", ""), edit["frames_changed"]))
     if not rows:
         return ""
-    return f"<h2>Corrections</h2>{_listing(('when', 'who', 'what', 'why', 'frames changed'), rows)}"
+    return f"<h2>Corrections</h2>{listing(('when', 'who', 'what', 'why', 'frames changed'), rows)}"
 
 
 def _prompt(prompt: Mapping[str, Any]) -> str:
@@ -178,10 +189,7 @@ def page(
     picture = base64.b64encode(sheet).decode()
     timings = [(name, f"{seconds:.1f} s") for name, seconds in manifest["timings"].items()]
     made_with = [*manifest["software"].items(), *((f"{name} on", words) for name, words in manifest["device"].items())]
-    return f"""<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(title)}</title><style>{_STYLE}</style></head><body>
-<h1>{escape(title)}</h1>
+    body = f"""<h1>{escape(title)}</h1>
 <p class="about">VOID job {escape(manifest["id"])}, {len(frames)} frames</p>
 {warnings}
 <div class="sheet"><label><input type="checkbox" aria-label="full size"><img
@@ -196,6 +204,5 @@ alt="contact sheet: a column for each frame" src="data:image/png;base64,{picture
 <div class="columns">
 <div><h2>Settings</h2>{_table(_settings(manifest))}</div>
 <div><h2>Time</h2>{_table(timings)}<h2>Made with</h2>{_table(made_with)}</div>
-</div>
-</body></html>
-"""
+</div>"""
+    return document(title, body)

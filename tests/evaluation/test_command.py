@@ -1,0 +1,58 @@
+"""``void evaluate`` as it is typed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+VOID = [sys.executable, "-c", "from void_server.cli import main; main()"]
+
+
+def void(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*VOID, *map(str, arguments)], capture_output=True, text=True, timeout=240, check=False)
+
+
+def test_a_suite_writes_page_figures_and_a_record_that_compares(shot: Path, tmp_path: Path) -> None:
+    asked = ["evaluate", "--suite", shot, "--measure", "psnr", "--measure", "kept", "--baseline", "telea"]
+    done = void(*asked, "-o", tmp_path / "out", "--record", tmp_path / "record.json")
+    assert done.returncode == 0, done.stderr
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert lines[0] == ["shot", "method", "psnr", "kept"]
+    assert [line[1] for line in lines[1:4]] == ["given", "own", "telea"]
+    version = tmp_path / "out" / "v001"
+    data = json.loads((version / "evaluation.json").read_text())
+    assert data["shots"][0]["name"] == "walkby"
+    assert f"{data['total']['telea']['changed']['psnr']:.2f}" == lines[3][2]
+    assert "data:image/jpeg" in (version / "evaluation.html").read_text()
+    result = version / "jobs" / "walkby" / "given_quadmask"
+    # the finished result is judged again as any other, and the baseline of the record is the same
+    again = void(
+        "evaluate", result, shot, "--measure", "psnr", "--baseline", "telea", "--compare", tmp_path / "record.json"
+    )
+    assert again.returncode == 0, again.stderr
+    assert "methods, result: nothing in the record" in again.stdout
+    assert "telea, figures" not in again.stdout
+    assert void(*asked, "--record", tmp_path / "record.json").returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ((), "Name the results to judge, or with --suite the pairs to do"),
+        (("here", "--seed", "3"), "--seed is for --suite"),
+        (("--suite", "here"), "The suite here is no folder"),
+        (("here", "there", "--baseline", "best"), "There is no baseline 'best'"),
+        (("here", "there", "--compare", "no.json"), "no.json cannot be read as a record"),
+    ],
+)
+def test_wrong_words_are_refused(words: tuple[str, ...], sentence: str) -> None:
+    done = void("evaluate", *words)
+    assert done.returncode == 2
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,108 @@
+"""The measures agree with other people's programs, and say what they are said to."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from void_server.evaluation import fidelity, motion, perception, seam
+from void_server.evaluation.agreement import overlap
+from void_server.evaluation.material import grey
+from void_server.evaluation.structure import slope, ssim
+from void_server.imaging.exr import FloatImage
+
+
+def pattern() -> tuple[FloatImage, FloatImage]:
+    """A truth and a result, grey: what the figures of other programs were taken of."""
+    y, x = np.indices((72, 96)).astype(np.float64)
+    true = (0.5 + 0.4 * np.sin(x / 3) * np.cos(y / 5)).astype(np.float32)
+    return true, (true * 0.9 + 0.05 + 0.03 * np.sin(x * 1.7 + y * 2.3)).astype(np.float32)
+
+
+def coloured() -> tuple[FloatImage, FloatImage]:
+    true, image = (np.stack([one, one[::-1], one[:, ::-1]], axis=-1) for one in pattern())
+    return true, np.clip(image, 0, 1)
+
+
+def test_ssim_is_that_of_scikit_image() -> None:
+    true, image = pattern()
+    # scikit-image 0.26, structural_similarity(gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
+    # data_range=1, full=True); the borders are mirrored otherwise there
+    found = ssim(true, image)
+    assert found[8:-8, 8:-8].mean() == pytest.approx(0.9683791, abs=1e-5)
+    assert found[36, 48] == pytest.approx(0.9751354, abs=2e-5)
+    assert found[20, 70] == pytest.approx(0.9663199, abs=2e-5)
+
+
+def test_psnr_is_that_of_scikit_image() -> None:
+    true, image = pattern()
+    squares = fidelity.squares(image[..., None], true[..., None])
+    # scikit-image 0.26, peak_signal_noise_ratio(data_range=1)
+    assert fidelity.psnr(float(squares.mean())) == pytest.approx(30.749003402967535, abs=1e-4)
+    assert fidelity.psnr(0.0) == 120
+
+
+def test_flip_is_what_flip_evaluator_says() -> None:
+    flip_evaluator = pytest.importorskip("flip_evaluator", reason="FLIP was NOT tested: flip-evaluator is missing")
+    true, image = coloured()
+    assert perception.flip(image, true).mean() == pytest.approx(
+        flip_evaluator.evaluate(true, image, "LDR", applyMagma=False)[1], abs=1e-5
+    )
+    bright = true * 4, image * 4
+    assert perception.hdr_flip(bright[1], bright[0]).mean() == pytest.approx(
+        flip_evaluator.evaluate(*bright, "HDR", inputsRGB=False, applyMagma=False)[1], abs=1e-5
+    )
+
+
+def test_flip_of_a_part_is_that_of_the_whole_frame() -> None:
+    pytest.importorskip("flip_evaluator", reason="FLIP was NOT tested: flip-evaluator is missing")
+    true, image = (np.tile(one, (2, 2, 1)) for one in coloured())
+    reach = perception.REACH
+    inner, outer = (slice(60, 70), slice(80, 90)), (slice(60 - reach, 70 + reach), slice(80 - reach, 90 + reach))
+    whole, part = perception.flip(image, true)[inner], perception.flip(image[outer], true[outer])
+    assert part[reach:-reach, reach:-reach] == pytest.approx(whole, abs=1e-5)
+
+
+def test_what_moves_as_the_truth_does_neither_drifts_nor_flickers() -> None:
+    texture = cv2.GaussianBlur(np.random.default_rng(3).random((64, 96), np.float32), (0, 0), 2)
+    texture = (texture - texture.min()) / np.ptp(texture)
+    before, now = texture[:, 4:], texture[:, :-4]
+    way = motion.flow(now, before)
+    middle = (slice(12, -12), slice(12, -12))
+    assert np.median(way[middle], axis=(0, 1)) == pytest.approx([-4, 0], abs=0.2)
+    assert motion.warp_error(now, before, way)[middle].mean() < 0.02
+    # the same picture twice does not move along
+    assert motion.warp_error(before, before, way)[middle].mean() > 0.05
+    rgb = np.repeat(now[..., None], 3, axis=-1), np.repeat(before[..., None], 3, axis=-1)
+    assert motion.flicker(*rgb, *rgb).max() == 0
+    assert motion.flicker(rgb[0] + 0.1, rgb[1], *rgb) == pytest.approx(np.full(now.shape, 0.1), abs=1e-6)
+
+
+def test_a_blurred_result_has_less_detail() -> None:
+    image = grey(np.random.default_rng(4).random((64, 64, 3), np.float32))
+    assert slope(cv2.GaussianBlur(image, (0, 0), 2)).mean() < 0.3 * slope(image).mean()
+    ramp = np.tile(np.linspace(0, 1, 64, dtype=np.float32), (64, 1))
+    assert slope(ramp)[:, 1:-1] == pytest.approx(np.full((64, 62), 1 / 63), abs=1e-6)
+
+
+def test_a_seam_is_steeper_than_what_is_near() -> None:
+    region = np.zeros((64, 64), bool)
+    region[20:44, 20:44] = True
+    border, nearby = seam.bands(region)
+    assert border[20, 30]
+    assert border[19, 30]
+    assert not border[32, 32]
+    assert nearby[32, 28]
+    assert not (border & nearby).any()
+    steep = slope(region.astype(np.float32) * np.float32(0.2) + np.float32(0.4))
+    assert steep[border].mean() > 0.05
+    assert steep[nearby].max() == 0
+
+
+def test_the_overlap_of_masks() -> None:
+    one, other = np.zeros((2, 4), bool), np.zeros((2, 4), bool)
+    one[0], other[:, :2] = True, True
+    assert overlap([(one, other)]) == pytest.approx(2 / 6)
+    assert overlap([(one, one), (other, ~other)]) == pytest.approx(4 / 12)
+    assert overlap([(one & ~one, one & ~one)]) == 0

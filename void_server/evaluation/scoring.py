@@ -1,0 +1,308 @@
+"""The figures of a result: for all that changes, by where its pixels come from, and by class of the quadmask."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..engines import origin
+from ..imaging.exr import FloatImage
+from ..imaging.window import Window
+from ..quadmask import classes
+from . import learned, motion, perception, seam
+from .agreement import overlap
+from .fidelity import psnr, squares
+from .material import Material, grey
+from .results import Result
+from .structure import slope, ssim
+
+Mask = NDArray[np.bool_]
+#: A picture's error at each pixel, from result and truth.
+ErrorMap = Callable[[FloatImage, FloatImage], FloatImage]
+
+CHANGED = "changed"
+LEFT = "not rewritten"
+#: What figures are given for, in this order; only a job's own result has origins.
+GROUPS = (
+    CHANGED,
+    *origin.NAMES.values(),
+    LEFT,
+    *(classes.NAMES[code] for code in classes.NAMES if code != classes.KEEP),
+)
+#: So far from a true change, what is kept is to be the plate's: antialiasing and a feather lie closer.
+_FAR = 8
+_NEAR = np.ones((3, 3), np.uint8)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A figure: what it is, whether ``more``, ``less`` or ``one`` is good, and how it is written."""
+
+    name: str
+    help: str
+    good: str
+    digits: int
+    needs_truth: bool = True
+
+
+MEASURES = (
+    Measure("share", "Of all changed pixels, in percent.", "", 1, False),
+    Measure("psnr", "Peak signal-to-noise ratio, display-referred, in dB.", "more", 2),
+    Measure("ssim", "Structural similarity of luma, 1 is the same.", "more", 4),
+    Measure("FLIP", "Error as a viewer sees it, display-referred, 0 to 1.", "less", 3),
+    Measure("HDR-FLIP", "The same for scene-linear pixels over all exposures, 0 to 1.", "less", 3),
+    Measure("LPIPS", "Distance in the features of a trained network.", "less", 4),
+    Measure("detail", "Mean gradient over the truth's.", "one", 2),
+    Measure("flicker", "Departure of the change from frame to frame from the truth's, in percent.", "less", 3),
+    Measure("drift", "Change from frame to frame along the motion (warp error), in percent.", "less", 3, False),
+    Measure("seam", "Mean gradient where new pixels begin, over that nearby.", "one", 2, False),
+    Measure("JOD", "ColorVideoVDP: just-objectionable differences, 10 is no difference.", "more", 2),
+    Measure("kept", "Pixels far from every change that are the plate's bit for bit, in percent.", "more", 2),
+    Measure("iou", "Overlap of the affected class with the true one.", "more", 2),
+    Measure("s/frame", "Seconds a frame, of the whole job.", "less", 3, False),
+    Measure("MB", "The most memory that the job held.", "less", 0, False),
+)
+#: Measures that are taken only where a package, or weights, are there.
+OPTIONAL: Mapping[str, Callable[[], bool]] = {
+    "FLIP": perception.available,
+    "HDR-FLIP": perception.available,
+    "LPIPS": learned.lpips_available,
+    "JOD": learned.cvvdp_available,
+}
+
+
+def installed() -> tuple[str, ...]:
+    """The measures that can be taken here."""
+    return tuple(one.name for one in MEASURES if OPTIONAL.get(one.name, lambda: True)())
+
+
+class Sums:
+    """Sums of maps over groups of pixels, from which figures are made."""
+
+    def __init__(self) -> None:
+        self._of: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(lambda: [0.0, 0.0]))
+        self._pixels: dict[str, int] = defaultdict(int)
+
+    def add(self, group: str, name: str, values: FloatImage) -> None:
+        """Add the values of a map at a group's pixels."""
+        one = self._of[group][name]
+        one[0] += float(values.sum(dtype=np.float64))
+        one[1] += values.size
+
+    def count(self, group: str, pixels: int) -> None:
+        """Count a group's pixels."""
+        self._pixels[group] += pixels
+
+    def figures(self, group: str = CHANGED) -> dict[str, float]:
+        """The figures of a group, those that there are; none without pixels."""
+        if not self._pixels[group]:
+            return {}
+        sums = self._of.get(group, {})
+
+        def mean(name: str) -> float | None:
+            total, count = sums.get(name, (0.0, 0.0))
+            return total / count if count else None
+
+        def ratio(name: str, other: str) -> float | None:
+            one, by = mean(name), mean(other)
+            return None if one is None or by is None else one / max(by, 1e-12)
+
+        def percent(name: str) -> float | None:
+            value = mean(name)
+            return None if value is None else 100 * value
+
+        square = mean("squares")
+        found = {
+            "share": None if group == CHANGED else 100 * self._pixels[group] / self._pixels[CHANGED],
+            "psnr": None if square is None else psnr(square),
+            **{name: mean(name) for name in ("ssim", "FLIP", "HDR-FLIP", "LPIPS")},
+            "detail": ratio("slope", "true slope"),
+            "flicker": percent("flicker"),
+            "drift": percent("drift"),
+            "seam": ratio("border", "nearby"),
+        }
+        return {name: value for name, value in found.items() if value is not None}
+
+    @property
+    def groups(self) -> list[str]:
+        """The groups that have pixels."""
+        return [group for group in GROUPS if self._pixels[group]]
+
+
+@dataclass(frozen=True)
+class Score:
+    """The figures of one result: by group, of all changed pixels by frame, and the notes for whoever reads them."""
+
+    method: str
+    groups: Mapping[str, Mapping[str, float]]
+    frames: Mapping[int, Mapping[str, float]]
+    notes: tuple[str, ...] = ()
+    made_by: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def figures(self) -> Mapping[str, float]:
+        """Those of all that changes."""
+        return self.groups.get(CHANGED, {})
+
+    @property
+    def worst(self) -> list[int]:
+        """The frames, the worst first: by FLIP where it was measured, else by PSNR; by drift without a truth."""
+        for name, sign in (("FLIP", -1), ("psnr", 1), ("drift", -1)):
+            having = [frame for frame, figures in self.frames.items() if name in figures]
+            if having:
+                return sorted(having, key=lambda frame: (sign * self.frames[frame][name], frame))
+        return []
+
+
+def score(material: Material, result: Result, wanted: Iterable[str] = ()) -> Score:
+    """Judge a result by the measures ``wanted``, all where none is named; those only that can be taken here."""
+    names = {*installed()} & {*(wanted or installed())}
+    whole, frames = Sums(), {}
+    for index, frame in enumerate(material.frames):
+        sums = Sums()
+        for group, mask, maps in _measured(material, result, index, names):
+            for one in (sums, whole):
+                one.count(group, int(mask.sum()))
+                for name, values in maps:
+                    one.add(group, name, values)
+        if figures := sums.figures():
+            frames[frame] = figures
+    groups = {group: whole.figures(group) for group in whole.groups}
+    if CHANGED in groups:
+        groups[CHANGED] = {
+            **groups[CHANGED],
+            **_of_clip(material, result, names),
+            **{name: value for name, value in result.cost.items() if name in names},
+        }
+    return Score(result.method, groups, frames, result.notes, result.made_by)
+
+
+def _measured(
+    material: Material, result: Result, index: int, names: set[str]
+) -> Iterator[tuple[str, Mask, list[tuple[str, FloatImage]]]]:
+    """Each group of a frame: its name, its pixels in the part that is looked at, and what is summed up there."""
+    changed = material.changed(index)
+    window = _around(changed)
+    if window is None:
+        return
+    part = _frame(changed).slices(window)
+    maps = _maps(material, result, index, part, names)
+    slopes = _slopes(material, result, index, part) if names & {"detail", "seam"} else {}
+    for group, mask in _groups(material, result, index, part):
+        found = [(name, values[mask]) for name, values in maps.items()]
+        if "detail" in names and "true slope" in slopes:
+            inner = cv2.erode(mask.astype(np.uint8), _NEAR) > 0
+            found += [(name, values[inner]) for name, values in slopes.items()]
+        if "seam" in names and group == CHANGED:
+            border, nearby = seam.bands(mask)
+            found += [("border", slopes["slope"][border]), ("nearby", slopes["slope"][nearby])]
+        yield group, mask, found
+
+
+def _maps(
+    material: Material, result: Result, index: int, part: tuple[slice, slice], names: set[str]
+) -> dict[str, FloatImage]:
+    """What each pixel of a part of the frame has, by the name that it is summed up under."""
+    maps: dict[str, FloatImage] = {}
+    if material.truth is not None:
+        image, true = result.shown[index][part], material.truth[index][part]
+        maps = {_SUMMED.get(name, name): made(image, true) for name, made in _SHOWN.items() if name in names}
+        if "HDR-FLIP" in names:
+            maps["HDR-FLIP"] = perception.hdr_flip(result.linear[index][part], material.curve.to_linear(true))
+        if "ssim" in names:
+            maps["ssim"] = ssim(grey(image), grey(true))
+        if index and "flicker" in names:
+            before = result.shown[index - 1][part], material.truth[index - 1][part]
+            maps["flicker"] = motion.flicker(image, before[0], true, before[1])
+    if index and "drift" in names:
+        maps["drift"] = _drift(material, result, index)[part]
+    return maps
+
+
+def _slopes(material: Material, result: Result, index: int, part: tuple[slice, slice]) -> dict[str, FloatImage]:
+    found = {"slope": slope(grey(result.shown[index][part]))}
+    return found if material.truth is None else {**found, "true slope": slope(grey(material.truth[index][part]))}
+
+
+_SHOWN: Mapping[str, ErrorMap] = {"psnr": squares, "FLIP": perception.flip, "LPIPS": learned.lpips}
+#: What is summed up for a figure that has another name.
+_SUMMED = {"psnr": "squares"}
+
+
+def _around(changed: Mask) -> Window | None:
+    """The part of the frame to look at: what changes, and what its measures reach; None where nothing does."""
+    if not changed.any():
+        return None
+    box = Window(*cv2.boundingRect(changed.astype(np.uint8)))
+    return box.grown(perception.REACH).intersection(_frame(changed))
+
+
+def _frame(mask: Mask) -> Window:
+    return Window(0, 0, mask.shape[1], mask.shape[0])
+
+
+def _drift(material: Material, result: Result, index: int) -> FloatImage:
+    now, before = (grey(result.shown[at]) for at in (index, index - 1))
+    # along the truth's motion; without one, along the result's own
+    way = material.flow[index] if material.truth is not None else motion.flow(now, before)
+    return motion.warp_error(now, before, way)
+
+
+def _groups(material: Material, result: Result, index: int, part: tuple[slice, slice]) -> Iterator[tuple[str, Mask]]:
+    codes = material.codes[index][part]
+    changed = codes != classes.KEEP
+    yield CHANGED, changed
+    if result.origin is not None:
+        origins = result.origin[index][part]
+        for code, name in origin.NAMES.items():
+            yield name, changed & (origins == code)
+        yield LEFT, changed & (origins == 0)
+    for code, name in classes.NAMES.items():
+        if code != classes.KEEP:
+            yield name, codes == code
+
+
+def _of_clip(material: Material, result: Result, names: set[str]) -> dict[str, float]:
+    """The figures that only the whole shot has."""
+    found = {}
+    if "kept" in names and material.raw is not None and result.raw is not None:
+        found["kept"] = _kept(material, result)
+    if "iou" in names and result.quadmask is not None and material.truth is not None:
+        theirs = (codes == classes.AFFECTED for codes in result.quadmask)
+        found["iou"] = overlap(zip(theirs, (codes == classes.AFFECTED for codes in material.codes), strict=True))
+    if "JOD" in names and material.truth is not None:
+        found["JOD"] = learned.cvvdp(*_clips(material, result), material.fps)
+    return found
+
+
+def _kept(material: Material, result: Result) -> float:
+    """The percentage of pixels far from every change that are the plate's bit for bit."""
+    assert material.raw is not None
+    assert result.raw is not None
+    same = count = 0
+    reach = np.ones((2 * _FAR + 1, 2 * _FAR + 1), np.uint8)
+    for index in range(len(material.frames)):
+        far = cv2.dilate(material.changed(index).astype(np.uint8), reach) == 0
+        ours, plate = (np.ascontiguousarray(one[index]).view(np.uint32) for one in (result.raw, material.raw))
+        same += int((ours == plate).all(axis=-1)[far].sum())
+        count += int(far.sum())
+    return 100 * same / max(count, 1)
+
+
+def _clips(material: Material, result: Result) -> tuple[FloatImage, FloatImage]:
+    """Result and truth as (frames, height, width, 3), of the part in which anything changes."""
+    assert material.truth is not None
+    any_changed = np.zeros(material.codes[0].shape, bool)
+    for index in range(len(material.frames)):
+        any_changed |= material.changed(index)
+    window = _around(any_changed)
+    assert window is not None, "something changes"
+    part = _frame(any_changed).slices(window)
+    result_clip, truth_clip = (np.stack([image[part] for image in one]) for one in (result.shown, material.truth))
+    return result_clip, truth_clip
