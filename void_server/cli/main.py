@@ -12,9 +12,11 @@ from .serving import keys_app
 from .app import app
 from .farm import app as farm_app
 from .frame import run
+from .pairs import app as pairs_app
 
 app.add_typer(keys_app, name="keys")
 app.add_typer(farm_app, name="farm")
+app.add_typer(pairs_app, name="pairs")
 
 
 def main() -> None:

@@ -11,13 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..api.errors import SequenceError
-from ..api.shot import SCENE_LINEAR_REC709
 from ..imaging import exr, sequence
 from ..imaging.colour import ColourSpace, Curve
 from ..imaging.exr import FloatImage
 from ..imaging.sequence import Sequence
 from ..imaging.window import Window
-from ..pairs import layout
+from ..pairs import layout, source
 from ..pairs.layout import PairFolder
 from ..quadmask import classes
 from ..quadmask.classes import Quadmask
@@ -105,29 +104,10 @@ def of_pair(pair: PairFolder, frames: tuple[int, ...] = ()) -> Material:
 
     Raises :class:`~void_server.api.errors.InputError` naming what is wrong.
     """
-    plate, truth = pair.sequence(layout.PLATE), pair.sequence(layout.TRUTH)
-    frames = frames or plate.frames
-    if len(truth.files) == 1:
-        # where nothing moves in it, the truth is a single file
-        truth = Sequence(truth.name, dict.fromkeys(plate.frames, next(iter(truth.files.values()))))
-    masks = {
-        name: pair.sequence(name)
-        for name in (layout.ROTO, layout.CHANGE, layout.EFFECTS, layout.QUADMASK)
-        if pair.has(name)
-    }
-    if layout.ROTO in masks and layout.CHANGE in masks:
-        sources = {name: masks[name] for name in (layout.ROTO, layout.CHANGE)}
-    else:
-        wider = next((name for name in (layout.EFFECTS, layout.QUADMASK) if name in masks), None)
-        if wider is None:
-            raise SequenceError(
-                f"The pair {pair.folder} does not say what changes; it needs roto and change, or quadmask."
-            )
-        sources = {wider: masks[wider]}
-    facts = pair.facts()
-    sources = {layout.PLATE: plate, layout.TRUTH: truth, **sources}
-    found = _opened(pair.name, sources, frames, ColourSpace(colour_of(facts.colour)))
-    return replace(found, fps=facts.fps, prompt=facts.prompt)
+    given = source.of_folder(pair)
+    sources = {layout.PLATE: given.plate, layout.TRUTH: given.truth, **given.changing}
+    found = _opened(given.name, sources, frames or given.frames, ColourSpace(given.colour))
+    return replace(found, fps=given.facts.fps, prompt=given.facts.prompt)
 
 
 def of_sequences(
@@ -139,17 +119,12 @@ def of_sequences(
     frames: tuple[int, ...] = (),
 ) -> Material:
     """A shot from single sequences: at least a plate or a truth. Raises as :func:`of_pair`."""
-    given = {layout.PLATE: plate, layout.TRUTH: truth, layout.QUADMASK: quadmask}
+    chosen = quadmask and classes.chosen(quadmask, frames or quadmask.frames)
+    given = {layout.PLATE: plate, layout.TRUTH: truth, layout.QUADMASK: chosen}
     sources = {what: found for what, found in given.items() if found is not None}
     first = truth or plate
     assert first is not None, "there is something to judge by"
     return _opened(name, sources, frames or first.frames, colour)
-
-
-def colour_of(words: str) -> str:
-    """The colour space that a pair's facts name: what follows a comma tells how its numbers are kept."""
-    space = words.partition(",")[0].strip()
-    return SCENE_LINEAR_REC709 if space.lower() == "scene-linear rec.709" else space
 
 
 def _opened(name: str, sources: dict[str, Sequence], frames: tuple[int, ...], colour: ColourSpace) -> Material:
@@ -186,23 +161,11 @@ def _pixels(found: Sequence, frames: tuple[int, ...], window: Window) -> Picture
 
 def _codes(sources: Mapping[str, Sequence], frames: tuple[int, ...], window: Window) -> Callable[[int], Quadmask]:
     """Reads the codes of a frame by its index."""
-    if layout.CHANGE in sources:
-
-        def assembled(index: int) -> Quadmask:
-            roto, change = (
-                exr.read_matte(sources[w].path(frames[index]), window) for w in (layout.ROTO, layout.CHANGE)
-            )
-            found = change >= 0.5
-            near = cv2.dilate(found.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
-            return classes.assemble(roto, np.where(roto >= 0.5, near, found))
-
-        return assembled
-    quadmask = next((sources[what] for what in (layout.EFFECTS, layout.QUADMASK) if what in sources), None)
-    if quadmask is not None:
-        chosen = classes.chosen(quadmask, frames)
-        return lambda index: classes.read(chosen.path(frames[index]), window, chosen.channels)
-    everything = np.full((window.height, window.width), classes.AFFECTED, np.uint8)
-    return lambda _: everything
+    masks = {what: found for what, found in sources.items() if what not in (layout.PLATE, layout.TRUTH)}
+    if not masks:
+        everything = np.full((window.height, window.width), classes.AFFECTED, np.uint8)
+        return lambda _: everything
+    return lambda index: source.read_codes(masks, frames[index], window)
 
 
 def check_frames(found: Sequence, what: str, name: str, frames: tuple[int, ...]) -> None:

@@ -97,14 +97,23 @@ class Group:
             f" add_layer {{{layer} {' '.join(f'{layer}.{channel}' for channel in channels)}}}"
             for layer, channels in self.layers.items()
         ]
-        known: set[str] = set()
-        taken = {name for node in self.nodes for name in node.inputs}
-        for node in self.nodes:
-            lines += [f" {line}" for line in _node_lines(node, known)]
-            if node.name in taken:
-                lines.append(f" set {_variable(node.name)} [stack 0]")
-            known.add(node.name)
+        lines += [f" {line}" for line in _lines(self.nodes)]
         return "\n".join([*lines, "end_group", ""])
+
+
+def script(nodes: Sequence[Node]) -> str:
+    """Nodes as a script of their own, in the order of their evaluation. Raises ValueError as :meth:`Group.text`."""
+    return "\n".join([*_lines(nodes), ""])
+
+
+def _lines(nodes: Sequence[Node]) -> Iterator[str]:
+    known: set[str] = set()
+    taken = {name for node in nodes for name in node.inputs}
+    for node in nodes:
+        yield from _node_lines(node, known)
+        if node.name in taken:
+            yield f"set {_variable(node.name)} [stack 0]"
+        known.add(node.name)
 
 
 def _node_lines(node: Node, known: set[str]) -> Iterator[str]:

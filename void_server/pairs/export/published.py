@@ -1,0 +1,113 @@
+"""The form in which VOID's makers published their training pairs, as their loader reads it.
+
+A folder a pair with ``rgb_full.mp4``, ``rgb_removed.mp4``, ``mask.mp4``, ``prompt.json`` and ``metadata.json``, and a
+list of all, ``train_data.json``, for ``--train_data_meta``. The loader (videox_fun/data/dataset_image_video.py) takes
+one channel of the mask, inverts it (255 - code), and reads it by thresholds: 63 becomes 192, which is above 191 and
+counts as object; 64 would become 191, and count as affected. So every code must come back exactly: all movies are
+lossless (FFV1, read by FFmpeg, with which that loader decodes).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ...api.errors import SequenceError
+from ...api.files import read_json, replacing, write_atomically
+from ...imaging import exr
+from ...imaging.colour import ColourSpace, Curve
+from ...quadmask import classes
+from ..source import PairSource, read_codes
+
+#: Frames a second of the published clips, whatever the real speed of the motion.
+RATE = 12
+#: The size of the published pairs with people, the largest.
+_LARGEST = (1600, 900)
+_FULL, _REMOVED, _MASK = "rgb_full.mp4", "rgb_removed.mp4", "mask.mp4"
+_PROMPT, _METADATA, _LIST = "prompt.json", "metadata.json", "train_data.json"
+
+
+def write(pair: PairSource, out: Path) -> list[str]:
+    """Write a pair to its folder in ``out``; returns notes for whoever exports."""
+    folder, masks = out / pair.name, pair.published
+    frames = sampled(pair.frames, pair.facts.fps)
+    header = exr.read_header(pair.plate.path(frames[0]))
+    window, size = header.data_window, fitting(header.data_window.width, header.data_window.height)
+    colour = ColourSpace(pair.colour)
+
+    def linear(path: Path) -> exr.FloatImage:
+        return np.nan_to_num(colour.to_linear(np.nan_to_num(exr.read_rgb(path, window), posinf=0, neginf=0)))
+
+    # of the plate, as at inference: highlights keep their places below white
+    curve = Curve(max(float(linear(pair.plate.path(frame)).max(initial=0)) for frame in pair.frames))
+
+    def shown(path: Path) -> NDArray[np.uint8]:
+        image = np.clip(curve.to_display(linear(path)), 0, 1)
+        return np.round(cv2.resize(image, size, interpolation=cv2.INTER_AREA) * 255).astype(np.uint8)
+
+    _movie(folder / _FULL, size, (shown(pair.plate.path(frame)) for frame in frames))
+    _movie(folder / _REMOVED, size, (shown(pair.truth.path(frame)) for frame in frames))
+    _movie(folder / _MASK, size, (classes.resize(read_codes(masks, frame, window), *size) for frame in frames))
+    prompt = pair.facts.prompt or pair.facts.expected
+    write_atomically(folder / _PROMPT, json.dumps({"bg": prompt}))
+    about = {
+        **pair.facts.model_dump(mode="json"),
+        "frames": list(frames),
+        "frame_rate": RATE,
+        "size": list(size),
+        "colour": f"sRGB, highlights up to {curve.maximum:.4g} by the curve of VOID for Nuke",
+        "mask": list(masks),
+    }
+    write_atomically(folder / _METADATA, json.dumps(about, indent=1))
+    notes = [] if prompt else ["has no prompt: the model learns it as a text that was dropped"]
+    if pair.facts.fps < RATE:
+        notes.append(f"has {pair.facts.fps:g} frames a second, fewer than {RATE}: its motion seems faster")
+    return notes
+
+
+def write_list(out: Path, names: Iterable[str]) -> None:
+    """Write the list of all pairs that the published trainer takes; it has whole paths, as that reads from anywhere."""
+    entries = [
+        {
+            "file_path": str((out / name).absolute()),
+            "text": read_json(out / name / _PROMPT)["bg"],
+            "type": "video_mask_tuple",
+        }
+        for name in names
+    ]
+    write_atomically(out / _LIST, json.dumps(entries, indent=1))
+
+
+def sampled(frames: tuple[int, ...], rate: float) -> tuple[int, ...]:
+    """The frames of a shot at 12 a second: the nearest to each twelfth; all where there are fewer."""
+    step = max(rate / RATE, 1.0)
+    indices = (round(number * step) for number in range(len(frames)))
+    return tuple(frames[index] for index in indices if index < len(frames))
+
+
+def fitting(width: int, height: int) -> tuple[int, int]:
+    """The size at which a plate is written: its own, or what fits the largest published one, even as those are."""
+    scale = min(1.0, max(_LARGEST) / max(width, height), min(_LARGEST) / min(width, height))
+    wide, high = (max(2, 2 * round(side * scale / 2)) for side in (width, height))
+    return wide, high
+
+
+def _movie(path: Path, size: tuple[int, int], pictures: Iterable[NDArray[np.uint8]]) -> None:
+    """Write a lossless movie, of RGB (height, width, 3) or of one channel (height, width)."""
+    with replacing(path, parents=True) as temporary:
+        writer: cv2.VideoWriter | None = None
+        for picture in pictures:
+            colour = picture.ndim == 3
+            if writer is None:
+                codec = cv2.VideoWriter.fourcc(*"FFV1")
+                writer = cv2.VideoWriter(str(temporary), cv2.CAP_FFMPEG, codec, RATE, size, colour)
+                if not writer.isOpened():
+                    raise SequenceError(f"{path} cannot be written: this OpenCV has no encoder for FFV1.")
+            writer.write(np.ascontiguousarray(picture[..., ::-1] if colour else picture))
+        if writer is not None:
+            writer.release()
