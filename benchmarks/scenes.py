@@ -19,7 +19,7 @@ Figures are taken display-referred inside the truly changed region (roto and cha
 of pixels outside that region, grown by 8, that are the plate's bit for bit. `detail` is the mean gradient over the
 truth's; `drift` the mean change from frame to frame along the truth's motion, in percent (grain and render noise are in
 it, so the truth has one too); `FLIP` the mean error as seen (Andersson et al., 2020), if flip-evaluator is installed
-(the dependency group benchmarks).
+(the extra evaluate). The formulas are those of `void evaluate`: docs/evaluation.md.
 """
 
 from __future__ import annotations

@@ -51,8 +51,11 @@ def test_a_suite_writes_page_figures_and_a_record_that_compares(shot: Path, tmp_
         (("here", "there", "--compare", "no.json"), "no.json cannot be read as a record"),
     ],
 )
-def test_wrong_words_are_refused(words: tuple[str, ...], sentence: str) -> None:
-    done = void("evaluate", *words)
+def test_wrong_words_are_refused_before_a_version_is_made(
+    words: tuple[str, ...], sentence: str, tmp_path: Path
+) -> None:
+    done = void("evaluate", *words, "-o", tmp_path / "out")
     assert done.returncode == 2
+    assert not list(tmp_path.glob("out/*"))
     assert sentence in done.stderr
     assert "Traceback" not in done.stderr

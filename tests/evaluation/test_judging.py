@@ -14,7 +14,7 @@ from void_server import pipeline
 from void_server.api.errors import ColourError, InputError, SequenceError, SettingError
 from void_server.api.shot import SCENE_LINEAR_REC709, Settings, Shot
 from void_server.api.version import VersionFolder
-from void_server.evaluation import baselines, judging, material, page, record, results, scoring, suite
+from void_server.evaluation import baselines, judging, material, page, pictures, record, results, scoring, suite
 from void_server.imaging import exr, sequence
 from void_server.imaging.colour import ColourSpace
 from void_server.pairs import PairFolder
@@ -195,6 +195,31 @@ def test_nan_is_counted_and_named(shot: Path, tmp_path: Path) -> None:
     judged = next(iter(judging.given(folder, shot, wanted(tmp_path / "work"), LINEAR)))
     assert any("in 1 of 12 frames (1004), most in frame 1004: 6." in note for note in judged.notes)
     assert all(np.isfinite(value) for value in judged.scores[0].figures.values())
+
+
+def test_frames_of_all_shots_together_are_remembered_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[tuple[str, int]] = []
+
+    def reading(name: str) -> pictures.Pictures[np.ndarray]:
+        def made(index: int) -> np.ndarray:
+            read.append((name, index))
+            return np.full(1000, index, np.uint8)
+
+        return pictures.Pictures(made, 9)
+
+    pictures.Pictures._known.clear()
+    monkeypatch.setattr(pictures.Pictures, "_bytes", 0)
+    monkeypatch.setattr(pictures, "REMEMBERED", 3000)
+    one, other = reading("one"), reading("other")
+    assert [int(found[0]) for found in (one[0], one[1], one[0], other[5])] == [0, 1, 0, 5]
+    assert read == [("one", 0), ("one", 1), ("other", 5)]
+    assert int(other[6][0]) == 6
+    # what was looked at least lately has gone
+    assert int(one[1][0]) == 1
+    assert read[3:] == [("other", 6), ("one", 1)]
+    assert len(pictures.Pictures._known) == 3
+    with pytest.raises(ValueError, match="read-only"):
+        one[1][0] = 9
 
 
 def test_unknown_names_are_refused(tmp_path: Path) -> None:

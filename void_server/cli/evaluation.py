@@ -92,8 +92,14 @@ def evaluate(
             (folder or Path(temporary)) / "jobs",
             report,
         )
-        wanted.check()
-        judged = _judged(wanted, results, truth, suite, only, asked, (colorspace, ocio), plate, quadmask)
+        try:
+            wanted.check()
+            judged = _judged(wanted, results, truth, suite, only, asked, (colorspace, ocio), plate, quadmask)
+        except InputError:
+            # as nothing was begun, nothing is left
+            if folder is not None:
+                folder.rmdir()
+            raise
         made = records.record(judged, {**asked, "measures": list(wanted.measures)}) if record or before else None
         if folder is not None:
             write_atomically(folder / "evaluation.json", json.dumps(judging.as_data(judged), indent=1))

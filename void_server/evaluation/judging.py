@@ -55,7 +55,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Judged:
-    """One shot with the scores of all methods, the ``results`` first, then the baselines."""
+    """One shot with the scores of all methods, those that are judged first; ``results`` are those that lie in files."""
 
     material: Material
     results: Mapping[str, Result]
@@ -84,7 +84,8 @@ def given(
     ``truth`` is a pair, a folder of pairs or a sequence; None where there is none. ``plate`` and ``quadmask`` name what
     plain sequences do not say. Raises :class:`~void_server.api.errors.InputError` naming what is wrong or missing.
     """
-    for shot, result in _matched(named, truth, wanted, colour, plate, quadmask):
+    # all are looked at before the first is judged, which may take long
+    for shot, result in list(_matched(named, truth, wanted, colour, plate, quadmask)):
         notes = list(shot.notes)
         if shot.truth is None:
             notes.append(
@@ -111,8 +112,7 @@ def suites(folder: Path, settings: Settings, wanted: Wanted, only: str = "") -> 
     pairs = [pair for pair in _pairs(folder) if only in pair.name]
     if not pairs:
         raise SequenceError(f"No pair in {folder} has {only!r} in its name.")
-    for pair in pairs:
-        shot = material.of_pair(pair, wanted.frames)
+    for shot in [material.of_pair(pair, wanted.frames) for pair in pairs]:
         jobs = [partial(suite.removed, shot, wanted.work / shot.name, settings, name) for name in suite.METHODS]
         yield _judge(shot, jobs, wanted, shot.notes)
 
@@ -126,8 +126,9 @@ def _judge(shot: Material, makers: Iterable[Callable[[], Result]], wanted: Wante
             failures.append(f"{shot.name}: {error}")
             continue
         wanted.report(shot.name, result.method)
-        made[result.method] = result
         scores.append(score(shot, result, wanted.measures))
+        if result.source is not None:
+            made[result.method] = result
     if shot.truth is not None:
         reference = results.of_pictures(shot, "truth", shot.truth)
         own = [name for name in ("drift", "seam") if not wanted.measures or name in wanted.measures]

@@ -37,6 +37,7 @@ def hdr_flip(image: FloatImage, true: FloatImage) -> FloatImage:
 def _evaluated(image: FloatImage, true: FloatImage, kind: str, **options: Any) -> FloatImage:
     import flip_evaluator
 
-    pictures = (np.ascontiguousarray(picture, np.float32) for picture in (true, image))
+    # copies: it takes no arrays that may not be written to
+    pictures = (np.array(picture, np.float32, order="C") for picture in (true, image))
     found = flip_evaluator.evaluate(*pictures, kind, applyMagma=False, computeMeanError=False, **options)
     return np.asarray(found[0][..., 0], np.float32)
