@@ -81,6 +81,20 @@ def test_ffmpeg_itself_reads_the_same_codes(pair: PairSource, tmp_path: Path) ->
     assert all(np.array_equal(one, other) for one, other in zip(ours, theirs, strict=True))
 
 
+def test_the_mask_is_in_whole_cells_where_the_pair_has_them(shot: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "walkby"
+    shutil.copytree(shot, folder)
+    for name, code in (("quadmask", classes.REMOVE), ("grid", classes.AFFECTED)):
+        for frame in range(1001, 1013):
+            codes = np.full((108, 192, 1), code / 255, np.float32)
+            exr.write(folder / name / f"{name}.{frame}.exr", codes, ("Y",))
+    for expected in (classes.AFFECTED, classes.REMOVE):
+        out = tmp_path / str(expected)
+        written(out, "void", of_folder(PairFolder(folder)))
+        assert {int(frame.max()) for frame in movie.read_frames(out / "walkby" / "mask.mp4")} == {expected}
+        shutil.rmtree(folder / "grid", ignore_errors=True)
+
+
 def test_clips_have_12_frames_a_second_and_the_display_of_the_plate(pair: PairSource, tmp_path: Path) -> None:
     written(tmp_path, "void", pair)
     about = json.loads((tmp_path / "walkby/metadata.json").read_text())

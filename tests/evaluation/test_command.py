@@ -36,7 +36,7 @@ def test_a_suite_writes_page_figures_and_a_record_that_compares(shot: Path, tmp_
         "evaluate", result, shot, "--measure", "psnr", "--baseline", "telea", "--compare", tmp_path / "record.json"
     )
     assert again.returncode == 0, again.stderr
-    assert "methods, result: nothing in the record" in again.stdout
+    assert "methods, result: only now" in again.stdout
     assert "telea, figures" not in again.stdout
     assert void(*asked, "--record", tmp_path / "record.json").returncode == 2
 

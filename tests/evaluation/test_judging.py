@@ -230,11 +230,16 @@ def test_unknown_names_are_refused(tmp_path: Path) -> None:
 
 
 def test_highlights_count_as_they_are_seen(shot: Path) -> None:
-    """The display curve is the shot's: a lamp of 20 that is lost is an error, not one that no display shows."""
+    """The display curve is the shot's: a lamp of 12 that became 1 is an error, not one that no display shows."""
     found = material.of_pair(PairFolder(shot))
-    brightest = max(float(image.max()) for image in found.raw or ())
-    assert brightest > 2
-    assert found.curve.maximum == brightest
+    assert found.raw is not None
+    assert found.raw_truth is not None
+    assert found.curve.maximum == max(float(image.max()) for image in found.raw) > 2
+    true = found.raw_truth
+    dim = results.Pictures(lambda i: np.clip(found.curve.to_display(np.minimum(true[i], 1)), 0, 1), len(true))
+    figures = scoring.score(found, results.of_pictures(found, "", dim), ("psnr", "HDR-FLIP")).figures
+    assert figures["psnr"] < 60
+    assert figures.get("HDR-FLIP", 1) > 0
 
 
 def test_a_suite_is_done_with_both_quadmasks(shot: Path, tmp_path: Path) -> None:

@@ -113,7 +113,11 @@ def _differing(place: tuple[str, ...], before: Any, now: Any) -> Iterator[str]:
             if name not in _COST:
                 yield from _differing((*place, str(name)), before.get(name), now.get(name))
     elif not _same(before, now):
-        yield f"{', '.join(place)}: {_words(before)} in the record, {_words(now)} now"
+        where = ", ".join(place)
+        if before is None or now is None:
+            yield f"{where}: only {'in the record' if now is None else 'now'}"
+        else:
+            yield f"{where}: {_words(before)} in the record, {_words(now)} now"
 
 
 def _same(before: Any, now: Any) -> bool:
@@ -123,4 +127,4 @@ def _same(before: Any, now: Any) -> bool:
 
 
 def _words(value: Any) -> str:
-    return "nothing" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

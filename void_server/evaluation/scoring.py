@@ -210,11 +210,12 @@ def _maps(
 ) -> dict[str, FloatImage]:
     """What each pixel of a part of the frame has, by the name that it is summed up under."""
     maps: dict[str, FloatImage] = {}
-    if material.truth is not None:
+    raw_truth = material.raw_truth
+    if material.truth is not None and raw_truth is not None:
         image, true = result.shown[index][part], material.truth[index][part]
         maps = {_SUMMED.get(name, name): made(image, true) for name, made in _SHOWN.items() if name in names}
         if "HDR-FLIP" in names:
-            maps["HDR-FLIP"] = perception.hdr_flip(result.linear[index][part], material.curve.to_linear(true))
+            maps["HDR-FLIP"] = perception.hdr_flip(result.linear[index][part], material.linear(raw_truth[index])[part])
         if "ssim" in names:
             maps["ssim"] = ssim(grey(image), grey(true))
         if index and "flicker" in names:
@@ -271,8 +272,8 @@ def _groups(material: Material, result: Result, index: int, part: tuple[slice, s
 def _of_clip(material: Material, result: Result, names: set[str]) -> dict[str, float]:
     """The figures that only the whole shot has."""
     found = {}
-    if "kept" in names and material.raw is not None and result.raw is not None:
-        found["kept"] = _kept(material, result)
+    if "kept" in names and (kept := _kept(material, result)) is not None:
+        found["kept"] = kept
     if "iou" in names and result.quadmask is not None and material.truth is not None:
         theirs = (codes == classes.AFFECTED for codes in result.quadmask)
         found["iou"] = overlap(zip(theirs, (codes == classes.AFFECTED for codes in material.codes), strict=True))
@@ -281,10 +282,10 @@ def _of_clip(material: Material, result: Result, names: set[str]) -> dict[str, f
     return found
 
 
-def _kept(material: Material, result: Result) -> float:
-    """The percentage of pixels far from every change that are the plate's bit for bit."""
-    assert material.raw is not None
-    assert result.raw is not None
+def _kept(material: Material, result: Result) -> float | None:
+    """The percentage of pixels far from every change that are the plate's bit for bit; None where there are none."""
+    if material.raw is None or result.raw is None:
+        return None
     same = count = 0
     reach = np.ones((2 * _FAR + 1, 2 * _FAR + 1), np.uint8)
     for index in range(len(material.frames)):
@@ -292,7 +293,7 @@ def _kept(material: Material, result: Result) -> float:
         ours, plate = (np.ascontiguousarray(one[index]).view(np.uint32) for one in (result.raw, material.raw))
         same += int((ours == plate).all(axis=-1)[far].sum())
         count += int(far.sum())
-    return 100 * same / max(count, 1)
+    return 100 * same / count if count else None
 
 
 def _clips(material: Material, result: Result) -> tuple[FloatImage, FloatImage]:

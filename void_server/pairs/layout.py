@@ -13,6 +13,8 @@ from ..imaging import sequence
 PLATE, TRUTH, ROTO, CHANGE = "plate", "truth", "roto", "change"
 #: By VOID's own rule, and one that also counts shadows and reflections of the removed object.
 QUADMASK, EFFECTS = "quadmask", "effects"
+#: The quadmask with what is affected in whole cells, as the published training data has it.
+GRID = "grid"
 _FACTS = "meta.json"
 
 
@@ -43,6 +45,7 @@ class PairFolder:
     | roto | channel A, the matte of what is removed |
     | change | one channel, 1 where plate and truth differ outside the object |
     | quadmask | one channel, code / 255: affected is what moves otherwise |
+    | grid | one channel, code / 255: the quadmask with what is affected in whole cells |
     | effects | one channel, code / 255: affected is also what the object's shadow or reflection changes |
     """
 

@@ -15,7 +15,7 @@ from ..imaging.sequence import Sequence
 from ..imaging.window import Window
 from ..quadmask import classes
 from ..quadmask.classes import Quadmask
-from .layout import CHANGE, EFFECTS, PLATE, QUADMASK, ROTO, TRUTH, PairFacts, PairFolder
+from .layout import CHANGE, EFFECTS, GRID, PLATE, QUADMASK, ROTO, TRUTH, PairFacts, PairFolder
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,12 @@ class PairSource:
 
     @property
     def published(self) -> dict[str, Sequence]:
-        """The masks for a model that is trained as VOID was: the quadmask by its own rule, else all that changes."""
-        return {QUADMASK: self.masks[QUADMASK]} if QUADMASK in self.masks else self.changing
+        """The masks for a model that is trained as VOID was: the quadmask by its own rule, else all that changes.
+
+        What is affected is in whole cells, as at inference, where the pair has it so.
+        """
+        found = next((name for name in (GRID, QUADMASK) if name in self.masks), None)
+        return {found: self.masks[found]} if found else self.changing
 
     def _quadmask(self, *names: str) -> dict[str, Sequence]:
         for name in names:
@@ -67,7 +71,7 @@ def of_folder(pair: PairFolder) -> PairSource:
     if len(truth.files) == 1:
         # where nothing moves in it, the truth is a single file
         truth = Sequence(truth.name, dict.fromkeys(plate.frames, next(iter(truth.files.values()))))
-    masks = {name: pair.sequence(name) for name in (ROTO, CHANGE, EFFECTS, QUADMASK) if pair.has(name)}
+    masks = {name: pair.sequence(name) for name in (ROTO, CHANGE, EFFECTS, QUADMASK, GRID) if pair.has(name)}
     return PairSource(pair.name, plate, truth, masks, pair.facts())
 
 
