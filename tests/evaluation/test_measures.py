@@ -8,9 +8,9 @@ import pytest
 
 from void_server.evaluation import fidelity, motion, perception, seam
 from void_server.evaluation.agreement import overlap
-from void_server.evaluation.material import grey
 from void_server.evaluation.structure import slope, ssim
 from void_server.imaging.exr import FloatImage
+from void_server.imaging.flow import flow, luma
 
 
 def pattern() -> tuple[FloatImage, FloatImage]:
@@ -68,7 +68,7 @@ def test_what_moves_as_the_truth_does_neither_drifts_nor_flickers() -> None:
     texture = cv2.GaussianBlur(np.random.default_rng(3).random((64, 96), np.float32), (0, 0), 2)
     texture = (texture - texture.min()) / np.ptp(texture)
     before, now = texture[:, 4:], texture[:, :-4]
-    way = motion.flow(now, before)
+    way = flow(now, before)
     middle = (slice(12, -12), slice(12, -12))
     assert np.median(way[middle], axis=(0, 1)) == pytest.approx([-4, 0], abs=0.2)
     assert motion.warp_error(now, before, way)[middle].mean() < 0.02
@@ -80,7 +80,7 @@ def test_what_moves_as_the_truth_does_neither_drifts_nor_flickers() -> None:
 
 
 def test_a_blurred_result_has_less_detail() -> None:
-    image = grey(np.random.default_rng(4).random((64, 64, 3), np.float32))
+    image = luma(np.random.default_rng(4).random((64, 64, 3), np.float32))
     assert slope(cv2.GaussianBlur(image, (0, 0), 2)).mean() < 0.3 * slope(image).mean()
     ramp = np.tile(np.linspace(0, 1, 64, dtype=np.float32), (64, 1))
     assert slope(ramp)[:, 1:-1] == pytest.approx(np.full((64, 62), 1 / 63), abs=1e-6)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,13 +13,13 @@ from ..api.errors import SequenceError
 from ..imaging import exr, sequence
 from ..imaging.colour import ColourSpace, Curve
 from ..imaging.exr import FloatImage
+from ..imaging.flow import flow, luma
 from ..imaging.sequence import Sequence
 from ..imaging.window import Window
 from ..pairs import layout, source
 from ..pairs.layout import PairFolder
 from ..quadmask import classes
 from ..quadmask.classes import Quadmask
-from . import motion
 from .pictures import Pictures
 
 Mask = NDArray[np.bool_]
@@ -83,7 +82,7 @@ class Material:
         """The truth's motion from each frame to the one before, of the first nothing."""
         assert self.truth is not None, "results without a truth have a motion of their own"
         truth = self.truth
-        return Pictures(lambda i: motion.flow(grey(truth[i]), grey(truth[max(i - 1, 0)])), len(truth))
+        return Pictures(lambda i: flow(luma(truth[i]), luma(truth[max(i - 1, 0)])), len(truth))
 
     def changed(self, index: int) -> Mask:
         """The pixels that change."""
@@ -213,8 +212,3 @@ def broken(what: str, pictures: Pictures[FloatImage], frames: tuple[int, ...]) -
 def finite(image: FloatImage) -> FloatImage:
     """The image with 0 where it is not finite."""
     return np.nan_to_num(image, nan=0.0, posinf=0.0, neginf=0.0)
-
-
-def grey(image: FloatImage) -> FloatImage:
-    """Luma of display-referred RGB."""
-    return cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY)

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from ..engines import origin
 from ..imaging.exr import FloatImage
+from ..imaging.flow import flow, luma
 from ..imaging.window import Window
 from ..quadmask import classes
 from . import learned, motion, perception, seam
 from .agreement import overlap
 from .fidelity import psnr, squares
-from .material import Material, grey
+from .material import Material
 from .results import Result
 from .structure import slope, ssim
 
@@ -217,7 +218,7 @@ def _maps(
         if "HDR-FLIP" in names:
             maps["HDR-FLIP"] = perception.hdr_flip(result.linear[index][part], material.linear(raw_truth[index])[part])
         if "ssim" in names:
-            maps["ssim"] = ssim(grey(image), grey(true))
+            maps["ssim"] = ssim(luma(image), luma(true))
         if index and "flicker" in names:
             before = result.shown[index - 1][part], material.truth[index - 1][part]
             maps["flicker"] = motion.flicker(image, before[0], true, before[1])
@@ -227,8 +228,8 @@ def _maps(
 
 
 def _slopes(material: Material, result: Result, index: int, part: tuple[slice, slice]) -> dict[str, FloatImage]:
-    found = {"slope": slope(grey(result.shown[index][part]))}
-    return found if material.truth is None else {**found, "true slope": slope(grey(material.truth[index][part]))}
+    found = {"slope": slope(luma(result.shown[index][part]))}
+    return found if material.truth is None else {**found, "true slope": slope(luma(material.truth[index][part]))}
 
 
 _SHOWN: Mapping[str, ErrorMap] = {"psnr": squares, "FLIP": perception.flip, "LPIPS": learned.lpips}
@@ -249,9 +250,9 @@ def _frame(mask: Mask) -> Window:
 
 
 def _drift(material: Material, result: Result, index: int) -> FloatImage:
-    now, before = (grey(result.shown[at]) for at in (index, index - 1))
+    now, before = (luma(result.shown[at]) for at in (index, index - 1))
     # along the truth's motion; without one, along the result's own
-    way = material.flow[index] if material.truth is not None else motion.flow(now, before)
+    way = material.flow[index] if material.truth is not None else flow(now, before)
     return motion.warp_error(now, before, way)
 
 
