@@ -47,6 +47,8 @@ def test_a_suite_writes_page_figures_and_a_record_that_compares(shot: Path, tmp_
         ((), "Name the results to judge, or with --suite the pairs to do"),
         (("here", "--seed", "3"), "--seed is for --suite"),
         (("--suite", "here"), "The suite here is no folder"),
+        (("--suite", "here", "--quadmask", "q"), "leave --quadmask out"),
+        (("here", "--only", "walk"), "--only chooses pairs of a --suite"),
         (("here", "there", "--baseline", "best"), "There is no baseline 'best'"),
         (("here", "there", "--compare", "no.json"), "no.json cannot be read as a record"),
     ],

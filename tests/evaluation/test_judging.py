@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 from pathlib import Path
 
 import cv2
@@ -261,6 +263,21 @@ def test_a_job_that_fails_is_told_and_the_rest_is_judged(shot: Path, tmp_path: P
     assert len(judged[0].failures) == len(suite.METHODS)
     assert "walkby" in judged[0].failures[0]
     assert [one.method for one in judged[0].scores] == ["telea", "truth"]
+
+
+def killed(*_: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_job_that_the_system_kills_is_a_failure_and_no_wait_without_end(
+    shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(suite, "_job", killed)
+    asked = wanted(tmp_path / "work", "telea", measures=("psnr",))
+    judged = list(judging.suites(shot, Settings(), asked, ""))
+    assert all("ended with -9 and said nothing" in sentence for sentence in judged[0].failures)
+    assert len(judged[0].failures) == 2
+    assert [one.method for one in judged[0].scores] == ["telea"]
 
 
 def test_the_page_shows_the_worst_frames_and_runs_nothing(shot: Path, version: Path, tmp_path: Path) -> None:

@@ -74,6 +74,11 @@ def evaluate(
         raise SettingError(
             f"--{next(iter(asked)).replace('_', '-')} is for --suite; results that are there have theirs."
         )
+    for_files = {"a truth": truth, "--plate": plate, "--quadmask": quadmask}
+    if suite is not None and (named := [name for name, said_ in for_files.items() if said_]):
+        raise SettingError(f"With --suite the pairs say it all; leave {named[0]} out.")
+    if only and suite is None:
+        raise SettingError("--only chooses pairs of a --suite; name the result itself.")
     if record is not None and record.exists():
         raise InputError(f"{record} is there already, and no record is overwritten; name another.")
     before = records.load(compare) if compare else None

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 import time
 from dataclasses import replace
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
 
 from .. import pipeline
-from ..api.errors import SequenceError
+from ..api.errors import JobFailed, SequenceError
 from ..api.job import new_id
 from ..api.shot import Settings, Shot
 from ..imaging import exr
@@ -30,20 +32,48 @@ def peak_memory() -> float:
     return int(status.read_text().split("VmHWM:")[1].split()[0]) / 1024 if status.is_file() else 0.0
 
 
-def _job(shot: Shot, folder: Path) -> tuple[float, float]:
-    """Run a job; seconds, and the peak of memory in MB."""
-    folder.mkdir(parents=True)
-    begin = time.perf_counter()
-    pipeline.run(new_id(), shot, folder, lambda _: None)
-    return time.perf_counter() - begin, peak_memory()
+def _job(outcome: Connection, shot: Shot, folder: Path) -> None:
+    """Run a job; sends seconds and the peak of memory in MB, or the error with which it ended."""
+    # who started this process ends it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        folder.mkdir(parents=True)
+        begin = time.perf_counter()
+        pipeline.run(new_id(), shot, folder, lambda _: None)
+        outcome.send((time.perf_counter() - begin, peak_memory()))
+    except Exception as error:  # whatever it is, it is raised again where the job was asked for
+        outcome.send(error)
+
+
+def _apart(shot: Shot, folder: Path, what: str) -> tuple[float, float]:
+    """Run a job in a process of its own; seconds, and the peak of memory in MB, which is the job's alone."""
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_job, args=(sender, shot, folder))
+    process.start()
+    sender.close()
+    try:
+        outcome = receiver.recv()
+    except EOFError:
+        process.join()
+        raise JobFailed(
+            f"The process of {what} ended with {process.exitcode} and said nothing, as the system ends one for want of "
+            "memory; run it by itself with `void remove` to see more."
+        ) from None
+    finally:
+        process.terminate()
+        process.join()
+    if isinstance(outcome, Exception):
+        raise outcome
+    seconds, memory = outcome
+    return seconds, memory
 
 
 def removed(material: Material, work: Path, settings: Settings, method: str) -> Result:
     """What the engine of ``settings`` makes of a pair, in a new version folder in ``work``, named as the ``method``.
 
     It gets the quadmask that the truth gives, which judges the engine alone; the method OWN has the reasoner's.
-    Raises :class:`~void_server.api.errors.VoidError` as a job does. The job has a process of its own, so that the peak
-    of memory is the job's.
+    Raises :class:`~void_server.api.errors.VoidError` as a job does.
     """
     out = work / method.replace(" ", "_")
     if missing := [what for what in (layout.PLATE, layout.ROTO) if what not in material.sources]:
@@ -55,8 +85,7 @@ def removed(material: Material, work: Path, settings: Settings, method: str) -> 
     if method != OWN:
         shot = replace(shot, quadmask=str(write_codes(material, out / "quadmask")))
     folder = out / "v001"
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        seconds, memory = pool.apply(_job, (shot, folder))
+    seconds, memory = _apart(shot, folder, f"{method} on {material.name}")
     cost = {"s/frame": seconds / len(material.frames), **({"MB": memory} if memory else {})}
     return of_version(material, folder, method, cost)
 
