@@ -159,8 +159,12 @@ def test_plain_sequences_are_judged_as_a_whole_or_where_a_quadmask_says(
     )
     assert {"remove", "affected"} <= set(inside.scores[0].groups)
     assert "remove" not in whole.scores[0].groups
-    with pytest.raises(SequenceError, match="give a truth, or --quadmask"):
-        list(judging.given(result, None, asked, LINEAR))
+    with pytest.raises(SequenceError, match="give a truth, or --plate and --quadmask"):
+        list(judging.given(result, None, asked, LINEAR, quadmask=str(version / "quadmask")))
+    alone = judging.given(result, None, asked, LINEAR, plate=str(shot / "plate"), quadmask=str(version / "quadmask"))
+    assert set(next(iter(alone)).scores[0].figures) == {"drift", "seam", "kept"}
+    with pytest.raises(SettingError, match="versions and pairs say this themselves"):
+        list(judging.given(version, shot, asked, LINEAR, plate="other"))
 
 
 @pytest.mark.parametrize(
@@ -177,6 +181,14 @@ def test_results_that_do_not_fit_are_refused(shot: Path, tmp_path: Path, wrong: 
     else:
         exr.write(folder / "result.1003.exr", np.zeros((36, 64, 3), np.float16), exr.RGB)
     with pytest.raises(SequenceError, match=sentence):
+        list(judging.given(folder, shot, wanted(tmp_path / "work"), LINEAR))
+
+
+def test_a_frame_that_is_cut_short_is_named(shot: Path, tmp_path: Path) -> None:
+    folder = of_frames(tmp_path / "result", shot / "plate")
+    file = folder / "result.1007.exr"
+    file.write_bytes(file.read_bytes()[:-4000])
+    with pytest.raises(InputError, match=r"result.1007.exr is damaged or cut short"):
         list(judging.given(folder, shot, wanted(tmp_path / "work"), LINEAR))
 
 
@@ -261,7 +273,7 @@ def test_a_suite_is_done_with_both_quadmasks(shot: Path, tmp_path: Path) -> None
 def test_a_job_that_fails_is_told_and_the_rest_is_judged(shot: Path, tmp_path: Path) -> None:
     judged = list(judging.suites(shot, Settings(engine="void"), wanted(tmp_path / "work", "telea"), ""))
     assert len(judged[0].failures) == len(suite.METHODS)
-    assert "walkby" in judged[0].failures[0]
+    assert judged[0].failures[0].startswith("given quadmask: ")
     assert [one.method for one in judged[0].scores] == ["telea", "truth"]
 
 

@@ -101,7 +101,7 @@ def evaluate(
             wanted.check()
             judged = _judged(wanted, results, truth, suite, only, asked, (colorspace, ocio), plate, quadmask)
         except InputError:
-            # as nothing was begun, nothing is left
+            # nothing was begun, so nothing is in it
             if folder is not None:
                 folder.rmdir()
             raise

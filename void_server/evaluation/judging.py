@@ -26,6 +26,8 @@ RESULT = "result"
 JUDGED = (RESULT, *suite.METHODS)
 #: Called with the name of the shot and the method that is looked at.
 Report = Callable[[str, str], None]
+#: Makes the result of a method.
+Maker = Callable[[], Result]
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ def given(
             notes.append("The plate is not known: there are no baselines, and nothing says what was left untouched.")
         if not any(name in shot.sources for name in (layout.CHANGE, layout.QUADMASK, layout.EFFECTS)):
             notes.append("Nothing says what changes: figures are of whole frames; give --quadmask.")
-        yield _judge(shot, [partial(_as_it_is, result)], wanted, notes)
+        yield _judge(shot, {RESULT: partial(_as_it_is, result)}, wanted, notes)
 
 
 def suites(folder: Path, settings: Settings, wanted: Wanted, only: str = "") -> Iterator[Judged]:
@@ -113,22 +115,22 @@ def suites(folder: Path, settings: Settings, wanted: Wanted, only: str = "") -> 
     if not pairs:
         raise SequenceError(f"No pair in {folder} has {only!r} in its name.")
     for shot in [material.of_pair(pair, wanted.frames) for pair in pairs]:
-        jobs = [partial(suite.removed, shot, wanted.work / shot.name, settings, name) for name in suite.METHODS]
+        jobs = {name: partial(suite.removed, shot, wanted.work / shot.name, settings, name) for name in suite.METHODS}
         yield _judge(shot, jobs, wanted, shot.notes)
 
 
-def _judge(shot: Material, makers: Iterable[Callable[[], Result]], wanted: Wanted, notes: Iterable[str]) -> Judged:
+def _judge(shot: Material, makers: Mapping[str, Maker], wanted: Wanted, notes: Iterable[str]) -> Judged:
     scores, made, failures = [], {}, []
-    for make in (*makers, *_baselines(shot, wanted)):
+    for method, make in {**makers, **_baselines(shot, wanted)}.items():
+        wanted.report(shot.name, method)
         try:
             result = make()
+            scores.append(score(shot, result, wanted.measures))
         except VoidError as error:
-            failures.append(f"{shot.name}: {error}")
+            failures.append(f"{method}: {error}")
             continue
-        wanted.report(shot.name, result.method)
-        scores.append(score(shot, result, wanted.measures))
         if result.source is not None:
-            made[result.method] = result
+            made[method] = result
     if shot.truth is not None:
         reference = results.of_pictures(shot, "truth", shot.truth)
         own = [name for name in ("drift", "seam") if not wanted.measures or name in wanted.measures]
@@ -138,22 +140,20 @@ def _judge(shot: Material, makers: Iterable[Callable[[], Result]], wanted: Wante
     return Judged(shot, made, scores, notes, failures)
 
 
-def _baselines(shot: Material, wanted: Wanted) -> Iterator[Callable[[], Result]]:
+def _baselines(shot: Material, wanted: Wanted) -> dict[str, Maker]:
     if shot.plate is None or shot.truth is None:
-        return
-    for name in wanted.baselines:
-        if name in BASELINES:
-            yield partial(_baseline, shot, name)
-        else:
-            yield partial(suite.removed, shot, wanted.work / shot.name, Settings(engine=name, grain=False), name)
+        return {}
+    return {name: partial(_baseline, shot, name, wanted.work) for name in wanted.baselines}
+
+
+def _baseline(shot: Material, name: str, work: Path) -> Result:
+    if name in BASELINES:
+        return results.of_pictures(shot, name, BASELINES[name](shot))
+    return suite.removed(shot, work / shot.name, Settings(engine=name, grain=False), name)
 
 
 def _as_it_is(result: Result) -> Result:
     return result
-
-
-def _baseline(shot: Material, name: str) -> Result:
-    return results.of_pictures(shot, name, BASELINES[name](shot))
 
 
 def _matched(
@@ -161,13 +161,16 @@ def _matched(
 ) -> Iterator[tuple[Material, Result]]:
     """Each shot with the result that belongs to it."""
     version = results.version_in(named)
+    pairs = pairs_in(truth) if truth is not None and truth.is_dir() else []
+    if (plate or quadmask) and (version or pairs):
+        raise SettingError("--plate and --quadmask are for plain sequences; versions and pairs say this themselves.")
     if truth is None:
         if version is None and (folders := _versions_in(named)):
             for folder in folders:
                 shot = results.material_of(folder, frames=wanted.frames)
                 yield shot, results.of_version(shot, folder, RESULT)
             return
-    elif pairs := pairs_in(truth) if truth.is_dir() else []:
+    elif pairs:
         alone = len(pairs) == 1 and pairs[0].folder == truth
         if lacking := [pair.name for pair in pairs if not alone and not (named / pair.name).is_dir()]:
             raise SequenceError(
@@ -187,13 +190,12 @@ def _matched(
     seen, codes = (
         sequence.find(one, what) if one else None for one, what in ((plate, "plate"), (quadmask, "quadmask"))
     )
-    if true is None and codes is None:
+    if true is None and (seen is None or codes is None):
         raise SequenceError(
-            f"{named} is no version folder, so nothing says which of its pixels are new; give a truth, or --quadmask."
+            f"{named} is no version folder, so nothing says which of its pixels are new; give a truth, or --plate and "
+            "--quadmask."
         )
-    shot = material.of_sequences(
-        named.name, seen or (found if true is None else None), true, codes, colour, wanted.frames
-    )
+    shot = material.of_sequences(named.name, seen, true, codes, colour, wanted.frames)
     yield shot, results.of_sequence(shot, found, RESULT)
 
 
