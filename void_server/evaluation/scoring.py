@@ -43,31 +43,29 @@ _NEAR = np.ones((3, 3), np.uint8)
 
 @dataclass(frozen=True)
 class Measure:
-    """A figure: what it is, whether ``more``, ``less`` or ``one`` is good, and how it is written."""
+    """A figure: what it is, and with how many digits it is written."""
 
     name: str
     help: str
-    good: str
     digits: int
-    needs_truth: bool = True
 
 
 MEASURES = (
-    Measure("share", "Of all changed pixels, in percent.", "", 1, False),
-    Measure("psnr", "Peak signal-to-noise ratio, display-referred, in dB.", "more", 2),
-    Measure("ssim", "Structural similarity of luma, 1 is the same.", "more", 4),
-    Measure("FLIP", "Error as a viewer sees it, display-referred, 0 to 1.", "less", 3),
-    Measure("HDR-FLIP", "The same for scene-linear pixels over all exposures, 0 to 1.", "less", 3),
-    Measure("LPIPS", "Distance in the features of a trained network.", "less", 4),
-    Measure("detail", "Mean gradient over the truth's.", "one", 2),
-    Measure("flicker", "Departure of the change from frame to frame from the truth's, in percent.", "less", 3),
-    Measure("drift", "Change from frame to frame along the motion (warp error), in percent.", "less", 3, False),
-    Measure("seam", "Mean gradient where new pixels begin, over that nearby.", "one", 2, False),
-    Measure("JOD", "ColorVideoVDP: just-objectionable differences, 10 is no difference.", "more", 2),
-    Measure("kept", "Pixels far from every change that are the plate's bit for bit, in percent.", "more", 2),
-    Measure("iou", "Overlap of the affected class with the true one.", "more", 2),
-    Measure("s/frame", "Seconds a frame, of the whole job.", "less", 3, False),
-    Measure("MB", "The most memory that the job held.", "less", 0, False),
+    Measure("share", "Of all changed pixels, in percent.", 1),
+    Measure("psnr", "Peak signal-to-noise ratio, display-referred, in dB.", 2),
+    Measure("ssim", "Structural similarity of luma, 1 is the same.", 4),
+    Measure("FLIP", "Error as a viewer sees it, display-referred, 0 to 1.", 3),
+    Measure("HDR-FLIP", "The same for scene-linear pixels over all exposures, 0 to 1.", 3),
+    Measure("LPIPS", "Distance in the features of a trained network.", 4),
+    Measure("detail", "Mean gradient over the truth's.", 2),
+    Measure("flicker", "Departure of the change from frame to frame from the truth's, in percent.", 3),
+    Measure("drift", "Change from frame to frame along the motion (warp error), in percent.", 3),
+    Measure("seam", "Mean gradient where new pixels begin, over that nearby.", 2),
+    Measure("JOD", "ColorVideoVDP: just-objectionable differences, 10 is no difference.", 2),
+    Measure("kept", "Pixels far from every change that are the plate's bit for bit, in percent.", 2),
+    Measure("iou", "Overlap of the affected class with the true one.", 2),
+    Measure("s/frame", "Seconds a frame, of the whole job.", 3),
+    Measure("MB", "The most memory that the job held.", 0),
 )
 #: Measures that are taken only where a package, or weights, are there.
 OPTIONAL: Mapping[str, Callable[[], bool]] = {
