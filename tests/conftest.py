@@ -25,7 +25,7 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reads or writes the state of whoever runs it."""
     monkeypatch.setenv("VOID_HOME", str(tmp_path_factory.mktemp("home")))
-    for name in ("VOID_SERVER", "VOID_KEY", "VOID_SERVER_KEY", "OCIO", "VOID_WEIGHTS"):
+    for name in ("VOID_SERVER", "VOID_KEY", "VOID_SERVER_KEY", "VOID_POLICY", "OCIO", "VOID_WEIGHTS"):
         monkeypatch.delenv(name, raising=False)
 
 

@@ -57,6 +57,18 @@ def declared(group: str) -> dict[str, tuple[Declaration, ...]]:
     return dict(sorted(found.items()))
 
 
+def saying(group: str, what: str) -> list[str]:
+    """The plug-ins of a kind whose class says that it is so, such as generative; none that does not load."""
+    said = []
+    for name in names(group):
+        try:
+            if getattr(find(group, name), what):
+                said.append(name)
+        except Exception as error:  # whatever somebody else's class does; a job that uses it says why
+            _log.warning("Whether the %s %s is %s cannot be read: %r", _KINDS[group], name, what, error)
+    return said
+
+
 def check(group: str, name: str, cls: type, values: Mapping[str, Any]) -> None:
     """Raise :class:`SettingError` naming the first of the ``values`` that the plug-in would ignore or cannot use.
 

@@ -24,7 +24,7 @@ write_sample(Path(sys.argv[1]), "walkby", (192, 108), range(int(sys.argv[2]), in
 def own_home(tmp_path_factory, monkeypatch):
     """No test reads or writes the state of whoever runs it."""
     monkeypatch.setenv("VOID_HOME", str(tmp_path_factory.mktemp("home")))
-    for name in ("VOID_SERVER", "VOID_KEY", "VOID_SERVER_KEY", "VOID_NUKE_SETTINGS", "OCIO"):
+    for name in ("VOID_SERVER", "VOID_KEY", "VOID_SERVER_KEY", "VOID_NUKE_SETTINGS", "VOID_POLICY", "OCIO"):
         monkeypatch.delenv(name, raising=False)
 
 

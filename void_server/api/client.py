@@ -56,6 +56,7 @@ class ServerInfo:
 
     ``roots`` are the folders in which it reads and writes; ``engines`` and ``reasoners`` those installed there;
     ``settings`` the settings that these declare, by ``engines`` or ``reasoners``, then by the name of each.
+    ``generative`` are the engines whose pixels a model makes, ``cloud`` the reasoners that send frames away.
     """
 
     version: str
@@ -65,11 +66,13 @@ class ServerInfo:
     engines: tuple[str, ...]
     reasoners: tuple[str, ...]
     settings: Mapping[str, Mapping[str, tuple[Declaration, ...]]]
+    generative: tuple[str, ...] = ()
+    cloud: tuple[str, ...] = ()
 
     @classmethod
     def from_dict(cls, data: Any) -> ServerInfo:
         """What a server's greeting says. Raises :class:`ProtocolError` for anything else."""
-        lists = ("roots", "engines", "reasoners")
+        lists = ("roots", "engines", "reasoners", "generative", "cloud")
         if (
             not isinstance(data, Mapping)
             or not isinstance(data.get("version"), str)
@@ -89,8 +92,8 @@ class ServerInfo:
             raise ProtocolError(
                 f"The server's settings cannot be read ({error}); are client and server of the same version?"
             ) from error
-        roots, engines, reasoners = (tuple(data[name]) for name in lists)
-        return cls(data["version"], data["protocol"], data["pid"], roots, engines, reasoners, settings)
+        named = {name: tuple(data[name]) for name in lists}
+        return cls(data["version"], data["protocol"], data["pid"], settings=settings, **named)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ Each message is a sentence that an artist can act on: what is wrong, with which 
     │   ├── ColourError         an unknown colour space or OCIO configuration
     │   ├── SettingError        a setting has an invalid value, or needs something that is not installed
     │   ├── AccessDenied        the server does not allow a path or a key
+    │   ├── NotPermitted        the studio's policy does not allow it
     │   └── UnknownJob          there is no job with this id
     ├── JobError
     │   ├── JobFailed           the job failed; finished frames are kept
@@ -60,6 +61,10 @@ class SettingError(InputError):
 
 class AccessDenied(InputError):
     """The server does not allow a path or a key."""
+
+
+class NotPermitted(InputError):
+    """The studio's policy does not allow it."""
 
 
 class UnknownJob(InputError):

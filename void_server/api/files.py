@@ -226,6 +226,17 @@ def write_atomically(path: Path, content: Union[str, bytes], *, parents: bool = 
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
+def name_once(file: Path, name: Path) -> None:
+    """Give the finished ``file`` that name too, unless there is one: of several processes, the first decides."""
+    try:
+        os.link(file, name)
+    except FileExistsError:
+        pass
+    except OSError:
+        # some file systems know no hard links
+        os.replace(file, name)
+
+
 def new_version_folder(out: Path) -> Path:
     """Make the next free version folder, v001, v002, ..., in ``out``; no two callers get the same.
 

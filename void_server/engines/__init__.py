@@ -61,6 +61,11 @@ class Engine(ABC):
     settings: ClassVar[type[Declared]] = Declared
     #: Whether :meth:`make` should run on a machine with a GPU; all else runs on any.
     wants_gpu: ClassVar[bool] = False
+    #: Whether a model makes its pixels up; so it is taken of one that does not say. What studios must disclose.
+    generative: ClassVar[bool] = True
+    #: The model that makes the pixels, and the licences of its weights; empty where there is none.
+    model: ClassVar[str] = ""
+    licence: ClassVar[str] = ""
     #: Whether affected regions should be whole cells of a grid if the shot does not say; see :meth:`cells_of`.
     whole_cells: ClassVar[bool] = False
     #: Whether the quadmasks that are made for it have nothing affected on the shot's first frame.
@@ -111,6 +116,11 @@ class Engine(ABC):
         must come whichever frames are wanted, so that a resumed job is the job. ``report`` takes the share of
         preparation that is done, before the first frame is yielded.
         """
+
+    def weights(self, settings: Settings) -> dict[str, str]:
+        """The SHA-256 of the files of weights that a job loads, by name. Raises SettingError where one is missing."""
+        del settings
+        return {}
 
     def provenance(self, clip: Clip) -> dict[str, str]:
         """What else decided the result, such as the device and the hashes of weights, for the manifest."""

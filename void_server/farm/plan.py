@@ -7,7 +7,7 @@ import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .. import engines
+from .. import engines, permission
 from ..api.errors import JobFailed, SettingError
 from ..api.files import new_version_folder
 from ..api.shot import PLATE, ROTO, Prompt, Shot
@@ -67,6 +67,7 @@ def plan(shot: Shot, fields: Fields, server: str = "", export: Export | None = N
     """
     if shot.settings.until == ROTO:
         raise SettingError("A roto alone is no job for a farm; use: void segment")
+    permission.check(shot)
     check_request(shot)
     if not server:
         engines.check_settings(shot.settings)

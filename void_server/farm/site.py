@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from .. import plugins
+from ..api import policy
 from ..api.errors import SettingError
 from ..api.files import read_json, write_atomically
 from ..api.home import home
@@ -45,7 +46,14 @@ class Site:
     nuke_limits: dict[str, int] = field(default_factory=dict)
     fields: Fields = field(default_factory=Fields)
     path_map: tuple[Rule, ...] = ()
-    environment: tuple[str, ...] = ("VOID_WEIGHTS", "SAM2_WEIGHTS", "OCIO", "VOID_HOME", ENVIRONMENT)
+    environment: tuple[str, ...] = (
+        "VOID_WEIGHTS",
+        "SAM2_WEIGHTS",
+        "OCIO",
+        "VOID_HOME",
+        policy.ENVIRONMENT,
+        ENVIRONMENT,
+    )
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 

@@ -10,7 +10,7 @@ import json
 from enum import Enum
 from pathlib import Path
 
-from .. import engines
+from .. import engines, permission
 from ..api.errors import JobFailed
 from ..api.files import write_atomically
 from ..api.job import Report
@@ -32,6 +32,7 @@ def inspect(shot: Shot) -> int:
 
     Raises InputError saying what to do.
     """
+    permission.check(shot)
     reason.check(shot)
     engines.check_settings(shot.settings)
     engines.load(shot.settings)
@@ -49,8 +50,11 @@ def run(job_id: str, shot: Shot, folder: Path, report: Report) -> tuple[str, ...
     Raises InputError, JobCancelled out of ``report``, or OSError where the disk fails; finished frames stay.
     """
     settings = shot.settings
+    permission.check(shot)
+    engine = engines.load(settings)
+    permission.check_weights(shot, lambda: engine.weights(settings))
     tracker = ProgressTracker(report, all_stages(shot))
-    context = open_context(shot, engines.load(settings), VersionFolder(folder), tracker)
+    context = open_context(shot, engine, VersionFolder(folder), tracker)
     if settings.until != ROTO:
         with context.tracker.stage(REASONING):
             context.warnings += reason.write_quadmask(context)
@@ -107,12 +111,15 @@ def run_part(
     folder. A part whose files are there already does nothing. Raises as :func:`run`; also JobFailed where the parts
     before are not done.
     """
+    permission.check(shot)
     version = VersionFolder(folder)
     if part is not Part.QUADMASK and not version.survey.is_file():
         raise JobFailed(f"The quadmask of {folder} does not exist yet; run that stage first.")
     tracker = ProgressTracker(report, (*first_stages(shot), *_STAGES[part]))
     # only where the model works must be what it needs
     engine = engines.load(shot.settings) if part is Part.REMOVE else engines.find(shot.settings.engine)
+    if part is Part.REMOVE:
+        permission.check_weights(shot, lambda: engine.weights(shot.settings))
     context = open_context(shot, engine, version, tracker)
     if part is Part.REPORT:
         return _end(context, job_id)

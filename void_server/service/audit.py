@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from ..api.errors import InputError
+from ..api.files import name_once
 from ..api.home import made
-from .keys import name_once
 
 FILE = "audit.jsonl"
 _KEY = "audit.key"

@@ -12,7 +12,7 @@ from pathlib import Path
 import zmq.auth
 
 from ..api.errors import InputError
-from ..api.files import is_plain_name, write_atomically
+from ..api.files import is_plain_name, name_once, write_atomically
 from ..api.home import made
 from .roles import Role
 
@@ -151,17 +151,6 @@ def _role(file: Path) -> Role:
         return Role(_ROLE.findall(file.read_text(encoding="utf-8"))[0])
     except (ValueError, IndexError):
         return Role.ARTIST
-
-
-def name_once(file: Path, name: Path) -> None:
-    """Give the finished ``file`` that name too, unless there is one: of several processes, the first decides."""
-    try:
-        os.link(file, name)
-    except FileExistsError:
-        pass
-    except OSError:
-        # some file systems know no hard links
-        os.replace(file, name)
 
 
 def _write_public(target: Path, source: Path, role: Role | None = None) -> None:

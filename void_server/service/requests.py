@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
-from .. import __version__, plugins
+from .. import __version__, permission, plugins
 from ..api.errors import AccessDenied, InputError, JobCancelled, ProtocolError, ServerRefused, UnknownJob, VoidError
 from ..api.files import new_version_folder
 from ..api.job import MANIFEST, Job, JobState
@@ -79,6 +79,8 @@ class Requests:
             word: {name: [one.to_dict() for one in found] for name, found in plugins.declared(kind).items()}
             for word, kind in (("engines", plugins.ENGINES), ("reasoners", plugins.REASONERS))
         }
+        self._generative = plugins.saying(plugins.ENGINES, "generative")
+        self._cloud = plugins.saying(plugins.REASONERS, "cloud")
         # submissions whose files are looked at, by job, and those of them that were stopped meanwhile
         self._submitting: Counter[str] = Counter()
         self._withdrawn: set[str] = set()
@@ -129,6 +131,8 @@ class Requests:
             "engines": self._engines,
             "reasoners": self._reasoners,
             "settings": self._settings,
+            "generative": self._generative,
+            "cloud": self._cloud,
         }
 
     async def _submit(self, caller: Caller, body: dict[str, Any]) -> dict[str, Any]:
@@ -266,6 +270,8 @@ class Requests:
         await self._check_reach(job)
         if not await self._disks.ask(Path(job.folder).is_dir):
             raise InputError(f"The folder {job.folder} of job {job.id} is gone; submit the shot again.")
+        # what was allowed when it was submitted may not be any more
+        await asyncio.to_thread(permission.check, job.shot)
         await self._note(caller, "resume", job)
         # from here on nothing is waited for: it is taken up once
         job = self._job_of(caller, body)

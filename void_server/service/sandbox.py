@@ -18,6 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from ..api import policy
 from ..api.home import home
 
 #: No file that a job writes is larger, in bytes; nor are there more processes and threads of its user.
@@ -32,7 +33,7 @@ _NAMING = (
     "CUDA_HOME", "HF_HOME", "HF_HUB_CACHE", "TORCH_HOME",
 )  # fmt: skip
 _CACHES = ("huggingface", "torch")
-_KEYS = ("gemini.key", "local.key")
+_OF_HOME = ("gemini.key", "local.key", "policy.json")
 # Variables that a worker needs, by their beginnings; none of them holds a key of the server.
 _NEEDED = (
     "PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_", "TZ", "TERM", "PYTHON", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "OCIO",
@@ -111,11 +112,18 @@ def _system() -> list[str]:
     listed = [part for name in _NAMING for part in os.environ.get(name, "").split(os.pathsep)]
     named = [os.path.expanduser(part) for part in listed]
     # a configuration of colours reads what lies beside it
-    named += [os.path.dirname(os.environ.get("OCIO", ""))]
+    named += [os.path.dirname(os.environ.get("OCIO", "")), *_policy()]
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     caches = [os.path.join(cache, name) for name in _CACHES]
-    keys = [str(home() / name) for name in _KEYS]
-    return [*_SYSTEM, sys.prefix, sys.base_prefix, *sys.path, *named, *caches, *keys, *_packages()]
+    own = [str(home() / name) for name in _OF_HOME]
+    return [*_SYSTEM, sys.prefix, sys.base_prefix, *sys.path, *named, *caches, *own, *_packages()]
+
+
+def _policy() -> list[str]:
+    """The policy's folder, so that a file which replaces it counts; the file alone where keys may lie beside it."""
+    file = os.environ.get(policy.ENVIRONMENT, "")
+    folder = Path(file).absolute().parent
+    return [file if home().absolute().is_relative_to(folder) else str(folder)] if file else []
 
 
 def _packages() -> list[str]:

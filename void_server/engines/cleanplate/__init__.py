@@ -17,6 +17,8 @@ _PREPARED = "cleanplate.npz"
 class CleanPlate(Engine):
     """Clean plates from the shot itself; runs anywhere and has no settings of its own."""
 
+    generative = False
+
     def prepare(self, clip: Clip, report: Callable[[float], None]) -> None:
         """Track the camera, and search all frames for what lies behind each; see :class:`Engine`."""
         from ...imaging import arrays

@@ -15,6 +15,7 @@ from ...plugins import how_to_install, installed
 from .. import Engine, NewPixels
 from ..cleanplate import CleanPlate
 from .settings import VoidSettings
+from .weights import BASE
 
 if TYPE_CHECKING:
     from ...imaging.window import Window
@@ -42,6 +43,9 @@ class Void(Engine):
 
     settings = VoidSettings
     wants_gpu = True
+    generative = True
+    model = f"VOID by Netflix (arXiv 2604.02296) on {BASE}"
+    licence = "VOID: Apache-2.0; its base: the CogVideoX licence, which commercial use registers for"
     whole_cells = True
     # as in its training
     first_frame_unaffected = True
@@ -122,6 +126,13 @@ class Void(Engine):
         region = clip.whole_region
         if not region.empty and piece in (made := Made(clip, region)).missing:
             _model_at_work(made).make([piece], report)
+
+    def weights(self, settings: Settings) -> dict[str, str]:
+        """See :class:`void_server.engines.Engine`: of the checkpoints of its passes."""
+        from . import weights
+
+        own = settings.of_engine(VoidSettings)
+        return weights.find(own.checkpoint).hashes((1, 2) if own.second_pass else (1,))
 
     def provenance(self, clip: Clip) -> dict[str, str]:
         """See :class:`void_server.engines.Engine`: where the model ran, and the hashes of its weights."""

@@ -58,9 +58,9 @@ class Line:
         stream = info["return_value"]
         address, port = stream.get_extra_info("server_addr")[:2]
         # by then a name may mean another machine than when it was checked
-        if privacy.is_forbidden() and not privacy.is_private(address):
+        if not privacy.is_private(address) and (decision := privacy.forbidding()):
             stream.close()
-            raise SettingError(f"{self._host} resolves to {address}. {privacy.FORBIDDING}")
+            raise SettingError(f"{self._host} resolves to {address}. {decision}")
         self.reached = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 

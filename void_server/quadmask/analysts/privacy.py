@@ -12,6 +12,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from ...api import policy
 from ...api.errors import SettingError
 
 #: Set to anything, nothing is sent beyond the studio's own network.
@@ -21,20 +22,21 @@ ALLOWED = "VOID_ALLOWED_HOSTS"
 _NAME = re.compile(r"[\w-]+(\.[\w-]+)*\.?")
 
 
-#: The studio's decision, as a sentence.
-FORBIDDING = f"This server sends no footage off the studio network (${FORBIDDEN} is set)."
+def forbidding() -> str:
+    """The studio's decision to send no footage off the network, as a sentence; empty where it may be sent.
 
-
-def is_forbidden() -> bool:
-    """Whether the server's owner forbids sending footage off the network."""
-    return bool(os.environ.get(FORBIDDEN))
+    Raises :class:`SettingError` where the studio's policy cannot be read.
+    """
+    found = policy.load()
+    why = f"${FORBIDDEN} is set" if os.environ.get(FORBIDDEN) else "" if found.cloud else f"the policy {found.file}"
+    return f"This server sends no footage off the studio network ({why})." if why else ""
 
 
 def check_cloud(what: str) -> None:
     """Raise :class:`SettingError` if the server's owner forbids sending footage off the network."""
-    if is_forbidden():
+    if decision := forbidding():
         raise SettingError(
-            f"{FORBIDDING} {what} would; choose reasoner image, or local with a model on your own network."
+            f"{decision} {what} would; choose reasoner image, or local with a model on your own network."
         )
 
 

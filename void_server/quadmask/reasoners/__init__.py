@@ -38,6 +38,8 @@ class Reasoner(ABC):
     settings: ClassVar[type[Declared]] = Declared
     #: Whether it reads the shot's analysis; only then must, and may, the shot name one.
     reads_analysis: ClassVar[bool] = False
+    #: Whether it sends frames off the studio's network; so it is taken of one that does not say.
+    cloud: ClassVar[bool] = True
     #: Whether it has the segmenter cut things out.
     segments: ClassVar[bool] = False
 
@@ -61,6 +63,8 @@ class Reasoner(ABC):
 class Image(Reasoner):
     """Finds shadows, reflections and things set in motion from the pixels alone."""
 
+    cloud = False
+
     def reason(self, shot: Shot, footage: Footage, scratch: Path, report: Report) -> Reasoning:
         """See :class:`Reasoner`."""
         from .. import image_reasoner
@@ -71,6 +75,8 @@ class Image(Reasoner):
 
 class Nothing(Reasoner):
     """Finds nothing: only the object itself is removed."""
+
+    cloud = False
 
     def reason(self, shot: Shot, footage: Footage, scratch: Path, report: Report) -> Reasoning:
         """See :class:`Reasoner`."""

@@ -75,6 +75,7 @@ class File(FromAnalysis):
     """Reads an analysis that was made elsewhere."""
 
     reads_analysis = True
+    cloud = False
 
     def check_shot(self, shot: Shot) -> None:
         """See :class:`Reasoner`."""
@@ -194,4 +195,6 @@ class Gemini(LanguageModel):
 class Local(LanguageModel):
     """Asks a vision-language model of your own."""
 
+    # its line keeps to the network that the studio names
+    cloud = False
     analyst = "local"
