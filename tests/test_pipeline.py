@@ -138,10 +138,12 @@ def test_manifest_report_and_no_leftovers(shot: Path, done: VersionFolder) -> No
     sheet = cv2.imread(str(done.folder / "report" / "contact_sheet.png"))
     assert sheet.shape[0] > 4 * 108
     assert sorted(p.name for p in done.folder.iterdir()) == [
+        "disclosure.json",
         "job.json",
         "mattes",
         "patch",
         "plate",
+        "provenance.json",
         "quadmask",
         "reasoning.json",
         "report",

@@ -62,8 +62,20 @@ def manifest(**changes: Any) -> dict[str, Any]:
     }
 
 
+def disclosed(text: str = "x") -> dict[str, Any]:
+    tool = {"part": text, "title": text, "generative": True, "cloud": False, "model": text, "licence": text}
+    return {
+        "frames": {"1001": {"generative": True}, "1002": {"generative": False}},
+        "sent": [{"what": text, "to": text}],
+        "tools": [{**tool, "weights": {text: "0" * 64}}],
+        "who": text,
+        "machine": text,
+        "when": text,
+    }
+
+
 def page_of(told: dict[str, Any], regions: Sequence[dict[str, Any]] = (), **settings: Any) -> str:
-    return page({"settings": settings, **told}, b"", regions)
+    return page({"settings": settings, **told}, b"", regions, disclosed())
 
 
 class Page(html.parser.HTMLParser):
@@ -100,20 +112,21 @@ def test_names_prompts_warnings_and_answers_are_text_never_markup(tmp_path: Path
     edit = {"when": evil, "who": evil, "add": evil, "grid": [evil], "why": evil, "frames_changed": 1}
     told = manifest(scene=evil, edits=[edit], warnings=["Frame <1001> & more", evil])
     settings = {"negative_prompt": evil, "reasoner_model": evil}
-    write_report(VersionFolder(tmp_path), {**told, "settings": settings}, Sheet([thumbnail(1001)]), [region])
+    version, sheet = VersionFolder(tmp_path), Sheet([thumbnail(1001)])
+    write_report(version, {**told, "settings": settings}, sheet, [region], disclosed(evil))
     page = Page((tmp_path / "report/report.html").read_text(encoding="utf-8"))
     assert "script" not in page.tags
     assert page.tags.count("img") == 1
     assert "a<b>&c.%04d.exr 1001-1002" in page.text
     assert "<script>alert(1)</script>" in page.text
     assert "Frame <1001> & more" in page.text
-    assert page.text.count(evil) == 4 + 5 + 1 + 1 + 2
+    assert page.text.count(evil) == 4 + 5 + 1 + 1 + 2 + 10
     assert "25.0%" in page.text
     assert page.tags.count("rect") == 6
 
 
 def test_the_page_needs_nothing_but_itself(tmp_path: Path) -> None:
-    write_report(VersionFolder(tmp_path), {**manifest(), "settings": {}}, Sheet([thumbnail(1001)]))
+    write_report(VersionFolder(tmp_path), {**manifest(), "settings": {}}, Sheet([thumbnail(1001)]), [], disclosed())
     text = (tmp_path / "report/report.html").read_text(encoding="utf-8")
     page = Page(text)
     assert {"link", "script", "iframe", "base", "object"}.isdisjoint(page.tags)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import base64
+import getpass
+import hashlib
+import json
 import os
+import platform
 import tempfile
 import time
 from dataclasses import asdict, dataclass
@@ -15,8 +19,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from .api.errors import InputError
-from .api.files import name_once, read_json
-from .api.home import made
+from .api.files import digest_of, name_once, read_json, write_atomically
+from .api.home import home, made
+from .api.version import VersionFolder
 
 #: What is signed: that a version is as it was made, or that it may be published. One is never taken for the other.
 MADE, APPROVED = "made", "approved"
@@ -71,6 +76,17 @@ class Signature:
             raise InputError(f"{file} is no signature that can be read ({error}).") from error
 
 
+def account() -> str:
+    """Who runs this, on which machine."""
+    return f"{getpass.getuser()}@{platform.node()}"
+
+
+def sign_made(version: VersionFolder) -> None:
+    """Sign a finished version with the key of whoever runs this. Raises InputError or OSError."""
+    signature = SigningKey(home()).sign(MADE, digest_of(version.manifest), account())
+    write_atomically(version.signature, json.dumps(signature.to_dict(), indent=2))
+
+
 class SigningKey:
     """The secret key in the state folder ``state``, made at its first use; nobody else may read it."""
 
@@ -83,6 +99,11 @@ class SigningKey:
         """The public key, base64, as the studio's policy names it."""
         raw = self._key.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
         return base64.b64encode(raw).decode()
+
+    @property
+    def fingerprint(self) -> str:
+        """A short name of the public key, for files."""
+        return hashlib.sha256(self.public.encode()).hexdigest()[:16]
 
     def sign(self, purpose: str, manifest: str, by: str, note: str = "") -> Signature:
         """Sign for the version whose manifest has this SHA-256."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Iterable
 
-from .files import is_written
+from .files import is_written, write_atomically
 from .job import MANIFEST
 
 PLATE, PATCH, MATTES, QUADMASK, ROTO = "plate", "patch", "mattes", "quadmask", "roto"
@@ -16,7 +16,9 @@ REMOVAL = (MATTES, PATCH, PLATE)
 REASONING = "reasoning.json"
 #: The file that is there once every frame was looked at.
 SURVEY = "survey.json"
-_INTERMEDIATE, _REPORT = ".work", "report"
+_INTERMEDIATE, _REPORT, _APPROVALS = ".work", "report", "approvals"
+#: What a farm keeps in the folder beside the version.
+_OF_OTHERS = ("farm.json", "farm_submitted.json", "script.nk", "log.txt")
 
 
 def pattern(sequence: str) -> str:
@@ -62,6 +64,54 @@ class VersionFolder:
     def manifest(self) -> Path:
         """What was asked and done; written last."""
         return self.folder / MANIFEST
+
+    @property
+    def provenance(self) -> Path:
+        """The SHA-256 of all that the version was made from, and of all that is in it."""
+        return self.folder / "provenance.json"
+
+    @property
+    def signature(self) -> Path:
+        """Who vouches for the manifest, and by it for the provenance."""
+        return self.folder / "signature.json"
+
+    @property
+    def disclosure(self) -> Path:
+        """With what each frame was made, for whoever must be told."""
+        return self.folder / "disclosure.json"
+
+    def approval(self, name: str) -> Path:
+        """The signature of the one who approved the version under that name."""
+        return self.folder / _APPROVALS / f"{name}.json"
+
+    @property
+    def publication(self) -> Path:
+        """What is handed on of the version, once it is."""
+        return self.folder / "publish.json"
+
+    @property
+    def submission(self) -> Path:
+        """Who had the job done."""
+        return self.intermediate / "submission.json"
+
+    def note_submitter(self, who: str) -> None:
+        """Keep who had the job done. Raises OSError."""
+        write_atomically(self.submission, json.dumps({"who": who}), parents=True)
+
+    def submitter(self) -> str:
+        """Who had the job done; empty where nobody has noted it."""
+        return str(json.loads(self.submission.read_text(encoding="utf-8"))["who"]) if self.submission.is_file() else ""
+
+    def results(self) -> list[Path]:
+        """All that the job has made in the folder so far, but what says so; in order."""
+        own = {MANIFEST, *(file.name for file in (self.provenance, self.signature, self.publication)), *_OF_OTHERS}
+        found = []
+        for path in sorted(self.folder.rglob("*")):
+            names = path.relative_to(self.folder).parts
+            hidden = any(name.startswith(".") for name in names)
+            if not hidden and names[0] not in own and names[0] != _APPROVALS and path.is_file():
+                found.append(path)
+        return found
 
     @property
     def contact_sheet(self) -> Path:

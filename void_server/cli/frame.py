@@ -16,7 +16,7 @@ FAILED, WRONG_INPUT = 1, 2
 AS_JSON = "--json"
 
 #: What may be given empty, which says that there is none.
-_MAY_BE_EMPTY = ("roto", "prompt", "why", "path_map")
+_MAY_BE_EMPTY = ("roto", "prompt", "why", "path_map", "note")
 
 
 class Command(TyperCommand):

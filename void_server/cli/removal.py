@@ -105,8 +105,10 @@ def edit(
 ) -> None:
     """Correct a quadmask: by cells of the grid, eight along the frame's short side, and by mattes."""
     from .. import engines
+    from ..api.version import VersionFolder
     from ..pipeline import corrections
     from ..quadmask import edits
+    from ..signing import sign_made
 
     if undo and (grid or add or protect):
         raise SettingError(
@@ -138,6 +140,7 @@ def edit(
         )
         return
     warnings = corrections.show(shot, folder)
+    sign_made(VersionFolder(folder))
     print(f"mattes         {folder / 'mattes'}")
     show(warnings, folder)
 

@@ -152,6 +152,15 @@ def keys_revoke(name: Annotated[str, typer.Argument(help="The client's name.")])
     print(f"{name} is no longer allowed")
 
 
+@keys_app.command("signing")
+def keys_signing() -> None:
+    """Print the public key with which you sign and approve versions; made at the first use. For the policy's file."""
+    from ..api.home import home
+    from ..signing import SigningKey
+
+    print(SigningKey(home()).public)
+
+
 @keys_app.command("list")
 def keys_list() -> None:
     """List the clients that are allowed."""

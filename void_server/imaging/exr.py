@@ -275,12 +275,20 @@ def _write_parts(path: Path, parts: Sequence[tuple[oiio.ImageSpec, Any]]) -> Non
             raise _write_failed(path, output)
 
 
-def rewrite(source: Path, target: Path, window: Window, rgb: FloatImage, where: NDArray[np.bool_]) -> None:
+def rewrite(
+    source: Path,
+    target: Path,
+    window: Window,
+    rgb: FloatImage,
+    where: NDArray[np.bool_],
+    metadata: Mapping[str, str] | None = None,
+) -> None:
     """Copy the EXR ``source`` to ``target`` with new RGB inside ``window`` at the pixels ``where``.
 
     ``rgb`` is (height, width, 3) and ``where`` (height, width), of the window's size. Every other pixel, channel, part
-    and attribute stays as it was, bit for bit; only lossy compression becomes zip. Pixels beyond the data window are
-    dropped. Raises :class:`ImageError` for a source that cannot be read, OSError for a target that cannot be written.
+    and attribute stays as it was, bit for bit; only lossy compression becomes zip, and the part with the new pixels
+    gets the attributes ``metadata``. Pixels beyond the data window are dropped. Raises :class:`ImageError` for a source
+    that cannot be read, OSError for a target that cannot be written.
     """
     header = read_header(source)
     inner = window.intersection(header.data_window)
@@ -303,7 +311,10 @@ def rewrite(source: Path, target: Path, window: Window, rgb: FloatImage, where: 
                 for channel, name in enumerate(RGB):
                     region = pixels[..., spec.channelnames.index(name)][data.slices(inner)]
                     region[mask] = new[..., channel][mask].astype(pixels.dtype)
-                parts.append((_lossless(spec), pixels))
+                named = _lossless(spec)
+                for key, value in (metadata or {}).items():
+                    named.attribute(key, value)
+                parts.append((named, pixels))
             else:
                 parts.append((_lossless(spec), image))
         _write_parts(temporary, parts)

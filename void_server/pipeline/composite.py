@@ -6,7 +6,7 @@ counterfactual plate is that patch over the plate, by the formula of every compo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,7 +57,8 @@ def rewrite(context: JobContext, clip: Clip, frames: tuple[int, ...]) -> list[st
         patch = compositor.patch(new)
         cropped = patch.cropped(context.plate_window(frame))
         context.write(version.patch(frame), cropped.rgba, PATCH_CHANNELS, cropped.window)
-        compositor.write_plate(patch, version.plate(frame))
+        compositor.write_plate(patch, version.plate(frame), context.header)
+        context.digests.note(version.plate(frame))
         return frame
 
     for done, (_, frame) in enumerate(in_order(write, new_frames())):
@@ -128,8 +129,8 @@ class Compositor:
         rgba[..., 3] = blend
         return Patch(new.index, window, rgba)
 
-    def write_plate(self, patch: Patch, path: Path) -> None:
-        """Write the counterfactual plate of a frame: the patch over the plate."""
+    def write_plate(self, patch: Patch, path: Path, header: Mapping[str, str] | None = None) -> None:
+        """Write the counterfactual plate of a frame: the patch over the plate, with ``header`` beside the plate's."""
         footage, window = self._clip.footage, patch.window
         frame = footage.frames[patch.index]
         source = footage.plate.path(frame)
@@ -143,7 +144,7 @@ class Compositor:
             # before the frame exists, so that a resumed job still knows
             written = footage.colour.to_linear(rgb)
             overshoot.note(self._clip.kept, overshoot.find(frame, written, window, touched, footage.survey.maximum))
-        exr.rewrite(source, path, window, rgb, touched)
+        exr.rewrite(source, path, window, rgb, touched, header)
 
 
 @dataclass(frozen=True)

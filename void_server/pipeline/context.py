@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from ..imaging.colour import ColourSpace
 from ..imaging.footage import Footage
 from ..imaging.sequence import Sequence
 from ..imaging.window import Window
-from . import segment
+from . import provenance, segment
 from .inputs import Source, as_exr, headers_of, open_source, reopen_source, to_be_segmented
 from .progress import READING, SEGMENTING, ProgressTracker
 
@@ -37,6 +39,8 @@ class JobContext:
     tracker: ProgressTracker
     source: Source
     footage: Footage
+    job_id: str
+    digests: provenance.Digests
     warnings: list[str] = field(default_factory=list)
 
     @property
@@ -64,28 +68,37 @@ class JobContext:
         return exr.read_header(self.source.plate.path(frame)).data_window
 
     def write(self, path: Path, pixels: Any, channels: tuple[str, ...], window: Window) -> None:
-        """Write an image of the plate's format."""
-        _write_like(self.source, path, pixels, channels, window)
+        """Write an image of the plate's format, and hash it."""
+        _write_like(self.source, path, pixels, channels, window, self.header)
+        self.digests.note(path)
+
+    @cached_property
+    def header(self) -> dict[str, str]:
+        """What the header of every new frame says of the job."""
+        return provenance.header(self.job_id, self.shot)
 
 
-def open_context(shot: Shot, engine: engines.Engine, version: VersionFolder, tracker: ProgressTracker) -> JobContext:
+def open_context(
+    job_id: str, shot: Shot, engine: engines.Engine, version: VersionFolder, tracker: ProgressTracker
+) -> JobContext:
     """Read the shot, and find the object where the roto is to be made.
 
     Raises :class:`~void_server.api.errors.InputError` naming what is wrong with the files.
     """
     warnings: list[str] = []
+    digests = provenance.Digests(version)
     with tracker.stage(READING):
-        source, colour = as_exr(
-            _source(shot, version), shot, version.intermediate, lambda frame: tracker.at(0.0, frame)
-        )
+        given = _source(shot, version)
+        source, colour = as_exr(given, shot, version.intermediate, lambda frame: tracker.at(0.0, frame))
         if not to_be_segmented(shot):
             footage = _look(source, colour, version, tracker)
+        provenance.note_inputs(version, shot, given, lambda frame: tracker.at(1.0, frame))
     if to_be_segmented(shot):
         with tracker.stage(SEGMENTING):
-            source, warnings = _segment(shot, source, colour, version, tracker)
+            source, warnings = _segment(job_id, shot, source, colour, version, tracker)
             footage = _look(source, colour, version, tracker)
     notices = [*source.notes, *warnings, *_survey_warnings(footage)]
-    return JobContext(shot, engine, version, tracker, source, footage, notices)
+    return JobContext(shot, engine, version, tracker, source, footage, job_id, digests, notices)
 
 
 def _source(shot: Shot, version: VersionFolder) -> Source:
@@ -121,7 +134,7 @@ def _look(source: Source, colour: ColourSpace, version: VersionFolder, tracker: 
 
 
 def _segment(
-    shot: Shot, source: Source, colour: ColourSpace, version: VersionFolder, tracker: ProgressTracker
+    job_id: str, shot: Shot, source: Source, colour: ColourSpace, version: VersionFolder, tracker: ProgressTracker
 ) -> tuple[Source, list[str]]:
     """Make the roto; returns the source with it, and warnings. Runs once per job, even if resumed."""
     roto = Sequence("roto", {frame: version.roto(frame) for frame in source.frames})
@@ -132,8 +145,11 @@ def _segment(
     footage = Footage(source.plate, None, source.frames, colour, source.canvas, version.intermediate / "segmenting")
     footage.look(lambda frame: tracker.at(0.0, frame))
 
+    header, digests = provenance.header(job_id, shot), provenance.Digests(version)
+
     def write(path: Path, image: exr.FloatImage) -> None:
-        _write_like(source, path, image[..., None].astype(np.float16), ("A",), source.canvas)
+        _write_like(source, path, image[..., None].astype(np.float16), ("A",), source.canvas, header)
+        digests.note(path)
 
     warnings, device = segment.write_roto(shot, source, footage, roto, write, tracker.at)
     write_atomically(version.segmenter_device, device)
@@ -160,7 +176,9 @@ def _survey_warnings(footage: Footage) -> list[str]:
     return warnings
 
 
-def _write_like(source: Source, path: Path, pixels: Any, channels: tuple[str, ...], window: Window) -> None:
+def _write_like(
+    source: Source, path: Path, pixels: Any, channels: tuple[str, ...], window: Window, header: Mapping[str, str]
+) -> None:
     exr.write(
         path,
         pixels,
@@ -168,4 +186,5 @@ def _write_like(source: Source, path: Path, pixels: Any, channels: tuple[str, ..
         data_window=window,
         display_window=source.display,
         pixel_aspect=source.pixel_aspect,
+        metadata=header,
     )

@@ -28,7 +28,7 @@ from ..imaging.parallel import in_order
 from ..quadmask import classes, reasoners
 from ..quadmask.edits import HISTORY
 from ..quadmask.grid import Grid
-from . import origins, overshoot
+from . import disclosure, origins, overshoot, provenance
 from .context import JobContext
 from .inputs import to_be_segmented
 from .overshoot import Overshoot
@@ -50,9 +50,12 @@ def conclude(context: JobContext, job_id: str) -> None:
     with context.tracker.stage(REPORTING):
         manifest = _manifest(context, job_id, overshoots, made_of)
         regions = version.reasoning().get("regions", [])
-        write_report(version, manifest, _sheet(context, regions, overshoots), regions)
+        disclosed = disclosure.describe(context, manifest, made_of)
+        disclosure.write(version, disclosed)
+        write_report(version, manifest, _sheet(context, regions, overshoots), regions, disclosed)
     # only now, when all that the shot needs is there, does no task of a farm write in the folder any more
     remove_leftovers(version.folder)
+    manifest["provenance"] = provenance.write(version, job_id, context.shot)
     manifest["timings"] = context.tracker.timings
     write_atomically(version.manifest, json.dumps(manifest, indent=2))
     shutil.rmtree(version.intermediate, ignore_errors=True)
@@ -166,6 +169,7 @@ def _manifest(context: JobContext, job_id: str, overshoots: list[Overshoot], mad
     return {
         "schema": SCHEMA,
         "id": job_id,
+        "request": provenance.request_of(context.shot),
         "shot": context.shot.to_dict(),
         "settings": relevant(context.shot, context.engine),
         "frames": list(context.frames),

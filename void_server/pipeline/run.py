@@ -54,7 +54,7 @@ def run(job_id: str, shot: Shot, folder: Path, report: Report) -> tuple[str, ...
     engine = engines.load(settings)
     permission.check_weights(shot, lambda: engine.weights(settings))
     tracker = ProgressTracker(report, all_stages(shot))
-    context = open_context(shot, engine, VersionFolder(folder), tracker)
+    context = open_context(job_id, shot, engine, VersionFolder(folder), tracker)
     if settings.until != ROTO:
         with context.tracker.stage(REASONING):
             context.warnings += reason.write_quadmask(context)
@@ -120,7 +120,7 @@ def run_part(
     engine = engines.load(shot.settings) if part is Part.REMOVE else engines.find(shot.settings.engine)
     if part is Part.REMOVE:
         permission.check_weights(shot, lambda: engine.weights(shot.settings))
-    context = open_context(shot, engine, version, tracker)
+    context = open_context(job_id, shot, engine, version, tracker)
     if part is Part.REPORT:
         return _end(context, job_id)
     name = f"{part.value}_{number}"

@@ -12,6 +12,7 @@ from typing import Any
 from ..api.errors import InputError, JobCancelled, JobFailed, VoidError
 from ..api.errors import from_dict as error_from_dict
 from ..api.job import Job, JobState, Progress
+from ..signing import account
 from .config import ServerConfig
 from .log import log_error
 from .store import Store, interrupted, stopped
@@ -172,9 +173,13 @@ class JobQueue:
             assert worker is not None
             del self._waiting[job_id]
             self._served = [*(one for one in self._served if one != submitter), submitter]
-            self.workers.give(worker, job, self._config.roots_of(job))
+            self.workers.give(worker, job, self._config.roots_of(job), self._who(submitter))
             _log.info("job %s begins, %s, attempt %d", job_id, worker.name, self.store.attempts(job_id))
             self._announce(job)
+
+    def _who(self, submitter: str) -> str:
+        """Who is to be named as the one that had a job done: without keys, nobody but this account is known."""
+        return submitter if self._config.needs_keys else account()
 
     def _next(self) -> tuple[str, str]:
         """The job whose turn it is, and who submitted it.
@@ -227,6 +232,9 @@ class JobQueue:
         if kind == "progress" and job_id:
             self._progress[job_id] = Progress.from_dict(message["progress"])
             self._announce(self.job(job_id))
+            return
+        if kind == "sign":
+            self.workers.sign(worker, str(message["manifest"]))
             return
         if kind != "ready" and job_id:
             # validate the whole message before acting on it

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import json
 import os
 import queue
 import signal
@@ -20,10 +21,11 @@ from typing import Any
 
 from ..api.confinement import confined
 from ..api.errors import JobCancelled, JobFailed, VoidError
-from ..api.files import write_atomically
+from ..api.files import digest_of, write_atomically
 from ..api.job import Progress
 from ..api.messages import packed
 from ..api.shot import Shot
+from ..api.version import VersionFolder
 from .pipe import messages_from
 from .sandbox import Sandbox
 
@@ -83,7 +85,9 @@ class Worker:
         try:
             pipeline = importlib.import_module(self._pipeline)
             with confined([Path(root) for root in message["roots"]]):
+                VersionFolder(folder).note_submitter(message["who"])
                 warnings = pipeline.run(job_id, Shot.from_dict(message["shot"]), folder, report)
+                self._have_signed(job_id, VersionFolder(folder))
         except JobCancelled as error:
             self._send("cancelled", id=job_id, error=error.to_dict())
         except (Exception, SystemExit) as error:  # an engine's module may do anything, also when it is imported
@@ -91,6 +95,15 @@ class Worker:
                 self._send("failed", id=job_id, error=explained(error, folder).to_dict())
         else:
             self._send("done", id=job_id, warnings=list(warnings))
+
+    def _have_signed(self, job_id: str, version: VersionFolder) -> None:
+        """Have the server, which alone has the key, sign for the manifest, and keep its signature in the folder."""
+        if not version.manifest.is_file():
+            return  # the work of another pipeline
+        self._send("sign", id=job_id, manifest=digest_of(version.manifest))
+        while (order := self._orders.get())["kind"] != "signed":
+            pass  # too late to stop what is done
+        write_atomically(version.signature, json.dumps(order["signature"], indent=2))
 
 
 def explained(error: BaseException, folder: Path) -> VoidError:

@@ -22,6 +22,7 @@ from ..api.home import made
 from ..api.job import Job
 from ..api.messages import packed
 from ..interpreter import running
+from ..signing import MADE, SigningKey, account
 from .config import ServerConfig
 from .pipe import messages_from
 from .sandbox import as_user, environment
@@ -74,7 +75,7 @@ class WorkerPool:
         on_unfit: Callable[[str], None],
     ) -> None:
         self._config = config
-        self._owner = config.owner_of_work
+        self._owner, self._key = config.owner_of_work, SigningKey(config.state)
         self._on_message, self._on_death, self._on_unfit = on_message, on_death, on_unfit
         self._handles: dict[str, WorkerHandle] = {}
         self._started = self._stillborn = 0
@@ -208,12 +209,17 @@ class WorkerPool:
 
         self.task(write())
 
-    def give(self, worker: WorkerHandle, job: Job, roots: Sequence[Path]) -> None:
-        """Give a worker a job, for which it may use the folders ``roots``."""
+    def give(self, worker: WorkerHandle, job: Job, roots: Sequence[Path], who: str) -> None:
+        """Give a worker a job of ``who``'s, for which it may use the folders ``roots``."""
         worker.job, worker.cancelling, worker.heard = job.id, False, time.monotonic()
         worker.engine = job.shot.settings.engine
         names = [str(root) for root in roots]
-        self._say(worker, kind="job", id=job.id, shot=job.shot.to_dict(), folder=job.folder, roots=names)
+        self._say(worker, kind="job", id=job.id, shot=job.shot.to_dict(), folder=job.folder, roots=names, who=who)
+
+    def sign(self, worker: WorkerHandle, manifest: str) -> None:
+        """Sign for what a worker has made, whose manifest has this SHA-256."""
+        signature = self._key.sign(MADE, manifest, account())
+        self._say(worker, kind="signed", signature=signature.to_dict())
 
     def cancel(self, job_id: str) -> None:
         """Have a job's worker stop it; a worker that does not obey is killed."""

@@ -17,6 +17,7 @@ from ...api.job import JobState, Progress, Report
 from ...api.shot import Shot
 from ...api.version import REMOVAL, VersionFolder
 from ...pipeline import Part, run_part
+from ...signing import sign_made
 from .. import pathmap, site
 from ..job import EXPORT, SERVE, FarmJob
 from ..schedulers import deadline
@@ -74,7 +75,11 @@ def run_task(
     failure = _failure(job, stage, task)
     if not 0 <= task < there.tasks:
         raise InputError(f"Stage {stage} has tasks 0 to {there.tasks - 1}, and no {task}.")
-    if VersionFolder(job.folder).manifest.is_file():
+    version = VersionFolder(job.folder)
+    if version.manifest.is_file():
+        if stage == Part.REPORT.value and not version.signature.is_file():
+            # an attempt before was ended in between
+            sign_made(version)
         return ()
     _see_gpu()
     # what another machine has just exported may not be in sight of this one yet
@@ -130,7 +135,13 @@ def _own(
     part = Part(stage)
     if part is Part.FINISH and not VersionFolder(job.folder).missing(frames, *REMOVAL):
         return ()
-    return run_part(part, job.id, shot, job.folder, report, task, frames)
+    version = VersionFolder(job.folder)
+    if part is Part.REPORT:
+        version.note_submitter(job.fields.user)
+    warnings = run_part(part, job.id, shot, job.folder, report, task, frames)
+    if part is Part.REPORT:
+        sign_made(version)
+    return warnings
 
 
 def _served(job: FarmJob, shot: Shot, report: Report) -> tuple[str, ...]:

@@ -17,12 +17,14 @@ def write_report(
     version: VersionFolder,
     manifest: Mapping[str, Any],
     sheet: Sheet,
-    regions: Sequence[Mapping[str, Any]] = (),
+    regions: Sequence[Mapping[str, Any]],
+    disclosed: Mapping[str, Any],
 ) -> None:
     """Write the contact sheet and the page of a version.
 
-    ``manifest`` is what job.json will hold; ``regions`` are those of reasoning.json.
+    ``manifest`` is what job.json will hold; ``regions`` are those of reasoning.json, and ``disclosed`` is what
+    disclosure.json holds.
     """
     picture = contact_sheet(sheet)
     write_atomically(version.contact_sheet, picture, parents=True)
-    write_atomically(version.report, page(manifest, picture, regions))
+    write_atomically(version.report, page(manifest, picture, regions, disclosed))

@@ -141,6 +141,33 @@ def _origins(origin: Mapping[str, float]) -> str:
     return f"<h2>Where the new pixels come from</h2>{listing(('origin', 'share', ''), rows)}" if rows else ""
 
 
+def _disclosure(said: Mapping[str, Any]) -> str:
+    """What a client may want to be told: the tools, and the frames in which a model has a part."""
+    generated = [int(frame) for frame, one in said["frames"].items() if one["generative"]]
+    words = f"in {len(generated)} of {len(said['frames'])} frames" if generated else "none"
+    away = ", ".join(sorted({f"{one['what']}, to {one['to']}" for one in said["sent"]})) or "nothing"
+    facts = [
+        ("generated pixels", words),
+        ("left the studio", away),
+        ("made by", f"{said['who']} on {said['machine']}"),
+        ("when", said["when"]),
+    ]
+    rows = [
+        (
+            one["part"],
+            one["title"],
+            _words(one["generative"]),
+            _words(one["cloud"]),
+            one["model"],
+            one["licence"],
+            "; ".join(f"{name} {digest[:12]}" for name, digest in one["weights"].items()),
+        )
+        for one in said["tools"]
+    ]
+    names = ("part", "made with", "generative", "cloud", "model", "licence", "weights (SHA-256)")
+    return f"<h2>Disclosure</h2>{_table(facts)}{listing(names, rows) if rows else ''}"
+
+
 def _edits(edits: Iterable[Mapping[str, Any]]) -> str:
     """Who has corrected the quadmask, when and how."""
     rows = []
@@ -175,9 +202,11 @@ def _settings(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
 def page(
     manifest: Mapping[str, Any],
     sheet: bytes,
-    regions: Sequence[Mapping[str, Any]] = (),
+    regions: Sequence[Mapping[str, Any]],
+    disclosed: Mapping[str, Any],
 ) -> str:
-    """The page for the job that ``manifest`` describes, with the contact sheet (PNG) and the reasoner's regions.
+    """The page for the job that ``manifest`` describes, with the contact sheet (PNG), the reasoner's regions, and what
+    is disclosed.
 
     Of the settings it shows only those that applied.
     """
@@ -197,6 +226,7 @@ alt="contact sheet: a column for each frame" src="data:image/png;base64,{picture
 <p class="hint">Click the sheet for its full size.</p>
 {_regions(regions)}
 {_edits(manifest["edits"])}
+{_disclosure(disclosed)}
 {_origins(manifest["origin"])}
 <h2>{"Share of the roto" if only_roto else "Share of each class"}</h2>
 {_chart(manifest["classes"], names)}

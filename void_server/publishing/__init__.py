@@ -1,0 +1,1 @@
+"""Versions that are handed on: checked, approved, disclosed, published."""
