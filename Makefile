@@ -2,10 +2,10 @@
 # make quick  check style and types, run the tests that need no process of their own, in under two minutes
 # make soak   kill processes and fail the disk at random for MINUTES (20), and compare what comes of the jobs
 # make fuzz   read damaged messages and files of all kinds for some minutes
-# make test   set up everything, check style and types, run all tests; EXTRAS=dev,gemini,local,void also those of the VOID engine
+# make test   set up everything, check style and types, run all tests; EXTRAS=dev,gemini,local,studio,void also those of the VOID engine
 
 PYTHON ?= python3
-EXTRAS ?= dev,gemini,local
+EXTRAS ?= dev,gemini,local,studio
 # processes that run the tests, a core each
 JOBS ?= 2
 SHELL := /bin/bash

@@ -44,6 +44,13 @@ def farm_submit(
         typer.Option("-o", "--out", callback=a_folder, help="Folder for the version folder, made at once."),
     ] = None,
     batch: Annotated[Path | None, typer.Option(help="A CSV table with plate,roto,out and more: one group.")] = None,
+    timeline: Annotated[
+        Path | None, typer.Option(help="A cut, such as cut.otio: a shot for each of its clips, one group.")
+    ] = None,
+    roto_template: Annotated[
+        str, typer.Option(help="The roto of a timeline's clip, such as /shots/{clip}/roto/{clip}.%04d.exr.")
+    ] = "",
+    handles: Annotated[int, typer.Option(min=0, help="Frames beyond a timeline's cut, on either side.")] = 8,
     jobs: Annotated[Path | None, typer.Option(help="Shots as JSON, as the Nuke plugin writes them.")] = None,
     script: Annotated[
         Path | None, typer.Option(help="Beside which the fields are remembered; else beside the versions.")
@@ -55,16 +62,15 @@ def farm_submit(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write the files, and say what would be run.")] = False,
     **asked: Any,
 ) -> None:
-    """Submit a shot, or a table of shots, to the farm."""
+    """Submit a shot, a table of shots, or the shots of a timeline to the farm."""
     import shlex
 
     from ..farm import site as sites
     from ..farm.schedulers.base import find
     from ..farm.submit import Wanted, submit
-    from ..farm.submit import batch as read_batch
 
-    if sum(map(bool, (plate, batch, jobs))) > 1:
-        raise SettingError("Name a plate, a table with --batch, or --jobs: one of them.")
+    if sum(map(bool, (plate, batch, timeline, jobs))) > 1:
+        raise SettingError("Name a plate, a table with --batch, a cut with --timeline, or --jobs: one of them.")
     site = sites.load()
     expressible = find(scheduler or site.scheduler).expresses
     if jobs:
@@ -74,11 +80,7 @@ def farm_submit(
             for shot, folder, own, export in _read_jobs(jobs)
         ]
     else:
-        if not batch and not (plate and out):
-            raise SettingError("Name the plate, the roto and -o, or a table with --batch.")
-        rows = (
-            read_batch(batch, str(out) if out else "") if batch else [{"plate": plate, "roto": roto, "out": str(out)}]
-        )
+        rows = _rows(plate, roto, out, batch, timeline, roto_template, handles)
         asked["settings"] = said(context)
         wanted = [_wanted(row, asked, site, script, fields or [], expressible) for row in rows]
     made = submit(wanted, site, scheduler or site.scheduler, server, dry_run=dry_run)
@@ -92,6 +94,31 @@ def farm_submit(
         print(_numbers(job.folder, submission.ids))
     if as_json:
         print_json({"jobs": [{"folder": str(job.folder), "ids": submission.ids} for job, submission in made]})
+
+
+def _rows(
+    plate: str,
+    roto: str,
+    out: Path | None,
+    batch: Path | None,
+    timeline: Path | None,
+    roto_template: str,
+    handles: int,
+) -> list[dict[str, str]]:
+    """The shots that were named: one, those of a table, or those of a timeline."""
+    if batch:
+        from ..farm.submit import batch as read_batch
+
+        return read_batch(batch, str(out) if out else "")
+    if timeline:
+        from ..farm.timeline import rows
+
+        if not (roto_template and out):
+            raise SettingError("Name the clips' rotos with --roto-template, and the folder for all shots with -o.")
+        return rows(timeline, {"roto": roto_template, "out": f"{out}/{{clip}}"}, handles)
+    if not (plate and out):
+        raise SettingError("Name the plate, the roto and -o, a table with --batch, or a cut with --timeline.")
+    return [{"plate": plate, "roto": roto, "out": str(out)}]
 
 
 def _read_jobs(file: Path) -> list[tuple[Shot, Path, dict[str, Any], Any]]:
