@@ -7,13 +7,14 @@ from typing import Optional
 
 import nuke
 
-from void_server.api.errors import SettingError
+from void_server.api.errors import SettingError, VoidError
 from void_server.api.shot import PLATE, QUADMASK
 
 from ..node import knobs as k
 from ..node import ranges
 from ..node.node import VoidNode
 from ..node.results import script_path
+from ..node.versions import Result
 from ..studio import hooks, settings
 from . import shell
 from .prepare import shot_settings
@@ -43,3 +44,19 @@ def submit_by_hook(void: VoidNode) -> Optional[str]:
         "settings": shot_settings(void, PLATE if void.has(k.REMOVE) else QUADMASK),
     }
     return hooks.call(found, hooks.SUBMIT_TO_FARM, context)
+
+
+def tell_result(void: VoidNode, result: Result) -> str:
+    """Tell the studio's own hook of a version that has arrived; the sentence that it answers, or that it failed."""
+    context = {
+        "script": script_path(),
+        "node": void.name,
+        "version": result.folder.as_posix(),
+        "frames": ranges.text(result.frames),
+        "has_plate": result.has_plate,
+    }
+    try:
+        return hooks.call(settings.load().hooks, hooks.ON_RESULT, context) or ""
+    except VoidError as error:
+        # the result is there all the same
+        return str(error)

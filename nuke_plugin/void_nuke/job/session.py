@@ -22,7 +22,7 @@ from ..node.messages import note
 from ..node.node import VoidNode, all_nodes, find
 from ..node.tile import Step, Tile, of_version
 from ..studio import settings
-from . import freshness, local_server
+from . import freshness, handover, local_server
 from .monitor import Line, Monitor, Note, Order, Update
 
 _monitors: dict[str, Monitor] = {}
@@ -289,7 +289,8 @@ def _finish(void: VoidNode, views: dict[str, Update]) -> None:
         void.node[k.VIEW].setValue(0)
     what = "Done" if result.has_plate else "The quadmask is ready; set view to quadmask to check it"
     status = f"{what}: {result.name}, frames {ranges.text(result.frames)}."
-    void.show(k.DONE, " ".join([status, *warnings]), of_version(result))
+    told = handover.tell_result(void, result)
+    void.show(k.DONE, " ".join(filter(None, [status, told, *warnings])), of_version(result))
 
 
 def _show_preview(void: VoidNode, result: versions.Result, update: Update) -> None:

@@ -4,8 +4,10 @@
 
     def output_folder(context): ...     # -> the folder for a node's versions, as text
     def submit_to_farm(context): ...    # -> a sentence for the artist
+    def on_result(context): ...         # -> a sentence for the artist, or nothing
 
-``context`` is a dictionary: script, node, user, and for the farm also command, frames and settings.
+``context`` is a dictionary: script and node, for the farm also command, frames and settings, and for a result that has
+arrived also version (its folder), frames and has_plate.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from void_server.api.errors import SettingError, VoidError
 
 OUTPUT_FOLDER = "output_folder"
 SUBMIT_TO_FARM = "submit_to_farm"
+ON_RESULT = "on_result"
 
 
 def hook(file: str, name: str) -> Optional[Callable[[Mapping[str, Any]], str]]:
@@ -33,13 +36,14 @@ def hook(file: str, name: str) -> Optional[Callable[[Mapping[str, Any]], str]]:
 
 
 def call(file: str, name: str, context: Mapping[str, Any]) -> Optional[str]:
-    """What the studio's function answers, None where there is none. Raises :class:`SettingError`."""
+    """What the studio's function answers, empty for nothing; None where there is none. Raises :class:`SettingError`."""
     function = hook(file, name)
     if function is None:
         return None
     try:
-        return str(function(context))
+        answer = function(context)
     except VoidError:
         raise
     except Exception as error:  # as above
         raise SettingError(f"{name} in the hooks file {file} failed: {error!r}.") from error
+    return "" if answer is None else str(answer)
