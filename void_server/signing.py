@@ -101,6 +101,11 @@ class SigningKey:
         return base64.b64encode(raw).decode()
 
     @property
+    def private(self) -> Ed25519PrivateKey:
+        """The key itself, for what signs in a form of its own."""
+        return self._key
+
+    @property
     def fingerprint(self) -> str:
         """A short name of the public key, for files."""
         return hashlib.sha256(self.public.encode()).hexdigest()[:16]

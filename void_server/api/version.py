@@ -16,7 +16,8 @@ REMOVAL = (MATTES, PATCH, PLATE)
 REASONING = "reasoning.json"
 #: The file that is there once every frame was looked at.
 SURVEY = "survey.json"
-_INTERMEDIATE, _REPORT, _APPROVALS = ".work", "report", "approvals"
+_INTERMEDIATE, _REPORT, _APPROVALS, _PUBLISHED = ".work", "report", "approvals", "publish"
+_LATER = (_APPROVALS, _PUBLISHED)
 #: What a farm keeps in the folder beside the version.
 _OF_OTHERS = ("farm.json", "farm_submitted.json", "script.nk", "log.txt")
 
@@ -90,6 +91,11 @@ class VersionFolder:
         return self.folder / "publish.json"
 
     @property
+    def published(self) -> Path:
+        """The pictures and movies that are handed on."""
+        return self.folder / _PUBLISHED
+
+    @property
     def submission(self) -> Path:
         """Who had the job done."""
         return self.intermediate / "submission.json"
@@ -104,12 +110,17 @@ class VersionFolder:
 
     def results(self) -> list[Path]:
         """All that the job has made in the folder so far, but what says so; in order."""
-        own = {MANIFEST, *(file.name for file in (self.provenance, self.signature, self.publication)), *_OF_OTHERS}
+        own = {
+            MANIFEST,
+            *(file.name for file in (self.provenance, self.signature, self.publication)),
+            *_LATER,
+            *_OF_OTHERS,
+        }
         found = []
         for path in sorted(self.folder.rglob("*")):
             names = path.relative_to(self.folder).parts
             hidden = any(name.startswith(".") for name in names)
-            if not hidden and names[0] not in own and names[0] != _APPROVALS and path.is_file():
+            if not hidden and names[0] not in own and path.is_file():
                 found.append(path)
         return found
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ..api.errors import JobFailed
+from ..api.errors import JobFailed, SettingError
 from ..api.version import VersionFolder
 from .app import app
 from .frame import print_json
@@ -53,6 +54,46 @@ def approve(
 
     signature = approval.approve(VersionFolder(version), note)
     print(f"{version} is approved by {signature.by} with the key {signature.key}")
+
+
+@app.command()
+def publish(
+    version: Version,
+    movie: Annotated[bool, typer.Option("--movie", help="Add a movie, plate beside result.")] = False,
+    fps: Annotated[str, typer.Option(help="Frames a second, such as 24 or 24000/1001.")] = "24",
+    to: Annotated[str | None, typer.Option(help="Also create it in ayon, flow or kitsu.")] = None,
+    project: Annotated[str, typer.Option(help="There: the project's name.")] = "",
+    sequence: Annotated[str, typer.Option(help="There: the sequence, or the folders above the shot.")] = "",
+    shot: Annotated[str, typer.Option(help="There: the shot.")] = "",
+    task: Annotated[str, typer.Option(help="There: the task, or its type.")] = "",
+    product: Annotated[str, typer.Option(help="There: what the versions are called.")] = "cleanup",
+    as_json: AsJson = False,
+) -> None:
+    """Publish a version that is as it was made, and approved where it must be: publish.json, pictures, a movie."""
+    from ..publishing import publication, recipes
+
+    target = recipes.Target(project, shot, task, sequence, product)
+    if to and (lacking := [name for name in ("project", "shot", "task") if not getattr(target, name)]):
+        raise SettingError(f"The {lacking[0]} in {to} is not named; give --{lacking[0]}.")
+    recipe = recipes.find(to) if to else None
+    made = publication.publish(VersionFolder(version), movie=movie, fps=_rate(fps))
+    told = recipe.publish(made, target) if recipe else ""
+    if as_json:
+        print_json({"published": str(made.version.publication), "told": told})
+        return
+    print(made.version.publication)
+    if told:
+        print(told)
+
+
+def _rate(text: str) -> Fraction:
+    try:
+        rate = Fraction(text)
+        if not 1 <= rate <= 1000:
+            raise ValueError(text)
+    except (ValueError, ZeroDivisionError):
+        raise SettingError(f"fps is {text!r}; give a number from 1 to 1000, such as 24 or 24000/1001.") from None
+    return rate
 
 
 @app.command()

@@ -1,0 +1,363 @@
+"""Publishing a version: what is written beside it, and what arrives in production tracking, by the real clients."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from void_server import pipeline
+from void_server.api import Shot
+from void_server.api.errors import InputError, JobFailed, NotPermitted, SettingError
+from void_server.api.home import home
+from void_server.api.version import VersionFolder
+from void_server.publishing import approval, publication, recipes
+from void_server.publishing.publication import Publication
+from void_server.publishing.recipes import Target
+from void_server.signing import SigningKey, sign_made
+
+from .trackers import Ayon, Kitsu, Tracker, tracker
+
+pytestmark = [
+    pytest.mark.slow,
+    # the clients' own sockets, which they leave to the garbage collector
+    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+VOID = [sys.executable, "-c", "from void_server.cli import main; main()"]
+
+
+@pytest.fixture(scope="module")
+def made(shot: Path, tmp_path_factory: pytest.TempPathFactory) -> VersionFolder:
+    folder = tmp_path_factory.mktemp("made") / "sh010" / "v001"
+    folder.mkdir(parents=True)
+    asked = Shot(str(shot / "plate"), str(shot / "roto"), frames="1001-1004")
+    pipeline.run("0123456789ab", asked, folder, lambda _: None)
+    return VersionFolder(folder)
+
+
+@pytest.fixture
+def version(made: VersionFolder, tmp_path: Path) -> VersionFolder:
+    """A copy of it, signed."""
+    copy = VersionFolder(Path(shutil.copytree(made.folder, tmp_path / "sh010" / "v001")))
+    sign_made(copy)
+    return copy
+
+
+def published(version: VersionFolder, *, movie: bool = False) -> Publication:
+    return publication.publish(version, movie=movie)
+
+
+def test_a_publication_says_what_where_and_from_what(version: VersionFolder, shot: Path) -> None:
+    said = published(version).said
+    assert json.loads(version.publication.read_text()) == said
+    assert said["name"] == "sh010 v001"
+    assert said["range"] == [1001, 1004]
+    assert said["colorspace"] == "lin_rec709"
+    assert said["generative"] is False
+    assert said["lineage"]["plate"] == str(shot / "plate")
+    for name in (said["contact_sheet"], *said["thumbnails"]):
+        assert (version.folder / name).is_file()
+    assert (version.folder / (said["sequences"]["plate"] % 1001)).is_file()
+    # what is handed on is no change of the version
+    approval.check_unchanged(version)
+
+
+def test_a_version_without_a_needed_approval_is_not_published(
+    version: VersionFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "policy.json"
+    file.write_text(json.dumps({"approval": True, "approvers": {"jane": SigningKey(home()).public}}))
+    monkeypatch.setenv("VOID_POLICY", str(file))
+    with pytest.raises(NotPermitted, match="only once jane approved it"):
+        published(version)
+    assert not version.publication.exists()
+    assert not version.published.exists()
+    approval.approve(version)
+    assert published(version).said["approved_by"] == ["jane"]
+
+
+def test_a_version_that_was_changed_is_not_published(version: VersionFolder) -> None:
+    version.plate(1002).write_bytes(version.plate(1003).read_bytes())
+    with pytest.raises(InputError, match=r"Frame 1002: plate/void_plate.1002.exr differs"):
+        published(version)
+    assert not version.publication.exists()
+
+
+def test_pictures_carry_credentials_with_the_right_source_type(version: VersionFolder) -> None:
+    c2pa = pytest.importorskip("c2pa", reason="the extra c2pa is not installed")
+    for generative, wanted in ((False, "compositeCapture"), (True, "compositeWithTrainedAlgorithmicMedia")):
+        file = Path(shutil.copy(version.contact_sheet, version.folder.parent / f"{wanted}.png"))
+        from void_server.pipeline import disclosure
+        from void_server.publishing import credentials
+
+        source_type = disclosure.GENERATIVE if generative else disclosure.COMPOSITE
+        credentials.add(file, source_type, "jo", SigningKey(home()))
+        with c2pa.Reader(str(file)) as reader:
+            assert reader.get_validation_state() == "Valid"
+            said = json.loads(reader.json())
+        active = said["manifests"][said["active_manifest"]]
+        ((action),) = active["assertions"][0]["data"]["actions"]
+        assert action["digitalSourceType"] == f"http://cv.iptc.org/newscodes/digitalsourcetype/{wanted}"
+        assert active["signature_info"]["common_name"] == "jo"
+
+
+def test_what_is_published_carries_credentials(version: VersionFolder) -> None:
+    c2pa = pytest.importorskip("c2pa", reason="the extra c2pa is not installed")
+    pytest.importorskip("av", reason="the extra movies is not installed")
+    made = published(version, movie=True)
+    assert made.said["credentials"] is True
+    for name in (made.said["contact_sheet"], *made.said["thumbnails"], made.said["movie"]):
+        with c2pa.Reader(str(version.folder / name)) as reader:
+            assert reader.get_validation_state() == "Valid"
+
+
+def test_the_movie_shows_plate_and_result_side_by_side_with_the_frame_burnt_in(version: VersionFolder) -> None:
+    av = pytest.importorskip("av", reason="the extra movies is not installed")
+    made = publication.publish(version, movie=True, fps=Fraction(24000, 1001))
+    with av.open(str(made.file("movie"))) as movie:
+        stream = movie.streams.video[0]
+        assert stream.codec_context.name == "h264"
+        assert stream.average_rate == Fraction(24000, 1001)
+        pictures = [frame.to_ndarray(format="rgb24").astype(float) for frame in movie.decode(stream)]
+    assert len(pictures) == 4
+    bar = 28
+    assert pictures[0].shape == (108 + 2 * bar, 2 * 192, 3)
+    left, right = pictures[2][bar:-bar, :192], pictures[2][bar:-bar, 192:]
+    # the figure is in one and not in the other, elsewhere they are alike
+    difference = abs(left - right).max(axis=-1)
+    assert (difference > 40).mean() > 0.005
+    assert (difference < 12).mean() > 0.6
+    assert pictures[0][:bar].max() > 180
+    assert abs(pictures[0][:bar] - pictures[1][:bar]).max() > 60
+
+
+def test_a_quadmask_alone_is_not_published(shot: Path, tmp_path: Path) -> None:
+    from void_server.api import Settings
+
+    asked = Shot(str(shot / "plate"), str(shot / "roto"), frames="1001-1002", settings=Settings(until="quadmask"))
+    pipeline.run("0123456789ab", asked, tmp_path / "v001", lambda _: None)
+    sign_made(VersionFolder(tmp_path / "v001"))
+    with pytest.raises(InputError, match="ends with the quadmask"):
+        published(VersionFolder(tmp_path / "v001"))
+
+
+# -- recipes
+
+WHERE = Target("Show", "sh010", "comp", "sq010")
+
+
+@pytest.fixture
+def kitsu(monkeypatch: pytest.MonkeyPatch) -> Any:
+    pytest.importorskip("gazu", reason="the extra kitsu is not installed")
+    with tracker(Kitsu) as served:
+        monkeypatch.setenv("KITSU_SERVER", f"{served.url}/api")
+        monkeypatch.setenv("KITSU_TOKEN", "secret")
+        yield served
+
+
+@pytest.fixture
+def ayon(monkeypatch: pytest.MonkeyPatch) -> Any:
+    pytest.importorskip("ayon_api", reason="the extra ayon is not installed")
+    with tracker(Ayon) as served:
+        monkeypatch.setenv("AYON_SERVER_URL", served.url)
+        monkeypatch.setenv("AYON_API_KEY", "secret")
+        yield served
+
+
+def test_kitsu_gets_a_comment_with_the_contact_sheet_as_its_preview(version: VersionFolder, kitsu: Tracker) -> None:
+    made = published(version)
+    told = recipes.find("kitsu").publish(made, Target("Show", "sh010", "Compositing", "sq010"))
+    assert not kitsu.wrong
+    assert told == "Kitsu has preview v1 on sh010 Compositing."
+    comment = json.loads(kitsu.made[0][1])
+    assert comment["task_status_id"] == "w1"
+    assert comment["comment"] == made.note
+    assert "without generated pixels" in made.note
+    ((_, sent),) = kitsu.files
+    assert made.file("contact_sheet").read_bytes() in sent
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"project": "Other"}, "Kitsu knows no project 'Other'; correct --project"),
+        ({"sequence": "x"}, "knows no sequence 'x'; correct --sequence"),
+        ({"shot": "x"}, "knows no shot 'x'; correct --shot"),
+        ({"task": "x"}, "knows no task type 'x'; correct --task"),
+    ],
+)
+def test_what_kitsu_does_not_know_is_named(
+    version: VersionFolder, kitsu: Tracker, changed: dict[str, str], sentence: str
+) -> None:
+    where = Target(**{"project": "Show", "shot": "sh010", "task": "Compositing", "sequence": "sq010", **changed})
+    with pytest.raises(SettingError, match=sentence):
+        recipes.find("kitsu").publish(published(version), where)
+    assert not kitsu.made
+
+
+def test_ayon_gets_the_next_version_with_frames_thumbnail_and_reviewable(version: VersionFolder, ayon: Tracker) -> None:
+    made = published(version)
+    told = recipes.find("ayon").publish(made, WHERE)
+    assert not ayon.wrong
+    assert told == "AYON has version 4 of cleanup on /sq010/sh010."
+    created = dict(ayon.made)
+    assert created["products"]["name"] == "cleanup"
+    assert created["products"]["folderId"] == "f" * 32
+    assert created["versions"]["version"] == 4
+    assert created["versions"]["taskId"] == "b" * 32
+    assert created["versions"]["attrib"]["frameEnd"] == 1004
+    assert [one["name"] for one in created["representations"]["files"]] == [
+        f"void_plate.{frame}.exr" for frame in range(1001, 1005)
+    ]
+    sent = dict(ayon.files)
+    assert sent["/api/projects/Show/thumbnails"] == made.thumbnail.read_bytes()
+    assert made.file("contact_sheet").read_bytes() in next(
+        data for path, data in ayon.files if path.endswith("/reviewables")
+    )
+    assert created["activities"]["body"] == made.note
+
+
+@pytest.mark.parametrize(
+    ("where", "sentence"),
+    [
+        (Target("Show", "x", "comp", "sq010"), "AYON knows no folder '/sq010/x'; correct --sequence and --shot"),
+        (Target("Show", "sh010", "x", "sq010"), "AYON knows no task 'x'; correct --task"),
+    ],
+)
+def test_what_ayon_does_not_know_is_named(version: VersionFolder, ayon: Tracker, where: Target, sentence: str) -> None:
+    with pytest.raises(SettingError, match=sentence):
+        recipes.find("ayon").publish(published(version), where)
+    assert not ayon.made
+
+
+@pytest.mark.parametrize("name", ["kitsu", "ayon"])
+def test_a_server_that_fails_is_told_in_a_sentence(
+    version: VersionFolder, kitsu: Tracker, ayon: Tracker, name: str
+) -> None:
+    kitsu.refused = ayon.refused = True
+    with pytest.raises(JobFailed, match="did not take the version"):
+        recipes.find(name).publish(published(version), WHERE)
+
+
+@pytest.fixture
+def flow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Flow's client on its own Mockgun, with a schema of what is used; uploads, which that cannot do, are kept."""
+    pytest.importorskip("shotgun_api3", reason="the extra flow is not installed")
+    from shotgun_api3.lib.mockgun import Shotgun
+
+    entity, number, text = "entity", "number", "text"
+    fields: dict[str, dict[str, tuple[str, list[str]]]] = {
+        # what Mockgun itself begins with
+        "EventLogEntry": {"event_type": (text, []), "description": (text, [])},
+        "Project": {"name": (text, [])},
+        "Shot": {"code": (text, []), "project": (entity, ["Project"])},
+        "Task": {"content": (text, []), "project": (entity, ["Project"]), "entity": (entity, ["Shot"])},
+        "Version": {
+            "code": (text, []), "project": (entity, ["Project"]), "entity": (entity, ["Shot"]),
+            "sg_task": (entity, ["Task"]), "description": (text, []), "sg_path_to_frames": (text, []),
+            "sg_first_frame": (number, []), "sg_last_frame": (number, []), "frame_range": (text, []),
+            "frame_count": (number, []),
+        },
+        "Note": {
+            "subject": (text, []), "content": (text, []), "project": (entity, ["Project"]),
+            "note_links": ("multi_entity", ["Version", "Shot"]), "tasks": ("multi_entity", ["Task"]),
+        },
+    }  # fmt: skip
+
+    def described(kind: str, valid: list[str]) -> dict[str, Any]:
+        properties = {"default_value": {"value": None}, "valid_types": {"value": valid}}
+        return {"data_type": {"value": kind}, "editable": {"value": True}, "properties": properties}
+
+    schema = {
+        name: {
+            "id": described(number, []),
+            **{field: described(kind, valid) for field, (kind, valid) in own.items()},
+        }
+        for name, own in fields.items()
+    }
+    (tmp_path / "schema").write_bytes(pickle.dumps(schema))
+    (tmp_path / "entities").write_bytes(pickle.dumps({name: {} for name in fields}))
+    Shotgun.set_schema_paths(str(tmp_path / "schema"), str(tmp_path / "entities"))
+
+    class Client(Shotgun):
+        def upload(self, entity_type: str, entity_id: int, path: str, field_name: str | None = None, **_: Any) -> None:
+            self.sent.append((entity_type, entity_id, Path(path).name, field_name))
+
+        def upload_thumbnail(self, entity_type: str, entity_id: int, path: str, **_: Any) -> None:
+            self.upload(entity_type, entity_id, path, "thumb_image")
+
+    client = Client("https://studio.example", "script", "key")
+    client.sent = []
+    project = client.create("Project", {"name": "Show"})
+    shot = client.create("Shot", {"code": "sh010", "project": project})
+    client.create("Task", {"content": "comp", "project": project, "entity": shot})
+    for name, value in (("SERVER", "https://studio.example"), ("SCRIPT", "script"), ("KEY", "key")):
+        monkeypatch.setenv(f"FLOW_{name}", value)
+    monkeypatch.setattr("void_server.publishing.recipes.flow.Flow.connect", lambda *_: client)
+    return client
+
+
+def test_flow_gets_a_version_with_movie_and_thumbnail_and_a_note(version: VersionFolder, flow: Any) -> None:
+    pytest.importorskip("av", reason="the extra movies is not installed")
+    made = published(version, movie=True)
+    told = recipes.find("flow").publish(made, WHERE)
+    assert told == "Flow has version 1 on sh010 comp."
+    found = flow.find_one(
+        "Version", [["code", "is", "sh010 cleanup v001"]], ["sg_first_frame", "frame_range", "sg_task"]
+    )
+    assert found["frame_range"] == "1001-1004"
+    assert found["sg_task"]["id"] == 1
+    note = flow.find_one("Note", [["id", "is", 1]], ["content", "note_links"], filter_operator="all")
+    assert note["content"] == made.note
+    assert {link["type"] for link in note["note_links"]} == {"Version", "Shot"}
+    assert flow.sent == [
+        ("Version", 1, "thumbnail.1003.jpg", "thumb_image"),
+        ("Version", 1, "before_after.mp4", "sg_uploaded_movie"),
+        ("Note", 1, "contact_sheet.png", "attachments"),
+    ]
+
+
+def test_what_flow_does_not_know_is_named(version: VersionFolder, flow: Any) -> None:
+    with pytest.raises(SettingError, match="Flow knows no task 'roto'; correct --task"):
+        recipes.find("flow").publish(published(version), Target("Show", "sh010", "roto"))
+    assert flow.find("Version", [], filter_operator="all") == []
+
+
+def test_a_recipe_without_its_server_says_which_variable_it_needs(version: VersionFolder) -> None:
+    for name, module in (("kitsu", "gazu"), ("ayon", "ayon_api"), ("flow", "shotgun_api3")):
+        pytest.importorskip(module, reason=f"the extra {name} is not installed")
+        with pytest.raises(SettingError, match="needs the environment variable"):
+            recipes.find(name).publish(published(version), WHERE)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--to", "jira", "--project", "a", "--shot", "b", "--task", "c"], "no recipe 'jira'; choose from ayon, flow"),
+        (["--to", "kitsu", "--project", "a"], "The shot in kitsu is not named; give --shot."),
+        (["--movie", "--fps", "0"], "fps is '0'; give a number from 1 to 1000"),
+    ],
+)
+def test_the_command_says_what_is_wrong_before_it_publishes(
+    version: VersionFolder, words: list[str], sentence: str
+) -> None:
+    told = subprocess.run([*VOID, "publish", str(version.folder), *words], capture_output=True, text=True, check=False)
+    assert told.returncode == 2
+    assert sentence in told.stderr
+    assert not version.publication.exists()
+
+
+def test_the_command_publishes_to_kitsu(version: VersionFolder, kitsu: Tracker) -> None:
+    words = ["--to", "kitsu", "--project", "Show", "--sequence", "sq010", "--shot", "sh010", "--task", "Compositing"]
+    told = subprocess.run([*VOID, "publish", str(version.folder), *words], capture_output=True, text=True, check=False)
+    assert told.returncode == 0, told.stderr
+    assert told.stdout.splitlines() == [str(version.publication), "Kitsu has preview v1 on sh010 Compositing."]
+    assert not kitsu.wrong

@@ -1,0 +1,118 @@
+"""What people look at before they open EXRs: thumbnails, and a movie of plate and result with words burnt in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..api.errors import SettingError
+from ..api.files import replacing
+from ..imaging import exr
+from ..imaging.colour import ColourSpace, Curve
+from ..imaging.exr import FloatImage
+from ..imaging.parallel import in_order
+from ..plugins import how_to_install, installed
+
+Picture = NDArray[np.uint8]
+
+_WIDTH, _BAR = 960, 28
+_TEXT, _GROUND = (225, 225, 225), (24, 24, 24)
+
+
+@dataclass(frozen=True)
+class Look:
+    """How frames become pictures: their colour space, the brightest value that shows, and their pixels' shape."""
+
+    colour: ColourSpace
+    maximum: float
+    pixel_aspect: float = 1.0
+
+    def picture(self, path: Path, width: int = _WIDTH) -> Picture:
+        """A frame of RGB in 8 bits as it looks on a display (sRGB), its format alone, at most so many pixels wide."""
+        _, display = exr.windows(path)
+        linear = self.colour.to_linear(np.nan_to_num(exr.read_rgb(path, display), posinf=0, neginf=0))
+        scale = min(1.0, width / (display.width * self.pixel_aspect))
+        # H.264 wants even sizes
+        across, down = (
+            max(2, round(side * scale / 2) * 2) for side in (display.width * self.pixel_aspect, display.height)
+        )
+        small: FloatImage = cv2.resize(linear, (across, down), interpolation=cv2.INTER_AREA)
+        shown = np.clip(Curve(max(1.0, self.maximum)).to_display(small), 0, 1)
+        return np.round(shown * 255).astype(np.uint8)
+
+
+def write_thumbnail(path: Path, frame: Path, look: Look) -> None:
+    """Write a frame as a JPEG. Raises OSError."""
+    good, encoded = cv2.imencode(".jpg", look.picture(frame)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
+    if not good:
+        raise OSError(f"{path} could not be encoded.")
+    with replacing(path, parents=True) as temporary:
+        temporary.write_bytes(encoded.tobytes())
+
+
+def check_movies() -> None:
+    """Raise :class:`SettingError` where no movie can be written."""
+    if not installed("av"):
+        raise SettingError(f"Movies need PyAV, which is not installed: {how_to_install('movies')}")
+
+
+def write_movie(
+    path: Path,
+    frames: Sequence[int],
+    before: Sequence[Path],
+    after: Sequence[Path],
+    look: Look,
+    fps: Fraction,
+    words: str,
+) -> None:
+    """Write an H.264 movie: the plate beside the result, or the result alone, with ``words`` and the frame burnt in.
+
+    ``before`` may be empty. Raises :class:`SettingError` without PyAV, OSError where it cannot be written.
+    """
+    check_movies()
+    import av
+
+    with replacing(path, parents=True) as temporary, av.open(str(temporary), "w", format="mp4") as movie:
+        stream = movie.add_stream("libx264", rate=fps, options={"crf": "18", "preset": "medium"})
+        stream.pix_fmt = "yuv420p"
+        # as browsers and reviewers' players take it
+        stream.codec_context.color_range, stream.codec_context.colorspace = 1, 1
+        for picture in _pictures(frames, before, after, look, words):
+            if not stream.codec_context.is_open:
+                stream.height, stream.width = picture.shape[:2]
+            image = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(
+                format="yuv420p", src_colorspace="itu709", dst_colorspace="itu709"
+            )
+            movie.mux(stream.encode(image))
+        movie.mux(stream.encode())
+
+
+def _pictures(
+    frames: Sequence[int], before: Sequence[Path], after: Sequence[Path], look: Look, words: str
+) -> Iterator[Picture]:
+    def picture(index: int) -> Picture:
+        sides = [look.picture(paths[index]) for paths in (before, after) if paths]
+        bar = np.full((_BAR, sum(side.shape[1] for side in sides), 3), _GROUND, np.uint8)
+        titles = ("plate", "result") if before else ("result",)
+        left = 0
+        for side, name in zip(sides, titles, strict=True):
+            _write(bar, f"{name} {frames[index]}", left + 8)
+            left += side.shape[1]
+        below = np.full_like(bar, _GROUND)
+        _write(below, words, 8)
+        return np.vstack([bar, np.hstack(sides), below])
+
+    for _, made in in_order(picture, range(len(frames))):
+        yield made
+
+
+def _write(picture: Picture, words: str, left: int) -> None:
+    # OpenCV's letters are ASCII
+    text = words.encode("ascii", "replace").decode()
+    cv2.putText(picture, text, (left, _BAR - 9), cv2.FONT_HERSHEY_SIMPLEX, 0.5, _TEXT, 1, cv2.LINE_AA)
