@@ -21,7 +21,7 @@ from void_server.cli.declared import settings_of
 from void_server.pipeline import origins
 from void_server.pipeline.manifest import relevant
 from void_server.pipeline.report import Cells, Sheet, Thumbnail, peaks, write_report
-from void_server.pipeline.report.contact_sheet import COLOURS, contact_sheet, overlay
+from void_server.pipeline.report.contact_sheet import contact_sheet, overlay
 from void_server.pipeline.report.page import page
 from void_server.quadmask import classes
 
@@ -189,9 +189,9 @@ def test_large_frames_are_shrunk_small_ones_never_enlarged() -> None:
 
 def test_each_class_has_its_colour() -> None:
     one = thumbnail(1)
-    shown = overlay(one.plate, [(code, one.codes == code) for code in COLOURS])
+    shown = overlay(one.plate, [(code, one.codes == code) for code in classes.COLOURS])
     for row, code in ((0, classes.REMOVE), (9, classes.OVERLAP), (18, classes.AFFECTED)):
-        assert np.argmax(shown[row, 0]) == np.argmax(COLOURS[code])
+        assert np.argmax(shown[row, 0]) == np.argmax(classes.COLOURS[code])
     assert np.ptp(shown[40, 0]) == 0
 
 

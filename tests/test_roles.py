@@ -66,7 +66,13 @@ def test_a_job_is_its_submitters_own(shot: Path, tmp_path: Path) -> None:
         assert [one.id for one in hers.jobs()] == [job.id]
     with Client(running.address, keys=bob) as his:
         assert his.jobs() == []
-        for ask in (his.status, his.cancel, his.resume, lambda job: his.download(job, str(tmp_path / "stolen"))):
+        for ask in (
+            his.status,
+            his.cancel,
+            his.resume,
+            lambda job: his.download(job, str(tmp_path / "stolen")),
+            his.results,
+        ):
             with pytest.raises(UnknownJob):
                 ask(job.id)
         with pytest.raises(UnknownJob):

@@ -163,6 +163,28 @@ def test_a_job_from_submission_to_result(client: Client, shot: Path, tmp_path: P
     assert same(plates(job.folder), plates(again.folder))
 
 
+def test_one_file_of_a_result_is_fetched_by_itself(client: Client, shot: Path, tmp_path: Path) -> None:
+    job = ended(client, client.submit(shot_of(shot), str(tmp_path / "out")))
+    listed = client.results(job.id)
+    assert {"job.json", "plate/void_plate.1001.exr", "report/contact_sheet.png"} <= {file.path for file in listed}
+    wanted = next(file for file in listed if file.path == "plate/void_plate.1005.exr")
+    got = Path(client.fetch(job.id, wanted, str(tmp_path / "kept")))
+    assert got == tmp_path / "kept" / "plate" / "void_plate.1005.exr"
+    assert got.read_bytes() == (Path(job.folder) / wanted.path).read_bytes()
+    assert [path for path in (tmp_path / "kept").rglob("*") if path.is_file()] == [got]
+
+
+def test_workers_say_what_they_are_at(longer: Path, tmp_path: Path) -> None:
+    running = RunningServer(longer, tmp_path, workers=2)
+    with Client(running.address) as other:
+        wait_for(lambda: [one.ready for one in other.workers()] == [True, True])
+        assert {one.job for one in other.workers()} == {""}
+        job = other.submit(shot_of(longer), str(tmp_path / "out"))
+        wait_for(lambda: other.status(job.id).state is JobState.RUNNING)
+        assert sorted((one.busy, one.job, one.gpu) for one in other.workers()) == [(False, "", ""), (True, job.id, "")]
+        other.cancel(job.id)
+
+
 def test_cancel_and_resume_make_the_same_frames(longer: Path, tmp_path: Path) -> None:
     running = RunningServer(longer, tmp_path)
     with Client(running.address) as other:

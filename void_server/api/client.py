@@ -97,17 +97,43 @@ class ServerInfo:
 
 
 @dataclass(frozen=True)
-class _Result:
+class ResultFile:
     """A file of a result: its path within the version folder, its size in bytes."""
 
     path: str
     size: int
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> _Result:
+    def from_dict(cls, data: Mapping[str, Any]) -> ResultFile:
+        """What a server lists. Raises TypeError or LookupError for anything else."""
         if not isinstance(data["path"], str):
             raise TypeError(f"path is {data['path']!r}")
         return cls(data["path"], _count(data["size"]))
+
+
+@dataclass(frozen=True)
+class WorkerInfo:
+    """A worker of a server: its name, whether it is ready for jobs, and the job it is at.
+
+    ``gpu`` is the number of its GPU, empty where it has none to itself; ``job`` is empty for an idle one, and for one
+    that is at somebody else's.
+    """
+
+    name: str
+    ready: bool
+    busy: bool
+    gpu: str
+    job: str
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> WorkerInfo:
+        """What a server lists. Raises TypeError or LookupError for anything else."""
+        words, yes_or_no = ("name", "gpu", "job"), ("ready", "busy")
+        if not all(isinstance(data[name], str) for name in words) or not all(
+            isinstance(data[name], bool) for name in yes_or_no
+        ):
+            raise TypeError("a worker is not described")
+        return cls(**{name: data[name] for name in (*words, *yes_or_no)})
 
 
 @dataclass(frozen=True)
@@ -357,10 +383,8 @@ class Client:
         :class:`~void_server.api.errors.AccessDenied`, before anything is written, if the server lists a file outside
         that folder, and :class:`ProtocolError` if a file arrives damaged.
         """
-        listed = understood(_results, self._ask("result.list", job=job_id))
-        for entry in listed:
-            # before the folder is made
-            names_of(entry.path)
+        # before the folder is made
+        listed = self.results(job_id)
         folder = _version_folder_of(Path(out), job_id)
         targets = {entry: inside(folder, entry.path) for entry in listed}
         total, got = sum(entry.size for entry in listed), 0
@@ -372,7 +396,26 @@ class Client:
         _marker(folder).unlink(missing_ok=True)
         return str(folder)
 
-    def _fetch(self, job_id: str, entry: _Result, target: Path) -> None:
+    def results(self, job_id: str) -> list[ResultFile]:
+        """The files of a finished job, below its version folder.
+
+        Raises :class:`~void_server.api.errors.AccessDenied` if the server lists one outside it.
+        """
+        listed = understood(_results, self._ask("result.list", job=job_id))
+        for entry in listed:
+            names_of(entry.path)
+        return listed
+
+    def fetch(self, job_id: str, file: ResultFile, folder: str) -> str:
+        """Fetch one of the results of a finished job into ``folder``, below which it keeps its path; return the file.
+
+        One that is there already is not fetched again. Raises as :meth:`download`.
+        """
+        target = inside(Path(folder), file.path)
+        self._fetch(job_id, file, target)
+        return str(target)
+
+    def _fetch(self, job_id: str, entry: ResultFile, target: Path) -> None:
         if target.is_file():
             return
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -422,6 +465,10 @@ class Client:
             raise ProtocolError("The server's answer is not a number of jobs; are client and server of one version?")
         return count
 
+    def workers(self) -> list[WorkerInfo]:
+        """The server's workers, and what they are at."""
+        return understood(_workers, self._ask("workers"))
+
     def cancel(self, job_id: str, *, interrupted: bool = False) -> Job:
         """Stop a job; finished frames are kept, and it can be resumed.
 
@@ -464,8 +511,12 @@ def _are_texts(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(text, str) for text in value)
 
 
-def _results(answer: Any) -> list[_Result]:
-    return [_Result.from_dict(entry) for entry in answer]
+def _results(answer: Any) -> list[ResultFile]:
+    return [ResultFile.from_dict(entry) for entry in answer]
+
+
+def _workers(answer: Any) -> list[WorkerInfo]:
+    return [WorkerInfo.from_dict(entry) for entry in answer]
 
 
 def _count(answer: Any) -> int:

@@ -19,6 +19,8 @@ from ..imaging.window import Window
 Quadmask = NDArray[np.uint8]
 
 REMOVE, OVERLAP, AFFECTED, KEEP = 0, 63, 127, 255
+#: How the classes are shown wherever they are shown, as RGB.
+COLOURS = {REMOVE: (226, 62, 62), OVERLAP: (200, 70, 200), AFFECTED: (240, 170, 40)}
 NAMES = {REMOVE: "remove", OVERLAP: "overlap", AFFECTED: "affected", KEEP: "keep"}
 CHANNELS = tuple(f"quadmask.{name}" for name in NAMES.values())
 

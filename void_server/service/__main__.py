@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..api.errors import VoidError
 from ..api.home import home, made
-from .lifeline import at_end_of_input
+from ..interpreter import at_end_of_input
 from .server import ServerConfig, serve
 
 

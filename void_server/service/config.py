@@ -18,6 +18,8 @@ from .sandbox import Sandbox
 _ADDRESS = re.compile(r"tcp://(?P<host>\*|[\w.-]+|\[[\w:.%]+\]):(?P<port>\*|\d+)")
 #: The bytes of memory without which no worker does a job.
 _LEAST_MEMORY = 4 << 30
+#: The variable that says which GPU a worker sees.
+GPUS = "CUDA_VISIBLE_DEVICES"
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 
@@ -68,7 +70,7 @@ class ServerConfig:
         if not self.gpus:
             return [{} for _ in range(self.workers)]
         # numbered as nvidia-smi numbers them
-        return [{"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": str(gpu)} for gpu in self.gpus]
+        return [{"CUDA_DEVICE_ORDER": "PCI_BUS_ID", GPUS: str(gpu)} for gpu in self.gpus]
 
     @property
     def memory_of_worker(self) -> int:

@@ -98,6 +98,7 @@ class Requests:
             "watch": self._watch,
             "jobs": self._jobs,
             "jobs.clear": self._jobs_clear,
+            "workers": self._workers,
             "cancel": self._cancel,
             "resume": self._resume,
             "upload.offset": self._upload_offset,
@@ -252,6 +253,15 @@ class Requests:
         await self._note(caller, "clear", count=cleared)
         _log.info("%d jobs cleared from the list by %s", cleared, caller)
         return cleared
+
+    async def _workers(self, caller: Caller, body: dict[str, Any]) -> list[dict[str, Any]]:
+        del body
+        seen_by = self._seen_by(caller)
+        listed = self._queue.workers.listed()
+        for worker in listed:
+            if seen_by is not None and self._queue.store.submitter(worker["job"]) != seen_by:
+                worker["job"] = ""
+        return listed
 
     async def _cancel(self, caller: Caller, body: dict[str, Any]) -> dict[str, Any]:
         if (job_id := _field(body, "job", str)) in self._submitting:

@@ -23,7 +23,7 @@ from ..api.job import Job
 from ..api.messages import packed
 from ..interpreter import running
 from ..signing import MADE, SigningKey, account
-from .config import ServerConfig
+from .config import GPUS, ServerConfig
 from .pipe import messages_from
 from .sandbox import as_user, environment
 from .scratch import clear, scratch
@@ -44,6 +44,7 @@ class WorkerHandle:
 
     name: str
     process: subprocess.Popen[bytes]
+    gpu: str = ""
     job: str | None = None
     # of its last job
     engine: str = ""
@@ -112,7 +113,7 @@ class WorkerPool:
         """Start a worker, and wait for its end."""
         self._started += 1
         with scratch() as folder:
-            await self._outlive(self._new_process(folder, place))
+            await self._outlive(self._new_process(folder, place), place.get(GPUS, ""))
 
     def _new_process(self, folder: str, place: Mapping[str, str]) -> subprocess.Popen[bytes]:
         """Start a process that works in a place, within its limits; ``folder`` is for its temporary files."""
@@ -133,8 +134,9 @@ class WorkerPool:
             **as_user(self._owner),
         )
 
-    async def _outlive(self, process: subprocess.Popen[bytes]) -> None:
-        worker = self._handles[f"worker-{self._started}"] = WorkerHandle(f"worker-{self._started}", process)
+    async def _outlive(self, process: subprocess.Popen[bytes], gpu: str) -> None:
+        name = f"worker-{self._started}"
+        worker = self._handles[name] = WorkerHandle(name, process, gpu)
         loop = asyncio.get_running_loop()
         for hear in (self._hear_messages, self._hear_words):
             ear = threading.Thread(target=hear, args=(worker, loop), daemon=True)
@@ -252,6 +254,13 @@ class WorkerPool:
     def working_on(self) -> list[str]:
         """The jobs that are being worked on."""
         return [m.job for m in self._handles.values() if m.job]
+
+    def listed(self) -> list[dict[str, Any]]:
+        """The workers and what they are at, as plain data for :class:`void_server.api.client.WorkerInfo`."""
+        return [
+            {"name": one.name, "ready": one.ready, "busy": one.job is not None, "gpu": one.gpu, "job": one.job or ""}
+            for one in self._handles.values()
+        ]
 
     async def stop(self) -> None:
         """End all processes, whatever they are doing: finished frames are on disk."""

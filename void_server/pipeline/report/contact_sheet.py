@@ -13,13 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...imaging.exr import FloatImage
-from ...quadmask.classes import AFFECTED, OVERLAP, REMOVE, Quadmask
+from ...quadmask.classes import AFFECTED, COLOURS, OVERLAP, REMOVE, Quadmask
 
 Picture = NDArray[np.uint8]
 Colour = tuple[int, int, int]
 
-#: How the classes are shown wherever they are shown, as RGB.
-COLOURS: dict[int, Colour] = {REMOVE: (226, 62, 62), OVERLAP: (200, 70, 200), AFFECTED: (240, 170, 40)}
 LEGEND = {REMOVE: "remove", OVERLAP: "overlap", AFFECTED: "affected"}
 
 _WIDTH = 480

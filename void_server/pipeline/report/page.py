@@ -9,8 +9,8 @@ from pathlib import PurePath
 from typing import Any
 
 from ...api.shot import ROTO, title
-from ...quadmask.classes import REMOVE
-from .contact_sheet import COLOURS, LEGEND
+from ...quadmask.classes import COLOURS, REMOVE
+from .contact_sheet import LEGEND
 
 _Classes = Mapping[str, Mapping[str, float]]
 
