@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,9 +12,10 @@ import typer
 from ..api.errors import SettingError
 from ..interruption import Interrupted
 from ..service.roles import Role
+from ..web.at import At
 from .app import app
 from .frame import App, print_json
-from .options import AsJson, a_folder
+from .options import Address, AsJson, a_folder
 
 keys_app = App(help="Keys for servers that other machines can reach.")
 
@@ -51,6 +53,9 @@ def serve(
     worker_read: Annotated[
         list[Path] | None, typer.Option(help="A folder that workers may read, such as of LUTs or weights. Repeatable.")
     ] = None,
+    web: Annotated[
+        str | None, typer.Option(help="Show a page in the browser too, at this address, such as 127.0.0.1:8090.")
+    ] = None,
     log: Annotated[Path | None, typer.Option(help="Log to this file instead of standard error.")] = None,
     log_level: Annotated[str, typer.Option(help="What to log: debug, info, warning or error.")] = "info",
 ) -> None:
@@ -60,6 +65,7 @@ def serve(
     from ..api.client import default_address
     from ..service.server import ServerConfig
     from ..service.server import serve as run
+    from ..web.beside import page_beside
 
     config = ServerConfig(
         address=address or default_address(),
@@ -79,9 +85,41 @@ def serve(
         log=log.expanduser().absolute() if log else None,
         log_level=log_level,
     )
-    ended_by = run(config, lambda bound: print(f"listening at {bound}", flush=True))
+    at = _page_at(web) if web else None
+    with page_beside(at) if at else nullcontext(None) as start_page:
+
+        def ready(bound: str) -> None:
+            print(f"listening at {bound}", flush=True)
+            if start_page:
+                print(f"open {start_page(bound)}", flush=True)
+
+        ended_by = run(config, ready)
     if ended_by == signal.SIGINT:
         raise Interrupted(ended_by, "The server has stopped; its jobs continue when it is started again.")
+
+
+@app.command()
+def web(
+    server: Address = None,
+    at: Annotated[str, typer.Option(help="Where the page is; on this machine alone.")] = "127.0.0.1:8090",
+) -> None:
+    """Show a server in the browser until Ctrl-C: its jobs, their results, and a way to try it without Nuke."""
+    from ..api.client import Client, Keys, default_address
+
+    place, address = _page_at(at), server or default_address()
+    with Client(address, timeout=5) as client:
+        client.hello()
+    from ..web.serving import serve as serve_page
+
+    serve_page(place, address, Keys.from_environment(), lambda opened: print(f"open {opened}", flush=True))
+
+
+def _page_at(text: str) -> At:
+    """Where the page is to be. Raises :class:`SettingError`, also where what it needs is not installed."""
+    from ..web.at import check_installed
+
+    check_installed()
+    return At.parse(text)
 
 
 def _gpus(wanted: str | None, workers: int) -> tuple[int, ...]:
