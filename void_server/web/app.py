@@ -80,6 +80,7 @@ class Page:
             Route("/api/jobs/{job}/view", self._view),
             Route("/api/jobs/{job}/cancel", self._cancel, methods=["POST"]),
             Route("/api/jobs/{job}/resume", self._resume, methods=["POST"]),
+            Route("/api/jobs/{job}/again", self._again, methods=["POST"]),
             Route("/api/jobs/{job}/{layer}/{frame:int}", self._picture),
             Route("/api/jobs/{job}/report", self._report),
             Route("/api/jobs/{job}/contact_sheet", self._contact_sheet),
@@ -256,6 +257,12 @@ class Page:
     async def _resume(self, request: Request) -> Response:
         job_id = request.path_params["job"]
         return JSONResponse(self._described(await self._asking.ask(lambda client: client.resume(job_id))))
+
+    async def _again(self, request: Request) -> Response:
+        """Have the server do once more what it did for somebody who named files that it can reach."""
+        job = await self._asked(request)
+        again = await self._asking.ask(lambda client: client.submit(job.shot, str(Path(job.folder).parent)))
+        return JSONResponse(self._described(again), 201)
 
     async def _picture(self, request: Request) -> Response:
         layer, frame = request.path_params["layer"], request.path_params["frame"]

@@ -26,7 +26,7 @@ from ..sample import write_sample
 _ENCODED = "sRGB"
 #: No shot on the page is longer.
 MOST_FRAMES = 2000
-_SAMPLE_SIZE, _SAMPLE_FRAMES = (960, 540), range(1001, 1041)
+_SAMPLE_SIZE, _SAMPLE_FRAMES = (640, 360), range(1001, 1025)
 
 
 @dataclass(frozen=True)

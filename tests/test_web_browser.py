@@ -1,0 +1,202 @@
+"""The page in a real browser, in front of a real server: the whole way of a shot, by mouse and keyboard."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from void_server.api import Client, Shot
+from void_server.api.shot import Prompt
+
+from .browser import RunningPage, box, chromium, opened
+
+pytestmark = pytest.mark.slow
+#: What a script that got through would do.
+HOSTILE = "<img src=x onerror=document.title='owned'><script>document.title='owned'<"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def running(browser: Any, shot: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPage]:
+    del browser  # where there is none, no server is started
+    home = tmp_path_factory.mktemp("browser")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VOID_HOME", str(home / "home"))
+        page = RunningPage(home / "log", "--root", str(shot), "--root", str(home))
+    page.out = home / "out"  # type: ignore[attr-defined]
+    page.out.mkdir()  # type: ignore[attr-defined]
+    try:
+        yield page
+    finally:
+        page.stop()
+
+
+def accessible(tab: Any) -> None:
+    """Assert that axe finds nothing serious."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="no axe: accessibility was NOT tested")
+    found = axe.Axe().run(tab).response
+    assert len(found["passes"]) > 10, "axe has looked at nothing"
+    serious = [one for one in found["violations"] if one["impact"] in ("serious", "critical")]
+    assert not serious, [(one["id"], [node["html"] for node in one["nodes"]]) for one in serious]
+
+
+def shown(tab: Any, layer: str) -> Any:
+    """Wait until a layer of the frame is on the screen."""
+    image = tab.locator(f".stack img[data-layer={layer}]")
+    image.wait_for()
+    assert image.evaluate("image => image.naturalWidth") > 0
+    return image
+
+
+def test_from_upload_to_download(browser: Any, running: RunningPage, shot: Path) -> None:
+    with opened(browser, running) as tab:
+        tab.set_input_files("#files", sorted(str(path) for path in (shot / "plate").iterdir()))
+        shown(tab, "before")
+        assert tab.locator("h1").inner_text() == "plate.exr"
+        accessible(tab)
+        box(tab, 0.48, 0.37, 0.59, 0.9)
+        shown(tab, "mask")
+        tab.get_by_role("button", name="See what is affected").click()
+        shown(tab, "quadmask")
+        tab.get_by_role("radio", name="Cells").check()
+        frame = tab.locator(".picture").bounding_box()
+        tab.mouse.click(frame["x"] + 0.97 * frame["width"], frame["y"] + 0.05 * frame["height"])
+        tab.get_by_role("radio", name="Brush").check()
+        tab.mouse.move(frame["x"] + 0.1 * frame["width"], frame["y"] + 0.1 * frame["height"])
+        tab.mouse.down()
+        tab.mouse.move(frame["x"] + 0.2 * frame["width"], frame["y"] + 0.1 * frame["height"], steps=3)
+        tab.mouse.up()
+        tab.get_by_text("Corrections: 2").wait_for()
+        accessible(tab)
+        tab.get_by_role("button", name="Remove it").click()
+        shown(tab, "after")
+        shown(tab, "before")
+        with tab.expect_download() as coming:
+            tab.get_by_role("link", name="EXR").click()
+        archive = zipfile.ZipFile(io.BytesIO(Path(coming.value.path()).read_bytes()))
+        assert len(archive.namelist()) == 12
+        with tab.expect_download() as coming:
+            tab.get_by_role("link", name="Movie").click()
+        capture = cv2.VideoCapture(str(coming.value.path()))
+        assert int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) == 12
+        capture.release()
+        tab.get_by_role("link", name="Report, layers and details").click()
+        tab.locator(".sheet").wait_for()
+        accessible(tab)
+        for layer, title in (
+            ("quadmask", "What is affected"),
+            ("blend", "Blend"),
+            ("origin", "Where pixels come from"),
+        ):
+            tab.get_by_role("radio", name=title).check()
+            shown(tab, layer)
+        job = tab.url.rpartition("/")[2]
+    with Client(running.server) as client:
+        final = client.status(job)
+    # what was drawn on the page is in the quadmask that the server worked with
+    codes = np.round(255 * quadmask(final.folder, 1004)).astype(int)
+    assert codes[5, 187] == codes[11, 28] == 127
+
+
+def quadmask(folder: str, frame: int) -> np.ndarray:
+    from void_server.api.version import VersionFolder
+    from void_server.imaging import exr
+
+    path = VersionFolder(Path(folder)).quadmask(frame)
+    _, display = exr.windows(path)
+    return exr.read_channels(path, ("Y",), display)[..., 0]
+
+
+def test_the_sample_shot_is_a_click_away_and_keys_move_through_it(browser: Any, running: RunningPage) -> None:
+    with opened(browser, running) as tab:
+        accessible(tab)
+        tab.get_by_role("button", name="Use the sample shot").click()
+        shown(tab, "before")
+        number = tab.locator(".viewer .number").first
+        assert number.inner_text() == "1013"
+        tab.keyboard.press("ArrowRight")
+        tab.wait_for_function("document.querySelector('.viewer .number').textContent === '1014'")
+        tab.keyboard.press("Home")
+        tab.wait_for_function("document.querySelector('.viewer .number').textContent === '1001'")
+        tab.keyboard.press(" ")
+        tab.wait_for_function("Number(document.querySelector('.viewer .number').textContent) > 1003")
+        tab.keyboard.press(" ")
+        tab.get_by_role("button", name="Play").wait_for()
+        tab.keyboard.press("x")
+        assert tab.get_by_role("radio", name="Box").is_checked()
+        before = shown(tab, "before").evaluate("image => image.src")
+        tab.get_by_label("Exposure").fill("2")
+        tab.wait_for_function("old => document.querySelector('.stack img').src !== old", arg=before)
+
+
+def test_hostile_names_and_prompts_are_text(browser: Any, running: RunningPage, shot: Path, tmp_path: Path) -> None:
+    # a slash ends a name on every system
+    name = HOSTILE.replace("/", "")
+    for path in sorted((shot / "plate").iterdir())[:2]:
+        (tmp_path / f"{name}.{path.name.split('.')[1]}.exr").write_bytes(path.read_bytes())
+    with opened(browser, running) as tab:
+        tab.set_input_files("#files", sorted(str(path) for path in tmp_path.glob("*.exr")))
+        shown(tab, "before")
+        assert tab.locator("h1").inner_text() == f"{name}.exr"
+        assert tab.title() == "VOID"
+    prompt = Prompt(1001, "box", (5.0, 40.0, 20.0, 100.0))
+    with Client(running.server) as client:
+        job = client.submit(
+            Shot(str(shot / "plate"), str(shot / "roto"), prompt=HOSTILE, prompts=(prompt,)),
+            str(running.out),  # type: ignore[attr-defined]
+        )
+        *_, done = client.watch(job.id)
+    with opened(browser, running) as tab:
+        tab.goto(f"http://{running.host}/#/jobs/{done.id}")
+        tab.get_by_text("What was asked").click()
+        tab.get_by_text(HOSTILE, exact=True).first.wait_for()
+        tab.get_by_text("Report", exact=True).click()
+        tab.frame_locator(".report").locator("h1").wait_for()
+        assert tab.title() == "VOID"
+        assert tab.locator("img[src=x]").count() == 0
+        assert tab.frame_locator(".report").locator("img[src=x]").count() == 0
+
+
+def test_a_running_job_is_followed_stopped_and_resumed(browser: Any, running: RunningPage) -> None:
+    from void_server.sample import write_sample
+
+    out = running.out  # type: ignore[attr-defined]
+    write_sample(out / "longer", "walkby", (640, 360), range(1001, 1041))
+    with opened(browser, running) as tab:
+        tab.get_by_role("link", name="Jobs").click()
+        with Client(running.server) as client:
+            job = client.submit(Shot(str(out / "longer" / "plate"), str(out / "longer" / "roto")), str(out))
+        row = tab.locator(".job", has=tab.locator(f"a[href='#/jobs/{job.id}']"))
+        row.locator("progress").wait_for()
+        accessible(tab)
+        row.get_by_role("button", name="Cancel").click()
+        row.get_by_role("button", name="Resume").click()
+        tab.locator(f".job.running a[href='#/jobs/{job.id}'], .job.done a[href='#/jobs/{job.id}']").wait_for()
+        row.get_by_role("link").first.click()
+        tab.locator(".sheet").wait_for()
+    with Client(running.server) as client:
+        assert client.status(job.id).state.value == "done"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_phone_shows_it_all_without_scrolling_sideways(browser: Any, running: RunningPage, scheme: str) -> None:
+    options = {"viewport": {"width": 390, "height": 844}, "color_scheme": scheme, "has_touch": True, "is_mobile": True}
+    with opened(browser, running, **options) as tab:
+        shot = tab.evaluate("fetch('/api/shots').then(answer => answer.json()).then(shots => shots[0]?.id)")
+        for place in ("#/", "#/jobs", *([f"#/shots/{shot}"] if shot else [])):
+            tab.goto(f"http://{running.host}/{place}")
+            tab.locator("h1").first.wait_for()
+            assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+            accessible(tab)
