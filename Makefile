@@ -1,11 +1,11 @@
-# make demo   set up, write a sample shot, remove the figure from it
+# make demo   set up, write a sample shot, remove the figure from it, say how to go on in the browser
 # make quick  check style and types, run the tests that need no process of their own, in under two minutes
 # make soak   kill processes and fail the disk at random for MINUTES (20), and compare what comes of the jobs
 # make fuzz   read damaged messages and files of all kinds for some minutes
-# make test   set up everything, check style and types, run all tests; EXTRAS=dev,gemini,local,studio,void also those of the VOID engine
+# make test   set up everything, check style and types, run all tests; EXTRAS=dev,gemini,local,studio,web,void also those of the VOID engine
 
 PYTHON ?= python3
-EXTRAS ?= dev,gemini,local,studio
+EXTRAS ?= dev,gemini,local,studio,web
 # processes that run the tests, a core each
 JOBS ?= 2
 SHELL := /bin/bash
@@ -18,6 +18,7 @@ PIP = -m pip --disable-pip-version-check install --quiet -c constraints.txt
 demo: .venv-demo/ready
 	@[ -d demo/sample ] || .venv-demo/bin/void sample demo/sample
 	@.venv-demo/bin/void remove demo/sample/plate demo/sample/roto -o demo/result
+	@echo "now in the browser, with a shot of yours: .venv-demo/bin/void serve --web 127.0.0.1:8090"
 
 test: check
 	@OMP_NUM_THREADS=1 .venv/bin/python -m pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder
@@ -38,7 +39,7 @@ check: .venv/ready-$(EXTRAS)
 	@.venv/bin/mypy
 
 .venv-demo/ready: pyproject.toml constraints.txt
-	$(call make-venv,.venv-demo,.)
+	$(call make-venv,.venv-demo,.[web])
 
 .venv/ready-$(EXTRAS): pyproject.toml constraints.txt
 	$(call make-venv,.venv,.[$(EXTRAS)])

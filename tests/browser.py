@@ -6,7 +6,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import pytest
 VOID = [sys.executable, "-c", "from void_server.cli import main; main()"]
 _BROWSERS = ("/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome")
 #: Milliseconds within which anything happens on a busy machine; the limit is generous, so that a test only ends.
-PATIENCE = 300_000
+PATIENCE = 120_000
 
 
 class RunningPage:
@@ -72,6 +73,14 @@ def opened(browser: Any, running: RunningPage, **options: Any) -> Iterator[Any]:
     finally:
         context.close()
     assert not wrong, json.dumps(wrong)
+
+
+def until(tab: Any, happens: Callable[[], bool]) -> None:
+    """Wait until something holds in a tab; the page's policy forbids the waiting that Playwright would do inside it."""
+    end = time.monotonic() + PATIENCE / 1000
+    while not happens():
+        assert time.monotonic() < end, "it never happened"
+        tab.wait_for_timeout(50)
 
 
 def box(tab: Any, left: float, top: float, right: float, bottom: float) -> None:

@@ -237,6 +237,13 @@ def test_a_name_that_leads_elsewhere_is_refused(browser: Browser, name: str) -> 
     assert said["error"]
 
 
+def test_two_files_of_one_name_are_refused(browser: Browser, shot: Path) -> None:
+    data = (shot / "plate" / "plate.1001.exr").read_bytes()
+    status, said = browser.bring({"a b.0001.exr": data, "a%b.0001.exr": data})
+    assert status == 400
+    assert said["error"] == "Two files of the shot are called a%b.0001.exr; bring one of them."
+
+
 @pytest.mark.parametrize("data", [b"", b"x" * 1000, b"\x76\x2f\x31\x01" + b"\xff" * 500])
 def test_damaged_files_are_refused_with_a_sentence(browser: Browser, data: bytes) -> None:
     before = len(browser.get("/api/shots"))

@@ -15,7 +15,7 @@ import pytest
 from void_server.api import Client, Shot
 from void_server.api.shot import Prompt
 
-from .browser import RunningPage, box, chromium, opened
+from .browser import RunningPage, box, chromium, opened, until
 
 pytestmark = pytest.mark.slow
 #: What a script that got through would do.
@@ -125,20 +125,20 @@ def test_the_sample_shot_is_a_click_away_and_keys_move_through_it(browser: Any, 
         tab.get_by_role("button", name="Use the sample shot").click()
         shown(tab, "before")
         number = tab.locator(".viewer .number").first
-        assert number.inner_text() == "1013"
+        until(tab, lambda: number.inner_text() == "1013")
         tab.keyboard.press("ArrowRight")
-        tab.wait_for_function("document.querySelector('.viewer .number').textContent === '1014'")
+        until(tab, lambda: number.inner_text() == "1014")
         tab.keyboard.press("Home")
-        tab.wait_for_function("document.querySelector('.viewer .number').textContent === '1001'")
+        until(tab, lambda: number.inner_text() == "1001")
         tab.keyboard.press(" ")
-        tab.wait_for_function("Number(document.querySelector('.viewer .number').textContent) > 1003")
+        until(tab, lambda: int(number.inner_text()) > 1003)
         tab.keyboard.press(" ")
         tab.get_by_role("button", name="Play").wait_for()
         tab.keyboard.press("x")
         assert tab.get_by_role("radio", name="Box").is_checked()
         before = shown(tab, "before").evaluate("image => image.src")
         tab.get_by_label("Exposure").fill("2")
-        tab.wait_for_function("old => document.querySelector('.stack img').src !== old", arg=before)
+        until(tab, lambda: shown(tab, "before").evaluate("image => image.src") != before)
 
 
 def test_hostile_names_and_prompts_are_text(browser: Any, running: RunningPage, shot: Path, tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_a_running_job_is_followed_stopped_and_resumed(browser: Any, running: Ru
     from void_server.sample import write_sample
 
     out = running.out  # type: ignore[attr-defined]
-    write_sample(out / "longer", "walkby", (640, 360), range(1001, 1041))
+    write_sample(out / "longer", "walkby", (320, 180), range(1001, 1041))
     with opened(browser, running) as tab:
         tab.get_by_role("link", name="Jobs").click()
         with Client(running.server) as client:
@@ -185,6 +185,7 @@ def test_a_running_job_is_followed_stopped_and_resumed(browser: Any, running: Ru
         row.get_by_role("button", name="Resume").click()
         tab.locator(f".job.running a[href='#/jobs/{job.id}'], .job.done a[href='#/jobs/{job.id}']").wait_for()
         row.get_by_role("link").first.click()
+        tab.get_by_text(f"Job {job.id} · removal · done").wait_for()
         tab.locator(".sheet").wait_for()
     with Client(running.server) as client:
         assert client.status(job.id).state.value == "done"

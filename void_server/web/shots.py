@@ -23,6 +23,7 @@ from .intake import Taken
 MOST_BYTES, MOST_IN_ALL, _SPARE = 50 * 2**30, 200 * 2**30, 2 * 2**30
 _KEPT_DAYS = 7
 _ID = re.compile(r"[0-9a-f]{12}")
+_SIGNS = re.compile(r"[^\w.-]", re.ASCII)
 _MANIFEST = "shot.json"
 
 
@@ -86,7 +87,11 @@ class Shots:
             raise InputError(f"A shot on the page may have {MOST_BYTES / 1e9:.0f} GB; use the command `void remove`.")
         if _size(self._folder) + size > MOST_IN_ALL or shutil.disk_usage(folder).free < size + _SPARE:
             raise JobFailed("There is no room for more shots on the page's machine; remove some, or tell who runs it.")
-        return self.given(shot_id) / name
+        # what a pattern for sequences would take for its own signs is in no name
+        place = self.given(shot_id) / _SIGNS.sub("_", name)
+        if place.exists():
+            raise InputError(f"Two files of the shot are called {name}; bring one of them.")
+        return place
 
     def keep(self, shot_id: str, name: str, taken: Taken, *, sample: bool = False) -> Brought:
         """Keep what was found of a shot that was taken in."""

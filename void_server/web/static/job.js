@@ -8,7 +8,7 @@ import { downloads, legend, title, warningsOf } from "./layers.js";
 import { follow, hasEnded } from "./news.js";
 import { progressBar } from "./progress.js";
 import { choice } from "./choice.js";
-import { viewer } from "./viewer.js";
+import { MIDDLE, viewer } from "./viewer.js";
 import { ago, duration, kind, percent } from "./words.js";
 
 export async function jobView(hello, signal, id) {
@@ -66,7 +66,7 @@ async function seen(job, signal) {
   const parts = [];
   if (picture || found.layers.length) parts.push(await layered(job, found, signal));
   parts.push(downloads(job.id, found.downloads), facts(found.manifest));
-  const sheet = make("img.sheet", { alt: "Contact sheet: a column for each of some frames, with plate, quadmask and result", loading: "lazy", src: `/api/jobs/${job.id}/contact_sheet` });
+  const sheet = make("img.sheet", { alt: "Contact sheet: a column for each of some frames, with plate, quadmask and result", src: `/api/jobs/${job.id}/contact_sheet` });
   parts.push(make("h2", {}, "Contact sheet"), make("a", { href: `/api/jobs/${job.id}/contact_sheet` }, sheet));
   const frame = make("iframe.report", { title: "Report", sandbox: "", loading: "lazy" });
   const details = make("details", {}, make("summary", {}, "Report"), frame);
@@ -93,7 +93,7 @@ async function layered(job, found, signal) {
   function relay() {
     const base = shown?.value();
     const layers = base === "split" ? ["before", "after"] : base ? [base] : [];
-    view.cut(base === "split" ? view.split ?? 0.5 : null);
+    view.cut(base === "split" ? view.split ?? MIDDLE : null);
     fill(colours, over.value() && legend(over.value()));
     return view.lay([...layers, ...(over.value() ? [over.value()] : [])]);
   }

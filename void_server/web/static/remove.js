@@ -10,7 +10,7 @@ import { ended, hasEnded } from "./news.js";
 import { progressBar } from "./progress.js";
 import { settingsForm } from "./settings.js";
 import { choice } from "./choice.js";
-import { viewer } from "./viewer.js";
+import { MIDDLE, viewer } from "./viewer.js";
 import { frames } from "./words.js";
 
 const PAUSE_MS = 200;
@@ -146,7 +146,7 @@ export async function removeView(hello, signal, id) {
     fill(finished, warningsOf(job), compare(), downloads(job.id, seen.downloads), make("p.more", {}, make("a", { href: `#/jobs/${job.id}` }, "Report, layers and details")));
     finished.hidden = false;
     overlay.checked = state.overlay = false;
-    view.cut(0.5);
+    view.cut(MIDDLE);
     drawn.hide(true);
     corrected.hide(true);
     relay();
@@ -156,7 +156,7 @@ export async function removeView(hello, signal, id) {
     const shown = choice("Show", [["split", "Before | after"], ["before", "Before"], ["after", "After"]], "split");
     state.compare = shown;
     shown.onChange(() => {
-      view.cut(shown.value() === "split" ? 0.5 : null);
+      view.cut(shown.value() === "split" ? MIDDLE : null);
       relay();
     });
     return shown.element;

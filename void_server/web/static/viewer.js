@@ -5,6 +5,9 @@ import { fill, make } from "./dom.js";
 const PLAY_MS = 1000 / 24;
 const LONGEST = 400;
 
+/** Where the line between before and after begins: beside what is mostly in the middle. */
+export const MIDDLE = 0.6;
+
 /**
  * A viewer of `frames`. `url(layer, frame, stops)` is where the picture of a layer is; `shown()` lists the layers, the
  * lowest first; one that is called "after" is cut off at the line. `onFrame(frame)` hears of each other frame.
