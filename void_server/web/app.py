@@ -8,7 +8,7 @@ import dataclasses
 import json
 import math
 import zipfile
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -143,7 +143,7 @@ class Page:
         )
 
     async def _events(self, _: Request) -> Response:
-        return StreamingResponse(news(self._asking, self._described), media_type="text/event-stream")
+        return StreamingResponse(news(self._asking, self._listed), media_type="text/event-stream")
 
     async def _metrics(self, _: Request) -> Response:
         try:
@@ -233,12 +233,21 @@ class Page:
 
     # Jobs
 
+    def _listed(self, jobs: Iterable[Job]) -> list[dict[str, Any]]:
+        """Jobs as pages know them: with the name of the shot, and the shot where it was brought here."""
+        shots = self._shots.by_job()
+        found = [(job, shots.get(job.id)) for job in jobs]
+        return [
+            {
+                **job.to_dict(),
+                "name": shot.name if shot else Path(job.shot.plate).name,
+                "brought": shot.id if shot else "",
+            }
+            for job, shot in found
+        ]
+
     def _described(self, job: Job) -> dict[str, Any]:
-        """A job as pages know it: with the name of its shot, and the shot where it was brought here."""
-        shot = self._shots.of_job(job.id)
-        plate = Path(job.shot.plate)
-        name = shot.name if shot else plate.name
-        return {**job.to_dict(), "name": name, "brought": shot.id if shot else ""}
+        return self._listed([job])[0]
 
     async def _asked(self, request: Request) -> Job:
         job_id = request.path_params["job"]

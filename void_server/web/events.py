@@ -19,14 +19,14 @@ _EVERY, _ALIVE = 0.7, 20
 LISTED = 100
 
 
-async def news(asking: Asking, described: Callable[[Job], dict[str, Any]]) -> AsyncIterator[str]:
+async def news(asking: Asking, described: Callable[[list[Job]], list[dict[str, Any]]]) -> AsyncIterator[str]:
     """Jobs and workers, whenever something of them has changed, for as long as somebody listens."""
     last, silent = "", 0
     while True:
         try:
             jobs, workers = await asking.ask(_asked)
             said: dict[str, Any] = {
-                "jobs": [described(job) for job in jobs],
+                "jobs": described(jobs),
                 "workers": [dataclasses.asdict(one) for one in workers],
             }
         except VoidError as error:

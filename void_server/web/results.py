@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 import time
-from collections import defaultdict
 from pathlib import Path
 
 from ..api.client import Client, ResultFile
@@ -24,7 +24,7 @@ class Results:
         self._asking, self._folder = asking, folder
         self._known: dict[str, list[ResultFile]] = {}
         # of two that want one file, the second finds what the first fetched
-        self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+        self._locks: dict[str, threading.Lock] = {}
 
     def folder(self, job_id: str) -> VersionFolder:
         """Where what was fetched of a job lies."""
@@ -53,8 +53,9 @@ class Results:
 
     def _fetched(self, client: Client, job: Job, file: ResultFile) -> Path:
         folder = self.folder(job.id).folder
-        with self._locks[f"{job.id} {file.path}"]:
+        with self._locks.setdefault(f"{job.id} {file.path}", threading.Lock()):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.utime(folder)
             return Path(client.fetch(job.id, file, str(folder)))
 
     def clear(self) -> None:

@@ -19,7 +19,7 @@ from ..api.shot import SCENE_LINEAR_REC709
 from ..api.version import VersionFolder
 from .intake import Taken
 
-#: The bytes of one shot, those of all, and those of the disk that stay free.
+#: The bytes of one shot, those of all from which on there are no more, and those of the disk that stay free.
 MOST_BYTES, MOST_IN_ALL, _SPARE = 50 * 2**30, 200 * 2**30, 2 * 2**30
 _KEPT_DAYS = 7
 _ID = re.compile(r"[0-9a-f]{12}")
@@ -57,7 +57,9 @@ class Shots:
         self._folder = folder
 
     def new(self) -> str:
-        """The id of a new shot, which has no files yet."""
+        """The id of a new shot, which has no files yet. Raises :class:`JobFailed` where there is no room."""
+        if self._folder.is_dir() and _size(self._folder) > MOST_IN_ALL:
+            raise JobFailed("There is no room for more shots on the page's machine; remove some, or tell who runs it.")
         made = new_id()
         self.given(made).mkdir(mode=0o700, parents=True)
         return made
@@ -85,8 +87,8 @@ class Shots:
             raise InputError("This shot is complete; bring other files as a new shot.")
         if _size(folder) + size > MOST_BYTES:
             raise InputError(f"A shot on the page may have {MOST_BYTES / 1e9:.0f} GB; use the command `void remove`.")
-        if _size(self._folder) + size > MOST_IN_ALL or shutil.disk_usage(folder).free < size + _SPARE:
-            raise JobFailed("There is no room for more shots on the page's machine; remove some, or tell who runs it.")
+        if shutil.disk_usage(folder).free < size + _SPARE:
+            raise JobFailed("The disk of the page's machine is full; remove some shots, or tell who runs it.")
         # what a pattern for sequences would take for its own signs is in no name
         place = self.given(shot_id) / _SIGNS.sub("_", name)
         if place.exists():
@@ -119,9 +121,9 @@ class Shots:
         known = self.get(shot.id)
         self._write(Brought.from_dict({**asdict(known), "jobs": (*known.jobs, job_id)}))
 
-    def of_job(self, job_id: str) -> Brought | None:
-        """The shot that a job was made of, None where it was not brought to the page."""
-        return next((shot for shot in self.all() if job_id in shot.jobs), None)
+    def by_job(self) -> dict[str, Brought]:
+        """The shots by the jobs that were made of them; other jobs were not made here."""
+        return {job_id: shot for shot in self.all() for job_id in shot.jobs}
 
     def all(self) -> list[Brought]:
         """All complete shots, the newest first."""

@@ -79,7 +79,7 @@ class Viewing:
 
     async def _plate(self, job: Job) -> dict[int, Path]:
         """The plate's files, as far as this machine has them: of a shot that was brought, or of a server beside us."""
-        if shot := self._shots.of_job(job.id):
+        if shot := self._shots.by_job().get(job.id):
             return {frame: self._shots.plate(shot.id, frame) for frame in shot.frames}
         if not self._local or job.shot.plate.lower().endswith(MOVIE_SUFFIXES):
             return {}

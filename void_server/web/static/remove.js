@@ -6,7 +6,7 @@ import { button, fill, make, tell } from "./dom.js";
 import { bind } from "./keys.js";
 import { downloads, legend, warningsOf } from "./layers.js";
 import { marks } from "./marks.js";
-import { ended, hasEnded } from "./news.js";
+import { ended } from "./news.js";
 import { progressBar } from "./progress.js";
 import { settingsForm } from "./settings.js";
 import { choice } from "./choice.js";
@@ -238,7 +238,6 @@ async function restore(shot, { drawn, showResult, state, affects, relay }) {
     relay();
   }
   if (result && (!quadmask || result.created > quadmask.created)) await showResult(result);
-  return jobs.every(hasEnded);
 }
 
 function step(number, title, ...content) {
