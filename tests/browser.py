@@ -15,6 +15,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+pytest.importorskip("uvicorn", reason="the extra web is not installed: the page was NOT tested")
+
 VOID = [sys.executable, "-c", "from void_server.cli import main; main()"]
 _BROWSERS = ("/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome")
 #: Milliseconds within which anything happens on a busy machine; the limit is generous, so that a test only ends.
