@@ -1,0 +1,306 @@
+"""One pair: its recipe is rendered with and without the object, and written as a pair's folder.
+
+Only what changes is rendered: the truth once where it stays the same, plate and the moved things only within the part
+of the frame that a small test render finds to differ from the truth.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import __version__
+from ..api.errors import SettingError
+from ..api.files import is_written, read_json, write_atomically
+from ..imaging import exr
+from ..imaging.exr import FloatImage
+from . import masks, preview
+from .drawing import draw
+from .layout import CHANGE, EFFECTS, GRID, PLATE, QUADMASK, ROTO, TRUTH, PairFolder
+from .recipe import TICKS, Recipe
+from .renderer import Renderer
+from .words import prompt
+
+Report = Callable[[str, float], None]
+Border = tuple[float, float, float, float]
+_WHOLE: Border = (0.0, 0.0, 1.0, 1.0)
+
+#: The first frame's number.
+FIRST = 1001
+_SEQUENCES = (PLATE, ROTO, CHANGE, QUADMASK, GRID, EFFECTS)
+_WORK = "making"
+# a test render is so many pixels wide at least, and a frame of less than twice that is rendered whole at once
+_TEST_WIDTH, _TEST_SAMPLES = 168, 4
+# what a test render must differ by, as a share of the level, and by how many of its pixels the part is grown
+_TEST_STEP, _TEST_FLOOR, _TEST_GROWN = 0.012, 0.02, 3
+# a part of more than this share is rendered as a whole frame
+_NEARLY_ALL = 0.8
+
+
+@dataclass(frozen=True)
+class Look:
+    """How pairs are rendered. ``fps`` is 12 or 24: of the same movements, at the speed of the clock."""
+
+    width: int = 672
+    height: int = 384
+    frames: int = 61
+    fps: int = 12
+    samples: int = 12
+
+    def __post_init__(self) -> None:
+        if self.fps not in (12, 24):
+            raise SettingError(f"Pairs have 12 or 24 frames a second, and not {self.fps}.")
+        if min(self.width, self.height) < 32 or max(self.width, self.height) > 8192:
+            raise SettingError(f"A pair of {self.width} x {self.height} cannot be made; take 32 to 8192 pixels.")
+        if self.frames < 2 or self.samples < 1:
+            raise SettingError("A pair has two frames or more, and one sample a pixel or more.")
+
+    @property
+    def per_frame(self) -> int:
+        """Ticks of a recipe in a frame."""
+        return TICKS // self.fps
+
+    @property
+    def seconds(self) -> float:
+        """How long a recipe must be: to the end of the last frame."""
+        return self.frames / self.fps
+
+
+def make(
+    folder: Path, seed: int, look: Look, report: Report, *, kind: str = "", blender: str = "", threads: int = 0
+) -> PairFolder:
+    """Make the pair of a seed in ``folder``, or go on with it; one that is finished is left as it is.
+
+    ``report`` is told what is done and which share of all. Raises :class:`SettingError` where the folder holds another
+    pair or there is no Blender, :class:`~void_server.api.errors.JobFailed` where Blender fails.
+    """
+    pair = PairFolder(folder)
+    order = {"seed": seed, "kind": kind, **asdict(look)}
+    _check_order(pair, order)
+    if pair.facts_file.is_file():
+        return pair
+    report("drawing", 0.0)
+    recipe = draw(seed, look.seconds, kind)
+    work = folder / _WORK
+    write_atomically(work / "order.json", json.dumps(order), parents=True)
+    with Renderer(recipe, work, (look.width, look.height), look.per_frame, blender=blender, threads=threads) as renderer:
+        shot = _Shot(recipe, renderer, look, work, pair)
+        shot.render(report)
+        facts = _facts(recipe, renderer, look, order)
+    (folder / "preview.jpg").write_bytes(preview.picture(pair, look.frames, FIRST))
+    write_atomically(pair.facts_file, json.dumps(facts, indent=1))
+    shutil.rmtree(work)
+    return pair
+
+
+def _check_order(pair: PairFolder, order: dict[str, Any]) -> None:
+    """Raise :class:`SettingError` where the folder holds a pair that was ordered otherwise."""
+    try:
+        if pair.facts_file.is_file():
+            there = read_json(pair.facts_file).get("order")
+        elif (file := pair.folder / _WORK / "order.json").is_file():
+            there = read_json(file)
+        else:
+            return
+    except (OSError, ValueError) as error:
+        raise SettingError(f"{pair.folder} holds what is no pair ({error}); name another folder.") from None
+    if there != order:
+        raise SettingError(f"{pair.folder} holds a pair of another seed, kind or size; name another folder.")
+
+
+def _facts(recipe: Recipe, renderer: Renderer, look: Look, order: dict[str, Any]) -> dict[str, Any]:
+    every = slice(0, None, look.per_frame)
+    paths = {
+        state: {name: [[round(c, 5) for c in pose] for pose in path[every][: look.frames]] for name, path in found.items()}
+        for state, found in renderer.paths.items()
+    }
+    moving = {
+        state: {name: path for name, path in found.items() if any(pose != path[0] for pose in path)}
+        for state, found in paths.items()
+    }
+    return {
+        "fps": look.fps,
+        "first": FIRST,
+        "last": FIRST + look.frames - 1,
+        "prompt": prompt(recipe, paths["truth"]),
+        "description": recipe.description,
+        "removed": recipe.removed,
+        "expected": f"No {recipe.removed.removeprefix('the ')}, and nothing of what it does to the scene.",
+        "camera": recipe.camera.kind,
+        "effects": recipe.effects,
+        "colour": "scene-linear Rec.709",
+        "kind": recipe.kind,
+        "seed": recipe.seed,
+        "width": look.width,
+        "height": look.height,
+        "shutter": recipe.camera.shutter,
+        "f_stop": recipe.camera.f_stop,
+        "order": order,
+        "renderer": renderer.about,
+        "generator": f"void {__version__}",
+        "paths": moving,
+    }
+
+
+class _Shot:
+    """The frames of one pair on their way from the renderer to its folder."""
+
+    def __init__(self, recipe: Recipe, renderer: Renderer, look: Look, work: Path, pair: PairFolder) -> None:
+        self.recipe, self.renderer, self.look, self.work, self.pair = recipe, renderer, look, work, pair
+        self.moves = _moves(recipe, renderer.paths["truth"])
+        self.truth: tuple[int, FloatImage] | None = None
+
+    def render(self, report: Report) -> None:
+        """Write all frames that are not there yet."""
+        for index in range(self.look.frames):
+            report(f"frame {FIRST + index}", index / self.look.frames)
+            if not self._written(index):
+                self._frame(index)
+
+    def truth_of(self, index: int) -> int:
+        """The first frame whose truth is that of frame ``index`` too."""
+        while index and not any(self.moves[self._open(index - 1).start : self._open(index).stop]):
+            index -= 1
+        return index
+
+    def _open(self, index: int) -> range:
+        """The ticks of a frame, from its beginning to that of the next."""
+        return range(index * self.look.per_frame, (index + 1) * self.look.per_frame)
+
+    def _single(self) -> bool:
+        return self.truth_of(self.look.frames - 1) == 0
+
+    def _written(self, index: int) -> bool:
+        names = [*_SEQUENCES, *([] if index and self._single() else [TRUTH])]
+        return all(is_written(self.pair.frame(name, FIRST + index)) for name in names)
+
+    def _frame(self, index: int) -> None:
+        b = self._truth(index)
+        border = self._border(index)
+        a, roto = self._over("plate", index, border, b)
+        c = self._over("moved", index, border, b)[0] if self._differs(index) else b
+        change = masks.outside(roto, masks.changed(a, b))
+        codes = masks.quadmask(roto, c, b)
+        frame = FIRST + index
+        if not (index and self._single()):
+            exr.write(self.pair.frame(TRUTH, frame), b.astype(np.float16), exr.RGB)
+        exr.write(self.pair.frame(ROTO, frame), roto.astype(np.float16)[..., None], ("A",))
+        exr.write(self.pair.frame(CHANGE, frame), change.astype(np.float16)[..., None], ("Y",))
+        for name, found in (
+            (QUADMASK, codes),
+            (GRID, masks.gridded(codes)),
+            (EFFECTS, masks.effects(roto, a, c, b)),
+        ):
+            exr.write(self.pair.frame(name, frame), (found / np.float32(255)).astype(np.float32)[..., None], ("Y",))
+        exr.write(self.pair.frame(PLATE, frame), a.astype(np.float16), exr.RGB)
+
+    def _truth(self, index: int) -> FloatImage:
+        source = self.truth_of(index)
+        if self.truth is None or self.truth[0] != source:
+            self.truth = source, self._rendered("truth", source, self.look.samples)[0]
+        return self.truth[1]
+
+    def _differs(self, index: int) -> bool:
+        """Whether anything but the removed is elsewhere in the plate than in the truth."""
+        plate, truth = self.renderer.paths["plate"], self.renderer.paths["truth"]
+        ticks = self._open(index)
+        return any(_apart(plate[name][tick], truth[name][tick]) for name in truth for tick in ticks)
+
+    def _border(self, index: int) -> Border:
+        """The part of the frame in which plate and truth differ, as a small test render of both finds."""
+        look = self.look
+        percentage = round(100 * _TEST_WIDTH / look.width)
+        if percentage > 50:
+            return _WHOLE
+        plate, _ = self._rendered("plate", index, _TEST_SAMPLES, percentage=percentage, denoise=False)
+        truth, _ = self._rendered("truth", index, _TEST_SAMPLES, percentage=percentage, denoise=False)
+        # the noise of both is the same, so that what differs is the scene
+        difference = cv2.blur(np.abs(plate - truth).max(axis=-1), (3, 3))
+        level = cv2.blur(np.maximum(plate, truth).max(axis=-1), (3, 3))
+        return part_of(difference > _TEST_STEP * (level + _TEST_FLOOR))
+
+    def _over(self, state: str, index: int, border: Border, truth: FloatImage) -> tuple[FloatImage, NDArray[np.float32]]:
+        """A state's render within ``border`` over the truth, and the matte of the removed."""
+        image, roto = self._rendered(state, index, self.look.samples, border=border)
+        return (image if border == _WHOLE else laid_over(image, truth, border)), roto
+
+    def _rendered(
+        self,
+        state: str,
+        index: int,
+        samples: int,
+        *,
+        percentage: int = 100,
+        denoise: bool = True,
+        border: Border = _WHOLE,
+    ) -> tuple[FloatImage, NDArray[np.float32]]:
+        file = self.work / "render.exr"
+        self.renderer.render(
+            state, index, file, samples=samples, percentage=percentage, denoise=denoise, border=border
+        )
+        window = exr.windows(file)[1]
+        names = exr.channel_names(file)
+        layer = names[0].partition(".")[0]
+        rgb = exr.read_channels(file, [f"{layer}.Combined.{c}" for c in exr.RGB], window)
+        matte = next(name for name in names if name.startswith(f"{layer}.removed."))
+        return np.minimum(rgb, exr.HALF_MAX), np.clip(exr.read_channels(file, [matte], window)[..., 0], 0, 1)
+
+
+def _apart(a: Sequence[float], b: Sequence[float]) -> bool:
+    return any(abs(x - y) > 2e-4 for x, y in zip(a, b, strict=True))
+
+
+def _moves(recipe: Recipe, paths: dict[str, list[list[float]]]) -> list[bool]:
+    """For each tick, whether anything of the truth's picture changes from it to the next."""
+    drifts = any(body.material.drift for body in recipe.bodies)
+    camera = recipe.camera
+    moves = []
+    for tick in range(recipe.ticks - 1):
+        moves.append(
+            drifts
+            or camera.lens[tick] != camera.lens[tick + 1]
+            or _apart(camera.poses[tick], camera.poses[tick + 1])
+            or any(_apart(path[tick], path[tick + 1]) for path in paths.values())
+        )
+    return moves
+
+
+def part_of(differs: NDArray[np.bool_]) -> Border:
+    """The rectangle about what differs, with a margin, as shares from the lower left; a pixel where nothing does."""
+    height, width = differs.shape
+    rows, columns = np.flatnonzero(differs.any(axis=1)), np.flatnonzero(differs.any(axis=0))
+    if not rows.size:
+        return (0.0, 0.0, 2 / width, 2 / height)
+    left, right = max(0, columns[0] - _TEST_GROWN), min(width, columns[-1] + 1 + _TEST_GROWN)
+    top, bottom = max(0, rows[0] - _TEST_GROWN), min(height, rows[-1] + 1 + _TEST_GROWN)
+    if (right - left) * (bottom - top) > _NEARLY_ALL * width * height:
+        return _WHOLE
+    return (float(left / width), float(1 - bottom / height), float(right / width), float(1 - top / height))
+
+
+def laid_over(image: FloatImage, under: FloatImage, border: Border) -> FloatImage:
+    """The part of ``image`` within ``border`` over another, with soft edges where it does not end with the frame."""
+    height, width = under.shape[:2]
+    left, right = round(border[0] * width), round(border[2] * width)
+    top, bottom = round((1 - border[3]) * height), round((1 - border[1]) * height)
+    # a pixel less, as the renderer rounds the border its own way
+    inner = np.zeros((height + 2, width + 2), np.uint8)
+    rows = slice(top + 1 + (top > 0), bottom + 1 - (bottom < height))
+    columns = slice(left + 1 + (left > 0), right + 1 - (right < width))
+    inner[rows, columns] = 1
+    for edge, open_ in ((np.s_[0, :], top == 0), (np.s_[-1, :], bottom == height)):
+        inner[edge] = inner[1 if edge[0] == 0 else -2] if open_ else 0
+    for edge, open_ in ((np.s_[:, 0], left == 0), (np.s_[:, -1], right == width)):
+        inner[edge] = inner[:, 1 if edge[1] == 0 else -2] if open_ else 0
+    soft = max(4.0, width / 80)
+    share = np.clip(cv2.distanceTransform(inner, cv2.DIST_L2, 5)[1:-1, 1:-1] / soft, 0, 1)[..., None]
+    return np.where(share > 0, under + share * (image - under), under).astype(np.float32)
+
