@@ -1,1 +1,1 @@
-"""What runs inside Blender's own Python: nothing of ours is imported here, and nothing but bpy and the standard library."""
+"""What runs inside Blender's own Python: it imports bpy and the standard library alone."""

@@ -92,7 +92,11 @@ class Stage:
             thing.location = light["place"]
             direction = [t - p for t, p in zip(light["target"], light["place"], strict=True)]
             flat = math.hypot(direction[0], direction[1])
-            thing.rotation_euler = (math.atan2(flat, -direction[2]), 0, math.atan2(direction[1], direction[0]) - math.pi / 2)
+            thing.rotation_euler = (
+                math.atan2(flat, -direction[2]),
+                0,
+                math.atan2(direction[1], direction[0]) - math.pi / 2,
+            )
             self.scene.collection.objects.link(thing)
         sky = self.recipe["sky"]
         world = bpy.data.worlds.new("sky")

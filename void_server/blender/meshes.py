@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import bpy
@@ -37,9 +38,7 @@ PROFILES: dict[str, Sequence[tuple[float, float]]] = {
         *((0.22, 0.45), (0.22, 0.5), (0, 0.5)),
     ),
     "cup": ((0, -0.5), (0.36, -0.5), (0.4, -0.47), (0.5, 0.5), (0.45, 0.5), (0.36, -0.38), (0, -0.4)),
-    "spool": (
-        *((0, -0.5), (0.5, -0.5), (0.5, -0.36), (0.28, -0.26), (0.28, 0.26), (0.5, 0.36), (0.5, 0.5), (0, 0.5)),
-    ),
+    "spool": (*((0, -0.5), (0.5, -0.5), (0.5, -0.36), (0.28, -0.26), (0.28, 0.26), (0.5, 0.36), (0.5, 0.5), (0, 0.5)),),
 }
 #: What physics takes each shape for; the convex hull where it is not named.
 COLLISION = {"ball": "SPHERE", "box": "BOX", "cylinder": "CYLINDER", "sheet": "BOX"}
@@ -57,7 +56,7 @@ def _turned(profile: Sequence[tuple[float, float]]) -> tuple[list[Any], list[Any
         angles = [2 * math.pi * n / _SEGMENTS for n in range(_SEGMENTS)]
         vertices += [(radius * math.cos(a), radius * math.sin(a), height) for a in angles]
     faces = []
-    for low, high in zip(rings, rings[1:], strict=False):
+    for low, high in pairwise(rings):
         for n in range(_SEGMENTS):
             after = (n + 1) % _SEGMENTS
             corners = dict.fromkeys((low[n], low[after], high[after], high[n]))

@@ -16,7 +16,9 @@ _LEAD = 6
 _STEPS_A_SECOND = 240
 
 
-def simulate(bodies: Sequence[dict[str, Any]], objects: dict[str, Any], ticks: int, a_second: int, *, free: bool) -> dict[str, Poses]:
+def simulate(
+    bodies: Sequence[dict[str, Any]], objects: dict[str, Any], ticks: int, a_second: int, *, free: bool
+) -> dict[str, Poses]:
     """The poses of these bodies at each tick, by name. ``free``: what the removed held is left to itself at once."""
     scene = bpy.context.scene
     scene.render.fps = a_second
@@ -33,12 +35,18 @@ def simulate(bodies: Sequence[dict[str, Any]], objects: dict[str, Any], ticks: i
         if body["solid"]:
             _add(collection, objects[body["name"]], body, free=free)
     found: dict[str, Poses] = {body["name"]: [] for body in bodies}
+    # nothing can push what others do not collide with
+    led = {
+        body["name"]: [tuple(pose) for pose in body["path"]] for body in bodies if body["path"] and not body["solid"]
+    }
     for frame in range(1, ticks + _LEAD + 1):
         scene.frame_set(frame)
         if frame <= _LEAD:
             continue
         graph = bpy.context.evaluated_depsgraph_get()
         for name, poses in found.items():
+            if name in led:
+                continue
             place, turn, _ = objects[name].evaluated_get(graph).matrix_world.decompose()
             poses.append((*place, *turn))
     bpy.ops.rigidbody.world_remove()
@@ -46,7 +54,7 @@ def simulate(bodies: Sequence[dict[str, Any]], objects: dict[str, Any], ticks: i
     scene.frame_set(1)
     for body in bodies:
         _strip(objects[body["name"]], body)
-    return found
+    return {**found, **led}
 
 
 def _add(collection: Any, thing: Any, body: dict[str, Any], *, free: bool) -> None:
@@ -94,7 +102,9 @@ def _led(rigid: Any, until: int, then_free: bool) -> None:
 
 def _curves(thing: Any) -> list[Any]:
     action = thing.animation_data.action
-    return [curve for layer in action.layers for strip in layer.strips for bag in strip.channelbags for curve in bag.fcurves]
+    return [
+        curve for layer in action.layers for strip in layer.strips for bag in strip.channelbags for curve in bag.fcurves
+    ]
 
 
 def _strip(thing: Any, body: dict[str, Any]) -> None:

@@ -76,7 +76,7 @@ def farm_submit(
     if jobs:
         inherited = _inherited(expressible, site.fields.__dict__)
         wanted = [
-            Wanted(shot, folder, _fields({**inherited, **own}, fields or []), export)
+            Wanted(shot, folder, fields_of({**inherited, **own}, fields or []), export)
             for shot, folder, own, export in _read_jobs(jobs)
         ]
     else:
@@ -163,7 +163,7 @@ def _wanted(
     of_shot = {name: row[name] for name in _OF_SHOT if name in row}
     shot = removal_of(**{**asked, **of_shot})
     remembered = sites.remembered(script or Path(absolute(row["out"])) / "v001")
-    chosen = _fields({**_inherited(expressible, site.fields.__dict__, remembered), **named}, said)
+    chosen = fields_of({**_inherited(expressible, site.fields.__dict__, remembered), **named}, said)
     return Wanted(shot, Path(absolute(row["out"])), chosen)
 
 
@@ -208,7 +208,7 @@ def farm_schedulers(
         print(f"{name:<14} {', '.join(known)}" + ("  (the site's)" if name == site.scheduler else ""))
 
 
-def _fields(known: dict[str, Any], said: list[str]) -> Any:
+def fields_of(known: dict[str, Any], said: list[str]) -> Any:
     """The fields of a farm job, with what was said on the command line."""
     from ..farm.fields import Fields
 

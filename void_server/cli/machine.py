@@ -15,6 +15,7 @@ from .options import (
     Address,
     AsJson,
     a_folder,
+    size_of,
 )
 
 
@@ -29,15 +30,10 @@ def sample(
     ] = "walkby",
 ) -> None:
     """Write a sample shot with exact ground truth: plate, roto, truth."""
-    import re
-
     from ..imaging.sequence import parse_frames
     from ..sample import write_sample
 
-    wanted = re.fullmatch(r"\s*(\d{1,9})\s*[xX\u00d7]\s*(\d{1,9})\s*", size, re.ASCII)
-    if not wanted:
-        raise SettingError(f"Size {size!r} is not valid; write it like 1280x720.")
-    write_sample(out, scene, (int(wanted[1]), int(wanted[2])), parse_frames(frames))
+    write_sample(out, scene, size_of(size), parse_frames(frames))
     print(out)
 
 

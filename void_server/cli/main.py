@@ -13,6 +13,7 @@ from .app import app
 from .farm import app as farm_app
 from .frame import run
 from .pairs import app as pairs_app
+from . import pair_making  # noqa: F401
 
 app.add_typer(keys_app, name="keys")
 app.add_typer(farm_app, name="farm")

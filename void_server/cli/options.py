@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from ..api.errors import SettingError
 from ..api.shot import Prompt, Shot
 from .declared import settings_of
 from .frame import AS_JSON
@@ -57,6 +59,14 @@ Transfer = Annotated[str, typer.Option(help="path: the server reads the files it
 NoProgress = Annotated[bool, typer.Option("--no-progress", help="Print no progress.")]
 AsJson = Annotated[bool, typer.Option(AS_JSON, help="Print JSON for scripts; progress stays on stderr.")]
 JobId = Annotated[str, typer.Argument(help="The job's id, as `void jobs` lists it.")]
+
+
+def size_of(text: str) -> tuple[int, int]:
+    """Width and height as they are written on the command line. Raises SettingError for what is none."""
+    wanted = re.fullmatch(r"\s*(\d{1,9})\s*[xX\u00d7]\s*(\d{1,9})\s*", text, re.ASCII)
+    if not wanted:
+        raise SettingError(f"Size {text!r} is not valid; write it like 1280x720.")
+    return int(wanted[1]), int(wanted[2])
 
 
 def prompts_of(

@@ -16,11 +16,14 @@ from ..api.errors import SettingError
 from ..api.files import is_written, read_json, write_atomically
 from ..api.shot import Shot
 from ..imaging import sequence
+from ..pairs.ordering import Order
 from .fields import Fields
 
 FILE = "farm.json"
 #: What a task on a farm-side inference server is called; it does all of the job.
 SERVE = "serve"
+#: What renders counterfactual pairs, one a task, and what looks through them.
+PAIRS, INDEX = "pairs", "index"
 #: What writes plate and roto from a script, which lies in the version folder.
 EXPORT, SCRIPT = "export", "script.nk"
 #: What a machine must have for a stage.
@@ -68,16 +71,30 @@ class Stage:
 
 @dataclass(frozen=True)
 class FarmJob:
-    """All of it. ``server`` is the address of an inference server that does the work, empty for tasks that do it."""
+    """All of it: a ``shot``, or a set of ``pairs``, which lie in the job's folder.
+
+    ``server`` is the address of an inference server that does the work, empty for tasks that do it.
+    """
 
     id: str
-    shot: Shot
+    shot: Shot | None
     fields: Fields
     stages: tuple[Stage, ...]
     folder: Path
     server: str = ""
     frames: tuple[int, ...] = ()
     export: Export | None = None
+    pairs: Order | None = None
+
+    @property
+    def subject(self) -> str:
+        """What the job is about: the plate of its shot, or its set of pairs."""
+        return self.shot.plate if self.shot else str(self.folder)
+
+    @property
+    def inputs(self) -> tuple[Path, ...]:
+        """The files and folders of the shot, if it has one."""
+        return tuple(map(Path, self.shot.paths().values())) if self.shot else ()
 
     @property
     def file(self) -> Path:
@@ -89,7 +106,9 @@ class FarmJob:
         """Its name, or one made of the plate's."""
         if self.fields.name:
             return self.fields.name
-        plate = Path(self.shot.plate).stem.partition(".")[0]
+        if self.pairs:
+            return " ".join(filter(None, ["VOID pairs", self.fields.show, self.folder.name]))
+        plate = Path(self.subject).stem.partition(".")[0]
         return " ".join(filter(None, ["VOID", self.fields.show, self.fields.shot, plate, self.folder.name]))
 
     def stage(self, name: str) -> Stage:
@@ -103,13 +122,14 @@ class FarmJob:
         """Write ``farm.json``."""
         data = {
             "id": self.id,
-            "shot": self.shot.to_dict(),
+            "shot": self.shot.to_dict() if self.shot else None,
             "fields": dataclasses.asdict(self.fields),
             "stages": [dataclasses.asdict(stage) for stage in self.stages],
             "server": self.server,
             # with these, Nuke can show the version while it is on its way
             "frames": list(self.frames),
             "export": dataclasses.asdict(self.export) if self.export else None,
+            "pairs": self.pairs.to_dict() if self.pairs else None,
         }
         write_atomically(self.file, json.dumps(data, indent=2))
 
@@ -124,10 +144,13 @@ class FarmJob:
             stages = tuple(
                 Stage(s["name"], s["kind"], s["tasks"], tuple(s["after"]), tuple(s["frames"])) for s in data["stages"]
             )
-            shot, fields = Shot.from_dict(data["shot"]), Fields.from_dict(data["fields"])
+            shot = Shot.from_dict(data["shot"]) if data["shot"] else None
+            fields = Fields.from_dict(data["fields"])
+            pairs = Order.from_dict(data["pairs"]) if data["pairs"] else None
             frames = tuple(data["frames"])
             export = Export(**{**data["export"], "nuke": tuple(data["export"]["nuke"])}) if data["export"] else None
-            return cls(data["id"], shot, fields, stages, file.absolute().parent, data["server"], frames, export)
+            folder = file.absolute().parent
+            return cls(data["id"], shot, fields, stages, folder, data["server"], frames, export, pairs)
         except OSError as error:
             raise SettingError(
                 f"{file} cannot be read ({error.strerror}); name a farm job's version folder."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import getpass
 import json
+import secrets
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
@@ -14,8 +15,9 @@ from pathlib import Path
 from ..api.errors import SettingError, VoidError
 from ..api.files import read_json, write_atomically
 from ..api.shot import Shot
+from ..pairs.ordering import Order
 from .fields import Fields
-from .job import Export, FarmJob
+from .job import CPU, INDEX, PAIRS, Export, FarmJob, Stage
 from .plan import Plan, plan
 from .schedulers.base import Scheduler, Submission, check_fields, find, limits
 from .site import Site
@@ -63,6 +65,35 @@ def submit(
                 _take_back(job, submission, chosen, site)
         raise
     return made
+
+
+def submit_pairs(
+    order: Order, out: Path, fields: Fields, site: Site, scheduler: str, *, dry_run: bool = False
+) -> tuple[FarmJob, Submission]:
+    """Hand a set of pairs over, a task each, which are written to ``out``, and a last task that looks through them.
+
+    Raises VoidError; :class:`SettingError` where ``out`` holds a farm job already.
+    """
+    chosen = find(scheduler)
+    check_fields(scheduler, chosen, fields)
+    folder = out.absolute()
+    fields = fields if fields.user else replace(fields, user=getpass.getuser())
+    stages = (Stage(PAIRS, CPU, order.count), Stage(INDEX, CPU, 1, (PAIRS,)))
+    job = FarmJob(secrets.token_hex(6), None, fields, stages, folder, pairs=order)
+    check_limits(chosen, job, site)
+    if job.file.exists():
+        raise SettingError(f"{folder} holds a farm job already; continue it with: void farm again {folder}")
+    folder.mkdir(parents=True, exist_ok=True)
+    job.write()
+    submission = Submission()
+    try:
+        hand_over(job, submission, site, scheduler, job.title, dry_run=dry_run)
+    except BaseException:
+        # what a farm was given, or this machine has made, is worth keeping
+        if not submission.ids and not (chosen.runs_here and not dry_run):
+            job.file.unlink(missing_ok=True)
+        raise
+    return job, submission
 
 
 def _planned(one: Wanted, site: Site, server: str) -> Plan:

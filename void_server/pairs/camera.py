@@ -26,7 +26,7 @@ def draw(
     """A camera that sees ``radius`` metres about ``target``, from the front (-y) within ``azimuth`` radians."""
     kind = random.choices(kinds, [_WEIGHTS[KINDS.index(one)] for one in kinds])[0]
     lens = random.choice((28.0, 35.0, 35.0, 50.0))
-    distance = radius * _ASPECT / (_SENSOR / lens / 2) / 1.25
+    distance = radius * _ASPECT / (_SENSOR / lens / 2) / 1.45
     around, above = random.uniform(-azimuth, azimuth), random.uniform(*elevation)
     flat = distance * math.cos(above)
     place = add(target, (flat * math.sin(around), -flat * math.cos(around), distance * math.sin(above)))

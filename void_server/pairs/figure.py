@@ -55,7 +55,7 @@ def standing(height: float) -> float:
 
 
 def stepping(height: float, route: Callable[[float], tuple[Vector, float]], distance: float) -> Stance:
-    """The figure after it has walked so far: ``route`` gives the place on the floor, and the facing, after a distance."""
+    """The figure after it has walked so far; ``route`` gives place and facing after a distance."""
     stride = _STRIDE * height
     place, facing = route(distance)
     feet = []
@@ -128,7 +128,9 @@ def _limb(a: Vector, b: Vector, forward: Vector) -> Pose:
     return pose(between(a, b, 0.5), upwards_to(add(b, a, -1.0), forward))
 
 
-def bodies(random: Random, height: float, stances: list[Stance], role: Role, name: str = "figure") -> tuple[str, list[Body]]:
+def bodies(
+    random: Random, height: float, stances: list[Stance], role: Role, name: str = "figure"
+) -> tuple[str, list[Body]]:
     """The figure's body parts with their paths, and what to call it."""
     coat, trousers = random.sample([one for one in COLOURS if one not in ("pink", "white")], 2)
     skin = Material(colours=((random.uniform(0.18, 0.6), 0.2, 0.13), (0.2, 0.2, 0.2)), roughness=0.45)
@@ -155,9 +157,7 @@ def bodies(random: Random, height: float, stances: list[Stance], role: Role, nam
         path = tuple(one[part] for one in poses)
         extents = (size[0] * height, size[1] * height, size[2] * height)
         place, turn = path[0][:3], path[0][3:]
-        made.append(
-            Body(f"{name} {part}", words, shape, extents, place, look, role, turn, path=path, solid=False)
-        )
+        made.append(Body(f"{name} {part}", words, shape, extents, place, look, role, turn, path=path, solid=False))
     return words, made
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from random import Random
 
 from . import figure, surroundings
-from .geometry import Vector, about, add, eased, heading, pose, turned
+from .geometry import Pose, Vector, about, add, eased, heading, pose, turned
 from .recipe import TICKS, Body, Material, Role
 from .scene import Scene
 
@@ -83,7 +83,7 @@ def dominoes(scene: Scene) -> None:
         x, y = x + gap * math.cos(angle), y + gap * math.sin(angle)
     radius, speed = random.uniform(0.22, 0.32), random.uniform(2.2, 3.4)
     ball = scene.thing(
-        *("ball", (2 * radius,) * 3, (start - radius - random.uniform(0.5, 0.9), 0, radius + 0.002)),  # type: ignore[arg-type]
+        *("ball", (2 * radius,) * 3, (start - radius - random.uniform(0.5, 0.9), 0, radius + 0.002)),
         role=Role.REMOVED, mass=2.0, velocity=(speed, 0, 0),
     )  # fmt: skip
     scene.description = f"{_capital(ball)} rolls into a row of {count} dominoes, which fall one after the other."
@@ -104,9 +104,9 @@ def row_of_balls(scene: Scene) -> None:
         else [(n * 2.02 * radius, 0.0) for n in range(random.randint(3, 5))]
     )
     for x, y in places:
-        scene.thing("ball", (2 * radius,) * 3, (x, y, radius + 0.001), mass=1.0, restitution=0.7, friction=0.3)  # type: ignore[arg-type]
+        scene.thing("ball", (2 * radius,) * 3, (x, y, radius + 0.001), mass=1.0, restitution=0.7, friction=0.3)
     cue = scene.thing(
-        *("ball", (2 * radius,) * 3, (-random.uniform(1.2, 1.7), random.uniform(-0.05, 0.05), radius + 0.001)),  # type: ignore[arg-type]
+        *("ball", (2 * radius,) * 3, (-random.uniform(1.2, 1.7), random.uniform(-0.05, 0.05), radius + 0.001)),
         role=Role.REMOVED, mass=1.4, restitution=0.7, friction=0.3, velocity=(random.uniform(3, 5), 0, 0),
     )  # fmt: skip
     scene.description = f"{_capital(cue)} rolls into {len(places)} balls and scatters them."
@@ -130,7 +130,8 @@ def support(scene: Scene) -> None:
         scene.description = f"{_capital(board)} lies on two posts and bears things; one of the posts is {post.words}."
     else:
         post = scene.thing("box", (0.6, 0.6, height), (0, 0, height / 2 + 0.001), role=Role.REMOVED, mass=8.0)
-        level, names = height + 0.002, []
+        names: list[str] = []
+        level = height + 0.002
         for _ in range(random.randint(1, 3) if way == "stack" else 1):
             size = random.uniform(0.3, 0.45)
             top = scene.any_thing((random.uniform(-0.05, 0.05), 0, level), size, shapes=_STABLE, mass=0.8)
@@ -153,7 +154,7 @@ def seesaw(scene: Scene) -> None:
     size = random.uniform(0.32, 0.42)
     for side, role in ((-1, Role.REMOVED), (1, Role.THING)):
         body = scene.thing(
-            *("box", (size,) * 3, (side * 0.8 * half, 0, 2 * radius + 0.066 + size / 2)),  # type: ignore[arg-type]
+            *("box", (size,) * 3, (side * 0.8 * half, 0, 2 * radius + 0.066 + size / 2)),
             role=role, mass=2.0, friction=0.9, restitution=0.0,
         )  # fmt: skip
         if role is Role.REMOVED:
@@ -168,9 +169,11 @@ def stopped(scene: Scene) -> None:
     """A ball rolls against a block, which stops it; without the block it rolls on."""
     random = scene.random
     radius = random.uniform(0.22, 0.34)
-    block = scene.any_thing((0.2, 0, 0), random.uniform(0.6, 0.9), shapes=("box", "cylinder"), role=Role.REMOVED, mass=25.0)
+    block = scene.any_thing(
+        (0.2, 0, 0), random.uniform(0.6, 0.9), shapes=("box", "cylinder"), role=Role.REMOVED, mass=25.0
+    )
     ball = scene.thing(
-        *("ball", (2 * radius,) * 3, (-random.uniform(1.5, 1.9), 0, radius + 0.001)),  # type: ignore[arg-type]
+        *("ball", (2 * radius,) * 3, (-random.uniform(1.5, 1.9), 0, radius + 0.001)),
         mass=0.8, restitution=0.4, velocity=(random.uniform(2.4, 3.6), 0, 0),
     )  # fmt: skip
     scene.description = f"{_capital(ball)} rolls against {block.words} and bounces back."
@@ -196,7 +199,7 @@ def ramp(scene: Scene) -> None:
     for number in range(random.randint(1, 3)):
         along = 0.1 * long - 0.06 - radius - 0.003 - number * (2 * radius + 0.004)
         place = add(add(middle, down, along), out, 0.05 + radius + 0.001)
-        scene.thing("ball", (2 * radius,) * 3, place, mass=1.0, friction=0.4)  # type: ignore[arg-type]
+        scene.thing("ball", (2 * radius,) * 3, place, mass=1.0, friction=0.4)
     if random.random() < 0.6:
         scene.any_thing((1.6, 0.05, 0), random.uniform(0.5, 0.8), shapes=("pawn", "bottle", "vase", "box"), mass=0.5)
     scene.description = f"{_capital(block)} holds what would roll down a ramp."
@@ -217,7 +220,7 @@ def carrying(scene: Scene) -> None:
     words, parts = figure.bodies(random, height, stances, Role.REMOVED)
     path = figure.carried(stances, offset)
     thing = scene.any_thing((0, 0, 0), size, shapes=("box", "ball", "cylinder"), mass=1.0)
-    scene.bodies[-1] = _led(replace(thing, size=(size,) * 3), path, held=True)  # type: ignore[arg-type]
+    scene.bodies[-1] = _led(replace(thing, size=(size,) * 3), path, held=True)
     scene.bodies += parts
     scene.description = f"{words[:1].upper()}{words[1:]} walks by and carries {thing.words}."
     scene.by_the_way(random.randint(1, 3), 1.6, 2.4)
@@ -245,7 +248,7 @@ def pushing(scene: Scene) -> None:
         pose((p[0], p[1], size / 2 + 0.002), heading(facing))
         for p in figure.carried(stances, (0.0, 0.55 + size / 2, 0.0))
     )
-    scene.bodies[-1] = _led(replace(box, size=(size,) * 3), path, held=True)  # type: ignore[arg-type]
+    scene.bodies[-1] = _led(replace(box, size=(size,) * 3), path, held=True)
     scene.bodies += parts
     scene.description = f"{words[:1].upper()}{words[1:]} pushes {box.words} over the floor."
     scene.by_the_way(random.randint(0, 2), 1.8, 2.4)
@@ -278,9 +281,11 @@ def lifting(scene: Scene) -> None:
     words, parts = figure.bodies(random, height, [one for one, _ in stances], Role.REMOVED)
     thing = scene.any_thing((0, 0, 0), size, shapes=("box", "cylinder", "cup"), mass=1.0)
     path = tuple(figure.carried([one], offset)[0] for one, offset in stances)
-    scene.bodies[-1] = _led(replace(thing, size=(size,) * 3), path, held=True)  # type: ignore[arg-type]
+    scene.bodies[-1] = _led(replace(thing, size=(size,) * 3), path, held=True)
     scene.bodies += parts
-    scene.description = f"{words[:1].upper()}{words[1:]} lifts {thing.words} from one table and sets it down on another."
+    scene.description = (
+        f"{words[:1].upper()}{words[1:]} lifts {thing.words} from one table and sets it down on another."
+    )
     scene.effects.append("physics")
     scene.look((0, 0, 0.85), 1.6, wall=2.2, azimuth=0.35)
 
@@ -358,7 +363,12 @@ def mirror(scene: Scene) -> None:
     frame = Material("planks", ((0.2, 0.1, 0.03), (0.1, 0.05, 0.02)), 3.0, 0.3)
     lean = heading(random.uniform(-0.25, 0.25))
     scene.thing(
-        *("box", (2.6, 0.06, 1.7), (0, 1.3, 1.05)), material=frame, words="the mirror", turn=lean, mass=0.0, role=Role.STAGE
+        *("box", (2.6, 0.06, 1.7), (0, 1.3, 1.05)),
+        material=frame,
+        words="the mirror",
+        turn=lean,
+        mass=0.0,
+        role=Role.STAGE,
     )
     front = turned(lean, (0, -0.035, 0))
     scene.thing(
@@ -381,8 +391,10 @@ def lamps(scene: Scene) -> None:
         colour = (1.0, random.uniform(0.6, 0.95), random.uniform(0.3, 0.9))
         glow = Material(colours=(colour, colour), emission=random.uniform(12, 40))
         metal = Material(colours=((0.4, 0.3, 0.15), (0.3, 0.2, 0.1)), roughness=0.25, metallic=1.0)
-        scene.thing("cylinder", (0.05, 0.05, z), (x, 0.8, z / 2), material=metal, words="the lamps", role=Role.STAGE, mass=0.0)
-        scene.thing("ball", (0.24,) * 3, (x, 0.8, z + 0.1), material=glow, words="the lamps", role=Role.STAGE, mass=0.0)  # type: ignore[arg-type]
+        scene.thing(
+            "cylinder", (0.05, 0.05, z), (x, 0.8, z / 2), material=metal, words="the lamps", role=Role.STAGE, mass=0.0
+        )
+        scene.thing("ball", (0.24,) * 3, (x, 0.8, z + 0.1), material=glow, words="the lamps", role=Role.STAGE, mass=0.0)
     scene.description = f"{_capital(body)} glides before bright lamps; its shadows sweep over the floor."
     scene.by_the_way(random.randint(1, 2), 1.4, 2.0)
     scene.effects += ["HDR emitters behind", "several shadows"]
@@ -397,7 +409,7 @@ def lantern(scene: Scene) -> None:
     glow = Material(colours=(surroundings.COLOURS[name], surroundings.COLOURS[name]), emission=random.uniform(15, 30))
     path = _glide(scene, -0.1, random.uniform(0.5, 0.9))
     scene.thing(
-        *("ball", (0.34,) * 3, path[0][:3]),  # type: ignore[arg-type]
+        *("ball", (0.34,) * 3, path[0][:3]),
         material=glow, words=f"the {name} lantern", role=Role.REMOVED, mass=0.0, path=path, solid=False,
     )  # fmt: skip
     scene.description = f"A {name} lantern floats through a dim room and lights it."
@@ -468,12 +480,12 @@ def _start(scene: Scene, facing: float, speed: float, before: float = 0.0) -> Ve
     return turned(heading(facing), (0.0, -way, 0.0))
 
 
-def _led(body: Body, path: tuple[tuple[float, ...], ...], *, held: bool) -> Body:
+def _led(body: Body, path: tuple[Pose, ...], *, held: bool) -> Body:
     """A thing that is led along a path for all the time, by something that may hold it."""
-    return replace(body, place=path[0][:3], turn=path[0][3:], path=path, held=held, released=len(path) + 1)  # type: ignore[arg-type]
+    return replace(body, place=path[0][:3], turn=path[0][3:], path=path, held=held, released=len(path) + 1)
 
 
-def _glide(scene: Scene, y: float, z: float) -> tuple[tuple[float, float, float, float, float, float, float], ...]:
+def _glide(scene: Scene, y: float, z: float) -> tuple[Pose, ...]:
     """A path from one side to the other at even speed."""
     side, reach = scene.random.choice((-1, 1)), scene.random.uniform(0.9, 1.5)
     spin = scene.random.uniform(-1.0, 1.0)
@@ -508,6 +520,7 @@ def _mover(scene: Scene) -> None:
     said, look = surroundings.thing(random)
     shape = "box" if way == "spins" else "ball"
     scene.thing(
-        *(shape, (size,) * 3, poses[0][:3]),  # type: ignore[arg-type]
-        material=look, words=f"the {said} {shape} that {way}", role=Role.MOVER, mass=0.0, path=tuple(poses), solid=False,
+        *(shape, (size,) * 3, poses[0][:3]),
+        material=look, words=f"the {said} {shape} that {way}", role=Role.MOVER,
+        mass=0.0, path=tuple(poses), solid=False,
     )  # fmt: skip

@@ -26,7 +26,7 @@ from . import masks, preview
 from .drawing import draw
 from .layout import CHANGE, EFFECTS, GRID, PLATE, QUADMASK, ROTO, TRUTH, PairFolder
 from .recipe import TICKS, Recipe
-from .renderer import Renderer
+from .renderer import Renderer, command
 from .words import prompt
 
 Report = Callable[[str, float], None]
@@ -87,11 +87,15 @@ def make(
     _check_order(pair, order)
     if pair.facts_file.is_file():
         return pair
+    # before anything is written
+    command(blender)
     report("drawing", 0.0)
     recipe = draw(seed, look.seconds, kind)
     work = folder / _WORK
     write_atomically(work / "order.json", json.dumps(order), parents=True)
-    with Renderer(recipe, work, (look.width, look.height), look.per_frame, blender=blender, threads=threads) as renderer:
+    with Renderer(
+        recipe, work, (look.width, look.height), look.per_frame, blender=blender, threads=threads
+    ) as renderer:
         shot = _Shot(recipe, renderer, look, work, pair)
         shot.render(report)
         facts = _facts(recipe, renderer, look, order)
@@ -119,7 +123,9 @@ def _check_order(pair: PairFolder, order: dict[str, Any]) -> None:
 def _facts(recipe: Recipe, renderer: Renderer, look: Look, order: dict[str, Any]) -> dict[str, Any]:
     every = slice(0, None, look.per_frame)
     paths = {
-        state: {name: [[round(c, 5) for c in pose] for pose in path[every][: look.frames]] for name, path in found.items()}
+        state: {
+            name: [[round(c, 5) for c in pose] for pose in path[every][: look.frames]] for name, path in found.items()
+        }
         for state, found in renderer.paths.items()
     }
     moving = {
@@ -146,6 +152,7 @@ def _facts(recipe: Recipe, renderer: Renderer, look: Look, order: dict[str, Any]
         "order": order,
         "renderer": renderer.about,
         "generator": f"void {__version__}",
+        "licence": "whoever rendered it owns it: no asset of anybody else is in it",
         "paths": moving,
     }
 
@@ -227,7 +234,9 @@ class _Shot:
         level = cv2.blur(np.maximum(plate, truth).max(axis=-1), (3, 3))
         return part_of(difference > _TEST_STEP * (level + _TEST_FLOOR))
 
-    def _over(self, state: str, index: int, border: Border, truth: FloatImage) -> tuple[FloatImage, NDArray[np.float32]]:
+    def _over(
+        self, state: str, index: int, border: Border, truth: FloatImage
+    ) -> tuple[FloatImage, NDArray[np.float32]]:
         """A state's render within ``border`` over the truth, and the matte of the removed."""
         image, roto = self._rendered(state, index, self.look.samples, border=border)
         return (image if border == _WHOLE else laid_over(image, truth, border)), roto
@@ -243,9 +252,7 @@ class _Shot:
         border: Border = _WHOLE,
     ) -> tuple[FloatImage, NDArray[np.float32]]:
         file = self.work / "render.exr"
-        self.renderer.render(
-            state, index, file, samples=samples, percentage=percentage, denoise=denoise, border=border
-        )
+        self.renderer.render(state, index, file, samples=samples, percentage=percentage, denoise=denoise, border=border)
         window = exr.windows(file)[1]
         names = exr.channel_names(file)
         layer = names[0].partition(".")[0]
@@ -262,15 +269,13 @@ def _moves(recipe: Recipe, paths: dict[str, list[list[float]]]) -> list[bool]:
     """For each tick, whether anything of the truth's picture changes from it to the next."""
     drifts = any(body.material.drift for body in recipe.bodies)
     camera = recipe.camera
-    moves = []
-    for tick in range(recipe.ticks - 1):
-        moves.append(
-            drifts
-            or camera.lens[tick] != camera.lens[tick + 1]
-            or _apart(camera.poses[tick], camera.poses[tick + 1])
-            or any(_apart(path[tick], path[tick + 1]) for path in paths.values())
-        )
-    return moves
+    return [
+        drifts
+        or camera.lens[tick] != camera.lens[tick + 1]
+        or _apart(camera.poses[tick], camera.poses[tick + 1])
+        or any(_apart(path[tick], path[tick + 1]) for path in paths.values())
+        for tick in range(recipe.ticks - 1)
+    ]
 
 
 def part_of(differs: NDArray[np.bool_]) -> Border:
@@ -291,16 +296,15 @@ def laid_over(image: FloatImage, under: FloatImage, border: Border) -> FloatImag
     height, width = under.shape[:2]
     left, right = round(border[0] * width), round(border[2] * width)
     top, bottom = round((1 - border[3]) * height), round((1 - border[1]) * height)
-    # a pixel less, as the renderer rounds the border its own way
-    inner = np.zeros((height + 2, width + 2), np.uint8)
-    rows = slice(top + 1 + (top > 0), bottom + 1 - (bottom < height))
-    columns = slice(left + 1 + (left > 0), right + 1 - (right < width))
-    inner[rows, columns] = 1
-    for edge, open_ in ((np.s_[0, :], top == 0), (np.s_[-1, :], bottom == height)):
-        inner[edge] = inner[1 if edge[0] == 0 else -2] if open_ else 0
-    for edge, open_ in ((np.s_[:, 0], left == 0), (np.s_[:, -1], right == width)):
-        inner[edge] = inner[:, 1 if edge[1] == 0 else -2] if open_ else 0
-    soft = max(4.0, width / 80)
-    share = np.clip(cv2.distanceTransform(inner, cv2.DIST_L2, 5)[1:-1, 1:-1] / soft, 0, 1)[..., None]
+    # how far a pixel lies within each edge that is not the frame's own; one less, as Cycles rounds them its own way
+    far = float(width + height)
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    edges = [
+        x - left if left else far,
+        right - 1 - x if right < width else far,
+        y - top if top else far,
+        bottom - 1 - y if bottom < height else far,
+    ]
+    inside = np.minimum.reduce(np.broadcast_arrays(*edges))
+    share = np.clip(inside / max(4.0, width / 80), 0, 1)[..., None].astype(np.float32)
     return np.where(share > 0, under + share * (image - under), under).astype(np.float32)
-

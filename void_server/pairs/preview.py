@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..imaging import exr
 from ..imaging.colour import Curve
+from ..imaging.exr import FloatImage
 from ..imaging.sequence import spread
 from .layout import CHANGE, PLATE, QUADMASK, ROTO, TRUTH, PairFolder
 
@@ -44,19 +45,25 @@ def _column(pair: PairFolder, frame: int, first: int) -> Picture:
     roto, codes = (exr.read_matte(pair.frame(name, frame), window) for name in (ROTO, QUADMASK))
     difference = np.abs(_DISPLAY.to_display(plate) - _DISPLAY.to_display(truth)) * _STRONGER
     size = (_WIDTH, round(_WIDTH * height / width))
-    shown = [
-        _small(_DISPLAY.to_display(plate), size),
-        _small(_DISPLAY.to_display(truth), size),
+    rows = [
+        shown(plate, size),
+        shown(truth, size),
         _small(difference, size),
         _small(np.dstack([roto, codes, codes]), size),
     ]
     change = cv2.resize(exr.read_matte(pair.frame(CHANGE, frame), window), size, interpolation=cv2.INTER_NEAREST)
     outlines, _ = cv2.findContours((change > 0.5).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
-    marked: Any = np.ascontiguousarray(shown[2])
+    marked: Any = rows[2]
     cv2.drawContours(marked, outlines, -1, _MAGENTA, 1)
-    shown[2] = marked
-    cv2.putText(shown[0], f"{pair.name} {frame}", (4, 12), cv2.FONT_HERSHEY_SIMPLEX, 0.36, (255, 255, 255), 1, cv2.LINE_AA)
-    return np.vstack(shown)
+    cv2.putText(
+        rows[0], f"{pair.name} {frame}", (4, 12), cv2.FONT_HERSHEY_SIMPLEX, 0.36, (255, 255, 255), 1, cv2.LINE_AA
+    )
+    return np.vstack(rows)
+
+
+def shown(linear: FloatImage, size: tuple[int, int]) -> Picture:
+    """A picture of a scene-linear image, highlights and all, at this width and height."""
+    return _small(_DISPLAY.to_display(linear), size)
 
 
 def _small(image: NDArray[Any], size: tuple[int, int]) -> Picture:

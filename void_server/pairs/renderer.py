@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,14 @@ class Renderer:
     """A Blender that has built one recipe. Use it in a ``with`` block, which ends the process."""
 
     def __init__(
-        self, recipe: Recipe, folder: Path, size: tuple[int, int], per_frame: int, *, blender: str = "", threads: int = 0
+        self,
+        recipe: Recipe,
+        folder: Path,
+        size: tuple[int, int],
+        per_frame: int,
+        *,
+        blender: str = "",
+        threads: int = 0,
     ) -> None:
         """``folder`` is for what passes between the two; ``per_frame`` ticks are a frame; 0 threads are all cores."""
         self._folder = folder
@@ -141,7 +149,6 @@ class Renderer:
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout):
             if stream:
-                try:
+                # an order that was never read
+                with suppress(OSError):
                     stream.close()
-                except OSError:
-                    pass  # an order that was never read

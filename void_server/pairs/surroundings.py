@@ -78,7 +78,10 @@ _WALLS = (
     ("a green wall", Material("noise", ((0.14, 0.25, 0.15), (0.11, 0.2, 0.12)), 1.2, 0.8)),
     ("a panelled wall", Material("planks", ((0.36, 0.22, 0.11), (0.12, 0.06, 0.03)), 1.0, 0.5, bump=0.3)),
     ("a striped wallpaper", Material("stripes", ((0.55, 0.45, 0.3), (0.4, 0.14, 0.13)), 1.2, 0.8)),
-    ("a screen on which a pattern flows", Material("noise", ((0.1, 0.25, 0.6), (0.7, 0.4, 0.15)), 1.3, 0.6, 0, 0, 0.6, drift=0.6)),
+    (
+        "a screen on which a pattern flows",
+        Material("noise", ((0.1, 0.25, 0.6), (0.7, 0.4, 0.15)), 1.3, 0.6, 0, 0, 0.6, drift=0.6),
+    ),
 )
 _SKIES = (
     Sky((0.75, 0.8, 0.9), (0.25, 0.45, 0.85), 0.7),

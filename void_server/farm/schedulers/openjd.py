@@ -45,7 +45,7 @@ def template(job: FarmJob, site: Site, retries: int = 0) -> dict[str, Any]:
     made: dict[str, Any] = {
         "specificationVersion": "jobtemplate-2023-09",
         "name": _literal(job.title[:128]),
-        "description": job.fields.comment or f"VOID: {job.shot.plate}",
+        "description": job.fields.comment or f"VOID: {job.subject}",
         "parameterDefinitions": [
             {"name": "FarmJob", "type": "PATH", "objectType": "FILE", "dataFlow": "IN"},
             {"name": "Folder", "type": "PATH", "objectType": "DIRECTORY", "dataFlow": "OUT"},
@@ -127,7 +127,7 @@ def write_bundle(job: FarmJob, site: Site, retries: int = 0) -> Path:
     """Write the bundle of :func:`template` below the job's folder; returns its folder."""
     folder = job.folder / BUNDLE
     folder.mkdir(exist_ok=True)
-    named = [Path(path) for path in job.shot.paths().values()]
+    named = job.inputs
     assets = {
         "inputs": {
             "filenames": sorted({str(path) for path in (job.file, *named) if path.is_file()}),

@@ -21,7 +21,7 @@ from ...signing import sign_made
 from .. import pathmap, site
 from ..job import EXPORT, SERVE, FarmJob
 from ..schedulers import deadline
-from . import export
+from . import export, pairs
 
 #: The exit code of a task that was told to stop, as shells give it.
 STOPPED = 128 + signal.SIGTERM
@@ -88,9 +88,7 @@ def run_task(
     with stopping(say) as report:
         for attempt in range(retries + 1):
             try:
-                shot = job.shot.with_paths(here)
-                served = stage == SERVE
-                warnings = _served(job, shot, report) if served else _own(job, stage, task, shot, here, report)
+                warnings = _done(job, stage, task, here, report)
                 failure.unlink(missing_ok=True)
                 return warnings
             except (VoidError, OSError, MemoryError) as error:
@@ -123,6 +121,15 @@ def failures(job: FarmJob) -> dict[str, dict[int, str]]:
         files = {task: _failure(job, stage.name, task) for task in range(stage.tasks)}
         told[stage.name] = {task: file.read_text(encoding="utf-8") for task, file in files.items() if file.is_file()}
     return told
+
+
+def _done(job: FarmJob, stage: str, task: int, here: Callable[[str], str], report: Report) -> tuple[str, ...]:
+    """Do a task once, whatever it is of."""
+    if job.pairs:
+        return pairs.do(job.pairs, job.folder, stage, task, report, threads=job.fields.cores)
+    assert job.shot
+    shot = job.shot.with_paths(here)
+    return _served(job, shot, report) if stage == SERVE else _own(job, stage, task, shot, here, report)
 
 
 def _own(
@@ -230,6 +237,8 @@ def state(job: FarmJob) -> dict[str, tuple[int, int]]:
         chunks = [stage.frames_of(task) for task in range(stage.tasks)]
         if over:
             count = stage.tasks
+        elif job.pairs:
+            count = sum(pairs.done(job.pairs, job.folder, stage.name, task) for task in range(stage.tasks))
         elif stage.name == Part.FINISH.value:
             count = sum(not version.missing(chunk, *REMOVAL) for chunk in chunks)
         elif stage.name == EXPORT and job.export:

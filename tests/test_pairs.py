@@ -1,0 +1,365 @@
+"""Counterfactual pairs: what is drawn from a seed, the masks of three renders, real renders, the check and the farm."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import shutil
+import sys
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from void_server.api.errors import SettingError
+from void_server.cli import main
+from void_server.farm.fields import Fields
+from void_server.farm.site import Site
+from void_server.farm.submit import submit_pairs
+from void_server.farm.tasks.run import state
+from void_server.imaging import exr
+from void_server.imaging.window import Window
+from void_server.pairs import PairFolder, check, masks, pairs_in
+from void_server.pairs import renderer as renderers
+from void_server.pairs.drawing import draw
+from void_server.pairs.figure import body_parts, walking
+from void_server.pairs.kinds import KINDS
+from void_server.pairs.layout import CHANGE, EFFECTS, GRID, PLATE, QUADMASK, ROTO, TRUTH
+from void_server.pairs.making import Look, laid_over, make, part_of
+from void_server.pairs.ordering import Order
+from void_server.pairs.recipe import Role
+from void_server.pairs.words import prompt
+
+TINY = Look(96, 54, 8, 12, 2)
+
+
+def blender() -> bool:
+    try:
+        renderers.command()
+    except SettingError:
+        return False
+    return True
+
+
+rendered = pytest.mark.skipif(
+    not blender(), reason="there is no Blender: name one in VOID_BLENDER, or a Python 3.11 that has bpy"
+)
+
+
+def quiet(_: str, __: float) -> None:
+    pass
+
+
+# what is drawn
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_seed_always_draws_the_same_scene_and_another_draws_another(kind: str) -> None:
+    assert draw(7, 1.5, kind) == draw(7, 1.5, kind)
+    assert draw(7, 1.5, kind) != draw(8, 1.5, kind)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_scene_has_what_is_removed_names_it_and_stands_on_its_floor(kind: str) -> None:
+    for seed in range(12):
+        recipe = draw(seed, 1.0, kind)
+        removed = recipe.of_role(Role.REMOVED)
+        assert removed
+        assert recipe.removed
+        assert recipe.description.endswith(".")
+        names = [body.name for body in recipe.bodies]
+        assert len(names) == len(set(names))
+        assert len(recipe.camera.poses) == len(recipe.camera.lens) == recipe.ticks
+        assert all(len(body.path) in (0, recipe.ticks) for body in recipe.bodies)
+        assert all(math.isclose(math.hypot(*pose[3:]), 1, abs_tol=1e-6) for pose in recipe.camera.poses)
+        assert min(pose[2] for pose in recipe.camera.poses) > 0
+        assert json.loads(json.dumps(recipe.to_dict()))["kind"] == kind
+
+
+def test_seeds_draw_all_cameras_floors_and_kinds_of_light() -> None:
+    recipes = [draw(seed, 0.5, "support") for seed in range(80)]
+    assert {recipe.camera.kind for recipe in recipes} == {"static", "pan", "zoom in", "zoom out", "handheld"}
+    assert {light.kind for recipe in recipes for light in recipe.lights} == {"sun", "area"}
+    assert len({recipe.setting for recipe in recipes}) > 30
+    assert {recipe.camera.shutter > 0 for recipe in recipes} == {True, False}
+    assert {recipe.camera.f_stop > 0 for recipe in recipes} == {True, False}
+
+
+def test_a_set_has_all_kinds_equally_often_and_a_seed_for_each_pair() -> None:
+    order = Order(3 * len(KINDS), seed=5)
+    kinds = [order.kind(number) for number in range(order.count)]
+    assert {kinds.count(kind) for kind in KINDS} == {3}
+    assert kinds[: len(KINDS)] != kinds[len(KINDS) : 2 * len(KINDS)]
+    assert kinds == [Order(99, seed=5).kind(number) for number in range(order.count)]
+    assert Order.from_dict(json.loads(json.dumps(order.to_dict()))) == order
+
+
+def test_unknown_kinds_and_frame_rates_are_refused() -> None:
+    with pytest.raises(SettingError, match=r"no kind of scene 'teapots'; take one of .*dominoes"):
+        Order(1, kinds=("teapots",))
+    with pytest.raises(SettingError, match="12 or 24 frames a second, and not 25"):
+        Look(fps=25)
+
+
+def test_the_limbs_of_a_walking_figure_keep_their_length_and_a_foot_stands_still() -> None:
+    height, ticks = 1.8, 96
+    stances = walking(height, (0.0, 0.0, 0.0), 0.4, 1.2, ticks)
+    feet = [stance.feet[0] for stance in stances]
+    steps = [math.dist(a, b) for a, b in pairwise(feet)]
+    assert sum(step < 1e-9 for step in steps) > 0.3 * ticks
+    assert max(steps) < 0.2
+    for stance in stances:
+        parts = body_parts(height, stance)
+        shin, foot = parts["left shin"][:3], parts["left foot"][:3]
+        assert 0.1 < math.dist(shin, foot) < 0.3
+        assert min(pose[2] for pose in parts.values()) > 0
+
+
+def test_the_prompt_says_what_becomes_of_things_without_the_object() -> None:
+    recipe = draw(3, 1.0, "support")
+    still = {body.name: [(*body.place, *body.turn)] * 2 for body in recipe.bodies}
+    assert "falls" not in prompt(recipe, still)
+    thing = recipe.of_role(Role.THING)[0]
+    x, y, z = thing.place
+    fallen = {**still, thing.name: [still[thing.name][0], (x, y, z - 0.5, *thing.turn)]}
+    said = prompt(recipe, fallen)
+    assert f"{thing.words.removeprefix('the ')} falls." in said
+    assert recipe.setting in said
+    assert recipe.removed not in said
+
+
+# masks
+
+
+def linear(code: int) -> float:
+    level = code / 255
+    return level / 12.92 if level <= 0.04045 else ((level + 0.055) / 1.055) ** 2.4
+
+
+def flat(codes: Any) -> Any:
+    return np.repeat(np.vectorize(linear)(np.asarray(codes))[..., None], 3, axis=-1).astype(np.float32)
+
+
+def test_affected_is_what_moves_by_fifteen_steps_and_overlap_where_it_is_on_the_object() -> None:
+    """The published rule, from renders C (hidden) and B (simulated again)."""
+    c = flat([[100, 100, 100, 100]])
+    b = flat([[100, 114, 115, 115]])
+    roto = np.array([[0.0, 0.0, 0.0, 1.0]], np.float32)
+    assert masks.quadmask(roto, c, b).tolist() == [[255, 255, 127, 63]]
+    one_channel = flat([[100]])
+    one_channel[0, 0, 2] = linear(120)
+    assert masks.quadmask(np.zeros((1, 1), np.float32), flat([[100]]), one_channel).tolist() == [[127]]
+
+
+def test_the_objects_own_shadow_is_in_effects_and_not_in_the_published_quadmask() -> None:
+    b = flat(np.full((40, 60), 160))
+    a = b.copy()
+    roto = np.zeros((40, 60), np.float32)
+    a[10:20, 10:20], roto[10:20, 10:20] = 0.9, 1.0
+    a[10:20, 24:40] *= 0.4
+    published, effects = masks.quadmask(roto, b, b), masks.effects(roto, a, b, b)
+    assert set(np.unique(published)) == {0, 255}
+    assert (effects[12:18, 26:38] == 127).all()
+    assert (effects[12:18, 12:18] == 0).all()
+    assert (effects[30:, :] == 255).all()
+
+
+def test_one_affected_pixel_fills_its_cell_and_the_object_stays_exact() -> None:
+    codes = np.full((80, 160), 255, np.uint8)
+    codes[35, 75] = 127
+    codes[2:5, 2:9] = 0
+    codes[33, 71] = 0
+    grid = masks.gridded(codes)
+    cell = grid[30:40, 70:80]
+    assert (cell == 127).sum() == 99
+    assert cell[3, 1] == 63
+    assert (grid[2:5, 2:9] == 0).all()
+    assert (grid == 255).sum() == 80 * 160 - 100 - 21
+
+
+def test_a_part_covers_all_that_differs_and_its_render_is_laid_over_softly() -> None:
+    differs = np.zeros((90, 160), bool)
+    differs[40:50, 60:80] = True
+    left, bottom, right, top = part_of(differs)
+    assert left < 60 / 160 < 80 / 160 < right
+    assert bottom < 1 - 50 / 90 < 1 - 40 / 90 < top
+    assert part_of(np.ones_like(differs)) == (0, 0, 1, 1)
+    under, image = np.zeros((90, 160, 3), np.float32), np.ones((90, 160, 3), np.float32)
+    over = laid_over(image, under, (left, bottom, right, top))
+    assert (over[44:46, 66:74] == 1).all()
+    assert (over[:30] == 0).all()
+    assert (over[60:] == 0).all()
+    assert (laid_over(image, under, (0.5, 0.0, 1.0, 1.0))[:, 90:] == 1).all()
+
+
+# real renders
+
+
+def pixels(pair: PairFolder, name: str, frame: int) -> Any:
+    file = pair.frame(name, frame)
+    return exr.read_channels(file, exr.channel_names(file), exr.windows(file)[1])
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> PairFolder:
+    return make(tmp_path_factory.mktemp("pairs") / "0001_support", 11, TINY, quiet, kind="support")
+
+
+@pytest.fixture
+def copy(made: PairFolder, tmp_path: Path) -> PairFolder:
+    shutil.copytree(made.folder, tmp_path / made.name)
+    return PairFolder(tmp_path / made.name)
+
+
+@pytest.mark.slow
+@rendered
+def test_a_rendered_pair_is_whole_and_good(made: PairFolder) -> None:
+    assert pairs_in(made.folder.parent) == [made]
+    assert check.faults(made) == []
+    for name in (PLATE, ROTO, CHANGE, QUADMASK, GRID, EFFECTS):
+        assert made.sequence(name).frames == tuple(range(1001, 1009)), name
+    facts = made.facts()
+    assert "falls" in facts.prompt
+    assert facts.fps == 12
+    assert facts.removed not in facts.prompt
+    assert not (made.folder / "making").exists()
+    plate, truth = (exr.read_rgb(made.frame(name, 1008)) for name in (PLATE, TRUTH))
+    window = Window(0, 0, 96, 54)
+    change, roto = (exr.read_matte(made.frame(name, 1008), window) >= 0.5 for name in (CHANGE, ROTO))
+    inside, outside = np.abs(plate - truth)[change | roto].mean(), np.abs(plate - truth)[~(change | roto)].mean()
+    assert inside > 10 * outside
+
+
+@pytest.mark.slow
+@rendered
+def test_a_pair_that_was_stopped_goes_on_to_the_same_bits(made: PairFolder, tmp_path: Path) -> None:
+    class Stop(Exception):
+        pass
+
+    def stop(what: str, _: float) -> None:
+        if what == "frame 1005":
+            raise Stop
+
+    folder = tmp_path / made.name
+    with pytest.raises(Stop):
+        make(folder, 11, TINY, stop, kind="support")
+    assert pairs_in(tmp_path) == []
+    before = PairFolder(folder).frame(PLATE, 1002).stat().st_mtime_ns
+    again = make(folder, 11, TINY, quiet, kind="support")
+    assert again.frame(PLATE, 1002).stat().st_mtime_ns == before
+    for name in (PLATE, TRUTH, ROTO, CHANGE, QUADMASK, GRID, EFFECTS):
+        for frame in made.sequence(name).frames:
+            assert np.array_equal(pixels(made, name, frame), pixels(again, name, frame)), (name, frame)
+    assert again.facts_file.read_text() == made.facts_file.read_text()
+
+
+@pytest.mark.slow
+@rendered
+def test_a_folder_with_another_pair_is_left_alone(copy: PairFolder) -> None:
+    before = copy.facts_file.read_bytes()
+    with pytest.raises(SettingError, match="a pair of another seed, kind or size"):
+        make(copy.folder, 12, TINY, quiet, kind="support")
+    assert copy.facts_file.read_bytes() == before
+
+
+# the check
+
+
+def rewrite(pair: PairFolder, name: str, change: Any) -> None:
+    for frame in pair.sequence(name).frames:
+        file = pair.frame(name, frame)
+        exr.write(file, change(pixels(pair, name, frame)), exr.channel_names(file))
+
+
+def spoil(pair: PairFolder, how: str) -> None:
+    facts = json.loads(pair.facts_file.read_text())
+    if how == "unseen":
+        rewrite(pair, ROTO, np.zeros_like)
+    elif how == "same":
+        shutil.rmtree(pair.folder / TRUTH)
+        shutil.copytree(pair.folder / PLATE, pair.folder / TRUTH)
+        for frame in range(1001, 1009):
+            (pair.folder / TRUTH / f"plate.{frame}.exr").rename(pair.frame(TRUTH, frame))
+        rewrite(pair, CHANGE, np.zeros_like)
+    elif how == "exploded":
+        path = next(iter(facts["paths"]["truth"].values()))
+        path[3][2] = -7.0
+        pair.facts_file.write_text(json.dumps(facts))
+    elif how == "fireflies":
+        rewrite(pair, PLATE, sparked)
+    elif how == "leak":
+        rewrite(pair, CHANGE, np.zeros_like)
+        rewrite(pair, PLATE, lambda image: image * np.float32(1.2))
+    elif how == "codes":
+        rewrite(pair, QUADMASK, lambda image: np.full_like(image, 0.4))
+
+
+def sparked(image: Any) -> Any:
+    image[[5, 25, 45], [10, 50, 90]] = 300.0
+    return image
+
+
+@pytest.mark.slow
+@rendered
+@pytest.mark.parametrize(
+    ("how", "why"),
+    [
+        ("unseen", "The object is not seen"),
+        ("same", "Nothing changes"),
+        ("exploded", "The physics of the truth has exploded: .* falls through the floor"),
+        ("fireflies", "There are fireflies, in frame 1001-1008"),
+        ("leak", "Plate and truth differ where no mask says so"),
+        ("codes", "is no quadmask"),
+    ],
+)
+def test_the_check_says_what_is_wrong_with_a_pair(
+    copy: PairFolder, how: str, why: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spoil(copy, how)
+    monkeypatch.setattr(sys, "argv", ["void", "pairs", "check", str(copy.folder)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    said = capsys.readouterr().out
+    assert re.search(why, said), said
+
+
+# the command and the farm
+
+
+@pytest.mark.slow
+@rendered
+def test_pairs_are_made_on_a_farm_one_a_task_and_shown_on_a_page(tmp_path: Path) -> None:
+    look = replace(TINY, width=64, height=36, frames=2, samples=1)
+    order = Order(2, seed=3, kinds=("dominoes", "mirror"), look=look)
+    site = Site(command=(sys.executable, "-c", "from void_server.cli import main; main()"))
+    job, _ = submit_pairs(order, tmp_path / "set", Fields(), site, "local")
+    assert state(job) == {"pairs": (2, 2), "index": (1, 1)}
+    assert {pair.facts().model_extra["kind"] for pair in pairs_in(job.folder)} == {"dominoes", "mirror"}  # type: ignore[index]
+    page = (job.folder / "index.html").read_text()
+    assert all(pair.name in page for pair in pairs_in(job.folder))
+    assert (job.folder / "contact_sheet.jpg").is_file()
+    with pytest.raises(SettingError, match="void farm again"):
+        submit_pairs(order, tmp_path / "set", Fields(), site, "local")
+
+
+def test_a_dry_run_says_each_pairs_task(tmp_path: Path) -> None:
+    _, submission = submit_pairs(Order(3), tmp_path / "set", Fields(), Site(command=("void",)), "local", dry_run=True)
+    stages = [(words[words.index("--stage") + 1], words[words.index("--task") + 1]) for words in submission.commands]
+    assert stages == [("pairs", "0"), ("pairs", "1"), ("pairs", "2"), ("index", "0")]
+
+
+def test_a_blender_that_is_not_there_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VOID_BLENDER", "/nowhere/blender")
+    monkeypatch.setattr(sys, "argv", ["void", "pairs", "make", str(tmp_path / "set"), "--no-progress"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert "/nowhere/blender" in capsys.readouterr().err
+    assert not (tmp_path / "set").exists()
