@@ -13,7 +13,7 @@ import pytest
 
 from void_server.api.errors import InputError, SettingError
 from void_server.api.shot import Prompt
-from void_server.cli.farm import _fields
+from void_server.cli.farm import fields_of
 from void_server.farm import pathmap, site
 from void_server.farm.fields import Fields
 from void_server.farm.job import FarmJob
@@ -49,7 +49,7 @@ def test_wrong_fields_are_refused() -> None:
 
 def test_fields_are_said_on_the_command_line() -> None:
     said = ["priority=70", "limits=void=1,nuke_r=2", "suspended=yes", "comment=a = b", "pool=gpu"]
-    fields = _fields({"department": "comp"}, said)
+    fields = fields_of({"department": "comp"}, said)
     assert fields == Fields(
         priority=70,
         limits={"void": 1, "nuke_r": 2},
@@ -64,11 +64,11 @@ def test_fields_are_said_on_the_command_line() -> None:
         ("gpus", "says nothing; write it like gpus=1"),
     ):
         with pytest.raises(SettingError, match=message):
-            _fields({}, [wrong])
+            fields_of({}, [wrong])
 
 
 def test_an_empty_value_takes_a_field_back() -> None:
-    assert _fields({"pool": "gpu", "priority": 70}, ["pool=", "priority="]) == Fields()
+    assert fields_of({"pool": "gpu", "priority": 70}, ["pool=", "priority="]) == Fields()
 
 
 def test_what_the_site_says_does_not_keep_another_scheduler_from_working(
