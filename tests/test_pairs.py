@@ -132,6 +132,23 @@ def test_the_prompt_says_what_becomes_of_things_without_the_object() -> None:
     assert recipe.removed not in said
 
 
+def test_a_mover_is_called_after_what_it_does() -> None:
+    recipes = [draw(seed, 1.0, "passing") for seed in range(20)]
+    recipe = next(one for one in recipes if "hops" in one.of_role(Role.MOVER)[0].words)
+    said = prompt(recipe, {body.name: [(*body.place, *body.turn)] * 2 for body in recipe.bodies})
+    assert re.search(r"\bAn? [\w ]+ ball hops\.", said)
+
+
+def test_the_noise_of_a_lamp_is_no_leak_and_a_brighter_plate_is() -> None:
+    truth = np.full((54, 96, 3), 0.3, np.float32)
+    truth[10:14, 10:14] = 40.0
+    nothing = np.zeros((54, 96), np.float32)
+    plate = truth.copy()
+    plate[10:14, 10:14] = 44.0
+    assert check.leak(check.Frame(1001, plate, truth, nothing, nothing)) < 0.01
+    assert check.leak(check.Frame(1001, 1.1 * truth, truth, nothing, nothing)) > 0.06
+
+
 # masks
 
 

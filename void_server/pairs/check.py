@@ -18,6 +18,7 @@ from ..imaging.exr import FloatImage
 from ..imaging.sequence import format_frames
 from ..quadmask import classes
 from .layout import CHANGE, EFFECTS, GRID, PLATE, QUADMASK, ROTO, TRUTH, PairFolder
+from .masks import FLOOR, VISIBLE
 
 #: The share of the frame that an object must cover to be seen, and of the frames in which it must be.
 SEEN, SEEN_FRAMES = 0.0008, 0.25
@@ -30,8 +31,9 @@ _FARTHEST, _FASTEST, _DEEPEST = 40.0, 30.0, -1.0
 #: A firefly is so many times brighter than all around it, and at least so bright.
 _FIREFLY, _FIREFLY_LEAST = 6.0, 2.0
 _FIREFLIES = 3
-#: What plate and truth may differ by on average where nothing is said to change, as a share of the level.
-_LEAK = 0.02
+#: What plate and truth may differ by on average where nothing is said to change, as a share of the level: less than
+#: what counts as a change.
+_LEAK = 0.7 * VISIBLE
 _DARKEST = 0.004
 
 
@@ -104,7 +106,7 @@ def _of_frames(frames: Sequence[Frame]) -> list[str]:
     changes = [float(((one.change >= 0.5) | _differs(one)).mean()) for one in frames]
     if max(changes) < CHANGES:
         found.append(f"Nothing changes: plate and truth differ in {max(changes):.2%} of the pixels at most.")
-    leaks = [one.number for one in frames if _leak(one) > _LEAK]
+    leaks = [one.number for one in frames if leak(one) > _LEAK]
     if leaks:
         found.append(f"Plate and truth differ where no mask says so, in frame {format_frames(leaks)}.")
     sparks = [one.number for one in frames if max(fireflies(one.plate), fireflies(one.truth)) >= _FIREFLIES]
@@ -121,14 +123,15 @@ def _differs(frame: Frame) -> NDArray[np.bool_]:
     return np.asarray((frame.roto >= 0.5) & (step > 0.02))
 
 
-def _leak(frame: Frame) -> float:
+def leak(frame: Frame) -> float:
     """How much plate and truth differ outside the masks, as a share of the level."""
     masked = ((frame.roto > 0) | (frame.change >= 0.5)).astype(np.uint8)
     rest = cv2.dilate(masked, np.ones((5, 5), np.uint8)) == 0
     if not rest.any():
         return 0.0
-    level = (frame.plate[rest] + frame.truth[rest]).mean() / 2
-    return float(np.abs(frame.plate[rest] - frame.truth[rest]).mean() / (level + _DARKEST))
+    # of each pixel, or a lamp would count for more than all that it lights
+    level = (frame.plate[rest] + frame.truth[rest]) / 2
+    return float((np.abs(frame.plate[rest] - frame.truth[rest]) / (level + FLOOR)).mean())
 
 
 def fireflies(image: FloatImage) -> int:

@@ -22,7 +22,7 @@ _SRGB = Curve(1.0)
 #: The published rule's step: what differs by it in a channel, of 255, has moved.
 MOVED = 15
 #: What counts as a visible change: this share of the level, which is taken to be at least this.
-_VISIBLE, _FLOOR = 0.06, 0.04
+VISIBLE, FLOOR = 0.06, 0.04
 # pieces of a change that are smaller than this share of the frame are the renderer's noise
 _PIECE = 40 / (512 * 288)
 # cells along the shorter side, as the model was shown them
@@ -43,7 +43,7 @@ def changed(a: FloatImage, b: FloatImage) -> Mask:
     """Where plate and truth differ visibly, beyond the renderer's noise."""
     difference = _blurred(np.abs(a - b).mean(axis=-1))
     level = _blurred(((a + b) / 2).mean(axis=-1))
-    found = (difference > _VISIBLE * (level + _FLOOR)).astype(np.uint8)
+    found = (difference > VISIBLE * (level + FLOOR)).astype(np.uint8)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(found, connectivity=8)
     large = np.arange(count) > 0
     large &= stats[:, cv2.CC_STAT_AREA] >= max(2.0, _PIECE * found.size)

@@ -18,9 +18,7 @@ def prompt(recipe: Recipe, paths: Mapping[str, Path]) -> str:
     told: dict[str, list[str]] = {}
     for body in recipe.of_role(Role.THING, Role.MOVER):
         told.setdefault(body.words, []).append(_does(body, paths[body.name]))
-    sentences = [
-        f"{_article(words)} {_joined(words, done)}." for words, done in told.items() if words and "parts" not in words
-    ]
+    sentences = [f"{_article(words)} {_joined(words, done)}." for words, done in told.items()]
     place = f"The scene is set {recipe.setting}."
     return " ".join([*sentences, place])
 
@@ -34,7 +32,8 @@ def _joined(words: str, done: list[str]) -> str:
     if noun.startswith("figure in"):
         return f"{noun} walks by" if verb else f"{noun} stands still"
     if " that " in noun:
-        return noun
+        # a mover is called after what it does
+        return noun.replace(" that ", " ")
     plural = {"falls": "fall", "tips over": "tip over", "moves": "move", "": "stand still"}
     return f"{noun} {plural[verb] if many else verb or 'stands still'}"
 
@@ -51,7 +50,7 @@ def _does(body: Body, path: Path) -> str:
 
 
 def _article(words: str) -> str:
-    noun = words.removeprefix("the ")
+    noun = words.removeprefix("the ").partition(" that ")[0]
     if noun.endswith("s") and not noun.endswith("glass"):
         return "The"
     return "An" if noun[:1] in "aeiou" else "A"
