@@ -12,9 +12,7 @@ from .animation import linear, poses
 from .materials import REMOVED, material
 from .meshes import mesh
 from .physics import Poses, simulate
-
-#: Poses that differ by no more than this, in metres and quaternions, are the same.
-_SAME = 2e-4
+from .protocol import SAME
 
 
 class Stage:
@@ -143,7 +141,7 @@ class Stage:
 
 def same(a: Sequence[Sequence[float]], b: Sequence[Sequence[float]]) -> bool:
     """Whether two paths are the same."""
-    return all(abs(x - y) <= _SAME for p, q in zip(a, b, strict=True) for x, y in zip(p, q, strict=True))
+    return all(abs(x - y) <= SAME for p, q in zip(a, b, strict=True) for x, y in zip(p, q, strict=True))
 
 
 def _take(thing: Any, path: Sequence[Sequence[float]], per_frame: int) -> None:

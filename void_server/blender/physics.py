@@ -33,7 +33,7 @@ def simulate(
     world.point_cache.frame_start, world.point_cache.frame_end = 1, ticks + _LEAD
     for body in bodies:
         if body["solid"]:
-            _add(collection, objects[body["name"]], body, free=free)
+            _add(collection, objects[body["name"]], body, a_second, free=free)
     found: dict[str, Poses] = {body["name"]: [] for body in bodies}
     # nothing can push what others do not collide with
     led = {
@@ -57,7 +57,7 @@ def simulate(
     return {**found, **led}
 
 
-def _add(collection: Any, thing: Any, body: dict[str, Any], *, free: bool) -> None:
+def _add(collection: Any, thing: Any, body: dict[str, Any], a_second: int, *, free: bool) -> None:
     """Make an object a rigid body; what has a path is led along it until it is released."""
     collection.objects.link(thing)
     with bpy.context.temp_override(object=thing, active_object=thing):
@@ -79,7 +79,7 @@ def _add(collection: Any, thing: Any, body: dict[str, Any], *, free: bool) -> No
         end = body["released"] if body["released"] is not None else len(body["path"]) + 1
         _led(rigid, 1 + _LEAD if free and body["held"] else 1 + _LEAD + end, body["mass"] > 0)
     elif any(body["velocity"]):
-        begin = [p - v * _LEAD / 48 for p, v in zip(body["place"], body["velocity"], strict=True)]
+        begin = [p - v * _LEAD / a_second for p, v in zip(body["place"], body["velocity"], strict=True)]
         for frame, place in ((1, begin), (1 + _LEAD, body["place"])):
             thing.location = place
             thing.keyframe_insert("location", frame=frame)

@@ -2,3 +2,6 @@
 
 #: How a line that answers begins; all others are Blender's own.
 MARK = "@void "
+
+#: Poses whose numbers (metres, quaternions) differ by no more than this are the same.
+SAME = 2e-4

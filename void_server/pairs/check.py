@@ -56,7 +56,8 @@ def faults(pair: PairFolder) -> list[str]:
             return [f"It has no {', '.join(lacking)}."]
         frames = sorted(pair.sequence(PLATE).frames)
         paths = (facts.model_extra or {}).get("paths", {})
-        return [*_of_paths(paths, facts.fps), *_of_masks(pair, frames), *_of_frames(list(_read(pair, frames)))]
+        _check_codes(pair, frames)
+        return [*_of_paths(paths, facts.fps), *_of_frames(list(_read(pair, frames)))]
     except InputError as error:
         return [str(error)]
 
@@ -77,13 +78,12 @@ def _read(pair: PairFolder, frames: Sequence[int]) -> Iterator[Frame]:
         )
 
 
-def _of_masks(pair: PairFolder, frames: Sequence[int]) -> list[str]:
+def _check_codes(pair: PairFolder, frames: Sequence[int]) -> None:
+    """Raise :class:`InputError` where a quadmask holds anything but codes."""
     for name in (QUADMASK, EFFECTS, *([GRID] if pair.has(GRID) else [])):
         found = pair.sequence(name)
         for frame in frames:
-            # raises where it holds anything but codes
             classes.read(found.path(frame), exr.windows(found.path(frame))[1])
-    return []
 
 
 def _of_frames(frames: Sequence[Frame]) -> list[str]:

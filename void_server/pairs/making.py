@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from .. import __version__
 from ..api.errors import SettingError
 from ..api.files import is_written, read_json, write_atomically
+from ..blender.protocol import SAME
 from ..imaging import exr
 from ..imaging.exr import FloatImage
 from . import masks, preview
@@ -75,7 +76,7 @@ class Look:
 
 
 def make(
-    folder: Path, seed: int, look: Look, report: Report, *, kind: str = "", blender: str = "", threads: int = 0
+    folder: Path, seed: int, look: Look, report: Report, *, kind: str, blender: str = "", threads: int = 0
 ) -> PairFolder:
     """Make the pair of a seed in ``folder``, or go on with it; one that is finished is left as it is.
 
@@ -262,7 +263,7 @@ class _Shot:
 
 
 def _apart(a: Sequence[float], b: Sequence[float]) -> bool:
-    return any(abs(x - y) > 2e-4 for x, y in zip(a, b, strict=True))
+    return any(abs(x - y) > SAME for x, y in zip(a, b, strict=True))
 
 
 def _moves(recipe: Recipe, paths: dict[str, list[list[float]]]) -> list[bool]:

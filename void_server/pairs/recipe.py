@@ -113,7 +113,7 @@ class Camera:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A whole scene. ``first_seen`` and what follows are words for the facts of the pair."""
+    """A whole scene, with words for the facts of the pair."""
 
     kind: str
     seed: int

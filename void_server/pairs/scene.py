@@ -85,7 +85,7 @@ class Scene:
         self.around = surroundings.draw(self.random, (target[0], target[1], 0.0), dark=dark, wall=wall, still=still)
         self.camera = draw_camera(self.random, self.ticks, target, radius, **more)
 
-    def recipe(self, kind: str, seed: int, ticks: int) -> Recipe:
+    def recipe(self, kind: str, seed: int) -> Recipe:
         """The scene as a recipe."""
         assert self.around
         assert self.camera
@@ -93,7 +93,7 @@ class Scene:
         return Recipe(
             kind,
             seed,
-            ticks,
+            self.ticks,
             (*self.around.bodies, *self.bodies),
             self.around.lights,
             self.around.sky,
