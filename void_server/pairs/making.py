@@ -41,7 +41,7 @@ _WORK = "making"
 # a test render is so many pixels wide at least, and a frame of less than twice that is rendered whole at once
 _TEST_WIDTH, _TEST_SAMPLES = 168, 4
 # what a test render must differ by, as a share of the level, and by how many of its pixels the part is grown
-_TEST_STEP, _TEST_FLOOR, _TEST_GROWN = 0.012, 0.02, 3
+_TEST_STEP, _TEST_FLOOR, _TEST_GROWN = 0.025, 0.02, 3
 # a part of more than this share is rendered as a whole frame
 _NEARLY_ALL = 0.8
 
@@ -231,8 +231,8 @@ class _Shot:
         plate, _ = self._rendered("plate", index, _TEST_SAMPLES, percentage=percentage, denoise=False)
         truth, _ = self._rendered("truth", index, _TEST_SAMPLES, percentage=percentage, denoise=False)
         # the noise of both is the same, so that what differs is the scene
-        difference = cv2.blur(np.abs(plate - truth).max(axis=-1), (3, 3))
-        level = cv2.blur(np.maximum(plate, truth).max(axis=-1), (3, 3))
+        difference = cv2.blur(np.abs(plate - truth).max(axis=-1), (5, 5))
+        level = cv2.blur(np.maximum(plate, truth).max(axis=-1), (5, 5))
         return part_of(difference > _TEST_STEP * (level + _TEST_FLOOR))
 
     def _over(
