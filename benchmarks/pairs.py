@@ -1,6 +1,6 @@
 """How long a pair takes to render, and how much of it need not be rendered.
 
-    python benchmarks/pairs.py [--kind dominoes ...] [--size 672x384] [--frames 61] [--samples 12] [--first N]
+    python benchmarks/pairs.py [--kind dominoes ...] [--size 672x384] [--frames 61] [--samples 8] [--first N]
 
 Of each pair: minutes, seconds a frame, what share of the truth's frames is rendered, what share of the pixels of plate
 and moved things. With --first only so many frames are rendered, of which the whole pair is estimated.
@@ -84,7 +84,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--size", default="672x384")
     parser.add_argument("--frames", type=int, default=61)
-    parser.add_argument("--samples", type=int, default=12)
+    parser.add_argument("--samples", type=int, default=8)
     parser.add_argument("--first", type=int, default=0)
     asked = parser.parse_args()
     width, height = size_of(asked.size)

@@ -29,7 +29,7 @@ def pairs_make(
     size: Annotated[str, typer.Option(help="Width x height.")] = "672x384",
     frames: Annotated[int, typer.Option(min=2, max=10_000, help="Frames of each pair.")] = 61,
     fps: Annotated[int, typer.Option(help="Frames a second, 12 or 24: of the same movements.")] = 12,
-    samples: Annotated[int, typer.Option(min=1, max=4096, help="Samples a pixel, before it is denoised.")] = 12,
+    samples: Annotated[int, typer.Option(min=1, max=4096, help="Samples a pixel, before it is denoised.")] = 8,
     blender: Annotated[str, typer.Option(help="Blender, or a Python with bpy; $VOID_BLENDER or what is found.")] = "",
     threads: Annotated[int, typer.Option(min=0, help="Threads to render with; 0: a thread for each core.")] = 0,
     scheduler: SchedulerName = None,

@@ -54,7 +54,7 @@ class Look:
     height: int = 384
     frames: int = 61
     fps: int = 12
-    samples: int = 12
+    samples: int = 8
 
     def __post_init__(self) -> None:
         if self.fps not in (12, 24):
