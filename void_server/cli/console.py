@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -99,6 +100,37 @@ class ByteProgress:
     def __call__(self, done: int, total: int) -> None:
         """Update the bytes done."""
         self._bar.update(self._task, completed=done, total=total)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+
+class StepProgress:
+    """A progress bar on a terminal, a line every few seconds elsewhere; call it with the share done and words."""
+
+    #: Seconds between two lines.
+    _EVERY = 10.0
+
+    def __init__(self, wanted: bool) -> None:
+        console = Console(stderr=True)
+        self._lines = wanted and not console.is_terminal
+        self._last = -math.inf
+        columns = BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TextColumn("{task.description}")
+        self._bar = Progress(*columns, console=console, transient=True, disable=not wanted or self._lines)
+
+    def __enter__(self) -> StepProgress:
+        self._bar.start()
+        self._task = self._bar.add_task("", total=1.0)
+        return self
+
+    def __call__(self, share: float, words: str) -> None:
+        """Show how far it is."""
+        self._bar.update(self._task, completed=share, description=words)
+        if self._lines and (time.monotonic() - self._last > self._EVERY or share >= 1):
+            self._last = time.monotonic()
+            print(f"{share:4.0%} {words}", file=sys.stderr)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

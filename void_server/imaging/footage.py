@@ -34,6 +34,11 @@ _EXPOSED = 0.27
 _MOST_EXPOSURE = 1024.0
 
 
+def curve_up_to(maximum: float) -> Curve:
+    """The curve from scene-linear to display for a shot whose brightest value that is."""
+    return Curve(min(maximum, _DISPLAYED_MAXIMUM))
+
+
 @dataclass
 class Survey:
     """Statistics from one pass over every frame.
@@ -111,7 +116,7 @@ class Footage:
     @cached_property
     def curve(self) -> Curve:
         """The curve from scene-linear to display for this shot; needs :meth:`look`."""
-        return Curve(min(self.survey.maximum, _DISPLAYED_MAXIMUM))
+        return curve_up_to(self.survey.maximum)
 
     @cached_property
     def survey(self) -> Survey:
@@ -123,7 +128,7 @@ class Footage:
     @cached_property
     def even_curve(self) -> Curve:
         """The curve of :meth:`evenly_exposed`, for light times :attr:`exposure`."""
-        return Curve(min(self.survey.maximum * self.exposure, _DISPLAYED_MAXIMUM))
+        return curve_up_to(self.survey.maximum * self.exposure)
 
     @cached_property
     def exposure(self) -> float:

@@ -1,1 +1,4 @@
-"""Fine-tuning VOID on counterfactual pairs."""
+"""Fine-tuning VOID on counterfactual pairs.
+
+Only :mod:`.config` may be imported without torch.
+"""

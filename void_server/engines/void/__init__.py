@@ -57,7 +57,7 @@ class Void(Engine):
         check_installed()
         from . import weights
 
-        weights.find(own.checkpoint).check((1, 2) if own.second_pass else (1,))
+        weights.find(own.checkpoint, own.lora, own.lora_strength).check((1, 2) if own.second_pass else (1,))
         self._check_card(settings, own)
 
     def _check_card(self, settings: Settings, own: VoidSettings) -> None:

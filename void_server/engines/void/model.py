@@ -20,10 +20,11 @@ from transformers.utils import logging as transformers_logging
 from ...api.errors import JobFailed, SettingError
 from . import attention, memory
 from .eight_bit import quantise
+from .header import standard_key
 from .lean import slimmed
 from .memory import EXACT, Profile
 from .turns import Guest, Relay, Turns, collect, weights_of
-from .weights import Weights, standard_key
+from .weights import Weights
 
 # progress is reported in one place only
 diffusers_logging.disable_progress_bar()
@@ -155,7 +156,7 @@ class Model:
         with torch.device("meta"):
             transformer = CogVideoXTransformer3DModel.from_config(self.weights.transformer_config)
         with safe_open(path, framework="pt") as file:
-            tensors = {standard_key(name): file.get_tensor(name).to(self.dtype) for name in file.keys()}  # noqa: SIM118
+            tensors = {standard_key(name): file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         expected = {name: tensor.shape for name, tensor in transformer.state_dict().items()}
         for name, shape in expected.items():
             if name not in tensors:
@@ -166,7 +167,9 @@ class Model:
             raise SettingError(
                 f"{path} contains {unknown[0]}, which this architecture does not have; choose another checkpoint."
             )
-        transformer.load_state_dict(tensors, assign=True)
+        if lora := self.weights.lora_of(number):
+            lora.add_to(tensors, self.weights.lora_strength)
+        transformer.load_state_dict({name: tensor.to(self.dtype) for name, tensor in tensors.items()}, assign=True)
         transformer.eval().requires_grad_(False)
         if self.profile.eight_bit:
             quantise(transformer)

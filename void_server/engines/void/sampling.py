@@ -63,7 +63,7 @@ def mask_video(codes: NDArray[np.uint8], number: int) -> torch.Tensor:
     return torch.from_numpy(mask_levels(codes, number))[None, None].expand(1, 3, -1, -1, -1)
 
 
-def augmented(video: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+def augmented(video: torch.Tensor, generator: torch.Generator, strength: float = AUGMENTATION) -> torch.Tensor:
     """The conditioning video: ``video`` (0..1) as -1..1 with noise, but none on black.
 
     The published noise comes from torch's global generator. Here it is the job's own, drawn in the same order: frame by
@@ -72,7 +72,7 @@ def augmented(video: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     scaled = video * 2 - 1
     # not contiguous, as there: torch draws other numbers for a tensor that is
     noise = torch.empty(scaled.transpose(1, 2).shape, dtype=scaled.dtype).transpose(1, 2).normal_(generator=generator)
-    return torch.where(scaled == -1, scaled, scaled + noise * AUGMENTATION)
+    return torch.where(scaled == -1, scaled, scaled + noise * strength)
 
 
 @dataclass(frozen=True)

@@ -101,6 +101,21 @@ class VoidSettings(Declared):
         pattern=r"(?!\.{1,2}$)[^/\\]*",
         give="the name of a file in the weights' folder",
     )
+    lora: str = setting(
+        "",
+        "A LoRA of `void train`, from the weights' folder.",
+        long_help="A LoRA of `void train`, from the weights' folder; it acts on the pass that it was trained for.",
+        pattern=r"(?!\.{1,2}$)[^/\\]*",
+        give="the name of a file in the weights' folder",
+    )
+    lora_strength: float = setting(
+        1.0,
+        "How strongly the LoRA acts. 0: not at all, 1: as trained.",
+        low=0,
+        high=4,
+        slider=1.5,
+        label="LoRA strength",
+    )
 
     @property
     def guided(self) -> bool:
@@ -111,6 +126,8 @@ class VoidSettings(Declared):
         """Raise :class:`SettingError` for settings that contradict each other."""
         if self.negative_prompt and not self.guided:
             raise SettingError("The negative prompt needs a guidance above 1; raise guidance, or leave the prompt out.")
+        if self.lora_strength != 1 and not self.lora:
+            raise SettingError("lora_strength needs a LoRA; set lora to the name of its file, or leave both out.")
         if self.published_sampling and self.piece_length:
             raise SettingError(
                 "The published code does not work in pieces; leave piece_length at 0, or leave out published_sampling."

@@ -64,7 +64,8 @@ class Synthesis:
     def _model(self) -> Model:
         settings = self._settings
         device = choose_device(self._clip.settings.device)
-        return resident(find(settings.checkpoint), device, memory.PROFILES[settings.memory], settings.compiled)
+        weights = find(settings.checkpoint, settings.lora, settings.lora_strength)
+        return resident(weights, device, memory.PROFILES[settings.memory], settings.compiled)
 
     def make(self, numbers: Sequence[int], report: Callable[[float], None]) -> None:
         """Have the model make the pieces ``numbers``, and store them for every process of the job."""

@@ -91,13 +91,9 @@ def encode(
     places = tiles(height, width, tile)
     for place in places:
         cut = place.scaled(SPATIAL)
-        cache: Cache | None = None
-        found = []
-        for part in video():
-            inputs = part[..., cut.rows, cut.columns].to(weights.device, weights.dtype)
-            encoded, cache = vae.encoder(inputs, conv_cache=cache)
-            # a copy, which does not hold the other half
-            found.append(encoded.chunk(2, dim=1)[0].clone())
+        # copies, which do not hold the other half
+        encoded = _encoded(vae, (part[..., cut.rows, cut.columns] for part in video()))
+        found = [part.chunk(2, dim=1)[0].clone() for part in encoded]
         latents = torch.cat(found, dim=2) * vae.config.scaling_factor
         if len(places) == 1:
             return latents
@@ -106,6 +102,23 @@ def encode(
         total[..., place.rows, place.columns] += latents.float() * place.weight(_TILE_OVERLAP).to(latents.device)
     assert total is not None
     return (total / _weights(places, height, width, _TILE_OVERLAP).to(total.device)).to(weights.dtype)
+
+
+def _encoded(vae: AutoencoderKLCogVideoX, parts: Iterable[torch.Tensor]) -> Iterator[torch.Tensor]:
+    weights = vae.encoder.conv_in.conv.weight
+    cache: Cache | None = None
+    for part in parts:
+        encoded, cache = vae.encoder(part.to(weights.device, weights.dtype), conv_cache=cache)
+        yield encoded
+
+
+def moments(vae: AutoencoderKLCogVideoX, parts: Iterable[torch.Tensor]) -> torch.Tensor:
+    """The distribution of a clip's latents: means, then logarithms of variances, not scaled, (1, 32, t, h/8, w/8).
+
+    ``parts`` are the clip's :func:`encoder_parts` (1, 3, n, h, w). The encoder looks back only, so the distribution of
+    the clip's first 8k + 5 frames is the beginning of this one, to the bit.
+    """
+    return torch.cat(list(_encoded(vae, parts)), dim=2)
 
 
 def decode(

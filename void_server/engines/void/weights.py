@@ -8,8 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
-import struct
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -19,6 +17,8 @@ from typing import Any
 from ...api.errors import AccessDenied, SettingError
 from ...api.files import digest_of, write_atomically
 from ...api.home import home
+from .header import header, standard_key
+from .lora import Lora
 
 BASE = "CogVideoX-Fun-V1.5-5b-InP"
 #: The checkpoints by their pass.
@@ -35,48 +35,6 @@ _PARTS = {
     "tokenizer": ("spiece.model", "tokenizer_config.json"),
     "scheduler": ("scheduler_config.json",),
 }
-# The single files that Comfy-Org publishes name the same tensors after ComfyUI's modules.
-_RENAMED = (
-    (re.compile(r"^model\.diffusion_model\."), ""),
-    (re.compile(r"^(?:transformer_)?blocks\.(\d+)\."), r"transformer_blocks.\1."),
-    (re.compile(r"(transformer_blocks\.\d+)\.([qkv])\."), r"\1.attn1.to_\2."),
-    (re.compile(r"(transformer_blocks\.\d+)\.norm_([qk])\."), r"\1.attn1.norm_\2."),
-    (re.compile(r"(transformer_blocks\.\d+)\.attn_out\."), r"\1.attn1.to_out.0."),
-    (re.compile(r"(transformer_blocks\.\d+)\.ff_proj\."), r"\1.ff.net.0.proj."),
-    (re.compile(r"(transformer_blocks\.\d+)\.ff_out\."), r"\1.ff.net.2."),
-    (re.compile(r"^time_embedding_linear_(\d)\."), r"time_embedding.linear_\1."),
-)
-
-
-def standard_key(key: str) -> str:
-    """The name of a tensor as diffusers has it."""
-    for pattern, replacement in _RENAMED:
-        key = pattern.sub(replacement, key)
-    return key
-
-
-def header(path: Path) -> dict[str, tuple[int, ...]]:
-    """The shapes of the tensors in a safetensors file, by name. Raises :class:`SettingError` for anything else."""
-    try:
-        size = path.stat().st_size
-        with open(path, "rb") as file:
-            start = file.read(8)
-            length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
-            if not 2 <= length <= min(size - 8, 100 << 20):
-                raise ValueError("no safetensors header")
-            entries: dict[str, Any] = json.loads(file.read(length))
-        entries.pop("__metadata__", None)
-        end = max((entry["data_offsets"][1] for entry in entries.values()), default=0)
-        if 8 + length + end != size:
-            raise SettingError(
-                f"{path} is incomplete: {size} bytes, but its header promises {8 + length + end}; download it again."
-            )
-        return {name: tuple(entry["shape"]) for name, entry in entries.items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise SettingError(
-            f"{path} is not a safetensors file; pickled checkpoints (.pt, .bin, .ckpt) are not read, as they "
-            "can run code."
-        ) from error
 
 
 @dataclass(frozen=True)
@@ -86,6 +44,9 @@ class Weights:
     folder: Path
     #: Another checkpoint of this architecture for the first pass.
     first: str = ""
+    #: A LoRA in the folder, and how strongly it acts.
+    lora: str = ""
+    lora_strength: float = 1.0
 
     @property
     def base(self) -> Path:
@@ -99,7 +60,9 @@ class Weights:
     def missing(self, passes: tuple[int, ...] = (1,)) -> list[Path]:
         """The required files that do not exist."""
         files = [self.base / part / name for part, names in _PARTS.items() for name in names]
-        return [path for path in [*files, *self._shards, *map(self.checkpoint, passes)] if not path.is_file()]
+        loras = [self.folder / self.lora] if self.lora else []
+        required = [*files, *self._shards, *map(self.checkpoint, passes), *loras]
+        return [path for path in required if not path.is_file()]
 
     @property
     def _shards(self) -> list[Path]:
@@ -135,6 +98,22 @@ class Weights:
             header(path)
         for number in passes:
             self._check_input(self.checkpoint(number))
+        if self.lora:
+            self._check_lora(passes)
+
+    def _check_lora(self, passes: tuple[int, ...]) -> None:
+        found = Lora.read(self.folder / self.lora)
+        if found.number not in passes:
+            raise SettingError(
+                f"{found.path} was trained for the {'second' if found.number == 2 else 'first'} pass, which this job "
+                "does not run; set second_pass, or leave lora out."
+            )
+        found.check_fits(self.checkpoint(found.number))
+
+    def lora_of(self, number: int) -> Lora | None:
+        """The LoRA that acts on a pass, if one does. Raises :class:`SettingError` where its file is wrong."""
+        found = Lora.read(self.folder / self.lora) if self.lora else None
+        return found if found and found.number == number else None
 
     def _check_input(self, path: Path) -> None:
         shapes = {standard_key(name): shape for name, shape in header(path).items()}
@@ -152,11 +131,19 @@ class Weights:
             )
 
     def hashes(self, passes: tuple[int, ...]) -> dict[str, str]:
-        """The SHA-256 of the checkpoints, for the manifest; remembered, as it takes a while."""
-        return {self.checkpoint(number).name: _digest(self.checkpoint(number)) for number in passes}
+        """The SHA-256 of the checkpoints and the LoRA, for the manifest; remembered, as it takes a while."""
+        files = [self.checkpoint(number) for number in passes]
+        files += [lora.path for number in passes if (lora := self.lora_of(number))]
+        return {path.name: digest(path) for path in files}
+
+    @property
+    def encoders(self) -> dict[str, str]:
+        """The SHA-256 of what prompts and pictures are encoded with, remembered likewise, by part."""
+        vae = self.base / "vae" / "diffusion_pytorch_model.safetensors"
+        return {"vae": digest(vae), "text encoder": " ".join(digest(shard) for shard in self._shards)}
 
 
-def _digest(path: Path) -> str:
+def digest(path: Path) -> str:
     """The SHA-256 of a file, remembered for as long as its size and its time stay the same."""
     status = path.stat()
     return _known_digest(path, status.st_size, status.st_mtime_ns)
@@ -180,7 +167,7 @@ def _known_digest(path: Path, size: int, modified: int) -> str:
     return digest
 
 
-def find(first: str = "") -> Weights:
+def find(first: str = "", lora: str = "", lora_strength: float = 1.0) -> Weights:
     """The weights that ``VOID_WEIGHTS`` names. Raises :class:`SettingError`."""
     folder = os.environ.get(ENVIRONMENT)
     if not folder:
@@ -188,4 +175,4 @@ def find(first: str = "") -> Weights:
             f"The VOID model needs its weights: set {ENVIRONMENT} to their folder where the server runs, or "
             "give --weights; `void doctor` lists what belongs there and where to get it."
         )
-    return Weights(Path(folder).expanduser(), first)
+    return Weights(Path(folder).expanduser(), first, lora, lora_strength)
