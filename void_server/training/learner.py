@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from diffusers import CogVideoXTransformer3DModel
+from diffusers import AutoencoderKLCogVideoX, CogVideoXTransformer3DModel
 from peft import LoraConfig
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -141,7 +141,12 @@ class Learning(Model):
 
     def __init__(self, model: Model, transformer: CogVideoXTransformer3DModel) -> None:
         super().__init__(model.weights, model.device, model.profile, precision=model.precision)
-        self._learner = transformer
+        self._whole, self._learner = model, transformer
+
+    @property
+    def vae(self) -> AutoencoderKLCogVideoX:
+        """See :class:`Model`."""
+        return self._whole.vae
 
     def transformer(self, number: int) -> CogVideoXTransformer3DModel:
         """See :class:`Model`."""

@@ -40,8 +40,8 @@ def check(config: Training) -> Weights:
     return weights
 
 
-def train(config: Training, report: Report) -> list[Path]:
-    """Train, or go on; the files that came of it.
+def train(config: Training, report: Report, kind: type[Model] = Model) -> list[Path]:
+    """Train, or go on; the files that came of it. ``kind`` is the class that loads the model's parts.
 
     Raises :class:`~void_server.api.errors.InputError` for a wrong configuration or pair, :class:`JobFailed` where the
     loss is no number any more, or the disk is full.
@@ -55,7 +55,7 @@ def train(config: Training, report: Report) -> list[Path]:
     if accelerator.device.type == "cuda":
         # so that a training which goes on has the very bits that it would have had
         torch.use_deterministic_algorithms(True, warn_only=True)
-    model = Model(weights, accelerator.device, precision=getattr(torch, config.model.precision))
+    model = kind(weights, accelerator.device, precision=getattr(torch, config.model.precision))
     if accelerator.is_main_process:
         _claim(config)
         prepared = _prepared(config, model, report)
@@ -65,7 +65,7 @@ def train(config: Training, report: Report) -> list[Path]:
         prepared = _prepared(config, model, lambda *_: None)
     scaling = float(model.vae.config.scaling_factor)
     # what was encoded with is not needed again
-    model = Model(weights, accelerator.device, precision=model.precision)
+    model = kind(weights, accelerator.device, precision=model.precision)
     return _Training(config, accelerator, model, prepared, scaling, report).run()
 
 
