@@ -2,7 +2,7 @@
 # make quick  check style and types, run the tests that need no process of their own, in under two minutes
 # make soak   kill processes and fail the disk at random for MINUTES (20), and compare what comes of the jobs
 # make fuzz   read damaged messages and files of all kinds for some minutes
-# make test   set up everything, check style and types, run all tests; EXTRAS=dev,gemini,local,studio,web,void also those of the VOID engine
+# make test   set up everything, check style and types, run all tests; EXTRAS=dev,gemini,local,studio,web,train also those of the VOID engine and its training
 
 PYTHON ?= python3
 EXTRAS ?= dev,gemini,local,studio,web

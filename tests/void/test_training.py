@@ -1,10 +1,11 @@
-"""Training: its steps against the published script's, what it keeps, what it stops at, and that it goes on to the bit."""
+"""Training: its steps against the published script's, what it keeps, when it stops, that it goes on to the bit."""
 
 from __future__ import annotations
 
 import json
 import math
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -30,16 +31,16 @@ from void_server.engines.void.weights import BASE, Weights
 from void_server.imaging import exr
 from void_server.pairs import PairFolder
 from void_server.quadmask import classes
-from void_server.sample import Film, SCENES
+from void_server.sample import SCENES, Film
 
 pytest.importorskip("accelerate")
 pytest.importorskip("peft")
 pytest.importorskip("came_pytorch")
 
-from void_server.training import course, learner, run, step, store  # noqa: E402
-from void_server.training.clips import Pair, clips_of  # noqa: E402
-from void_server.training.config import BASE as BASE_MODEL  # noqa: E402
-from void_server.training.config import Optimiser, Training, read, settings  # noqa: E402
+from void_server.training import course, learner, run, step, store
+from void_server.training.clips import Pair, clips_of
+from void_server.training.config import BASE as BASE_MODEL
+from void_server.training.config import Optimiser, Training, read, settings
 
 pytestmark = pytest.mark.slow
 
@@ -87,6 +88,7 @@ heights = [64]
 frames = 13
 full_length_height = 64
 shorter = 0.3
+encoded = "{pairs}_encoded"
 {data}
 [model]
 precision = "float32"
@@ -194,3 +196,332 @@ def test_masks_go_into_the_vae_as_in_the_published_script(published: dict[str, t
     with torch.inference_mode(), model.encoding(48, 64) as vae:
         found = moments(vae, (mask_video(codes[part.start : part.stop], 1) for part in parts))
     torch.testing.assert_close(found.clone(), published["mask_moments"], rtol=1e-4, atol=1e-5)
+
+
+def test_the_rate_is_that_of_the_published_schedule() -> None:
+    wanted = Training.model_validate(
+        {
+            "out": "o",
+            "data": {"pairs": ["p"]},
+            "optimiser": {"rate": 0.5, "warm_up": 7, "restarts": 2},
+            "run": {"steps": 40},
+        }
+    )
+    schedule = get_cosine_with_hard_restarts_schedule_with_warmup(
+        torch.optim.SGD([torch.zeros(1, requires_grad=True)], 0.5), 7, 40, num_cycles=2
+    )
+    share = schedule.lr_lambdas[0]
+    assert [step.rate_at(wanted, index) for index in range(42)] == pytest.approx([0.5 * share(i) for i in range(42)])
+
+
+def test_the_base_model_is_widened_as_in_the_published_script() -> None:
+    # of each of 33 channels 8 columns: 16 of noise, one of the mask, 16 of the plate
+    weight = torch.arange(264.0)[None]
+    wide = learner.widened(weight)[0]
+    assert wide.shape == (384,)
+    assert torch.equal(wide[:128], weight[0, :128])
+    assert torch.equal(wide[256:], weight[0, 136:])
+    for channel in range(16):
+        assert torch.equal(wide[128 + 8 * channel : 136 + 8 * channel], weight[0, 128:136])
+
+
+@pytest.mark.parametrize(("published", "deviation"), [(False, 1.0), (True, 1.313)])
+def test_mixed_noise_has_variance_1_unless_as_published(deviation: float, *, published: bool) -> None:
+    generator = torch.Generator().manual_seed(1)
+    moving, fresh = torch.randn((2, 200_000), generator=generator)
+    assert float(course.mixed_noise(moving, fresh, 0.3, published=published).std()) == pytest.approx(
+        deviation, abs=0.01
+    )
+
+
+# -- what is kept on disk
+
+
+def test_a_shorter_clip_has_the_first_latents_of_the_longer_one_to_the_bit(weights: Path) -> None:
+    video = torch.rand((1, 3, 29, 32, 48), generator=torch.Generator().manual_seed(0)) * 2 - 1
+    with torch.inference_mode(), Model(Weights(weights), CPU).encoding(32, 48) as vae:
+        whole, shorter = (
+            moments(vae, (video[:, :, part.start : part.stop] for part in encoder_parts(frames))) for frames in (29, 13)
+        )
+    assert shorter.shape == (1, 32, 4, 4, 6)
+    assert torch.equal(whole[:, :, :4], shorter)
+
+
+def test_clips_are_encoded_once_and_again_where_a_pixel_changed(
+    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "pairs"
+    shutil.copytree(pairs, own)
+    encoded: list[str] = []
+    real = store.Store._encoded
+    monkeypatch.setattr(store.Store, "_encoded", lambda self, clip: encoded.append(clip.name) or real(self, clip))
+    wanted = configured(tmp_path, own)
+
+    def prepared() -> store.Prepared:
+        kept = store.Store(tmp_path / "encoded", wanted, Model(Weights(Path(os.environ["VOID_WEIGHTS"])), CPU))
+        return store.prepare(wanted, kept, lambda *_: None)
+
+    first = prepared()
+    assert len(encoded) == len(first.items) == 3
+    assert prepared().items == first.items
+    assert len(encoded) == 3, "nothing was encoded again"
+    plate = PairFolder(own / "knock").frame("plate", 1003)
+    pixels = exr.read_rgb(plate)
+    pixels[5, 5] += 0.5
+    exr.write(plate, pixels.astype(np.float16), exr.RGB)
+    again = prepared()
+    assert len(encoded) == 4
+    assert [one.latents for one in again.items].count(first.items[0].latents) == 0
+    assert [one.latents for one in again.items][1:] == [one.latents for one in first.items][1:]
+
+
+def test_what_is_learnt_is_what_the_engine_sees(pairs: Path, tmp_path: Path) -> None:
+    """The truth's curve is the plate's, and on the first frame nothing is affected."""
+    wanted = configured(tmp_path, pairs)
+    (pair,) = (Pair(PairFolder(pairs / "walkby"), wanted.data),)
+    (clip,) = clips_of(pair, wanted.data)
+    assert len(clip.frames) == 13
+    brightest = max(float(exr.read_rgb(PairFolder(pairs / "walkby").frame("plate", f)).max()) for f in clip.frames)
+    assert pair.curve.maximum == pytest.approx(brightest)
+    assert set(np.unique(clip.codes([0]))) <= {classes.REMOVE, classes.KEEP}
+    assert classes.AFFECTED in clip.codes(range(13))
+    plates, truths, codes = clip.plates([6])[0], clip.truths([6])[0], clip.codes([6])[0]
+    kept = codes == classes.KEEP
+    assert np.abs(plates - truths)[kept].mean() < 0.1 * np.abs(plates - truths)[~kept].mean()
+
+
+def test_steps_depend_on_seed_and_number_alone(pairs: Path, tmp_path: Path) -> None:
+    wanted = configured(tmp_path, pairs, data="drop_text = 0.5")
+    kept = store.Store(tmp_path / "encoded", wanted, Model(Weights(Path(os.environ["VOID_WEIGHTS"])), CPU))
+    prepared = store.prepare(wanted, kept, lambda *_: None)
+    one, other = course.Course(wanted, prepared, 0.7), course.Course(wanted, prepared, 0.7)
+    later = one.batch(5)
+    for number in range(5):
+        other.batch(number)
+    assert torch.equal(later.noise, other.batch(5).noise)
+    assert torch.equal(later.conditions, other.batch(5).conditions)
+    batches = [one.batch(number) for number in range(60)]
+    assert {name for batch in batches[:3] for name in batch.names} == {item.name for item in prepared.items}
+    assert {batch.truth.shape[1] for batch in batches} == {2, 4}, "some are cut to an even number of latent frames"
+    nothing = load_file(prepared.nothing)["prompt"]
+    without = sum(torch.equal(batch.prompt, nothing) for batch in batches)
+    assert 15 < without < 45
+    assert len({int(batch.timesteps) for batch in batches}) > 50
+
+
+# -- a training from its beginning to its result
+
+
+def test_the_loss_goes_down_and_the_page_tells_of_it(pairs: Path, tmp_path: Path) -> None:
+    wanted = configured(
+        tmp_path,
+        pairs,
+        model="full = true",
+        optimiser='kind = "adamw"\nrate = 0.003',
+        run="steps = 30\nexample_every = 30\nexample_steps = 2",
+    )
+    (result,) = trained(wanted)
+    found = losses(wanted.out)
+    assert len(found) == 30
+    assert np.mean(found[-8:]) < 0.8 * np.mean(found[:8])
+    page = (wanted.out / "index.html").read_text()
+    assert "step 30 of 30" in page
+    assert result.name in page
+    assert "examples/000030%20knock.jpg" in page
+    assert (wanted.out / "examples" / "000030 knock.jpg").stat().st_size > 1000
+    shapes = {name: one.shape for name, one in load_file(result).items()}
+    assert shapes == {
+        name: one.shape for name, one in load_file(Path(os.environ["VOID_WEIGHTS"]) / "void_pass1.safetensors").items()
+    }
+
+
+def transformer_of(weights: Weights) -> dict[str, torch.Tensor]:
+    return Model(weights, CPU).transformer(1).state_dict()
+
+
+def test_a_lora_at_strength_0_is_the_base_and_at_1_what_was_merged_to_the_bit(pairs: Path, tmp_path: Path) -> None:
+    wanted = configured(tmp_path, pairs, run="merged = true", optimiser="rate = 0.01")
+    lora, merged = trained(wanted)
+    folder = tmp_path / "weights"
+    shutil.copytree(os.environ["VOID_WEIGHTS"], folder)
+    for file in (lora, merged):
+        shutil.copy(file, folder)
+    base = transformer_of(Weights(folder))
+    without = transformer_of(Weights(folder, lora=lora.name, lora_strength=0.0))
+    with_it = transformer_of(Weights(folder, lora=lora.name))
+    as_merged = transformer_of(Weights(folder, first=merged.name))
+    half = transformer_of(Weights(folder, lora=lora.name, lora_strength=0.5))
+    changed = {name for name in base if not torch.equal(base[name], with_it[name])}
+    assert changed == {name for name in base if any(name.endswith(f"{one}.weight") for one in learner.TARGETS)}
+    for name in base:
+        assert torch.equal(base[name], without[name])
+        assert torch.equal(with_it[name], as_merged[name])
+        torch.testing.assert_close(half[name], (base[name] + with_it[name]) / 2)
+    Weights(folder, lora=lora.name).check((1,))
+    assert set(Weights(folder, lora=lora.name).hashes((1,))) == {"void_pass1.safetensors", lora.name}
+
+
+def test_a_lora_that_does_not_fit_is_refused(weights: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "weights"
+    shutil.copytree(weights, folder)
+    matrices = {
+        f"transformer_blocks.0.attn1.to_q.{DOWN}": torch.zeros(4, 8),
+        f"transformer_blocks.0.attn1.to_q.{UP}": torch.zeros(8, 4),
+    }
+    save_file(matrices, folder / "wide.safetensors", {"pass": "1", "scale": "1.0"})
+    save_file(matrices, folder / "second.safetensors", {"pass": "2", "scale": "1.0"})
+    save_file(matrices, folder / "unknown.safetensors")
+    for name, words in (
+        ("wide", "another size"),
+        ("second", "second pass"),
+        ("unknown", "which pass"),
+        ("none", "none"),
+    ):
+        with pytest.raises(SettingError, match=words):
+            Weights(folder, lora=f"{name}.safetensors").check((1,))
+
+
+def test_the_second_pass_learns_from_noise_that_moves_along(pairs: Path, tmp_path: Path) -> None:
+    wanted = configured(
+        tmp_path, pairs, model="second_pass = true\nnoise_degradation = 0.0", run="steps = 2", data="shorter = 0.0"
+    )
+    (lora,) = trained(wanted)
+    assert learner.Lora.read(lora).number == 2
+    kept = store.Store(wanted.out / "encoded", wanted, Model(Weights(Path(os.environ["VOID_WEIGHTS"])), CPU))
+    prepared = store.prepare(wanted, kept, lambda *_: None)
+    batch = course.Course(wanted, prepared, 0.7).batch(0)
+    item = next(one for one in prepared.items if one.name == batch.names[0])
+    assert torch.equal(batch.noise[0].transpose(0, 1), item.read("noise")[0])
+
+
+def test_a_training_from_the_base_model(
+    pairs: Path, tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "weights"
+    shutil.copytree(weights, folder)
+    config = json.loads((folder / BASE / "transformer" / "config.json").read_text())
+    torch.manual_seed(0)
+    base = CogVideoXTransformer3DModel.from_config(config)
+    save_file(base.state_dict(), folder / BASE / "transformer" / "diffusion_pytorch_model.safetensors")
+    monkeypatch.setenv("VOID_WEIGHTS", str(folder))
+    with pytest.raises(SettingError, match=r"model\.full"):
+        run.check(configured(tmp_path, pairs, model=f'start = "{BASE_MODEL}"'))
+    (result,) = trained(configured(tmp_path, pairs, model=f'start = "{BASE_MODEL}"\nfull = true', run="steps = 1"))
+    shutil.copy(result, folder)
+    Weights(folder, first=result.name).check((1,))
+
+
+# -- going on
+
+
+def go(config: Path) -> subprocess.Popen[str]:
+    """`void train` as a process of its own."""
+    words = [sys.executable, "-m", "void_server.cli", "train", str(config), "--no-progress"]
+    return subprocess.Popen(words, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def test_a_training_killed_in_the_middle_goes_on_to_the_same_bits(pairs: Path, tmp_path: Path) -> None:
+    lines = {"run": "steps = 40\nsave_every = 3", "optimiser": "rate = 0.01"}
+    encoded = f'encoded = "{tmp_path / "encoded"}"'
+    (tmp_path / "whole").mkdir()
+    (whole,) = trained(configured(tmp_path / "whole", pairs, data=encoded, **lines))
+    path = written(tmp_path, pairs, data=encoded, **lines)
+    process = go(path)
+    log = tmp_path / "out" / "log.jsonl"
+    try:
+        deadline = time.monotonic() + 300
+        while not (log.is_file() and len(log.read_text().splitlines()) >= 8):
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert not list((tmp_path / "out").glob("*_lora.safetensors")), "it was killed before its end"
+    second = go(path)
+    said, complained = second.communicate(timeout=300)
+    assert second.returncode == 0, complained
+    result = next(Path(line.split("  ", 1)[1]) for line in said.splitlines() if line.startswith("result"))
+    one, other = load_file(whole), load_file(result)
+    assert set(one) == set(other)
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert losses(whole.parent) == losses(result.parent), "each step stands once in the log"
+    numbers = [json.loads(line)["step"] for line in log.read_text().splitlines()]
+    assert numbers == list(range(1, 41))
+
+
+def test_other_settings_in_the_folder_of_a_training_are_refused(pairs: Path, tmp_path: Path) -> None:
+    trained(configured(tmp_path, pairs, run="steps = 1"))
+    with pytest.raises(SettingError, match=r"optimiser\.rate = 0\.0, not 0\.01"):
+        trained(configured(tmp_path, pairs, optimiser="rate = 0.01", run="steps = 1"))
+
+
+# -- stopping with a sentence
+
+
+def test_a_loss_that_is_no_number_stops_the_training_and_keeps_its_state(pairs: Path, tmp_path: Path) -> None:
+    wanted = configured(tmp_path, pairs, run="steps = 4\nsave_every = 1")
+    real = course.Course.batch
+    poisoned = pytest.MonkeyPatch()
+
+    def batch(self: course.Course, number: int, rank: int = 0) -> course.Batch:
+        found = real(self, number, rank)
+        if number == 2:
+            found.truth[0, 0, 0, 0, 0] = math.nan
+        return found
+
+    poisoned.setattr(course.Course, "batch", batch)
+    try:
+        with pytest.raises(
+            JobFailed, match=r"The loss of step 3 is no number any more, with (walkby|knock|mirror) 1001"
+        ):
+            trained(wanted)
+    finally:
+        poisoned.undo()
+    assert len(losses(wanted.out)) == 2
+    assert trained(wanted), "mended, it goes on"
+    assert len(losses(wanted.out)) == 4
+
+
+def test_a_pair_that_cannot_be_read_is_named_or_skipped_if_asked(pairs: Path, tmp_path: Path) -> None:
+    own = tmp_path / "pairs"
+    shutil.copytree(pairs, own)
+    PairFolder(own / "mirror").frame("truth", 1005).write_bytes(b"no image")
+    with pytest.raises(VoidError, match=r"The pair mirror cannot be learnt from: .*truth\.1005\.exr.*skip_unreadable"):
+        trained(configured(tmp_path, own))
+    wanted = configured(tmp_path, own, "skipping", data="skip_unreadable = true", run="steps = 1")
+    trained(wanted)
+    assert "mirror was left out" in (wanted.out / "index.html").read_text()
+
+
+def test_a_full_disk_stops_the_training_with_a_sentence(pairs: Path, tmp_path: Path) -> None:
+    """A file that may not grow beyond some size fails as one on a full disk does."""
+    path = written(tmp_path, pairs, run="steps = 4\nsave_every = 1")
+    words = f"ulimit -f 100 && exec {sys.executable} -m void_server.cli train {path} --no-progress"
+    found = subprocess.run(["bash", "-c", words], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert found.returncode == 1, found.stderr
+    assert re.search(
+        r"cannot be written \(File too large.*\); free the disk, then start the training", found.stderr
+    )
+    assert "Traceback" not in found.stderr
+    assert not list((tmp_path / "out").rglob("*.part*"))
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        ({"run": "stepz = 3"}, r"run\.stepz.*void train --explain"),
+        ({"optimiser": 'rate = "fast"'}, r"optimiser\.rate"),
+        ({"data": "heights = []"}, r"data\.heights"),
+    ],
+)
+def test_a_wrong_configuration_is_named(pairs: Path, tmp_path: Path, parts: dict[str, Any], words: str) -> None:
+    with pytest.raises(SettingError, match=words):
+        configured(tmp_path, pairs, **parts)
+
+
+def test_the_page_of_the_docs_lists_every_setting() -> None:
+    page = (ROOT / "docs" / "training.md").read_text()
+    for name, default, meaning in settings():
+        assert f"| `{name}` | {f'`{default}`' if default else ''} | {meaning} |" in page

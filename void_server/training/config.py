@@ -92,7 +92,7 @@ class Model(_Part):
         default=False, description="Train the second pass: masks of two levels, and noise that moves along."
     )
     published_noise: bool = Field(
-        default=False, description="Noise of the second pass by the published formula, up to 1.15 times too loud."
+        default=False, description="Noise of the second pass by the published formula, up to 1.31 times too loud."
     )
     noise_degradation: _Share = Field(
         default=0.3, description="The largest share of fresh noise in that of the second pass."

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from ..api.errors import InputError, JobFailed, SettingError
@@ -43,13 +43,14 @@ def writing(path: Path) -> Iterator[Path]:
     try:
         with replacing(path, parents=True) as temporary:
             yield temporary
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise not_written(path, error) from error
 
 
 def not_written(path: Path, error: Exception) -> JobFailed:
     """Why the training cannot go on, as a sentence."""
-    reason = getattr(error, "strerror", None) or error
+    # safetensors tells it in words only
+    reason = getattr(error, "strerror", None) or str(error).removeprefix("Error while serializing: I/O error: ")
     return JobFailed(
         f"{path} cannot be written ({reason}); free the disk, then start the training again: it goes on from its last "
         "state.",
