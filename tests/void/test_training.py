@@ -37,6 +37,10 @@ pytest.importorskip("accelerate")
 pytest.importorskip("peft")
 pytest.importorskip("came_pytorch")
 
+from meter import Meter
+from peft import LoraConfig
+from random_weights import FULL
+
 from void_server.training import course, learner, run, step, store
 from void_server.training.clips import Pair, clips_of
 from void_server.training.config import BASE as BASE_MODEL
@@ -501,9 +505,7 @@ def test_a_full_disk_stops_the_training_with_a_sentence(pairs: Path, tmp_path: P
     words = f"ulimit -f 100 && exec {sys.executable} -m void_server.cli train {path} --no-progress"
     found = subprocess.run(["bash", "-c", words], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert found.returncode == 1, found.stderr
-    assert re.search(
-        r"cannot be written \(File too large.*\); free the disk, then start the training", found.stderr
-    )
+    assert re.search(r"cannot be written \(File too large.*\); free the disk, then start the training", found.stderr)
     assert "Traceback" not in found.stderr
     assert not list((tmp_path / "out").rglob("*.part*"))
 
@@ -525,3 +527,62 @@ def test_the_page_of_the_docs_lists_every_setting() -> None:
     page = (ROOT / "docs" / "training.md").read_text()
     for name, default, meaning in settings():
         assert f"| `{name}` | {f'`{default}`' if default else ''} | {meaning} |" in page
+
+
+# -- what it takes of a card
+
+
+class _FusedAttention(torch.autograd.Function):
+    """Attention as one operation: it keeps what it was given, its result, and a number for each query."""
+
+    @staticmethod
+    def forward(ctx: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        result = torch.empty_like(query)
+        ctx.save_for_backward(query, key, value, result, torch.empty(query.shape[:-1]))
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, _: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return tuple(torch.empty_like(one) for one in ctx.saved_tensors[:3])
+
+
+def peak(layers: int) -> tuple[int, int]:
+    """The most that a LoRA's step takes of a model of so many layers, weights included, and how many weights learn."""
+    with torch.device("meta"):
+        made = CogVideoXTransformer3DModel.from_config(
+            {**FULL.transformer, "in_channels": 48, "num_layers": layers}
+        ).bfloat16()
+        made.requires_grad_(False)
+        made.add_adapter(LoraConfig(r=32, lora_alpha=32, target_modules=list(learner.TARGETS)))
+        made.bfloat16().train()
+        attention.use(made, "native")
+        made.enable_gradient_checkpointing()
+        tokens = 11 * 24 * 42
+        with Meter() as meter:
+            found = made(
+                hidden_states=torch.empty(1, 22, 48, 48, 84, dtype=torch.bfloat16),
+                encoder_hidden_states=torch.empty(1, 226, 4096, dtype=torch.bfloat16),
+                timestep=torch.empty(1, dtype=torch.long),
+                image_rotary_emb=(torch.empty(tokens, 64), torch.empty(tokens, 64)),
+                return_dict=False,
+            )[0]
+            found.float().square().mean().backward()
+    return meter.peak, sum(one.numel() for one in learner.learning(made).values())
+
+
+def test_the_docs_say_what_a_lora_takes_of_a_card(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        torch.nn.functional,
+        "scaled_dot_product_attention",
+        lambda query, key, value, **_: _FusedAttention.apply(query, key, value),
+    )
+    two, three = peak(2), peak(3)
+    # all layers are alike
+    bytes_, learnt = (b + 39 * (b - a) for a, b in zip(two, three, strict=True))
+    # the matrices that learn, their gradients and CAME's memory are float32; the meter saw the first two as bfloat16
+    total = (bytes_ + learnt * (12 - 4)) / 2**30
+    said = re.search(
+        r"\| LoRA, rank 32, bfloat16 \|.*\| ([\d.]+) GiB: a 24 GB card \|", (ROOT / "docs/training.md").read_text()
+    )
+    assert said
+    assert float(said[1]) == pytest.approx(total, abs=0.2)
