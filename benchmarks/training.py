@@ -1,6 +1,6 @@
 """Does training work, and how fast is it?
 
-    python benchmarks/training.py learn [--pairs FOLDER] [--steps 3000] [--out FOLDER]
+    python benchmarks/training.py learn [--pairs FOLDER] [--steps 4000] [--out FOLDER [--start NAME]]
     python benchmarks/training.py speed [--device cuda] [--full] [--tiny] [--height 384] [--frames 85]
 
 `learn` trains a small model of ours from nothing, with `void train`'s own code, on pairs drawn here (or those of a
@@ -9,6 +9,8 @@ size, after the frames were laid over the plate. Beside it: the plate as it is, 
 Its autoencoder is the best linear one for these pairs (principal components of blocks of 8 x 8 pixels and 4 frames),
 as a trained one of this size would be worse; the transformer is VOID's architecture with a hundredth of its width. In
 a drawn pair a block slides past or into a ball: without it the ball stays where it lies.
+
+With --start it goes on from the result of an earlier run in the same folder, as it stands in its folder of weights.
 
 `speed` measures steps a second and the most memory of a LoRA, or with --full of all weights, on random weights of the
 released size (--tiny: of a tiny one), at a working height and length.
@@ -47,6 +49,7 @@ from void_server.pairs import PairFolder, pairs_in  # noqa: E402
 from void_server.quadmask import classes  # noqa: E402
 from void_server.training import course, examples, learner, run, step, store  # noqa: E402
 from void_server.training.clips import Clip, Pair, clips_of  # noqa: E402
+from void_server.training.config import BASE as BASE_MODEL  # noqa: E402
 from void_server.training.config import Training  # noqa: E402
 
 HEIGHT, WIDTH, FRAMES = 64, 96, 13
@@ -194,13 +197,13 @@ def learn(args: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(args.out or temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        table = learnt(folder, args.steps, args.pairs)
+        table = learnt(folder, args.steps, args.pairs, args.start)
     print(f"{'on pairs never seen':<34}{'PSNR, dB':>9}{'worst pair':>12}")
     for name, values in table.items():
         print(f"{name:<34}{np.mean(values):9.2f}{np.min(values):12.2f}")
 
 
-def learnt(folder: Path, steps: int, pairs: Path | None = None) -> dict[str, list[float]]:
+def learnt(folder: Path, steps: int, pairs: Path | None = None, start: str = BASE_MODEL) -> dict[str, list[float]]:
     """Train, and measure on unseen pairs: the PSNR of each, by method."""
     torch.set_num_threads(1)
     if pairs is None:
@@ -216,14 +219,15 @@ def learnt(folder: Path, steps: int, pairs: Path | None = None) -> dict[str, lis
         learnt_from = [one for one in found if one not in unseen]
     wanted = Training.model_validate(
         {
-            "out": folder / "training",
+            "out": folder / (Path(start).stem + " onwards"),
             "data": {
-                "pairs": learnt_from, "examples": unseen[:1], "heights": [HEIGHT], "frames": FRAMES, "crop": "frame",
+                "pairs": learnt_from, "encoded": folder / "encoded", "heights": [HEIGHT], "frames": FRAMES,
+                "crop": "frame",
                 "full_length_height": HEIGHT, "shorter": 0.0,
             },
-            "model": {"start": "base", "full": True, "precision": "float32", "checkpointing": False},
+            "model": {"start": start, "full": True, "precision": "float32", "checkpointing": False},
             "optimiser": {"kind": "adamw", "rate": 2e-3, "warm_up": 100, "weight_decay": 0.0},
-            "run": {"steps": steps, "batch": 16, "save_every": 500, "example_every": 500, "device": "cpu", "seed": 1},
+            "run": {"steps": steps, "batch": 16, "save_every": 250, "example_every": 0, "device": "cpu", "seed": 1},
         }
     )  # fmt: skip
     os.environ["VOID_WEIGHTS"] = str(folder / "weights")
@@ -241,7 +245,7 @@ def learnt(folder: Path, steps: int, pairs: Path | None = None) -> dict[str, lis
     weights = find()
     (weights.folder / files[0].name).write_bytes(files[0].read_bytes())
     model = SmallModel(find(files[0].name), torch.device("cpu"))
-    kept = store.Store(wanted.out / "encoded", wanted, model)
+    kept = store.Store(folder / "encoded", wanted, model)
     table: dict[str, list[float]] = {"trained": [], "the plate as it is": [], "inpainted, frame by frame": []}
     bound: list[float] = []
     for place in unseen:
@@ -363,8 +367,9 @@ def main() -> None:
     kinds = parser.add_subparsers(required=True)
     one = kinds.add_parser("learn")
     one.add_argument("--pairs", type=Path)
-    one.add_argument("--steps", type=int, default=3000)
+    one.add_argument("--steps", type=int, default=4000)
     one.add_argument("--out", type=Path)
+    one.add_argument("--start", default=BASE_MODEL)
     one.set_defaults(run=learn)
     one = kinds.add_parser("speed")
     one.add_argument("--device", default="cpu")

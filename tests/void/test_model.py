@@ -23,6 +23,7 @@ from safetensors.torch import load_file, save_file
 from void_server.api.errors import SettingError
 from void_server.engines.void import kept, sampling, selftest
 from void_server.engines.void import weights as module_weights
+from void_server.engines.void.header import header, standard_key
 from void_server.engines.void.kept import KeptTensors, Progress
 from void_server.engines.void.memory import LOW
 from void_server.engines.void.model import Model, choose_device
@@ -38,7 +39,7 @@ from void_server.engines.void.sampling import (
 )
 from void_server.engines.void.settings import VoidSettings
 from void_server.engines.void.vae import decode, encode, encoder_parts, latent_length
-from void_server.engines.void.weights import PASSES, Weights, find, header, standard_key
+from void_server.engines.void.weights import PASSES, Weights, find
 from void_server.engines.void.windows import plan
 
 pytestmark = pytest.mark.slow

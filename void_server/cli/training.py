@@ -38,8 +38,8 @@ def train(
     _check_installed()
     from ..training import run
 
-    run.check(wanted)
     if check:
+        run.check(wanted)
         return
     from .console import StepProgress
 
@@ -48,6 +48,9 @@ def train(
             files = run.train(wanted, progress)
     except Interrupted as stop:
         raise stop.saying(f"Stopped; the last state is kept in {wanted.out}. Go on with: void train {config}") from None
+    if not files:
+        # one of several processes, of which the first tells
+        return
     page = wanted.out / "index.html"
     if as_json:
         print_json({"out": str(wanted.out), "page": str(page), "files": [str(file) for file in files]})

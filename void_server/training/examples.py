@@ -17,7 +17,7 @@ from ..engines.void.windows import plan
 from ..imaging.sequence import spread
 from .clips import Clip
 from .config import Training
-from .store import Item, embedding, not_written
+from .store import Item, embedding, writing
 
 FOLDER = "examples"
 #: Frames of a clip that are shown.
@@ -58,8 +58,5 @@ def write(out: Path, step: int, clip: Clip, picture: NDArray[np.uint8]) -> None:
     """Write a picture beside the page. Raises :class:`~void_server.api.errors.JobFailed`."""
     path = out / FOLDER / f"{step:06d} {clip.pair.folder.name}.jpg"
     encoded = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])[1]
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(encoded.tobytes())
-    except OSError as error:
-        raise not_written(path, error) from error
+    with writing(path) as temporary:
+        temporary.write_bytes(encoded.tobytes())

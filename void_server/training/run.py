@@ -41,7 +41,9 @@ def check(config: Training) -> Weights:
 
 
 def train(config: Training, report: Report, kind: type[Model] = Model) -> list[Path]:
-    """Train, or go on; the files that came of it. ``kind`` is the class that loads the model's parts.
+    """Train, or go on; the files that came of it, for the first of several processes only.
+
+    ``kind`` is the class that loads the model's parts.
 
     Raises :class:`~void_server.api.errors.InputError` for a wrong configuration or pair, :class:`JobFailed` where the
     loss is no number any more, or the disk is full.
@@ -62,11 +64,17 @@ def train(config: Training, report: Report, kind: type[Model] = Model) -> list[P
     accelerator.wait_for_everyone()
     if not accelerator.is_main_process:
         # all is on disk by now
-        prepared = _prepared(config, model, lambda *_: None)
+        report = _silent
+        prepared = _prepared(config, model, report)
     scaling = float(model.vae.config.scaling_factor)
     # what was encoded with is not needed again
     model = kind(weights, accelerator.device, precision=model.precision)
     return _Training(config, accelerator, model, prepared, scaling, report).run()
+
+
+def _silent(share: float, words: str) -> None:
+    """The first process tells for all."""
+    del share, words
 
 
 def _prepared(config: Training, model: Model, report: Report) -> store.Prepared:
