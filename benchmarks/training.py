@@ -43,6 +43,7 @@ from random_weights import FULL, TINY, checkpoint, write  # noqa: E402
 from void_server.engines.void.model import Model  # noqa: E402
 from void_server.engines.void.vae import SPATIAL  # noqa: E402
 from void_server.engines.void.weights import BASE, PASSES, Weights, find  # noqa: E402
+from void_server.evaluation.fidelity import psnr  # noqa: E402
 from void_server.imaging import exr  # noqa: E402
 from void_server.imaging.exr import FloatImage  # noqa: E402
 from void_server.pairs import PairFolder, pairs_in  # noqa: E402
@@ -302,13 +303,13 @@ def _measure(
     rest = model.vae.decoder(item.read("truth")[0].chunk(2)[0][None, :, 1:], conv_cache=True)[0]
     through = (torch.cat([decoded, rest], dim=2)[0] / 2 + 0.5).clamp(0, 1).permute(1, 2, 3, 0).numpy()
 
-    def psnr(frames: NDArray[np.floating]) -> float:
-        return float(-10 * np.log10(np.mean((frames[changed] - truths[changed]) ** 2)))
+    def quality(frames: NDArray[np.floating]) -> float:
+        return psnr(float(np.mean((frames[changed] - truths[changed]) ** 2)))
 
-    table["trained"].append(psnr(made))
-    table["the plate as it is"].append(psnr(plates))
-    table["inpainted, frame by frame"].append(psnr(np.stack(filled) / 255))
-    bound.append(psnr(through))
+    table["trained"].append(quality(made))
+    table["the plate as it is"].append(quality(plates))
+    table["inpainted, frame by frame"].append(quality(np.stack(filled) / 255))
+    bound.append(quality(through))
 
 
 # -- speed
