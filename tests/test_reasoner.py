@@ -44,6 +44,30 @@ def test_a_camera_that_moves_or_creeps_is_followed(scenery: FloatImage) -> None:
         assert twice[0] / twice[2] == pytest.approx(320.5 - 30 * step, abs=0.8)
 
 
+def test_a_camera_held_by_hand_does_not_drift(scenery: FloatImage) -> None:
+    time = np.arange(40) / 8
+    ways = zip(
+        5 * np.sin(time), 4 * np.sin(1.7 * time + 1), 0.6 * np.sin(1.3 * time), 1 + 0.006 * np.sin(time), strict=True
+    )
+    paths = []
+    for x, y, degrees, zoom in ways:
+        path = cv2.getRotationMatrix2D((160, 90), degrees, zoom)
+        path[:, 2] += x - 20, y - 20
+        paths.append(np.vstack([path, [0, 0, 1]]))
+    noise = np.random.default_rng(7)
+
+    def frame(path: np.ndarray) -> FloatImage:
+        picture = cv2.warpAffine(scenery, path[:2], (320, 180), flags=cv2.INTER_CUBIC)
+        return picture + noise.normal(0, 0.01, picture.shape).astype(np.float32)
+
+    # someone walks through
+    camera = Camera.track((frame(path), box(60, 4 * index, 60)) for index, path in enumerate(paths))
+    corners = np.array([[[10, 10]], [[310, 10]], [[10, 170]], [[310, 170]]], np.float64)
+    for index, path in enumerate(paths):
+        true = cv2.perspectiveTransform(corners, path @ np.linalg.inv(paths[0]))
+        assert np.linalg.norm(cv2.perspectiveTransform(corners, camera.between(0, index)) - true, axis=-1).max() < 0.4
+
+
 def test_a_black_shot_is_at_rest() -> None:
     black = np.zeros((180, 320, 3), np.float32)
     assert Camera.track((black, NOTHING) for _ in range(3)).at_rest

@@ -1,8 +1,9 @@
 """The camera's motion over a shot, as homographies that follow the background.
 
 Corners of the background are tracked from an anchor frame (Lucas-Kanade with a backward check) and a homography is
-fitted to them robustly (MAGSAC). The anchor stays while the camera rests, so that slow drift is noticed;
-each frame that moves becomes the next anchor. A camera at rest has exactly the identity, so nothing is resampled.
+fitted to those that agree (MAGSAC, then least squares). The anchor stays while most of its corners are found and agree,
+so that errors do not add up from frame to frame; then the last frame becomes the next. A camera at rest has exactly the
+identity, so nothing is resampled.
 """
 
 from __future__ import annotations
@@ -27,6 +28,10 @@ _FEWEST = 24
 _DARK, _BRIGHT, _SAME = 8, 240, 0.03
 #: In analysed pixels, the error of a corner that a homography explains.
 _FITS = 0.8
+#: A homography is fitted again so many times to the corners that it explains by so many times the usual error.
+_REFITS, _EXPLAINED = 3, 2.5
+#: The next anchor is taken where fewer of its corners in sight are found, and where fewer of these agree.
+_FOUND, _AGREE = 0.5, 0.8
 #: The camera rests where so many of all corners do, and of the others so few agree on a motion, ...
 _RESTING, _AGREEING = 0.12, 0.6
 #: ... and those at rest lie this far apart, as shares of both sides.
@@ -89,7 +94,23 @@ def _fit(source: FloatImage, target: FloatImage) -> Homography | None:
     matrix, inliers = cv2.findHomography(source, target, cv2.USAC_MAGSAC, _FITS, maxIters=5000, confidence=0.999)
     if matrix is None or inliers.sum() < _FEWEST / 2:
         return None
+    # of the few points that gave it, it has the error
+    agreeing = inliers.ravel() > 0
+    for _ in range(_REFITS):
+        refitted, _ = cv2.findHomography(source[agreeing], target[agreeing], 0)
+        if refitted is None:
+            break
+        matrix, off = refitted, _error(source, target, refitted)
+        agreeing = off <= min(_FITS, _EXPLAINED * float(np.median(off[agreeing])) + 1e-3)
+        if np.count_nonzero(agreeing) < _FEWEST / 2:
+            break
     return np.asarray(matrix, np.float64)
+
+
+def _error(source: FloatImage, target: FloatImage, matrix: Homography) -> NDArray[np.float64]:
+    """How far a homography takes each ``source`` point from its ``target``."""
+    there = cv2.perspectiveTransform(source[:, None].astype(np.float64), matrix)[:, 0]
+    return np.asarray(np.linalg.norm(there - target, axis=1))
 
 
 def _rests(matrix: Homography, shape: tuple[int, ...]) -> bool:
@@ -107,8 +128,7 @@ def _most_rest(source: FloatImage, target: FloatImage) -> bool:
 def _ground_rests(source: FloatImage, target: FloatImage, matrix: Homography) -> bool:
     """Whether the scene rests although most corners move, each its own way: water, leaves or a crowd before a lens."""
     rest = np.linalg.norm(target - source, axis=1) < _AT_REST
-    followed = cv2.perspectiveTransform(source[:, None].astype(np.float64), matrix)[:, 0]
-    agreeing = np.linalg.norm(followed - target, axis=1) < _FITS
+    agreeing = _error(source, target, matrix) < _FITS
     if rest.mean() < _RESTING or rest.all() or agreeing[~rest].mean() > _AGREEING:
         return False
     # the far distance rests under a travelling camera too, but not the ground before it
@@ -116,6 +136,49 @@ def _ground_rests(source: FloatImage, target: FloatImage, matrix: Homography) ->
     (first, highest), (last, lowest) = source[rest].min(axis=0), source[rest].max(axis=0)
     wide = last - first > _WIDE * (right - left) and lowest - highest > _TALL * (bottom - top)
     return bool(wide and lowest >= bottom - (bottom - top) / 8)
+
+
+class _Found(NamedTuple):
+    """What became of an anchor's corners in a frame.
+
+    Pairs of (n, 2) positions; the homography between them, None where they agree on none; and the shares of the corners
+    in sight that were found, and of these that agree.
+    """
+
+    source: FloatImage
+    target: FloatImage
+    matrix: Homography | None
+    share: float
+    agreeing: float
+
+    def rests(self, shape: tuple[int, ...]) -> bool:
+        """Whether the camera did not move since the anchor."""
+        assert self.matrix is not None
+        return (
+            _rests(self.matrix, shape)
+            or _most_rest(self.source, self.target)
+            or _ground_rests(self.source, self.target, self.matrix)
+        )
+
+
+def _since(anchor: _Anchor, image: Grey, excluded: Mask, expected: Homography) -> _Found:
+    """Follow the anchor's corners to a frame that is ``expected`` to lie about there."""
+    size = image.shape[1::-1]
+    expects = not np.array_equal(expected, np.eye(3))
+    there, hidden = image, excluded
+    if expects:
+        flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+        there = cv2.warpPerspective(image, expected, size, flags=flags)
+        flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
+        hidden = cv2.warpPerspective(excluded.astype(np.uint8), expected, size, flags=flags, borderValue=1) > 0
+    source, target = _follow(anchor, there, hidden)
+    x, y = anchor.corners.reshape(-1, 2).astype(int).T
+    share = len(source) / max(int(np.count_nonzero(~hidden[y, x])), 1)
+    if expects and len(target):
+        target = cv2.perspectiveTransform(target[:, None].astype(np.float64), expected)[:, 0].astype(np.float32)
+    matrix = _fit(source, target)
+    agreeing = 1.0 if matrix is None else float(np.mean(_error(source, target, matrix) < _FITS))
+    return _Found(source, target, matrix, share, agreeing)
 
 
 class Camera:
@@ -140,23 +203,20 @@ class Camera:
         """
         homographies: list[Homography] = []
         anchor: _Anchor | None = None
+        latest, moving = np.eye(3), False  # since the anchor
         for rgb, excluded in frames:
             image = grey(rgb)
             if anchor is None:
                 anchor = _anchor(image, excluded, np.eye(3))
-            else:
-                source, target = _follow(anchor, image, excluded)
-                step = _fit(source, target)
-                rests = (
-                    step is None
-                    or _rests(step, image.shape)
-                    or _most_rest(source, target)
-                    or _ground_rests(source, target, step)
-                )
-                now = anchor.from_first if step is None or rests else step @ anchor.from_first
-                if not rests or len(source) < 0.35 * len(anchor.corners):
-                    anchor = _anchor(image, excluded, now)
-            homographies.append(anchor.from_first)
+            found = _since(anchor, image, excluded, latest)
+            if not moving:
+                moving = found.matrix is not None and not found.rests(image.shape)
+            if moving and found.matrix is not None:
+                latest = found.matrix
+            homographies.append(latest @ anchor.from_first)
+            if found.share < _FOUND or (moving and found.agreeing < _AGREE):
+                anchor = _anchor(image, excluded, homographies[-1])
+                latest, moving = np.eye(3), False
         return cls(homographies)
 
     @property
