@@ -1,9 +1,9 @@
 """Find what a removal affects from the pixels alone.
 
-The camera's motion is removed, the scene without the object is modelled per pixel over time, and what departs from it
-is tracked through the shot. A departure that touches the object at some time is its effect: a shadow, a reflection, a
-thing it set in motion. An effect comes after its cause: what lay still before the object touched it belongs to the
-scene, and what is affected is that it is gone.
+The camera's motion is removed (one held by hand is held still), the scene without the object is modelled per pixel over
+time, and what departs from it is tracked through the shot. A departure that touches the object at some time is its
+effect: a shadow, a reflection, a thing it set in motion. An effect comes after its cause: what lay still before the
+object touched it belongs to the scene, and what is affected is that it is gone.
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ from ...imaging.trajectories import Trajectories
 from ...imaging.window import Window
 from ..contact import first_contact
 from ..reasoning import ARTEFACT, UNKNOWN, Reasoning, Region
-from .background import Background, Look, around_frame, at_rest, distance_from
+from .background import Background, around_frame, at_rest, look_at
 from .causes import STALE, aged, around, effects
 from .departing import beyond_noise, departing
 from .first_state import restore
 from .movers import Thing, follow, is_companion
 from .standing import contact_of, stands
+from .steady import Steady
 
 #: A bystander's edge, in pixels: where it is followed while hidden, it is not known more exactly.
 _BYSTANDERS_EDGE = 4
@@ -72,14 +73,15 @@ def reason(footage: Footage, scratch: Path, report: Callable[[float], None]) -> 
     if stands(hidden, camera):
         # what moves near a stationary object moves by itself
         return Reasoning(warnings=[_STANDING], contact=contact_of(rotos))
-    paths = Trajectories(footage, hidden, camera, scratch / "reasoner_paths.raw")
+    shot = Steady(footage, hidden, camera)
+    paths = None if shot.rests else Trajectories(footage, hidden, camera, scratch / "reasoner_paths.raw")
     report(0.3)
-    affected = FrameFile(scratch / "affected.raw", footage.small_size, np.uint8)
-    departures = _Departures(footage, paths, scratch / "departing.raw", lambda share: report(0.3 + 0.6 * share))
-    affected.write(_follow(footage, paths, departures, lambda share: report(0.9 + 0.1 * share)))
+    affected = FrameFile(scratch / "affected.raw", shot.size, np.uint8)
+    departures = _Departures(shot, paths, scratch / "departing.raw", lambda share: report(0.3 + 0.6 * share))
+    affected.write(_follow(shot, paths, departures, lambda share: report(0.9 + 0.1 * share)))
     certainties = _certainties(affected, departures, count)
     regions = [
-        Region(name, kind, why, "the pixels alone", certainties[of], _of_kind(affected, hidden, of))
+        Region(name, kind, why, "the pixels alone", certainties[of], _of_kind(shot, affected, hidden, of))
         for of, (name, kind, why) in _EFFECTS.items()
         if of in certainties
     ]
@@ -98,8 +100,8 @@ def _certainties(affected: FrameFile, departures: _Departures, count: int) -> di
     return {of: round(float(totals[of] / pixels[of]), 2) for of in _EFFECTS if pixels[of]}
 
 
-def _of_kind(affected: FrameFile, hidden: Sequence[Mask], of: int) -> Callable[[int], Mask]:
-    return lambda index: _closed(affected[index] == of, hidden[index])
+def _of_kind(shot: Steady, affected: FrameFile, hidden: Sequence[Mask], of: int) -> Callable[[int], Mask]:
+    return lambda index: _closed(shot.in_frame(index, affected[index]) == of, hidden[index])
 
 
 def _little(footage: Footage, rotos: Sequence[Mask], found: Reasoning) -> list[str]:
@@ -135,9 +137,9 @@ def _closed(affected: Mask, hidden: Mask) -> Mask:
 class _Departures:
     """For each frame what departs from the background, what of that is darkened, and where it can be compared."""
 
-    def __init__(self, footage: Footage, paths: Trajectories, file: Path, report: Callable[[float], None]) -> None:
-        self._file = FrameFile(file, (*footage.small_size, 2), np.uint8)
-        self._file.write(_compare(footage, paths, report))
+    def __init__(self, shot: Steady, paths: Trajectories | None, file: Path, report: Callable[[float], None]) -> None:
+        self._file = FrameFile(file, (*shot.size, 2), np.uint8)
+        self._file.write(_compare(shot, paths, report))
 
     def at(self, index: int) -> Mask:
         """The departing pixels."""
@@ -159,40 +161,39 @@ class _Departures:
 _DEPARTS, _DARKENED, _COMPARED = 1, 2, 4
 
 
-def _compare(footage: Footage, paths: Trajectories, report: Callable[[float], None]) -> Iterator[NDArray[np.uint8]]:
-    still = at_rest(footage, paths) if paths.camera.at_rest else None
-    if still:
+def _compare(shot: Steady, paths: Trajectories | None, report: Callable[[float], None]) -> Iterator[NDArray[np.uint8]]:
+    if paths is None:
+        still = at_rest(shot)
         if still.light:
             # the light is measured again, without the shadows that it was taken to make
-            still = at_rest(footage, paths, _unlit(footage, paths, still))
+            still = at_rest(shot, _unlit(shot, still))
         restore(still)
         still.looks.clear()
 
     def work(index: int) -> NDArray[np.uint8]:
-        model = still or around_frame(footage, paths, index)
-        look = Look(index, footage.evenly_exposed(index), ~paths.hidden[index], distance_from(paths.hidden[index]))
-        look = model.in_mean_light(look)
+        model = still if paths is None else around_frame(shot, paths, index)
+        look = model.in_mean_light(look_at(shot, index))
         compared, times = look.visible & model.known, beyond_noise(look, model)
         departs = departing(times, compared)
         darkened = departs & _darkened(look.rgb, model.plate)
         marks = departs * np.uint8(_DEPARTS) | darkened * np.uint8(_DARKENED) | compared * np.uint8(_COMPARED)
         return np.dstack([marks, np.round(255 * (1 - 1 / np.maximum(times, 1))).astype(np.uint8)])
 
-    for index, result in in_order(work, range(len(footage.frames))):
-        report((index + 1) / len(footage.frames))
+    for index, result in in_order(work, range(shot.count)):
+        report((index + 1) / shot.count)
         yield result
 
 
-def _unlit(footage: Footage, paths: Trajectories, model: Background) -> Callable[[int], Mask]:
+def _unlit(shot: Steady, model: Background) -> Callable[[int], Mask]:
     """Where each frame shows the object, or departs from ``model`` in touch with it."""
 
     def work(index: int) -> Mask:
-        hidden = paths.hidden[index]
-        look = model.in_mean_light(Look(index, footage.evenly_exposed(index), ~hidden, distance_from(hidden)))
+        hidden = shot.hidden[index]
+        look = model.in_mean_light(look_at(shot, index))
         departs = departing(beyond_noise(look, model), look.visible & model.known)
         return hidden | _grown(effects(departs, around(hidden), np.zeros_like(hidden)), _SOFT)
 
-    masks = [mask for _, mask in in_order(work, range(len(footage.frames)))]
+    masks = [mask for _, mask in in_order(work, range(shot.count))]
     return masks.__getitem__
 
 
@@ -205,26 +206,25 @@ def _darkened(rgb: FloatImage, plate: FloatImage) -> Mask:
 
 
 def _follow(
-    footage: Footage, paths: Trajectories, departures: _Departures, report: Callable[[float], None]
+    shot: Steady, paths: Trajectories | None, departures: _Departures, report: Callable[[float], None]
 ) -> Iterator[NDArray[np.uint8]]:
     """The effects in every frame, in order, by their kinds."""
-    height, width = footage.small_size
-    count = len(footage.frames)
+    height, width = shot.size
     # under a moving camera, things that rest move too
-    companions, bystanders = _things(footage, paths, departures) if paths.camera.at_rest else ([], [])
+    companions, bystanders = _things(shot, departures) if paths is None else ([], [])
     everywhere = Window(0, 0, width, height)
     effect, age = np.zeros((height, width), bool), np.zeros((height, width), np.uint8)
-    for index in range(count):
-        if index and not paths.camera.at_rest:
+    for index in range(shot.count):
+        if index and paths is not None:
             _, positions, _ = next(paths.walk(index, everywhere, -1))
             moved = cv2.remap(np.dstack([effect, age]).astype(np.uint8), positions, None, cv2.INTER_NEAREST)
             effect, age = moved[..., 0] > 0, moved[..., 1]
         others, own = (_covered(things, index, (height, width)) for things in (bystanders, companions))
         departs = departures.at(index) & ~_grown(others, _BYSTANDERS_EDGE)
-        causes = around(paths.hidden[index]) | effect | own
+        causes = around(shot.hidden[index]) | effect | own
         effect = effects(departs, causes, (age >= STALE) & ~own)
         age = aged(age, departures.compared(index), departs & ~effect)
-        report((index + 1) / count)
+        report((index + 1) / shot.count)
         yield _kinds(effect, own, departures.darkened(index), departures.certainty(index))
 
 
@@ -240,15 +240,11 @@ def _kinds(effect: Mask, along: Mask, darkened: Mask, certainty: FloatImage) -> 
     return np.asarray(kinds[parts])
 
 
-def _things(footage: Footage, paths: Trajectories, departures: _Departures) -> tuple[list[Thing], list[Thing]]:
+def _things(shot: Steady, departures: _Departures) -> tuple[list[Thing], list[Thing]]:
     """The companions of the object, and the bystanders."""
-
-    def roto(index: int) -> Mask:
-        return footage.small_roto(index) >= 0.5
-
     companions, bystanders = [], []
-    for thing in follow(len(footage.frames), departures.at, paths.hidden):
-        if is_companion(thing, roto, footage.evenly_exposed, departures.darkened):
+    for thing in follow(shot.count, departures.at, shot.hidden, shot.inside):
+        if is_companion(thing, shot.roto, shot.rgb, departures.darkened):
             companions.append(thing)
         elif thing.own:
             bystanders.append(thing)

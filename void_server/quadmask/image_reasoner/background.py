@@ -13,12 +13,12 @@ import numpy as np
 from ...imaging.camera import Mask
 from ...imaging.colour import Curve
 from ...imaging.exr import FloatImage
-from ...imaging.footage import Footage
 from ...imaging.light import Light, LitScene
 from ...imaging.sequence import spread
 from ...imaging.temporal import median, weighted_median
 from ...imaging.trajectories import Trajectories
 from ...imaging.window import Window
+from .steady import Steady
 
 #: So many frames at most make the background of a camera at rest.
 _SAMPLES = 48
@@ -43,8 +43,8 @@ _ENOUGH_AT_REST, _ENOUGH_MOVING = 0.2, 0.5
 _NEAREST = np.float32(0.02)
 #: Departures are looked for at these scales, in pixels: edges and textures, and faint broad shadows.
 SCALES = (1.2, 4.0)
-#: Trajectories under a moving camera are sure to about so many pixels.
-_SLIP = 0.5
+#: Trajectories under a moving camera are sure to about so many pixels, a camera that is held still to so many.
+_SLIP, _STEADY_SLIP = 0.5, 0.15
 #: Pixels nearer to the object than this share of the diagonal say nothing about noise.
 _NEAR = 0.3
 
@@ -52,7 +52,7 @@ _NEAR = 0.3
 class Look(NamedTuple):
     """One frame as the anchor sees it: its index, RGB, where it shows the scene, and how far off the object is.
 
-    The distance is a share of the frame's diagonal.
+    The distance is a share of the frame's diagonal, 0 on the object.
     """
 
     frame: int
@@ -102,24 +102,27 @@ def departure(rgb: FloatImage, plate: FloatImage, visible: Mask, scale: float) -
     return np.abs(mean).max(axis=-1) / total
 
 
-def _look(footage: Footage, paths: Trajectories, index: int, positions: FloatImage | None, seen: Mask) -> Look:
-    rgb, distance = footage.evenly_exposed(index), distance_from(paths.hidden[index])
-    if positions is not None:
-        rgb = cv2.remap(rgb, positions, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        distance = cv2.remap(distance, positions, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return Look(index, rgb, seen, distance)
+def look_at(shot: Steady, index: int) -> Look:
+    """Frame ``index`` as it is."""
+    return Look(index, shot.rgb(index), shot.seen(index), distance_from(shot.hidden[index]))
 
 
-def _looks(footage: Footage, paths: Trajectories, anchor: int, indices: Collection[int]) -> list[Look]:
-    height, width = footage.small_size
-    looks = [_look(footage, paths, anchor, None, ~paths.hidden[anchor])]
+def _looks_around(shot: Steady, paths: Trajectories, anchor: int, indices: Collection[int]) -> list[Look]:
+    """Frames of a moving camera as frame ``anchor`` sees them."""
+    height, width = shot.size
+    looks = []
     for direction in (-1, 1):
         ahead = {index for index in indices if (index - anchor) * direction > 0}
         for index, positions, seen in paths.walk(anchor, Window(0, 0, width, height), direction):
             if not ahead:
                 break
             if index in ahead:
-                looks.append(_look(footage, paths, index, None if paths.camera.at_rest else positions, seen))
+                pictures = shot.rgb(index), distance_from(shot.hidden[index])
+                rgb, distance = (
+                    cv2.remap(picture, positions, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+                    for picture in pictures
+                )
+                looks.append(Look(index, rgb, seen, distance))
                 ahead.discard(index)
     return sorted(looks, key=lambda look: look.frame)
 
@@ -197,26 +200,29 @@ def _build(looks: list[Look], sureness: Sequence[float], *, rests: bool) -> Back
     return Background(plate, known, [_noise(looks, plate, scale, rests=rests) for scale in SCALES], looks)
 
 
-def at_rest(footage: Footage, paths: Trajectories, unlit: Callable[[int], Mask] | None = None) -> Background:
+def at_rest(shot: Steady, unlit: Callable[[int], Mask] | None = None) -> Background:
     """The background of a camera that does not move, for all frames.
 
     ``unlit`` gives, by frame index, where the light is not the scene's own, as in the object's shadow; without it, what
     the object hides.
     """
-    count = len(footage.frames)
-    elsewhere = unlit or paths.hidden.__getitem__
+
+    def own(index: int) -> Mask:
+        return shot.seen(index) if unlit is None else shot.seen(index) & ~unlit(index)
 
     def frame(index: int) -> tuple[FloatImage, Mask]:
-        return footage.even_curve.to_linear(footage.evenly_exposed(index)), ~elsewhere(index)
+        return shot.curve.to_linear(shot.rgb(index)), own(index)
 
-    light = Light.measure(count, frame)
-    looks = _looks(footage, paths, 0, set(spread(count, _SAMPLES)))
-    if not light.changes:
-        return _build(looks, [1.0] * len(looks), rests=True)
-    lit = _lit(footage.even_curve, light, [look._replace(visible=~elsewhere(look.frame)) for look in looks])
-    looks = [look._replace(rgb=lit.in_mean_light(look.frame, look.rgb)) for look in looks]
+    light = Light.measure(shot.count, frame)
+    looks = [look_at(shot, index) for index in spread(shot.count, _SAMPLES)]
+    lit = None
+    if light.changes:
+        lit = _lit(shot.curve, light, [look._replace(visible=own(look.frame)) for look in looks])
+        looks = [look._replace(rgb=lit.in_mean_light(look.frame, look.rgb)) for look in looks]
     model = _build(looks, [1.0] * len(looks), rests=True)
     model.light = lit
+    if shot.resampled:
+        _allow_slip(model, _STEADY_SLIP)
     return model
 
 
@@ -255,17 +261,22 @@ def _farthest(looks: Sequence[Look]) -> FloatImage:
     return np.maximum.reduce([np.where(look.visible, look.distance, np.float32(0)) for look in looks])
 
 
-def around_frame(footage: Footage, paths: Trajectories, anchor: int) -> Background:
+def around_frame(shot: Steady, paths: Trajectories, anchor: int) -> Background:
     """The background that frame ``anchor`` of a moving camera sees.
 
     Of two frames equally far in time, the earlier counts double: what the object did to the scene is seen later.
     """
-    chosen = {anchor + offset for step in _OFFSETS for offset in (-step, step)} & set(range(len(footage.frames)))
-    looks = [look for look in _looks(footage, paths, anchor, chosen) if look.frame != anchor]
+    chosen = {anchor + offset for step in _OFFSETS for offset in (-step, step)} & set(range(shot.count))
+    looks = _looks_around(shot, paths, anchor, chosen)
     sureness = [(1 + (look.frame < anchor)) / (1 + abs(look.frame - anchor) / _SURE) for look in looks]
     model = _build(looks, sureness, rests=False)
-    model.noise = [n + _SLIP * _slope(model.plate, s) for n, s in zip(model.noise, SCALES, strict=True)]
+    _allow_slip(model, _SLIP)
     return model
+
+
+def _allow_slip(model: Background, pixels: float) -> None:
+    """Take what looks depart from the background, where they slip by so many pixels, as noise."""
+    model.noise = [n + pixels * _slope(model.plate, s) for n, s in zip(model.noise, SCALES, strict=True)]
 
 
 def _slope(plate: FloatImage, scale: float) -> FloatImage:

@@ -55,7 +55,7 @@ def _reached(model: Background, things: NDArray[np.int32], count: int) -> NDArra
     caused = np.zeros(things.shape, bool)
     for look in model.looks:
         departs = departing(beyond_noise(look, model), look.visible & model.known)
-        effect = effects(departs, around(~look.visible) | effect, np.zeros_like(effect))
+        effect = effects(departs, around(look.distance == 0) | effect, np.zeros_like(effect))
         since = np.where(departs & (since < 255), since + 1, since).astype(np.uint8)
         caused |= effect & (since <= _SOON)
     changed = np.bincount(things[since > 0], minlength=count)
@@ -84,7 +84,7 @@ def _first_state(model: Background) -> tuple[FloatImage, Mask]:
     other = departure(early, model.plate, seen, SCALES[0]) > over_noise(model, 0)
     still = cv2.morphologyEx((seen & other & ~moved).astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     count, parts = cv2.connectedComponents(still, connectivity=8)
-    at_hand = around(np.logical_or.reduce([~look.visible for look in looks]))
+    at_hand = around(np.logical_or.reduce([look.distance == 0 for look in looks]))
     beside = np.bincount(parts[at_hand], minlength=count) > 0
     standing = ~(beside | _moving(parts, count, moved))[parts] & (parts > 0)
     # a thing is whole, also where it looks like what lies behind it

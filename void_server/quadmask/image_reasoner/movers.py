@@ -42,11 +42,15 @@ _MEMORY = 6
 
 
 class Sighting(NamedTuple):
-    """A thing in one frame: its pixels in ``window``, and whether it stands free of the object there."""
+    """A thing in one frame: its pixels in ``window``.
+
+    ``free`` says whether it stands free of the object there, ``cut_off``, whether the frame's border cuts it off.
+    """
 
     window: Window
     mask: Mask
     free: bool
+    cut_off: bool
 
     def whole(self, shape: tuple[int, ...]) -> Mask:
         """The mask of the whole frame."""
@@ -66,7 +70,7 @@ class Sighting(NamedTuple):
         """The same thing elsewhere."""
         x, y = (round(float(side)) for side in by)
         window = self.window
-        return Sighting(Window(window.x + x, window.y + y, window.width, window.height), self.mask, False)
+        return Sighting(Window(window.x + x, window.y + y, window.width, window.height), self.mask, False, False)
 
 
 @dataclass
@@ -89,9 +93,9 @@ class Thing:
         times, places = np.array([index for index, _ in recent]), np.array([centre for _, centre in recent])
         return np.asarray(np.polyfit(times - times[-1], places, 1)[0])
 
-    def travelled(self, shape: tuple[int, ...]) -> float:
+    def travelled(self) -> float:
         """How far it moved while it was free and whole in the frame, in pixels; growing to one side is none."""
-        windows = [sighting.window for _, sighting in self.free() if not _cut_off(sighting, shape)]
+        windows = [sighting.window for _, sighting in self.free() if not sighting.cut_off]
         if not windows:
             return 0.0
         first, last = windows[0], windows[-1]
@@ -100,19 +104,26 @@ class Thing:
         return math.hypot(across, down)
 
 
-def follow(count: int, departing: Callable[[int], Mask], hidden: Sequence[Mask]) -> list[Thing]:
-    """Follow all things that stand out from the background and apart from the object for some time, and move."""
+def follow(
+    count: int, departing: Callable[[int], Mask], hidden: Sequence[Mask], inside: Callable[[int], Mask] | None = None
+) -> list[Thing]:
+    """Follow all things that stand out from the background and apart from the object for some time, and move.
+
+    By frame index, ``departing`` is what stands out, ``hidden`` is the object, and ``inside`` what the frame holds, all
+    without it.
+    """
     done: list[Thing] = []
     active: list[Thing] = []
     touched = np.zeros(hidden[0].shape, bool)
     for index in range(count):
         now = departing(index)
         near = around(hidden[index])
-        regions = list(_regions(now, near))
+        within = np.ones(touched.shape, bool) if inside is None else inside(index)
+        regions = list(_regions(now, near, within))
         taken: set[int] = set()
         going_on = []
         for thing in active:
-            sighting = _next(thing, index, regions, taken, now, hidden[index])
+            sighting = _next(thing, index, regions, taken, now, within & ~hidden[index])
             if sighting is None:
                 done.append(thing)
             else:
@@ -129,20 +140,21 @@ def follow(count: int, departing: Callable[[int], Mask], hidden: Sequence[Mask])
             whole = region.whole(now.shape)
             if (not region.free or (whole & before).any()) and not _known(region, going_on, index):
                 touched |= whole
-    shape = hidden[0].shape
-    least = _MOVED * float(np.hypot(*shape))
-    return [thing for thing in done + active if len(thing.free()) >= _FREE and thing.travelled(shape) >= least]
+    least = _MOVED * math.hypot(*touched.shape)
+    return [thing for thing in done + active if len(thing.free()) >= _FREE and thing.travelled() >= least]
 
 
-def _regions(departing: Mask, near: Mask) -> Iterator[Sighting]:
+def _regions(departing: Mask, near: Mask, inside: Mask) -> Iterator[Sighting]:
+    edge = cv2.erode(inside.astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=0) == 0
     count, labels, stats, _ = cv2.connectedComponentsWithStats(departing.astype(np.uint8), connectivity=8)
     for number in range(1, count):
         x, y, width, height, area = (int(value) for value in stats[number])
         if area < _SMALLEST * departing.size:
             continue
-        mask = labels[y : y + height, x : x + width] == number
-        free = not (mask & near[y : y + height, x : x + width]).any()
-        yield Sighting(Window(x, y, width, height), mask, free)
+        box = np.s_[y : y + height, x : x + width]
+        mask = labels[box] == number
+        free, cut_off = (not (mask & near[box]).any()), bool((mask & edge[box]).any())
+        yield Sighting(Window(x, y, width, height), mask, free, cut_off)
 
 
 def _known(region: Sighting, things: list[Thing], index: int) -> bool:
@@ -162,7 +174,7 @@ def _shared(one: Sighting, other: Sighting) -> int:
 
 
 def _next(
-    thing: Thing, index: int, regions: list[Sighting], taken: set[int], departing: Mask, hidden: Mask
+    thing: Thing, index: int, regions: list[Sighting], taken: set[int], departing: Mask, seen: Mask
 ) -> Sighting | None:
     """Where a thing is a frame later; None where it is lost."""
     since, reference = thing.free()[-1]
@@ -170,23 +182,17 @@ def _next(
     area = np.count_nonzero(reference.mask)
     for number, region in enumerate(regions):
         size = np.count_nonzero(region.mask)
-        fits = area / _GROWS < size < area * _GROWS or _cut_off(region, departing.shape)
+        fits = area / _GROWS < size < area * _GROWS or region.cut_off
         if region.free and number not in taken and fits and _shared(region, expected) > 0.3 * min(size, area):
             taken.add(number)
             return region
     if len(thing.free()) < _FREE or index - since > _PATIENCE:
         return None
     there = expected.whole(departing.shape)
-    visible = there & ~hidden
+    visible = there & seen
     if not there.any() or np.count_nonzero(departing & visible) < _STILL_THERE * np.count_nonzero(visible):
         return None
     return expected
-
-
-def _cut_off(region: Sighting, shape: tuple[int, ...]) -> bool:
-    """Whether the frame's border cuts a region off."""
-    window = region.window
-    return window.x <= 1 or window.y <= 1 or window.right >= shape[1] - 1 or window.bottom >= shape[0] - 1
 
 
 def is_companion(

@@ -1,0 +1,109 @@
+"""A shot as if its camera stood still: what moves then moves by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ...imaging.camera import Camera, Homography, Mask
+from ...imaging.colour import Curve
+from ...imaging.exr import FloatImage
+from ...imaging.footage import Footage
+from ...imaging.sequence import spread
+
+#: A picture that holds all frames is so many times as large as one of them at most: a camera held by hand, not a pan.
+_LARGEST = 1.5
+#: So many frames at most are tried as the one that all others are moved to.
+_CANDIDATES = 24
+
+
+class Steady:
+    """The frames of a shot, each moved to where one of them sees the scene, in pixels of the analysed size.
+
+    Frames of a camera at rest are never resampled. Those of a camera that leaves its place stay as they are;
+    ``rests`` says whether the scene does rest in these pictures. ``size`` is their height and width; ``hidden`` says,
+    frame by frame, where the object hides the scene.
+    """
+
+    def __init__(self, footage: Footage, hidden: Sequence[Mask], camera: Camera) -> None:
+        self._footage = footage
+        self._to_scene: list[Homography] | None = None
+        self.size: tuple[int, int] = footage.small_size
+        self.rests = camera.at_rest
+        if not self.rests:
+            self._hold_still(camera)
+        self.hidden: list[Mask] = [self._moved(mask, index, cv2.INTER_NEAREST) for index, mask in enumerate(hidden)]
+
+    def _hold_still(self, camera: Camera) -> None:
+        height, width = self.size
+        count = len(self._footage.frames)
+        corners = np.array([[[0, 0]], [[width, 0]], [[0, height]], [[width, height]]], np.float64)
+
+        def extent(anchor: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+            places = [cv2.perspectiveTransform(corners, camera.between(index, anchor)) for index in range(count)]
+            return np.min(places, axis=(0, 1, 2)), np.max(places, axis=(0, 1, 2))
+
+        def area(low: NDArray[np.float64], high: NDArray[np.float64]) -> float:
+            return float(np.prod(high - low))
+
+        anchor = min(spread(count, _CANDIDATES), key=lambda index: area(*extent(index)))
+        low, high = extent(anchor)
+        if not area(low, high) <= _LARGEST * width * height:
+            return
+        self.rests = True
+        left, top = (int(side) for side in np.floor(low))
+        right, bottom = (int(side) for side in np.ceil(high))
+        self.size = bottom - top, right - left
+        offset = np.array([[1, 0, -left], [0, 1, -top], [0, 0, 1]], np.float64)
+        self._to_scene = [offset @ camera.between(index, anchor) for index in range(count)]
+
+    @property
+    def resampled(self) -> bool:
+        """Whether the pictures are not the frames themselves."""
+        return self._to_scene is not None
+
+    @property
+    def count(self) -> int:
+        """The number of frames."""
+        return len(self._footage.frames)
+
+    @property
+    def curve(self) -> Curve:
+        """The curve of :meth:`rgb`."""
+        return self._footage.even_curve
+
+    def rgb(self, index: int) -> FloatImage:
+        """The picture of frame ``index``, (height, width, 3), display-referred and evenly exposed."""
+        return self._moved(self._footage.evenly_exposed(index), index, cv2.INTER_CUBIC)
+
+    def roto(self, index: int) -> Mask:
+        """Where the object is."""
+        return self._moved(self._footage.small_roto(index) >= 0.5, index, cv2.INTER_NEAREST)
+
+    def inside(self, index: int) -> Mask:
+        """Which pixels of the picture the frame holds."""
+        return self._moved(np.ones(self._footage.small_size, bool), index, cv2.INTER_NEAREST)
+
+    def seen(self, index: int) -> Mask:
+        """Where the scene is seen."""
+        return self.inside(index) & ~self.hidden[index]
+
+    def in_frame(self, index: int, picture: NDArray[Any]) -> NDArray[Any]:
+        """What lies in a picture of frame ``index``, in its own pixels; the nearest, so that codes stay codes."""
+        if self._to_scene is None:
+            return picture
+        height, width = self._footage.small_size
+        values = picture.astype(np.uint8) if picture.dtype == bool else picture
+        flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
+        return cv2.warpPerspective(values, self._to_scene[index], (width, height), flags=flags).astype(picture.dtype)
+
+    def _moved(self, frame: NDArray[Any], index: int, interpolation: int) -> NDArray[Any]:
+        if self._to_scene is None:
+            return frame
+        values = frame.astype(np.uint8) if frame.dtype == bool else frame
+        moved = cv2.warpPerspective(values, self._to_scene[index], self.size[::-1], flags=interpolation)
+        return moved.astype(frame.dtype)
