@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from void_server import engines
 from void_server.api.shot import SCENE_LINEAR_REC709, Settings, Shot
-from void_server.engines import Clip
+from void_server.engines import Clip, NewPixels
 from void_server.imaging import exr, sequence
 from void_server.imaging.camera import Camera
 from void_server.imaging.colour import ColourSpace
@@ -93,29 +93,47 @@ def test_a_light_that_fades_over_the_frame_is_no_effect(empty: FloatImage, tmp_p
     assert np.mean([mask & ~passes(index) for index, mask in enumerate(affected)]) < 0.005
 
 
-def test_new_pixels_follow_a_light_that_fades(empty: FloatImage, tmp_path: Path) -> None:
-    def scene(index: int) -> tuple[FloatImage, Mask]:
-        return painted(fading(empty, index), (passes(index), GREEN)), passes(index)
-
-    found = footage(tmp_path, scene)
+def rewritten(folder: Path, scene: Scene) -> tuple[Clip, list[NewPixels]]:
+    """A shot whose quadmask is the object alone, and the new pixels of its frames."""
+    found = footage(folder, scene)
     for index in range(COUNT):
-        codes = np.where(passes(index), classes.REMOVE, classes.KEEP) / np.float32(255)
-        exr.write(tmp_path / f"quadmask.{index}.exr", codes[..., None].astype(np.float16), ("Y",))
-    clip = Clip(
-        found,
-        lambda frame: tmp_path / f"quadmask.{frame}.exr",
-        Shot("plate", "roto", settings=Settings(grain=False)),
-        tmp_path,
+        codes = np.where(scene(index)[1], classes.REMOVE, classes.KEEP) / np.float32(255)
+        exr.write(folder / f"quadmask.{index}.exr", codes[..., None].astype(np.float16), ("Y",))
+    shot = Shot("plate", "roto", settings=Settings(grain=False))
+    clip = Clip(found, lambda frame: folder / f"quadmask.{frame}.exr", shot, folder)
+    return clip, list(engines.load(Settings()).synthesise(clip, range(COUNT), lambda _: None))
+
+
+def test_new_pixels_follow_a_light_that_fades(empty: FloatImage, tmp_path: Path) -> None:
+    clip, new = rewritten(
+        tmp_path, lambda index: (painted(fading(empty, index), (passes(index), GREEN)), passes(index))
     )
-    engine = engines.load(Settings())
-    new = list(engine.synthesise(clip, range(COUNT), lambda _: None))
     assert len(new) == COUNT
     for frame in new:
         window = frame.window
         truth = fading(empty, frame.index)[window.y : window.bottom, window.x : window.right]
-        error = np.abs(found.curve.to_linear(frame.rgb) / truth - 1)[clip.blend(frame.index, window) > 0]
+        error = np.abs(clip.footage.curve.to_linear(frame.rgb) / truth - 1)[clip.blend(frame.index, window) > 0]
         assert np.median(error) < 0.01
         assert np.quantile(error, 0.95) < 0.04
+
+
+def test_what_one_frame_shows_otherwise_is_not_taken_for_the_scene_where_something_is_never_seen(
+    empty: FloatImage, tmp_path: Path
+) -> None:
+    post, spot = box(120, 20, 10, 16), box(125, 80, 12, 12)
+
+    def scene(index: int) -> tuple[FloatImage, Mask]:
+        """Something stands in the way throughout; in the last frame, where nothing passes, a shadow is missed."""
+        if index == COUNT - 1:
+            return painted(empty * np.where(spot, 0.4, 1)[..., None].astype(np.float32), (post, GREEN)), post
+        return painted(empty, (post | passes(index), GREEN)), post | passes(index)
+
+    clip, new = rewritten(tmp_path, scene)
+    hidden = next(frame for frame in new if (spot & passes(frame.index)).sum() == spot.sum())
+    window = hidden.window
+    there = spot[window.y : window.bottom, window.x : window.right]
+    linear = clip.footage.curve.to_linear(hidden.rgb)[there]
+    assert np.median(linear / empty[spot]) > 0.95
 
 
 def test_what_stands_in_the_first_frames_is_the_scene_also_when_a_chain_of_causes_reaches_it(

@@ -179,23 +179,25 @@ def prepare(clip: Clip, report: Callable[[float], None]) -> dict[str, NDArray[An
         shot = Resting(clip.footage, hidden, light)
         passing, lively = find(shot), living.find(shot)
     plate, unseen, grain, strengths = clean_plate(clip, clip.whole_region, light, passing, report)
-    filled = _filled(clip, plate, unseen) if unseen.any() else plate
+    filled = _filled(clip, plate, grain > 0, unseen) if unseen.any() else plate
     scene = {"plate": filled, "unseen": unseen, "grain": grain, "curves": light.curves, "strengths": strengths}
     return {**scene, **passing.arrays(), **lively.arrays()}
 
 
-def _filled(clip: Clip, plate: FloatImage, unseen: NDArray[np.bool_]) -> FloatImage:
-    """The clean plate of the whole region with what no frame shows filled from around it, as one frame shows that."""
+def _filled(clip: Clip, plate: FloatImage, known: NDArray[np.bool_], unseen: NDArray[np.bool_]) -> FloatImage:
+    """The clean plate of the whole region, which is ``known``, with what no frame shows filled from around it.
+
+    What is never rewritten is as one frame shows it.
+    """
     canvas, region = clip.footage.canvas, clip.whole_region
     window = region.grown(max(region.width, region.height) // 2).intersection(canvas)
     where = window.slices(region)
     # that frame has the most of its own: the fewest rewritten pixels
     anchor = min(range(len(clip)), key=lambda index: clip.region(index).width * clip.region(index).height)
-    hidden = clip.rewritten(anchor, window)
     image = clip.plate(anchor, window)
-    hole = np.zeros(hidden.shape, bool)
+    hole = np.zeros(image.shape[:2], bool)
     hole[where] = unseen
-    image[where] = np.where((hidden[where] | unseen)[..., None], plate, image[where])
+    image[where] = np.where((known | unseen)[..., None], plate, image[where])
     return complete(image, hole, ~(cv2.dilate(hole.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0))[where]
 
 

@@ -30,6 +30,8 @@ _SURE = 10
 _LOUDEST = 4
 #: A pixel whose change from look to look is usually so many times the typical noise never rests: water, leaves.
 _LIVELY = 8.0
+#: Fewer changes tell nothing of that; they count as so much, beside those around, within about so many pixels.
+_FEW_CHANGES, _LITTLE_SAID, _NEARBY = 5, 0.02, 6.0
 #: What it shows at times is so much farther from the usual than noise would be.
 _RESTLESS = 1.7
 #: The object is far where it is so much of the greatest distance away, from which the place is seen.
@@ -189,7 +191,11 @@ def _lively(looks: Sequence[Look], scale: float) -> FloatImage:
         [departure(other.rgb, one.rgb, both, scale) for (one, other), both in zip(pairs, seen, strict=True)]
     ).reshape(len(pairs), -1, 1)
     changes = [median(values, mask.reshape(len(pairs), -1)) for mask in (seen, seen & far[1:] & far[:-1])]
-    return np.minimum(*changes).reshape(seen.shape[1:])
+    change = np.minimum(*changes).reshape(seen.shape[1:])
+    # a shadow that comes near while a place is seen for the last time is no water: the places around tell
+    sure = np.where(seen.sum(axis=0) >= _FEW_CHANGES, np.float32(1), np.float32(_LITTLE_SAID))
+    around, weight = (cv2.GaussianBlur(image, (0, 0), _NEARBY) for image in (change * sure, sure))
+    return np.where(sure == 1, change, around / weight)
 
 
 def _build(looks: list[Look], sureness: Sequence[float], *, rests: bool) -> Background:
