@@ -13,6 +13,7 @@ import numpy as np
 from ...imaging.camera import Mask
 from ...imaging.colour import Curve
 from ...imaging.exr import FloatImage
+from ...imaging.fill import smooth_fill
 from ...imaging.light import Light, LitScene
 from ...imaging.sequence import spread
 from ...imaging.temporal import median, weighted_median
@@ -161,7 +162,9 @@ def _noise(looks: Sequence[Look], plate: FloatImage, scale: float, *, rests: boo
     usual = median(values.reshape(len(looks), -1, 1), far.reshape(len(looks), -1)).reshape(shape)
     measured = far.any(axis=0)
     typical = float(np.median(usual[measured])) if measured.any() else 0.0
-    usual[~measured] = typical
+    if measured.any():
+        # as where it is known nearby: one part of a picture may be water, another a floor
+        usual = np.where(measured, usual, smooth_fill(usual[..., None], measured)[..., 0])
     usual = np.maximum(usual, cv2.blur(usual, (7, 7)))
     # where the background is wrong, everything departs from it: that is no noise, unless it never comes to rest
     capped = np.minimum(usual, _LOUDEST * typical)
@@ -253,13 +256,13 @@ def _counts(looks: Sequence[Look], *, rests: bool) -> list[FloatImage]:
     """How much each look counts at each pixel, by how far away the object is.
 
     At rest, where the object never is far, the farthest counts in full, and the more than others, the nearer it is: a
-    few looks before the object came outvote the many in which it stays beside the pixel. Of a moving camera, a few
+    few looks before the object came outvote the many in which it stays beside the pixel with the edge of its shadow. Of a moving camera, a few
     looks may be the ones that do not lie exactly on the others.
     """
     if not rests:
         return [look.visible * (_NEAREST + np.minimum(look.distance, np.float32(_ENOUGH_MOVING))) for look in looks]
     full = np.clip(_farthest(looks), np.float32(1e-3), np.float32(_ENOUGH_AT_REST))
-    return [look.visible * np.minimum(look.distance / full, 1) ** (_ENOUGH_AT_REST / full) for look in looks]
+    return [look.visible * np.minimum(look.distance / full, 1) ** (_ENOUGH_AT_REST / full) ** 2 for look in looks]
 
 
 def _farthest(looks: Sequence[Look]) -> FloatImage:
