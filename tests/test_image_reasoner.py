@@ -21,6 +21,7 @@ from void_server.imaging.exr import FloatImage
 from void_server.imaging.footage import Footage
 from void_server.imaging.window import Window
 from void_server.quadmask import classes, image_reasoner
+from void_server.quadmask.contact import lasting_contact
 from void_server.sample import SCENES, Film, Frames
 from void_server.sample.stage import paint
 
@@ -70,6 +71,14 @@ def painted(image: FloatImage, *things: tuple[Mask, tuple[float, float, float]])
     for mask, colour in things:
         image[mask] = colour
     return image
+
+
+def held_by_hand(picture: NDArray[np.float32], index: int) -> NDArray[np.float32]:
+    """The picture as a camera that trembles sees it, somewhat nearer so that nothing beyond its edge shows."""
+    x, y = 5 * math.sin(index / 3), 4 * math.sin(index / 2 + 1)
+    turned = cv2.getRotationMatrix2D((WIDTH / 2, HEIGHT / 2), 0.8 * math.sin(index / 4), 1.1 + 0.01 * math.sin(index))
+    turned[:, 2] += x, y
+    return cv2.warpAffine(picture, turned, (WIDTH, HEIGHT), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
 
 
 GREEN, RED, BLUE = (0.1, 0.4, 0.15), (0.6, 0.05, 0.05), (0.05, 0.1, 0.5)
@@ -244,6 +253,29 @@ def test_little_found_beside_an_object_that_touches_something_is_a_warning(
     assert not leaves or said[0].startswith("From frame 1")
 
 
+@pytest.mark.parametrize("gives", [False, True])
+def test_an_object_that_touches_what_gives_time_and_again_is_in_contact(
+    gives: bool, empty: FloatImage, tmp_path: Path
+) -> None:
+    """Somebody jumps on a bed all the time, before a camera held by hand: no frame is striking among the others."""
+    noise = np.random.default_rng(8)
+
+    def scene(index: int) -> tuple[FloatImage, Mask]:
+        here = box(100, 40 + 8 * (index % 3), 40, 50)
+        image, bed = empty.copy(), box(80, 92 + 8 * (index % 3), 80, 16)
+        if gives:
+            image[bed] *= (1 + 0.7 * noise.uniform(-1, 1, (int(bed.sum()), 1))).astype(np.float32)
+        plate = held_by_hand(painted(image, (here, GREEN)), index)
+        return plate, held_by_hand(here.astype(np.float32), index) > 0.1
+
+    shot = footage(tmp_path, scene)
+    rotos = [shot.small_roto(index) >= 0.5 for index in range(COUNT)]
+    hidden = [cv2.dilate(mask.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0 for mask in rotos]
+    camera = Camera.track((shot.evenly_exposed(index), hidden[index]) for index in range(COUNT))
+    assert not camera.at_rest
+    assert (lasting_contact(shot, rotos, camera) is not None) == gives
+
+
 def rolls_up(empty: FloatImage, index: int) -> tuple[FloatImage, Mask, Mask]:
     """The frame, the object and its shadow: the object rolls up from nearby in three frames, and stays."""
     x = min(96 + 8 * index, 120)
@@ -288,14 +320,6 @@ def test_a_strong_effect_does_not_spread_beyond_its_edge(empty: FloatImage, tmp_
         beside = cv2.dilate((thing(index) | passes(index)).astype(np.uint8), np.ones((9, 9), np.uint8)) == 0
         assert np.mean(mask[thing(index)]) > 0.9
         assert np.count_nonzero(mask & beside) < 0.1 * np.count_nonzero(thing(index))
-
-
-def held_by_hand(picture: NDArray[np.float32], index: int) -> NDArray[np.float32]:
-    """The picture as a camera that trembles sees it, somewhat nearer so that nothing beyond its edge shows."""
-    x, y = 5 * math.sin(index / 3), 4 * math.sin(index / 2 + 1)
-    turned = cv2.getRotationMatrix2D((WIDTH / 2, HEIGHT / 2), 0.8 * math.sin(index / 4), 1.1 + 0.01 * math.sin(index))
-    turned[:, 2] += x, y
-    return cv2.warpAffine(picture, turned, (WIDTH, HEIGHT), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
 
 
 @pytest.mark.parametrize("held", [False, True])

@@ -32,6 +32,8 @@ _FITS = 0.8
 _REFITS, _EXPLAINED = 3, 2.5
 #: The next anchor is taken where fewer of its corners in sight are found, and where fewer of these agree.
 _FOUND, _AGREE = 0.5, 0.8
+#: Most corners are so many of all; one that is farther off than this moves by itself.
+_MOST, _OWN_WAY = 0.6, 2.0
 #: The camera rests where so many of all corners do, and of the others so few agree on a motion, ...
 _RESTING, _AGREEING = 0.12, 0.6
 #: ... and those at rest lie this far apart, as shares of both sides.
@@ -179,6 +181,17 @@ def _since(anchor: _Anchor, image: Grey, excluded: Mask, expected: Homography) -
     matrix = _fit(source, target)
     agreeing = 1.0 if matrix is None else float(np.mean(_error(source, target, matrix) < _FITS))
     return _Found(source, target, matrix, share, agreeing)
+
+
+def slip(one: FloatImage, other: FloatImage, excluded: Mask) -> float:
+    """How far most corners of the background lie apart in two pictures of one view, in pixels: parallax that is left.
+
+    Corners farther apart than :data:`_OWN_WAY` go their own way.
+    """
+    source, target = _follow(_anchor(grey(one), excluded, np.eye(3)), grey(other), excluded)
+    apart = np.linalg.norm(target - source, axis=1)
+    apart = apart[apart < _OWN_WAY]
+    return float(np.quantile(apart, _MOST)) if len(apart) >= _FEWEST else 0.0
 
 
 class Camera:

@@ -1,19 +1,23 @@
-"""When the object first touches something: the picture close around it changes far more than usual."""
+"""Whether the object touches something, and when first: the picture close around it changes far more than usual."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from ..imaging.camera import Mask
+from ..imaging.camera import Camera, Mask
+from ..imaging.exr import FloatImage
 from ..imaging.footage import Footage
 
 # Shares of the short side: the edge around an object in which it moves itself, and what is close to it. A contact
 # changes what is close so many times as much as usual, and by no less than that.
 _EDGE, _NEAR = 0.02, 0.1
 _STRIKING, _LEAST = 6.0, 0.004
+# What touches something throughout changes what is close to it so many times as much as the rest, in so many frames.
+_BESIDE, _OFTEN = 1.5, 0.25
 
 
 def first_contact(footage: Footage, rotos: Sequence[Mask]) -> int | None:
@@ -22,20 +26,50 @@ def first_contact(footage: Footage, rotos: Sequence[Mask]) -> int | None:
     What it touches begins to move there, and what it moves, touches. The picture further away says what is usual, so
     that a moving camera, or flicker, is no contact.
     """
-    short = min(footage.small_size)
-    inner, outer = (np.ones((2 * round(share * short) + 1,) * 2, np.uint8) for share in (_EDGE, _NEAR))
-    changes: list[float] = []
-    before = footage.small_plate(0)
-    for index in range(1, len(rotos)):
-        now, both = footage.small_plate(index), (rotos[index - 1] | rotos[index]).astype(np.uint8)
-        edge, near = cv2.dilate(both, inner) > 0, cv2.dilate(both, outer) > 0
-        change = np.abs(now - before).mean(axis=-1)
-        close, far = near & ~edge, ~near
-        changes.append(float(change[close].mean() - change[far].mean()) if close.any() and far.any() else 0.0)
-        before = now
-    if not changes:
+    close, far = _changes(rotos, footage.small_plate)
+    changes = close - far
+    if not len(changes):
         return None
     middle = float(np.median(changes))
-    usual = float(np.median(np.abs(np.array(changes) - middle)))
+    usual = float(np.median(np.abs(changes - middle)))
     striking = [index for index, change in enumerate(changes, 1) if change > middle + max(_STRIKING * usual, _LEAST)]
     return striking[0] if striking else None
+
+
+def lasting_contact(footage: Footage, rotos: Sequence[Mask], camera: Camera) -> int | None:
+    """The first frame that shows the object touch something, where it does so time and again; None where it does not.
+
+    No such frame is striking among the others. The motion of the camera is no change.
+    """
+    height, width = footage.small_size
+
+    def as_next_sees(index: int) -> FloatImage:
+        matrix = camera.between(index, min(index + 1, len(rotos) - 1))
+        return cv2.warpPerspective(
+            footage.small_plate(index), matrix, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+        )
+
+    close, far = _changes(rotos, footage.small_plate, as_next_sees)
+    touching = np.flatnonzero((close > _BESIDE * far) & (close > far + _LEAST))
+    return int(touching[0]) + 1 if len(touching) >= max(_OFTEN * len(close), 1) else None
+
+
+def _changes(
+    rotos: Sequence[Mask], now: Callable[[int], FloatImage], before: Callable[[int], FloatImage] | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """How much each frame after the first changes close to the object, and far from it, since the one before it.
+
+    Both 0 where the object leaves nothing of either.
+    """
+    before = before or now
+    short = min(rotos[0].shape)
+    inner, outer = (np.ones((2 * round(share * short) + 1,) * 2, np.uint8) for share in (_EDGE, _NEAR))
+    changes = np.zeros((2, max(len(rotos) - 1, 0)))
+    for index in range(1, len(rotos)):
+        both = (rotos[index - 1] | rotos[index]).astype(np.uint8)
+        edge, near = cv2.dilate(both, inner) > 0, cv2.dilate(both, outer) > 0
+        close, far = near & ~edge, ~near
+        if close.any() and far.any():
+            change = np.abs(now(index) - before(index - 1)).mean(axis=-1)
+            changes[:, index - 1] = change[close].mean(), change[far].mean()
+    return changes[0], changes[1]

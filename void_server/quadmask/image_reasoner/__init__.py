@@ -22,7 +22,7 @@ from ...imaging.framefile import FrameFile
 from ...imaging.parallel import in_order
 from ...imaging.trajectories import Trajectories
 from ...imaging.window import Window
-from ..contact import first_contact
+from ..contact import first_contact, lasting_contact
 from ..reasoning import ARTEFACT, UNKNOWN, Reasoning, Region
 from .background import Background, around_frame, at_rest, look_at
 from .causes import STALE, aged, around, effects
@@ -86,7 +86,7 @@ def reason(footage: Footage, scratch: Path, report: Callable[[float], None]) -> 
         if of in certainties
     ]
     found = Reasoning(regions, [] if regions else [_NOTHING])
-    found.warnings += _little(footage, rotos, found)
+    found.warnings += _little(footage, rotos, camera, found)
     return found
 
 
@@ -104,9 +104,11 @@ def _of_kind(shot: Steady, affected: FrameFile, hidden: Sequence[Mask], of: int)
     return lambda index: _closed(shot.in_frame(index, affected[index]) == of, hidden[index])
 
 
-def _little(footage: Footage, rotos: Sequence[Mask], found: Reasoning) -> list[str]:
+def _little(footage: Footage, rotos: Sequence[Mask], camera: Camera, found: Reasoning) -> list[str]:
     """A warning where something changes close to the object, and hardly anything was found from then on."""
     contact = first_contact(footage, rotos)
+    if contact is None:
+        contact = lasting_contact(footage, rotos, camera)
     if contact is None:
         return []
     after = range(contact, min(contact + _AFTER, len(rotos)))

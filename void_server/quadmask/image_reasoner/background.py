@@ -46,7 +46,8 @@ _ENOUGH_AT_REST, _ENOUGH_MOVING = 0.2, 0.5
 _NEAREST = np.float32(0.02)
 #: Departures are looked for at these scales, in pixels: edges and textures, and faint broad shadows.
 SCALES = (1.2, 4.0)
-#: Trajectories under a moving camera are sure to about so many pixels, a camera that is held still to so many.
+#: Trajectories under a moving camera are sure to about so many pixels, a camera that is held still to no fewer than
+#: so many.
 _SLIP, _STEADY_SLIP = 0.5, 0.15
 #: Pixels nearer to the object than this share of the diagonal say nothing about noise.
 _NEAR = 0.3
@@ -160,11 +161,11 @@ def _noise(looks: Sequence[Look], plate: FloatImage, scale: float, *, rests: boo
     far = np.stack([look.visible & (look.distance > _NEAR) for look in looks])
     shape = plate.shape[:2]
     usual = median(values.reshape(len(looks), -1, 1), far.reshape(len(looks), -1)).reshape(shape)
-    measured = far.any(axis=0)
+    measured: Mask = np.asarray(far.any(axis=0))
     typical = float(np.median(usual[measured])) if measured.any() else 0.0
-    if measured.any():
-        # as where it is known nearby: one part of a picture may be water, another a floor
-        usual = np.where(measured, usual, smooth_fill(usual[..., None], measured)[..., 0])
+    # where it is known nearby it may be less: one part of a picture is water, another a floor
+    nearby = smooth_fill(usual[..., None], measured)[..., 0] if measured.any() else usual
+    usual = np.where(measured, usual, np.minimum(nearby, typical)).astype(np.float32)
     usual = np.maximum(usual, cv2.blur(usual, (7, 7)))
     # where the background is wrong, everything departs from it: that is no noise, unless it never comes to rest
     capped = np.minimum(usual, _LOUDEST * typical)
@@ -231,7 +232,7 @@ def at_rest(shot: Steady, unlit: Callable[[int], Mask] | None = None) -> Backgro
     model = _build(looks, [1.0] * len(looks), rests=True)
     model.light = lit
     if shot.resampled:
-        _allow_slip(model, _STEADY_SLIP)
+        _allow_slip(model, max(shot.slip, _STEADY_SLIP))
     return model
 
 
@@ -256,8 +257,8 @@ def _counts(looks: Sequence[Look], *, rests: bool) -> list[FloatImage]:
     """How much each look counts at each pixel, by how far away the object is.
 
     At rest, where the object never is far, the farthest counts in full, and the more than others, the nearer it is: a
-    few looks before the object came outvote the many in which it stays beside the pixel with the edge of its shadow. Of a moving camera, a few
-    looks may be the ones that do not lie exactly on the others.
+    few looks before the object came outvote the many in which it stays beside the pixel with the edge of its shadow. Of
+    a moving camera, a few looks may be the ones that do not lie exactly on the others.
     """
     if not rests:
         return [look.visible * (_NEAREST + np.minimum(look.distance, np.float32(_ENOUGH_MOVING))) for look in looks]

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ...imaging.camera import Camera, Homography, Mask
+from ...imaging.camera import Camera, Homography, Mask, slip
 from ...imaging.colour import Curve
 from ...imaging.exr import FloatImage
 from ...imaging.footage import Footage
@@ -17,8 +17,10 @@ from ...imaging.sequence import spread
 
 #: A picture that holds all frames is so many times as large as one of them at most: a camera held by hand, not a pan.
 _LARGEST = 1.5
-#: So many frames at most are tried as the one that all others are moved to.
-_CANDIDATES = 24
+#: So many frames at most are tried as the one that all others are moved to, and so many compared with it.
+_CANDIDATES, _COMPARED = 24, 6
+#: Where most of the background slips farther than this, in pixels, no one homography holds it still.
+_MOST_SLIP = 0.6
 
 
 class Steady:
@@ -26,17 +28,17 @@ class Steady:
 
     Frames of a camera at rest are never resampled. Those of a camera that leaves its place stay as they are;
     ``rests`` says whether the scene does rest in these pictures. ``size`` is their height and width; ``hidden`` says,
-    frame by frame, where the object hides the scene.
+    frame by frame, where the object hides the scene; ``slip``, how far most of it still moves, in pixels.
     """
 
     def __init__(self, footage: Footage, hidden: Sequence[Mask], camera: Camera) -> None:
         self._footage = footage
         self._to_scene: list[Homography] | None = None
         self.size: tuple[int, int] = footage.small_size
-        self.rests = camera.at_rest
+        self.rests, self.slip = camera.at_rest, 0.0
+        self.hidden: list[Mask] = list(hidden)
         if not self.rests:
             self._hold_still(camera)
-        self.hidden: list[Mask] = [self._moved(mask, index, cv2.INTER_NEAREST) for index, mask in enumerate(hidden)]
 
     def _hold_still(self, camera: Camera) -> None:
         height, width = self.size
@@ -54,12 +56,23 @@ class Steady:
         low, high = extent(anchor)
         if not area(low, high) <= _LARGEST * width * height:
             return
-        self.rests = True
         left, top = (int(side) for side in np.floor(low))
         right, bottom = (int(side) for side in np.ceil(high))
-        self.size = bottom - top, right - left
         offset = np.array([[1, 0, -left], [0, 1, -top], [0, 0, 1]], np.float64)
+        as_they_are = self.hidden
+        self.rests, self.size = True, (bottom - top, right - left)
         self._to_scene = [offset @ camera.between(index, anchor) for index in range(count)]
+        self.hidden = [self._moved(mask, index, cv2.INTER_NEAREST) for index, mask in enumerate(as_they_are)]
+        compared = [index for index in spread(count, _COMPARED) if index != anchor]
+        slips = [slip(self.rgb(anchor), self.rgb(i), ~(self._well_seen(anchor) & self._well_seen(i))) for i in compared]
+        self.slip = float(np.median(slips))
+        if self.slip > _MOST_SLIP:
+            self.rests, self.size, self._to_scene = False, (height, width), None
+            self.hidden = as_they_are
+
+    def _well_seen(self, index: int) -> Mask:
+        """Where the scene is seen, and not just beside its edge."""
+        return cv2.erode(self.seen(index).astype(np.uint8), np.ones((9, 9), np.uint8), borderValue=0) > 0
 
     @property
     def resampled(self) -> bool:
