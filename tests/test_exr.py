@@ -44,7 +44,7 @@ def rewritten(source: Path, window: Window) -> tuple[Path, np.ndarray]:
     """The source with its diagonal pixels of ``window`` set to 0.25."""
     where = np.eye(window.height, window.width, dtype=bool)
     target = source.with_name("result.exr")
-    exr.rewrite(source, target, window, np.full((window.height, window.width, 3), 0.25, np.float32), where)
+    exr.rewrite(source, target, window, where, lambda rgb: np.full_like(rgb, 0.25))
     return target, where
 
 
@@ -128,7 +128,7 @@ def test_not_a_number_passes_through_bit_for_bit(tmp_path: Path) -> None:
 def test_values_beyond_half_are_clipped_not_infinite(tmp_path: Path) -> None:
     source = write_parts(tmp_path / "in.exr", (spec(4, 4, exr.RGB), noise(4, 4, 3)))
     target = tmp_path / "out.exr"
-    exr.rewrite(source, target, Window(0, 0, 4, 4), np.full((4, 4, 3), 1e9, np.float32), np.ones((4, 4), bool))
+    exr.rewrite(source, target, Window(0, 0, 4, 4), np.ones((4, 4), bool), lambda rgb: np.full_like(rgb, 1e9))
     assert (exr.read_rgb(target) == exr.HALF_MAX).all()
 
 

@@ -32,7 +32,7 @@ def rewrite_frame(path: Path) -> None:
     plate = path.parents[1] / "plate.exr"
     if not plate.is_file():
         write_frame(plate)
-    exr.rewrite(plate, path, exr.read_header(plate).data_window, PICTURE * 2, np.ones((4, 4), bool))
+    exr.rewrite(plate, path, exr.read_header(plate).data_window, np.ones((4, 4), bool), lambda rgb: rgb * 2)
 
 
 def allow_client(path: Path) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from void_server import pipeline
 from void_server.api.shot import SCENE_LINEAR_REC709, Settings, Shot
 from void_server.engines import Clip
 from void_server.engines.cleanplate.sampling import Plates
@@ -14,6 +18,7 @@ from void_server.imaging import exr, sequence
 from void_server.imaging.colour import ColourSpace
 from void_server.imaging.footage import Footage
 from void_server.imaging.window import Window
+from void_server.quadmask import classes, extent
 
 HEIGHT, WIDTH = 600, 400
 
@@ -39,15 +44,35 @@ def clip(tmp_path: Path) -> Clip:
 WINDOWS = [Window(0, 0, 90, 90), Window(90, 230, 30, 40), Window(0, 200, WIDTH, 200), Window(150, 250, 10, 10)]
 
 
-def test_a_frames_quadmask_is_read_once_once_its_region_is_known(clip: Clip, monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = [clip.rewritten(0, window).copy() for window in WINDOWS]
-    assert any(mask.any() for mask in expected)
-    clip.region(0)
-    reads, read = [], clip.codes
-    monkeypatch.setattr(clip, "codes", lambda index, window: reads.append(index) or read(index, window))
-    for window, mask in zip(WINDOWS, expected, strict=True):
-        assert np.array_equal(clip.rewritten(0, window), mask)
-    assert reads == [0]
+def test_a_frames_quadmask_is_read_once_and_is_what_the_file_says(clip: Clip, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads, read, path = [], classes.read, clip.scratch / "quadmask/quadmask.0001.exr"
+    monkeypatch.setattr(classes, "read", lambda path, window: reads.append(path) or read(path, window))
+    assert not clip.region(0).empty
+    for window in WINDOWS:
+        codes, wide = read(path, window), window.grown(1)
+        assert np.array_equal(clip.codes(0, window), codes)
+        given_up = extent.rewritten(read(path, wide), clip.footage.read_roto(1, wide))[1:-1, 1:-1]
+        assert np.array_equal(clip.rewritten(0, window), given_up)
+    assert reads == [path]
+
+
+def test_a_jobs_frames_are_opened_no_more_often_than_they_need(shot: Path, tmp_path: Path) -> None:
+    opened, opens = exr._opened, Counter[str]()
+
+    def counted(path: Path) -> AbstractContextManager[Any]:
+        opens[path.parent.name] += 1
+        return opened(path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exr, "_opened", counted)
+        job = Shot(str(shot / "plate"), str(shot / "roto"), settings=Settings())
+        pipeline.run("job", job, tmp_path / "v001", lambda _: None)
+    frames = 12
+    # twice for headers, to survey it, for grain, to recover, to match, to lay over; and the few frames of the sheet
+    assert opens["plate"] <= 9 * frames
+    assert opens["roto"] <= 6 * frames
+    # for the region, for its shares, for the sheet
+    assert opens["quadmask"] <= 8 * frames
 
 
 def test_plates_are_read_once_and_are_the_plates(clip: Clip, monkeypatch: pytest.MonkeyPatch) -> None:

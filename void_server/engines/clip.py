@@ -7,7 +7,7 @@ import threading
 from collections import OrderedDict
 from functools import reduce
 from pathlib import Path
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
 import cv2
 import numpy as np
@@ -21,8 +21,19 @@ from ..imaging.window import Window
 from ..quadmask import classes, extent
 
 _REGIONS, _CELLS = "regions.json", "cells.json"
-#: Memory for the rewritten pixels of the frames under way, in bytes.
+#: Memory for the quadmasks of the frames under way, in bytes.
 _MASKS = 256 * 2**20
+
+
+class _Masks(NamedTuple):
+    """The quadmask in a frame's region, beyond which all is kept, and the pixels to replace completely."""
+
+    codes: classes.Quadmask
+    rewritten: NDArray[np.bool_]
+
+    @property
+    def nbytes(self) -> int:
+        return self.codes.nbytes + self.rewritten.nbytes
 
 
 class QuadmaskFiles(Protocol):
@@ -58,7 +69,7 @@ class Clip:
         self._quadmask = quadmask
         #: Warnings for the artist; engines add to them.
         self.warnings: list[str] = []
-        self._masks: OrderedDict[int, NDArray[np.bool_]] = OrderedDict()
+        self._masks: OrderedDict[int, _Masks] = OrderedDict()
         self._lock = threading.Lock()
         known = self.kept / _REGIONS
         found = json.loads(known.read_text(encoding="utf-8")) if known.is_file() else []
@@ -87,44 +98,59 @@ class Clip:
         return self.footage.read_plate(self.footage.frames[index], window)
 
     def codes(self, index: int, window: Window) -> classes.Quadmask:
-        """The quadmask in ``window``."""
-        return classes.read(self._quadmask(self.footage.frames[index]), window)
+        """The quadmask in ``window``; not to be written to."""
+        return self._in_window(self._known(index).codes, index, window, classes.KEEP)
 
     def rewritten(self, index: int, window: Window) -> NDArray[np.bool_]:
         """The pixels in ``window`` to replace completely, which show nothing of the clean scene; not to be written to.
 
-        A frame's own region holds all of them. Once that is known, it is read whole and remembered for a while: the
-        frames around ask for it again and again.
+        A frame's own region holds all of them, and all of its quadmask that is not kept. That is read whole and
+        remembered for a while: the frames around ask for it again and again.
         """
-        region = self._regions.get(index)
-        if region is None:
-            return self._read_rewritten(index, window)
-        known = self._region_rewritten(index, region)
+        return self._in_window(self._known(index).rewritten, index, window, False)
+
+    def _in_window(self, known: NDArray[Any], index: int, window: Window, beyond: int) -> NDArray[Any]:
+        region = self.region(index)
         if window == region:
             return known
-        result = np.zeros((window.height, window.width), bool)
+        result = np.full((window.height, window.width), beyond, known.dtype)
         inside = window.intersection(region)
         if not inside.empty:
             result[window.slices(inside)] = known[region.slices(inside)]
         return result
 
-    def _region_rewritten(self, index: int, region: Window) -> NDArray[np.bool_]:
+    def _known(self, index: int) -> _Masks:
         with self._lock:
             known = self._masks.get(index)
             if known is not None:
                 self._masks.move_to_end(index)
         if known is None:
-            known = self._read_rewritten(index, region) if not region.empty else np.zeros((0, 0), bool)
-            known.flags.writeable = False
+            region = self._regions.get(index)
+            known = self._find(index) if region is None else self._read(index, region)
+            for array in known:
+                array.flags.writeable = False
             with self._lock:
                 self._masks[index] = known
-                while len(self._masks) > 1 and sum(mask.nbytes for mask in self._masks.values()) > _MASKS:
+                while len(self._masks) > 1 and sum(masks.nbytes for masks in self._masks.values()) > _MASKS:
                     self._masks.popitem(last=False)
         return known
 
-    def _read_rewritten(self, index: int, window: Window) -> NDArray[np.bool_]:
+    def _read(self, index: int, window: Window) -> _Masks:
+        if window.empty:
+            return _Masks(np.zeros((0, 0), np.uint8), np.zeros((0, 0), bool))
+        codes = classes.read(self._quadmask(self.footage.frames[index]), window)
         roto = self.footage.read_roto(self.footage.frames[index], window)
-        return extent.rewritten(self.codes(index, window), roto)
+        return _Masks(codes, extent.rewritten(codes, roto))
+
+    def _find(self, index: int) -> _Masks:
+        """Read the whole frame, and note its region."""
+        canvas = self.footage.canvas
+        whole = self._read(index, canvas)
+        x, y, width, height = cv2.boundingRect(whole.rewritten.astype(np.uint8))
+        found = Window(canvas.x + x, canvas.y + y, width, height)
+        region = found.grown(self.margin).intersection(canvas) if width else Window(0, 0, 0, 0)
+        self._regions[index] = region
+        return _Masks(*(array[canvas.slices(region)].copy() for array in whole))
 
     def blend(self, index: int, window: Window) -> FloatImage:
         """The matte with which new pixels are laid over the plate."""
@@ -133,11 +159,7 @@ class Clip:
     def region(self, index: int) -> Window:
         """The smallest window that holds all pixels of the frame whose blend is above 0; empty where there are none."""
         if index not in self._regions:
-            canvas = self.footage.canvas
-            given_up = self.rewritten(index, canvas)
-            x, y, width, height = cv2.boundingRect(given_up.astype(np.uint8))
-            found = Window(canvas.x + x, canvas.y + y, width, height)
-            self._regions[index] = found.grown(self.margin).intersection(canvas) if width else Window(0, 0, 0, 0)
+            self._known(index)
         return self._regions[index]
 
     def keep_regions(self) -> None:

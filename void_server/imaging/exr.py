@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import errno
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -102,9 +103,13 @@ def read_header(path: Path) -> Header:
     Raises :class:`ImageError` for a file that is not an EXR, has several views or deep pixels, or lacks R, G or B.
     """
     with _opened(path) as image:
-        if image.format_name() != "openexr":
-            raise ImageError(f"{path} is not an EXR; write the plate as an EXR sequence.")
-        parts = list(_parts(image))
+        return _header(path, image)
+
+
+def _header(path: Path, image: oiio.ImageInput) -> Header:
+    if image.format_name() != "openexr":
+        raise ImageError(f"{path} is not an EXR; write the plate as an EXR sequence.")
+    parts = list(_parts(image))
     _refuse_stereo(path, [spec for _, spec in parts])
     for part, spec in parts:
         if all(c in spec.channelnames for c in RGB):
@@ -146,12 +151,18 @@ def _read_window(path: Path, image: oiio.ImageInput, part: int, indices: Sequenc
     image.seek_subimage(part, 0)
     data = _data_window(image.spec())
     inner = window.intersection(data)
+    if inner.empty:
+        return np.zeros((window.height, window.width, len(indices)), np.float32)
+    first, last = min(indices), max(indices) + 1
+    rows = _read_rows(path, image, part, (inner.y, inner.bottom), (first, last), "float")
+    columns = slice(inner.x - data.x, inner.right - data.x)
+    if list(indices) != list(range(first, last)):
+        rows = rows[..., [i - first for i in indices]]
+    if inner == window:
+        # what the window leaves out is not kept in memory
+        return rows if columns == slice(0, rows.shape[1]) else rows[:, columns].copy()
     result = np.zeros((window.height, window.width, len(indices)), np.float32)
-    if not inner.empty:
-        first, last = min(indices), max(indices) + 1
-        rows = _read_rows(path, image, part, (inner.y, inner.bottom), (first, last), "float")
-        columns = slice(inner.x - data.x, inner.right - data.x)
-        result[window.slices(inner)] = rows[:, columns, [i - first for i in indices]]
+    result[window.slices(inner)] = rows[:, columns]
     return result
 
 
@@ -161,8 +172,8 @@ def read_rgb(path: Path, window: Window | None = None) -> FloatImage:
     ``window`` is what to read, the data window where it is None. Raises :class:`ImageError` as :func:`read_header` does
     and for a file that is cut short.
     """
-    header = read_header(path)
     with _opened(path) as image:
+        header = _header(path, image)
         indices = [header.channels.index(c) for c in RGB]
         return _read_window(path, image, header.part, indices, window or header.data_window)
 
@@ -226,7 +237,8 @@ def read_matte(path: Path, window: Window, channels: Sequence[str] = ()) -> Floa
     obvious of :func:`matte_channels`.
     """
     channels = channels or matte_channels(path, channel_names(path))[0][:1]
-    return read_channels(path, channels, window).max(axis=-1)
+    # a maximum over so short an axis takes longer than reading
+    return reduce(np.maximum, np.moveaxis(read_channels(path, channels, window), -1, 0))
 
 
 def _lossless(spec: oiio.ImageSpec) -> oiio.ImageSpec:
@@ -275,24 +287,46 @@ def _write_parts(path: Path, parts: Sequence[tuple[oiio.ImageSpec, Any]]) -> Non
             raise _write_failed(path, output)
 
 
+def _lay_over(
+    pixels: NDArray[Any],
+    data: Window,
+    spec: oiio.ImageSpec,
+    window: Window,
+    where: NDArray[np.bool_],
+    new: Callable[[FloatImage], FloatImage],
+) -> None:
+    """Change R, G and B of ``pixels``, those of the window ``data``, as :func:`rewrite` does."""
+    inner, channels = window.intersection(data), [spec.channelnames.index(name) for name in RGB]
+    here, there = data.slices(inner), window.slices(inner)
+    before = np.zeros((window.height, window.width, len(channels)), np.float32)
+    for number, channel in enumerate(channels):
+        before[there][..., number] = pixels[here][..., channel]
+    rgb, mask = new(before)[there], where[there]
+    # other channels may be whole floats, and all were read as such
+    if _is_half(spec):
+        rgb = np.clip(rgb, -HALF_MAX, HALF_MAX)
+    for number, channel in enumerate(channels):
+        pixels[here][..., channel][mask] = rgb[..., number][mask]
+
+
 def rewrite(
     source: Path,
     target: Path,
     window: Window,
-    rgb: FloatImage,
     where: NDArray[np.bool_],
+    new: Callable[[FloatImage], FloatImage],
     metadata: Mapping[str, str] | None = None,
 ) -> None:
-    """Copy the EXR ``source`` to ``target`` with new RGB inside ``window`` at the pixels ``where``.
+    """Copy the EXR ``source`` to ``target`` with ``new`` RGB inside ``window`` at the pixels ``where``.
 
-    ``rgb`` is (height, width, 3) and ``where`` (height, width), of the window's size. Every other pixel, channel, part
-    and attribute stays as it was, bit for bit; only lossy compression becomes zip, and the part with the new pixels
-    gets the attributes ``metadata``. Pixels beyond the data window are dropped. Raises :class:`ImageError` for a source
-    that cannot be read, OSError for a target that cannot be written.
+    ``where`` is (height, width), of the window's size. ``new`` makes the RGB there, (height, width, 3), of that of the
+    source; it is not called where nothing is new. Every other pixel, channel, part and attribute stays as it was, bit
+    for bit; only lossy compression becomes zip, and the part with the new pixels gets the attributes ``metadata``.
+    Pixels beyond the data window are 0, and dropped. Raises :class:`ImageError` for a source that cannot be read,
+    OSError for a target that cannot be written.
     """
-    header = read_header(source)
-    inner = window.intersection(header.data_window)
     with _opened(source) as image, replacing(target, parents=True) as temporary:
+        header = _header(source, image)
         parts: list[tuple[oiio.ImageSpec, Any]] = []
         for part, spec in list(_parts(image)):
             if part == header.part:
@@ -304,13 +338,8 @@ def rewrite(
                 kind = "half" if formats == {"half"} else "float"
                 data = header.data_window
                 pixels = _read_rows(source, image, part, (data.y, data.bottom), (0, spec.nchannels), kind)
-                new = rgb[window.slices(inner)]
-                if _is_half(spec):
-                    new = np.clip(new, -HALF_MAX, HALF_MAX)
-                mask = where[window.slices(inner)]
-                for channel, name in enumerate(RGB):
-                    region = pixels[..., spec.channelnames.index(name)][data.slices(inner)]
-                    region[mask] = new[..., channel][mask].astype(pixels.dtype)
+                if where.any():
+                    _lay_over(pixels, data, spec, window, where, new)
                 named = _lossless(spec)
                 for key, value in (metadata or {}).items():
                     named.attribute(key, value)

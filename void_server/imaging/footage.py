@@ -94,8 +94,7 @@ class Footage:
 
     def read_roto(self, frame: int, window: Window) -> FloatImage:
         """The roto in ``window``, (height, width), 0..1."""
-        values = self._read_roto(frame, window)
-        return np.clip(np.nan_to_num(values, nan=0.0, posinf=1.0, neginf=0.0), 0, 1)
+        return _as_matte(self._read_roto(frame, window))
 
     def _read_roto(self, frame: int, window: Window) -> FloatImage:
         if self.roto is None:
@@ -109,9 +108,10 @@ class Footage:
         if broken:
             broken = int(np.count_nonzero(~finite.all(axis=-1)))
             pixels = np.where(finite, pixels, np.float32(0))
-        linear = np.nan_to_num(self.colour.to_linear(pixels), nan=0.0)
-        # an encoding may make any number of what is far beyond its range
-        return np.clip(linear, -exr.HALF_MAX, exr.HALF_MAX), broken
+        linear = np.clip(self.colour.to_linear(pixels), -exr.HALF_MAX, exr.HALF_MAX)
+        # an encoding may make any number, or none, of what is far beyond its range
+        linear[np.isnan(linear)] = 0
+        return linear, broken
 
     @cached_property
     def curve(self) -> Curve:
@@ -170,7 +170,7 @@ class Footage:
         small = cv2.resize(linear, (width, height), interpolation=cv2.INTER_AREA)
         values = self._read_roto(frame, self.canvas)
         broken_roto = values.size - int(np.count_nonzero(np.isfinite(values)))
-        roto = np.clip(np.nan_to_num(values, nan=0.0, posinf=1.0, neginf=0.0), 0, 1)
+        roto = _as_matte(values)
         # the largest value of each block: an edge that is soft at full size must not get lost
         block = max(1, math.ceil(1 / self.scale))
         roto = cv2.dilate(roto, np.ones((block, block), np.uint8)) if block > 1 else roto
@@ -203,6 +203,11 @@ class Footage:
         size = self.canvas.width, self.canvas.height
         full = cv2.resize(small.astype(np.float32), size, interpolation=cv2.INTER_LINEAR) >= 0.5
         return full[self.canvas.slices(window)]
+
+
+def _as_matte(values: FloatImage) -> FloatImage:
+    """Values as a matte, 0..1; NaN is 0."""
+    return np.minimum(np.fmax(values, np.float32(0)), np.float32(1))
 
 
 def _brightness(plate: NDArray[np.floating]) -> float:

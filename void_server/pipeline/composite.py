@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ..api.version import MATTES, REMOVAL
 from ..engines import Clip, NewPixels, origin
 from ..imaging import arrays, exr, grain, sequence
+from ..imaging.exr import FloatImage
 from ..imaging.grain import Grain, Look
 from ..imaging.parallel import in_order
 from ..imaging.window import Window
@@ -53,9 +54,10 @@ def rewrite(context: JobContext, clip: Clip, frames: tuple[int, ...]) -> list[st
 
     def write(new: NewPixels) -> int:
         frame = context.frames[new.index]
-        _write_mattes(context, compositor, new.index, new)
-        patch = compositor.patch(new)
-        cropped = patch.cropped(context.plate_window(frame))
+        header = exr.read_header(context.source.plate.path(frame))
+        _write_mattes(context, compositor, new.index, header.data_window, new)
+        patch = compositor.patch(new, half=header.half)
+        cropped = patch.cropped(header.data_window)
         context.write(version.patch(frame), cropped.rgba, PATCH_CHANNELS, cropped.window)
         compositor.write_plate(patch, version.plate(frame), context.header)
         context.digests.note(version.plate(frame))
@@ -75,18 +77,23 @@ def write_all_mattes(context: JobContext) -> None:
     compositor = Compositor(context.clip(), grain=False)
     lacking = set(context.version.missing(context.frames, MATTES))
     missing = [index for index, frame in enumerate(context.frames) if frame in lacking]
-    for _ in in_order(lambda index: _write_mattes(context, compositor, index), missing):
+
+    def write(index: int) -> None:
+        _write_mattes(context, compositor, index, context.plate_window(context.frames[index]))
+
+    for _ in in_order(write, missing):
         pass
 
 
-def _write_mattes(context: JobContext, compositor: Compositor, index: int, new: NewPixels | None = None) -> None:
+def _write_mattes(
+    context: JobContext, compositor: Compositor, index: int, data: Window, new: NewPixels | None = None
+) -> None:
     frame = context.frames[index]
-    data = context.plate_window(frame)
-    mattes = compositor.mattes(index, data, new)
+    made = compositor.origins(index, data, new)
     if new is not None:
         # before the frame exists, so that a resumed job still knows
-        origins.note(context.version.intermediate, frame, mattes[..., -len(origin.CHANNELS) :])
-    context.write(context.version.mattes(frame), mattes, MATTE_CHANNELS, data)
+        origins.note(context.version.intermediate, frame, made)
+    context.write(context.version.mattes(frame), compositor.mattes(index, data, made), MATTE_CHANNELS, data)
 
 
 class Compositor:
@@ -96,26 +103,35 @@ class Compositor:
         self._clip = clip
         self._grain = _plates_grain(clip) if grain and not clip.whole_region.empty else None
 
-    def mattes(self, index: int, window: Window, new: NewPixels | None = None) -> NDArray[np.float16]:
+    def origins(self, index: int, window: Window, new: NewPixels | None) -> NDArray[np.uint8]:
+        """Where each pixel in ``window`` comes from; 0 where none is ``new``."""
+        made = np.zeros((window.height, window.width), np.uint8)
+        if new is not None and not new.window.empty:
+            both = new.window.intersection(window)
+            codes = np.uint8(origin.GENERATED) if new.origin is None else new.origin[new.window.slices(both)]
+            blended = self._clip.blend(index, new.window)[new.window.slices(both)] > 0
+            made[window.slices(both)] = np.where(blended, codes, 0)
+        return made
+
+    def mattes(self, index: int, window: Window, made: NDArray[np.uint8]) -> NDArray[np.float16]:
         """The mattes of classes, blend and origin in ``window``, in the order of :data:`MATTE_CHANNELS`.
 
-        Without ``new`` pixels, the origin's are 0.
+        ``made`` is what :meth:`origins` says.
         """
-        blend = np.zeros((window.height, window.width), np.float16)
-        region = self._clip.region(index).intersection(window)
-        if not region.empty:
-            blend[window.slices(region)] = self._clip.blend(index, region)
-        codes = np.zeros(blend.shape, np.uint8)
-        if new is not None:
-            both = new.window.intersection(window)
-            made = np.uint8(origin.GENERATED) if new.origin is None else new.origin[new.window.slices(both)]
-            codes[window.slices(both)] = np.where(blend[window.slices(both)] > 0, made, 0)
-        return np.dstack([classes.mattes(self._clip.codes(index, window)), blend, origin.mattes(codes)])
+        mattes = np.zeros((window.height, window.width, len(MATTE_CHANNELS)), np.float16)
+        kept, blend = len(classes.CHANNELS), len(classes.CHANNELS) + 1
+        mattes[..., :kept] = classes.mattes(self._clip.codes(index, window))
+        region = self._clip.region(index)
+        both = region.intersection(window)
+        if not both.empty:
+            mattes[window.slices(both)][..., kept] = self._clip.blend(index, region)[region.slices(both)]
+        mattes[..., blend:] = origin.mattes(made)
+        return mattes
 
-    def patch(self, new: NewPixels) -> Patch:
-        """The new pixels of a frame with the blend, as the files hold them."""
+    def patch(self, new: NewPixels, *, half: bool) -> Patch:
+        """The new pixels of a frame with the blend, as the files hold them: in ``half`` or whole floats."""
         footage, window = self._clip.footage, new.window
-        kind = np.float16 if exr.read_header(footage.plate.path(footage.frames[new.index])).half else np.float32
+        kind = np.float16 if half else np.float32
         rgba = np.zeros((window.height, window.width, 4), kind)
         if window.empty:
             return Patch(new.index, window, rgba)
@@ -133,18 +149,19 @@ class Compositor:
         """Write the counterfactual plate of a frame: the patch over the plate, with ``header`` beside the plate's."""
         footage, window = self._clip.footage, patch.window
         frame = footage.frames[patch.index]
-        source = footage.plate.path(frame)
         rgb, blend = patch.rgba[..., :3].astype(np.float32), patch.rgba[..., 3:].astype(np.float32)
         touched = blend[..., 0] > 0
-        if touched.any():
-            plate = exr.read_rgb(source, window)
+
+        def over(plate: FloatImage) -> FloatImage:
             # what is not finite in the plate is replaced wholly
             finite = np.isfinite(plate)
-            rgb = np.where(finite, rgb + np.where(finite, plate, 0) * (1 - blend), rgb / np.maximum(blend, _TINY))
+            result = np.where(finite, rgb + np.where(finite, plate, 0) * (1 - blend), rgb / np.maximum(blend, _TINY))
             # before the frame exists, so that a resumed job still knows
-            written = footage.colour.to_linear(rgb)
+            written = footage.colour.to_linear(result)
             overshoot.note(self._clip.kept, overshoot.find(frame, written, window, touched, footage.survey.maximum))
-        exr.rewrite(source, path, window, rgb, touched, header)
+            return result
+
+        exr.rewrite(footage.plate.path(frame), path, window, touched, over, header)
 
 
 @dataclass(frozen=True)

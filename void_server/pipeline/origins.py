@@ -19,12 +19,12 @@ Counts = Mapping[int, Sequence[int]]
 _NOTABLE = 0.02
 
 
-def note(folder: Path, frame: int, mattes: NDArray[np.float16]) -> None:
-    """Keep in ``folder`` how many pixels of a frame each origin has, from its mattes, (height, width, 3).
+def note(folder: Path, frame: int, made: NDArray[np.uint8]) -> None:
+    """Keep in ``folder`` how many pixels of a frame each origin has, of the origins of all, (height, width).
 
     Whoever finishes another frame may do so at the same time.
     """
-    counts = np.count_nonzero(mattes, axis=(0, 1)).tolist()
+    counts = np.bincount(made.ravel(), minlength=len(origin.NAMES) + 1)[1:].tolist()
     write_atomically(folder / f"origin_{frame}.json", json.dumps(counts))
 
 

@@ -24,6 +24,9 @@ COLOURS = {REMOVE: (226, 62, 62), OVERLAP: (200, 70, 200), AFFECTED: (240, 170, 
 NAMES = {REMOVE: "remove", OVERLAP: "overlap", AFFECTED: "affected", KEEP: "keep"}
 CHANNELS = tuple(f"quadmask.{name}" for name in NAMES.values())
 
+#: The matte of each class for every code, (codes, classes); a number that is no code has none.
+_MATTES = (np.arange(256)[:, None] == list(NAMES)).astype(np.float16)
+
 # Halfway between the codes, as in VOID's own loader.
 _THRESHOLDS = (31, 95, 191)
 # Lossy or limited-range codecs move codes by a few steps; an image that is not a quadmask has far more in between.
@@ -48,13 +51,19 @@ def unaffected(codes: Quadmask) -> Quadmask:
 
 def nearest(values: NDArray[np.floating]) -> Quadmask:
     """The code nearest to each value on the scale 0..255."""
-    return np.array(list(NAMES), np.uint8)[np.digitize(values, _THRESHOLDS)]
+    above = sum((np.asarray(values >= threshold, np.uint8) for threshold in _THRESHOLDS), np.zeros((), np.uint8))
+    return np.array(list(NAMES), np.uint8)[above]
 
 
 def wrong(values: NDArray[np.floating]) -> str:
     """Why values (0..1) are not a quadmask's, in words; empty if they are."""
     scaled = values * 255
-    far = float(np.mean(~(np.abs(scaled - nearest(scaled)) <= _DRIFT))) if values.size else 0.0
+    return _fault(scaled, nearest(scaled))
+
+
+def _fault(values: NDArray[np.floating], codes: Quadmask) -> str:
+    near = np.count_nonzero(np.abs(values - codes) <= _DRIFT)
+    far = 1 - near / values.size if values.size else 0.0
     if far <= _DRIFTING_SHARE:
         return ""
     return (
@@ -68,9 +77,10 @@ def quantise(values: NDArray[np.floating], source: str = "quadmask") -> Quadmask
 
     Raises :class:`ImageError` naming ``source`` where more than a few pixels lie far from every code.
     """
-    if fault := wrong(values / 255):
+    codes = nearest(values)
+    if fault := _fault(values, codes):
         raise ImageError(f"{source} is {fault}.")
-    return nearest(values)
+    return codes
 
 
 def chosen(sequence: Sequence, frames: tuple[int, ...]) -> Sequence:
@@ -102,15 +112,15 @@ def read(path: Path, window: Window, channels: tuple[str, ...] = ()) -> Quadmask
         found[mattes.max(axis=-1) <= 0] = KEEP
     else:
         channels = channels or exr.matte_channels(path, names)[0][:1]
-        values = np.nan_to_num(exr.read_matte(path, inside, channels), nan=-1.0, posinf=-1.0, neginf=-1.0)
-        found = quantise(values * 255, path.name)
+        values = exr.read_matte(path, inside, channels)
+        found = quantise(np.where(np.isfinite(values), values * 255, np.float32(-255)), path.name)
     codes[window.slices(inside)] = found
     return codes
 
 
 def mattes(codes: Quadmask) -> NDArray[np.float16]:
     """The classes as (height, width, 4) mattes of 0 and 1, in the order of :data:`CHANNELS`; they sum to 1."""
-    return np.stack([codes == code for code in NAMES], axis=-1).astype(np.float16)
+    return _MATTES[codes]
 
 
 def resize(codes: Quadmask, width: int, height: int) -> Quadmask:
@@ -120,4 +130,5 @@ def resize(codes: Quadmask, width: int, height: int) -> Quadmask:
 
 def shares(codes: Quadmask) -> dict[str, float]:
     """The share of the frame that each class covers, by name."""
-    return {name: float(np.mean(codes == code)) for code, name in NAMES.items()}
+    counts = np.bincount(codes.ravel(), minlength=KEEP + 1)
+    return {name: float(counts[code] / codes.size) for code, name in NAMES.items()}
