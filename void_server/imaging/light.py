@@ -44,8 +44,8 @@ _PRIOR = 0.5
 _ROUNDS = 6
 #: Light never falls below this share of its mean.
 _FAINTEST = 0.02
-#: Pixels fitted at once.
-_PIECE = 20000
+#: Pixels fitted at once: their samples fit into a core's cache.
+_PIECE = 4096
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,8 @@ class Light:
 
     def gain(self, index: int, strengths: FloatImage) -> FloatImage:
         """The light in frame ``index`` over its mean, of strengths (lamps, ...): (...)."""
-        return np.maximum(1 + np.tensordot(self.curves[index], strengths, axes=1), np.float32(_FAINTEST))
+        change = sum((share * lamp for share, lamp in zip(self.curves[index], strengths, strict=True)), np.float32(1))
+        return np.maximum(change, np.float32(_FAINTEST))
 
 
 @dataclass(frozen=True)
@@ -179,23 +180,43 @@ def _fit(curves: FloatImage, samples: FloatImage, weights: FloatImage, expected:
     lamps = curves.shape[1]
     basis = np.concatenate([np.ones((len(samples), 1), np.float32), curves], axis=1)
     # the prior: the constant times what is expected, less the lamp's part, is 0
-    prior = np.zeros((samples.shape[1], lamps + 1, lamps + 1), np.float32)
+    prior = np.zeros((lamps + 1, lamps + 1, samples.shape[1]), np.float32)
     for lamp in range(lamps):
-        row = np.zeros((samples.shape[1], lamps + 1), np.float32)
-        row[:, 0], row[:, 1 + lamp] = expected[lamp], -1
-        prior += _PRIOR * row[:, :, None] * row[:, None, :]
+        row = np.zeros((lamps + 1, samples.shape[1]), np.float32)
+        row[0], row[1 + lamp] = expected[lamp], -1
+        prior += _PRIOR * row[:, None] * row[None]
+    # no matter how few are seen
+    prior += 1e-4 * np.eye(lamps + 1, dtype=np.float32)[..., None]
     # each pixel's frames side by side, so that sums and medians over them are quick
-    samples, counted = np.ascontiguousarray(samples.T), np.ascontiguousarray(weights.T)
+    samples, given = np.ascontiguousarray(samples.T), np.ascontiguousarray(weights.T)
     products = (basis[:, :, None] * basis[:, None, :]).reshape(len(basis), -1)
-    given, middle = counted, samples.shape[1] // 2
+    counted, away, middle = given.copy(), np.empty_like(samples), samples.shape[1] // 2
     for _ in range(_ROUNDS):
-        normal = (counted @ products).reshape(-1, lamps + 1, lamps + 1)
-        right = (counted * samples) @ basis
-        scale = counted.mean(axis=1)[:, None, None] + np.float32(1e-6)
-        normal = normal + scale * prior + scale * 1e-4 * np.eye(lamps + 1, dtype=np.float32)
-        found = np.linalg.solve(normal, right[..., None])[..., 0]
-        away = np.abs(samples - found @ basis.T)
-        typical = np.maximum(np.partition(away, middle, axis=1)[:, middle : middle + 1], 1e-4)
-        counted = given / np.maximum(away / typical, 0.3)
-    fitted = (found[:, 1:] / np.maximum(found[:, 0], _DARK / 4)[:, None]).T
+        normal = (products.T @ counted.T).reshape(lamps + 1, lamps + 1, -1)
+        normal += (normal[0, 0] / len(basis) + np.float32(1e-6)) * prior
+        right = basis.T @ np.multiply(counted, samples, out=away).T
+        found = _solved(normal, right)
+        np.abs(np.subtract(samples, np.matmul(found.T, basis.T, out=away), out=away), out=away)
+        # for so few, sorting is quicker than a partition
+        typical = np.maximum(np.sort(away, axis=1)[:, middle : middle + 1], np.float32(1e-4))
+        np.divide(given, np.maximum(np.divide(away, typical, out=away), np.float32(0.3), out=away), out=counted)
+    fitted = found[1:] / np.maximum(found[0], _DARK / 4)
     return np.where(given.any(axis=1), fitted, expected).astype(np.float32)
+
+
+def _solved(normal: FloatImage, right: FloatImage) -> FloatImage:
+    """The solution, (n, pixels), of each pixel's n equations, (n, n, pixels) and (n, pixels), symmetric and positive.
+
+    Written over both. For two or three equations many times, this is far quicker than LAPACK.
+    """
+    size = len(right)
+    for i in range(size):
+        for j in range(i + 1, size):
+            factor = normal[j, i] / normal[i, i]
+            normal[j, i:] -= factor * normal[i, i:]
+            right[j] -= factor * right[i]
+    for i in reversed(range(size)):
+        for j in range(i + 1, size):
+            right[i] -= normal[i, j] * right[j]
+        right[i] /= normal[i, i]
+    return right

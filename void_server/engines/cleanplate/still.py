@@ -143,9 +143,11 @@ def _in_mean_light(
 ) -> tuple[FloatImage, FloatImage]:
     """Display-referred samples (frames, pixels, 3) as they would be in the mean light, and the lamps' strengths."""
     curve = clip.footage.curve
-    strengths = light.fit(range(len(clip)), curve.to_linear(samples), seen.astype(np.float32), places)
-    lit = LitScene(light, strengths, curve)
-    return np.stack([lit.in_mean_light(index, rgb) for index, rgb in enumerate(samples)]), strengths
+    linear = curve.to_linear(samples)
+    strengths = light.fit(range(len(clip)), linear, seen.astype(np.float32), places)
+    for index, rgb in enumerate(linear):
+        rgb /= light.gain(index, strengths)
+    return curve.to_display(linear), strengths
 
 
 def _look_through(clip: Clip, band: Window, passing: Passing) -> _Looks:
