@@ -173,3 +173,15 @@ def test_default_settings_make_no_fireflies(scene: str, tmp_path: Path) -> None:
         assert np.abs(result - clean).max() < 5 * 0.0135 * 1.25, frame
         blend = exr.read_matte(results["grainy"].mattes(frame), exr.windows(results["grainy"].mattes(frame))[0])
         assert np.array_equal(result[blend == 0], plate[blend == 0])
+
+
+def test_four_times_the_pixels_need_hardly_more_memory_and_show_the_same_grain() -> None:
+    small, large = (np.tile(grainy(picture(), 1, 0.8), (2 * n, 2 * n, 1)) for n in (1, 2))
+    kept, measured = [], []
+    for frame in (small, large):
+        look = grain.Look(frame, np.ones(frame.shape[:2], bool))
+        kept.append(sum(array.nbytes for array in grain._in_space(look)))
+        measured.append(grain.measure([(look, None)]))
+    assert kept[1] < 2 * kept[0]
+    for name, values in vars(measured[0]).items():
+        assert np.allclose(values, getattr(measured[1], name), atol=0.02, equal_nan=True), name

@@ -11,7 +11,6 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 
 from ..api.errors import ImageError
 from ..api.files import check_regular, open_regular, replacing
+from .channels import largest
 from .complaint import complaint
 from .window import Window
 
@@ -237,8 +237,7 @@ def read_matte(path: Path, window: Window, channels: Sequence[str] = ()) -> Floa
     obvious of :func:`matte_channels`.
     """
     channels = channels or matte_channels(path, channel_names(path))[0][:1]
-    # a maximum over so short an axis takes longer than reading
-    return reduce(np.maximum, np.moveaxis(read_channels(path, channels, window), -1, 0))
+    return largest(read_channels(path, channels, window))
 
 
 def _lossless(spec: oiio.ImageSpec) -> oiio.ImageSpec:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .exr import FloatImage
+from .parallel import in_order
 
 Mask = NDArray[np.bool_]
 
@@ -29,8 +30,8 @@ _STEPS = 40
 _FEWEST_BLOCKS = 12
 #: Of all blocks of one brightness, the quietest share is taken to hold no texture, or no motion.
 _FLAT, _STILL = 0.4, 0.5
-#: Grain is correlated over so many pixels at most.
-_REACH = 3
+#: Grain is correlated over so many pixels at most; so many blocks of a frame tell how.
+_REACH, _CORRELATED = 3, 4096
 #: Relative to brightness, no camera's or film's grain grows towards highlights, from this step on; what looks like it
 #: is edges.
 _GROWTH, _MIDDLE_GREY = 1.25, 6
@@ -85,19 +86,29 @@ class Look(NamedTuple):
 
 
 class _Residuals(NamedTuple):
-    """Blocks without their content: ``values`` (blocks, size, size, 3), ``brightness`` (blocks, 3)."""
+    """What is left of blocks without their content.
 
-    values: FloatImage
+    ``spread``, its standard deviation, and ``brightness``, (blocks, 3); and of some of the blocks, the numbers
+    ``chosen``, all of it: ``values`` (chosen, size, size, 3).
+    """
+
+    spread: FloatImage
     brightness: FloatImage
+    chosen: NDArray[np.intp]
+    values: FloatImage
 
-    @property
-    def spread(self) -> FloatImage:
-        """The standard deviation of each block and channel."""
-        return np.asarray(np.sqrt((self.values**2).mean(axis=(1, 2))), np.float32)
+    @classmethod
+    def of(cls, values: FloatImage, brightness: FloatImage) -> _Residuals:
+        # at random: at regular intervals, only some columns of the frame would count
+        chosen = np.sort(np.random.default_rng(0).permutation(len(values))[:_CORRELATED])
+        return cls(np.sqrt(_means(values * values)), brightness, chosen, values[chosen])
 
     @classmethod
     def joined(cls, several: list[_Residuals]) -> _Residuals:
-        return cls(*(np.concatenate(arrays) for arrays in zip(*several, strict=True)))
+        spread, brightness, chosen, values = (list(arrays) for arrays in zip(*several, strict=True))
+        before = np.cumsum([0, *map(len, spread)])
+        chosen = [numbers + begin for numbers, begin in zip(chosen, before[:-1], strict=True)]
+        return cls(*map(np.concatenate, (spread, brightness, chosen, values)))
 
 
 def _blocks(image: NDArray[Any]) -> NDArray[Any]:
@@ -108,20 +119,36 @@ def _blocks(image: NDArray[Any]) -> NDArray[Any]:
     return split.reshape(rows * columns, _BLOCK, _BLOCK, *image.shape[2:])
 
 
+# As products of matrices, sums over each block's pixels take a fraction of the time.
+def _each_channel(*weights: NDArray[np.floating]) -> FloatImage:
+    """Weights (size, size), each for every channel of a block: (size * size * 3, 3 * number of weights)."""
+    return np.concatenate([np.kron(one.reshape(-1, 1), np.eye(3)) for one in weights], axis=1).astype(np.float32)
+
+
+_FLAT_BLOCK = np.ones((_BLOCK, _BLOCK))
+_SLOPE = _FLAT_BLOCK * (np.arange(_BLOCK) - (_BLOCK - 1) / 2)
+_MEAN = _each_channel(_FLAT_BLOCK / _BLOCK**2)
+#: Orthonormal: a constant and both slopes.
+_PLANES = _each_channel(*(one / np.linalg.norm(one) for one in (_FLAT_BLOCK, _SLOPE, _SLOPE.T)))
+
+
+def _means(blocks: FloatImage) -> FloatImage:
+    """The mean of each block and channel, (blocks, 3), of (blocks, size, size, 3)."""
+    return blocks.reshape(-1, len(_MEAN)) @ _MEAN
+
+
 def _without_slopes(blocks: FloatImage) -> FloatImage:
-    """Blocks (blocks, size, size, channels) minus their best-fitting plane; noise keeps its variance."""
-    ramp = np.arange(_BLOCK, dtype=np.float32) - (_BLOCK - 1) / 2
-    ramp /= np.sqrt((ramp**2).sum() * _BLOCK)
-    flat = blocks - blocks.mean(axis=(1, 2), keepdims=True)
-    for axis in (ramp[:, None], ramp[None, :]):
-        plane = axis * np.ones((_BLOCK, _BLOCK), np.float32)
-        flat = flat - np.einsum("nyxc,yx->nc", flat, plane)[:, None, None] * plane[..., None]
-    return np.asarray(flat * np.sqrt(_BLOCK**2 / (_BLOCK**2 - 3)), np.float32)
+    """Blocks (blocks, size, size, 3) minus their best-fitting plane; noise keeps its variance."""
+    # what is left of the mean is nothing to single precision
+    flat = (blocks - _means(blocks)[:, None, None]).reshape(-1, len(_PLANES))
+    flat -= (flat @ _PLANES) @ _PLANES.T
+    flat *= np.float32(np.sqrt(_BLOCK**2 / (_BLOCK**2 - 3)))
+    return flat.reshape(blocks.shape)
 
 
 def _in_space(look: Look) -> _Residuals:
     blocks = _blocks(look.rgb)[_blocks(look.shown).all(axis=(1, 2))]
-    return _Residuals(_without_slopes(blocks), blocks.mean(axis=(1, 2)))
+    return _Residuals.of(_without_slopes(blocks), _means(blocks))
 
 
 def _along_time(here: Look, there: Look, *, flow: bool) -> _Residuals:
@@ -133,12 +160,13 @@ def _along_time(here: Look, there: Look, *, flow: bool) -> _Residuals:
     whole = np.asarray(_blocks(here.shown[:height, :width] & shown).all(axis=(1, 2)))
     ours, theirs = _blocks(here.rgb[:height, :width])[whole], _blocks(other)[whole]
     difference = theirs - ours
-    mean = difference.mean(axis=(1, 2))
+    mean = _means(difference)
     # a block that changed as a whole has moved
-    same = (np.abs(mean) <= difference.std(axis=(1, 2))).all(axis=-1)
+    spread = _means((difference - mean[:, None, None]) ** 2)
+    same = (mean**2 <= spread).all(axis=-1)
     difference -= _light(mean, whole, height // _BLOCK)[:, None, None]
-    scale = np.sqrt(np.broadcast_to(variance, whole.shape)[whole])[:, None, None, None]
-    return _Residuals((difference / scale)[same], ((ours + theirs) / 2)[same].mean(axis=(1, 2)))
+    difference /= np.sqrt(np.broadcast_to(variance, whole.shape)[whole])[:, None, None, None]
+    return _Residuals.of(difference[same], (_means(ours) + _means(theirs))[same] / np.float32(2))
 
 
 def _light(mean: FloatImage, whole: Mask, rows: int) -> FloatImage:
@@ -201,20 +229,26 @@ def _plausible(level: FloatImage) -> FloatImage:
     return np.asarray(relative * brightness[:, None], np.float32)
 
 
+def _all_ways(pair: tuple[Look, Look | None]) -> list[_Residuals]:
+    """In space, and where there is a neighbour in time, in place and along the flow."""
+    here, there = pair
+    in_time = [] if there is None else [_along_time(here, there, flow=flow) for flow in (False, True)]
+    return [_in_space(here), *in_time]
+
+
 def measure(pairs: Iterable[tuple[Look, Look | None]]) -> Grain:
     """The grain that some frames of a plate show, each with a neighbour in time where it has one."""
-    pairs = list(pairs)
-    space = _Residuals.joined([_in_space(look) for look, _ in pairs])
-    neighbours = [(here, there) for here, there in pairs if there is not None]
-    if not neighbours:
+    # one pair after another: together, all of a large plate would fill the memory
+    found = [residuals for _, residuals in in_order(_all_ways, pairs)]
+    space = _Residuals.joined([ways[0] for ways in found])
+    in_time = [ways[1:] for ways in found if len(ways) > 1]
+    if not in_time:
         level = _plausible(_least(_levels(space, _FLAT)))
         return Grain(level, *_correlation(space, level))
-    still, along_flow = (
-        _Residuals.joined([_along_time(*pair, flow=flow) for pair in neighbours]) for flow in (False, True)
-    )
+    still, along_flow = (_Residuals.joined(list(way)) for way in zip(*in_time, strict=True))
     level = _plausible(_least(_levels(space, _FLAT), _levels(still, _STILL), _levels(along_flow, _STILL)))
     # not what was brought over along the flow: it is smoothed, and its correlation not the grain's
-    stands = 2 * np.count_nonzero(_typical(still, level)) > len(still.values)
+    stands = 2 * np.count_nonzero(_typical(still, level)) > len(still.spread)
     return Grain(level, *_correlation(still if stands else space, level))
 
 
@@ -239,12 +273,12 @@ def _typical(residuals: _Residuals, level: FloatImage) -> Mask:
 
 def _correlation(residuals: _Residuals, level: FloatImage) -> tuple[FloatImage, FloatImage]:
     """Kernels and mixing, from the typical blocks."""
-    typical = _typical(residuals, level)
+    typical = _typical(residuals, level)[residuals.chosen]
     kernels = np.zeros((3, 2 * _REACH + 1, 2 * _REACH + 1), np.float32)
     kernels[:, _REACH, _REACH] = 1
     if np.count_nonzero(typical) < _FEWEST_BLOCKS:
         return kernels, np.eye(3, dtype=np.float32)
-    noise = residuals.values[typical] / _expected(residuals, level)[typical][:, None, None]
+    noise = residuals.values[typical] / _expected(residuals, level)[residuals.chosen[typical]][:, None, None]
     channels = np.corrcoef(noise.reshape(-1, 3).T) * 0.999 + np.eye(3) * 0.001
     for channel in range(3):
         kernels[channel] = _kernel(_autocorrelation(noise[..., channel]))
@@ -307,8 +341,8 @@ def _carried(rgb: FloatImage, where: Mask, level: FloatImage) -> FloatImage:
     padding = [(0, -height % _BLOCK), (0, -width % _BLOCK)]
     rows, columns = (height + padding[0][1]) // _BLOCK, (width + padding[1][1]) // _BLOCK
     padded = np.pad(rgb, [*padding, (0, 0)], mode="edge")
-    variance = (_without_slopes(_blocks(padded)) ** 2).mean(axis=(1, 2))
-    expected = (_blocks(np.pad(level, [*padding, (0, 0)])) ** 2).mean(axis=(1, 2))
+    variance = _means(_without_slopes(_blocks(padded)) ** 2)
+    expected = _means(_blocks(np.pad(level, [*padding, (0, 0)])) ** 2)
     inside = _blocks(np.pad(where, padding)).mean(axis=(1, 2)) > 0.75
     measured = inside[:, None] & (expected > 0)
     share = np.where(measured, variance / np.maximum(expected, 1e-20), np.inf).reshape(rows, columns, 3)

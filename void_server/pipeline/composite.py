@@ -119,13 +119,14 @@ class Compositor:
         ``made`` is what :meth:`origins` says.
         """
         mattes = np.zeros((window.height, window.width, len(MATTE_CHANNELS)), np.float16)
-        kept, blend = len(classes.CHANNELS), len(classes.CHANNELS) + 1
-        mattes[..., :kept] = classes.mattes(self._clip.codes(index, window))
+        mattes[..., : len(classes.CHANNELS)] = classes.mattes(np.uint8(classes.KEEP))
+        # beyond the region all is kept
         region = self._clip.region(index)
         both = region.intersection(window)
         if not both.empty:
-            mattes[window.slices(both)][..., kept] = self._clip.blend(index, region)[region.slices(both)]
-        mattes[..., blend:] = origin.mattes(made)
+            codes, blend = self._clip.codes(index, both), self._clip.blend(index, region)[region.slices(both)]
+            parts = classes.mattes(codes), blend, origin.mattes(made[window.slices(both)])
+            mattes[window.slices(both)] = np.dstack(parts)
         return mattes
 
     def patch(self, new: NewPixels, *, half: bool) -> Patch:
@@ -199,8 +200,7 @@ def _plates_grain(clip: Clip) -> Grain:
     if not file.is_file():
         busy = [index for index in range(len(clip)) if not clip.region(index).empty]
         chosen = [busy[position] for position in sequence.spread(len(busy), _MEASURED_FRAMES)]
-        looks = (look for _, look in in_order(lambda index: _looks(clip, index), chosen))
-        arrays.save(file, **vars(grain.measure(looks)))
+        arrays.save(file, **vars(grain.measure(_looks(clip, index) for index in chosen)))
     return Grain.from_arrays(arrays.load(file))
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..api.files import write_atomically
+from ..imaging.channels import largest
 from ..imaging.exr import FloatImage
 from ..imaging.window import Window
 
@@ -36,7 +37,7 @@ def find(frame: int, new: FloatImage, window: Window, touched: NDArray[np.bool_]
 
     ``new`` is scene-linear, (height, width, 3), in ``window``. What is not finite doesn't count.
     """
-    peaks = np.where(np.isfinite(new), new, -np.inf).max(axis=-1)
+    peaks = largest(np.where(np.isfinite(new), new, np.float32(-np.inf)))
     peaks[~touched] = -np.inf
     row, column = np.unravel_index(int(np.argmax(peaks)), peaks.shape)
     value = float(peaks[row, column])

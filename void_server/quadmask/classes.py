@@ -118,9 +118,9 @@ def read(path: Path, window: Window, channels: tuple[str, ...] = ()) -> Quadmask
     return codes
 
 
-def mattes(codes: Quadmask) -> NDArray[np.float16]:
+def mattes(codes: Quadmask | np.uint8) -> NDArray[np.float16]:
     """The classes as (height, width, 4) mattes of 0 and 1, in the order of :data:`CHANNELS`; they sum to 1."""
-    return _MATTES[codes]
+    return np.asarray(_MATTES[codes])
 
 
 def resize(codes: Quadmask, width: int, height: int) -> Quadmask:

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from ...imaging.camera import Mask
+from ...imaging.channels import largest
 from ...imaging.exr import FloatImage
 from ...imaging.footage import Footage
 from ...imaging.light import Light, LitScene
@@ -29,7 +30,7 @@ def anything_moves(footage: Footage, hidden: Sequence[Mask]) -> bool:
 
     def differs(index: int) -> bool:
         one, other = (footage.small_plate(number) for number in (index, index + _APART))
-        change = np.abs(cv2.GaussianBlur(other - one, (0, 0), 1.5)).max(axis=-1)
+        change = largest(np.abs(cv2.GaussianBlur(other - one, (0, 0), 1.5)))
         seen = cv2.dilate((hidden[index] | hidden[index + _APART]).astype(np.uint8), np.ones((5, 5), np.uint8)) == 0
         moved = cv2.morphologyEx(((change > _DIFFERS) & seen).astype(np.uint8), cv2.MORPH_OPEN, kernel)
         return bool(np.count_nonzero(moved) > _LEAST * moved.size)
@@ -76,12 +77,12 @@ class Resting:
             clear = np.stack([seen[i] & ~covered[index][rows].ravel() for i, index in enumerate(self._samples)])
             found = median(samples, np.where(clear.any(axis=0), clear, seen))
             rest[rows] = found.reshape(-1, width, 3)
-            away = np.abs(samples - found).max(axis=-1, keepdims=True)
+            away = largest(np.abs(samples - found))[..., None]
             noise[rows] = median(away, seen)[:, 0].reshape(-1, width)
         return rest, cv2.blur(noise, (5, 5))
 
     def _departing(self, index: int) -> Mask:
-        away = np.abs(cv2.GaussianBlur(self.plate(index) - self.rest, (0, 0), 1)).max(axis=-1)
+        away = largest(np.abs(cv2.GaussianBlur(self.plate(index) - self.rest, (0, 0), 1)))
         found = ((away > np.maximum(_DEPARTS, _ABOVE_NOISE * self.noise)) & ~self._near[index]).astype(np.uint8)
         found = cv2.morphologyEx(found, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
         return (cv2.morphologyEx(found, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8)) > 0) & ~self.hidden[index]

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from ...imaging.camera import Mask
+from ...imaging.channels import largest, least
 from ...imaging.colour import Curve
 from ...imaging.exr import FloatImage
 from ...imaging.fill import smooth_fill
@@ -103,7 +104,7 @@ def departure(rgb: FloatImage, plate: FloatImage, visible: Mask, scale: float) -
     size = (2 * int(3 * scale) + 1,) * 2
     mean = cv2.GaussianBlur((rgb - plate) * weight[..., None], size, scale)
     total = np.maximum(cv2.GaussianBlur(weight, size, scale), 1e-3)
-    return np.abs(mean).max(axis=-1) / total
+    return largest(np.abs(mean)) / total
 
 
 def look_at(shot: Steady, index: int) -> Look:
@@ -133,7 +134,7 @@ def _looks_around(shot: Steady, paths: Trajectories, anchor: int, indices: Colle
 
 def same_exposure(look: Look, plate: FloatImage, known: Mask) -> Look:
     """The look with its exposure changed to the background's, where it differs."""
-    compared = look.visible & known & (look.distance > _NEAR) & (plate.min(axis=-1) > 0.05)
+    compared = look.visible & known & (look.distance > _NEAR) & (least(plate) > 0.05)
     if np.count_nonzero(compared) < 500:
         return look
     gain = np.median(look.rgb[compared] / plate[compared], axis=0)
