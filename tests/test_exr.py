@@ -132,6 +132,16 @@ def test_values_beyond_half_are_clipped_not_infinite(tmp_path: Path) -> None:
     assert (exr.read_rgb(target) == exr.HALF_MAX).all()
 
 
+def test_half_colour_beside_whole_floats_is_clipped_not_infinite(tmp_path: Path) -> None:
+    made = spec(4, 4, (*exr.RGB, "Z"), "float")
+    made.channelformats = ("half", "half", "half", "float")
+    source = write_parts(tmp_path / "in.exr", (made, noise(4, 4, 4, np.float32)))
+    target = tmp_path / "out.exr"
+    exr.rewrite(source, target, Window(0, 0, 4, 4), np.ones((4, 4), bool), lambda rgb: np.full_like(rgb, 1e9))
+    assert (exr.read_rgb(target) == exr.HALF_MAX).all()
+    assert np.array_equal(parts_of(target)[0][1][..., 3], parts_of(source)[0][1][..., 3])
+
+
 def test_stereo_is_refused(tmp_path: Path) -> None:
     views = [spec(4, 4, exr.RGB, view=v, **{"oiio:subimagename": v}) for v in ("left", "right")]
     source = write_parts(tmp_path / "in.exr", *((view, noise(4, 4, 3)) for view in views))
