@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from ..api.errors import ServerRefused
-from ..interpreter import running
-from ..interruption import uninterrupted
+from ..interpreter import beside
 
 
 @contextmanager
@@ -18,24 +16,9 @@ def embedded_server(roots: Sequence[Path]) -> Iterator[str]:
 
     It may use the folders ``roots``, and ends with the block or with this process. Raises :class:`ServerRefused`.
     """
-    command = running("void_server.service", *map(str, roots))
-    # its standard input is its lifeline: it ends when that does
-    process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
+    with beside("void_server.service", *map(str, roots)) as process:
+        assert process.stdout is not None
         line = process.stdout.readline().strip()
         if not line.startswith("tcp://"):
             raise ServerRefused(line or "The embedded server did not start; run `void doctor` to see what is missing.")
         yield line
-    finally:
-        with uninterrupted():
-            process.stdin.close()
-            try:
-                process.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-            process.stdout.close()
