@@ -32,6 +32,9 @@ _EXTRAS = {
     "sam2": (("torch", "sam2"), "for rotos from clicks"),
     "gemini": (("google.genai",), "for the reasoner gemini"),
     "local": (("openai",), "for the reasoner local, a language model of your own"),
+    "web": (("starlette", "uvicorn", "prometheus_client", "av"), "for the page in the browser"),
+    "evaluate": (("flip_evaluator",), "for FLIP in void evaluate"),
+    "train": (("torch", "accelerate", "peft", "came_pytorch"), "for void train"),
 }
 #: Where weights come from, and under which licence: the base model, then the checkpoints by their pass.
 _SOURCES = {
