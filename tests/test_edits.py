@@ -242,11 +242,14 @@ def test_a_corrected_quadmask_has_mattes_and_a_contact_sheet(shot: Path, job: Pa
     folder = job / "v002"
     assert str(folder / "report" / "contact_sheet.png") in done.stdout
     assert sorted(path.name for path in folder.iterdir()) == [
+        "disclosure.json",
         "history.jsonl",
         "job.json",
         "mattes",
+        "provenance.json",
         "quadmask",
         "report",
+        "signature.json",
     ]
     window = Window(0, 0, 192, 108)
     cell = Grid(window).cell(1, 3)

@@ -257,7 +257,7 @@ def test_a_job_goes_to_a_worker_whose_last_job_had_its_engine(shot: Path) -> Non
         one, two = pool._handles.values()
         for worker, engine in ((one, "cleanplate"), (two, "void")):
             asked = replace(shot_of(shot), settings=Settings(engine=engine))
-            pool.give(worker, Job(JOB, JobState.QUEUED, asked, "/nowhere/v001", 1.0, 1.0), [])
+            pool.give(worker, Job(JOB, JobState.QUEUED, asked, "/nowhere/v001", 1.0, 1.0), [], "anna")
         assert pool.idle("void") is None
         one.job = two.job = None
         assert pool.idle("void") is two

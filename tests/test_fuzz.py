@@ -180,7 +180,16 @@ SITE = {
     "path_map": [{"source_path": "/a", "destination_path": "/b", "source_path_format": "POSIX"}],
     "options": {},
 }
-FARM = {"id": "0123456789ab", "shot": SHOT, "fields": {}, "stages": [], "server": "", "frames": [1], "export": None}
+FARM = {
+    "id": "0123456789ab",
+    "shot": SHOT,
+    "fields": {},
+    "stages": [],
+    "server": "",
+    "frames": [1],
+    "export": None,
+    "pairs": None,
+}
 READERS: dict[str, tuple[Any, Callable[[Path], object]]] = {
     "job.json": ({"shot": SHOT, "frames": [1001]}, lambda path: _of_job(path.parent)),
     "analysis.json": (ANALYSIS, lambda path: read_file(path.read_bytes().decode(errors="replace"), "the analysis")),

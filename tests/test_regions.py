@@ -431,7 +431,7 @@ def test_cells_for_the_model_are_those_of_its_crop(tmp_path: Path) -> None:
     results.folder.mkdir()
     pipeline.run_part(pipeline.Part.QUADMASK, "0123456789ab", asked, results.folder, lambda _: None)
     tracker = ProgressTracker(lambda _: None, all_stages(asked))
-    clip = open_context(asked, engines.find("void"), results, tracker).clip()
+    clip = open_context("0123456789ab", asked, engines.find("void"), results, tracker).clip()
     crop = Made(clip, clip.whole_region).fit.crop
     assert crop.width < 0.7 * size[0]
     assert crop.union(clip.whole_region) == crop
@@ -464,7 +464,7 @@ def test_the_scene_becomes_the_prompt(shot: Path, tmp_path: Path) -> None:
     for prompt, expected in (("", "An empty room."), ("A room.", "A room.")):
         asked = Shot(str(shot / "plate"), str(shot / "roto"), prompt=prompt)
         course = ProgressTracker(lambda _: None, all_stages(asked))
-        assert open_context(asked, CleanPlate(), results, course).clip().prompt == expected
+        assert open_context("0123456789ab", asked, CleanPlate(), results, course).clip().prompt == expected
 
 
 @pytest.mark.parametrize(

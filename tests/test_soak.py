@@ -140,13 +140,17 @@ def _works(process: psutil.Process) -> bool:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """The files in a folder: of frames the pixels, as their header has the time; of others the bytes."""
+    """The files in a folder: of frames the pixels, as their header has the time; of others the bytes.
+
+    Not who submitted and signed it, and when.
+    """
+    version = VersionFolder(folder)
     return {
         path.relative_to(folder).as_posix(): exr.read_rgb(path).tobytes()
         if path.suffix == ".exr"
         else path.read_bytes()
         for path in folder.rglob("*")
-        if path.is_file()
+        if path.is_file() and path not in (version.signature, version.submission)
     }
 
 

@@ -54,7 +54,7 @@ def test_clean_removes_what_is_old_and_its_own_and_nothing_else(shot: Path, tmp_
     assert {"jobs", "uploads", "deliveries"} <= files()
     assert "0 bytes are free" in void("clean", "--older", "30d").stdout
     assert {"jobs", "uploads", "deliveries"} <= files()
-    (home() / "keys").mkdir()
+    (home() / "keys").mkdir(exist_ok=True)
     (home() / "keys/server.key").touch()
     aged(40)
     results = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}

@@ -341,13 +341,13 @@ def test_the_rewritten_pixels_of_a_frame_are_found_once(
         Window(*sides) for sides in json.loads((VersionFolder(job.folder).intermediate / "regions.json").read_text())
     ]
     asked: list[tuple[int, Window]] = []
-    really = Clip._read_rewritten
+    really = Clip._read
 
     def counting(self: Clip, index: int, window: Window) -> Any:
         asked.append((index, window))
         return really(self, index, window)
 
-    monkeypatch.setattr(Clip, "_read_rewritten", counting)
+    monkeypatch.setattr(Clip, "_read", counting)
     do(job, "finish", 1)
     assert not any(region.empty for region in regions[3:])
     assert [asked.count((index, regions[index])) for index in (3, 4, 5)] == [1, 1, 1]

@@ -20,6 +20,7 @@ from .connection import notice_its_end
 from .errors import InputError, ProtocolError, ServerUnreachable, SettingError, VoidError
 from .files import (
     CHUNK,
+    check_regular,
     complete,
     digest_of,
     inside,
@@ -166,6 +167,7 @@ def _ignored(done: int, total: int) -> None:
 
 
 def _size(path: Path) -> int:
+    check_regular(path)
     try:
         size = path.stat().st_size
     except OSError as error:
