@@ -25,6 +25,7 @@ from tests import test_service
 from tests.test_service import RunningServer, shot_of, wait_for
 from void_server.api import Client, Job, JobState
 from void_server.api.errors import VoidError
+from void_server.api.version import VersionFolder
 from void_server.imaging import exr
 
 pytestmark = pytest.mark.slow
