@@ -210,8 +210,6 @@ def test_what_may_not_be_read_says_permission(for_all: Path, what: str) -> None:
     bad.chmod(0)
     done = subprocess.run(
         [sys.executable, "-c", UNREADABLE, plate, str(named / "roto"), analysis],
-        # the state folder of this test's user is nobody else's
-        env={**os.environ, "VOID_HOME": str(for_all / "home")},
         capture_output=True,
         text=True,
         check=False,

@@ -82,13 +82,21 @@ def load() -> Policy:
     named = os.environ.get(ENVIRONMENT)
     file = Path(named or home() / "policy.json")
     try:
-        if not named and not file.exists():
+        if not named and not _is_there(file):
             return Policy()
         return _read(read_json(file), file)
     except FileNotFoundError:
         raise SettingError(f"The policy {file} is not there; correct ${ENVIRONMENT}.") from None
     except (OSError, ValueError) as error:
         raise SettingError(f"The policy {file} cannot be used, so no job begins: {error}") from error
+
+
+def _is_there(file: Path) -> bool:
+    try:
+        return file.exists()
+    except PermissionError:
+        # the state folder of the server for which this works as another user; that holds jobs to its policy itself
+        return False
 
 
 def _is_texts(value: Any) -> bool:
