@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..imaging import jpeg
 from ..imaging.exr import FloatImage
 from ..pipeline.report.page import document, listing
 from .judging import JUDGED, Judged, totals
@@ -118,6 +119,4 @@ def _small(image: FloatImage) -> NDArray[np.uint8]:
 
 
 def _data(picture: NDArray[np.uint8]) -> str:
-    good, encoded = cv2.imencode(".jpg", np.ascontiguousarray(picture[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
-    assert good, "OpenCV encodes any picture of 8 bits"
-    return f"data:image/jpeg;base64,{base64.b64encode(encoded.tobytes()).decode()}"
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg.encoded(picture, _QUALITY)).decode()}"

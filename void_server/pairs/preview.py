@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..imaging import exr
+from ..imaging import exr, jpeg
 from ..imaging.colour import Curve
 from ..imaging.exr import FloatImage
 from ..imaging.sequence import spread
@@ -31,9 +31,7 @@ def picture(pair: PairFolder, frames: int, first: int) -> bytes:
 
 def encoded(image: Picture) -> bytes:
     """An RGB picture as JPEG."""
-    done, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])
-    assert done
-    return data.tobytes()
+    return jpeg.encoded(image, 88)
 
 
 def _column(pair: PairFolder, frame: int, first: int) -> Picture:

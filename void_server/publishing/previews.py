@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..api.errors import SettingError
 from ..api.files import replacing
-from ..imaging import exr
+from ..imaging import exr, jpeg
 from ..imaging.colour import ColourSpace, Curve
 from ..imaging.exr import FloatImage
 from ..imaging.parallel import in_order
@@ -49,11 +49,9 @@ class Look:
 
 def write_thumbnail(path: Path, frame: Path, look: Look) -> None:
     """Write a frame as a JPEG. Raises OSError."""
-    good, encoded = cv2.imencode(".jpg", look.picture(frame)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
-    if not good:
-        raise OSError(f"{path} could not be encoded.")
+    picture = jpeg.encoded(look.picture(frame), 90)
     with replacing(path, parents=True) as temporary:
-        temporary.write_bytes(encoded.tobytes())
+        temporary.write_bytes(picture)
 
 
 def check_movies() -> None:

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..imaging import jpeg
 from ..imaging.exr import FloatImage
 from ..imaging.footage import Footage
 from ..imaging.sequence import spread
@@ -165,9 +166,7 @@ def _picture(footage: Footage, index: int, size: tuple[int, int]) -> bytes:
         _label(picture, str(row), (3, y + 26))
     outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(picture, outlines, -1, _OUTLINE, 2)
-    good, jpeg = cv2.imencode(".jpg", np.ascontiguousarray(picture[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, 90])
-    assert good, "JPEG takes any 8-bit picture"
-    return jpeg.tobytes()
+    return jpeg.encoded(picture, 90)
 
 
 def _label(picture: NDArray[np.uint8], text: str, at: tuple[int, int]) -> None:

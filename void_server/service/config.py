@@ -13,6 +13,7 @@ from ..api.client import DEFAULT_ADDRESS
 from ..api.errors import ServerRefused, SettingError
 from ..api.home import home
 from ..api.job import Job
+from ..api.loopback import LOOPBACK
 from .sandbox import Sandbox
 
 _ADDRESS = re.compile(r"tcp://(?P<host>\*|[\w.-]+|\[[\w:.%]+\]):(?P<port>\*|\d+)")
@@ -20,7 +21,6 @@ _ADDRESS = re.compile(r"tcp://(?P<host>\*|[\w.-]+|\[[\w:.%]+\]):(?P<port>\*|\d+)
 _LEAST_MEMORY = 4 << 30
 #: The variable that says which GPU a worker sees.
 GPUS = "CUDA_VISIBLE_DEVICES"
-_LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 
 @dataclass(frozen=True)
@@ -123,4 +123,4 @@ class ServerConfig:
                 f"{self.address!r} is not an address to listen at; write it like {DEFAULT_ADDRESS}, with a port from "
                 "1 to 65535, or tcp://*:5690 for all of this machine's networks."
             )
-        return self.require_keys or match["host"] not in _LOOPBACK
+        return self.require_keys or match["host"] not in LOOPBACK

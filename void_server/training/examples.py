@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -14,6 +13,7 @@ from ..engines.void.model import Model
 from ..engines.void.sampling import GUIDANCE, Conditioning, Sampler, starting_noise
 from ..engines.void.vae import decode
 from ..engines.void.windows import plan
+from ..imaging import jpeg
 from ..imaging.sequence import spread
 from .clips import Clip
 from .config import Training
@@ -57,6 +57,5 @@ def made(config: Training, model: Model, clip: Clip, item: Item, nothing: Path, 
 def write(out: Path, step: int, clip: Clip, picture: NDArray[np.uint8]) -> None:
     """Write a picture beside the page. Raises :class:`~void_server.api.errors.JobFailed`."""
     path = out / FOLDER / f"{step:06d} {clip.pair.folder.name}.jpg"
-    encoded = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])[1]
     with writing(path) as temporary:
-        temporary.write_bytes(encoded.tobytes())
+        temporary.write_bytes(jpeg.encoded(picture, 92))

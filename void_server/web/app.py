@@ -23,6 +23,7 @@ from .. import __version__
 from ..api.errors import AccessDenied, InputError, ServerError, SettingError, UnknownJob, VoidError
 from ..api.files import is_plain_name, temporary_beside
 from ..api.job import Job
+from ..api.loopback import LOOPBACK
 from ..api.settings import declarations
 from ..api.shot import Settings, title
 from ..api.version import MATTES, PATCH, PLATE, QUADMASK, ROTO
@@ -55,7 +56,7 @@ class Page:
         self._shots = Shots(folder / "shots")
         self._results = Results(asking, folder / "results")
         self._darkroom = Darkroom([folder])
-        self._local = "//127.0.0.1:" in asking.address or "//localhost:" in asking.address
+        self._local = any(f"//{host}:" in asking.address for host in LOOPBACK)
         self._viewing = Viewing(self._shots, self._results, self._darkroom, local=self._local)
         self._removal = Removal(asking, self._shots, self._results, self._darkroom)
         self._token = ""

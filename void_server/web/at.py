@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 from .. import plugins
 from ..api.errors import SettingError
+from ..api.loopback import LOOPBACK
 
 DEFAULT_AT = "127.0.0.1:8090"
-#: The names of this machine that no other one reaches.
-LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 _AT = re.compile(r"(?P<host>[^:\[\]]+|\[[^\]]*\]):(?P<port>\d{1,5})")
 _NEEDED = ("starlette", "uvicorn", "prometheus_client")
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..api.errors import SettingError
-from ..imaging import exr
+from ..imaging import exr, jpeg
 from ..imaging.colour import ColourSpace, Curve
 from ..imaging.exr import FloatImage
 from ..imaging.window import Window
@@ -32,7 +32,7 @@ _ORIGIN_COLOURS = {
 _BLEND = ("void_blend.A",)
 _BLEND_COLOUR = (64, 156, 255)
 #: Colours keep their edges: grain and keying are looked at here.
-_JPEG = [cv2.IMWRITE_JPEG_QUALITY, 92, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+_QUALITY, _SAMPLING = 92, (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)
 #: What can be laid over a plate: of the mattes, unless it is named after a sequence of its own.
 OVERLAYS = ("quadmask", "roto", "blend", "origin")
 _DISPLAY = Curve(1.0)
@@ -132,9 +132,7 @@ def _laid_over(layers: Sequence[tuple[FloatImage, tuple[int, int, int]]], size: 
 
 
 def _jpeg(picture: NDArray[np.uint8]) -> bytes:
-    good, data = cv2.imencode(".jpg", picture[..., ::-1], _JPEG)
-    assert good, "JPEG takes any 8-bit picture"
-    return data.tobytes()
+    return jpeg.encoded(picture, _QUALITY, _SAMPLING)
 
 
 def _png(picture: NDArray[np.uint8]) -> bytes:

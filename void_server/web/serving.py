@@ -11,9 +11,10 @@ import uvicorn
 from ..api.client import Keys
 from ..api.errors import ServerRefused
 from ..api.home import home, made
+from ..api.loopback import LOOPBACK
 from .app import Page
 from .asking import Asking
-from .at import LOOPBACK, At
+from .at import At
 from .guard import key_of
 
 _BACKLOG = 64

@@ -1,0 +1,17 @@
+"""Pictures as JPEG."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+
+def encoded(picture: NDArray[np.uint8], quality: int, options: Sequence[int] = ()) -> bytes:
+    """An RGB picture (height, width, 3) of 8 bits as JPEG; with OpenCV's ``options`` beside the ``quality``."""
+    flags = [cv2.IMWRITE_JPEG_QUALITY, quality, *options]
+    good, data = cv2.imencode(".jpg", np.ascontiguousarray(picture[..., ::-1]), flags)
+    assert good, "JPEG takes any 8-bit picture"
+    return data.tobytes()
