@@ -20,7 +20,7 @@ from void_server.imaging import exr
 from void_server.service.store import Store
 
 from .test_cli import VOID, void
-from .test_service import RunningServer, ended, listed, longer, no_server_stays, rewriting, shot_of, wait_for
+from .test_service import LONGER, RunningServer, ended, listed, longer, no_server_stays, rewriting, shot_of, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -97,7 +97,7 @@ def test_an_upload_job_that_was_stopped_is_resumed_into_its_folder(longer: Path,
     done = void("resume", job.id)
     assert done.returncode == 0, done.stderr
     assert f"result         {out / 'v001'}" in done.stdout
-    assert len(list((out / "v001/plate").glob("void*.exr"))) == 40
+    assert len(list((out / "v001/plate").glob("void*.exr"))) == LONGER
     assert (out / "v001/job.json").is_file()
     again = void("resume", job.id)
     assert again.returncode == 2
@@ -148,7 +148,7 @@ def test_each_signal_ends_a_job_in_order(longer: Path, tmp_path: Path, number: i
     )
     assert job.state is JobState.INTERRUPTED
     kept = list((tmp_path / "v001/plate").iterdir())
-    assert 0 < len(kept) < 40
+    assert 0 < len(kept) < LONGER
     for path in kept:
         exr.read_rgb(path)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -144,18 +145,23 @@ def test_sam2_of_transformers_refuses_a_folder_that_is_none(
 
 # -- SAM 2 itself, on random weights: not what it finds, but that all of it is asked rightly
 
+#: Pixels a side that the model works at here, of 1,024: the weights are those of any size.
+SIZE = 256
+
 
 @pytest.fixture(scope="module")
 def sam2(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     torch = pytest.importorskip("torch", reason="torch is not installed: SAM 2 was not tested")
     pytest.importorskip("sam2", reason="the extra sam2 is not installed: SAM 2 was not tested")
-    from sam2.build_sam import build_sam2_video_predictor
+    from void_server.quadmask.segmentation import sam2 as module
 
+    smaller = partial(module.build_sam2_video_predictor, hydra_overrides_extra=[f"++model.image_size={SIZE}"])
     folder = tmp_path_factory.mktemp("sam2")
     torch.manual_seed(0)
-    model = build_sam2_video_predictor("configs/sam2.1/sam2.1_hiera_t.yaml", None, device="cpu")
+    model = smaller("configs/sam2.1/sam2.1_hiera_t.yaml", None, device="cpu")
     torch.save({"model": model.state_dict()}, folder / "sam2.1_hiera_tiny.pt")
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "build_sam2_video_predictor", smaller)
         patch.setenv("SAM2_WEIGHTS", str(folder))
         yield segmentation.choose("sam2", "cpu")
 
@@ -164,7 +170,7 @@ class Large(Moving):
     """Frames of the size that the model works at, so that nothing is resampled on the way."""
 
     def __getitem__(self, index: int) -> np.ndarray:
-        frame = cv2.resize(super().__getitem__(index), (1024, 1024), interpolation=cv2.INTER_CUBIC)
+        frame = cv2.resize(super().__getitem__(index), (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)
         return np.round(np.clip(frame, 0, 1) * 255).astype(np.float32) / 255
 
 
@@ -191,8 +197,8 @@ def test_sam2_gives_what_the_package_gives_for_a_folder(
         kept.append(max(len(entry["non_cond_frame_outputs"]) for entry in state["output_dict_per_obj"].values()))
 
     monkeypatch.setattr(module, "_forget", counting)
-    points = Hints(on=((300.0, 500.0),), off=((900.0, 100.0),))
-    hints = {1: {4: points}, 2: {4: Hints(box=(100.0, 100.0, 400.0, 600.0))}}
+    points = Hints(on=((75.0, 125.0),), off=((225.0, 25.0),))
+    hints = {1: {4: points}, 2: {4: Hints(box=(25.0, 25.0, 100.0, 150.0))}}
     ours = mattes(sam2, frames, hints)
     # all but the one with the hints would be five
     assert max(kept) <= 3
@@ -200,12 +206,12 @@ def test_sam2_gives_what_the_package_gives_for_a_folder(
     assert max(frames.asked.count(index) for index in range(6)) <= 5
 
     for index in range(6):
-        cv2.imwrite(str(tmp_path / f"{index}.jpg"), np.zeros((1024, 1024, 3), np.uint8))
+        cv2.imwrite(str(tmp_path / f"{index}.jpg"), np.zeros((SIZE, SIZE, 3), np.uint8))
     # a JPEG would lose something; the package's loader is given the very pixels
     monkeypatch.setattr(
         misc,
         "_load_img_as_tensor",
-        lambda path, _: (torch.from_numpy(frames[int(Path(path).stem)]).permute(2, 0, 1), 1024, 1024),
+        lambda path, _: (torch.from_numpy(frames[int(Path(path).stem)]).permute(2, 0, 1), SIZE, SIZE),
     )
     state = predictor.init_state(str(tmp_path))
     for number, known in hints.items():
@@ -235,11 +241,11 @@ def test_sam2_hears_of_points_off_the_object_also_where_the_frame_has_a_rough_ro
         return real(self, state, index, number, **named)
 
     monkeypatch.setattr(type(predictor), "add_new_points_or_box", listening)
-    rough = np.zeros((1024, 1024), bool)
-    rough[200:600, 100:500] = True
-    with_point = mattes(sam2, Large(2), {1: {0: Hints(mask=rough, off=((450.0, 550.0),))}})
+    rough = np.zeros((SIZE, SIZE), bool)
+    rough[50:150, 25:125] = True
+    with_point = mattes(sam2, Large(2), {1: {0: Hints(mask=rough, off=((112.0, 138.0),))}})
     # the object was known by then, from its mask
-    assert heard == [(0, 1, [[450.0, 550.0]], [0], None, 1)]
+    assert heard == [(0, 1, [[112.0, 138.0]], [0], None, 1)]
     without = mattes(sam2, Large(2), {1: {0: Hints(mask=rough)}})
     assert len(heard) == 1
     assert not np.array_equal(with_point[1, 0], without[1, 0])

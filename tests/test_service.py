@@ -137,13 +137,17 @@ def same(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bool:
     return one.keys() == other.keys() and all(np.array_equal(one[name], other[name]) for name in one)
 
 
+#: Frames of a shot that takes long enough to be interrupted.
+LONGER = 60
+
+
 @pytest.fixture(scope="module")
 def longer(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A shot that takes long enough to be interrupted."""
+    """A shot of ``LONGER`` frames; small ones, as each test waits for the first to be made."""
     from void_server.sample import write_sample
 
     folder = tmp_path_factory.mktemp("longer") / "shot"
-    write_sample(folder, "walkby", (640, 360), range(1001, 1041))
+    write_sample(folder, "walkby", (320, 180), range(1001, 1001 + LONGER))
     return folder
 
 
@@ -196,7 +200,7 @@ def test_cancel_and_resume_make_the_same_frames(longer: Path, tmp_path: Path) ->
         assert stopped.state is JobState.CANCELLED
         assert "resume to continue" in str(stopped.error)
         kept = {p: p.stat().st_mtime_ns for p in Path(job.folder).glob("plate/void*.exr")}
-        assert 0 < len(kept) < 40
+        assert 0 < len(kept) < LONGER
         other.resume(job.id)
         assert ended(other, job).state is JobState.DONE
         assert {p: p.stat().st_mtime_ns for p in kept} == kept
@@ -252,7 +256,7 @@ def test_a_killed_server_takes_its_jobs_up_again(longer: Path, tmp_path: Path) -
         RunningServer(longer, tmp_path, address=address)
         watcher.join(timeout=120)
         assert results[-1].state is JobState.DONE
-        assert len(plates(job.folder)) == 40
+        assert len(plates(job.folder)) == LONGER
 
 
 def test_a_stopped_server_leaves_its_jobs_queued(longer: Path, tmp_path: Path) -> None:
