@@ -57,6 +57,7 @@ def slow(node):
 # -- the way of a press
 
 
+@pytest.mark.oldest
 def test_press_remove_and_see_the_result(shot, server):
     plate, roto = shot
     node = void_remove(plate, roto, address=server.address)
@@ -285,6 +286,7 @@ def test_grid_cells_toggle(shot):
     assert "Line 1 of the cell edits" in node["status"].value()
 
 
+@pytest.mark.oldest
 def test_points_stand_for_a_roto(shot, server):
     plate, roto = shot
     node = void_quadmask(plate, None, address=server.address)
@@ -546,6 +548,7 @@ def test_frames_997_to_1003(sample, plugin, server, tmp_path):
         assert not np.array_equal(rgb(picture(node, frame)), rgb(picture(plate, frame)))
 
 
+@pytest.mark.oldest
 def test_stereo_script(sample, plugin, server, tmp_path):
     nuke.standin.views = ["left", "right"]
     for view in nuke.views():
@@ -721,6 +724,7 @@ def test_output_folder_that_cannot_be_written(shot, server, tmp_path):
     assert "cannot be written" in node["status"].value() or "could not write" in node["status"].value()
 
 
+@pytest.mark.oldest
 def test_full_disk_while_the_server_writes(shot, tmp_path):
     """The server's own check of the disk says that it is full, in a server that believes it."""
     full = RunningServer(tmp_path)
@@ -758,6 +762,7 @@ def test_nuke_editions_that_cannot_do_it(shot, server, monkeypatch):
 # -- jobs that are stopped, lost and found
 
 
+@pytest.mark.oldest
 def test_stop_and_resume(shot, server):
     node = void_remove(*shot, address=server.address)
     for _ in range(5):
@@ -819,6 +824,7 @@ def test_a_script_closed_before_the_job_was_submitted(shot, server):
     assert state(node) == ""
 
 
+@pytest.mark.oldest
 def test_nuke_closed_until_the_job_is_over(shot, own_server):
     from void_server.api import Client
 
@@ -837,6 +843,7 @@ def test_nuke_closed_until_the_job_is_over(shot, own_server):
     wait_until_done(nuke.toNode(name))
 
 
+@pytest.mark.oldest
 def test_server_killed_and_started_again_during_the_job(shot, own_server):
     node = void_remove(*shot, address=own_server.address)
     press(node, "remove")
@@ -847,6 +854,7 @@ def test_server_killed_and_started_again_during_the_job(shot, own_server):
     wait_until_done(node)
 
 
+@pytest.mark.oldest
 def test_frames_travel_to_a_server_without_our_disks(shot, tmp_path):
     remote = RunningServer().start()
     try:
@@ -1044,6 +1052,7 @@ def test_earlier_versions_stay_and_can_be_picked(shot, server):
 # -- without a window
 
 
+@pytest.mark.oldest
 def test_in_a_terminal_the_press_waits_for_the_result(terminal, server, sample, capsys):
     node = void_remove(read_node(sample / "plate"), read_node(sample / "roto"), address=server.address)
     press(node, "remove")
@@ -1059,6 +1068,7 @@ def test_in_a_terminal_errors_are_raised(terminal, sample):
         press(node, "remove")
 
 
+@pytest.mark.oldest
 def test_batch(terminal, server, sample, monkeypatch, capsys):
     import sys
 

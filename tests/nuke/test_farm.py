@@ -68,6 +68,7 @@ def node(site, sample):
     return void_remove(graded, matte)
 
 
+@pytest.mark.slow
 def test_nuke_on_the_farm_writes_what_the_artists_nuke_would(node, tmp_path):
     (folder,) = submitted(node)
     job = job_of(folder)

@@ -9,7 +9,7 @@ from driving import press, void_remove, wait_until_done
 from void_nuke.node import knobs as k
 from void_nuke.studio import settings
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.oldest]
 
 
 @pytest.fixture

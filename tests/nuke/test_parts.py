@@ -20,7 +20,7 @@ from void_server.api import Settings as ShotSettings
 from void_server.api import Shot
 from void_server.api.errors import JobCancelled, ServerUnreachable, SettingError
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.oldest]
 
 DISKS = [
     {"linux": "/mnt/show", "windows": "S:/", "darwin": "/Volumes/show"},

@@ -9,7 +9,7 @@ import nuke
 import pytest
 from driving import press, void_quadmask, void_remove
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.oldest]
 
 FORBIDDEN = [
     ("remove", {"generative": False}, {"engine": "void"}, "forbids generated pixels, which the engine void makes"),

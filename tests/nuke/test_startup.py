@@ -14,7 +14,7 @@ from driving import ROOT, finished_version, press, read_node, void_remove, wait_
 from void_nuke import startup
 from void_nuke.job import diagnostics
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.oldest]
 
 
 def entries(name):

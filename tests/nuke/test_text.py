@@ -89,6 +89,7 @@ def check(node, text):
     assert rest in ("", *WORDS) or re.fullmatch(r"([a-z]+ )?\d{1,3} %|v\d{3,} \d+-\d+", rest), tile
 
 
+@pytest.mark.slow
 def test_of_20000_random_statuses_none_runs_a_command(node):
     rng = random.Random(20_000)
     for _ in range(20_000):

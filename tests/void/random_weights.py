@@ -28,9 +28,7 @@ class Size:
 
 
 #: Half as wide as the self-test's: convolutions are most of what a job on it costs.
-TINY = Size(
-    {**TRANSFORMER, "in_channels": 33}, {**VAE, "block_out_channels": (8, 8, 16, 16)}, TEXT, torch.float32
-)
+TINY = Size({**TRANSFORMER, "in_channels": 33}, {**VAE, "block_out_channels": (8, 8, 16, 16)}, TEXT, torch.float32)
 #: As released: 5.6 billion parameters, and T5-XXL.
 FULL = Size(
     {
