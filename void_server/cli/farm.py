@@ -201,6 +201,9 @@ def farm_schedulers(
                 "fields": fields.__dict__,
                 "declared": [one.to_dict() for one in declarations(Fields)],
                 "nuke": bool(site.nuke),
+                # what the nodes hold against the studio's policy before they export
+                "generative": plugins.saying(plugins.ENGINES, "generative"),
+                "cloud": plugins.saying(plugins.REASONERS, "cloud"),
             }
         )
         return

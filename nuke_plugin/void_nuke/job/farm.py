@@ -12,8 +12,10 @@ from typing import Any, Callable, Optional, Sequence
 
 import nuke
 
+from void_server.api import policy
 from void_server.api.errors import InputError, JobFailed, SettingError
 from void_server.api.settings import Declaration
+from void_server.api.shot import PLATE, QUADMASK
 
 from ..node import knobs as k
 from ..node.node import VoidNode
@@ -39,7 +41,8 @@ class Schedulers:
     """The schedulers with the fields that each can express, the one that the site uses, and the site's fields.
 
     ``declared`` says what each field is. ``run_here`` are those that do the work on this machine while one waits.
-    ``has_nuke`` says whether the farm has Nuke, and so can export plates and rotos.
+    ``has_nuke`` says whether the farm has Nuke, and so can export plates and rotos. ``generative`` are the engines whose
+    pixels a model makes, ``cloud`` the reasoners that send frames away.
     """
 
     expresses: dict[str, list[str]]
@@ -48,6 +51,8 @@ class Schedulers:
     fields: dict[str, Any]
     declared: list[Declaration]
     has_nuke: bool
+    generative: list[str]
+    cloud: list[str]
 
 
 def check_script() -> Path:
@@ -62,7 +67,16 @@ def schedulers(waiting: Callable[[], None] = lambda: None) -> Schedulers:
     """The installed schedulers and what each can express. Raises VoidError; ``waiting`` as in :func:`submit`."""
     said = json.loads(_said("farm", "schedulers", "--json", "--script", str(check_script()), waiting=waiting))
     declared = [Declaration(**one) for one in said["declared"]]
-    return Schedulers(said["expresses"], said["run_here"], said["scheduler"], said["fields"], declared, said["nuke"])
+    return Schedulers(
+        said["expresses"],
+        said["run_here"],
+        said["scheduler"],
+        said["fields"],
+        declared,
+        said["nuke"],
+        said["generative"],
+        said["cloud"],
+    )
 
 
 def submit(
@@ -86,6 +100,7 @@ def submit(
     script = check_script()
     for void in nodes:
         prepare.check_ready(void)
+    _check_permitted(nodes, waiting)
     rows: list[dict[str, Any]] = []
     of_rows: list[tuple[VoidNode, Path, str]] = []
     with tempfile.TemporaryDirectory() as temporary:
@@ -125,6 +140,16 @@ def submit(
             status = f"On the farm as {result.name}; frames appear as they are done."
             void.show(k.DONE, status, of_version(result))
     return [str(folder) for folder in folders]
+
+
+def _check_permitted(nodes: Sequence[VoidNode], waiting: Callable[[], None]) -> None:
+    """Raise :class:`NotPermitted`, before anything is exported, where the studio's policy forbids a node's job."""
+    if not policy.load().file:
+        # the command need not be asked
+        return
+    there = schedulers(waiting)
+    for void in nodes:
+        prepare.check_permitted(void, PLATE if void.has(k.REMOVE) else QUADMASK, there.generative, there.cloud)
 
 
 def _export(void: VoidNode, copy: Path, script: Path, one: prepare.PreparedShot) -> dict[str, Any]:

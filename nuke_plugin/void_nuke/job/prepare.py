@@ -8,6 +8,7 @@ from typing import Any, Callable, Mapping, Optional, Sequence
 
 import nuke
 
+from void_server.api import policy
 from void_server.api.errors import InputError, SettingError
 from void_server.api.files import new_version_folder
 from void_server.api.settings import declarations
@@ -50,6 +51,17 @@ def check_ready(void: VoidNode) -> None:
     """Raise VoidError where this Nuke, or what the node is connected to, does not allow a job."""
     _check_edition()
     _check_inputs(void)
+
+
+def check_permitted(void: VoidNode, until: str, generative: Sequence[str], cloud: Sequence[str]) -> None:
+    """Raise :class:`~void_server.api.errors.NotPermitted` where the studio's policy forbids the node's job.
+
+    ``generative`` are the engines whose pixels a model makes, ``cloud`` the reasoners that send frames away, as whoever
+    does the job says.
+    """
+    chosen = shot_settings(void, until)
+    asks = not (void.has(k.REMOVE) and void.source(k.QUADMASK_INPUT) is not None)
+    policy.load().check(chosen, generative=chosen.engine in generative, cloud=asks and chosen.reasoner in cloud)
 
 
 def _check_edition() -> None:

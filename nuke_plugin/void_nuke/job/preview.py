@@ -16,7 +16,7 @@ from ..node import handles
 from ..node.node import VoidNode
 from . import session
 from .prepare import prepare_preview
-from .submission import check_permitted, destination
+from .submission import destination
 
 #: Previews are at most so many pixels wide, and lie beside the versions in a folder of this name.
 _WIDTH, _FOLDER = 960, "preview"
@@ -54,6 +54,6 @@ def roto(void: VoidNode) -> None:
 
 def _start(void: VoidNode, frames: Sequence[int], until: str) -> None:
     goes = destination(void)
-    check_permitted(void, goes.info, until)
+    goes.check_permitted(void, until)
     one = prepare_preview(void, goes.out / _FOLDER, frames, until, _WIDTH)
     session.submit(void, [goes.order(void, one, preview=True)], goes.address)

@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path, PurePath
 from typing import Optional
 
-from void_server.api import policy
 from void_server.api.client import Client, ServerInfo
 from void_server.api.errors import InputError, ServerUnreachable, SettingError
 from void_server.api.shot import PLATE, QUADMASK, Shot
@@ -22,7 +21,7 @@ from ..node.results import output_folder
 from ..studio import settings
 from . import choices, session
 from .monitor import Line, Order
-from .prepare import PreparedShot, check_ready, prepare, shot_settings
+from .prepare import PreparedShot, check_permitted, check_ready, prepare
 
 
 def generate_quadmask(void: VoidNode) -> None:
@@ -63,6 +62,14 @@ class Destination:
     upload: bool
     info: Optional[ServerInfo]
 
+    def check_permitted(self, void: VoidNode, until: str) -> None:
+        """Raise :class:`NotPermitted`, before anything is exported, where the studio's policy forbids the node's job.
+
+        What only a server knows that is still being started, it says itself.
+        """
+        known = (self.info.generative, self.info.cloud) if self.info else ((), ())
+        check_permitted(void, until, *known)
+
     def order(self, void: VoidNode, one: PreparedShot, source: str = "", *, preview: bool = False) -> Order:
         """The order for a shot of the node."""
         files = _files(one) if self.upload else None
@@ -86,23 +93,9 @@ def destination(void: VoidNode) -> Destination:
     return Destination(out, address, upload, info)
 
 
-def check_permitted(void: VoidNode, info: Optional[ServerInfo], until: str) -> None:
-    """Raise :class:`NotPermitted`, before anything is exported, where the studio's policy forbids the node's job.
-
-    What only a server knows that is still being started, it says itself.
-    """
-    chosen = shot_settings(void, until)
-    asks = not (void.has(k.REMOVE) and void.source(k.QUADMASK_INPUT) is not None)
-    policy.load().check(
-        chosen,
-        generative=info is not None and chosen.engine in info.generative,
-        cloud=asks and info is not None and chosen.reasoner in info.cloud,
-    )
-
-
 def _start(void: VoidNode, *, only_quadmask: bool) -> None:
     goes = destination(void)
-    check_permitted(void, goes.info, QUADMASK if only_quadmask else PLATE)
+    goes.check_permitted(void, QUADMASK if only_quadmask else PLATE)
     reads = None if goes.upload else partial(_reads, session.line_to(goes.address), goes.info)
     prepared = prepare(void, goes.out, only_quadmask=only_quadmask, reads=reads)
     session.submit(void, [goes.order(void, one, prepared.source) for one in prepared.shots], goes.address)
