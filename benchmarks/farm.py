@@ -24,7 +24,7 @@ from pathlib import Path
 from void_server.api.shot import Shot
 from void_server.farm.fields import Fields
 from void_server.farm.plan import plan
-from void_server.farm.tasks.run import run_task
+from void_server.farm.tasks.run import run_tasks
 from void_server.sample import write_sample
 
 
@@ -98,7 +98,7 @@ def measured(folder: Path | None, load: float, removal: float) -> Times:
         for stage in job.stages:
             begin = time.monotonic()
             for task in range(stage.tasks):
-                run_task(job, stage.name, task, str, lambda _: None)
+                run_tasks(job, stage.name, (task,), str, lambda _: None)
             seconds[stage.name] = (time.monotonic() - begin) / stage.tasks
         tasks = job.stage("finish").tasks
     return Times(seconds["quadmask"], load, removal, seconds["finish"], tasks, seconds["report"])

@@ -355,7 +355,7 @@ def test_pairs_are_made_on_a_farm_one_a_task_and_shown_on_a_page(tmp_path: Path)
     order = Order(2, seed=3, kinds=("dominoes", "mirror"), look=look)
     site = Site(command=(sys.executable, "-c", "from void_server.cli import main; main()"))
     job, _ = submit_pairs(order, tmp_path / "set", Fields(), site, "local")
-    assert state(job) == {"pairs": (2, 2), "index": (1, 1)}
+    assert state(job) == {"check": (1, 1), "pairs": (2, 2), "index": (1, 1)}
     assert {pair.facts().model_extra["kind"] for pair in pairs_in(job.folder)} == {"dominoes", "mirror"}  # type: ignore[index]
     page = (job.folder / "index.html").read_text()
     assert all(pair.name in page for pair in pairs_in(job.folder))
@@ -367,7 +367,7 @@ def test_pairs_are_made_on_a_farm_one_a_task_and_shown_on_a_page(tmp_path: Path)
 def test_a_dry_run_says_each_pairs_task(tmp_path: Path) -> None:
     _, submission = submit_pairs(Order(3), tmp_path / "set", Fields(), Site(command=("void",)), "local", dry_run=True)
     stages = [(words[words.index("--stage") + 1], words[words.index("--task") + 1]) for words in submission.commands]
-    assert stages == [("pairs", "0"), ("pairs", "1"), ("pairs", "2"), ("index", "0")]
+    assert stages == [("check", "0"), ("pairs", "0"), ("pairs", "1"), ("pairs", "2"), ("index", "0")]
 
 
 def test_a_blender_that_is_not_there_is_named(

@@ -20,7 +20,7 @@ from void_server.farm.fields import Fields
 from void_server.farm.plan import plan
 from void_server.farm.site import Site
 from void_server.farm.submit import Wanted, submit
-from void_server.farm.tasks.run import run_task
+from void_server.farm.tasks.run import run_tasks
 from void_server.pipeline import Part
 from void_server.quadmask import reasoners
 
@@ -229,7 +229,7 @@ def test_a_farm_task_obeys_a_policy_that_came_after_its_submission(shot: Path, t
     ((job, _),) = submit([Wanted(shot_of(shot), tmp_path / "out", Fields())], Site(), "openjd", dry_run=True)
     decide(engines=["void"])
     with pytest.raises(InputError, match="forbids the engine cleanplate"):
-        run_task(job, "quadmask", 0, lambda path: path, lambda _: None)
+        run_tasks(job, "quadmask", (0,), lambda path: path, lambda _: None)
 
 
 def test_a_farm_passes_the_policy_on_to_its_tasks() -> None:

@@ -289,18 +289,18 @@ def test_a_farms_report_task_signs_and_names_the_artist(shot: Path, tmp_path: Pa
     from void_server.farm.fields import Fields
     from void_server.farm.site import Site
     from void_server.farm.submit import Wanted, submit
-    from void_server.farm.tasks.run import run_task
+    from void_server.farm.tasks.run import run_tasks
 
     wanted = Wanted(shot_of(shot), tmp_path / "out", Fields.from_dict({"user": "jo"}))
     ((job, _),) = submit([wanted], Site(), "openjd", dry_run=True)
     for stage in job.stages:
         for task in range(stage.tasks):
-            run_task(job, stage.name, task, lambda path: path, lambda _: None)
+            run_tasks(job, stage.name, (task,), lambda path: path, lambda _: None)
     version = VersionFolder(job.folder)
     approval.check_unchanged(version)
     assert json.loads(version.disclosure.read_text())["who"] == "jo"
     version.signature.unlink()
-    run_task(job, "report", 0, lambda path: path, lambda _: None)
+    run_tasks(job, "report", (0,), lambda path: path, lambda _: None)
     approval.check_unchanged(version)
 
 

@@ -46,5 +46,5 @@ def as_it_is(path: str) -> str:
 
 def do(job: FarmJob, stage: str, task: int = 0) -> list[Progress]:
     told: list[Progress] = []
-    run.run_task(job, stage, task, as_it_is, told.append)
+    run.run_tasks(job, stage, (task,), as_it_is, told.append)
     return told

@@ -140,7 +140,7 @@ def test_openjd_sessions_map_windows_paths(wanted: Make, site: site.Site, shot: 
         callback=lambda _, status: seen.append(status),
         os_env_vars={"PYTHONPATH": str(Path(__file__).parents[2]), "PATH": os.environ["PATH"]},
     ) as session:
-        step = created.steps[0]
+        step = created.steps[1]
         (task,) = StepParameterSpaceIterator(space=step.parameterSpace)
         session.run_task(step_script=step.script, task_parameter_values=task)
         end = time.monotonic() + 120
@@ -176,7 +176,7 @@ def test_deadline_cloud_takes_the_bundle(
         there = dataclasses.replace(site, options={"deadlinecloud": {"farm_id": FARM, "queue_id": QUEUE}})
         one = wanted({"engine": "void"}, priority=70, machine_limit=3, suspended=True, retries=4)
         ((job, submission),) = submit([one], there, "deadlinecloud")
-    assert set(submission.ids) == {"quadmask", "remove", "finish", "report"}
+    assert set(submission.ids) == {"check", "check_gpu", "quadmask", "remove", "finish", "report"}
     assert submitted(job)[1] == submission.ids
     (created,) = [body for path, body in asked if path.endswith("/jobs")]
     assert (created["priority"], created["maxRetriesPerTask"], created["maxWorkerCount"]) == (70, 4, 3)

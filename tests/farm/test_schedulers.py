@@ -71,13 +71,13 @@ def test_a_scheduler_from_another_package_works(shot: Path, tmp_path: Path) -> N
     done = void("submit", f"{shot}/plate", f"{shot}/roto", "-o", str(out), "--set", "priority=70", "--json")
     assert done.returncode == 0, done.stderr
     (job,) = json.loads(done.stdout)["jobs"]
-    assert job["ids"] == {"quadmask": "1", "finish": "2", "report": "3"}
+    assert job["ids"] == {"check": "1", "quadmask": "2", "finish": "3", "report": "4"}
     asked = (tmp_path / "asked").read_text().splitlines()
     assert all("--priority=70 " in line and str(out / "v001" / "farm.json") in line for line in asked)
     assert json.loads((out / "v001" / "farm_submitted.json").read_text())["scheduler"] == "qube"
     done = void("submit", f"{shot}/plate", f"{shot}/roto", "-o", str(out), "--scheduler", "qube", "--dry-run")
     assert "--priority=70 --waitfor=<quadmask>" in done.stdout.replace("'", "")
-    assert len((tmp_path / "asked").read_text().splitlines()) == 3
+    assert len((tmp_path / "asked").read_text().splitlines()) == 4
     # it has none of the optional hooks
     done = void("status", str(out / "v001"))
     assert done.returncode == 0, done.stderr

@@ -45,7 +45,7 @@ def test_slurm_does_the_stages_in_their_order(wanted: Make, site: site.Site, who
     logs = "".join(path.read_text() for path in (job.folder / "logs").iterdir())
     assert same(results_of(job), whole), logs
     until(lambda: set(scheduler.states(ids).values()) == {"not in the queue"})
-    assert list(submission.ids) == ["quadmask", "finish", "report"]
+    assert list(submission.ids) == ["check", "quadmask", "finish", "report"]
 
 
 @pytest.mark.usefixtures("in_cluster")

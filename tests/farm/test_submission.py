@@ -271,7 +271,7 @@ def test_scripts_get_the_folders_and_numbers_of_a_submission(shot: Path, tmp_pat
     assert done.returncode == 0, done.stderr
     (job,) = json.loads(done.stdout)["jobs"]
     assert job["folder"] == str(tmp_path / "out" / "v001")
-    assert set(job["ids"]) == {"quadmask", "finish", "report"}
+    assert set(job["ids"]) == {"check", "quadmask", "finish", "report"}
     done = void(*words, "--scheduler", "magic")
     assert done.returncode == 2
     assert "scheduler 'magic' is not installed" in json.loads(done.stdout)["error"]["message"]

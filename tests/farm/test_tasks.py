@@ -24,7 +24,7 @@ from void_server.api.shot import Shot
 from void_server.api.version import REMOVAL, VersionFolder
 from void_server.engines.cleanplate import still
 from void_server.engines.clip import Clip
-from void_server.farm import site
+from void_server.farm import failures, site
 from void_server.farm.fields import Fields
 from void_server.farm.job import Export
 from void_server.farm.plan import plan
@@ -45,14 +45,19 @@ pytestmark = pytest.mark.slow
 
 def test_a_job_in_tasks_is_the_job(wanted: Make, site: site.Site, whole: VersionFolder) -> None:
     ((job, submission),) = submit([wanted()], site, "local")
-    assert [(stage.name, stage.tasks) for stage in job.stages] == [("quadmask", 1), ("finish", 3), ("report", 1)]
-    assert len(submission.commands) == 5
+    assert [(stage.name, stage.tasks) for stage in job.stages] == [
+        ("check", 1),
+        ("quadmask", 1),
+        ("finish", 3),
+        ("report", 1),
+    ]
+    assert len(submission.commands) == 6
     assert same(results_of(job), whole)
     one, other = (json.loads((results.folder / "job.json").read_text()) for results in (results_of(job), whole))
     assert {key: one[key] for key in ("frames", "classes", "warnings")} == {
         key: other[key] for key in ("frames", "classes", "warnings")
     }
-    assert run.state(job) == {"quadmask": (1, 1), "finish": (3, 3), "report": (1, 1)}
+    assert run.state(job) == {"check": (1, 1), "quadmask": (1, 1), "finish": (3, 3), "report": (1, 1)}
     assert not results_of(job).intermediate.exists()
 
 
@@ -94,7 +99,7 @@ def test_a_task_before_its_time_says_so(wanted: Make, site: site.Site) -> None:
         do(job, "report")
     with pytest.raises(InputError, match="has tasks 0 to 2, and no 3"):
         do(job, "finish", 3)
-    with pytest.raises(SettingError, match="no stage 'bake', only quadmask, finish, report"):
+    with pytest.raises(SettingError, match="no stage 'bake', only check, quadmask, finish, report"):
         do(job, "bake")
 
 
@@ -109,7 +114,7 @@ def test_sigterm_leaves_what_is_done_and_the_task_goes_on(wanted: Make, gated: s
             task.send_signal(signal.SIGTERM)
             break
     task.communicate(timeout=60)
-    assert task.returncode == run.STOPPED
+    assert task.returncode == failures.STOPPED
     made = sorted((job.folder / "plate").glob("void_*.exr"))
     assert 0 < len(made) < 12
     times = {path: path.stat().st_mtime_ns for path in made}
@@ -134,14 +139,14 @@ def test_a_failure_is_tried_again_but_wrong_input_is_not(
         return ("warned",)
 
     monkeypatch.setattr(run, "run_part", failing)
-    assert run.run_task(job, "quadmask", 0, as_it_is, lambda _: None, retries=2) == ("warned",)
+    assert run.run_tasks(job, "quadmask", (0,), as_it_is, lambda _: None, retries=2) == ("warned",)
     calls.clear()
     with pytest.raises(OSError, match="hiccuped"):
-        run.run_task(job, "quadmask", 0, as_it_is, lambda _: None, retries=1)
+        run.run_tasks(job, "quadmask", (0,), as_it_is, lambda _: None, retries=1)
     monkeypatch.setattr(run, "run_part", lambda *_: calls.append(1) or _raise(SettingError("wrong")))
     calls.clear()
     with pytest.raises(SettingError, match="wrong"):
-        run.run_task(job, "quadmask", 0, as_it_is, lambda _: None, retries=5)
+        run.run_tasks(job, "quadmask", (0,), as_it_is, lambda _: None, retries=5)
     assert len(calls) == 1
 
 
@@ -152,8 +157,10 @@ def _raise(error: Exception) -> tuple[str, ...]:
 def test_the_model_is_a_task_of_its_own_on_a_gpu(wanted: Make, site: site.Site) -> None:
     job = planned(wanted({"engine": "void"}), site)
     assert [(stage.name, stage.kind, stage.after) for stage in job.stages] == [
-        ("quadmask", "cpu", ()),
-        ("remove", "gpu", ("quadmask",)),
+        ("check", "cpu", ()),
+        ("check_gpu", "gpu", ()),
+        ("quadmask", "cpu", ("check",)),
+        ("remove", "gpu", ("quadmask", "check_gpu")),
         ("finish", "cpu", ("remove",)),
         ("report", "cpu", ("finish",)),
     ]
@@ -189,7 +196,7 @@ def test_a_server_does_all_of_a_job(wanted: Make, site: site.Site, whole: Versio
     one = wanted()
     with embedded_server([Path(one.shot.plate).parent, one.out]) as address:
         ((job, _),) = submit([one], site, "openjd", address, dry_run=True)
-        assert [stage.name for stage in job.stages] == ["serve"]
+        assert [stage.name for stage in job.stages] == ["check", "serve"]
         do(job, "serve")
         assert same(results_of(job), whole)
         # once more is nothing
@@ -208,14 +215,14 @@ def test_a_stopped_export_ends_nuke(wanted: Make, tmp_path: Path) -> None:
     names = str(tmp_path / "copy.nk"), "/show/sh010.nk", "VOID_Remove1", "main"
     export = Export(*names, patterns, "16 bit half", (str(wrapper), "-t"))
     job = plan(one, Fields(), export=export).begin(tmp_path / "out")
-    assert [stage.name for stage in job.stages] == ["export", "quadmask", "finish", "report"]
+    assert [stage.name for stage in job.stages] == ["check", "export", "quadmask", "finish", "report"]
 
     def stop(_: Progress) -> None:
         if pid.is_file() and pid.read_text():
             raise JobCancelled("stop")
 
     with pytest.raises(JobCancelled):
-        run.run_task(job, "export", 0, as_it_is, stop)
+        run.run_tasks(job, "export", (0,), as_it_is, stop)
     assert not psutil.pid_exists(int(pid.read_text()))
 
 
@@ -274,13 +281,14 @@ def test_status_tells_which_task_failed_and_why(wanted: Make, site: site.Site) -
     status = [*VOID, "farm", "status", str(job.folder)]
     with pytest.raises(JobFailed):
         do(job, "finish", 1)
-    assert run.failures(job)["finish"] == {1: f"The quadmask of {job.folder} does not exist yet; run that stage first."}
+    (failure,) = failures.told(job.folder, {"finish": 3})["finish"].values()
+    assert failure.message == f"The quadmask of {job.folder} does not exist yet; run that stage first."
     done = subprocess.run(status, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert "task 1 failed: The quadmask of" in done.stdout
+    assert f"task 1 failed on {failure.host}: The quadmask of" in done.stdout
     do(job, "quadmask")
     do(job, "finish", 1)
-    assert not any(run.failures(job).values())
+    assert not any(failures.told(job.folder, {"finish": 3}).values())
     assert subprocess.run(status, capture_output=True, text=True, check=False).returncode == 0
 
 

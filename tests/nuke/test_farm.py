@@ -73,6 +73,7 @@ def test_nuke_on_the_farm_writes_what_the_artists_nuke_would(node, tmp_path):
     (folder,) = submitted(node)
     job = job_of(folder)
     assert [(stage["name"], stage["kind"], stage["tasks"]) for stage in job["stages"]] == [
+        ("check", "cpu", 1),
         ("export", "nuke", 3),
         ("quadmask", "cpu", 1),
         ("finish", "cpu", 3),
@@ -107,7 +108,7 @@ def test_nuke_on_the_farm_writes_what_the_artists_nuke_would(node, tmp_path):
     node.input(0)["expr0"].setValue("r / 2")
     node["reuse_export"].setValue(False)
     (again,) = submitted(node, there=False)
-    assert [stage["name"] for stage in job_of(again)["stages"]] == ["quadmask", "finish", "report"]
+    assert [stage["name"] for stage in job_of(again)["stages"]] == ["check", "quadmask", "finish", "report"]
     here = job_of(again)["shot"]
     assert here["plate"] != patterns["plate"]
     for frame in range(1001, 1013):
@@ -119,7 +120,7 @@ def test_what_is_there_already_is_not_exported_again(node):
     (first,) = submitted(node, there=False)
     (second,) = submitted(node)
     assert job_of(second)["shot"]["plate"] == job_of(first)["shot"]["plate"]
-    assert [stage["name"] for stage in job_of(second)["stages"]] == ["quadmask", "finish", "report"]
+    assert [stage["name"] for stage in job_of(second)["stages"]] == ["check", "quadmask", "finish", "report"]
 
 
 def test_what_lies_in_the_working_space_needs_no_nuke_on_the_farm(node, sample):
@@ -128,7 +129,7 @@ def test_what_lies_in_the_working_space_needs_no_nuke_on_the_farm(node, sample):
     node.setInput(0, plate)
     node.setInput(1, roto)
     (folder,) = submitted(node)
-    assert [stage["name"] for stage in job_of(folder)["stages"]] == ["quadmask", "finish", "report"]
+    assert [stage["name"] for stage in job_of(folder)["stages"]] == ["check", "quadmask", "finish", "report"]
     assert job_of(folder)["shot"]["plate"] == plate["file"].value()
 
 
@@ -151,7 +152,7 @@ def test_the_script_finds_what_lies_beside_the_artists(node, sample, tmp_path):
 def test_an_inference_server_gets_the_job_after_the_export(node):
     (folder,) = submitted(node, server="tcp://127.0.0.1:9")
     stages = [(stage["name"], stage["after"]) for stage in job_of(folder)["stages"]]
-    assert stages == [("export", []), ("serve", ["export"])]
+    assert stages == [("check", []), ("export", ["check"]), ("serve", ["export"])]
 
 
 def test_an_export_that_fails_says_why(node):

@@ -50,6 +50,7 @@ def test_a_node_that_the_policy_keeps_from_the_farm_exports_nothing(
     from void_nuke.job import farm
     from void_nuke.node.node import VoidNode
     from void_nuke.studio import settings
+
     from void_server.api.errors import NotPermitted
 
     settings.save_user({"void_command": [PYTHON, "-c", "from void_server.cli import main; main()"]})

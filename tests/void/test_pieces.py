@@ -34,7 +34,7 @@ from void_server.farm.plan import plan
 from void_server.farm.schedulers.base import Submission
 from void_server.farm.schedulers.openjd import OpenJobDescription
 from void_server.farm.site import Site
-from void_server.farm.tasks.run import run_task, state
+from void_server.farm.tasks.run import run_tasks, state
 from void_server.imaging import exr
 from void_server.sample import write_sample
 
@@ -102,7 +102,7 @@ def test_a_farm_makes_of_pieces_what_one_machine_makes(
     long_shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = plan(shot_of(long_shot), Fields(frames_per_task=50, frames_per_piece=85)).begin(tmp_path / "farm")
-    stages = [("quadmask", 1), ("remove", 2), ("finish", 2), ("report", 1)]
+    stages = [("check", 1), ("check_gpu", 1), ("quadmask", 1), ("remove", 2), ("finish", 2), ("report", 1)]
     assert [(stage.name, stage.tasks) for stage in job.stages] == stages
     begun: list[torch.Tensor] = []
     real = Sampler.run
@@ -118,7 +118,7 @@ def test_a_farm_makes_of_pieces_what_one_machine_makes(
     # the later piece first, as it may happen, and once more
     for stage, tasks in (("quadmask", [0]), ("remove", [1, 0, 1])):
         for task in tasks:
-            run_task(job, stage, task, str, lambda _: None)
+            run_tasks(job, stage, (task,), str, lambda _: None)
     assert state(job)["remove"] == (2, 2)
     assert read == ["quadmask"], "no task that samples loads the text encoder"
     # a blade without torch and weights does the rest

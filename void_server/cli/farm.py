@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +14,8 @@ import typer
 from .. import plugins
 from ..api.errors import JobCancelled, JobFailed, SettingError, VoidError
 from ..api.shot import Shot
+from ..farm import failures
+from ..farm.failures import STOPPED
 from .declared import offering, said
 from .frame import App, print_json
 from .options import AsJson, a_folder, absolute, removal_of, taking
@@ -253,36 +256,51 @@ def _kind(value: object) -> str:
 def farm_run(
     job: Annotated[Path, typer.Option(help="The job's farm.json.")],
     stage: Annotated[str, typer.Option(help="The stage.")],
-    task: Annotated[int, typer.Option(help="The task's number in it.")] = 0,
+    task: Annotated[str, typer.Option(help="The task's number in it, or those of several, such as 4-7.")] = "0",
     path_map: Annotated[
         str, typer.Option(help="A file of rules for paths, or deadline, to ask Deadline; else the site's rules.")
     ] = "",
     progress: Annotated[str, typer.Option(help="How progress is printed: openjd, deadline or plain.")] = "plain",
     retries: Annotated[int, typer.Option(min=0, help="Attempts after the first.")] = 0,
 ) -> None:
-    """Do one task; what schedulers call. Doing it again does no harm."""
-    from ..farm.tasks import session
-    from ..farm.tasks.run import PROGRESS, STOPPED, do, printer
-
-    if progress not in PROGRESS:
-        raise SettingError(f"progress is {progress!r}; take {', '.join(PROGRESS)}.")
-    say = printer(progress)
+    """Do a task, or several; what schedulers call. Doing it again does no harm."""
     try:
-        warnings = None
-        if there := os.environ.get(session.ENVIRONMENT):
-            warnings = session.given_to(Path(there), session.Task(job, stage, task, path_map, retries), say)
-        if warnings is None:
-            warnings = do(job, stage, task, path_map, say, retries=retries)
+        warnings = _done(job, stage, task, path_map, progress, retries)
     except JobCancelled as error:
         print(f"void: {error}", file=sys.stderr, flush=True)
         raise typer.Exit(STOPPED) from None
-    except VoidError as error:
+    except (VoidError, OSError) as error:
+        kind = type(error) if isinstance(error, VoidError) else JobFailed
+        told = kind(f"On {platform.node()}: {error}", getattr(error, "detail", ""))
         if progress == "openjd":
-            print(f"openjd_fail: {error}", flush=True)
-        raise
+            print(f"openjd_fail: {told}", flush=True)
+        raise told from error
     for warning in warnings:
         print(f"warning: {warning}", flush=True)
     print(f"{stage} {task} done", flush=True)
+
+
+def _done(job: Path, stage: str, task: str, path_map: str, progress: str, retries: int) -> tuple[str, ...]:
+    """Do the tasks, by the session's process where there is one; their warnings. Raises VoidError or OSError."""
+    try:
+        from ..farm.tasks import session
+        from ..farm.tasks.run import PROGRESS, do, printer
+        from ..imaging.sequence import parse_frames
+    except ImportError as error:
+        wrong = SettingError(
+            f"The Python package {error.name} cannot be loaded ({error}); install void-nuke again: "
+            f"{plugins.how_to_install()}"
+        )
+        if job.is_file() and task.isdecimal():
+            failures.note(job.parent, stage, int(task), wrong)
+        raise wrong from error
+    if progress not in PROGRESS:
+        raise SettingError(f"progress is {progress!r}; take {', '.join(PROGRESS)}.")
+    say, tasks = printer(progress), parse_frames(task)
+    warnings = None
+    if there := os.environ.get(session.ENVIRONMENT):
+        warnings = session.given_to(Path(there), session.Task(job, stage, tasks, path_map, retries), say)
+    return warnings if warnings is not None else do(job, stage, tasks, path_map, say, retries=retries)
 
 
 @app.command("session")
@@ -310,7 +328,7 @@ def farm_status(folder: JobFolder) -> None:
     from ..farm.job import FILE, FarmJob
     from ..farm.schedulers.base import find
     from ..farm.submit import submitted
-    from ..farm.tasks.run import failures, state
+    from ..farm.tasks.run import state
 
     job = FarmJob.read(folder / FILE)
     said: dict[str, str] = {}
@@ -319,11 +337,11 @@ def farm_status(folder: JobFolder) -> None:
         said = find(scheduler).states(ids)
     except VoidError as error:
         print(f"void: {error}", file=sys.stderr)
-    failed = failures(job)
+    failed = failures.told(job.folder, {stage.name: stage.tasks for stage in job.stages})
     for stage, (done, of) in state(job).items():
         print(f"{stage:<10} {done}/{of} done  {said.get(stage, '')}".rstrip())
         for task, why in failed[stage].items():
-            print(f"{'':<10} task {task} failed: {why}")
+            print(f"{'':<10} task {task} failed on {why.host}: {why.message}")
     if any(failed.values()):
         raise typer.Exit(1)
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from .. import __version__
 from ..api.errors import SettingError
 from ..api.files import is_written, read_json, write_atomically
 from ..api.shot import Shot
@@ -20,6 +21,8 @@ from ..pairs.ordering import Order
 from .fields import Fields
 
 FILE = "farm.json"
+#: What looks, before anything expensive begins, whether a machine has what the job needs: any, and one with a GPU.
+CHECK, CHECK_GPU = "check", "check_gpu"
 #: What a task on a farm-side inference server is called; it does all of the job.
 SERVE = "serve"
 #: What renders counterfactual pairs, one a task, and what looks through them.
@@ -69,11 +72,23 @@ class Stage:
         return sequence.parse_frames(self.frames[task]) if self.frames else ()
 
 
+def checked(stages: Iterable[Stage]) -> tuple[Stage, ...]:
+    """The stages, after those that check the machines for them."""
+    given = tuple(stages)
+    kinds = {CHECK: CPU, **({CHECK_GPU: GPU} if any(stage.kind == GPU for stage in given) else {})}
+    first = (Stage(name, kind, 1) for name, kind in kinds.items())
+    rest = (
+        replace(stage, after=(stage.after or (CHECK,)) + ((CHECK_GPU,) if stage.kind == GPU else ())) for stage in given
+    )
+    return (*first, *rest)
+
+
 @dataclass(frozen=True)
 class FarmJob:
     """All of it: a ``shot``, or a set of ``pairs``, which lie in the job's folder.
 
-    ``server`` is the address of an inference server that does the work, empty for tasks that do it.
+    ``server`` is the address of an inference server that does the work, empty for tasks that do it. ``version`` is that
+    of the package on the submitting machine.
     """
 
     id: str
@@ -85,6 +100,7 @@ class FarmJob:
     frames: tuple[int, ...] = ()
     export: Export | None = None
     pairs: Order | None = None
+    version: str = __version__
 
     @property
     def subject(self) -> str:
@@ -130,6 +146,7 @@ class FarmJob:
             "frames": list(self.frames),
             "export": dataclasses.asdict(self.export) if self.export else None,
             "pairs": self.pairs.to_dict() if self.pairs else None,
+            "version": self.version,
         }
         write_atomically(self.file, json.dumps(data, indent=2))
 
@@ -150,7 +167,8 @@ class FarmJob:
             frames = tuple(data["frames"])
             export = Export(**{**data["export"], "nuke": tuple(data["export"]["nuke"])}) if data["export"] else None
             folder = file.absolute().parent
-            return cls(data["id"], shot, fields, stages, folder, data["server"], frames, export, pairs)
+            version = data["version"]
+            return cls(data["id"], shot, fields, stages, folder, data["server"], frames, export, pairs, version)
         except OSError as error:
             raise SettingError(
                 f"{file} cannot be read ({error.strerror}); name a farm job's version folder."

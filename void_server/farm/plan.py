@@ -18,7 +18,7 @@ from ..pipeline.inputs import open_source
 from ..pipeline.reason import check_request
 from ..pipeline.segment import check_prompts
 from .fields import Fields
-from .job import CPU, EXPORT, GPU, NUKE, SCRIPT, SERVE, Export, FarmJob, Stage
+from .job import CPU, EXPORT, GPU, NUKE, SCRIPT, SERVE, Export, FarmJob, Stage, checked
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def plan(shot: Shot, fields: Fields, server: str = "", export: Export | None = N
         stages.append(Stage(SERVE, CPU, 1, after))
     else:
         stages += _own(shot, len(frames), _chunks(frames, fields.frames_per_task), after)
-    return Plan(shot, fields, tuple(stages), frames, server, export)
+    return Plan(shot, fields, checked(stages), frames, server, export)
 
 
 def _looked_at(shot: Shot) -> tuple[int, ...]:

@@ -17,7 +17,7 @@ from ..api.files import read_json, write_atomically
 from ..api.shot import Shot
 from ..pairs.ordering import Order
 from .fields import Fields
-from .job import CPU, INDEX, PAIRS, Export, FarmJob, Stage
+from .job import CPU, INDEX, PAIRS, Export, FarmJob, Stage, checked
 from .plan import Plan, plan
 from .schedulers.base import Scheduler, Submission, check_fields, find, limits
 from .site import Site
@@ -78,7 +78,7 @@ def submit_pairs(
     check_fields(scheduler, chosen, fields)
     folder = out.absolute()
     fields = fields if fields.user else replace(fields, user=getpass.getuser())
-    stages = (Stage(PAIRS, CPU, order.count), Stage(INDEX, CPU, 1, (PAIRS,)))
+    stages = checked((Stage(PAIRS, CPU, order.count), Stage(INDEX, CPU, 1, (PAIRS,))))
     job = FarmJob(secrets.token_hex(6), None, fields, stages, folder, pairs=order)
     check_limits(chosen, job, site)
     if job.file.exists():

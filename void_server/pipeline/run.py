@@ -24,7 +24,7 @@ from .inputs import check_plate, check_quadmask, open_source
 from .manifest import conclude
 from .progress import REASONING, REPORTING, REWRITING, ProgressTracker, all_stages, first_stages
 
-__all__ = ["Part", "VersionFolder", "inspect", "run", "run_part"]
+__all__ = ["Part", "VersionFolder", "check_part", "inspect", "run", "run_part"]
 
 
 def inspect(shot: Shot) -> int:
@@ -93,6 +93,22 @@ _STAGES = {
     Part.FINISH: (REWRITING,),
     Part.REPORT: (REPORTING,),
 }
+
+
+def check_part(part: Part, shot: Shot) -> dict[str, str]:
+    """Check that this machine has what a part of the job needs; the SHA-256 of the weights that it would load, by name.
+
+    Raises :class:`~void_server.api.errors.InputError` saying what to install, or what the studio's policy forbids.
+    """
+    permission.check(shot)
+    if part is Part.QUADMASK:
+        reason.check(shot)
+    if part not in (Part.REMOVE, Part.FINISH) or shot.settings.until != PLATE:
+        return {}
+    engine = engines.load(shot.settings)
+    weights = engine.weights(shot.settings)
+    permission.check_weights(shot, lambda: weights)
+    return weights
 
 
 def run_part(

@@ -41,8 +41,8 @@ class Schedulers:
     """The schedulers with the fields that each can express, the one that the site uses, and the site's fields.
 
     ``declared`` says what each field is. ``run_here`` are those that do the work on this machine while one waits.
-    ``has_nuke`` says whether the farm has Nuke, and so can export plates and rotos. ``generative`` are the engines whose
-    pixels a model makes, ``cloud`` the reasoners that send frames away.
+    ``has_nuke`` says whether the farm has Nuke, and so can export plates and rotos. ``generative`` are the engines
+    whose pixels a model makes, ``cloud`` the reasoners that send frames away.
     """
 
     expresses: dict[str, list[str]]

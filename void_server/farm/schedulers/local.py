@@ -8,9 +8,9 @@ from collections.abc import Mapping
 
 from ...api.errors import JobFailed, SettingError
 from ...interruption import Interrupted
+from ..failures import STOPPED
 from ..job import FarmJob
 from ..site import Site
-from ..tasks.run import STOPPED
 from .base import Scheduler, Submission, task_command
 
 

@@ -34,7 +34,8 @@ def write_frames(job: FarmJob, frames: tuple[int, ...], here: Callable[[str], st
     # Nuke wants forward slashes everywhere
     script, name = (job.folder / SCRIPT).as_posix(), Path(here(job.export.name)).as_posix()
     wanted = replace(job.export, script=script, name=name, patterns=patterns)
-    if wanted.written(frames):
+    frames = tuple(frame for frame in frames if not wanted.written((frame,)))
+    if not frames:
         return
     with tempfile.TemporaryDirectory() as folder:
         order, words = Path(folder) / "export.json", Path(folder) / "stderr"

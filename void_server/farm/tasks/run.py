@@ -1,4 +1,4 @@
-"""One task of a farm job: done once, whoever runs it how often; stopped by SIGTERM, it leaves what it has finished."""
+"""Tasks of a farm job: done once, whoever runs them how often; stopped by SIGTERM, they leave what is finished."""
 
 from __future__ import annotations
 
@@ -12,19 +12,15 @@ from types import FrameType
 
 from ...api.client import Client
 from ...api.errors import InputError, JobCancelled, JobError, SequenceError, VoidError
-from ...api.files import write_atomically
 from ...api.job import JobState, Progress, Report
-from ...api.shot import Shot
 from ...api.version import REMOVAL, VersionFolder
 from ...pipeline import Part, run_part
 from ...signing import sign_made
-from .. import pathmap, site
-from ..job import EXPORT, SERVE, FarmJob
+from .. import failures, pathmap, site
+from ..job import CHECK, CHECK_GPU, EXPORT, SERVE, FarmJob
 from ..schedulers import deadline
-from . import export, pairs
+from . import check, export, pairs
 
-#: The exit code of a task that was told to stop, as shells give it.
-STOPPED = 128 + signal.SIGTERM
 # Seconds before the second attempt; each further one waits twice as long.
 _FIRST_PAUSE = 10.0
 # Directories of network disks may be remembered for a minute.
@@ -37,15 +33,17 @@ PROGRESS = {
 }
 
 
-def do(job_file: Path, stage: str, task: int, path_map: str, say: Report, *, retries: int = 0) -> tuple[str, ...]:
-    """Do a task of the job in ``job_file``, as :func:`run_task`, with paths mapped.
+def do(
+    job_file: Path, stage: str, tasks: tuple[int, ...], path_map: str, say: Report, *, retries: int = 0
+) -> tuple[str, ...]:
+    """Do tasks of the job in ``job_file``, as :func:`run_tasks`, with paths mapped.
 
     ``path_map`` is a file of rules, ``deadline`` for the rules of Deadline's repository and then the site's, or empty
     for the site's alone.
     """
     here = _on_this_machine(path_map)
     job = FarmJob.read(job_file if job_file.is_file() else Path(here(str(job_file))))
-    return run_task(job, stage, task, here, say, retries=retries)
+    return run_tasks(job, stage, tasks, here, say, retries=retries)
 
 
 def _on_this_machine(path_map: str) -> Callable[[str], str]:
@@ -56,25 +54,24 @@ def _on_this_machine(path_map: str) -> Callable[[str], str]:
     return (lambda path: own(deadline.mapped(path))) if path_map else own
 
 
-def run_task(
+def run_tasks(
     job: FarmJob,
     stage: str,
-    task: int,
+    tasks: tuple[int, ...],
     here: Callable[[str], str],
     say: Report,
     *,
     retries: int = 0,
 ) -> tuple[str, ...]:
-    """Do task number ``task`` of a stage and return warnings. What is done already is not done again.
+    """Do tasks of a stage, by their numbers, and return warnings. What is done already is not done again.
 
     ``here`` gives a path of the machine that submitted the job under its name on this one. An attempt that fails is
     repeated ``retries`` times, but not where the input is wrong. Raises :class:`~void_server.api.errors.VoidError` or
     OSError; JobCancelled after SIGTERM.
     """
     there = job.stage(stage)
-    failure = _failure(job, stage, task)
-    if not 0 <= task < there.tasks:
-        raise InputError(f"Stage {stage} has tasks 0 to {there.tasks - 1}, and no {task}.")
+    if wrong := [task for task in tasks if not 0 <= task < there.tasks]:
+        raise InputError(f"Stage {stage} has tasks 0 to {there.tasks - 1}, and no {wrong[0]}.")
     version = VersionFolder(job.folder)
     if version.manifest.is_file():
         if stage == Part.REPORT.value and not version.signature.is_file():
@@ -88,13 +85,15 @@ def run_task(
     with stopping(say) as report:
         for attempt in range(retries + 1):
             try:
-                warnings = _done(job, stage, task, here, report)
-                failure.unlink(missing_ok=True)
+                warnings = _done(job, stage, tasks, here, report)
+                for task in tasks:
+                    failures.forget(job.folder, stage, task)
                 return warnings
             except (VoidError, OSError, MemoryError) as error:
-                wrong = isinstance(error, (InputError, JobCancelled)) and not isinstance(error, late)
-                if wrong or attempt == retries:
-                    _note(failure, error)
+                wrong_input = isinstance(error, (InputError, JobCancelled)) and not isinstance(error, late)
+                if wrong_input or attempt == retries:
+                    if not isinstance(error, JobCancelled):
+                        failures.note(job.folder, stage, _first_undone(job, stage, tasks), error)
                     raise
                 pause = _FIRST_PAUSE * 2**attempt
                 print(f"attempt {attempt + 1} failed: {error}; again in {pause:g} s", flush=True)
@@ -102,57 +101,62 @@ def run_task(
     raise AssertionError("the last attempt returns or raises")
 
 
-def _failure(job: FarmJob, stage: str, task: int) -> Path:
-    return VersionFolder(job.folder).intermediate / f"failed_{stage}_{task}.txt"
+def _first_undone(job: FarmJob, stage: str, tasks: tuple[int, ...]) -> int:
+    """Of tasks that were done together, the one that did not get done; the first of them where none can be told."""
+    return next((task for task in tasks if not is_done(job, stage, task)), tasks[0])
 
 
-def _note(file: Path, error: BaseException) -> None:
-    """Say why a task has failed, for whoever asks how the job stands; the log says more."""
-    if not isinstance(error, JobCancelled):
-        with suppress(OSError):
-            file.parent.mkdir(exist_ok=True)
-            write_atomically(file, str(error))
+def _done(
+    job: FarmJob, stage: str, tasks: tuple[int, ...], here: Callable[[str], str], report: Report
+) -> tuple[str, ...]:
+    """Do tasks once, whatever they are of; those that share out frames as one."""
+    if stage in (CHECK, CHECK_GPU):
+        for found in check.look(job, stage, here):
+            print(found, flush=True)
+        return ()
+    if job.stage(stage).frames:
+        return _own(job, stage, tasks[0], here, report, frames=_frames(job, stage, tasks))
+    return tuple(warning for task in tasks for warning in _one(job, stage, task, here, report))
 
 
-def failures(job: FarmJob) -> dict[str, dict[int, str]]:
-    """Why tasks have failed, by stage and number: of those whose last attempt did."""
-    told: dict[str, dict[int, str]] = {}
-    for stage in job.stages:
-        files = {task: _failure(job, stage.name, task) for task in range(stage.tasks)}
-        told[stage.name] = {task: file.read_text(encoding="utf-8") for task, file in files.items() if file.is_file()}
-    return told
+def _frames(job: FarmJob, stage: str, tasks: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(frame for task in tasks for frame in job.stage(stage).frames_of(task))
 
 
-def _done(job: FarmJob, stage: str, task: int, here: Callable[[str], str], report: Report) -> tuple[str, ...]:
-    """Do a task once, whatever it is of."""
+def _one(job: FarmJob, stage: str, task: int, here: Callable[[str], str], report: Report) -> tuple[str, ...]:
     if job.pairs:
         return pairs.do(job.pairs, job.folder, stage, task, report, threads=job.fields.cores)
-    assert job.shot
-    shot = job.shot.with_paths(here)
-    return _served(job, shot, report) if stage == SERVE else _own(job, stage, task, shot, here, report)
+    return _served(job, here, report) if stage == SERVE else _own(job, stage, task, here, report)
 
 
 def _own(
-    job: FarmJob, stage: str, task: int, shot: Shot, here: Callable[[str], str], report: Report
+    job: FarmJob,
+    stage: str,
+    task: int,
+    here: Callable[[str], str],
+    report: Report,
+    *,
+    frames: tuple[int, ...] = (),
 ) -> tuple[str, ...]:
-    frames = job.stage(stage).frames_of(task)
+    assert job.shot
     if stage == EXPORT:
         export.write_frames(job, frames, here, report)
         return ()
-    part = Part(stage)
-    if part is Part.FINISH and not VersionFolder(job.folder).missing(frames, *REMOVAL):
+    part, version = Part(stage), VersionFolder(job.folder)
+    if part is Part.FINISH and not version.missing(frames, *REMOVAL):
         return ()
-    version = VersionFolder(job.folder)
     if part is Part.REPORT:
         version.note_submitter(job.fields.user)
-    warnings = run_part(part, job.id, shot, job.folder, report, task, frames)
+    warnings = run_part(part, job.id, job.shot.with_paths(here), job.folder, report, task, frames)
     if part is Part.REPORT:
         sign_made(version)
     return warnings
 
 
-def _served(job: FarmJob, shot: Shot, report: Report) -> tuple[str, ...]:
+def _served(job: FarmJob, here: Callable[[str], str], report: Report) -> tuple[str, ...]:
     """Let an inference server do the job, and wait for it."""
+    assert job.shot
+    shot = job.shot.with_paths(here)
     with Client(job.server, timeout=30) as client:
         done = client.submit(shot, str(job.folder), job_id=job.id, reserved=True)
         if done.state.ended and done.state is not JobState.DONE:
@@ -230,20 +234,22 @@ def printer(form: str) -> Report:
 
 def state(job: FarmJob) -> dict[str, tuple[int, int]]:
     """How many tasks of each stage are done, and of how many, by the files that are there."""
+    return {
+        stage.name: (sum(is_done(job, stage.name, task) for task in range(stage.tasks)), stage.tasks)
+        for stage in job.stages
+    }
+
+
+def is_done(job: FarmJob, stage: str, task: int) -> bool:
+    """Whether a task is done, by the files that are there."""
     version = VersionFolder(job.folder)
-    over = version.manifest.is_file()
-    done: dict[str, tuple[int, int]] = {}
-    for stage in job.stages:
-        chunks = [stage.frames_of(task) for task in range(stage.tasks)]
-        if over:
-            count = stage.tasks
-        elif job.pairs:
-            count = sum(pairs.done(job.pairs, job.folder, stage.name, task) for task in range(stage.tasks))
-        elif stage.name == Part.FINISH.value:
-            count = sum(not version.missing(chunk, *REMOVAL) for chunk in chunks)
-        elif stage.name == EXPORT and job.export:
-            count = sum(job.export.written(chunk) for chunk in chunks)
-        else:
-            count = sum(version.warnings(f"{stage.name}_{task}").is_file() for task in range(stage.tasks))
-        done[stage.name] = count, stage.tasks
-    return done
+    if version.manifest.is_file():
+        return True
+    if job.pairs and stage != CHECK:
+        return pairs.done(job.pairs, job.folder, stage, task)
+    frames = job.stage(stage).frames_of(task)
+    if stage == Part.FINISH.value:
+        return not version.missing(frames, *REMOVAL)
+    if stage == EXPORT and job.export:
+        return job.export.written(frames)
+    return version.warnings(f"{stage}_{task}").is_file()

@@ -37,6 +37,7 @@ from ...api.errors import JobCancelled, JobFailed, VoidError, from_dict
 from ...api.files import replacing
 from ...api.job import Progress, Report
 from ...api.messages import MAX_FRAME, packed, understood
+from ...imaging.sequence import format_frames
 from ...interpreter import running
 from .run import do, stopping
 
@@ -58,7 +59,7 @@ class Task:
 
     job_file: Path
     stage: str
-    number: int
+    numbers: tuple[int, ...]
     path_map: str
     retries: int
 
@@ -199,12 +200,14 @@ def _task(message: dict[str, Any]) -> Task | None:
     if message.get("end") is True:
         return None
     told = message.get("task")
-    kinds = {"job_file": str, "stage": str, "number": int, "path_map": str, "retries": int}
+    kinds = {"job_file": str, "stage": str, "numbers": list, "path_map": str, "retries": int}
     if not isinstance(told, dict) or set(told) != set(kinds):
         raise ValueError(f"{message!r:.100}")
-    if not all(isinstance(told[name], kind) for name, kind in kinds.items()):
+    if not all(isinstance(told[name], kind) for name, kind in kinds.items()) or not told["numbers"]:
         raise ValueError(f"{told!r:.100}")
-    return Task(**{**told, "job_file": Path(told["job_file"])})
+    if not all(isinstance(number, int) for number in told["numbers"]):
+        raise ValueError(f"{told!r:.100}")
+    return Task(**{**told, "job_file": Path(told["job_file"]), "numbers": tuple(told["numbers"])})
 
 
 def serve(file: Path) -> None:
@@ -261,7 +264,7 @@ def _answer(connection: Connection, task: Task) -> bool:
     begin, fit = time.monotonic(), True
     answer: dict[str, Any]
     try:
-        answer = {"warnings": do(task.job_file, task.stage, task.number, task.path_map, report, retries=task.retries)}
+        answer = {"warnings": do(task.job_file, task.stage, task.numbers, task.path_map, report, retries=task.retries)}
         words = "done"
     except (VoidError, OSError, MemoryError) as error:
         # what breaks the connection is an OSError too, so one of the task's own goes under another name
@@ -269,7 +272,7 @@ def _answer(connection: Connection, task: Task) -> bool:
         answer, words = {"error": told.to_dict()}, f"failed: {error}"
     except Exception:  # such as a GPU that is lost to this process: another may do better
         answer, words, fit = {"unfit": True}, f"failed, and this process ends:\n{traceback.format_exc()}", False
-    print(f"{task.stage} {task.number} {words}, {time.monotonic() - begin:.1f} s", flush=True)
+    print(f"{task.stage} {format_frames(task.numbers)} {words}, {time.monotonic() - begin:.1f} s", flush=True)
     try:
         _send(connection, **answer)
     except OSError:
