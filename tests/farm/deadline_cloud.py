@@ -17,7 +17,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 FARM, QUEUE, JOB = "farm-" + "1" * 32, "queue-" + "2" * 32, "job-" + "3" * 32
-_CHECK = "import json,sys; from openjd.model import decode_job_template as d; d(template=json.load(sys.stdin))"
+_CHECK = (
+    "import json,sys; from openjd.model import decode_job_template as d; "
+    "d(template=json.load(sys.stdin), supported_extensions=['TASK_CHUNKING'])"
+)
 _WHEN = {"createdAt": "2026-01-01T00:00:00Z", "createdBy": "me"}
 
 

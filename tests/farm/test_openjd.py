@@ -48,6 +48,42 @@ def test_openjd_checks_and_runs_the_bundle(
     assert same(results_of(job), whole)
 
 
+def test_openjd_runs_several_finishing_tasks_as_one_chunk(
+    openjd_cli: str, wanted: Make, site: site.Site, whole: VersionFolder
+) -> None:
+    chunked = dataclasses.replace(site, options={"openjd": {"chunk_seconds": 300}})
+    ((job, submission),) = submit([wanted(frames_per_task=2, timeout_minutes=30)], chunked, "openjd")
+    file = job.folder / "openjd" / "template.json"
+    made = json.loads(file.read_text())
+    assert made["extensions"] == ["TASK_CHUNKING"]
+    kinds = {step["name"]: step["parameterSpace"]["taskParameterDefinitions"][0]["type"] for step in made["steps"]}
+    assert kinds == {"check": "INT", "quadmask": "INT", "finish": "CHUNK[INT]", "report": "INT"}
+    (command,) = submission.commands
+    # as a service does once it knows how long a task takes
+    (space,) = [step["parameterSpace"] for step in made["steps"] if step["name"] == "finish"]
+    space["taskParameterDefinitions"][0]["chunks"]["defaultTaskCount"] = 4
+    file.write_text(json.dumps(made))
+    done = subprocess.run([openjd_cli, *command[1:]], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-3000:]
+    ran = [line.split("] ", 1)[-1] for line in done.stdout.splitlines() if line.endswith(" done")]
+    assert len([line for line in ran if "finish 0-" in line]) == 1, ran
+    assert len([line for line in ran if "finish " in line]) < 6, ran
+    assert same(results_of(job), whole)
+
+
+def test_a_service_without_chunks_gets_each_task_by_itself(wanted: Make, site: site.Site) -> None:
+    job = planned(wanted(), site)
+    made = json.loads((job.folder / "openjd" / "template.json").read_text())
+    assert "extensions" not in made
+    assert {step["parameterSpace"]["taskParameterDefinitions"][0]["type"] for step in made["steps"]} == {"INT"}
+
+
+def test_a_chunk_has_its_time_besides_that_of_a_task(wanted: Make, site: site.Site) -> None:
+    made = openjd.template(planned(wanted(timeout_minutes=5), site), site, chunk_seconds=600)
+    times = {step["name"]: step["script"]["actions"]["onRun"]["timeout"] for step in made["steps"]}
+    assert times == {"check": 300, "quadmask": 300, "finish": 900, "report": 300}
+
+
 def test_openjd_task_that_is_canceled_leaves_what_is_done(
     openjd_cli: str, wanted: Make, gated: site.Site, whole: VersionFolder
 ) -> None:
@@ -181,6 +217,15 @@ def test_deadline_cloud_takes_the_bundle(
     (created,) = [body for path, body in asked if path.endswith("/jobs")]
     assert (created["priority"], created["maxRetriesPerTask"], created["maxWorkerCount"]) == (70, 4, 3)
     assert created["targetTaskRunStatus"] == "SUSPENDED"
+    made = json.loads(created["template"])
+    (finish,) = [step for step in made["steps"] if step["name"] == "finish"]
+    (numbers,) = finish["parameterSpace"]["taskParameterDefinitions"]
+    assert numbers == {
+        "name": "Task",
+        "type": "CHUNK[INT]",
+        "range": "0-2",
+        "chunks": {"defaultTaskCount": 1, "targetRuntimeSeconds": 300, "rangeConstraint": "CONTIGUOUS"},
+    }
     assert created["parameters"]["FarmJob"] == {"path": str(job.file)}
 
 

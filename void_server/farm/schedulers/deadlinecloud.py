@@ -5,16 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from pydantic import Field
+
 from ...api.errors import JobFailed
 from ..job import FarmJob
-from ..site import Options, Site
+from ..site import Site
 from .base import Submission, ask, program
-from .openjd import OpenJobDescription, write_bundle
+from .openjd import OpenJDOptions, OpenJobDescription, write_bundle
 
 
-class CloudOptions(Options):
-    """Farm and queue, where they are not those of the client's own settings."""
+class CloudOptions(OpenJDOptions):
+    """Farm and queue, where they are not those of the client's own settings. Tasks may be chunked there."""
 
+    chunk_seconds: int = Field(default=300, ge=0)
     farm_id: str = ""
     queue_id: str = ""
 
@@ -29,7 +32,8 @@ class DeadlineCloud(OpenJobDescription):
         """See :class:`void_server.farm.schedulers.base.Scheduler`."""
         client = "deadline" if dry_run else program("deadline", "Deadline Cloud")
         fields = job.fields
-        command = [client, "bundle", "submit", str(write_bundle(job, site)), "--yes", *_where(site)]
+        bundle = write_bundle(job, site, chunk_seconds=_options(site).chunk_seconds)
+        command = [client, "bundle", "submit", str(bundle), "--yes", *_where(site)]
         command += ["--priority", str(fields.priority), "--max-retries-per-task", str(fields.retries)]
         command += ["--target-task-run-status", "SUSPENDED" if fields.suspended else "READY"]
         if fields.machine_limit:
@@ -50,7 +54,11 @@ class DeadlineCloud(OpenJobDescription):
         ask([*command, *_where(site)], "Deadline Cloud")
 
 
+def _options(site: Site) -> CloudOptions:
+    return CloudOptions.model_validate(site.options.get("deadlinecloud", {}))
+
+
 def _where(site: Site) -> list[str]:
-    options = site.options.get("deadlinecloud", {})
-    named = (("--farm-id", options.get("farm_id")), ("--queue-id", options.get("queue_id")))
-    return [word for option, value in named if value for word in (option, str(value))]
+    options = _options(site)
+    named = (("--farm-id", options.farm_id), ("--queue-id", options.queue_id))
+    return [word for option, value in named if value for word in (option, value)]

@@ -1,7 +1,8 @@
 """The scheduler ``openjd``: job bundles in Open Job Description (2023-09), which Deadline Cloud and others run.
 
-A bundle is a folder: template, parameter values, asset references. Nothing beyond the base of the specification is
-used, and numbers are written out, so that any service takes it.
+A bundle is a folder: template, parameter values, asset references. Numbers are written out, and nothing beyond the base
+of the specification is used, so that any service takes it; but for the extension TASK_CHUNKING, where the site says
+that its service has it: tasks that share out frames are then run several at a time.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+
+from pydantic import Field
 
 from ...api.errors import SettingError
 from ...api.files import write_atomically
 from ..job import GPU, FarmJob, Stage
-from ..site import Site
+from ..site import Options, Site
 from .base import EVERY, MACHINE, Scheduler, Submission, environment, limits, memory_gb, task_command
 
 BUNDLE = "openjd"
@@ -25,6 +28,8 @@ _NOTICE = 60
 # What a session's begin and end may take, in seconds.
 _SESSION_ACTION = 180
 _MEBIBYTES = 1024
+# Numbers of several tasks, as a range: RFC 0001 of the specification.
+_CHUNK = "CHUNK[INT]"
 _FOLDER = "{{Session.WorkingDirectory}}"
 # Braces that a name or a path has come as parameters: the base of the specification has no other way to write them.
 _BRACES = {"{": "Open", "}": "Close"}
@@ -39,8 +44,15 @@ def _literal(text: str) -> str:
     return re.sub("[{}]", lambda brace: f"{{{{Param.{_BRACES[brace[0]]}}}}}", text)
 
 
-def template(job: FarmJob, site: Site, retries: int = 0) -> dict[str, Any]:
+class OpenJDOptions(Options):
+    """``chunk_seconds`` is how long several tasks together should take; 0 where a service runs them one by one."""
+
+    chunk_seconds: int = Field(default=0, ge=0)
+
+
+def template(job: FarmJob, site: Site, retries: int = 0, chunk_seconds: int = 0) -> dict[str, Any]:
     """The job template; ``retries`` is how often a task shall itself try again."""
+    steps = [_step(job, stage, site, retries, chunk_seconds) for stage in job.stages]
     variables = {name: _literal(value) for name, value in environment(site).items()}
     made: dict[str, Any] = {
         "specificationVersion": "jobtemplate-2023-09",
@@ -50,8 +62,10 @@ def template(job: FarmJob, site: Site, retries: int = 0) -> dict[str, Any]:
             {"name": "FarmJob", "type": "PATH", "objectType": "FILE", "dataFlow": "IN"},
             {"name": "Folder", "type": "PATH", "objectType": "DIRECTORY", "dataFlow": "OUT"},
         ],
-        "steps": [_step(job, stage, site, retries) for stage in job.stages],
+        "steps": steps,
     }
+    if any(one["type"] == _CHUNK for step in steps for one in step["parameterSpace"]["taskParameterDefinitions"]):
+        made["extensions"] = ["TASK_CHUNKING"]
     if variables:
         made["jobEnvironments"] = [{"name": "VOID", "variables": variables}]
     words = json.dumps(made)
@@ -72,7 +86,7 @@ def _in_format_strings(site: Site) -> Site:
     return replace(site, command=tuple(map(_literal, site.command)))
 
 
-def _step(job: FarmJob, stage: Stage, site: Site, retries: int) -> dict[str, Any]:
+def _step(job: FarmJob, stage: Stage, site: Site, retries: int, chunk_seconds: int) -> dict[str, Any]:
     words = "{{Param.FarmJob}}", stage.name, "{{Task.Param.Task}}", "openjd"
     command = task_command(
         _in_format_strings(site), *words, retries=retries, path_map="{{Session.PathMappingRulesFile}}"
@@ -83,14 +97,18 @@ def _step(job: FarmJob, stage: Stage, site: Site, retries: int) -> dict[str, Any
         # the task catches the signal, keeps its finished frames and goes on from them when it runs again
         "cancelation": {"mode": "NOTIFY_THEN_TERMINATE", "notifyPeriodInSeconds": _NOTICE},
     }
+    chunked = chunk_seconds > 0 and stage.tasks > 1 and bool(stage.frames)
     if job.fields.timeout_minutes:
-        action["timeout"] = 60 * job.fields.timeout_minutes
+        # a chunk is as many tasks as fit into its time
+        action["timeout"] = 60 * job.fields.timeout_minutes + (chunk_seconds if chunked else 0)
+    numbers: dict[str, Any] = {"name": "Task", "type": "INT", "range": f"0-{stage.tasks - 1}"}
+    if chunked:
+        how = {"defaultTaskCount": 1, "targetRuntimeSeconds": chunk_seconds, "rangeConstraint": "CONTIGUOUS"}
+        numbers |= {"type": _CHUNK, "chunks": how}
     step: dict[str, Any] = {
         "name": stage.name,
         "hostRequirements": {"amounts": _amounts(job, stage, site)},
-        "parameterSpace": {
-            "taskParameterDefinitions": [{"name": "Task", "type": "INT", "range": f"0-{stage.tasks - 1}"}]
-        },
+        "parameterSpace": {"taskParameterDefinitions": [numbers]},
         "script": {"actions": {"onRun": action}},
     }
     if stage.kind == GPU and stage.tasks > 1:
@@ -123,7 +141,7 @@ def _amounts(job: FarmJob, stage: Stage, site: Site) -> list[dict[str, Any]]:
     return [{"name": name, "min": count} for name, count in amounts]
 
 
-def write_bundle(job: FarmJob, site: Site, retries: int = 0) -> Path:
+def write_bundle(job: FarmJob, site: Site, retries: int = 0, chunk_seconds: int = 0) -> Path:
     """Write the bundle of :func:`template` below the job's folder; returns its folder."""
     folder = job.folder / BUNDLE
     folder.mkdir(exist_ok=True)
@@ -137,7 +155,7 @@ def write_bundle(job: FarmJob, site: Site, retries: int = 0) -> Path:
         "referencedPaths": [],
     }
     for name, content in (
-        ("template", template(job, site, retries)),
+        ("template", template(job, site, retries, chunk_seconds)),
         (
             "parameter_values",
             {"parameterValues": [{"name": name, "value": value} for name, value in parameters(job).items()]},
@@ -152,13 +170,15 @@ class OpenJobDescription(Scheduler):
     """Writes the bundle; whoever takes OpenJD bundles runs it, ``openjd run`` among them."""
 
     expresses = EVERY | MACHINE | {"limits", "timeout_minutes"}
+    options: ClassVar[type[Options]] = OpenJDOptions
 
     def submit(self, job: FarmJob, site: Site, group: str, made: Submission, *, dry_run: bool) -> None:
         """See :class:`void_server.farm.schedulers.base.Scheduler`; nobody takes it, so the command is all."""
         del group, dry_run
         given = [word for name, value in parameters(job).items() for word in ("-p", f"{name}={value}")]
+        own = OpenJDOptions.model_validate(site.options.get("openjd", {}))
         # whoever runs it may know no retries
-        bundle = write_bundle(job, site, job.fields.retries)
+        bundle = write_bundle(job, site, job.fields.retries, own.chunk_seconds)
         made.commands.append(["openjd", "run", str(bundle / "template.json"), *given])
 
     def check_limits(self, taken: Mapping[str, int]) -> None:
