@@ -27,8 +27,8 @@ def planned(wanted: Wanted, chosen: site.Site, scheduler: str = "openjd") -> Far
 
 
 def handed(job: FarmJob) -> tuple[Scheduler, dict[str, str]]:
-    name, ids = submitted(job)
-    return find(name), ids
+    there = submitted(job)
+    return find(there.scheduler), there.ids
 
 
 def until(condition: Callable[[], bool], logs: Path | None = None) -> None:

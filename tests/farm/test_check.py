@@ -55,7 +55,7 @@ def test_weights_that_are_missing_are_named_with_the_machine(
     assert done.returncode == 2
     assert f"On {platform.node()}: The VOID model lacks {tmp_path}/weights/" in done.stderr
     status = subprocess.run([*VOID, "farm", "status", str(job.folder)], capture_output=True, text=True, check=False)
-    assert f"task 0 failed on {platform.node()}: The VOID model lacks {tmp_path}/weights/" in status.stdout
+    assert f"check_gpu task 0 failed on {platform.node()}: The VOID model lacks {tmp_path}/weights/" in status.stdout
     assert status.returncode == 1
 
 

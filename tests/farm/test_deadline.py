@@ -36,9 +36,9 @@ def test_emulated_deadline_takes_and_does_the_job(
     emulated_deadline: Path, wanted: Make, site: site.Site, whole: VersionFolder
 ) -> None:
     ((job, submission),) = submit([wanted(priority=60, pool="gpu", comment="two\nlines")], site, "deadline")
-    assert len(set(submission.ids.values())) == 3
+    assert len(set(submission.ids.values())) == 4
     done = subprocess.run([str(emulated_deadline), "-Run"], capture_output=True, text=True, check=False)
-    assert done.stdout.count(" Completed") == 3, done.stdout + done.stderr
+    assert done.stdout.count(" Completed") == 4, done.stdout + done.stderr
     assert "Progress: " in done.stdout
     assert same(results_of(job), whole)
     scheduler, ids = handed(job)

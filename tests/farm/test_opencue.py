@@ -29,13 +29,19 @@ def test_opencue_makes_an_outline_of_the_job(wanted: Make, site: site.Site) -> N
 
     tree = ElementTree.fromstring(re.sub(r"<!DOCTYPE[^>]*>", "", (job.folder / "opencue.xml").read_text()))
     layers = {layer.get("name"): layer for layer in tree.iter("layer")}
-    assert list(layers) == ["quadmask", "remove", "finish", "report"]
+    assert list(layers) == ["check", "check_gpu", "quadmask", "remove", "finish", "report"]
     assert layers["finish"].findtext("range") == "0-2"
     assert "#IFRAME#" in (layers["finish"].findtext("cmd") or "")
     assert layers["remove"].findtext("gpus") == "1"
     assert "void" in ElementTree.tostring(layers["remove"].find("limits") or ElementTree.Element("none")).decode()
     waits = {(depend.findtext("deplayer"), depend.findtext("onlayer")) for depend in tree.iter("depend")}
-    assert waits == {("remove", "quadmask"), ("finish", "remove"), ("report", "finish")}
+    assert waits == {
+        ("quadmask", "check"),
+        ("remove", "quadmask"),
+        ("remove", "check_gpu"),
+        ("finish", "remove"),
+        ("report", "finish"),
+    }
     assert tree.findtext(".//priority") == "60"
     assert tree.findtext(".//paused") in ("True", "1")
 
@@ -80,7 +86,7 @@ def test_opencue_does_the_layers_in_their_order(
     done = by_artist(*submission)
     assert done.returncode == 0, done.stderr
     folder = out / "v001"
-    name = re.search(rf"{folder}  quadmask=(void-shot-artist_void_plate_v001_v001_\w+)  ", done.stdout)
+    name = re.search(rf"{folder}  check=(void-shot-artist_void_plate_v001_v001_\w+)  ", done.stdout)
     assert name, done.stdout
     until(lambda: (folder / "job.json").is_file(), opencue)
     assert same(VersionFolder(folder), whole)

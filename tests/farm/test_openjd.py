@@ -213,7 +213,7 @@ def test_deadline_cloud_takes_the_bundle(
         one = wanted({"engine": "void"}, priority=70, machine_limit=3, suspended=True, retries=4)
         ((job, submission),) = submit([one], there, "deadlinecloud")
     assert set(submission.ids) == {"check", "check_gpu", "quadmask", "remove", "finish", "report"}
-    assert submitted(job)[1] == submission.ids
+    assert submitted(job).ids == submission.ids
     (created,) = [body for path, body in asked if path.endswith("/jobs")]
     assert (created["priority"], created["maxRetriesPerTask"], created["maxWorkerCount"]) == (70, 4, 3)
     assert created["targetTaskRunStatus"] == "SUSPENDED"

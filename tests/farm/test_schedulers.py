@@ -152,11 +152,11 @@ def test_a_job_is_not_stopped_for_a_scheduler_that_would_not_take_it(
     monkeypatch.setenv("DEADLINE_EMULATOR", str(tmp_path / "repository"))
     (tmp_path / "repository").mkdir()
     ((job, _),) = submit([wanted({"engine": "void"}, limits={"void": 1})], site, "deadline")
-    states = find("deadline").states(submitted(job)[1])
+    states = find("deadline").states(submitted(job).ids)
     job.fields.limits["void"] = 2
     job.write()
     for name, sentence in (("deadline", "write void=1"), ("magic", "scheduler 'magic' is not installed")):
         done = void("again", str(job.folder), "--scheduler", name)
         assert done.returncode == 2
         assert sentence in done.stderr
-    assert find("deadline").states(submitted(job)[1]) == states
+    assert find("deadline").states(submitted(job).ids) == states

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,9 @@ from typing import Any
 import pytest
 
 from void_server.api.version import VersionFolder
-from void_server.farm import site
+from void_server.farm import control, site
 from void_server.farm.schedulers import slurm
-from void_server.farm.schedulers.base import Submission, find
-from void_server.farm.submit import RECORD, submit
+from void_server.farm.submit import submit
 
 from . import slurm_cluster
 from .conftest import open_gate, same
@@ -72,9 +70,7 @@ def test_slurm_job_that_was_stopped_goes_on(wanted: Make, gated: site.Site, whol
     made = {path: path.stat().st_mtime_ns for path in (job.folder / "plate").glob("void_*.exr")}
     assert not (job.folder / "job.json").exists()
     open_gate()
-    again = Submission()
-    find("slurm").submit(job, gated, "group", again, dry_run=False)
-    (job.folder / RECORD).write_text(json.dumps({"scheduler": "slurm", "ids": again.ids}))
+    control.again(job, gated)
     until(lambda: (job.folder / "job.json").is_file())
     assert {path: path.stat().st_mtime_ns for path in made} == made
     assert same(results_of(job), whole)

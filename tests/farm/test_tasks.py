@@ -285,7 +285,7 @@ def test_status_tells_which_task_failed_and_why(wanted: Make, site: site.Site) -
     assert failure.message == f"The quadmask of {job.folder} does not exist yet; run that stage first."
     done = subprocess.run(status, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert f"task 1 failed on {failure.host}: The quadmask of" in done.stdout
+    assert f"finish task 1 failed on {failure.host}: The quadmask of" in done.stdout
     do(job, "quadmask")
     do(job, "finish", 1)
     assert not any(failures.told(job.folder, {"finish": 3}).values())

@@ -19,7 +19,10 @@ SURVEY = "survey.json"
 _INTERMEDIATE, _REPORT, _APPROVALS, _PUBLISHED = ".work", "report", "approvals", "publish"
 _LATER = (_APPROVALS, _PUBLISHED)
 #: What a farm keeps in the folder beside the version.
-_OF_OTHERS = ("farm.json", "farm_submitted.json", "script.nk", "log.txt")
+_OF_OTHERS = (
+    *("farm.json", "farm_submitted.json", "script.nk", "log.txt"),
+    *("logs", "slurm", "openjd", "deadline", "opencue.xml"),
+)
 
 
 def pattern(sequence: str) -> str:

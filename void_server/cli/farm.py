@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,7 +32,6 @@ SchedulerName = Annotated[
 ]
 # what a table of shots may say of each
 _OF_SHOT = ("plate", "roto", "quadmask", "prompt", "frames", "colorspace")
-JobFolder = Annotated[Path, typer.Argument(help="The job's version folder.")]
 
 
 @app.command("submit", cls=offering(kinds=(plugins.ENGINES, plugins.REASONERS)))
@@ -86,7 +84,8 @@ def farm_submit(
         rows = _rows(plate, roto, out, batch, timeline, roto_template, handles)
         asked["settings"] = said(context)
         wanted = [_wanted(row, asked, site, script, fields or [], expressible) for row in rows]
-    made = submit(wanted, site, scheduler or site.scheduler, server, dry_run=dry_run)
+    name = _batch_name(batch, timeline, script if len(wanted) > 1 else None)
+    made = submit(wanted, site, scheduler or site.scheduler, server, batch=name, dry_run=dry_run)
     for job, submission in made:
         if not dry_run:
             sites.remember(script or job.folder, job.fields)
@@ -94,9 +93,18 @@ def farm_submit(
             continue
         for command in submission.commands if dry_run or not submission.ids else []:
             print(shlex.join(command))
-        print(_numbers(job.folder, submission.ids))
+        print(numbers(job.folder, submission.ids))
+    kept = Path(made[0][0].batch).stem
     if as_json:
-        print_json({"jobs": [{"folder": str(job.folder), "ids": submission.ids} for job, submission in made]})
+        jobs_there = [{"folder": str(job.folder), "ids": submission.ids} for job, submission in made]
+        print_json({"jobs": jobs_there, "batch": kept})
+    elif kept:
+        print(f"batch {kept}; how it stands: void farm status --batch {kept}")
+
+
+def _batch_name(*sources: Path | None) -> str:
+    """What a batch is called: after the file that it comes from; nothing is no batch."""
+    return next((source.stem for source in sources if source), "")
 
 
 def _rows(
@@ -322,67 +330,6 @@ def farm_session(
         raise SettingError(f"A session can begin or end; {what!r} is neither.")
 
 
-@app.command("status")
-def farm_status(folder: JobFolder) -> None:
-    """Say how a job stands: by its files, and by what its scheduler says. Exits with 1 where tasks have failed."""
-    from ..farm.job import FILE, FarmJob
-    from ..farm.schedulers.base import find
-    from ..farm.submit import submitted
-    from ..farm.tasks.run import state
-
-    job = FarmJob.read(folder / FILE)
-    said: dict[str, str] = {}
-    try:
-        scheduler, ids = submitted(job)
-        said = find(scheduler).states(ids)
-    except VoidError as error:
-        print(f"void: {error}", file=sys.stderr)
-    failed = failures.told(job.folder, {stage.name: stage.tasks for stage in job.stages})
-    for stage, (done, of) in state(job).items():
-        print(f"{stage:<10} {done}/{of} done  {said.get(stage, '')}".rstrip())
-        for task, why in failed[stage].items():
-            print(f"{'':<10} task {task} failed on {why.host}: {why.message}")
-    if any(failed.values()):
-        raise typer.Exit(1)
-
-
-@app.command("cancel")
-def farm_cancel(folder: JobFolder) -> None:
-    """Stop a job; its finished frames stay, and `void farm again` goes on with it."""
-    from ..farm import site
-    from ..farm.job import FILE, FarmJob
-    from ..farm.schedulers.base import find
-    from ..farm.submit import submitted
-
-    scheduler, ids = submitted(FarmJob.read(folder / FILE))
-    find(scheduler).cancel(ids, site.load())
-    print(f"{folder} is stopped; continue with: void farm again {folder}")
-
-
-@app.command("again")
-def farm_again(folder: JobFolder, scheduler: SchedulerName = None) -> None:
-    """Hand a job over again, after it failed or was stopped; what is finished is not made again."""
-    from ..farm import site as sites
-    from ..farm.job import FILE, FarmJob
-    from ..farm.schedulers.base import Submission, find, inexpressible
-    from ..farm.submit import check_limits, hand_over, submitted
-
-    job, site = FarmJob.read(folder / FILE), sites.load()
-    before, ids = submitted(job)
-    name = scheduler or before
-    chosen = find(name)
-    # before what is there is stopped
-    check_limits(chosen, job, site)
-    with suppress(VoidError):
-        # what waits or runs there still would do the same work beside it
-        find(before).cancel(ids, site)
-    if left_out := inexpressible(chosen, job.fields):
-        print(f"{name} has nothing for {', '.join(left_out)}; that is left out.", file=sys.stderr)
-    submission = Submission()
-    hand_over(job, submission, site, name, job.title)
-    print(_numbers(job.folder, submission.ids))
-
-
-def _numbers(folder: Path, ids: dict[str, str]) -> str:
+def numbers(folder: Path, ids: dict[str, str]) -> str:
     """A submitted job's folder, and the scheduler's id of each stage."""
     return "  ".join([str(folder), *(f"{stage}={number}" for stage, number in ids.items())])

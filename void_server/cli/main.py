@@ -12,6 +12,7 @@ from .serving import keys_app
 from .app import app
 from .farm import app as farm_app
 from .frame import run
+from . import farm_jobs  # noqa: F401
 from .pairs import app as pairs_app
 from . import pair_making  # noqa: F401
 

@@ -88,7 +88,7 @@ class FarmJob:
     """All of it: a ``shot``, or a set of ``pairs``, which lie in the job's folder.
 
     ``server`` is the address of an inference server that does the work, empty for tasks that do it. ``version`` is that
-    of the package on the submitting machine.
+    of the package on the submitting machine, ``batch`` the record of the batch that it belongs to, empty without one.
     """
 
     id: str
@@ -101,6 +101,7 @@ class FarmJob:
     export: Export | None = None
     pairs: Order | None = None
     version: str = __version__
+    batch: str = ""
 
     @property
     def subject(self) -> str:
@@ -127,6 +128,10 @@ class FarmJob:
         plate = Path(self.subject).stem.partition(".")[0]
         return " ".join(filter(None, ["VOID", self.fields.show, self.fields.shot, plate, self.folder.name]))
 
+    def log(self, stage: str, task: int) -> Path:
+        """The log of a task, for schedulers that leave it to us where it lies."""
+        return self.folder / "logs" / f"{stage}_{task}.log"
+
     def stage(self, name: str) -> Stage:
         """A stage by its name. Raises :class:`SettingError`."""
         for stage in self.stages:
@@ -147,6 +152,7 @@ class FarmJob:
             "export": dataclasses.asdict(self.export) if self.export else None,
             "pairs": self.pairs.to_dict() if self.pairs else None,
             "version": self.version,
+            "batch": self.batch,
         }
         write_atomically(self.file, json.dumps(data, indent=2))
 
@@ -167,8 +173,8 @@ class FarmJob:
             frames = tuple(data["frames"])
             export = Export(**{**data["export"], "nuke": tuple(data["export"]["nuke"])}) if data["export"] else None
             folder = file.absolute().parent
-            version = data["version"]
-            return cls(data["id"], shot, fields, stages, folder, data["server"], frames, export, pairs, version)
+            own = data["server"], frames, export, pairs, data["version"], data["batch"]
+            return cls(data["id"], shot, fields, stages, folder, *own)
         except OSError as error:
             raise SettingError(
                 f"{file} cannot be read ({error.strerror}); name a farm job's version folder."

@@ -32,9 +32,10 @@ class Plan:
     server: str = ""
     export: Export | None = None
 
-    def begin(self, out: Path) -> FarmJob:
-        """The job, in a new version folder in ``out``; the script's copy and ``farm.json`` are written into that.
+    def begin(self, out: Path, batch: str = "") -> FarmJob:
+        """The job, in a new version folder in ``out``, as one of a ``batch``: the path of its record.
 
+        The script's copy and ``farm.json`` are written into the folder.
         Raises :class:`JobFailed` where they cannot be written; no folder stays then.
         """
         folder = new_version_folder(out)
@@ -47,6 +48,7 @@ class Plan:
             self.server,
             self.frames,
             self.export,
+            batch=batch,
         )
         try:
             if self.export:

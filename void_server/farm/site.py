@@ -37,7 +37,7 @@ class Site:
     """The settings. ``options`` are those of single schedulers, by the scheduler's name.
 
     ``nuke`` is the command of Nuke without a window on the farm, empty where the farm has none; ``nuke_limits`` are the
-    licences, by name and number, that such a task takes.
+    licences, by name and number, that such a task takes. ``batches`` is the folder for the records of batches.
     """
 
     scheduler: str = "local"
@@ -55,6 +55,7 @@ class Site:
         ENVIRONMENT,
     )
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
+    batches: Path = field(default_factory=lambda: home() / "batches")
 
 
 def load() -> Site:
@@ -76,6 +77,7 @@ def load() -> Site:
             path_map=tuple(rules({"path_mapping_rules": said.path_map})),
             environment=tuple(said.environment),
             options=_checked(said.options),
+            batches=Path(said.batches) if said.batches else Site().batches,
         )
     except ValidationError as error:
         raise SettingError(f"The farm settings {file} cannot be used: {_in_words(error, _Settings)}") from error
@@ -115,6 +117,7 @@ class _Settings(BaseModel):
     path_map: list[dict[str, str]] = []
     environment: list[str] = list(Site.environment)
     options: dict[str, dict[str, Any]] = {}
+    batches: str = ""
 
 
 def _in_words(error: ValidationError, model: type[BaseModel], prefix: str = "") -> str:

@@ -9,13 +9,14 @@ import secrets
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from ..api.errors import SettingError, VoidError
 from ..api.files import read_json, write_atomically
 from ..api.shot import Shot
 from ..pairs.ordering import Order
+from . import batches
 from .fields import Fields
 from .job import CPU, INDEX, PAIRS, Export, FarmJob, Stage, checked
 from .plan import Plan, plan
@@ -35,10 +36,19 @@ class Wanted:
     export: Export | None = None
 
 
+@dataclass(frozen=True)
+class Submitted:
+    """The scheduler that has a job, its id there for each stage, and whether somebody has stopped it on purpose."""
+
+    scheduler: str
+    ids: dict[str, str] = field(default_factory=dict)
+    stopped: bool = False
+
+
 def submit(
-    wanted: Sequence[Wanted], site: Site, scheduler: str, server: str = "", *, dry_run: bool = False
+    wanted: Sequence[Wanted], site: Site, scheduler: str, server: str = "", *, batch: str = "", dry_run: bool = False
 ) -> list[tuple[FarmJob, Submission]]:
-    """Plan all shots and hand them over as one group.
+    """Plan all shots and hand them over as one group, which is kept as a batch where that is named.
 
     Nothing is handed over, and no folder stays, where any of them is wrong. Raises VoidError.
     """
@@ -51,9 +61,12 @@ def submit(
     for planned in plans:
         check_limits(chosen, planned, site)
     made: list[tuple[FarmJob, Submission]] = []
+    kept = batches.begin(batch, site) if batch and not dry_run else None
     try:
         for one, planned in zip(wanted, plans, strict=True):
-            made.append((planned.begin(one.out), Submission()))
+            made.append((planned.begin(one.out, str(kept.file) if kept else ""), Submission()))
+        if kept:
+            kept = kept.holding(tuple(job.folder for job, _ in made))
         first = made[0][0].title
         group = first if len(made) == 1 else f"{first} and {len(made) - 1} more"
         for job, submission in made:
@@ -63,6 +76,8 @@ def submit(
             # what this machine has done itself is worth keeping
             if not chosen.runs_here or not (job.folder / RECORD).exists():
                 _take_back(job, submission, chosen, site)
+        if kept and not any(job.folder.exists() for job, _ in made):
+            kept.file.unlink(missing_ok=True)
         raise
     return made
 
@@ -111,8 +126,16 @@ def hand_over(
     finally:
         # whatever came between: what was handed over can be found again
         if not dry_run:
-            record = {"scheduler": scheduler, "ids": submission.ids}
-            write_atomically(job.folder / RECORD, json.dumps(record, indent=2))
+            _record(job, Submitted(scheduler, submission.ids))
+
+
+def _record(job: FarmJob, handed: Submitted) -> None:
+    write_atomically(job.folder / RECORD, json.dumps(asdict(handed), indent=2))
+
+
+def note_stopped(job: FarmJob) -> None:
+    """Write down that somebody has stopped the job on purpose, until it is handed over again."""
+    _record(job, replace(submitted(job), stopped=True))
 
 
 def check_limits(scheduler: Scheduler, job: Plan | FarmJob, site: Site) -> None:
@@ -129,12 +152,12 @@ def _take_back(job: FarmJob, submission: Submission, scheduler: Scheduler, site:
     shutil.rmtree(job.folder, ignore_errors=True)
 
 
-def submitted(job: FarmJob) -> tuple[str, dict[str, str]]:
-    """The name of the scheduler that a job was handed to, and its ids there. Raises :class:`SettingError`."""
+def submitted(job: FarmJob) -> Submitted:
+    """To whom a job was handed. Raises :class:`SettingError` where it was not."""
     file = job.folder / RECORD
     try:
         record = read_json(file)
-        return str(record["scheduler"]), dict(record["ids"])
+        return Submitted(str(record["scheduler"]), dict(record["ids"]), bool(record["stopped"]))
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise SettingError(f"{job.folder} was not submitted to a farm ({file.name} is not there).") from error
 

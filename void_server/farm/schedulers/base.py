@@ -78,6 +78,14 @@ class Scheduler(ABC):
         """The scheduler's own words for how the stages stand; empty where it cannot be asked."""
         return {}
 
+    def ended(self, states: Mapping[str, str]) -> bool:
+        """Whether, by its own words for the stages, nothing of a job waits or runs any more, well done or not."""
+        return False
+
+    def log(self, job: FarmJob, ids: Mapping[str, str], stage: str, task: int) -> str:
+        """Where the log of a task is: a path, a URL or a command; empty where only the scheduler itself knows."""
+        return ""
+
 
 def find(name: str) -> Scheduler:
     """The scheduler of that name. Raises :class:`SettingError` where there is none."""

@@ -53,6 +53,10 @@ class Deadline(Scheduler):
             states[stage] = found[1] if found else "unknown"
         return states
 
+    def ended(self, states: Mapping[str, str]) -> bool:
+        """When a stage has failed: those that wait for it never begin."""
+        return "Failed" in states.values()
+
 
 def _client() -> str:
     folder = os.environ.get("DEADLINE_PATH")

@@ -53,6 +53,10 @@ class DeadlineCloud(OpenJobDescription):
         command = [program("deadline", "Deadline Cloud"), "job", "cancel", "--yes", "--job-id", number]
         ask([*command, *_where(site)], "Deadline Cloud")
 
+    def log(self, job: FarmJob, ids: Mapping[str, str], stage: str, task: int) -> str:
+        """CloudWatch's, which the client prints."""
+        return f"deadline job logs --job-id {ids[stage]}" if stage in ids else ""
+
 
 def _options(site: Site) -> CloudOptions:
     return CloudOptions.model_validate(site.options.get("deadlinecloud", {}))

@@ -7,6 +7,7 @@ import secrets
 import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from ...api.errors import JobFailed, SettingError
@@ -73,6 +74,20 @@ class OpenCue(Scheduler):
         with _explained():
             layers = opencue.api.findJob(next(iter(ids.values()))).getLayers()
         return {layer.name(): _counts(layer.data.layer_stats) for layer in layers}
+
+    def ended(self, states: Mapping[str, str]) -> bool:
+        """When a frame is dead and none waits or runs; what depends on it never will."""
+        words = ", ".join(states.values())
+        return "dead" in words and "waiting" not in words and "running" not in words
+
+    def log(self, job: FarmJob, ids: Mapping[str, str], stage: str, task: int) -> str:
+        """RQD's, as OpenCue's own programs find it."""
+        import opencue.api
+
+        name = next(iter(ids.values()))
+        with _explained():
+            folder = opencue.api.findJob(name).logDir()
+        return str(Path(folder, f"{name}.{task:04d}-{_name(stage)}.rqlog"))
 
 
 @contextmanager

@@ -26,6 +26,7 @@ from .base import (
 
 # Everybody may be nicer than usual, which 50 is, and nobody less so.
 _NICE = 100
+_GONE = "not in the queue"
 
 
 class SlurmOptions(Options):
@@ -71,14 +72,23 @@ class Slurm(Scheduler):
         states: dict[str, str] = {}
         for stage, number in ids.items():
             words = sorted({state.lower() for job, state in lines if job == number})
-            states[stage] = ", ".join(words) or "not in the queue"
+            states[stage] = ", ".join(words) or _GONE
         return states
+
+    def ended(self, states: Mapping[str, str]) -> bool:
+        """When the queue has forgotten them all."""
+        return all(words == _GONE for words in states.values())
+
+    def log(self, job: FarmJob, ids: Mapping[str, str], stage: str, task: int) -> str:
+        """A file beside the version."""
+        return str(job.log(stage, task))
 
 
 def options(job: FarmJob, stage: Stage, site: Site, group: str, after: Sequence[str]) -> list[str]:
     """Sbatch's options for a stage."""
     fields = job.fields
     pool, group_of_hosts = where(job, stage)
+    logs = job.log(stage.name, 0).parent
     together = f"%{fields.machine_limit}" if fields.machine_limit else ""
     made = [
         "--parsable",
@@ -86,7 +96,7 @@ def options(job: FarmJob, stage: Stage, site: Site, group: str, after: Sequence[
         # numbers from 0, never frames: arrays end at 1000
         f"--array=0-{stage.tasks - 1}{together}",
         # a percent sign of a folder's own is written twice
-        f"--output={str(job.folder / 'logs' / stage.name).replace('%', '%%')}_%a.log",
+        f"--output={str(logs).replace('%', '%%')}/{stage.name}_%a.log",
         f"--cpus-per-task={fields.cores}",
         f"--mem={memory_gb(job, stage)}G",
         f"--nice={max(0, 50 - fields.priority) * _NICE}",
@@ -95,7 +105,7 @@ def options(job: FarmJob, stage: Stage, site: Site, group: str, after: Sequence[
         "--kill-on-invalid-dep=yes",
         "--requeue",
     ]
-    (job.folder / "logs").mkdir(exist_ok=True)
+    logs.mkdir(exist_ok=True)
     named = {
         "partition": pool,
         "constraint": group_of_hosts,
