@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import pytest
 
-from void_server.api import Client, Settings, Shot
+from void_server.api import Client, Settings, Shot, notices
 from void_server.imaging import exr
 
 from .browser import VOID, RunningPage
@@ -337,6 +337,16 @@ def test_layers_that_are_none_and_jobs_that_are_not_there(browser: Browser) -> N
     job = browser.get("/api/shots")[0]["jobs"]
     for path in ("before/999999", "nonsense/1001", "after/%2e%2e", "download/..%2Fjob.json", "download/report"):
         assert browser.ask("GET", f"/api/jobs/{(job or ['000000000000'])[-1]}/{path}")[0] in (400, 404)
+
+
+def test_the_page_shows_what_the_farm_has_told(
+    running: RunningPage, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert browser.get("/api/notices") == []
+    monkeypatch.setenv("VOID_HOME", str(running.out.parent / "home"))  # type: ignore[attr-defined]
+    for text in ("first", "<b>second</b>"):
+        notices.add({"event": "job_done", "text": text, "when": 1.0})
+    assert [one["text"] for one in browser.get("/api/notices")] == ["<b>second</b>", "first"]
 
 
 def test_metrics_are_prometheus_text(browser: Browser, running: RunningPage) -> None:

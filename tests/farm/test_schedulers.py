@@ -141,7 +141,9 @@ def test_a_limit_of_two_is_named_for_schedulers_that_count_no_further() -> None:
 def test_percent_signs_of_a_folder_are_not_slurms(wanted: Make, site: Site, tmp_path: Path) -> None:
     one = wanted()
     job = planned(type(one)(one.shot, tmp_path / "100%j", one.fields), site, "slurm")
-    (output,) = (text for text in slurm.options(job, job.stages[0], site, "", []) if text.startswith("--output="))
+    (output,) = (
+        text for text in slurm.options(job, job.stage("quadmask"), site, "", []) if text.startswith("--output=")
+    )
     assert output == f"--output={tmp_path}/100%%j/v001/logs/quadmask_%a.log"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from ..api.errors import VoidError
-from . import failures
+from . import failures, notices
 from .job import FarmJob
 from .schedulers.base import Submission, find
 from .site import Site
@@ -34,6 +34,7 @@ def again(job: FarmJob, site: Site, scheduler: str = "") -> Submission:
     for stage in job.stages:
         for task in range(stage.tasks):
             failures.forget(job.folder, stage.name, task)
+    notices.forget(job)
     submission = Submission()
     hand_over(job, submission, site, name, job.title)
     return submission

@@ -43,6 +43,11 @@ def forget(folder: Path, stage: str, task: int) -> None:
     _file(folder, stage, task).unlink(missing_ok=True)
 
 
+def any_in(folder: Path) -> bool:
+    """Whether a task of the job in ``folder`` has failed."""
+    return next(VersionFolder(folder).intermediate.glob("failed_*.json"), None) is not None
+
+
 def told(folder: Path, stages: Mapping[str, int]) -> dict[str, dict[int, Failure]]:
     """Why tasks have failed, by stage and number; ``stages`` says how many tasks each has."""
     found: dict[str, dict[int, Failure]] = {}

@@ -15,12 +15,13 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from .. import plugins
-from ..api import policy
+from ..api import notices, policy
 from ..api.errors import SettingError
 from ..api.files import read_json, write_atomically
 from ..api.home import home
 from ..api.settings import declarations
 from .fields import Fields, check_limits
+from .mail import Mail
 from .pathmap import Rule, rules
 
 ENVIRONMENT = "VOID_FARM_SETTINGS"
@@ -37,7 +38,9 @@ class Site:
     """The settings. ``options`` are those of single schedulers, by the scheduler's name.
 
     ``nuke`` is the command of Nuke without a window on the farm, empty where the farm has none; ``nuke_limits`` are the
-    licences, by name and number, that such a task takes. ``batches`` is the folder for the records of batches.
+    licences, by name and number, that such a task takes. ``batches`` is the folder for the records of batches,
+    ``hooks`` the Python file with the studio's function that hears of jobs and batches that ended, ``mail`` how it is
+    written to people, None where it is not.
     """
 
     scheduler: str = "local"
@@ -52,10 +55,13 @@ class Site:
         "OCIO",
         "VOID_HOME",
         policy.ENVIRONMENT,
+        notices.ENVIRONMENT,
         ENVIRONMENT,
     )
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
     batches: Path = field(default_factory=lambda: home() / "batches")
+    hooks: str = ""
+    mail: Mail | None = None
 
 
 def load() -> Site:
@@ -78,6 +84,8 @@ def load() -> Site:
             environment=tuple(said.environment),
             options=_checked(said.options),
             batches=Path(said.batches) if said.batches else Site().batches,
+            hooks=said.hooks,
+            mail=said.mail,
         )
     except ValidationError as error:
         raise SettingError(f"The farm settings {file} cannot be used: {_in_words(error, _Settings)}") from error
@@ -118,6 +126,8 @@ class _Settings(BaseModel):
     environment: list[str] = list(Site.environment)
     options: dict[str, dict[str, Any]] = {}
     batches: str = ""
+    hooks: str = ""
+    mail: Mail | None = None
 
 
 def _in_words(error: ValidationError, model: type[BaseModel], prefix: str = "") -> str:

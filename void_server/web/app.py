@@ -20,6 +20,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from .. import __version__
+from ..api import notices
 from ..api.errors import AccessDenied, InputError, ServerError, SettingError, UnknownJob, VoidError
 from ..api.files import is_plain_name, temporary_beside
 from ..api.job import Job
@@ -44,6 +45,7 @@ _STATIC = Path(__file__).with_name("static")
 #: No request but a file has more bytes, and no exposure more stops.
 _MOST_JSON, _MOST_STOPS = 2**22, 12
 _RATE = 24
+_MOST_NOTICES = 20
 _HOUR = 3600.0
 _DOWNLOADS = (PLATE, PATCH, MATTES, QUADMASK, ROTO)
 
@@ -67,6 +69,7 @@ class Page:
             Route("/", self._index),
             Route("/api/hello", self._hello),
             Route("/api/events", self._events),
+            Route("/api/notices", self._notices),
             Route("/api/shots", self._list_shots),
             Route("/api/shots", self._new_shot, methods=["POST"]),
             Route("/api/samples", self._new_sample, methods=["POST"]),
@@ -145,6 +148,9 @@ class Page:
 
     async def _events(self, _: Request) -> Response:
         return StreamingResponse(news(self._asking, self._listed), media_type="text/event-stream")
+
+    async def _notices(self, _: Request) -> Response:
+        return JSONResponse(await asyncio.to_thread(notices.latest, _MOST_NOTICES))
 
     async def _metrics(self, _: Request) -> Response:
         try:

@@ -16,7 +16,7 @@ from ...api.job import JobState, Progress, Report
 from ...api.version import REMOVAL, VersionFolder
 from ...pipeline import Part, run_part
 from ...signing import sign_made
-from .. import failures, pathmap, site
+from .. import failures, notices, pathmap, site
 from ..job import CHECK, CHECK_GPU, EXPORT, SERVE, FarmJob
 from ..schedulers import deadline
 from . import check, export, pairs
@@ -88,12 +88,15 @@ def run_tasks(
                 warnings = _done(job, stage, tasks, here, report)
                 for task in tasks:
                     failures.forget(job.folder, stage, task)
+                if stage == job.stages[-1].name:
+                    notices.done(job)
                 return warnings
             except (VoidError, OSError, MemoryError) as error:
                 wrong_input = isinstance(error, (InputError, JobCancelled)) and not isinstance(error, late)
                 if wrong_input or attempt == retries:
                     if not isinstance(error, JobCancelled):
                         failures.note(job.folder, stage, _first_undone(job, stage, tasks), error)
+                        notices.failed(job, stage, error)
                     raise
                 pause = _FIRST_PAUSE * 2**attempt
                 print(f"attempt {attempt + 1} failed: {error}; again in {pause:g} s", flush=True)

@@ -1,7 +1,7 @@
 // The queue: jobs and workers, as they stand.
 
-import { post } from "./api.js";
-import { button, fill, make } from "./dom.js";
+import { get, post } from "./api.js";
+import { button, fill, make, tell } from "./dom.js";
 import { follow, hasEnded } from "./news.js";
 import { ago, kind, standing } from "./words.js";
 
@@ -26,6 +26,12 @@ export function jobsView(hello, signal) {
       return make(`li${one.busy ? ".busy" : ""}`, {}, make("strong", {}, one.name), ` ${at} · `, doing);
     }));
   }
+  const told = make("ul.notices");
+  const farm = make("details", { hidden: true }, make("summary", {}, "From the farm"), told);
+  get("notices").then((notices) => {
+    farm.hidden = !notices.length;
+    fill(told, notices.map((one) => make(`li${String(one.event).endsWith("failed") ? ".failed" : ""}`, {}, make("span.hint", {}, `${ago(Number(one.when))} `), String(one.text))));
+  }).catch(tell);
   const stop = follow((news) => {
     if (news.error) return;
     latest = news;
@@ -38,6 +44,7 @@ export function jobsView(hello, signal) {
     make("h1", {}, "Jobs"),
     make("p.hint", {}, `Server ${hello.server.version} at ${hello.server.address}`),
     machines,
+    farm,
     make("label.check", {}, previews, "Show previews of masks"),
     rows,
   );

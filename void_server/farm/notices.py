@@ -1,0 +1,129 @@
+"""Telling people that a job or a batch has ended, or failed: a hook of the studio's, mail, the page in the browser.
+
+The task with which a job ends tells it, on its machine, by the site's settings there. Nothing that goes wrong with
+telling spoils the task.
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ..api import notices as journal
+from ..api.errors import VoidError
+from ..api.hooks import call
+from ..api.version import VersionFolder
+from . import batches, failures, site
+from .job import FarmJob
+
+#: The studio's function.
+HOOK = "on_farm"
+JOB_DONE, JOB_FAILED, BATCH_DONE, BATCH_FAILED = "job_done", "job_failed", "batch_done", "batch_failed"
+
+
+@dataclass(frozen=True)
+class Notice:
+    """What is told: a sentence, and what a hook may want to know. ``when`` is in seconds since 1970."""
+
+    event: str
+    text: str
+    name: str
+    user: str
+    show: str
+    shot: str
+    folder: str
+    batch: str
+    host: str
+    when: float
+
+
+def done(job: FarmJob) -> None:
+    """Tell that a job is done, and its batch, where this was the last of it."""
+    _tell(job, JOB_DONE, f"{job.title} is done: {job.folder}")
+    _tell_batch(job)
+
+
+def failed(job: FarmJob, stage: str, error: BaseException) -> None:
+    """Tell that a task failed, once until the job is handed over again; and that its batch ended, if it did so."""
+    if _first(_told(job)):
+        _tell(job, JOB_FAILED, f"{job.title} failed in {stage} on {platform.node()}: {error}")
+        _tell_batch(job)
+
+
+def forget(job: FarmJob) -> None:
+    """Have the next failure told again, as the job is handed over again."""
+    _told(job).unlink(missing_ok=True)
+    if job.batch:
+        _told_of_batch(Path(job.batch)).unlink(missing_ok=True)
+
+
+def _told(job: FarmJob) -> Path:
+    return VersionFolder(job.folder).intermediate / "told_failure"
+
+
+def _told_of_batch(record: Path) -> Path:
+    return record.with_suffix(".told")
+
+
+def _first(mark: Path) -> bool:
+    """Whether nobody has been here before; of several machines, one."""
+    try:
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        mark.touch(exist_ok=False)
+    except OSError:
+        return False
+    return True
+
+
+def _tell_batch(job: FarmJob) -> None:
+    """Tell of the job's batch, once, when all of its jobs are done or have failed."""
+    record = Path(job.batch)
+    try:
+        folders = batches.read(record, site.load()).folders if job.batch else ()
+    except VoidError as error:
+        _say(error)
+        return
+    over = [VersionFolder(folder).manifest.is_file() for folder in folders]
+    wrong = [bool(failures.any_in(folder)) for folder in folders]
+    if not folders or not all(map(max, over, wrong)) or not _first(_told_of_batch(record)):
+        return
+    bad = len(folders) - sum(over)
+    how = f"{bad} of {len(folders)} shots failed" if bad else f"all {len(folders)} shots are done"
+    more = f"; look at them with: void farm status --batch {record.stem}" if bad else ""
+    _tell(job, BATCH_FAILED if bad else BATCH_DONE, f"Batch {record.stem}: {how}{more}")
+
+
+def _tell(job: FarmJob, event: str, text: str) -> None:
+    fields = job.fields
+    batch = Path(job.batch).stem
+    about = job.title, fields.user, fields.show, fields.shot, str(job.folder), batch
+    notice = Notice(event, text, *about, platform.node(), time.time())
+    try:
+        where = site.load()
+    except VoidError as error:
+        _say(error)
+        return
+    data = asdict(notice)
+
+    def write() -> None:
+        if where.mail:
+            where.mail.send(text.partition(":")[0], _letter(notice), {"user": fields.user})
+
+    ways: list[Callable[[], object]] = [lambda: journal.add(data), lambda: call(where.hooks, HOOK, data), write]
+    for way in ways:
+        try:
+            way()
+        except (VoidError, OSError) as error:
+            _say(error)
+
+
+def _letter(notice: Notice) -> str:
+    said = (("shot", notice.shot), ("show", notice.show), ("batch", notice.batch), ("folder", notice.folder))
+    return "\n".join([notice.text, "", *(f"{name}: {value}" for name, value in said if value), ""])
+
+
+def _say(error: BaseException) -> None:
+    print(f"warning: this was not told to everybody: {error}", flush=True)
