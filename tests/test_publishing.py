@@ -331,8 +331,92 @@ def test_what_flow_does_not_know_is_named(version: VersionFolder, flow: Any) -> 
     assert flow.find("Version", [], filter_operator="all") == []
 
 
+@pytest.fixture
+def asset_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """OpenAssetIO's own Basic Asset Library, a real manager, by the studio's configuration; the managers made of it."""
+    pytest.importorskip("openassetio_manager_bal", reason="the extra openassetio is not installed")
+    pytest.importorskip("openassetio_mediacreation", reason="the extra openassetio is not installed")
+    from void_server.publishing.recipes.openassetio import OpenAssetIO
+
+    policy = {"openassetio-mediacreation:managementPolicy.Managed": {}}
+    library = {"managementPolicy": {"write": {"default": policy}, "read": {"default": policy}}, "entities": {}}
+    (tmp_path / "library.json").write_text(json.dumps(library))
+    (tmp_path / "openassetio.toml").write_text(
+        '[manager]\nidentifier = "org.openassetio.examples.manager.bal"\n'
+        f'[manager.settings]\nlibrary_path = "{tmp_path}/library.json"\n'
+    )
+    monkeypatch.setenv("OPENASSETIO_DEFAULT_CONFIG", str(tmp_path / "openassetio.toml"))
+    monkeypatch.setenv("OPENASSETIO_REFERENCE", "bal:///{project}_{shot}_{product}")
+    made: list[Any] = []
+    connect = OpenAssetIO.connect
+
+    def noting(self: OpenAssetIO) -> Any:
+        made.append(connect(self))
+        return made[-1]
+
+    monkeypatch.setattr(OpenAssetIO, "connect", noting)
+    return made
+
+
+def test_openassetio_gets_the_plate_as_a_version_that_can_be_resolved(
+    version: VersionFolder, asset_library: Any
+) -> None:
+    from openassetio.access import ResolveAccess
+    from openassetio.utils import FileUrlPathConverter
+    from openassetio_mediacreation import traits
+
+    made = published(version)
+    told = recipes.find("openassetio").publish(made, WHERE)
+    (manager,) = asset_library
+    reference = told.removeprefix(f"{manager.displayName()} has ").removesuffix(".")
+    assert reference.startswith("bal:///Show_sh010_cleanup")
+    wanted = {
+        traits.content.LocatableContentTrait_v1.kId,
+        traits.timeDomain.FrameRangedTrait_v1.kId,
+        traits.color.OCIOColorManagedTrait_v1.kId,
+    }
+    entity = manager.createEntityReference(reference)
+    data = manager.resolve(entity, wanted, ResolveAccess.kRead, manager.createContext())
+    location = traits.content.LocatableContentTrait_v1(data).getLocation()
+    assert FileUrlPathConverter().pathFromUrl(location) == made.plates
+    frames = traits.timeDomain.FrameRangedTrait_v1(data)
+    assert (frames.getStartFrame(), frames.getEndFrame()) == (1001, 1004)
+    assert traits.color.OCIOColorManagedTrait_v1(data).getColorspace() == "lin_rec709"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "sentence"),
+    [
+        ("OPENASSETIO_REFERENCE", "ams://{shot}", "knows no reference like ams://sh010; correct"),
+        ("OPENASSETIO_REFERENCE", "bal:///{episode}", "cannot be filled in"),
+        ("OPENASSETIO_DEFAULT_CONFIG", "/nowhere.toml", "manager in .OPENASSETIO_DEFAULT_CONFIG cannot be used"),
+    ],
+)
+@pytest.mark.usefixtures("asset_library")
+def test_what_openassetio_cannot_use_is_named(
+    version: VersionFolder, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, sentence: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SettingError, match=sentence):
+        recipes.find("openassetio").publish(published(version), WHERE)
+
+
+@pytest.mark.usefixtures("asset_library")
+def test_a_manager_that_does_not_take_sequences_is_told(version: VersionFolder, tmp_path: Path) -> None:
+    library = json.loads((tmp_path / "library.json").read_text())
+    library["managementPolicy"]["write"]["default"] = {}
+    (tmp_path / "library.json").write_text(json.dumps(library))
+    with pytest.raises(SettingError, match="does not manage image sequences"):
+        recipes.find("openassetio").publish(published(version), WHERE)
+
+
 def test_a_recipe_without_its_server_says_which_variable_it_needs(version: VersionFolder) -> None:
-    for name, module in (("kitsu", "gazu"), ("ayon", "ayon_api"), ("flow", "shotgun_api3")):
+    for name, module in (
+        ("kitsu", "gazu"),
+        ("ayon", "ayon_api"),
+        ("flow", "shotgun_api3"),
+        ("openassetio", "openassetio"),
+    ):
         pytest.importorskip(module, reason=f"the extra {name} is not installed")
         with pytest.raises(SettingError, match="needs the environment variable"):
             recipes.find(name).publish(published(version), WHERE)

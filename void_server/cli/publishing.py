@@ -61,7 +61,7 @@ def publish(
     version: Version,
     movie: Annotated[bool, typer.Option("--movie", help="Add a movie, plate beside result.")] = False,
     fps: Annotated[str, typer.Option(help="Frames a second, such as 24 or 24000/1001.")] = "24",
-    to: Annotated[str | None, typer.Option(help="Also create it in ayon, flow or kitsu.")] = None,
+    to: Annotated[str | None, typer.Option(help="Also create it in ayon, flow, kitsu or openassetio.")] = None,
     project: Annotated[str, typer.Option(help="There: the project's name.")] = "",
     sequence: Annotated[str, typer.Option(help="There: the sequence, or the folders above the shot.")] = "",
     shot: Annotated[str, typer.Option(help="There: the shot.")] = "",

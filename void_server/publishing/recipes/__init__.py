@@ -15,7 +15,7 @@ from ...plugins import how_to_install, installed
 from ..publication import Publication
 
 #: The modules of the recipes by the names of the systems.
-NAMES = ("ayon", "flow", "kitsu")
+NAMES = ("ayon", "flow", "kitsu", "openassetio")
 
 
 @dataclass(frozen=True)
