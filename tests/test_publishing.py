@@ -11,6 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from void_server import pipeline
@@ -51,7 +52,7 @@ def version(made: VersionFolder, tmp_path: Path) -> VersionFolder:
     return copy
 
 
-def published(version: VersionFolder, *, movie: bool = False) -> Publication:
+def published(version: VersionFolder, *, movie: str = "") -> Publication:
     return publication.publish(version, movie=movie)
 
 
@@ -112,7 +113,7 @@ def test_pictures_carry_credentials_with_the_right_source_type(version: VersionF
 def test_what_is_published_carries_credentials(version: VersionFolder) -> None:
     c2pa = pytest.importorskip("c2pa", reason="the extra c2pa is not installed")
     pytest.importorskip("av", reason="the extra movies is not installed")
-    made = published(version, movie=True)
+    made = published(version, movie="h264")
     assert made.said["credentials"] is True
     for name in (made.said["contact_sheet"], *made.said["thumbnails"], made.said["movie"]):
         with c2pa.Reader(str(version.folder / name)) as reader:
@@ -121,7 +122,7 @@ def test_what_is_published_carries_credentials(version: VersionFolder) -> None:
 
 def test_the_movie_shows_plate_and_result_side_by_side_with_the_frame_burnt_in(version: VersionFolder) -> None:
     av = pytest.importorskip("av", reason="the extra movies is not installed")
-    made = publication.publish(version, movie=True, fps=Fraction(24000, 1001))
+    made = publication.publish(version, movie="h264", fps=Fraction(24000, 1001))
     with av.open(str(made.file("movie"))) as movie:
         stream = movie.streams.video[0]
         assert stream.codec_context.name == "h264"
@@ -137,6 +138,25 @@ def test_the_movie_shows_plate_and_result_side_by_side_with_the_frame_burnt_in(v
     assert (difference < 12).mean() > 0.6
     assert pictures[0][:bar].max() > 180
     assert abs(pictures[0][:bar] - pictures[1][:bar]).max() > 60
+
+
+def test_a_movie_for_the_edit_is_prores_with_more_than_8_bits(version: VersionFolder) -> None:
+    av = pytest.importorskip("av", reason="the extra movies is not installed")
+    made = published(version, movie="prores")
+    assert made.file("movie").name == "before_after.mov"
+    with av.open(str(made.file("movie"))) as movie:
+        stream = movie.streams.video[0]
+        assert (stream.codec_context.name, stream.codec_context.profile) == ("prores", "HQ")
+        assert stream.codec_context.pix_fmt == "yuv422p10le"
+        assert stream.average_rate == 24
+        frames = list(movie.decode(stream))
+    assert len(frames) == 4
+    # the picture's, without the bars: more steps than 8 bits could hold, and the same picture as in H.264
+    luma = frames[0].to_ndarray(format="yuv422p10le")[0].astype(int)
+    assert len(np.unique(luma[28:-28] % 4)) == 4
+    with av.open(str(published(version, movie="h264").file("movie"))) as movie:
+        other = next(movie.decode(video=0)).to_ndarray(format="rgb24").astype(float)
+    assert abs(frames[0].to_ndarray(format="rgb24").astype(float) - other).mean() < 4
 
 
 def test_a_quadmask_alone_is_not_published(shot: Path, tmp_path: Path) -> None:
@@ -307,7 +327,7 @@ def flow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_flow_gets_a_version_with_movie_and_thumbnail_and_a_note(version: VersionFolder, flow: Any) -> None:
     pytest.importorskip("av", reason="the extra movies is not installed")
-    made = published(version, movie=True)
+    made = published(version, movie="h264")
     told = recipes.find("flow").publish(made, WHERE)
     assert told == "Flow has version 1 on sh010 comp."
     found = flow.find_one(

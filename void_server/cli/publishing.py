@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -14,6 +14,7 @@ from .app import app
 from .frame import print_json
 from .options import AsJson
 
+Codec = Literal["h264", "prores"]
 Version = Annotated[Path, typer.Argument(exists=True, file_okay=False, help="A version's folder, such as out/v001.")]
 
 
@@ -60,6 +61,9 @@ def approve(
 def publish(
     version: Version,
     movie: Annotated[bool, typer.Option("--movie", help="Add a movie, plate beside result.")] = False,
+    codec: Annotated[
+        Codec, typer.Option(help="Of the movie: h264 for browsers, prores (422 HQ) for edit and review.")
+    ] = "h264",
     fps: Annotated[str, typer.Option(help="Frames a second, such as 24 or 24000/1001.")] = "24",
     to: Annotated[str | None, typer.Option(help="Also create it in ayon, flow, kitsu or openassetio.")] = None,
     project: Annotated[str, typer.Option(help="There: the project's name.")] = "",
@@ -76,7 +80,7 @@ def publish(
     if to and (lacking := [name for name in ("project", "shot", "task") if not getattr(target, name)]):
         raise SettingError(f"The {lacking[0]} in {to} is not named; give --{lacking[0]}.")
     recipe = recipes.find(to) if to else None
-    made = publication.publish(VersionFolder(version), movie=movie, fps=_rate(fps))
+    made = publication.publish(VersionFolder(version), movie=codec if movie else "", fps=_rate(fps))
     told = recipe.publish(made, target) if recipe else ""
     if as_json:
         print_json({"published": str(made.version.publication), "told": told})

@@ -28,7 +28,7 @@ from ..signing import SigningKey
 CERTIFICATE, KEY = "VOID_C2PA_CERTIFICATE", "VOID_C2PA_KEY"
 #: Of the IPTC's vocabulary of digital source types, by which C2PA says how pictures came about.
 VOCABULARY = "http://cv.iptc.org/newscodes/digitalsourcetype/"
-_FORMATS = {".png": "image/png", ".jpg": "image/jpeg", ".mp4": "video/mp4"}
+_FORMATS = {".png": "image/png", ".jpg": "image/jpeg", ".mp4": "video/mp4", ".mov": "video/quicktime"}
 _YEAR = timedelta(days=365)
 
 

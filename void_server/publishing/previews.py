@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -26,6 +27,26 @@ _TEXT, _GROUND = (225, 225, 225), (24, 24, 24)
 
 
 @dataclass(frozen=True)
+class Codec:
+    """How a movie is written: the encoder, its options and pixels, the container, and what pictures it is given."""
+
+    encoder: str
+    options: dict[str, str]
+    pixels: str
+    container: str
+    suffix: str
+    given: str
+    depth: type[np.unsignedinteger[Any]]
+
+
+#: The movies that can be written: one for browsers, one for edit and review rooms (ProRes 422 HQ, 10 bits).
+CODECS = {
+    "h264": Codec("libx264", {"crf": "18", "preset": "medium"}, "yuv420p", "mp4", ".mp4", "rgb24", np.uint8),
+    "prores": Codec("prores_ks", {"profile": "hq"}, "yuv422p10le", "mov", ".mov", "rgb48le", np.uint16),
+}
+
+
+@dataclass(frozen=True)
 class Look:
     """How frames become pictures: their colour space, the brightest value that shows, and their pixels' shape."""
 
@@ -33,23 +54,22 @@ class Look:
     maximum: float
     pixel_aspect: float = 1.0
 
-    def picture(self, path: Path, width: int = _WIDTH) -> Picture:
-        """A frame of RGB in 8 bits as it looks on a display (sRGB), its format alone, at most so many pixels wide."""
+    def shown(self, path: Path, width: int = _WIDTH) -> FloatImage:
+        """A frame of RGB from 0 to 1 as it looks on a display (sRGB), its format alone, at most so many pixels wide."""
         _, display = exr.windows(path)
         linear = self.colour.to_linear(np.nan_to_num(exr.read_rgb(path, display), posinf=0, neginf=0))
         scale = min(1.0, width / (display.width * self.pixel_aspect))
-        # H.264 wants even sizes
+        # movies want even sizes
         across, down = (
             max(2, round(side * scale / 2) * 2) for side in (display.width * self.pixel_aspect, display.height)
         )
         small: FloatImage = cv2.resize(linear, (across, down), interpolation=cv2.INTER_AREA)
-        shown = np.clip(Curve(max(1.0, self.maximum)).to_display(small), 0, 1)
-        return np.round(shown * 255).astype(np.uint8)
+        return np.clip(Curve(max(1.0, self.maximum)).to_display(small), 0, 1)
 
 
 def write_thumbnail(path: Path, frame: Path, look: Look) -> None:
     """Write a frame as a JPEG. Raises OSError."""
-    picture = jpeg.encoded(look.picture(frame), 90)
+    picture = jpeg.encoded(np.round(look.shown(frame) * 255).astype(np.uint8), 90)
     with replacing(path, parents=True) as temporary:
         temporary.write_bytes(picture)
 
@@ -68,24 +88,26 @@ def write_movie(
     look: Look,
     fps: Fraction,
     words: str,
+    codec: Codec = CODECS["h264"],
 ) -> None:
-    """Write an H.264 movie: the plate beside the result, or the result alone, with ``words`` and the frame burnt in.
+    """Write a movie: the plate beside the result, or the result alone, with ``words`` and the frame burnt in.
 
     ``before`` may be empty. Raises :class:`SettingError` without PyAV, OSError where it cannot be written.
     """
     check_movies()
     import av
 
-    with replacing(path, parents=True) as temporary, av.open(str(temporary), "w", format="mp4") as movie:
-        stream = movie.add_stream("libx264", rate=fps, options={"crf": "18", "preset": "medium"})
-        stream.pix_fmt = "yuv420p"
+    with replacing(path, parents=True) as temporary, av.open(str(temporary), "w", format=codec.container) as movie:
+        stream = movie.add_stream(codec.encoder, rate=fps, options=codec.options)
+        stream.pix_fmt = codec.pixels
         # as browsers and reviewers' players take it
         stream.codec_context.color_range, stream.codec_context.colorspace = 1, 1
-        for picture in _pictures(frames, before, after, look, words):
+        for shown in _pictures(frames, before, after, look, words):
+            picture = np.round(shown * np.iinfo(codec.depth).max).astype(codec.depth)
             if not stream.codec_context.is_open:
                 stream.height, stream.width = picture.shape[:2]
-            image = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(
-                format="yuv420p", src_colorspace="itu709", dst_colorspace="itu709"
+            image = av.VideoFrame.from_ndarray(picture, format=codec.given).reformat(
+                format=codec.pixels, src_colorspace="itu709", dst_colorspace="itu709"
             )
             movie.mux(stream.encode(image))
         movie.mux(stream.encode())
@@ -93,9 +115,9 @@ def write_movie(
 
 def _pictures(
     frames: Sequence[int], before: Sequence[Path], after: Sequence[Path], look: Look, words: str
-) -> Iterator[Picture]:
-    def picture(index: int) -> Picture:
-        sides = [look.picture(paths[index]) for paths in (before, after) if paths]
+) -> Iterator[FloatImage]:
+    def picture(index: int) -> FloatImage:
+        sides = [look.shown(paths[index]) for paths in (before, after) if paths]
         bar = np.full((_BAR, sum(side.shape[1] for side in sides), 3), _GROUND, np.uint8)
         titles = ("plate", "result") if before else ("result",)
         left = 0
@@ -104,7 +126,8 @@ def _pictures(
             left += side.shape[1]
         below = np.full_like(bar, _GROUND)
         _write(below, words, 8)
-        return np.vstack([bar, np.hstack(sides), below])
+        # OpenCV writes letters in 8 bits
+        return np.vstack([bar / np.float32(255), np.hstack(sides), below / np.float32(255)])
 
     for _, made in in_order(picture, range(len(frames))):
         yield made

@@ -19,7 +19,7 @@ from ..imaging import exr, sequence
 from ..imaging.colour import ColourSpace
 from ..signing import SigningKey, account
 from . import approval, credentials
-from .previews import Look, check_movies, write_movie, write_thumbnail
+from .previews import CODECS, Look, check_movies, write_movie, write_thumbnail
 
 SCHEMA = 1
 
@@ -62,8 +62,8 @@ class Publication:
         return f"{self.said['name']}, frames {first}-{last}, {made} ({self.said['engine']}).{approved}"
 
 
-def publish(version: VersionFolder, *, movie: bool = False, fps: Fraction = Fraction(24)) -> Publication:
-    """Publish a version: pictures, a movie where it is wanted, and publish.json last.
+def publish(version: VersionFolder, *, movie: str = "", fps: Fraction = Fraction(24)) -> Publication:
+    """Publish a version: pictures, a movie where one of :data:`.previews.CODECS` is named, and publish.json last.
 
     Raises :class:`~void_server.api.errors.InputError` where the version is not as it was made, or has no plate,
     NotPermitted where the studio's policy wants an approval that it lacks, SettingError without what movies need.
@@ -80,9 +80,10 @@ def publish(version: VersionFolder, *, movie: bool = False, fps: Fraction = Frac
     files = _pictures(version, frames, look)
     if movie:
         words = f"{_name(version)}  {disclosed['tools'][-1]['title']}  job {manifest['id']}"
-        file = version.published / "before_after.mp4"
+        codec = CODECS[movie]
+        file = version.published / f"before_after{codec.suffix}"
         after = [version.plate(frame) for frame in frames]
-        write_movie(file, frames, _plates(shot, frames), after, look, fps, words)
+        write_movie(file, frames, _plates(shot, frames), after, look, fps, words, codec)
         files["movie"] = file
     if credentials.available():
         key = SigningKey(home())
