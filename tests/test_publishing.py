@@ -19,7 +19,7 @@ from void_server.api import Shot
 from void_server.api.errors import InputError, JobFailed, NotPermitted, SettingError
 from void_server.api.home import home
 from void_server.api.version import VersionFolder
-from void_server.publishing import approval, publication, recipes
+from void_server.publishing import approval, publication, recipes, verification
 from void_server.publishing.publication import Publication
 from void_server.publishing.recipes import Target
 from void_server.signing import SigningKey, sign_made
@@ -157,6 +157,44 @@ def test_a_movie_for_the_edit_is_prores_with_more_than_8_bits(version: VersionFo
     with av.open(str(published(version, movie="h264").file("movie"))) as movie:
         other = next(movie.decode(video=0)).to_ndarray(format="rgb24").astype(float)
     assert abs(frames[0].to_ndarray(format="rgb24").astype(float) - other).mean() < 4
+
+
+def test_each_version_has_a_movie_where_the_studio_wants_one(
+    shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    av = pytest.importorskip("av", reason="the extra movies is not installed")
+    monkeypatch.setenv("VOID_PREVIEW_MOVIE", "h264")
+    monkeypatch.setenv("VOID_PREVIEW_FPS", "25")
+    asked = Shot(str(shot / "plate"), str(shot / "roto"), frames="1001-1002")
+    folder = tmp_path / "sh010" / "v001"
+    folder.mkdir(parents=True)
+    pipeline.run("0123456789ab", asked, folder, lambda _: None)
+    version = VersionFolder(folder)
+    with av.open(str(folder / "report" / "before_after.mp4")) as movie:
+        assert movie.streams.video[0].average_rate == 25
+        assert len(list(movie.decode(video=0))) == 2
+    # it is a part of the version like any other file
+    sign_made(version)
+    assert list(verification.differences(version)) == []
+    (folder / "report" / "before_after.mp4").unlink()
+    assert [one.path for one in verification.differences(version)] == ["report/before_after.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "sentence"),
+    [
+        ("VOID_PREVIEW_MOVIE", "gif", r"\$VOID_PREVIEW_MOVIE is 'gif'; choose h264 or prores"),
+        ("VOID_PREVIEW_FPS", "0", r"\$VOID_PREVIEW_FPS is '0'; give a number from 1 to 1000"),
+    ],
+)
+def test_a_movie_that_cannot_be_written_is_told_at_submission(
+    shot: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, sentence: str
+) -> None:
+    pytest.importorskip("av", reason="the extra movies is not installed")
+    monkeypatch.setenv("VOID_PREVIEW_MOVIE", "h264")
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SettingError, match=sentence):
+        pipeline.inspect(Shot(str(shot / "plate"), str(shot / "roto")))
 
 
 def test_a_quadmask_alone_is_not_published(shot: Path, tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ PLATE, PATCH, MATTES, QUADMASK, ROTO = "plate", "patch", "mattes", "quadmask", "
 #: What the removal writes of each frame.
 REMOVAL = (MATTES, PATCH, PLATE)
 REASONING = "reasoning.json"
+#: Variables that say which movie each version has in its report, and at how many frames a second.
+PREVIEW_MOVIE, PREVIEW_FPS = "VOID_PREVIEW_MOVIE", "VOID_PREVIEW_FPS"
 #: The file that is there once every frame was looked at.
 SURVEY = "survey.json"
 _INTERMEDIATE, _REPORT, _APPROVALS, _PUBLISHED = ".work", "report", "approvals", "publish"
@@ -126,6 +128,16 @@ class VersionFolder:
             if not hidden and names[0] not in own and path.is_file():
                 found.append(path)
         return found
+
+    @property
+    def title(self) -> str:
+        """The folder above and the version, as people name it: sh010 v003."""
+        folder = self.folder.absolute()
+        return f"{folder.parent.name} {folder.name}"
+
+    def preview(self, suffix: str) -> Path:
+        """The movie in the report, where the studio wants one."""
+        return self.folder / _REPORT / f"before_after{suffix}"
 
     @property
     def contact_sheet(self) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -74,13 +73,14 @@ def publish(
     as_json: AsJson = False,
 ) -> None:
     """Publish a version that is as it was made, and approved where it must be: publish.json, pictures, a movie."""
+    from ..pipeline import previews
     from ..publishing import publication, recipes
 
     target = recipes.Target(project, shot, task, sequence, product)
     if to and (lacking := [name for name in ("project", "shot", "task") if not getattr(target, name)]):
         raise SettingError(f"The {lacking[0]} in {to} is not named; give --{lacking[0]}.")
     recipe = recipes.find(to) if to else None
-    made = publication.publish(VersionFolder(version), movie=codec if movie else "", fps=_rate(fps))
+    made = publication.publish(VersionFolder(version), movie=codec if movie else "", fps=previews.rate(fps))
     told = recipe.publish(made, target) if recipe else ""
     if as_json:
         print_json({"published": str(made.version.publication), "told": told})
@@ -88,16 +88,6 @@ def publish(
     print(made.version.publication)
     if told:
         print(told)
-
-
-def _rate(text: str) -> Fraction:
-    try:
-        rate = Fraction(text)
-        if not 1 <= rate <= 1000:
-            raise ValueError(text)
-    except (ValueError, ZeroDivisionError):
-        raise SettingError(f"fps is {text!r}; give a number from 1 to 1000, such as 24 or 24000/1001.") from None
-    return rate
 
 
 @app.command()

@@ -20,6 +20,7 @@ from ..api.errors import SettingError
 from ..api.files import read_json, write_atomically
 from ..api.home import home
 from ..api.settings import declarations
+from ..api.version import PREVIEW_FPS, PREVIEW_MOVIE
 from .fields import Fields, check_limits
 from .mail import Mail
 from .pathmap import Rule, rules
@@ -53,6 +54,8 @@ class Site:
         "VOID_WEIGHTS",
         "SAM2_WEIGHTS",
         "OCIO",
+        PREVIEW_MOVIE,
+        PREVIEW_FPS,
         "VOID_HOME",
         policy.ENVIRONMENT,
         notices.ENVIRONMENT,

@@ -28,7 +28,7 @@ from ..imaging.parallel import in_order
 from ..quadmask import classes, reasoners
 from ..quadmask.edits import HISTORY
 from ..quadmask.grid import Grid
-from . import disclosure, origins, overshoot, provenance
+from . import disclosure, origins, overshoot, previews, provenance
 from .context import JobContext
 from .inputs import to_be_segmented
 from .overshoot import Overshoot
@@ -53,6 +53,9 @@ def conclude(context: JobContext, job_id: str) -> None:
         disclosed = disclosure.describe(context, manifest, made_of)
         disclosure.write(version, disclosed)
         write_report(version, manifest, _sheet(context, regions, overshoots), regions, disclosed)
+        if _has_result(context) and (movie := previews.wanted()):
+            file = version.preview(movie[0].suffix)
+            previews.write_movie_of(version, file, context.shot, manifest, disclosed, *movie)
     # only now, when all that the shot needs is there, does no task of a farm write in the folder any more
     remove_leftovers(version.folder)
     manifest["provenance"] = provenance.write(version, job_id, context.shot)

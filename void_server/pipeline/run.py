@@ -17,7 +17,7 @@ from ..api.job import Report
 from ..api.shot import PLATE, QUADMASK, ROTO, Shot
 from ..api.version import MATTES, REMOVAL, VersionFolder
 from ..imaging.colour import ColourSpace
-from . import composite, reason, segment
+from . import composite, previews, reason, segment
 from .composite import rewrite, write_all_mattes
 from .context import JobContext, open_context
 from .inputs import check_plate, check_quadmask, open_source
@@ -33,6 +33,7 @@ def inspect(shot: Shot) -> int:
     Raises InputError saying what to do.
     """
     permission.check(shot)
+    previews.wanted()
     reason.check(shot)
     engines.check_settings(shot.settings)
     engines.load(shot.settings)
@@ -102,6 +103,7 @@ def check_part(part: Part, shot: Shot) -> dict[str, str]:
     """
     permission.check(shot)
     if part is Part.QUADMASK:
+        previews.wanted()
         reason.check(shot)
     if part not in (Part.REMOVE, Part.FINISH) or shot.settings.until != PLATE:
         return {}

@@ -15,11 +15,9 @@ from ..api.files import digest_of, read_json, write_atomically
 from ..api.home import home
 from ..api.shot import PLATE, QUADMASK, Shot
 from ..api.version import MATTES, PATCH, VersionFolder, pattern
-from ..imaging import exr, sequence
-from ..imaging.colour import ColourSpace
+from ..pipeline.previews import CODECS, Look, check_movies, look_of, write_movie_of, write_thumbnail
 from ..signing import SigningKey, account
 from . import approval, credentials
-from .previews import CODECS, Look, check_movies, write_movie, write_thumbnail
 
 SCHEMA = 1
 
@@ -63,7 +61,7 @@ class Publication:
 
 
 def publish(version: VersionFolder, *, movie: str = "", fps: Fraction = Fraction(24)) -> Publication:
-    """Publish a version: pictures, a movie where one of :data:`.previews.CODECS` is named, and publish.json last.
+    """Publish a version: pictures, a movie where one of :data:`.pipeline.previews.CODECS` is named, publish.json last.
 
     Raises :class:`~void_server.api.errors.InputError` where the version is not as it was made, or has no plate,
     NotPermitted where the studio's policy wants an approval that it lacks, SettingError without what movies need.
@@ -76,14 +74,11 @@ def publish(version: VersionFolder, *, movie: str = "", fps: Fraction = Fraction
     shot, frames = Shot.from_dict(manifest["shot"]), list(manifest["frames"])
     if shot.settings.until != PLATE:
         raise InputError(f"{version.folder} ends with the {shot.settings.until}; publish one with a new plate.")
-    look = _look(version, shot, manifest)
-    files = _pictures(version, frames, look)
+    files = _pictures(version, frames, look_of(version, shot, manifest))
     if movie:
-        words = f"{_name(version)}  {disclosed['tools'][-1]['title']}  job {manifest['id']}"
         codec = CODECS[movie]
         file = version.published / f"before_after{codec.suffix}"
-        after = [version.plate(frame) for frame in frames]
-        write_movie(file, frames, _plates(shot, frames), after, look, fps, words, codec)
+        write_movie_of(version, file, shot, manifest, disclosed, codec, fps)
         files["movie"] = file
     if credentials.available():
         key = SigningKey(home())
@@ -95,7 +90,7 @@ def publish(version: VersionFolder, *, movie: str = "", fps: Fraction = Fraction
 
     said = {
         "schema": SCHEMA,
-        "name": _name(version),
+        "name": version.title,
         "folder": str(version.folder.absolute()),
         "job": manifest["id"],
         "range": [frames[0], frames[-1]],
@@ -126,18 +121,6 @@ def read(version: VersionFolder) -> Publication:
         raise InputError(f"{version.folder} is not published ({error}); use: void publish {version.folder}") from error
 
 
-def _name(version: VersionFolder) -> str:
-    """The folder above and the version, as people name it: sh010 v003."""
-    folder = version.folder.absolute()
-    return f"{folder.parent.name} {folder.name}"
-
-
-def _look(version: VersionFolder, shot: Shot, manifest: dict[str, Any]) -> Look:
-    colour = ColourSpace(manifest["colour"]["space"], shot.ocio)
-    first = version.plate(manifest["frames"][0])
-    return Look(colour, float(manifest["colour"]["maximum"]), exr.pixel_aspect(first))
-
-
 def _pictures(version: VersionFolder, frames: list[int], look: Look) -> dict[str, Any]:
     version.published.mkdir(exist_ok=True)
     sheet = version.published / version.contact_sheet.name
@@ -147,9 +130,3 @@ def _pictures(version: VersionFolder, frames: list[int], look: Look) -> dict[str
         thumbnails.append(version.published / f"thumbnail.{frames[index]:04d}.jpg")
         write_thumbnail(thumbnails[-1], version.plate(frames[index]), look)
     return {"contact_sheet": sheet, "thumbnails": thumbnails}
-
-
-def _plates(shot: Shot, frames: list[int]) -> list[Path]:
-    """The plate's frames; none where that is a movie."""
-    found = sequence.find(shot.plate, "plate")
-    return [] if found.movie else [found.path(frame) for frame in frames]

@@ -1,8 +1,12 @@
-"""What people look at before they open EXRs: thumbnails, and a movie of plate and result with words burnt in."""
+"""What people look at before they open EXRs: thumbnails, and a movie of plate and result with words burnt in.
+
+Where ``$VOID_PREVIEW_MOVIE`` names a codec, each version has such a movie in its report, at ``$VOID_PREVIEW_FPS`` (24).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -14,7 +18,9 @@ from numpy.typing import NDArray
 
 from ..api.errors import SettingError
 from ..api.files import replacing
-from ..imaging import exr, jpeg
+from ..api.shot import Shot
+from ..api.version import PREVIEW_FPS, PREVIEW_MOVIE, VersionFolder
+from ..imaging import exr, jpeg, sequence
 from ..imaging.colour import ColourSpace, Curve
 from ..imaging.exr import FloatImage
 from ..imaging.parallel import in_order
@@ -67,6 +73,13 @@ class Look:
         return np.clip(Curve(max(1.0, self.maximum)).to_display(small), 0, 1)
 
 
+def look_of(version: VersionFolder, shot: Shot, manifest: Mapping[str, Any]) -> Look:
+    """How a version's frames become pictures, by its manifest. Raises ColourError."""
+    colour = ColourSpace(manifest["colour"]["space"], shot.ocio)
+    first = version.plate(manifest["frames"][0])
+    return Look(colour, float(manifest["colour"]["maximum"]), exr.pixel_aspect(first))
+
+
 def write_thumbnail(path: Path, frame: Path, look: Look) -> None:
     """Write a frame as a JPEG. Raises OSError."""
     picture = jpeg.encoded(np.round(look.shown(frame) * 255).astype(np.uint8), 90)
@@ -78,6 +91,53 @@ def check_movies() -> None:
     """Raise :class:`SettingError` where no movie can be written."""
     if not installed("av"):
         raise SettingError(f"Movies need PyAV, which is not installed: {how_to_install('movies')}")
+
+
+def rate(text: str, what: str = "fps") -> Fraction:
+    """Frames a second, such as 24 or 24000/1001. Raises :class:`SettingError`, naming ``what`` says it."""
+    try:
+        found = Fraction(text)
+        if not 1 <= found <= 1000:
+            raise ValueError(text)
+    except (ValueError, ZeroDivisionError):
+        raise SettingError(f"{what} is {text!r}; give a number from 1 to 1000, such as 24 or 24000/1001.") from None
+    return found
+
+
+def wanted() -> tuple[Codec, Fraction] | None:
+    """The movie that each version is to have, and its rate; None for none.
+
+    Raises :class:`SettingError` where it is none that can be written here.
+    """
+    name = os.environ.get(PREVIEW_MOVIE)
+    if not name:
+        return None
+    if name not in CODECS:
+        raise SettingError(f"${PREVIEW_MOVIE} is {name!r}; choose {' or '.join(CODECS)}, or leave it out.")
+    check_movies()
+    return CODECS[name], rate(os.environ.get(PREVIEW_FPS) or "24", f"${PREVIEW_FPS}")
+
+
+def write_movie_of(
+    version: VersionFolder,
+    path: Path,
+    shot: Shot,
+    manifest: Mapping[str, Any],
+    disclosed: Mapping[str, Any],
+    codec: Codec,
+    fps: Fraction,
+) -> None:
+    """Write the movie of a version, its name, what made it and its job burnt in.
+
+    Raises as :func:`write_movie`.
+    """
+    frames = list(manifest["frames"])
+    found = sequence.find(shot.plate, "plate")
+    # a movie's own frames are not read for it
+    before = [] if found.movie else [found.path(frame) for frame in frames]
+    words = f"{version.title}  {disclosed['tools'][-1]['title']}  job {manifest['id']}"
+    look, after = look_of(version, shot, manifest), [version.plate(frame) for frame in frames]
+    write_movie(path, frames, before, after, look, fps, words, codec)
 
 
 def write_movie(
