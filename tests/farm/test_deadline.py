@@ -85,7 +85,7 @@ def test_emulated_deadline_maps_the_paths_of_a_windows_machine(
         )
         subprocess.run([str(emulated_deadline), str(info), str(plugin)], check=True, capture_output=True)
     done = subprocess.run([str(emulated_deadline), "-Run"], capture_output=True, text=True, check=False)
-    assert done.stdout.count(" Completed") == 3, done.stdout + done.stderr
+    assert done.stdout.count(" Completed") == 4, done.stdout + done.stderr
     assert same(results_of(job), whole)
 
 

@@ -17,6 +17,7 @@ import pytest
 
 from void_server.api.version import VersionFolder
 from void_server.farm import site
+from void_server.farm.failures import STOPPED
 from void_server.farm.job import FarmJob
 from void_server.farm.tasks import run
 from void_server.farm.tasks import session as sessions
@@ -62,7 +63,8 @@ def test_one_process_does_all_tasks(session: Path, wanted: Make, site: site.Site
             assert f"{stage.name} {task} done" in done.stdout
     assert "%" in done.stdout
     assert same(results_of(job), whole)
-    assert [line.split(",")[0] for line in log(session).splitlines()] == [
+    assert [line.split(",")[0] for line in log(session).splitlines() if " done, " in line] == [
+        "check 0 done",
         "quadmask 0 done",
         "finish 0 done",
         "finish 1 done",
@@ -104,7 +106,7 @@ def test_a_task_is_stopped_in_there_and_goes_on(
             with suppress(subprocess.TimeoutExpired):
                 task.communicate(timeout=1)
                 break
-        assert task.returncode == run.STOPPED
+        assert task.returncode == STOPPED
         made = list((job.folder / "plate").glob("void_*.exr"))
         assert 0 < len(made) < 12
         open_gate()
@@ -131,7 +133,7 @@ def test_a_stranger_without_the_key_gets_nothing(session: Path, wanted: Make, si
     strange = session / "strange.json"
     strange.write_text(json.dumps({**known, "key": "00" * 32}))
     job = planned(wanted(), site)
-    assert sessions.given_to(strange, sessions.Task(job.file, "quadmask", 0, "", 0), lambda _: None) is None
+    assert sessions.given_to(strange, sessions.Task(job.file, "quadmask", (0,), "", 0), lambda _: None) is None
     assert run.state(job)["quadmask"] == (0, 1)
     # and it still serves its own
     subprocess.run(command(job, "quadmask"), check=True, capture_output=True)
@@ -169,7 +171,13 @@ def test_a_session_ends_though_a_task_hangs_in_it(tmp_path: Path, monkeypatch: p
     with subprocess.Popen([VOID[0], "-c", code, str(file)]) as there:
         until(file.is_file)
         connection = sessions._connected(file)
-        task = {"job_file": str(tmp_path / "farm.json"), "stage": "remove", "number": 0, "path_map": "", "retries": 0}
+        task = {
+            "job_file": str(tmp_path / "farm.json"),
+            "stage": "remove",
+            "numbers": [0],
+            "path_map": "",
+            "retries": 0,
+        }
         sessions._send(connection, task=task)
         sessions.stop(tmp_path)
         assert not psutil.pid_exists(there.pid)
