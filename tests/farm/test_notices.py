@@ -22,6 +22,7 @@ from void_server.farm.job import FarmJob
 from void_server.farm.mail import Mail
 from void_server.farm.plan import plan
 from void_server.farm.site import load
+from void_server.farm.tasks import run
 
 from .jobs import Make, do, results_of
 from .slurm_cluster import free_port
@@ -109,6 +110,18 @@ def test_the_end_of_a_batch_is_told_once_with_how_many_failed(wanted: Make, hear
     finish(jobs[1])
     assert heard.events[3:] == ["job_done", "batch_done"]
     assert heard.all[-1]["text"] == "Batch night: all 2 shots are done"
+
+
+def test_a_batch_is_found_on_a_machine_with_other_names_for_its_disks(
+    wanted: Make, heard: Heard, tmp_path: Path
+) -> None:
+    there = "/mnt/elsewhere"
+    job = begun(wanted, tmp_path / "out", f"{there}/night.json")
+    folder = str(job.folder).replace(str(tmp_path), there)
+    (tmp_path / "night.json").write_text(json.dumps({"created": 1.0, "folders": [folder]}))
+    with pytest.raises(JobFailed):
+        run.run_tasks(job, "finish", (0,), lambda path: path.replace(there, str(tmp_path)), lambda _: None)
+    assert heard.events == ["job_failed", "batch_failed"]
 
 
 def test_what_goes_wrong_with_telling_spoils_no_task(

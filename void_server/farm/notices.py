@@ -40,17 +40,20 @@ class Notice:
     when: float
 
 
-def done(job: FarmJob) -> None:
-    """Tell that a job is done, and its batch, where this was the last of it."""
+def done(job: FarmJob, here: Callable[[str], str]) -> None:
+    """Tell that a job is done, and its batch, where this was the last of it; ``here`` gives a path on this machine."""
     _tell(job, JOB_DONE, f"{job.title} is done: {job.folder}")
-    _tell_batch(job)
+    _tell_batch(job, here)
 
 
-def failed(job: FarmJob, stage: str, error: BaseException) -> None:
-    """Tell that a task failed, once until the job is handed over again; and that its batch ended, if it did so."""
+def failed(job: FarmJob, stage: str, error: BaseException, here: Callable[[str], str]) -> None:
+    """Tell that a task failed, once until the job is handed over again; and that its batch ended, if it did so.
+
+    ``here`` gives a path on this machine.
+    """
     if _first(_told(job)):
         _tell(job, JOB_FAILED, f"{job.title} failed in {stage} on {platform.node()}: {error}")
-        _tell_batch(job)
+        _tell_batch(job, here)
 
 
 def forget(job: FarmJob) -> None:
@@ -78,11 +81,13 @@ def _first(mark: Path) -> bool:
     return True
 
 
-def _tell_batch(job: FarmJob) -> None:
+def _tell_batch(job: FarmJob, here: Callable[[str], str]) -> None:
     """Tell of the job's batch, once, when all of its jobs are done or have failed."""
-    record = Path(job.batch)
+    if not job.batch:
+        return
+    record = Path(here(job.batch))
     try:
-        folders = batches.read(record, site.load()).folders if job.batch else ()
+        folders = [Path(here(str(folder))) for folder in batches.read(record, site.load()).folders]
     except VoidError as error:
         _say(error)
         return

@@ -89,14 +89,14 @@ def run_tasks(
                 for task in tasks:
                     failures.forget(job.folder, stage, task)
                 if stage == job.stages[-1].name:
-                    notices.done(job)
+                    notices.done(job, here)
                 return warnings
             except (VoidError, OSError, MemoryError) as error:
                 wrong_input = isinstance(error, (InputError, JobCancelled)) and not isinstance(error, late)
                 if wrong_input or attempt == retries:
                     if not isinstance(error, JobCancelled):
                         failures.note(job.folder, stage, _first_undone(job, stage, tasks), error)
-                        notices.failed(job, stage, error)
+                        notices.failed(job, stage, error, here)
                     raise
                 pause = _FIRST_PAUSE * 2**attempt
                 print(f"attempt {attempt + 1} failed: {error}; again in {pause:g} s", flush=True)
