@@ -22,7 +22,7 @@ from void_server.api import Job, Settings, Shot, messages
 from void_server.api.client import ServerInfo
 from void_server.api.errors import VoidError, from_dict
 from void_server.cli.farm import _read_jobs
-from void_server.farm import pathmap, site, submit
+from void_server.farm import batches, failures, pathmap, site, submit
 from void_server.farm.job import FarmJob
 from void_server.imaging import exr, movie
 from void_server.imaging.window import Window
@@ -189,13 +189,17 @@ FARM = {
     "frames": [1],
     "export": None,
     "pairs": None,
+    "version": "0.1.0",
+    "batch": "",
 }
 READERS: dict[str, tuple[Any, Callable[[Path], object]]] = {
     "job.json": ({"shot": SHOT, "frames": [1001]}, lambda path: _of_job(path.parent)),
     "analysis.json": (ANALYSIS, lambda path: read_file(path.read_bytes().decode(errors="replace"), "the analysis")),
     "site.json": (SITE, lambda _: site.load()),
     "farm.json": (FARM, FarmJob.read),
-    submit.RECORD: ({"scheduler": "local", "ids": {"a": "1"}}, record),
+    submit.RECORD: ({"scheduler": "local", "ids": {"a": "1"}, "stopped": False}, record),
+    "night.json": ({"created": 1.0, "folders": ["/out/v001"]}, lambda path: batches.read(path, site.Site())),
+    "failed_finish_0.json": ({"message": "a", "host": "b", "when": 1.0}, failures.read),
     "pathmap.json": ({"path_mapping_rules": SITE["path_map"]}, pathmap.read),
     "jobs.json": ([{"shot": SHOT, "out": "/a", "fields": {}}], _read_jobs),
 }

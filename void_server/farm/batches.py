@@ -78,5 +78,5 @@ def read(file: Path, site: Site) -> Batch:
         known = sorted(path.stem for path in site.batches.glob(f"*{_SUFFIX}"))
         there = f"; there are {', '.join(known)}" if known else "; none was submitted from here"
         raise SettingError(f"There is no batch {file.stem!r}{there}.") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise SettingError(f"{file} is no record of a batch: {error!r}.") from error

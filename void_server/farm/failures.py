@@ -53,5 +53,14 @@ def told(folder: Path, stages: Mapping[str, int]) -> dict[str, dict[int, Failure
     found: dict[str, dict[int, Failure]] = {}
     for stage, tasks in stages.items():
         files = {task: _file(folder, stage, task) for task in range(tasks)}
-        found[stage] = {task: Failure(**read_json(file)) for task, file in files.items() if file.is_file()}
+        found[stage] = {task: read(file) for task, file in files.items() if file.is_file()}
     return found
+
+
+def read(file: Path) -> Failure:
+    """What a task said; one that cannot be read any more has failed all the same."""
+    try:
+        said = read_json(file)
+        return Failure(str(said["message"]), str(said["host"]), float(said["when"]))
+    except (OSError, ValueError, LookupError, TypeError, OverflowError) as error:
+        return Failure(f"What it said cannot be read ({error!r}).", "a machine that is not known", 0.0)

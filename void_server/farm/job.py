@@ -173,7 +173,7 @@ class FarmJob:
             frames = tuple(data["frames"])
             export = Export(**{**data["export"], "nuke": tuple(data["export"]["nuke"])}) if data["export"] else None
             folder = file.absolute().parent
-            own = data["server"], frames, export, pairs, data["version"], data["batch"]
+            own = data["server"], frames, export, pairs, str(data["version"]), str(data["batch"])
             return cls(data["id"], shot, fields, stages, folder, *own)
         except OSError as error:
             raise SettingError(
