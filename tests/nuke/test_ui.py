@@ -292,7 +292,7 @@ def test_a_farm_with_nuke_exports_plate_and_roto_there(shot, farm_ready):
     dialog.submit()
     (folder,) = dialog.folders
     job = json.loads((Path(folder) / "farm.json").read_text())
-    assert job["stages"][0]["name"] == "export"
+    assert [stage["name"] for stage in job["stages"]][:2] == ["check", "export"]
     assert "VOID_Remove1" in (Path(folder) / "script.nk").read_text()
 
 
