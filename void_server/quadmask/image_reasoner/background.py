@@ -43,6 +43,8 @@ _BAND = 32
 #: From this share of the diagonal, the object is far enough for a look to count in full: at rest, what passes by itself
 #: is outvoted by many looks; a moving camera has few that see a place.
 _ENOUGH_AT_REST, _ENOUGH_MOVING = 0.2, 0.5
+#: So many looks with the object farthest away say together what a place at rest looks like.
+_FEW = 3
 #: What a look beside the object counts under a moving camera, in the same measure.
 _NEAREST = np.float32(0.02)
 #: Departures are looked for at these scales, in pixels: edges and textures, and faint broad shadows.
@@ -257,19 +259,25 @@ def _lit(curve: Curve, light: Light, looks: Sequence[Look]) -> LitScene:
 def _counts(looks: Sequence[Look], *, rests: bool) -> list[FloatImage]:
     """How much each look counts at each pixel, by how far away the object is.
 
-    At rest, where the object never is far, the farthest counts in full, and the more than others, the nearer it is: a
-    few looks before the object came outvote the many in which it stays beside the pixel with the edge of its shadow. Of
-    a moving camera, a few looks may be the ones that do not lie exactly on the others.
+    At rest, where the object never is far, the farthest few count in full, and the more than others, the nearer it is:
+    a few looks before the object came outvote the many in which it stays beside the pixel with the edge of its shadow,
+    but one alone does not, which may show the shadow that it throws ahead. Of a moving camera, a few looks may be the
+    ones that do not lie exactly on the others.
     """
     if not rests:
         return [look.visible * (_NEAREST + np.minimum(look.distance, np.float32(_ENOUGH_MOVING))) for look in looks]
-    full = np.clip(_farthest(looks), np.float32(1e-3), np.float32(_ENOUGH_AT_REST))
+    full = np.clip(_farthest(looks, _FEW), np.float32(1e-3), np.float32(_ENOUGH_AT_REST))
     return [look.visible * np.minimum(look.distance / full, 1) ** (_ENOUGH_AT_REST / full) ** 2 for look in looks]
 
 
-def _farthest(looks: Sequence[Look]) -> FloatImage:
-    """How far away the object is at most while each pixel is seen."""
-    return np.maximum.reduce([np.where(look.visible, look.distance, np.float32(0)) for look in looks])
+def _farthest(looks: Sequence[Look], number: int = 1) -> FloatImage:
+    """How far away the object is in the look of so high a ``number`` from the farthest that shows each pixel."""
+    farthest = [np.zeros(looks[0].visible.shape, np.float32)] * number
+    for look in looks:
+        distance = look.distance * look.visible
+        for place, known in enumerate(farthest):
+            farthest[place], distance = np.maximum(known, distance), np.minimum(known, distance)
+    return farthest[-1]
 
 
 def around_frame(shot: Steady, paths: Trajectories, anchor: int) -> Background:
