@@ -177,13 +177,16 @@ def _noise(looks: Sequence[Look], plate: FloatImage, scale: float, *, rests: boo
         return capped
     # where half the frame is water, the quieter places tell
     quiet = float(np.quantile(usual[measured], 0.2)) if measured.any() else 0.0
-    lively = _lively(looks, scale) > _LIVELY * quiet
+    change = _change(looks, scale)
+    lively = change > _LIVELY * quiet
+    # two states that it rests in, before and after, are no noise either
+    capped = np.minimum(capped, np.maximum(change, typical))
     seen = np.stack([look.visible for look in looks])
     always = median(values.reshape(len(looks), -1, 1), seen.reshape(len(looks), -1)).reshape(shape)
     return np.where(lively, _RESTLESS * np.maximum(usual, cv2.blur(always, (7, 7))), capped)
 
 
-def _lively(looks: Sequence[Look], scale: float) -> FloatImage:
+def _change(looks: Sequence[Look], scale: float) -> FloatImage:
     """How much each pixel usually changes from one look to the next: (height, width); 0 where it is not seen twice.
 
     What usually rests while the object is far has no life: a shadow comes near. Nor has what rests for most of the
