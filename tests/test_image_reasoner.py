@@ -291,6 +291,53 @@ def test_a_shadow_is_found_where_the_place_is_seen_without_it_in_the_first_frame
     assert np.mean(found[3:]) > 0.6
 
 
+def test_a_shadow_that_runs_ahead_of_what_throws_it_is_an_effect_before_it_is_touched(
+    empty: FloatImage, tmp_path: Path
+) -> None:
+    ahead = box(150, 100, 18, 10)
+
+    def scene(index: int) -> tuple[FloatImage, Mask]:
+        # it touches the object from frame 12 on
+        dark = ahead if 10 <= index <= 13 else box(0, 0, 0, 0)
+        return painted(np.where(dark[..., None], empty * np.float32(0.5), empty), (passes(index), GREEN)), passes(index)
+
+    affected = reasoned(tmp_path, scene)
+    assert min(np.mean(mask[ahead]) for mask in affected[10:12]) > 0.7
+    assert not any(mask[ahead].any() for mask in affected[:10])
+
+
+def test_the_soft_edge_of_a_shadow_is_part_of_it(empty: FloatImage, tmp_path: Path) -> None:
+    def light(index: int) -> FloatImage:
+        below = box(4 + 11 * index, 116, 36, 12).astype(np.float32)
+        return 1 - np.float32(0.6) * cv2.GaussianBlur(below, (0, 0), 5)
+
+    def scene(index: int) -> tuple[FloatImage, Mask]:
+        return painted(empty * light(index)[..., None], (passes(index), GREEN)), passes(index)
+
+    affected = reasoned(tmp_path, scene)
+    soft = [(light(index) < 0.975) & (light(index) > 0.95) & ~passes(index) for index in range(4, 16)]
+    unlit = [(light(index) > 0.999) & ~passes(index) for index in range(4, 16)]
+    found = affected[4:16]
+    assert np.mean([mask[edge].mean() for mask, edge in zip(found, soft, strict=True)]) > 0.7
+    assert np.mean([mask[rest].mean() for mask, rest in zip(found, unlit, strict=True)]) < 0.002
+
+
+def test_the_first_frame_alone_does_not_say_how_a_place_looks(empty: FloatImage, tmp_path: Path) -> None:
+    """The object throws its shadow ahead, stops over the place and turns back a little: then that is seen in light."""
+    place = box(112, 60, 6, 20)
+
+    def scene(index: int) -> tuple[FloatImage, Mask]:
+        x = 64 if index == 0 else 122 if index > 10 else 96
+        here = box(x, 40, 36, 60)
+        image = empty.copy()
+        image[place if index == 0 else box(0, 0, 0, 0)] *= np.float32(0.5)
+        return painted(image, (here, GREEN)), here
+
+    affected = reasoned(tmp_path, scene)
+    assert affected[0][place].mean() > 0.7
+    assert max(mask[place & box(112, 60, 3, 20)].mean() for mask in affected[11:]) < 0.1
+
+
 @pytest.mark.parametrize("exposure", [0.25, 4.0])
 def test_the_exposure_of_a_shot_changes_nothing(empty: FloatImage, tmp_path: Path, exposure: float) -> None:
     def scene(index: int) -> tuple[FloatImage, Mask]:

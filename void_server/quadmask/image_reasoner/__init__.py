@@ -8,8 +8,10 @@ object touched it belongs to the scene, and what is affected is that it is gone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -25,8 +27,8 @@ from ...imaging.window import Window
 from ..contact import first_contact, lasting_contact
 from ..reasoning import ARTEFACT, UNKNOWN, Reasoning, Region
 from .background import Background, around_frame, at_rest, look_at
-from .causes import STALE, aged, around, effects
-from .departing import beyond_noise, departing
+from .causes import STALE, aged, around, effects, shadows
+from .departing import beyond_noise, departing, dimmed
 from .first_state import restore
 from .movers import Thing, follow, is_companion
 from .standing import contact_of, stands
@@ -36,6 +38,8 @@ from .steady import Steady
 _BYSTANDERS_EDGE = 4
 #: The edge of a shadow, in pixels, beyond where it departs from the background.
 _SOFT = 4
+#: A shadow fades out over so many pixels at most, and runs so many frames ahead of what throws it.
+_PENUMBRA, _AHEAD = 8, 4
 
 _STANDING = (
     "The object hardly moves, so its shadow, its reflection and what it carries or holds up cannot be told "
@@ -94,7 +98,7 @@ def _certainties(affected: FrameFile, departures: _Departures, count: int) -> di
     """How sure the effects of each kind that there is are: the mean of their pixels in all frames."""
     totals, pixels = np.zeros((2, 1 + max(_EFFECTS)))
     for index in range(count):
-        kinds = affected[index].ravel()
+        kinds = np.where(departures.at(index), affected[index], 0).ravel()
         totals += np.bincount(kinds, departures.certainty(index).ravel(), minlength=len(totals))
         pixels += np.bincount(kinds, minlength=len(pixels))
     return {of: round(float(totals[of] / pixels[of]), 2) for of in _EFFECTS if pixels[of]}
@@ -155,12 +159,16 @@ class _Departures:
         """Where the background is known and not hidden."""
         return self._file[index][..., 0] & _COMPARED > 0
 
+    def dimmed(self, index: int) -> Mask:
+        """Where the background may be seen in a little less light: the soft edge of a shadow, if it lies at one."""
+        return self._file[index][..., 0] & _DIMMED > 0
+
     def certainty(self, index: int) -> FloatImage:
         """How sure each pixel departs: 0 for what noise may be, towards 1 the further it is beyond that."""
         return self._file[index][..., 1].astype(np.float32) / np.float32(255)
 
 
-_DEPARTS, _DARKENED, _COMPARED = 1, 2, 4
+_DEPARTS, _DARKENED, _COMPARED, _DIMMED = 1, 2, 4, 8
 
 
 def _compare(shot: Steady, paths: Trajectories | None, report: Callable[[float], None]) -> Iterator[NDArray[np.uint8]]:
@@ -178,7 +186,9 @@ def _compare(shot: Steady, paths: Trajectories | None, report: Callable[[float],
         compared, times = look.visible & model.known, beyond_noise(look, model)
         departs = departing(times, compared)
         darkened = departs & _darkened(look.rgb, model.plate)
-        marks = departs * np.uint8(_DEPARTS) | darkened * np.uint8(_DARKENED) | compared * np.uint8(_COMPARED)
+        soft = dimmed(look, model, ~departs)
+        masks = {_DEPARTS: departs, _DARKENED: darkened, _COMPARED: compared, _DIMMED: soft}
+        marks = np.bitwise_or.reduce([mask * np.uint8(bit) for bit, mask in masks.items()])
         return np.dstack([marks, np.round(255 * (1 - 1 / np.maximum(times, 1))).astype(np.uint8)])
 
     for index, result in in_order(work, range(shot.count)):
@@ -207,10 +217,30 @@ def _darkened(rgb: FloatImage, plate: FloatImage) -> Mask:
     return (lightest < 0.98) & (lightest - darkest < 0.3 * (1.05 - darkest))
 
 
+class _Found(NamedTuple):
+    """What was found in a frame: its effects, which of them go along with the object, and other shadows so far."""
+
+    index: int
+    effect: Mask
+    along: Mask
+    others: Mask
+
+
 def _follow(
     shot: Steady, paths: Trajectories | None, departures: _Departures, report: Callable[[float], None]
 ) -> Iterator[NDArray[np.uint8]]:
     """The effects in every frame, in order, by their kinds."""
+    found = _effects(shot, paths, departures)
+    # pixels of a moving camera are not those of the frame before
+    for index, effect, along, _ in _foretold(found) if paths is None else found:
+        report((index + 1) / shot.count)
+        darkened = departures.darkened(index)
+        whole = _reaching(effect & darkened, departures.dimmed(index)) | effect
+        yield _kinds(whole, along, darkened, departures.certainty(index))
+
+
+def _effects(shot: Steady, paths: Trajectories | None, departures: _Departures) -> Iterator[_Found]:
+    """What the object causes, frame by frame, from its first touch on."""
     height, width = shot.size
     # under a moving camera, things that rest move too
     companions, bystanders = _things(shot, departures) if paths is None else ([], [])
@@ -226,8 +256,31 @@ def _follow(
         causes = around(shot.hidden[index]) | effect | own
         effect = effects(departs, causes, (age >= STALE) & ~own)
         age = aged(age, departures.compared(index), departs & ~effect)
-        report((index + 1) / shot.count)
-        yield _kinds(effect, own, departures.darkened(index), departures.certainty(index))
+        others = shadows(departs & ~effect & (age < STALE), departures.darkened(index))
+        yield _Found(index, effect, own, others)
+
+
+def _foretold(frames: Iterable[_Found]) -> Iterator[_Found]:
+    """The same with the shadows that run ahead of what throws them: what they touch is an effect soon after."""
+    held: deque[_Found] = deque()
+    for found in frames:
+        later = found.effect
+        for earlier in reversed(held):
+            later = effects(earlier.others, later, np.zeros_like(later))
+            np.logical_or(earlier.effect, later, out=earlier.effect)
+        held.append(found)
+        if len(held) > _AHEAD:
+            yield held.popleft()
+    yield from held
+
+
+def _reaching(found: Mask, soft: Mask) -> Mask:
+    """The ``soft`` pixels that join what was ``found`` over a short way."""
+    within, kernel = (found | soft).astype(np.uint8), np.ones((3, 3), np.uint8)
+    reached = found.astype(np.uint8)
+    for _ in range(_PENUMBRA):
+        reached = cv2.dilate(reached, kernel) & within
+    return reached > 0
 
 
 def _kinds(effect: Mask, along: Mask, darkened: Mask, certainty: FloatImage) -> NDArray[np.uint8]:

@@ -43,7 +43,7 @@ _BAND = 32
 #: From this share of the diagonal, the object is far enough for a look to count in full: at rest, what passes by itself
 #: is outvoted by many looks; a moving camera has few that see a place.
 _ENOUGH_AT_REST, _ENOUGH_MOVING = 0.2, 0.5
-#: So many looks with the object farthest away say together what a place at rest looks like.
+#: So many looks with the object farthest away say together what a place at rest looks like, if it has its square.
 _FEW = 3
 #: What a look beside the object counts under a moving camera, in the same measure.
 _NEAREST = np.float32(0.02)
@@ -269,7 +269,8 @@ def _counts(looks: Sequence[Look], *, rests: bool) -> list[FloatImage]:
     """
     if not rests:
         return [look.visible * (_NEAREST + np.minimum(look.distance, np.float32(_ENOUGH_MOVING))) for look in looks]
-    full = np.clip(_farthest(looks, _FEW), np.float32(1e-3), np.float32(_ENOUGH_AT_REST))
+    many = sum(look.visible.astype(np.uint8) for look in looks) >= _FEW**2
+    full = np.clip(np.where(many, _farthest(looks, _FEW), _farthest(looks)), 1e-3, _ENOUGH_AT_REST).astype(np.float32)
     return [look.visible * np.minimum(look.distance / full, 1) ** (_ENOUGH_AT_REST / full) ** 2 for look in looks]
 
 

@@ -10,6 +10,8 @@ from ...imaging.camera import Mask
 
 #: So many pixels must two regions share to be the same one a frame later.
 _SHARED = 12
+#: Of a shadow, so much shows the background in less light of its colour; light from what throws it tints the rest.
+_SHADED = 0.3
 #: What departed in one place of the scene for so many frames without a cause has none.
 STALE = 5
 #: A region is taken to touch the object from this distance, in pixels.
@@ -31,6 +33,15 @@ def effects(departing: Mask, causes: Mask, stale: Mask) -> Mask:
     count, labels = cv2.connectedComponents(departing.astype(np.uint8), connectivity=8)
     area, caused, old = (np.bincount(labels[mask], minlength=count) for mask in (departing, causes, stale))
     wanted = (caused >= np.minimum(_SHARED, area)) & (old <= area / 2)
+    wanted[0] = False
+    return wanted[labels]
+
+
+def shadows(departing: Mask, darkened: Mask) -> Mask:
+    """The regions of ``departing`` that may be shadows, by what of them is ``darkened``; specks left out."""
+    count, labels = cv2.connectedComponents(departing.astype(np.uint8), connectivity=8)
+    area, dark = (np.bincount(labels[mask], minlength=count) for mask in (departing, departing & darkened))
+    wanted = (area >= _SHARED) & (dark > _SHADED * area)
     wanted[0] = False
     return wanted[labels]
 
