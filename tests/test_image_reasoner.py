@@ -276,6 +276,23 @@ def test_an_object_that_touches_what_gives_time_and_again_is_in_contact(
     assert (lasting_contact(shot, rotos, camera) is not None) == gives
 
 
+@pytest.mark.parametrize("gives", [False, True])
+def test_what_gives_under_an_object_that_jumps_on_it_and_is_found_now_and_then_is_a_warning(
+    gives: bool, empty: FloatImage, tmp_path: Path
+) -> None:
+    def scene(index: int) -> tuple[FloatImage, Mask]:
+        low = index % 5 < 2
+        here = box(100, (66 if low else 16) + 4 * (index % 2), 30, 40)
+        image, bed = empty.copy(), box(70, 112, 90, 16)
+        if gives and low:
+            rng = np.random.default_rng(index)
+            image[bed] *= (1 + 0.5 * rng.uniform(-1, 1, (int(bed.sum()), 1))).astype(np.float32)
+        return painted(image, (here, GREEN)), here
+
+    found = image_reasoner.reason(footage(tmp_path, scene), tmp_path, lambda _: None)
+    assert any("time and again" in text for text in found.warnings) == gives, found.warnings
+
+
 def rolls_up(empty: FloatImage, index: int) -> tuple[FloatImage, Mask, Mask]:
     """The frame, the object and its shadow: the object rolls up from nearby in three frames, and stays."""
     x = min(96 + 8 * index, 120)
@@ -315,9 +332,10 @@ def test_the_soft_edge_of_a_shadow_is_part_of_it(empty: FloatImage, tmp_path: Pa
         return painted(empty * light(index)[..., None], (passes(index), GREEN)), passes(index)
 
     affected = reasoned(tmp_path, scene)
-    soft = [(light(index) < 0.975) & (light(index) > 0.95) & ~passes(index) for index in range(4, 16)]
+    soft = [(light(index) < 0.94) & (light(index) > 0.91) & ~passes(index) for index in range(4, 16)]
     unlit = [(light(index) > 0.999) & ~passes(index) for index in range(4, 16)]
     found = affected[4:16]
+    print('SOFT', np.mean([mask[edge].mean() for mask, edge in zip(found, soft, strict=True)]))
     assert np.mean([mask[edge].mean() for mask, edge in zip(found, soft, strict=True)]) > 0.7
     assert np.mean([mask[rest].mean() for mask, rest in zip(found, unlit, strict=True)]) < 0.002
 
@@ -330,7 +348,7 @@ def test_the_first_frame_alone_does_not_say_how_a_place_looks(empty: FloatImage,
         x = 64 if index == 0 else 122 if index > 10 else 96
         here = box(x, 40, 36, 60)
         image = empty.copy()
-        image[place if index == 0 else box(0, 0, 0, 0)] *= np.float32(0.5)
+        image[box(100, 60, 18 if index == 0 else 0, 20)] *= np.float32(0.5)
         return painted(image, (here, GREEN)), here
 
     affected = reasoned(tmp_path, scene)

@@ -59,6 +59,8 @@ _EFFECTS = {
 }
 #: Less than this share of the object's size in so many frames after a contact is little.
 _LITTLE, _AFTER = 0.1, 8
+#: Where an object touches something time and again, little is found in no more than this share of the frames.
+_SELDOM = 1 / 3
 
 _NOTHING = "Only the object itself changes; paint the quadmask if anything else should."
 
@@ -111,23 +113,30 @@ def _of_kind(shot: Steady, affected: FrameFile, hidden: Sequence[Mask], of: int)
 def _little(footage: Footage, rotos: Sequence[Mask], camera: Camera, found: Reasoning) -> list[str]:
     """A warning where something changes close to the object, and hardly anything was found from then on."""
     contact = first_contact(footage, rotos)
-    if contact is None:
-        contact = lasting_contact(footage, rotos, camera)
-    if contact is None:
+    again = None if contact is not None else lasting_contact(footage, rotos, camera)
+    if contact is None and again is None:
         return []
-    after = range(contact, min(contact + _AFTER, len(rotos)))
-    objects = sum(int(rotos[index].sum()) for index in after)
-    effects = [found.affected(index) for index in after]
-    share = sum(
-        int((mask & ~rotos[index]).sum()) for index, mask in zip(after, effects, strict=True) if mask is not None
-    )
-    if share >= _LITTLE * max(objects, 1):
+    shares = [_found_beside(rotos[index], found.affected(index)) for index in range(len(rotos))]
+    if again is not None and np.mean(np.array(shares[again:]) < _LITTLE) > _SELDOM:
+        return [
+            f"The object touches something time and again from frame {footage.frames[again]} on, but beside it something "
+            "was found in some frames only: what it set in motion may move on in the others, and all of it would move "
+            "otherwise without the object. Check the quadmask, and add cells or a matte, or ask a language model."
+        ]
+    first = contact if contact is not None else again
+    share = float(np.mean(shares[first:][:_AFTER]))
+    if share >= _LITTLE:
         return []
     return [
-        f"From frame {footage.frames[contact]} on something moves close to the object, but what was found beside it "
-        f"there has only {share / max(objects, 1):.0%} of its size: check the quadmask, and add cells or a matte, or "
+        f"From frame {footage.frames[first]} on something moves close to the object, but what was found beside it "
+        f"there has only {share:.0%} of its size: check the quadmask, and add cells or a matte, or "
         "ask a language model."
     ]
+
+
+def _found_beside(roto: Mask, affected: Mask | None) -> float:
+    """What was found beside the object in a frame, as a share of its size."""
+    return 0.0 if affected is None else np.count_nonzero(affected & ~roto) / max(np.count_nonzero(roto), 1)
 
 
 def _hidden(roto: FloatImage) -> Mask:
