@@ -323,23 +323,6 @@ def test_a_shadow_that_runs_ahead_of_what_throws_it_is_an_effect_before_it_is_to
     assert not any(mask[ahead].any() for mask in affected[:10])
 
 
-def test_the_soft_edge_of_a_shadow_is_part_of_it(empty: FloatImage, tmp_path: Path) -> None:
-    def light(index: int) -> FloatImage:
-        below = box(4 + 11 * index, 116, 36, 12).astype(np.float32)
-        return 1 - np.float32(0.6) * cv2.GaussianBlur(below, (0, 0), 5)
-
-    def scene(index: int) -> tuple[FloatImage, Mask]:
-        return painted(empty * light(index)[..., None], (passes(index), GREEN)), passes(index)
-
-    affected = reasoned(tmp_path, scene)
-    soft = [(light(index) < 0.94) & (light(index) > 0.91) & ~passes(index) for index in range(4, 16)]
-    unlit = [(light(index) > 0.999) & ~passes(index) for index in range(4, 16)]
-    found = affected[4:16]
-    print('SOFT', np.mean([mask[edge].mean() for mask, edge in zip(found, soft, strict=True)]))
-    assert np.mean([mask[edge].mean() for mask, edge in zip(found, soft, strict=True)]) > 0.7
-    assert np.mean([mask[rest].mean() for mask, rest in zip(found, unlit, strict=True)]) < 0.002
-
-
 def test_the_first_frame_alone_does_not_say_how_a_place_looks(empty: FloatImage, tmp_path: Path) -> None:
     """The object throws its shadow ahead, stops over the place and turns back a little: then that is seen in light."""
     place = box(112, 60, 6, 20)

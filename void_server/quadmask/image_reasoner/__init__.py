@@ -28,7 +28,7 @@ from ..contact import first_contact, lasting_contact
 from ..reasoning import ARTEFACT, UNKNOWN, Reasoning, Region
 from .background import Background, around_frame, at_rest, look_at
 from .causes import STALE, aged, around, effects, shadows
-from .departing import beyond_noise, departing, dimmed
+from .departing import beyond_noise, departing
 from .first_state import restore
 from .movers import Thing, follow, is_companion
 from .standing import contact_of, stands
@@ -38,8 +38,8 @@ from .steady import Steady
 _BYSTANDERS_EDGE = 4
 #: The edge of a shadow, in pixels, beyond where it departs from the background.
 _SOFT = 4
-#: A shadow fades out over so many pixels at most, and runs so many frames ahead of what throws it.
-_PENUMBRA, _AHEAD = 8, 4
+#: A shadow runs so many frames ahead of what throws it.
+_AHEAD = 4
 
 _STANDING = (
     "The object hardly moves, so its shadow, its reflection and what it carries or holds up cannot be told "
@@ -100,7 +100,7 @@ def _certainties(affected: FrameFile, departures: _Departures, count: int) -> di
     """How sure the effects of each kind that there is are: the mean of their pixels in all frames."""
     totals, pixels = np.zeros((2, 1 + max(_EFFECTS)))
     for index in range(count):
-        kinds = np.where(departures.at(index), affected[index], 0).ravel()
+        kinds = affected[index].ravel()
         totals += np.bincount(kinds, departures.certainty(index).ravel(), minlength=len(totals))
         pixels += np.bincount(kinds, minlength=len(pixels))
     return {of: round(float(totals[of] / pixels[of]), 2) for of in _EFFECTS if pixels[of]}
@@ -114,29 +114,27 @@ def _little(footage: Footage, rotos: Sequence[Mask], camera: Camera, found: Reas
     """A warning where something changes close to the object, and hardly anything was found from then on."""
     contact = first_contact(footage, rotos)
     again = None if contact is not None else lasting_contact(footage, rotos, camera)
-    if contact is None and again is None:
+    first = contact if contact is not None else again
+    if first is None:
         return []
-    shares = [_found_beside(rotos[index], found.affected(index)) for index in range(len(rotos))]
-    if again is not None and np.mean(np.array(shares[again:]) < _LITTLE) > _SELDOM:
+    masks = [found.affected(index) for index in range(first, len(rotos))]
+    objects = np.array([np.count_nonzero(roto) for roto in rotos[first:]])
+    beside = np.array(
+        [0 if mask is None else np.count_nonzero(mask & ~roto) for mask, roto in zip(masks, rotos[first:], strict=True)]
+    )
+    if again is not None and np.mean(beside < _LITTLE * objects) > _SELDOM:
         return [
-            f"The object touches something time and again from frame {footage.frames[again]} on, but beside it something "
+            f"From frame {footage.frames[first]} on the object touches something time and again, but beside it something "
             "was found in some frames only: what it set in motion may move on in the others, and all of it would move "
             "otherwise without the object. Check the quadmask, and add cells or a matte, or ask a language model."
         ]
-    first = contact if contact is not None else again
-    share = float(np.mean(shares[first:][:_AFTER]))
+    share = float(beside[:_AFTER].sum()) / max(float(objects[:_AFTER].sum()), 1.0)
     if share >= _LITTLE:
         return []
     return [
         f"From frame {footage.frames[first]} on something moves close to the object, but what was found beside it "
-        f"there has only {share:.0%} of its size: check the quadmask, and add cells or a matte, or "
-        "ask a language model."
+        f"there has only {share:.0%} of its size: check the quadmask, and add cells or a matte, or ask a language model."
     ]
-
-
-def _found_beside(roto: Mask, affected: Mask | None) -> float:
-    """What was found beside the object in a frame, as a share of its size."""
-    return 0.0 if affected is None else np.count_nonzero(affected & ~roto) / max(np.count_nonzero(roto), 1)
 
 
 def _hidden(roto: FloatImage) -> Mask:
@@ -168,16 +166,12 @@ class _Departures:
         """Where the background is known and not hidden."""
         return self._file[index][..., 0] & _COMPARED > 0
 
-    def dimmed(self, index: int) -> Mask:
-        """Where the background may be seen in a little less light: the soft edge of a shadow, if it lies at one."""
-        return self._file[index][..., 0] & _DIMMED > 0
-
     def certainty(self, index: int) -> FloatImage:
         """How sure each pixel departs: 0 for what noise may be, towards 1 the further it is beyond that."""
         return self._file[index][..., 1].astype(np.float32) / np.float32(255)
 
 
-_DEPARTS, _DARKENED, _COMPARED, _DIMMED = 1, 2, 4, 8
+_DEPARTS, _DARKENED, _COMPARED = 1, 2, 4
 
 
 def _compare(shot: Steady, paths: Trajectories | None, report: Callable[[float], None]) -> Iterator[NDArray[np.uint8]]:
@@ -195,9 +189,7 @@ def _compare(shot: Steady, paths: Trajectories | None, report: Callable[[float],
         compared, times = look.visible & model.known, beyond_noise(look, model)
         departs = departing(times, compared)
         darkened = departs & _darkened(look.rgb, model.plate)
-        soft = dimmed(look, model, ~departs)
-        masks = {_DEPARTS: departs, _DARKENED: darkened, _COMPARED: compared, _DIMMED: soft}
-        marks = np.bitwise_or.reduce([mask * np.uint8(bit) for bit, mask in masks.items()])
+        marks = departs * np.uint8(_DEPARTS) | darkened * np.uint8(_DARKENED) | compared * np.uint8(_COMPARED)
         return np.dstack([marks, np.round(255 * (1 - 1 / np.maximum(times, 1))).astype(np.uint8)])
 
     for index, result in in_order(work, range(shot.count)):
@@ -229,7 +221,7 @@ def _darkened(rgb: FloatImage, plate: FloatImage) -> Mask:
 class _Found(NamedTuple):
     """What was found in a frame: its effects, which of them go along with the object, and other shadows so far."""
 
-    index: int
+    frame: int
     effect: Mask
     along: Mask
     others: Mask
@@ -243,9 +235,7 @@ def _follow(
     # pixels of a moving camera are not those of the frame before
     for index, effect, along, _ in _foretold(found) if paths is None else found:
         report((index + 1) / shot.count)
-        darkened = departures.darkened(index)
-        whole = _reaching(effect & darkened, departures.dimmed(index)) | effect
-        yield _kinds(whole, along, darkened, departures.certainty(index))
+        yield _kinds(effect, along, departures.darkened(index), departures.certainty(index))
 
 
 def _effects(shot: Steady, paths: Trajectories | None, departures: _Departures) -> Iterator[_Found]:
@@ -281,15 +271,6 @@ def _foretold(frames: Iterable[_Found]) -> Iterator[_Found]:
         if len(held) > _AHEAD:
             yield held.popleft()
     yield from held
-
-
-def _reaching(found: Mask, soft: Mask) -> Mask:
-    """The ``soft`` pixels that join what was ``found`` over a short way."""
-    within, kernel = (found | soft).astype(np.uint8), np.ones((3, 3), np.uint8)
-    reached = found.astype(np.uint8)
-    for _ in range(_PENUMBRA):
-        reached = cv2.dilate(reached, kernel) & within
-    return reached > 0
 
 
 def _kinds(effect: Mask, along: Mask, darkened: Mask, certainty: FloatImage) -> NDArray[np.uint8]:

@@ -6,15 +6,12 @@ import cv2
 import numpy as np
 
 from ...imaging.camera import Mask
-from ...imaging.channels import largest
 from ...imaging.exr import FloatImage
 from .background import SCALES, Background, Look, departure
 
 #: The least departure that counts, display-referred, at each scale; and how many times the noise it must be.
 _LEAST = (0.015, 0.011)
 _ABOVE_NOISE = 4.0
-#: The same for the soft edge of a shadow, which is known to be there.
-_LEAST_DIMMED, _DIMMED_ABOVE_NOISE = 0.0075, 3.0
 
 
 def over_noise(model: Background, scale: int) -> FloatImage:
@@ -39,17 +36,3 @@ def departing(times: FloatImage, visible: Mask) -> Mask:
     tidy = cv2.morphologyEx((times > 1).astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     tidy = cv2.morphologyEx(tidy, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
     return tidy.astype(bool) & visible
-
-
-def dimmed(look: Look, model: Background, where: Mask) -> Mask:
-    """Where a frame shows the background somewhat darker, down to the noise: (height, width).
-
-    Only the pixels ``where`` nothing stronger is found say so.
-    """
-    rest = where & look.visible & model.known
-    size = (2 * int(3 * SCALES[1]) + 1,) * 2
-    weight = rest.astype(np.float32)
-    mean = cv2.GaussianBlur((look.rgb - model.plate) * weight[..., None], size, SCALES[1])
-    mean /= np.maximum(cv2.GaussianBlur(weight, size, SCALES[1]), 1e-3)[..., None]
-    below = np.maximum(np.float32(_LEAST_DIMMED), np.float32(_DIMMED_ABOVE_NOISE) * model.noise[1])
-    return rest & (mean.mean(axis=-1) < -below) & (largest(mean) < below)
