@@ -124,16 +124,18 @@ def _little(footage: Footage, rotos: Sequence[Mask], camera: Camera, found: Reas
     )
     if again is not None and np.mean(beside < _LITTLE * objects) > _SELDOM:
         return [
-            f"From frame {footage.frames[first]} on the object touches something time and again, but beside it something "
-            "was found in some frames only: what it set in motion may move on in the others, and all of it would move "
-            "otherwise without the object. Check the quadmask, and add cells or a matte, or ask a language model."
+            f"From frame {footage.frames[first]} on the object touches something time and again, but beside it "
+            "something was found in some frames only: what it set in motion may move on in the others, and all of it "
+            "would move otherwise without the object. Check the quadmask, and add cells or a matte, or ask a "
+            "language model."
         ]
     share = float(beside[:_AFTER].sum()) / max(float(objects[:_AFTER].sum()), 1.0)
     if share >= _LITTLE:
         return []
     return [
         f"From frame {footage.frames[first]} on something moves close to the object, but what was found beside it "
-        f"there has only {share:.0%} of its size: check the quadmask, and add cells or a matte, or ask a language model."
+        f"there has only {share:.0%} of its size: check the quadmask, and add cells or a matte, or "
+        "ask a language model."
     ]
 
 
