@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import os
+import platform
 import pwd
 import re
 import shutil
@@ -23,8 +25,10 @@ from void_server.api import Client, Job, JobState
 from void_server.api.errors import JobFailed, ServerRefused, SettingError
 from void_server.api.home import home
 from void_server.service.config import ServerConfig
-from void_server.service.sandbox import environment
+from void_server.service.inspection import MEMORY, Inspector
+from void_server.service.sandbox import Sandbox, environment
 from void_server.service.server import Server
+from void_server.service.system_calls import FORBIDDEN
 
 pytestmark = pytest.mark.slow
 no_server_stays = test_service.no_server_stays
@@ -122,6 +126,68 @@ def test_a_shot_is_looked_at_by_a_process_that_writes_nothing_and_reads_only_wha
             client.submit(shot_of(shot), str(root / "out"))
 
     within(Server(config), work)
+
+
+@pytest.mark.skipif(platform.machine() not in FORBIDDEN, reason="no filter for this machine: NOT tested")
+def test_a_worker_makes_no_system_call_that_only_administrators_and_debuggers_need(job_of: Running) -> None:
+    """Without the filter root may make these, and some of them everybody; threads and processes work as ever."""
+    job = job_of(f"""
+        import ctypes, errno, threading
+        libc = ctypes.CDLL(None, use_errno=True)
+        allowed = []
+        calls = dict({FORBIDDEN[platform.machine()]!r})
+        # with these numbers nothing happens where they are let through; what follows says why
+        for name, number in calls.items():
+            if name in ("reboot", "settimeofday", "clock_settime", "swapon", "swapoff"):
+                continue
+            if libc.syscall(number, -1, -1, -1, -1, -1, -1) != -1 or ctypes.get_errno() != errno.EPERM:
+                allowed.append(name)
+        # a process in name spaces of its own would be root there, and may mount
+        clone = {{"x86_64": 56, "aarch64": 220}}[{platform.machine()!r}]
+        if not libc.syscall(clone, 0x10000000 | signal.SIGCHLD, 0, 0, 0, 0):
+            os._exit(0)
+        allowed += ["clone"] * (ctypes.get_errno() != errno.EPERM)
+        done = []
+        thread = threading.Thread(target=done.append, args=(1,))
+        thread.start()
+        thread.join()
+        child = subprocess.run(
+            [sys.executable, "-c", "import ctypes; print(ctypes.CDLL(None).syscall({FORBIDDEN[platform.machine()]["unshare"]}, 0x10000000))"],
+            capture_output=True, text=True)
+        raise JobFailed(repr((allowed, done, child.stdout)))
+    """)
+    assert told(job) == r"([], [1], '-1\n')"
+
+
+@pytest.mark.parametrize(
+    ("machine", "header"),
+    [("x86_64", "/usr/include/x86_64-linux-gnu/asm/unistd_64.h"), ("aarch64", "/usr/include/asm-generic/unistd.h")],
+)
+def test_the_numbers_of_forbidden_system_calls_are_the_systems(machine: str, header: str) -> None:
+    if not Path(header).is_file():
+        pytest.skip(f"no {header} here: NOT tested")
+    numbers = dict(re.findall(r"__NR3?\d*_(\w+)\s+(\d+)\s", Path(header).read_text()))
+    for name, number in FORBIDDEN[machine].items():
+        assert numbers[name] == str(number), name
+
+
+def test_what_is_the_same_for_all_shots_is_found_before_the_first_is_looked_at(
+    shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hundreds that come at once wait for each other."""
+    (tmp_path / "odd_pipeline.py").write_text(
+        "from void_server.api.errors import JobFailed\nfrom void_server.service.sandbox import needed_to_run\n"
+        "def inspect(shot):\n    raise JobFailed(repr(needed_to_run.cache_info()))\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    inspector = Inspector("odd_pipeline", sandbox=Sandbox((str(shot),), (), MEMORY))
+    try:
+        # in a process of its own for each shot, so one that had to look itself would say so
+        for _ in range(2):
+            with pytest.raises(JobFailed, match=r"hits=1, misses=1"):
+                asyncio.run(inspector.inspect(shot_of(shot), None))
+    finally:
+        inspector.stop()
 
 
 @kernel_confines

@@ -133,9 +133,15 @@ def _is(of_kind: Callable[[], bool]) -> bool:
         return False
 
 
+def prepare() -> None:
+    """Have the parser of names learn its grammar, which takes it longer than most names do: for processes to come."""
+    for name in ("a.%04d.exr", "a_b-c.####.exr", "a.1001-1100#.exr", "a_1.0001.exr", "a.b.-0001.exr", "a.@@.exr"):
+        FileSequence(name)
+
+
 def _by_pattern(path: Path, what: str) -> Sequence:
     try:
-        pattern = FileSequence(str(path))
+        pattern = FileSequence(path.name)
     except FileSeqException as error:
         message = f"{path} is not a sequence; write it like name.%04d.exr, name.####.exr or name.1001-1100#.exr."
         raise SequenceError(message) from error

@@ -26,6 +26,8 @@ FILE = "audit.jsonl"
 _KEY = "audit.key"
 #: No line is longer: it names a plate and a folder, each of at most 20,000 characters.
 _LONGEST = 2**20
+#: Most are shorter than half of this, so that no more is read.
+_USUAL = 2**13
 
 
 class AuditLog:
@@ -102,11 +104,15 @@ def _lock(number: int) -> None:
 def _last_line(file: Any) -> bytes:
     """The last whole line. What a loss of power left of another after it is taken away."""
     end = file.seek(0, os.SEEK_END)
-    start = file.seek(max(0, end - _LONGEST))
-    whole, _, torn = file.read().rpartition(b"\n")
+    for size in (_USUAL, _LONGEST):
+        start = file.seek(max(0, end - size))
+        whole, _, torn = file.read().rpartition(b"\n")
+        before, _, line = whole.rpartition(b"\n")
+        if before or not start:
+            break
     if torn and (whole or not start):
         file.truncate(start + len(whole) + bool(whole))
-    return bytes(whole.rpartition(b"\n")[2])
+    return bytes(line)
 
 
 def _signature_of(line: bytes) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import os
 import select
@@ -28,7 +29,7 @@ from ..api.errors import JobFailed, VoidError, from_dict
 from ..api.shot import Shot
 from ..interpreter import running
 from .access import check_shot
-from .sandbox import Sandbox, as_user, limit_resources
+from .sandbox import Sandbox, as_user, limit_resources, needed_to_run
 
 #: The time and memory an inspection may take.
 SECONDS = 120.0
@@ -280,7 +281,10 @@ def main() -> None:
     with contextlib.suppress(Exception):
         # ahead of the request; what is wrong with it is said in the answer
         import_module(pipeline)
-        import_module("void_server.imaging.sequence")
+        import_module("void_server.imaging.sequence").prepare()
+        needed_to_run()
+    # what is not moved about is not copied for each process that is split off
+    gc.freeze()
     # keep whatever a library prints out of the answers
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)

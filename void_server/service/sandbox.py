@@ -1,4 +1,4 @@
-"""What a process of the server's may use: memory, files, processes, and, where the kernel has Landlock, which folders.
+"""What a process of the server's may use: memory, files, processes, and, on Linux, which folders and system calls.
 
 Unlike the checks of :mod:`void_server.api.confinement` nothing in the process gets round these, whatever a library of
 it does: the kernel enforces them, and they last for as long as the process.
@@ -13,6 +13,7 @@ import struct
 import sys
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from functools import cache
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import Any
 
 from ..api import policy
 from ..api.home import home
+from .system_calls import forbid_system_calls
 
 #: No file that a job writes is larger, in bytes; nor are there more processes and threads of its user.
 FILE_SIZE, PROCESSES = 64 << 30, 4096
@@ -80,7 +82,8 @@ class Sandbox:
         limit_resources(self.memory)
         if sys.platform != "linux":
             return "Landlock is Linux's; reading and writing are held back by VOID alone"
-        return _landlock([*_system(), *self.read], self.write)
+        lacking = _landlock([*needed_to_run(), *self.read], self.write), forbid_system_calls()
+        return "; ".join(filter(None, lacking))
 
 
 def as_user(owner: tuple[int, int] | None) -> dict[str, Any]:
@@ -107,8 +110,9 @@ def limit_resources(memory: int) -> None:
         resource.setrlimit(kind, (limit, limit))
 
 
-def _system() -> list[str]:
-    """What this interpreter, its packages and the plug-ins read."""
+@cache
+def needed_to_run() -> tuple[str, ...]:
+    """What this interpreter, its packages and the plug-ins read; found once for a process and those split off it."""
     listed = [part for name in _NAMING for part in os.environ.get(name, "").split(os.pathsep)]
     named = [os.path.expanduser(part) for part in listed]
     # a configuration of colours reads what lies beside it
@@ -116,7 +120,7 @@ def _system() -> list[str]:
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     caches = [os.path.join(cache, name) for name in _CACHES]
     own = [str(home() / name) for name in _OF_HOME]
-    return [*_SYSTEM, sys.prefix, sys.base_prefix, *sys.path, *named, *caches, *own, *_packages()]
+    return (*_SYSTEM, sys.prefix, sys.base_prefix, *sys.path, *named, *caches, *own, *_packages())
 
 
 def _policy() -> list[str]:
