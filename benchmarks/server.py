@@ -15,6 +15,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -69,6 +70,8 @@ serve(ServerConfig("tcp://127.0.0.1:*", (root,), root / "state", workers=int(sys
 #: Milliseconds that a job computes.
 WORK = 20
 USERS = 20
+#: Megabytes of a frame: 2K, RGBA in floats.
+FRAME = 32
 
 
 def percentiles(seconds: Sequence[float]) -> str:
@@ -316,10 +319,11 @@ LARGE = "large.bin"
 # Files
 
 
-def plain(folder: Path, keys: Keys, source: Path) -> float:
-    """Bytes a second from one process to the file of another over plain ZeroMQ, encrypted as the server does it."""
+def plain(folder: Path, keys: Keys, files: Sequence[Path]) -> float:
+    """Bytes a second from one process to a file of another over plain ZeroMQ, encrypted as the server does it."""
+    total = sum(file.stat().st_size for file in files)
     ready, port = multiprocessing.Event(), multiprocessing.Value("i", 0)
-    receiver = multiprocessing.Process(target=_receive, args=(folder, keys, source.stat().st_size, ready, port))
+    receiver = multiprocessing.Process(target=_receive, args=(folder, keys, total, ready, port))
     receiver.start()
     ready.wait(30)
     with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
@@ -327,13 +331,14 @@ def plain(folder: Path, keys: Keys, source: Path) -> float:
         socket.connect(f"tcp://127.0.0.1:{port.value}")
         socket.sndhwm = 16
         begin = time.perf_counter()
-        with open(source, "rb") as file:
-            while data := file.read(CHUNK):
-                socket.send(data)
+        for path in files:
+            with open(path, "rb") as file:
+                while data := file.read(CHUNK):
+                    socket.send(data)
         socket.recv()
         took = time.perf_counter() - begin
     receiver.join(30)
-    return source.stat().st_size / took
+    return total / took
 
 
 def _encrypt(socket: Any, keys: Keys) -> None:
@@ -357,31 +362,41 @@ def _receive(folder: Path, keys: Keys, size: int, ready: Event, port: Any) -> No
         socket.close(linger=1000)
 
 
-def transferred(place: Place, megabytes: int) -> None:
-    """Print the rates of upload and download beside that of plain ZeroMQ, which is taken before and after."""
-    source = place.root / "large.0001.exr"
-    with open(source, "wb") as file:
-        for _ in range(megabytes):
-            file.write(os.urandom(2**20))
-    size, keys = source.stat().st_size, place.keys["probe"]
-    rates = [plain(place.root, keys, source)]
+def transferred(place: Place, megabytes: int, frame: int) -> None:
+    """Print the rates of upload and download of a shot with frames of so many megabytes.
+
+    Beside them are those of plain ZeroMQ, which are taken before and after.
+    """
+    plate = place.root / f"plate_{frame}"
+    plate.mkdir()
+    for number in range(megabytes // frame):
+        with open(plate / f"plate.{number:04d}.exr", "wb") as file:
+            for _ in range(frame):
+                file.write(os.urandom(2**20))
+    sources, keys = sorted(plate.iterdir()), place.keys["probe"]
+    size = sum(source.stat().st_size for source in sources)
+    rates = [plain(place.root, keys, sources)]
     begin = time.perf_counter()
-    hashlib.sha256(source.read_bytes())
+    for source in sources:
+        hashlib.sha256(source.read_bytes())
     hashing = size / (time.perf_counter() - begin)
     with place.client("probe") as client:
         begin = time.perf_counter()
         roto = place.shot().roto or ""
-        files = {"plate": [str(source)], "roto": [roto]}
-        job = client.submit_files(Shot(str(source), roto, prompt=str(WORK)), files)
+        files = {"plate": [str(source) for source in sources], "roto": [roto]}
+        job = client.submit_files(Shot(str(plate / "plate.%04d.exr"), roto, prompt=str(WORK)), files)
         up = size / (time.perf_counter() - begin)
         *_, done = client.watch(job.id)
-        os.link(source, Path(done.folder) / LARGE)
+        shutil.copytree(plate, Path(done.folder) / "plate", copy_function=os.link)
         begin = time.perf_counter()
         client.download(job.id, str(place.root / "fetched"))
         down = size / (time.perf_counter() - begin)
-    rates.append(plain(place.root, keys, source))
+    rates.append(plain(place.root, keys, sources))
     rate = sum(rates) / len(rates)
-    print(f"a file of {megabytes} MiB: plain ZeroMQ {rates[0] / 1e6:.0f} and {rates[1] / 1e6:.0f} MB/s, ", end="")
+    print(
+        f"{len(sources)} frames of {frame} MiB: plain ZeroMQ {rates[0] / 1e6:.0f} and {rates[1] / 1e6:.0f} MB/s, ",
+        end="",
+    )
     print(f"SHA-256 {hashing / 1e6:.0f} MB/s")
     for what, told in (("upload", up), ("download", down)):
         print(f"  {what} {told / 1e6:.0f} MB/s, {told / rate:.0%}", flush=True)
@@ -449,7 +464,9 @@ def main() -> None:
         whole, queued = overhead(place, 30)
         print(f"a job beyond the engine: {percentiles(whole)}")
         print(f"  once it is accepted:   {percentiles(queued)}", flush=True)
-        transferred(place, arguments.megabytes)
+        # a shot, and one large file, such as a movie
+        transferred(place, arguments.megabytes, FRAME)
+        transferred(place, arguments.megabytes, arguments.megabytes)
         for misbehaving in (False, True):
             try:
                 loaded(place, arguments.clients, arguments.jobs, arguments.seconds, misbehaving=misbehaving)

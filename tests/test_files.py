@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +114,7 @@ def test_two_servers_receive_the_same_upload_at_once(tmp_path: Path, monkeypatch
 
     def receive(uploads: Uploads, start: int) -> int:
         data = content[start : start + half]
-        return uploads.chunk(digest, size, start, data, zlib.crc32(data))
+        return uploads.chunk(digest, size, start, data)
 
     def offset_and_another(uploads: Uploads, *of: Any) -> int:
         """The other server writes the same chunk after the first has looked how far the file is."""
@@ -155,7 +154,7 @@ def test_a_part_as_long_as_its_file_blocks_no_upload(tmp_path: Path) -> None:
         part.parent.mkdir(parents=True)
         part.write_bytes(left)
         assert uploads.offset(digest, len(content)) == expected
-        received = uploads.chunk(digest, len(content), expected, content[expected:], zlib.crc32(content[expected:]))
+        received = uploads.chunk(digest, len(content), expected, content[expected:])
         assert received == len(content)
         assert uploads._path(digest).read_bytes() == content
 
@@ -168,17 +167,16 @@ def test_a_file_is_hashed_as_it_comes(tmp_path: Path, monkeypatch: pytest.Monkey
     with monkeypatch.context() as patch:
         patch.setattr("void_server.api.files.digest_of", lambda _: pytest.fail("read once more"))
         for number, data in enumerate(chunks):
-            uploads.chunk(digest, len(content), 1000 * number, data, zlib.crc32(data))
+            uploads.chunk(digest, len(content), 1000 * number, data)
     assert uploads._path(digest).read_bytes() == content
     # a restarted server knows nothing of the first chunks, and damage is found
     for damaged in (content, content[:-1] + b"x"):
         digest = hashlib.sha256(content + damaged[:1]).hexdigest() if damaged != content else digest
         (tmp_path / "again").mkdir(exist_ok=True)
         first, second = Uploads(tmp_path / "again"), Uploads(tmp_path / "again")
-        first.chunk(digest, len(content), 0, damaged[:1000], zlib.crc32(damaged[:1000]))
-        rest = zlib.crc32(damaged[1000:])
+        first.chunk(digest, len(content), 0, damaged[:1000])
         if damaged == content:
-            assert second.chunk(digest, len(content), 1000, damaged[1000:], rest) == len(content)
+            assert second.chunk(digest, len(content), 1000, damaged[1000:]) == len(content)
         else:
             with pytest.raises(ProtocolError, match="damaged"):
-                second.chunk(digest, len(content), 1000, damaged[1000:], rest)
+                second.chunk(digest, len(content), 1000, damaged[1000:])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -17,13 +19,15 @@ from tests import test_service
 from tests.test_faults import HERE, within
 from tests.test_service import RunningServer, shot_of, wait_for
 from void_server.api import Client, Job, JobState, Shot, messages
-from void_server.api.errors import JobFailed
+from void_server.api import client as client_module
+from void_server.api.errors import JobFailed, ProtocolError
 from void_server.api.files import CHUNK
 from void_server.api.home import home
-from void_server.service import disks, requests
+from void_server.service import disks, requests, transfer
 from void_server.service.inspection import Inspector
 from void_server.service.server import Server, ServerConfig
 from void_server.service.store import Store
+from void_server.service.transfer import Downloads
 
 pytestmark = pytest.mark.slow
 no_server_stays = test_service.no_server_stays
@@ -155,6 +159,79 @@ def test_the_pieces_of_a_file_are_under_way_together_and_arrive_in_order(tmp_pat
     assert seen.count("upload.chunk") == 10
     (kept,) = (path for path in (Path(os.environ["VOID_HOME"]) / "uploads").rglob("*") if path.is_file())
     assert kept.read_bytes() == content
+
+
+def test_a_piece_of_a_file_travels_as_it_is() -> None:
+    """Packed into a message it would be copied twice on either side."""
+    piece = os.urandom(CHUNK)
+    envelope, sent = messages.frames_of(7, {"offset": 3, "data": piece}, verb="upload.chunk")
+    assert sent is piece
+    assert len(envelope) < 200
+    came = memoryview(piece)
+    message = messages.opened([memoryview(envelope), came])
+    assert message["body"] == {"offset": 3, "data": piece}
+    assert message["body"]["data"] is came
+    for frames in ([], [envelope, piece, piece], [messages.pack(1, body=[1]), piece], [piece, envelope]):
+        with pytest.raises(ProtocolError, match="malformed"):
+            messages.opened(frames)
+
+
+def test_the_next_file_is_hashed_while_one_is_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = [tmp_path / f"plate.{number:04d}.exr" for number in range(3)]
+    hashed = [threading.Event() for _ in files]
+    for file in files:
+        file.write_bytes(file.name.encode())
+
+    def digest(path: Path) -> str:
+        hashed[files.index(path)].set()
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+
+    waited = []
+
+    def upload(_: Client, path: Path, digest: str, *__: object) -> None:
+        assert digest == hashlib.sha256(path.read_bytes()).hexdigest()
+        following = hashed[files.index(path) + 1 : files.index(path) + 2]
+        waited.append(all(event.wait(10) for event in following))
+
+    monkeypatch.setattr(client_module, "digest_of", digest)
+    monkeypatch.setattr(Client, "_upload", upload)
+    monkeypatch.setattr(Client, "_submitted", lambda *_, files: files)
+    with Client(HERE) as client:
+        sums = client.submit_files(Shot("plate", "roto"), {"plate": [str(file) for file in files]})
+    assert waited == [True] * 3
+    assert [name for name, _ in sums["plate"]] == [file.name for file in files]  # type: ignore[index]
+
+
+def test_a_result_is_hashed_as_it_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read once more at its end, a large one would be late by as long as that takes."""
+    content = os.urandom(3 * CHUNK + 5)
+    (tmp_path / "large.bin").write_bytes(content)
+    job, downloads, found = (
+        Job("0123456789ab", JobState.DONE, Shot("p", "r"), str(tmp_path), 1.0, 1.0),
+        Downloads(),
+        b"",
+    )
+
+    def fetch(client: bytes, number: int) -> dict[str, Any]:
+        return downloads.chunk(client, job, "large.bin", number * CHUNK)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(transfer, "digest_of", lambda _: pytest.fail("read once more"))
+        for number in range(4):
+            # two clients at once do not disturb each other
+            fetch(b"other", number)
+            answer = fetch(b"one", number)
+            assert bool(answer["digest"]) == (number == 3)
+            found += answer["data"]
+    assert found == content
+    assert answer["digest"] == hashlib.sha256(content).hexdigest()
+    # one who goes on after an interruption, and one whose file is exchanged on the way, are told what is in the file
+    assert fetch(b"late", 3)["digest"] == hashlib.sha256(content).hexdigest()
+    fetch(b"one", 0)
+    new = os.urandom(len(content))
+    (tmp_path / "new").write_bytes(new)
+    (tmp_path / "new").replace(tmp_path / "large.bin")
+    assert [fetch(b"one", number)["digest"] for number in (1, 2, 3)] == ["", "", hashlib.sha256(new).hexdigest()]
 
 
 def test_a_hundred_jobs_accepted_at_once_wait_for_the_disk_once_and_hold_nobody_up(

@@ -151,9 +151,8 @@ def test_a_worker_makes_no_system_call_that_only_administrators_and_debuggers_ne
         thread = threading.Thread(target=done.append, args=(1,))
         thread.start()
         thread.join()
-        child = subprocess.run(
-            [sys.executable, "-c", "import ctypes; print(ctypes.CDLL(None).syscall({FORBIDDEN[platform.machine()]["unshare"]}, 0x10000000))"],
-            capture_output=True, text=True)
+        unshare = f"import ctypes; print(ctypes.CDLL(None).syscall({{calls['unshare']}}, 0x10000000))"
+        child = subprocess.run([sys.executable, "-c", unshare], capture_output=True, text=True)
         raise JobFailed(repr((allowed, done, child.stdout)))
     """)
     assert told(job) == r"([], [1], '-1\n')"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-import zlib
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -32,7 +32,7 @@ from .files import (
     write_atomically,
 )
 from .job import MANIFEST, Job, new_id
-from .messages import MAX_FRAME, UNASKED, only_frame, pack, result, understood, unpack
+from .messages import MAX_FRAME, UNASKED, Bytes, frames_of, opened, result, understood
 from .reach import Reach
 from .settings import Declaration
 from .shot import Shot
@@ -177,6 +177,20 @@ def _size(path: Path) -> int:
     return size
 
 
+def _digests(paths: Sequence[Path]) -> Iterator[str]:
+    """The SHA-256 of each file; that of the next is found while the caller is busy with one."""
+    ahead = ThreadPoolExecutor(1)
+    try:
+        found = [ahead.submit(digest_of, path) for path in paths[:1]]
+        for number in range(len(paths)):
+            digest = found.pop().result()
+            found += [ahead.submit(digest_of, path) for path in paths[number + 1 : number + 2]]
+            yield digest
+    finally:
+        # who gives up waits for no large file
+        ahead.shutdown(wait=False)
+
+
 def _after(on_bytes: OnBytes, before: int, total: int, done: int) -> None:
     on_bytes(before + done, total)
 
@@ -253,7 +267,7 @@ class Client:
 
     def _send(self, verb: str, body: Mapping[str, Any]) -> int:
         self._number += 1
-        self._connected().send(pack(self._number, verb=verb, body=body))
+        self._connected().send_multipart(frames_of(self._number, body, verb=verb), copy=False)
         return self._number
 
     def _receive(self, deadline: float) -> Optional[dict[str, Any]]:
@@ -261,7 +275,7 @@ class Client:
         socket = self._connected()
         left = deadline - time.monotonic()
         if left > 0 and socket.poll(max(1, int(left * 1000))):
-            return unpack(only_frame(socket.recv_multipart()))
+            return opened([frame.buffer for frame in socket.recv_multipart(copy=False)])
         return None
 
     def _unreachable(self) -> ServerUnreachable:
@@ -348,14 +362,13 @@ class Client:
         paths = {role: [Path(name) for name in names] for role, names in files.items()}
         total = sum(_size(path) for of_role in paths.values() for path in of_role)
         sent = 0
-        sums: dict[str, list[list[str]]] = {}
-        for role, of_role in paths.items():
-            sums[role] = []
-            for path in of_role:
-                digest, size = digest_of(path), path.stat().st_size
-                self._upload(path, digest, size, partial(_after, on_bytes, sent, total))
-                sent += size
-                sums[role].append([path.name, digest])
+        sums: dict[str, list[list[str]]] = {role: [] for role in paths}
+        named = [(role, path) for role, of_role in paths.items() for path in of_role]
+        for (role, path), digest in zip(named, _digests([path for _, path in named])):
+            size = path.stat().st_size
+            self._upload(path, digest, size, partial(_after, on_bytes, sent, total))
+            sent += size
+            sums[role].append([path.name, digest])
         return self._submitted(job_id or new_id(), shot, files=sums)
 
     def _upload(self, path: Path, digest: str, size: int, on_done: Callable[[int], None]) -> None:
@@ -368,7 +381,7 @@ class Client:
                     data = file.read(CHUNK)
                     if not data:
                         raise InputError(f"{path} shrank while it was being sent; submit again once it is written.")
-                    yield {"digest": digest, "size": size, "offset": at, "data": data, "crc": zlib.crc32(data)}
+                    yield {"digest": digest, "size": size, "offset": at, "data": data}
                     at += len(data)
 
             while offset < size:
@@ -430,9 +443,9 @@ class Client:
             offsets = range(begin, max(entry.size, begin + 1), CHUNK)
             bodies = ({"job": job_id, "path": entry.path, "offset": offset} for offset in offsets)
             for answer in self._ask_ahead("result.chunk", bodies, _LOOKING):
-                data, crc, digest = understood(_chunk, answer)
+                data, digest = understood(_chunk, answer)
                 whole = file.tell() + len(data) == entry.size
-                if zlib.crc32(data) != crc or bool(digest) != whole or not (whole or len(data) == CHUNK):
+                if bool(digest) != whole or not (whole or len(data) == CHUNK):
                     raise damaged
                 file.write(data)
                 hashed.update(data)
@@ -527,10 +540,10 @@ def _count(answer: Any) -> int:
     return answer
 
 
-def _chunk(answer: Mapping[str, Any]) -> tuple[bytes, int, str]:
-    if not isinstance(answer["data"], bytes):
+def _chunk(answer: Mapping[str, Any]) -> tuple[Bytes, str]:
+    if not isinstance(answer["data"], (bytes, memoryview)):
         raise TypeError("data are no bytes")
-    return answer["data"], int(answer["crc"]), str(answer["digest"])
+    return answer["data"], str(answer["digest"])
 
 
 def _marker(folder: Path) -> Path:

@@ -1,19 +1,19 @@
 """The messages between clients and the server: a versioned envelope, packed with msgpack.
 
 A request is ``{"protocol", "id", "verb", "body"}``. Its answer is ``{"protocol", "id", "body"}`` or, where it failed,
-``{"protocol", "id", "error"}``. What the server says unasked has the id 0 and the body of a job, or the error of a
-message whose id it could not read.
+``{"protocol", "id", "error"}``. A piece of a file follows as it is, as a second frame: it is the body's ``data``. What
+the server says unasked has the id 0 and the body of a job, or the error of a message whose id it could not read.
 """
 
 from __future__ import annotations
 
-from typing import Any, Callable, Mapping, Sequence, TypeVar
+from typing import Any, Callable, Mapping, Sequence, TypeVar, Union
 
 import msgpack
 
 from .errors import ProtocolError, VoidError, from_dict
 
-PROTOCOL = 1
+PROTOCOL = 2
 #: Larger messages are refused; files travel in chunks.
 MAX_MESSAGE = 8 * 2**20
 #: Who sends more than this at once is cut off, and gets no answer.
@@ -24,6 +24,8 @@ MAX_VALUES = 500_000
 UNASKED = 0
 
 Read = TypeVar("Read")
+#: Bytes as they are, or where ZeroMQ keeps them.
+Bytes = Union[bytes, memoryview]
 
 
 def packed(content: Mapping[str, Any]) -> bytes:
@@ -36,12 +38,32 @@ def pack(number: int, **content: Any) -> bytes:
     return packed({"protocol": PROTOCOL, "id": number, **content})
 
 
+def frames_of(number: int, body: Any, **content: Any) -> list[bytes]:
+    """The frames of a message; a body's ``data`` is one of its own, as packing it would copy it several times."""
+    if not isinstance(body, Mapping) or not isinstance(body.get("data"), bytes):
+        return [pack(number, body=body, **content)]
+    others = {name: value for name, value in body.items() if name != "data"}
+    return [pack(number, body=others, **content), body["data"]]
+
+
 def pack_error(number: int, error: VoidError) -> bytes:
     """The answer to a request that failed."""
     return pack(number, error=error.to_dict())
 
 
-def unpack(data: bytes) -> dict[str, Any]:
+def opened(frames: Sequence[Bytes]) -> dict[str, Any]:
+    """The message in these frames, with the body's ``data`` as it came. Raises as :func:`unpack`."""
+    if len(frames) not in (1, 2):
+        raise ProtocolError(f"The message is malformed: {len(frames)} frames; are both sides VOID?")
+    message = unpack(frames[0])
+    if len(frames) == 2:
+        if not isinstance(message.get("body"), dict):
+            raise ProtocolError("The message is malformed: a piece of a file and no body; are both sides VOID?")
+        message["body"]["data"] = frames[1]
+    return message
+
+
+def unpack(data: Bytes) -> dict[str, Any]:
     """Open an envelope.
 
     Raises :class:`ProtocolError`, and nothing else, for what is too large, no msgpack, no envelope, or of another
@@ -79,13 +101,6 @@ def _counting() -> Callable[[Any], Any]:
         return values
 
     return count
-
-
-def only_frame(frames: Sequence[bytes]) -> bytes:
-    """The frame of a message. Raises :class:`ProtocolError` where it has more than one."""
-    if len(frames) != 1:
-        raise ProtocolError(f"The message is malformed: {len(frames)} frames; are both sides VOID?")
-    return frames[0]
 
 
 def result(message: Mapping[str, Any]) -> Any:

@@ -87,6 +87,8 @@ class Requests:
         self._disks, self._durable = Disks(), Durable(self._flush)
         # by file, as each chunk must follow the one before
         self._uploading: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._fetching: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._downloads = transfer.Downloads()
         # by user, whose disk may hang
         self._inspecting: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         # by job: of a submission that came twice at once, the second finds what the first did
@@ -302,13 +304,15 @@ class Requests:
 
     async def _upload_chunk(self, caller: Caller, body: dict[str, Any]) -> int:
         self._check(caller, Right.SUBMIT)
-        digest, data = _field(body, "digest", str), _field(body, "data", bytes)
-        size, offset, crc = (_count(body, name) for name in ("size", "offset", "crc"))
+        digest, data = _field(body, "digest", str), body.get("data")
+        if not isinstance(data, (bytes, memoryview)):
+            raise ProtocolError("The request is broken: it has no piece of a file; use a VOID client.")
+        size, offset = (_count(body, name) for name in ("size", "offset"))
         if offset == 0:
             self._check_upload(caller, digest, size)
             self._queue.store.add_upload(digest, caller.name, size)
         async with _lock(self._uploading, digest):
-            return await asyncio.to_thread(self._uploads.chunk, digest, size, offset, data, crc)
+            return await asyncio.to_thread(self._uploads.chunk, digest, size, offset, data)
 
     def _check_upload(self, caller: Caller, digest: str, size: int) -> None:
         limit, used = self._config.upload_limit, self._queue.store.uploaded(caller.name, digest)
@@ -337,8 +341,13 @@ class Requests:
 
     async def _result_chunk(self, caller: Caller, body: dict[str, Any]) -> dict[str, Any]:
         job, path, offset = self._job_of(caller, body), _field(body, "path", str), _count(body, "offset")
-        await self._check_reach(job)
-        return await self._disks.ask(lambda: transfer.chunk(job, path, offset), whole_files=True)
+
+        def chunk() -> dict[str, Any]:
+            _check_reach(job, self._config.roots_of(job))
+            return self._downloads.chunk(caller.connection, job, path, offset)
+
+        async with _lock(self._fetching, f"{caller.connection.hex()} {job.id} {path}"):
+            return await self._disks.ask(chunk, whole_files=True)
 
     async def _note(self, caller: Caller, what: str, job: Job | None = None, **about: Any) -> None:
         """Keep in the record what a client had done."""

@@ -23,7 +23,7 @@ from .. import __version__
 from ..api.connection import notice_its_end
 from ..api.errors import AccessDenied, JobFailed, ServerError, ServerRefused, SettingError, VoidError
 from ..api.job import Job
-from ..api.messages import MAX_FRAME, UNASKED, only_frame, pack, pack_error, unpack
+from ..api.messages import MAX_FRAME, UNASKED, frames_of, opened, pack, pack_error
 from ..interruption import handling
 from . import inspection, log, transfer
 from .audit import AuditLog
@@ -238,7 +238,7 @@ class Server:
         number, verb, caller = UNASKED, "a message", Caller(connection, "a client", "unknown")
         failure: VoidError
         try:
-            message = unpack(only_frame([frame.bytes for frame in frames[1:]]))
+            message = opened([frame.buffer for frame in frames[1:]])
             # first of all: without it no refusal reaches whoever asked
             number = message["id"]
             caller = self._caller(frames)
@@ -246,7 +246,7 @@ class Server:
             if list(self._open.values()).count(connection) > _AT_ONCE:
                 raise ServerError("This client has too many requests open; wait for answers.")
             verb, request = self._requests.find(message)
-            answer = pack(number, body=await request(caller))
+            answer = frames_of(number, await request(caller))
         except VoidError as error:
             failure = error
             log.log_error(_log, logging.INFO, f"{verb} of {caller} refused", error)
@@ -264,7 +264,7 @@ class Server:
         else:
             await self._tell(connection, answer)
             return
-        await self._tell(connection, pack_error(number, failure))
+        await self._tell(connection, [pack_error(number, failure)])
 
     def _caller(self, frames: list[zmq.Frame]) -> Caller:
         """Who sent a message. On this machine nobody need show a key."""
@@ -275,10 +275,10 @@ class Server:
         name, role = (client.name, client.role) if client else ("", Role.ARTIST)
         return Caller(frames[0].bytes, name, host, role)
 
-    async def _tell(self, receiver: bytes, message: bytes) -> None:
+    async def _tell(self, receiver: bytes, frames: list[bytes]) -> None:
         try:
             # waiting for one that does not read would hold up all others
-            await self._socket.send_multipart([receiver, message], zmq.NOBLOCK)
+            await self._socket.send_multipart([receiver, *frames], zmq.NOBLOCK, copy=False)
         except zmq.ZMQError as error:
             _log.debug("an answer was dropped, as its client has gone or does not read: %s", error)
             self._watchers = {key: heard for key, heard in self._watchers.items() if key[0] != receiver}
@@ -298,7 +298,7 @@ class Server:
         self._forget_silent()
         receivers = [connection for connection, job_id in self._watchers if job_id == job.id]
         if receivers:
-            message = pack(UNASKED, body=self._queue.with_progress(job).to_dict())
+            message = [pack(UNASKED, body=self._queue.with_progress(job).to_dict())]
             for connection in receivers:
                 self._task(self._tell(connection, message))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import hashlib
 import logging
@@ -12,14 +11,14 @@ import secrets
 import shutil
 import threading
 import time
-import zlib
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ..api.errors import AccessDenied, InputError, JobFailed, ProtocolError
 from ..api.files import CHUNK, complete, digest_of, inside, is_plain_name, open_partial, open_regular
 from ..api.job import Job, JobState
+from ..api.messages import Bytes
 from ..api.shot import Shot
 
 _log = logging.getLogger(__name__)
@@ -32,14 +31,41 @@ _HASHERS, _SPARE = 256, 2**30
 _NO_LINK = (errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 
+class Digests:
+    """SHA-256 of files whose pieces come by, so that the last piece of a large one takes no longer than another."""
+
+    def __init__(self) -> None:
+        # how far each file is hashed; several come by at once
+        self._hashers: dict[Hashable, tuple[int, hashlib._Hash]] = {}
+        self._lock = threading.Lock()
+
+    def add(self, file: Hashable, offset: int, data: Bytes) -> str:
+        """The digest of a ``file`` up to and with this piece; empty where the pieces before did not all come by."""
+        with self._lock:
+            reached, hasher = self._hashers.pop(file, (0, hashlib.sha256()))
+        if reached != offset:
+            if offset:
+                return ""
+            hasher = hashlib.sha256()
+        hasher.update(data)
+        with self._lock:
+            self._hashers[file] = offset + len(data), hasher
+            while len(self._hashers) > _HASHERS:
+                # its file is read once more at its end
+                del self._hashers[next(iter(self._hashers))]
+        return hasher.hexdigest()
+
+    def forget(self, file: Hashable) -> None:
+        """Keep nothing of a file whose last piece came by."""
+        with self._lock:
+            self._hashers.pop(file, None)
+
+
 class Uploads:
     """Uploaded files below ``folder``, each once, however many jobs use it."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        # how far each unfinished file is hashed; several are received at once
-        self._hashers: dict[str, tuple[int, hashlib._Hash]] = {}
-        self._hashing = threading.Lock()
+        self._folder, self._digests = folder, Digests()
 
     def _path(self, digest: Any) -> Path:
         if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
@@ -59,13 +85,11 @@ class Uploads:
             return size if complete(part, path, digest) else 0
         return have
 
-    def chunk(self, digest: str, size: int, offset: int, data: bytes, crc: int) -> int:
+    def chunk(self, digest: str, size: int, offset: int, data: Bytes) -> int:
         """Add a chunk; returns the number of bytes received. A chunk out of order changes nothing.
 
-        Raises :class:`ProtocolError` if chunk or file is damaged.
+        Raises :class:`ProtocolError` if the file is damaged.
         """
-        if zlib.crc32(data) != crc:
-            raise ProtocolError("A chunk of the upload arrived damaged; submit again, the rest is kept.")
         have = self.offset(digest, size)
         if have != offset or have + len(data) > size:
             return have
@@ -76,8 +100,6 @@ class Uploads:
                 f"The server has no room for a file of {size / 1e9:.1f} GB; ask whoever runs it to free some disk."
             )
         part = path.with_suffix(".part")
-        with self._hashing:
-            hasher = self._hashers.pop(digest, (0, hashlib.sha256()))
         try:
             with open_partial(part, create=offset == 0) as file:
                 file.seek(offset)
@@ -86,25 +108,13 @@ class Uploads:
             # another server that receives the same file was quicker
             return self.offset(digest, size)
         whole = have + len(data) == size
-        if hasher[0] == offset:
-            # hashed as it comes, so that the last chunk of a large file takes no longer than another
-            hasher[1].update(data)
-            if not whole:
-                self._remember(digest, offset + len(data), hasher[1])
-            elif hasher[1].hexdigest() == digest:
-                with contextlib.suppress(FileNotFoundError):
-                    os.replace(part, path)
-                return size
-        if whole and not complete(part, path, digest):
-            raise ProtocolError("An uploaded file arrived damaged; submit again.")
+        found = self._digests.add(digest, offset, data)
+        if whole:
+            self._digests.forget(digest)
+            # where another server received pieces of it, those are in the file alone
+            if not complete(part, path, digest, found if found == digest else ""):
+                raise ProtocolError("An uploaded file arrived damaged; submit again.")
         return have + len(data)
-
-    def _remember(self, digest: str, offset: int, hasher: hashlib._Hash) -> None:
-        with self._hashing:
-            self._hashers[digest] = offset, hasher
-            while len(self._hashers) > _HASHERS:
-                # its file is read once more at its end
-                del self._hashers[next(iter(self._hashers))]
 
     def place(self, files: Any, folder: Path) -> dict[str, str]:
         """Lay out a job's uploaded files below ``folder``, by hard links; the path of each part of the shot.
@@ -189,17 +199,28 @@ def listing(job: Job) -> list[dict[str, Any]]:
     return [{"path": path.relative_to(folder).as_posix(), "size": path.stat().st_size} for path in _results(job)]
 
 
-def chunk(job: Job, path: str, offset: int) -> dict[str, Any]:
-    """A chunk of a result, with its checksum; the last one with the file's digest.
+class Downloads:
+    """Results on their way to clients."""
 
-    Raises :class:`AccessDenied` for any other file.
-    """
-    target = inside(Path(job.folder), path)
-    if job.state is not JobState.DONE or not target.is_file():
-        raise AccessDenied(f"{path} is not a result of job {job.id}.")
-    with open_regular(target) as file:
-        size = os.fstat(file.fileno()).st_size
-        file.seek(offset)
-        data = file.read(CHUNK)
-    digest = digest_of(target) if offset + len(data) >= size else ""
-    return {"data": data, "crc": zlib.crc32(data), "digest": digest}
+    def __init__(self) -> None:
+        self._digests = Digests()
+
+    def chunk(self, connection: bytes, job: Job, path: str, offset: int) -> dict[str, Any]:
+        """A chunk of a result for a client; the last one with the file's digest.
+
+        Raises :class:`AccessDenied` for any other file.
+        """
+        target = inside(Path(job.folder), path)
+        if job.state is not JobState.DONE or not target.is_file():
+            raise AccessDenied(f"{path} is not a result of job {job.id}.")
+        with open_regular(target) as file:
+            found = os.fstat(file.fileno())
+            file.seek(offset)
+            data = file.read(CHUNK)
+        # one that was exchanged on the way is another file, so that the client hears of it
+        on_its_way = connection, target, found.st_ino, found.st_size, found.st_mtime_ns
+        digest = self._digests.add(on_its_way, offset, data)
+        if offset + len(data) < found.st_size:
+            return {"data": data, "digest": ""}
+        self._digests.forget(on_its_way)
+        return {"data": data, "digest": digest or digest_of(target)}
