@@ -82,7 +82,7 @@ def test_a_client_that_reads_nothing_is_given_no_more_to_read(shot: Path, tmp_pa
     store, folder = Store(home()), tmp_path / "v001"
     folder.mkdir()
     (folder / "large.bin").write_bytes(os.urandom(CHUNK))
-    store.add(Job("0123456789ab", JobState.DONE, shot_of(shot), str(folder), 1.0, 1.0), "anonymous")
+    store.add(Job("0123456789ab", JobState.DONE, shot_of(shot), str(folder), 1.0, 1.0, submitter="anonymous"))
     store.close()
     server = RunningServer(shot, tmp_path, pipeline="json")
     process = psutil.Process(server.process.pid)

@@ -14,6 +14,8 @@ from tests.test_service import RunningServer, ended, listed, shot_of, wait_for
 from void_server.api import Client, JobState, Shot
 from void_server.api.errors import InputError, ServerRefused
 from void_server.api.home import home
+from void_server.service import room
+from void_server.service import server as server_module
 from void_server.service.queue import PREVIEW
 from void_server.service.server import Server, ServerConfig
 from void_server.service.store import Store
@@ -111,6 +113,60 @@ def test_nobody_uploads_more_than_the_server_keeps(shot: Path, counting: Path) -
     with Client(server.address) as client:
         for _ in range(2):
             client.submit_files(of_frames(shot, 12), listed(shot))
+
+
+def test_nobody_submits_more_whose_results_have_what_the_server_keeps(
+    shot: Path, tmp_path: Path, counting: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "_MINUTE", 0.0)
+    monkeypatch.setattr(server_module, "_COUNTING", 0.05)
+    (counting / "go").touch()
+    config = ServerConfig(HERE, (shot, tmp_path), pipeline="counting_pipeline", result_limit=100_000)
+
+    def work(address: str) -> None:
+        with Client(address) as client:
+            first = ended(client, client.submit(of_frames(shot, 12), str(tmp_path / "out")))
+            (Path(first.folder) / "plate").mkdir()
+            (Path(first.folder) / "plate" / "large").write_bytes(bytes(100_000))
+            (Path(first.folder) / "link").symlink_to("/usr")
+            store = Store(home())
+            store.set_size(first.id, 100_000)
+            store.close()
+            for _ in range(5):
+                # also while it is counted again
+                with pytest.raises(
+                    ServerRefused, match=r"results of anonymous .* have 0\.0 GB, and it keeps 0\.0 GB of one"
+                ):
+                    client.submit(of_frames(shot, 12), str(tmp_path / "out"))
+            # what is removed counts no more
+            (Path(first.folder) / "plate" / "large").unlink()
+            wait_for(lambda: taken(client))
+
+    def taken(client: Client) -> bool:
+        try:
+            client.submit(of_frames(shot, 12), str(tmp_path / "out"))
+        except ServerRefused:
+            return False
+        return True
+
+    within(Server(config), work)
+
+
+def test_results_are_counted_when_jobs_end(shot: Path, tmp_path: Path, counting: Path) -> None:
+    (counting / "go").touch()
+    (counting / "counting_pipeline.py").write_text(
+        PIPELINE.replace("    return ()", "    (folder / 'frame').write_bytes(bytes(5000))\n    return ()")
+    )
+    server = RunningServer(shot, tmp_path, pipeline="counting_pipeline", disk_limit=5000)
+    with Client(server.address) as client:
+        ended(client, client.submit(of_frames(shot, 12), str(tmp_path / "out")))
+        store = Store(home())
+        try:
+            wait_for(lambda: store.size_of_results() >= 5000)
+        finally:
+            store.close()
+        with pytest.raises(ServerRefused, match=r"Uploads and results on this server have 0\.0 GB"):
+            client.submit(of_frames(shot, 12), str(tmp_path / "out"))
 
 
 def test_what_was_laid_out_for_a_refused_submission_goes(shot: Path) -> None:

@@ -41,8 +41,10 @@ def stored(count: int, submitter: str = "", prompt: str = "") -> list[Job]:
     store, jobs = Store(home()), []
     for number in range(count):
         shot = Shot("plate", "roto", prompt=prompt, settings=Settings(seed=number))
-        jobs.append(Job(new_id(), JobState.QUEUED, shot, f"/out/v{number}", float(number), float(number)))
-        store.add(jobs[-1], submitter)
+        jobs.append(
+            Job(new_id(), JobState.QUEUED, shot, f"/out/v{number}", float(number), float(number), submitter=submitter)
+        )
+        store.add(jobs[-1])
         store.update(jobs[-1].id, state=JobState.DONE)
     store.close()
     return jobs
@@ -104,7 +106,9 @@ def test_users_take_turns(tmp_path: Path) -> None:
     queue = JobQueue(ServerConfig(state=tmp_path), "tcp://127.0.0.1:1", lambda _: None)
     for number, user in enumerate(["ann"] * 3 + ["bob", "cid"] + ["ann"]):
         shot = Shot("plate", "roto")
-        queue.add(Job(f"{number:012x}", JobState.QUEUED, shot, str(tmp_path / str(number)), number, number), user)
+        queue.add(
+            Job(f"{number:012x}", JobState.QUEUED, shot, str(tmp_path / str(number)), number, number, submitter=user)
+        )
     begun = []
     while queue._waiting:
         job_id, user = queue._next()
@@ -114,6 +118,69 @@ def test_users_take_turns(tmp_path: Path) -> None:
     assert [user for _, user in begun] == ["ann", "bob", "cid", "ann", "ann", "ann"]
     assert [number for number, user in begun if user == "ann"] == [0, 1, 2, 5]
     queue.store.close()
+
+
+def test_jobs_of_a_higher_priority_go_first_whoevers_they_are(tmp_path: Path) -> None:
+    queue = JobQueue(ServerConfig(state=tmp_path), "tcp://127.0.0.1:1", lambda _: None)
+    for number, user in enumerate(["ann", "ann", "bob", "bob", "cid"]):
+        job = Job(
+            f"{number:012x}", JobState.QUEUED, Shot("p", "r"), str(tmp_path / str(number)), 0.0, 0.0, submitter=user
+        )
+        queue.add(job, frames=1 if number == 1 else 100)
+    queue.prioritise(f"{3:012x}", 80)
+    queue.prioritise(f"{2:012x}", 10)
+    begun = []
+    while queue._waiting:
+        job_id, user = queue._next()
+        begun.append(int(job_id, 16))
+        del queue._waiting[job_id]
+        queue._served = [*(one for one in queue._served if one != user), user]
+    # the raised one, then turns, previews before others, and the lowered one at the end
+    assert begun == [3, 1, 4, 0, 2]
+    assert [queue.job(f"{number:012x}").priority for number in (2, 3)] == [10, 80]
+    queue.store.close()
+
+
+def test_who_may_raise_a_priority(shot: Path, tmp_path: Path) -> None:
+    ann, bob, sue = (
+        allowed(tmp_path, name, role)
+        for name, role in (("ann", Role.ARTIST), ("bob", Role.ARTIST), ("sue", Role.SUPERVISOR))
+    )
+    running = RunningServer(shot, tmp_path, keys=True)
+    with (
+        Client(running.address, keys=ann) as hers,
+        Client(running.address, keys=bob) as his,
+        Client(running.address, keys=sue) as boss,
+    ):
+        assert (hers.hello().user, hers.hello().rights) == ("ann", ("submit",))
+        assert boss.hello().rights == ("prioritise", "see_all", "submit")
+        # the first is at work, so that the second waits
+        hers.submit(shot_of(shot), str(tmp_path / "out"))
+        job = hers.submit(shot_of(shot), str(tmp_path / "out"))
+        assert (job.submitter, job.priority) == ("ann", 50)
+        assert hers.prioritise(job.id, 20).priority == 20
+        assert hers.prioritise(job.id, 50).priority == 50
+        with pytest.raises(AccessDenied, match="The key ann may not give jobs more than the normal priority"):
+            hers.prioritise(job.id, 51)
+        with pytest.raises(UnknownJob):
+            his.prioritise(job.id, 10)
+        assert boss.prioritise(job.id, 90).priority == 90
+        # it may be kept or given up again, but no more
+        assert hers.prioritise(job.id, 60).priority == 60
+        with pytest.raises(AccessDenied):
+            hers.prioritise(job.id, 90)
+        with pytest.raises(InputError, match="from 0 to 100"):
+            boss.prioritise(job.id, 101)
+        with pytest.raises(AccessDenied, match="may not stop or resume"):
+            boss.cancel(job.id)
+        wait_for(lambda: hers.status(job.id).state is JobState.DONE)
+        with pytest.raises(InputError, match="is done; only jobs that wait"):
+            hers.prioritise(job.id, 10)
+    assert [entry["priority"] for entry in AuditLog(home()).entries() if entry["what"] == "prioritise"][:3] == [
+        20,
+        50,
+        90,
+    ]
 
 
 def test_a_long_list_of_long_jobs_arrives_whole() -> None:

@@ -28,6 +28,7 @@ from void_server.service.config import ServerConfig
 from void_server.service.inspection import MEMORY, Inspector
 from void_server.service.sandbox import Sandbox, environment
 from void_server.service.server import Server
+from void_server.service.store import FILE
 from void_server.service.system_calls import FORBIDDEN
 
 pytestmark = pytest.mark.slow
@@ -76,7 +77,7 @@ def test_a_worker_reads_and_writes_nothing_but_what_jobs_may(job_of: Running, tm
     (tmp_path / "outside").mkdir()
     job = job_of(f"""
         tried = []
-        for path in ({str(secret)!r}, {str(home() / "jobs_4.sqlite")!r}):
+        for path in ({str(secret)!r}, {str(home() / FILE)!r}):
             try:
                 tried.append(open(path, "rb").read())
             except PermissionError:

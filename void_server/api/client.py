@@ -57,7 +57,8 @@ class ServerInfo:
 
     ``roots`` are the folders in which it reads and writes; ``engines`` and ``reasoners`` those installed there;
     ``settings`` the settings that these declare, by ``engines`` or ``reasoners``, then by the name of each.
-    ``generative`` are the engines whose pixels a model makes, ``cloud`` the reasoners that send frames away.
+    ``generative`` are the engines whose pixels a model makes, ``cloud`` the reasoners that send frames away. ``user``
+    is the name by which it knows the client, ``rights`` what this may do: submit, see_all, prioritise, administer.
     """
 
     version: str
@@ -69,14 +70,16 @@ class ServerInfo:
     settings: Mapping[str, Mapping[str, tuple[Declaration, ...]]]
     generative: tuple[str, ...] = ()
     cloud: tuple[str, ...] = ()
+    user: str = ""
+    rights: tuple[str, ...] = ()
 
     @classmethod
     def from_dict(cls, data: Any) -> ServerInfo:
         """What a server's greeting says. Raises :class:`ProtocolError` for anything else."""
-        lists = ("roots", "engines", "reasoners", "generative", "cloud")
+        lists = ("roots", "engines", "reasoners", "generative", "cloud", "rights")
         if (
             not isinstance(data, Mapping)
-            or not isinstance(data.get("version"), str)
+            or not all(isinstance(data.get(name), str) for name in ("version", "user"))
             or not all(isinstance(data.get(name), int) for name in ("protocol", "pid"))
             or not all(_are_texts(data.get(name)) for name in lists)
         ):
@@ -94,7 +97,7 @@ class ServerInfo:
                 f"The server's settings cannot be read ({error}); are client and server of the same version?"
             ) from error
         named = {name: tuple(data[name]) for name in lists}
-        return cls(data["version"], data["protocol"], data["pid"], settings=settings, **named)
+        return cls(data["version"], data["protocol"], data["pid"], settings=settings, user=data["user"], **named)
 
 
 @dataclass(frozen=True)
@@ -495,6 +498,13 @@ class Client:
     def resume(self, job_id: str) -> Job:
         """Continue a job that failed or was stopped; a running job is left alone."""
         return self._job("resume", job_id, job=job_id)
+
+    def prioritise(self, job_id: str, priority: int) -> Job:
+        """Have a waiting job begin before those of lower priority, from 0 to 100; 50 is what all are given.
+
+        Raises :class:`~void_server.api.errors.AccessDenied` for more than 50 where the key may not give that.
+        """
+        return self._job("prioritise", job_id, job=job_id, priority=priority)
 
     def watch(self, job_id: str, *, heartbeat: float = 2.0, patience: float = 60.0) -> Iterator[Job]:
         """Yield the job whenever it changes, until it has ended.

@@ -15,6 +15,8 @@ from .shot import Shot
 #: What describes a finished job in its version folder; it is written last.
 MANIFEST = "job.json"
 _ID = re.compile(r"[0-9a-f]{12}")
+#: The priority of a job that nobody gave another, and the highest; the lowest is 0.
+NORMAL, HIGHEST = 50, 100
 # The year 5138, in seconds since the epoch: calendars can show it.
 _LATEST = 1e11
 
@@ -78,7 +80,10 @@ Report = Callable[[Progress], None]
 
 @dataclass(frozen=True)
 class Job:
-    """What the server knows of a job. ``folder`` is its version folder; times are seconds since the epoch."""
+    """What the server knows of a job. ``folder`` is its version folder; times are seconds since the epoch.
+
+    ``submitter`` is the name of whose key submitted it; of jobs that wait, those of a higher ``priority`` go first.
+    """
 
     id: str
     state: JobState
@@ -89,6 +94,8 @@ class Job:
     progress: Progress = dataclasses.field(default_factory=Progress)
     error: Optional[VoidError] = None
     warnings: tuple[str, ...] = ()
+    submitter: str = ""
+    priority: int = NORMAL
 
     def to_dict(self) -> dict[str, Any]:
         """The job as plain data."""
@@ -102,6 +109,8 @@ class Job:
             "progress": dataclasses.asdict(self.progress),
             "error": self.error.to_dict() if self.error else None,
             "warnings": list(self.warnings),
+            "submitter": self.submitter,
+            "priority": self.priority,
         }
 
     @classmethod
@@ -120,6 +129,8 @@ class Job:
                 progress=Progress.from_dict(data["progress"]),
                 error=from_dict(data["error"]) if data["error"] else None,
                 warnings=_texts(data["warnings"]),
+                submitter=_text(data["submitter"]),
+                priority=int(_number(data["priority"], HIGHEST)),
             )
         except (LookupError, TypeError, ValueError, SettingError) as error:
             raise ProtocolError(

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..api.errors import InputError, ServerUnreachable, SettingError
-from ..api.job import Job, JobState
+from ..api.job import HIGHEST, Job, JobState
 from .app import app
 from .frame import print_json
 from .options import (
@@ -85,6 +85,18 @@ def cancel(job_id: JobId, server: Address = None) -> None:
     at = f" --server {server}" if server else ""
     go_on = f"; continue with: void resume {job.id}{at}" if job.state.stopped else ""
     print(f"{job.id} {job.state.value}{go_on}")
+
+
+@app.command()
+def prioritise(
+    job_id: JobId,
+    priority: Annotated[int, typer.Argument(min=0, max=HIGHEST, help="Higher goes first; all jobs are given 50.")],
+    server: Address = None,
+) -> None:
+    """Have a waiting job go before others, or after them; above 50 only for supervisors and admins."""
+    with client_for(job_id, server) as client:
+        job = client.prioritise(job_id, priority)
+    print(f"{job.id} has the priority {job.priority}")
 
 
 @app.command()

@@ -40,6 +40,12 @@ def serve(
         int, typer.Option(min=1, help="The most frames that one user's waiting jobs may have.")
     ] = 100_000,
     upload_limit: Annotated[float, typer.Option(min=0, help="The most GB of uploads kept of one user.")] = 500.0,
+    result_limit: Annotated[
+        float, typer.Option(min=0, help="The GB of results from which on one user submits no more.")
+    ] = 2000.0,
+    disk_limit: Annotated[
+        float | None, typer.Option(min=0, help="The GB of all uploads and results from which on nobody submits more.")
+    ] = None,
     worker_memory: Annotated[
         float | None, typer.Option(min=1, help="The GB of memory that a worker may use; by default its share of 90 %.")
     ] = None,
@@ -77,6 +83,8 @@ def serve(
         queue_limit=queue_limit,
         frame_limit=frame_limit,
         upload_limit=int(upload_limit * 10**9),
+        result_limit=int(result_limit * 10**9),
+        disk_limit=None if disk_limit is None else int(disk_limit * 10**9),
         worker_memory=None if worker_memory is None else int(worker_memory * 2**30),
         worker_patience=worker_patience,
         worker_user=worker_user,
@@ -174,7 +182,10 @@ def keys_new(
 def keys_allow(
     file: Annotated[Path, typer.Argument(help="The client's public key file.")],
     role: Annotated[
-        Role, typer.Option(help="artist: own jobs. viewer: sees all. supervisor: both. admin: also stops others' jobs.")
+        Role,
+        typer.Option(
+            help="artist: own jobs. viewer: sees all. supervisor: both, and priorities. admin: also stops others' jobs."
+        ),
     ] = Role.ARTIST,
 ) -> None:
     """Let a client use the server of this machine."""

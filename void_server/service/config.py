@@ -32,7 +32,8 @@ class ServerConfig:
     jobs, keys and uploads. An ``embedded`` server works for the one client that started it, and never takes over
     others' jobs. ``require_keys`` requires keys on this machine too. With ``idle_minutes`` it ends after that long
     without a job or a request. No user may have more than ``queue_limit`` jobs waiting, with ``frame_limit`` frames in
-    all, or ``upload_limit`` bytes of uploads.
+    all, or ``upload_limit`` bytes of uploads, or submits any more from ``result_limit`` bytes of results on; nobody
+    does from ``disk_limit`` bytes of all users' uploads and results on, where that is given.
 
     A worker that uses more than ``worker_memory`` bytes, or says nothing of its job for ``worker_patience`` minutes, is
     ended. Workers run as the system's user ``worker_user``. They have of the server's environment what they need, and
@@ -54,6 +55,8 @@ class ServerConfig:
     queue_limit: int = 1000
     frame_limit: int = 100_000
     upload_limit: int = 500 * 10**9
+    result_limit: int = 2000 * 10**9
+    disk_limit: int | None = None
     keep_uploads_days: float = 7.0
     worker_memory: int | None = None
     worker_patience: float = 30.0

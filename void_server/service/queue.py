@@ -11,7 +11,7 @@ from typing import Any
 
 from ..api.errors import InputError, JobCancelled, JobFailed, VoidError
 from ..api.errors import from_dict as error_from_dict
-from ..api.job import Job, JobState, Progress
+from ..api.job import NORMAL, Job, JobState, Progress
 from ..signing import account
 from .config import ServerConfig
 from .log import log_error
@@ -31,10 +31,11 @@ _LEVELS = {JobState.FAILED: logging.ERROR}
 
 @dataclass(frozen=True)
 class _Waiting:
-    """A job that waits: who submitted it, and the number of its frames, 0 where nobody knows."""
+    """A job that waits: who submitted it, its priority, and the number of its frames, 0 where nobody knows."""
 
-    submitter: str
-    frames: int
+    submitter: str = ""
+    priority: int = NORMAL
+    frames: int = 0
 
     @property
     def is_preview(self) -> bool:
@@ -101,10 +102,10 @@ class JobQueue:
         """The jobs on the list, those of one ``submitter`` or of all, the newest first; ``limit`` after ``skip``."""
         return [self.with_progress(job) for job in self.store.all(limit, skip, submitter)]
 
-    def add(self, job: Job, submitter: str, frames: int = 0) -> None:
-        """Keep a new job of ``submitter``'s with so many frames, and have it done."""
-        self.store.add(job, submitter, frames)
-        self._waiting[job.id] = _Waiting(submitter, frames)
+    def add(self, job: Job, frames: int = 0) -> None:
+        """Keep a new job with so many frames, and have it done."""
+        self.store.add(job, frames)
+        self._waiting[job.id] = _Waiting(job.submitter, job.priority, frames)
         self._announce(job)
         self._dispatch()
 
@@ -119,6 +120,16 @@ class JobQueue:
         else:
             self._announce(self.store.cancel(job_id))
         return self.job(job_id)
+
+    def prioritise(self, job_id: str, priority: int) -> Job:
+        """Give a job that has not ended another priority. Raises :class:`InputError` for one that has."""
+        if (job := self.job(job_id)).state.ended:
+            raise InputError(f"Job {job_id} is {job.state.value}; only jobs that wait have others before them.")
+        self.store.set_priority(job_id, priority)
+        if job_id in self._waiting:
+            self._waiting[job_id] = replace(self._waiting[job_id], priority=priority)
+        self._announce(job := self.job(job_id))
+        return job
 
     def resume(self, job: Job) -> Job:
         """Have a stopped or failed job done; a running job is left alone. Raises :class:`InputError` if it cannot."""
@@ -154,10 +165,11 @@ class JobQueue:
     def enqueue(self, job_id: str) -> None:
         """Have a job done as soon as a worker is free."""
         # whatever the store can be told now, the job is not lost
-        self._waiting[job_id] = _Waiting("", 0)
+        self._waiting[job_id] = _Waiting()
         with self._trying(f"job {job_id} waits"):
-            self._waiting[job_id] = _Waiting(self.store.submitter(job_id), self.store.frames(job_id))
-            self._announce(self.store.update(job_id, state=JobState.QUEUED))
+            job = self.store.update(job_id, state=JobState.QUEUED)
+            self._waiting[job_id] = _Waiting(job.submitter, job.priority, self.store.frames(job_id))
+            self._announce(job)
         self._dispatch()
 
     def _dispatch(self) -> None:
@@ -184,11 +196,13 @@ class JobQueue:
     def _next(self) -> tuple[str, str]:
         """The job whose turn it is, and who submitted it.
 
-        Users take turns; of each one's jobs previews go first, others in their order.
+        Of those with the highest priority users take turns; of each one's jobs previews go first, others in order.
         """
         first: dict[str, str] = {}
+        highest = max(one.priority for one in self._waiting.values())
         for job_id, waiting in sorted(self._waiting.items(), key=lambda item: not item[1].is_preview):
-            first.setdefault(waiting.submitter, job_id)
+            if waiting.priority == highest:
+                first.setdefault(waiting.submitter, job_id)
         served = {submitter: turn for turn, submitter in enumerate(self._served)}
         chosen = min(first, key=lambda one: served.get(one, -1))
         return first[chosen], chosen

@@ -20,7 +20,7 @@ from weakref import WeakValueDictionary
 from .. import __version__, permission, plugins
 from ..api.errors import AccessDenied, InputError, JobCancelled, ProtocolError, ServerRefused, UnknownJob, VoidError
 from ..api.files import new_version_folder
-from ..api.job import MANIFEST, Job, JobState
+from ..api.job import HIGHEST, MANIFEST, NORMAL, Job, JobState
 from ..api.messages import PROTOCOL
 from ..api.shot import Shot
 from . import transfer
@@ -32,6 +32,7 @@ from .durable import Durable
 from .inspection import Inspector
 from .queue import JobQueue
 from .roles import Right, Role
+from .room import Room
 
 _log = logging.getLogger(__name__)
 Kind = TypeVar("Kind")
@@ -85,6 +86,7 @@ class Requests:
         self._submitting: Counter[str] = Counter()
         self._withdrawn: set[str] = set()
         self._disks, self._durable = Disks(), Durable(self._flush)
+        self._room = Room(config, queue.store, self._disks)
         # by file, as each chunk must follow the one before
         self._uploading: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._fetching: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -103,6 +105,7 @@ class Requests:
             "workers": self._workers,
             "cancel": self._cancel,
             "resume": self._resume,
+            "prioritise": self._prioritise,
             "upload.offset": self._upload_offset,
             "upload.chunk": self._upload_chunk,
             "result.list": self._result_list,
@@ -117,6 +120,10 @@ class Requests:
         self._queue.store.flush()
         self._audit.flush()
 
+    async def count_results(self) -> None:
+        """Count what results take of the disks; called now and then."""
+        await self._room.count()
+
     def find(self, message: dict[str, Any]) -> tuple[str, Callable[[Caller], Awaitable[Any]]]:
         """The verb of a message, and what answers it. Raises :class:`ProtocolError` for an unknown one."""
         verb, body = str(message.get("verb")), message.get("body")
@@ -124,7 +131,7 @@ class Requests:
             raise ProtocolError(f"The server does not know the request {verb!r:.100}; update it.")
         return verb, lambda caller: self._verbs[verb](caller, body)
 
-    async def _hello(self, _: Caller, body: dict[str, Any]) -> dict[str, Any]:
+    async def _hello(self, caller: Caller, body: dict[str, Any]) -> dict[str, Any]:
         del body
         return {
             "version": __version__,
@@ -136,6 +143,8 @@ class Requests:
             "settings": self._settings,
             "generative": self._generative,
             "cloud": self._cloud,
+            "user": caller.name,
+            "rights": sorted(right.name.lower() for right in caller.role.rights),
         }
 
     async def _submit(self, caller: Caller, body: dict[str, Any]) -> dict[str, Any]:
@@ -151,6 +160,7 @@ class Requests:
         if self._queue.store.find(job_id):
             # the answer to an earlier try was lost on its way
             return self._job_of(caller, body, "id").to_dict()
+        self._room.check(caller.name)
         shot = Shot.from_dict(_field(body, "shot", dict))
         with self._withdrawable(job_id):
             try:
@@ -176,8 +186,8 @@ class Requests:
             if reserved and (other := self._queue.store.unfinished_in(str(out))):
                 raise InputError(f"{out} is reserved for job {other}; submit to the folder above it.")
             now = time.time()
-            job = Job(job_id, JobState.QUEUED, shot, str(folder), now, now)
-            self._queue.add(job, caller.name, frames)
+            job = Job(job_id, JobState.QUEUED, shot, str(folder), now, now, submitter=caller.name)
+            self._queue.add(job, frames)
         _log.info("job %s submitted by %s: plate %s, into %s", job_id, caller, shot.plate, folder)
         await self._note(caller, "submit", job, plate=shot.plate)
         return job.to_dict()
@@ -291,6 +301,18 @@ class Requests:
         _log.info("job %s resumed by %s", job.id, caller)
         await self.keep()
         return resumed.to_dict()
+
+    async def _prioritise(self, caller: Caller, body: dict[str, Any]) -> dict[str, Any]:
+        job, priority = self._job_of(caller, body, right=Right.PRIORITISE), _count(body, "priority")
+        if priority > HIGHEST:
+            raise InputError(f"The priority is {priority}; give a number from 0 to {HIGHEST}.")
+        if priority > max(NORMAL, job.priority):
+            self._check(caller, Right.PRIORITISE)
+        await self._note(caller, "prioritise", job, priority=priority)
+        _log.info("job %s is given the priority %d by %s", job.id, priority, caller)
+        changed = self._queue.prioritise(job.id, priority)
+        await self.keep()
+        return changed.to_dict()
 
     async def _check_reach(self, job: Job) -> None:
         """Raise :class:`AccessDenied` for a job that this server may not touch: others may share its list of jobs."""

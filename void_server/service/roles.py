@@ -10,6 +10,7 @@ class Right(enum.Enum):
 
     SUBMIT = "submit jobs"
     SEE_ALL = "see the jobs of others"
+    PRIORITISE = "give jobs more than the normal priority, or change that of others' jobs"
     ADMINISTER = "stop or resume the jobs of others"
 
 
@@ -30,6 +31,6 @@ class Role(enum.Enum):
 _RIGHTS = {
     Role.ARTIST: frozenset({Right.SUBMIT}),
     Role.VIEWER: frozenset({Right.SEE_ALL}),
-    Role.SUPERVISOR: frozenset({Right.SUBMIT, Right.SEE_ALL}),
+    Role.SUPERVISOR: frozenset({Right.SUBMIT, Right.SEE_ALL, Right.PRIORITISE}),
     Role.ADMIN: frozenset(Right),
 }

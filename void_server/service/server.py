@@ -48,7 +48,7 @@ _WAITING, _AT_ONCE = 64, 16
 _UNREAD = 16
 #: A watcher that has been silent for this many seconds gets no more updates.
 _SILENCE = 15.0
-_DAY = 86400.0
+_DAY, _COUNTING = 86400.0, 1.0
 
 
 def serve(config: ServerConfig, on_ready: Callable[[str], None]) -> int | None:
@@ -128,7 +128,7 @@ class Server:
         tasks: list[asyncio.Task[None]] = []
         try:
             self._queue.start()
-            tasks = [self._task(self._for_ever(step)) for step in (self._listen, self._look_after)]
+            tasks = [self._task(self._for_ever(step)) for step in (self._listen, self._look_after, self._count)]
             _log.info(
                 "VOID server %s listens at %s, %s, roots: %s, process %d",
                 __version__,
@@ -215,6 +215,11 @@ class Server:
         if time.monotonic() - self._cleared > 3600:
             self._cleared = time.monotonic()
             await self._requests.clear_uploads(self._config.keep_uploads_days * _DAY)
+
+    async def _count(self) -> None:
+        """Count results beside the rest of the housekeeping, as their disks may hang."""
+        await asyncio.sleep(_COUNTING)
+        await self._requests.count_results()
 
     def _is_idle(self) -> bool:
         limit = self._config.idle_minutes

@@ -21,13 +21,14 @@ from ..api.job import Job, JobState, Progress
 from ..api.shot import Shot
 
 #: Its number changes with the schema, or with what a shot is: another version of VOID keeps a list of its own.
-FILE = "jobs_4.sqlite"
+FILE = "jobs_5.sqlite"
 _SCHEMA = """
 create table jobs (
   id text primary key, state text not null, shot text not null, folder text not null,
   created real not null, updated real not null, progress text not null, error text, warnings text not null,
   attempts integer not null default 0, listed integer not null default 1,
   submitter text not null default '', frames integer not null default 0,
+  priority integer not null default 50, size integer,
   owner_host text not null, owner_pid integer not null, owner_started real not null, owner_address text not null,
   embedded integer not null
 )
@@ -85,15 +86,16 @@ class Store:
         """Close the file."""
         self._database.close()
 
-    def add(self, job: Job, submitter: str = "", frames: int = 0) -> None:
-        """Keep a new job of ``submitter``'s with so many frames, owned by this server."""
+    def add(self, job: Job, frames: int = 0) -> None:
+        """Keep a new job with so many frames, owned by this server."""
         shot = json.dumps(job.shot.to_dict())
         self._database.execute(
             "insert into jobs (id, state, shot, folder, created, updated, progress, warnings, submitter,"
-            " frames, owner_host, owner_pid, owner_started, owner_address, embedded)"
-            " values (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+            " priority, frames, owner_host, owner_pid, owner_started, owner_address, embedded)"
+            " values (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
             (
-                *(job.id, job.state.value, shot, job.folder, job.created, job.updated, "{}", "[]", submitter, frames),
+                *(job.id, job.state.value, shot, job.folder, job.created, job.updated, "{}", "[]"),
+                *(job.submitter, job.priority, frames),
                 *self._owner,
             ),
         )
@@ -125,6 +127,33 @@ class Store:
         """The number of frames of a job, 0 where nobody knows."""
         row = self._database.execute("select frames from jobs where id = ?", (job_id,)).fetchone()
         return int(row[0]) if row else 0
+
+    def set_priority(self, job_id: str, priority: int) -> None:
+        """Change which jobs go before this one."""
+        values = priority, time.time(), job_id
+        self._database.execute("update jobs set priority = ?, updated = ? where id = ?", values)
+
+    def set_size(self, job_id: str, size: int) -> None:
+        """Keep the bytes of an ended job's result."""
+        self._database.execute("update jobs set size = ? where id = ?", (size, job_id))
+
+    def size_of_results(self, submitter: str | None = None) -> int:
+        """The bytes of ``submitter``'s results, or of all, as far as they are counted."""
+        query = "select coalesce(sum(size), 0) from jobs where submitter = coalesce(?, submitter)"
+        return int(self._database.execute(query, (submitter,)).fetchone()[0])
+
+    def results(self, submitter: str | None = None, *, counted: bool) -> list[tuple[str, str]]:
+        """Ids and folders of ``submitter``'s ended jobs, or of all, whose results are counted, or are not yet."""
+        rows = self._database.execute(
+            "select id, folder from jobs where state not in ('queued', 'running') and (size is not null) = ?"
+            " and submitter = coalesce(?, submitter)",
+            (counted, submitter),
+        )
+        return [(str(row[0]), str(row[1])) for row in rows]
+
+    def size_of_uploads(self) -> int:
+        """The bytes of all uploaded files."""
+        return int(self._database.execute("select coalesce(sum(size), 0) from uploads").fetchone()[0])
 
     def add_upload(self, digest: str, submitter: str, size: int) -> None:
         """Note whose an uploaded file is: of those who send it, the first's."""
@@ -229,7 +258,7 @@ class Store:
         """Note that an attempt at a job begins. Returns the updated job."""
         job = replace(self.get(job_id), state=JobState.RUNNING, error=None, updated=time.time())
         self._database.execute(
-            "update jobs set state = ?, error = null, updated = ?, attempts = attempts + 1 where id = ?",
+            "update jobs set state = ?, error = null, updated = ?, attempts = attempts + 1, size = null where id = ?",
             (job.state.value, job.updated, job_id),
         )
         return job
@@ -345,4 +374,6 @@ def _job(row: sqlite3.Row) -> Job:
         progress=Progress(**json.loads(row["progress"])),
         error=error,
         warnings=tuple(json.loads(row["warnings"])),
+        submitter=row["submitter"],
+        priority=row["priority"],
     )
