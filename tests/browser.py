@@ -7,13 +7,23 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from void_server.api.client import Keys
+from void_server.api.home import home
+from void_server.service.keys import KeyRing
+from void_server.service.roles import Role
 
 pytest.importorskip("uvicorn", reason="the extra web is not installed: the page was NOT tested")
 
@@ -33,7 +43,8 @@ class RunningPage:
         self.server = self.process.stdout.readline().removeprefix("listening at ").strip()
         self.url = self.process.stdout.readline().removeprefix("open ").strip()
         parts = urlsplit(self.url)
-        self.port, self.host, self.key = parts.port or 0, parts.netloc, parse_qs(parts.query)["key"][0]
+        self.port, self.host = parts.port or 0, parts.netloc
+        self.key = parse_qs(parts.query).get("key", [""])[0]
 
     def stop(self) -> None:
         self.process.terminate()
@@ -96,3 +107,37 @@ def box(tab: Any, left: float, top: float, right: float, bottom: float) -> None:
     tab.mouse.down()
     tab.mouse.move(*places[1], steps=4)
     tab.mouse.up()
+
+
+class SignedInPage(RunningPage):
+    """``void serve --web`` with a certificate for this machine; ``users`` are the keys of those who may sign in."""
+
+    def __init__(self, folder: Path, roles: Mapping[str, Role], *options: str) -> None:
+        self.home = home()
+        ring = KeyRing(self.home)
+        self.users: dict[str, Keys] = {}
+        for name, role in roles.items():
+            public, secret = ring.new(name, folder)
+            ring.allow(public, role)
+            self.users[name] = Keys(str(secret), str(ring.server_public))
+        self.chain, key = certificate(folder)
+        words = ["--require-keys", "--web-certificate", str(self.chain), "--web-key", str(key)]
+        super().__init__(folder / "log", *words, *options)
+
+
+def certificate(folder: Path) -> tuple[Path, Path]:
+    """The files of a certificate for localhost and 127.0.0.1, and of its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "VOID's tests")])
+    hosts = [x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))]
+    now = datetime.now(timezone.utc)
+    signed = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + timedelta(1))
+        .add_extension(x509.SubjectAlternativeName(hosts), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    chain, secret = folder / "page.pem", folder / "page_key.pem"
+    chain.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+    encoding = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    secret.write_bytes(key.private_bytes(*encoding))
+    return chain, secret

@@ -428,7 +428,7 @@ def raw(address: str, data: bytes) -> dict[str, Any]:
     [
         (b"\xc1 not msgpack", "not msgpack"),
         (msgpack.packb([1, 2]), "no envelope"),
-        (msgpack.packb({"protocol": 99, "id": 7, "verb": "hello", "body": {}}), "speaks protocol 99, this side 1"),
+        (msgpack.packb({"protocol": 99, "id": 7, "verb": "hello", "body": {}}), "speaks protocol 99, this side 2"),
         (messages.pack(7, verb="dance", body={}), "the request 'dance'"),
         (messages.pack(7, verb="submit", body={"id": "0123456789ab"}), "request is broken"),
         (messages.pack(7, verb="status", body=[]), "the request 'status'"),
@@ -461,7 +461,7 @@ def test_a_server_of_another_protocol_is_told_apart() -> None:
     def answer() -> None:
         sender, data = socket.recv_multipart()
         number = msgpack.unpackb(data)["id"]
-        socket.send_multipart([sender, msgpack.packb({"protocol": 2, "id": number, "body": {}})])
+        socket.send_multipart([sender, msgpack.packb({"protocol": 1, "id": number, "body": {}})])
 
     thread = threading.Thread(target=answer)
     thread.start()

@@ -12,10 +12,12 @@ import cv2
 import numpy as np
 import pytest
 
-from void_server.api import Client, Shot
+from void_server.api import Client, Settings, Shot
 from void_server.api.shot import Prompt
+from void_server.service.roles import Role
+from void_server.service.tokens import new_token
 
-from .browser import RunningPage, box, chromium, opened, until
+from .browser import RunningPage, SignedInPage, box, chromium, opened, until
 
 pytestmark = pytest.mark.slow
 #: What a script that got through would do.
@@ -201,3 +203,58 @@ def test_a_phone_shows_it_all_without_scrolling_sideways(browser: Any, running: 
             tab.locator("h1").first.wait_for()
             assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
             accessible(tab)
+
+
+def test_users_sign_in_see_who_may_what_and_out(browser: Any, shot: Path, tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VOID_HOME", str(tmp_path / "home"))
+        roles = {"ann": Role.ARTIST, "sue": Role.SUPERVISOR}
+        page = SignedInPage(tmp_path, roles, "--root", str(shot), "--root", str(tmp_path))
+    try:
+        with Client(page.server, keys=page.users["ann"], timeout=60) as client:
+            wanted = Shot(str(shot / "plate"), str(shot / "roto"), settings=Settings(grain=False))
+            done = client.submit(wanted, str(tmp_path / "out"))
+            waiting = [client.submit(wanted, str(tmp_path / "out")) for _ in range(3)][-1]
+        with opened(browser, page, ignore_https_errors=True) as tab:
+            accessible(tab)
+            tab.get_by_label("Token").fill("guess")
+            tab.get_by_role("button", name="Sign in").click()
+            tab.get_by_role("alert").get_by_text("This token is not good").wait_for()
+            tab.get_by_label("Token").fill(new_token(page.users["sue"]))
+            tab.get_by_role("button", name="Sign in").click()
+            tab.get_by_text("sue", exact=False).wait_for()
+            tab.goto(page.url + "#/jobs")
+            row = tab.locator(f"li.job:has(a[href='#/jobs/{waiting.id}'])")
+            # a supervisor raises anybody's priority, and stops nobody's job
+            row.get_by_label("Priority").select_option("75")
+            with Client(page.server, keys=page.users["ann"]) as client:
+                until(tab, lambda: client.status(waiting.id).priority == 75)
+            assert row.get_by_role("button", name="Cancel").count() == 0
+            row.get_by_text("ann").wait_for()
+            accessible(tab)
+            tab.goto(page.url + f"#/jobs/{done.id}")
+            tab.get_by_text("Disclosure and approval").wait_for()
+            assert "nobody yet" in tab.locator(".disclosure").inner_text()
+            assert tab.evaluate("document.cookie") == ""
+            tab.get_by_role("button", name="Sign out").click()
+            tab.get_by_label("Token").wait_for()
+            tab.goto(page.url)
+            tab.get_by_label("Token").wait_for()
+            # ann does with her own what she may
+            tab.get_by_label("Token").fill(new_token(page.users["ann"]))
+            tab.get_by_role("button", name="Sign in").click()
+            tab.get_by_role("button", name="Sign out").wait_for()
+    finally:
+        page.stop()
+
+
+def test_a_thing_is_named_on_the_page(browser: Any, running: RunningPage) -> None:
+    """Where the server has no SAM 3, it says so; nothing else is taken for the thing."""
+    with opened(browser, running) as tab:
+        tab.get_by_role("button", name="Use the sample shot").click()
+        with tab.expect_request(lambda request: request.url.endswith("/mask")) as asked:
+            tab.get_by_label("Or its name").fill("the man in red")
+            tab.get_by_label("Or its name").press("Tab")
+        (prompt,) = asked.value.post_data_json["prompts"]
+        assert (prompt["kind"], prompt["called"], prompt["at"]) == ("named", "the man in red", [])
+        tab.locator(".notices .failed").get_by_text("SAM 3").first.wait_for()

@@ -202,11 +202,21 @@ class Client:
     """A connection to a server, for use from one thread at a time.
 
     Nothing is sent until the first call, and lost connections are restored. A call without an answer within
-    ``timeout`` seconds raises :class:`ServerUnreachable`. Closing never waits for a server that is gone.
+    ``timeout`` seconds raises :class:`ServerUnreachable`. Closing never waits for a server that is gone. With the
+    page's key it asks for a ``user`` at a ``host`` who has signed in there: ``acting_for`` names both.
     """
 
-    def __init__(self, address: Optional[str] = None, *, keys: Optional[Keys] = None, timeout: float = 10.0) -> None:
+    def __init__(
+        self,
+        address: Optional[str] = None,
+        *,
+        keys: Optional[Keys] = None,
+        timeout: float = 10.0,
+        acting_for: Optional[Mapping[str, str]] = None,
+    ) -> None:
         self.address = address or default_address()
+        # said with each request; the page's key alone may do that
+        self._always = {"acting_for": dict(acting_for)} if acting_for else {}
         self._keys = keys or Keys.from_environment()
         self._timeout = timeout
         self._context = zmq.Context()
@@ -270,7 +280,7 @@ class Client:
 
     def _send(self, verb: str, body: Mapping[str, Any]) -> int:
         self._number += 1
-        self._connected().send_multipart(frames_of(self._number, body, verb=verb), copy=False)
+        self._connected().send_multipart(frames_of(self._number, body, verb=verb, **self._always), copy=False)
         return self._number
 
     def _receive(self, deadline: float) -> Optional[dict[str, Any]]:
@@ -327,6 +337,13 @@ class Client:
     def hello(self) -> ServerInfo:
         """Ask the server for its version and capabilities."""
         return ServerInfo.from_dict(self._ask("hello"))
+
+    def sign_in(self, token: str, host: str) -> str:
+        """The name of the user who made a token and showed it at ``host``; for the page alone.
+
+        Raises :class:`~void_server.api.errors.AccessDenied` for one that is not good, or was taken already.
+        """
+        return understood(str, self._ask("sign_in", token=token, host=host))
 
     def submit(self, shot: Shot, out: str, *, job_id: Optional[str] = None, reserved: bool = False) -> Job:
         """Submit a shot whose files the server can reach; results go to a new version folder in ``out``.

@@ -130,7 +130,7 @@ class Job:
                 error=from_dict(data["error"]) if data["error"] else None,
                 warnings=_texts(data["warnings"]),
                 submitter=_text(data["submitter"]),
-                priority=int(_number(data["priority"], HIGHEST)),
+                priority=_priority(data["priority"]),
             )
         except (LookupError, TypeError, ValueError, SettingError) as error:
             raise ProtocolError(
@@ -148,6 +148,12 @@ def _texts(values: Any) -> tuple[str, ...]:
     if not isinstance(values, (list, tuple)):
         raise TypeError(f"{values!r:.40} is not a list")
     return tuple(map(_text, values))
+
+
+def _priority(value: Any) -> int:
+    if not isinstance(value, int):
+        raise TypeError(f"{value!r:.40} is not a priority")
+    return int(_number(value, HIGHEST))
 
 
 def _number(value: Any, most: float) -> float:

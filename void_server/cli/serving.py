@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..api.errors import SettingError
+from ..api.errors import ServerRefused, SettingError
 from ..interruption import Interrupted
 from ..service.roles import Role
 from ..web.at import At
@@ -17,6 +17,10 @@ from .app import app
 from .frame import App, print_json
 from .options import Address, AsJson, a_folder
 
+WebCertificate = Annotated[
+    Path | None, typer.Option(help="The page's certificate (PEM): it speaks TLS, and the server's users sign in.")
+]
+WebKey = Annotated[Path | None, typer.Option(help="The secret key of that certificate (PEM).")]
 keys_app = App(help="Keys for servers that other machines can reach.")
 
 
@@ -62,6 +66,8 @@ def serve(
     web: Annotated[
         str | None, typer.Option(help="Show a page in the browser too, at this address, such as 127.0.0.1:8090.")
     ] = None,
+    web_certificate: WebCertificate = None,
+    web_key: WebKey = None,
     log: Annotated[Path | None, typer.Option(help="Log to this file instead of standard error.")] = None,
     log_level: Annotated[str, typer.Option(help="What to log: debug, info, warning or error.")] = "info",
 ) -> None:
@@ -93,8 +99,13 @@ def serve(
         log=log.expanduser().absolute() if log else None,
         log_level=log_level,
     )
-    at = _page_at(web) if web else None
-    with page_beside(at) if at else nullcontext(None) as start_page:
+    if not web and (web_certificate or web_key):
+        raise SettingError("--web-certificate and --web-key are for the page; give --web HOST:PORT too.")
+    at = _page_at(web, web_certificate, web_key) if web else None
+    if at and at.certificate and not config.needs_keys:
+        raise SettingError("Nobody could sign in at the page, as this server knows no users; give --require-keys too.")
+    keys = _ring().of_page() if at and at.certificate else None
+    with page_beside(at, keys) if at else nullcontext(None) as start_page:
 
         def ready(bound: str) -> None:
             print(f"listening at {bound}", flush=True)
@@ -109,25 +120,46 @@ def serve(
 @app.command()
 def web(
     server: Address = None,
-    at: Annotated[str, typer.Option(help="Where the page is; on this machine alone.")] = "127.0.0.1:8090",
+    at: Annotated[
+        str, typer.Option(help="Where the page is; beyond this machine it needs a certificate.")
+    ] = "127.0.0.1:8090",
+    web_certificate: WebCertificate = None,
+    web_key: WebKey = None,
 ) -> None:
     """Show a server in the browser until Ctrl-C: its jobs, their results, and a way to try it without Nuke."""
     from ..api.client import Client, Keys, default_address
 
-    place, address = _page_at(at), server or default_address()
+    place, address = _page_at(at, web_certificate, web_key), server or default_address()
     with Client(address, timeout=5) as client:
-        client.hello()
+        rights = client.hello().rights
+    if place.certificate and "act_for" not in rights:
+        raise ServerRefused(
+            "Nobody could sign in at the page: it needs a server with keys (--require-keys), and a key that was "
+            "allowed with --role page (VOID_KEY)."
+        )
     from ..web.serving import serve as serve_page
 
     serve_page(place, address, Keys.from_environment(), lambda opened: print(f"open {opened}", flush=True))
 
 
-def _page_at(text: str) -> At:
+@app.command()
+def token() -> None:
+    """Print a token with which you sign in to a server's page within five minutes, made with your key (VOID_KEY)."""
+    from ..api.client import Keys
+    from ..service.tokens import new_token
+
+    keys = Keys.from_environment()
+    if keys is None:
+        raise SettingError("VOID_KEY and VOID_SERVER_KEY are not set; they name your secret key and the server's key.")
+    print(new_token(keys))
+
+
+def _page_at(text: str, chain: Path | None, key: Path | None) -> At:
     """Where the page is to be. Raises :class:`SettingError`, also where what it needs is not installed."""
     from ..web.at import check_installed
 
     check_installed()
-    return At.parse(text)
+    return At.parse(text, *(file and file.expanduser().absolute() for file in (chain, key)))
 
 
 def _gpus(wanted: str | None, workers: int) -> tuple[int, ...]:

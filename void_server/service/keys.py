@@ -11,6 +11,7 @@ from pathlib import Path
 
 import zmq.auth
 
+from ..api.client import Keys
 from ..api.errors import InputError
 from ..api.files import is_plain_name, name_once, write_atomically
 from ..api.home import made
@@ -58,6 +59,14 @@ class KeyRing:
         assert secret is not None, "the secret file holds the secret key"
         return public, secret
 
+    def of_page(self) -> Keys:
+        """The key files of the page beside this server, which acts for users that sign in there; made on first use."""
+        secret = self.folder / f"page{SECRET}"
+        if not secret.is_file():
+            self._make(made(self.folder), "page")
+        self.allow(secret.with_suffix(PUBLIC), Role.PAGE)
+        return Keys(str(secret), str(self.server_public))
+
     def new(self, name: str, folder: Path) -> tuple[Path, Path]:
         """Make a client's pair of key files in ``folder``: public, secret. Raises :class:`InputError`."""
         if not name or name != Path(name).name or name.startswith("."):
@@ -90,6 +99,11 @@ class KeyRing:
             client = clients.get(public)
         return client
 
+    def named(self, name: str) -> Client | None:
+        """The client of this name, None if none is allowed."""
+        file = self.clients / f"{name}{PUBLIC}"
+        return _client(file) if is_plain_name(name) and file.is_file() else None
+
     def _state(self, client: Client) -> tuple[int, ...]:
         try:
             found = os.stat(self.clients / f"{client.name}{PUBLIC}")
@@ -109,14 +123,8 @@ class KeyRing:
 
     def allowed(self) -> dict[str, Client]:
         """The allowed clients, by name."""
-        clients = {}
-        for file in sorted(self.clients.glob(f"*{PUBLIC}")):
-            try:
-                clients[file.stem] = Client(file.stem, zmq.auth.load_certificate(file)[0].decode(), _role(file))
-            except (OSError, ValueError) as error:
-                # a damaged or just removed file must not lock out the others
-                _log.warning("%s is not a public key file: %s", file, error)
-        return clients
+        found = (_client(file) for file in sorted(self.clients.glob(f"*{PUBLIC}")))
+        return {client.name: client for client in found if client}
 
     def callback(self, domain: str, key: bytes) -> bool:
         """Whether the client with this key is allowed; called for each new connection.
@@ -143,6 +151,15 @@ class KeyRing:
             secret.chmod(0o600)
             name_once(secret, public.with_suffix(SECRET))
         _write_public(public, public.with_suffix(SECRET))
+
+
+def _client(file: Path) -> Client | None:
+    try:
+        return Client(file.stem, zmq.auth.load_certificate(file)[0].decode(), _role(file))
+    except (OSError, ValueError) as error:
+        # a damaged or just removed file must not lock out the others
+        _log.warning("%s is not a public key file: %s", file, error)
+        return None
 
 
 def _role(file: Path) -> Role:

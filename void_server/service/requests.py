@@ -33,6 +33,7 @@ from .inspection import Inspector
 from .queue import JobQueue
 from .roles import Right, Role
 from .room import Room
+from .tokens import Tokens
 
 _log = logging.getLogger(__name__)
 Kind = TypeVar("Kind")
@@ -71,9 +72,11 @@ class Requests:
         inspector: Inspector,
         audit: AuditLog,
         watch: Callable[[Caller, str], None],
+        tokens: Tokens,
     ) -> None:
         self._config, self._queue, self._uploads, self._inspector = config, queue, uploads, inspector
         self._audit, self._heed, self._owner_of_work = audit, watch, config.owner_of_work
+        self._tokens = tokens
         # looked up once, so that answers are immediate
         self._engines, self._reasoners = plugins.engines(), plugins.reasoners()
         self._settings = {
@@ -97,6 +100,7 @@ class Requests:
         self._accepting: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._verbs: dict[str, Callable[[Caller, dict[str, Any]], Awaitable[Any]]] = {
             "hello": self._hello,
+            "sign_in": self._sign_in,
             "submit": self._submit,
             "status": self._status,
             "watch": self._watch,
@@ -147,11 +151,20 @@ class Requests:
             "rights": sorted(right.name.lower() for right in caller.role.rights),
         }
 
+    async def _sign_in(self, caller: Caller, body: dict[str, Any]) -> str:
+        """The name of the user that a token, which somebody showed to the page, belongs to."""
+        self.check(caller, Right.ACT_FOR)
+        client = self._tokens.owner(_field(body, "token", str))
+        await asyncio.to_thread(self._audit.add, client.name, str(body.get("host"))[:64], "sign in")
+        await self.keep()
+        _log.info("%s signed in at %s", client.name, caller)
+        return client.name
+
     async def _submit(self, caller: Caller, body: dict[str, Any]) -> dict[str, Any]:
         job_id = _field(body, "id", str)
         if not _JOB_ID.fullmatch(job_id):
             raise ProtocolError("The job's id is not 12 hexadecimal digits; use a VOID client.")
-        self._check(caller, Right.SUBMIT)
+        self.check(caller, Right.SUBMIT)
         if self._queue.waiting_of(caller.name) >= self._config.queue_limit:
             raise ServerRefused(
                 f"{caller.name} has {self._config.queue_limit} jobs waiting, the most that this server takes from one "
@@ -307,7 +320,7 @@ class Requests:
         if priority > HIGHEST:
             raise InputError(f"The priority is {priority}; give a number from 0 to {HIGHEST}.")
         if priority > max(NORMAL, job.priority):
-            self._check(caller, Right.PRIORITISE)
+            self.check(caller, Right.PRIORITISE)
         await self._note(caller, "prioritise", job, priority=priority)
         _log.info("job %s is given the priority %d by %s", job.id, priority, caller)
         changed = self._queue.prioritise(job.id, priority)
@@ -319,13 +332,13 @@ class Requests:
         await self._disks.ask(lambda: _check_reach(job, self._config.roots_of(job)))
 
     async def _upload_offset(self, caller: Caller, body: dict[str, Any]) -> int:
-        self._check(caller, Right.SUBMIT)
+        self.check(caller, Right.SUBMIT)
         digest, size = _field(body, "digest", str), _count(body, "size")
         async with _lock(self._uploading, digest):
             return await asyncio.to_thread(self._uploads.offset, digest, size)
 
     async def _upload_chunk(self, caller: Caller, body: dict[str, Any]) -> int:
-        self._check(caller, Right.SUBMIT)
+        self.check(caller, Right.SUBMIT)
         digest, data = _field(body, "digest", str), body.get("data")
         if not isinstance(data, (bytes, memoryview)):
             raise ProtocolError("The request is broken: it has no piece of a file; use a VOID client.")
@@ -378,7 +391,8 @@ class Requests:
         await self.keep()
 
     @staticmethod
-    def _check(caller: Caller, right: Right) -> None:
+    def check(caller: Caller, right: Right) -> None:
+        """Raise :class:`AccessDenied` for a client without a right."""
         if right not in caller.role.rights:
             raise AccessDenied(f"The key {caller.name} may not {right.value}; ask whoever runs the server.")
 
@@ -398,7 +412,7 @@ class Requests:
             raise UnknownJob(f"There is no job {job_id!r} of yours; `void jobs` lists them.")
         job = self._queue.job(job_id)
         if others:
-            self._check(caller, right)
+            self.check(caller, right)
         return job
 
 

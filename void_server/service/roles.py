@@ -12,15 +12,20 @@ class Right(enum.Enum):
     SEE_ALL = "see the jobs of others"
     PRIORITISE = "give jobs more than the normal priority, or change that of others' jobs"
     ADMINISTER = "stop or resume the jobs of others"
+    ACT_FOR = "act for users that have signed in"
 
 
 class Role(enum.Enum):
-    """A set of rights under a name. Everybody sees, stops, resumes and fetches what he has submitted himself."""
+    """A set of rights under a name. Everybody sees, stops, resumes and fetches what he has submitted himself.
+
+    ``page`` is for the page in the browser, which does what users who signed in there may.
+    """
 
     ARTIST = "artist"
     VIEWER = "viewer"
     SUPERVISOR = "supervisor"
     ADMIN = "admin"
+    PAGE = "page"
 
     @property
     def rights(self) -> frozenset[Right]:
@@ -32,5 +37,6 @@ _RIGHTS = {
     Role.ARTIST: frozenset({Right.SUBMIT}),
     Role.VIEWER: frozenset({Right.SEE_ALL}),
     Role.SUPERVISOR: frozenset({Right.SUBMIT, Right.SEE_ALL, Right.PRIORITISE}),
-    Role.ADMIN: frozenset(Right),
+    Role.ADMIN: frozenset(Right) - {Right.ACT_FOR},
+    Role.PAGE: frozenset({Right.SEE_ALL, Right.ACT_FOR}),
 }

@@ -23,7 +23,7 @@ from .. import __version__
 from ..api.connection import notice_its_end
 from ..api.errors import AccessDenied, JobFailed, ServerError, ServerRefused, SettingError, VoidError
 from ..api.job import Job
-from ..api.messages import MAX_FRAME, UNASKED, frames_of, opened, pack, pack_error
+from ..api.messages import MAX_FRAME, UNASKED, frames_of, opened, pack, pack_error, understood
 from ..interruption import handling
 from . import inspection, log, transfer
 from .audit import AuditLog
@@ -32,8 +32,9 @@ from .inspection import Inspector
 from .keys import KeyRing
 from .queue import JobQueue
 from .requests import Caller, Requests
-from .roles import Role
+from .roles import Right, Role
 from .sandbox import Sandbox
+from .tokens import Tokens
 
 __all__ = ["Server", "ServerConfig", "serve"]
 
@@ -48,6 +49,8 @@ _WAITING, _AT_ONCE = 64, 16
 _UNREAD = 16
 #: A watcher that has been silent for this many seconds gets no more updates.
 _SILENCE = 15.0
+#: The characters that are kept of where the page was asked from.
+_HOST = 64
 _DAY, _COUNTING = 86400.0, 1.0
 
 
@@ -124,7 +127,9 @@ class Server:
             owner=config.owner_of_work,
         )
         audit = AuditLog(config.state)
-        self._requests = Requests(config, self._queue, self._uploads, self._inspector, audit, self._watch)
+        self._requests = Requests(
+            config, self._queue, self._uploads, self._inspector, audit, self._watch, Tokens(self._keys)
+        )
         tasks: list[asyncio.Task[None]] = []
         try:
             self._queue.start()
@@ -248,6 +253,7 @@ class Server:
             number = message["id"]
             caller = self._caller(frames)
             self._check_key(caller)
+            caller = self._acting(caller, message.get("acting_for"))
             if list(self._open.values()).count(connection) > _AT_ONCE:
                 raise ServerError("This client has too many requests open; wait for answers.")
             verb, request = self._requests.find(message)
@@ -279,6 +285,17 @@ class Server:
         client = self._keys.find(user)
         name, role = (client.name, client.role) if client else ("", Role.ARTIST)
         return Caller(frames[0].bytes, name, host, role)
+
+    def _acting(self, caller: Caller, acting_for: Any) -> Caller:
+        """The user for whom the page asks, with that one's role and host, where it says so."""
+        if acting_for is None:
+            return caller
+        self._requests.check(caller, Right.ACT_FOR)
+        name, host = understood(lambda said: (str(said["user"]), str(said["host"])[:_HOST]), acting_for)
+        client = self._keys.named(name)
+        if client is None or Right.ACT_FOR in client.role.rights:
+            raise AccessDenied(f"{name:.64} is no longer allowed; ask whoever runs the server.")
+        return Caller(caller.connection, client.name, host, client.role)
 
     async def _tell(self, receiver: bytes, frames: list[bytes]) -> None:
         try:

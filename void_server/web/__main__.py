@@ -1,10 +1,15 @@
-"""``python -m void_server.web ADDRESS SERVER``: the page beside a server. Prints its address, ends with its input."""
+"""``python -m void_server.web ADDRESS SERVER [CHAIN KEY SECRET PUBLIC]``: the page beside a server.
+
+The last four are the files of a certificate, of the page's key, and of the server's. Prints the page's address, ends
+with its input.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
 import sys
+from pathlib import Path
 
 from ..api.client import Keys
 from ..api.errors import VoidError
@@ -17,7 +22,9 @@ def main() -> None:
     """Serve the page until standard input ends. If it cannot, print the reason in place of the address."""
     at_end_of_input(lambda: os.kill(os.getpid(), signal.SIGTERM))
     try:
-        serve(At.parse(sys.argv[1]), sys.argv[2], Keys.from_environment(), lambda address: print(address, flush=True))
+        at, server, *files = sys.argv[1:]
+        keys = Keys(*files[2:]) if files else Keys.from_environment()
+        serve(At.parse(at, *map(Path, files[:2])), server, keys, lambda address: print(address, flush=True))
     except VoidError as error:
         print(error, flush=True)
         sys.exit(1)

@@ -32,7 +32,7 @@ from ..imaging.sequence import IMAGE_SUFFIXES, MOVIE_SUFFIXES
 from .asking import Asking
 from .darkroom import Darkroom
 from .events import news
-from .guard import REPORT_POLICY, Guard
+from .guard import REPORT_POLICY, Door, Guard
 from .intake import take_in, take_sample
 from .metrics import metrics
 from .pictures import frame_picture, movie
@@ -40,6 +40,7 @@ from .removal import Removal
 from .results import Results
 from .shots import Brought, Shots
 from .viewing import Viewing, colour_of
+from .visitor import visitor
 
 _STATIC = Path(__file__).with_name("static")
 #: No request but a file has more bytes, and no exposure more stops.
@@ -61,10 +62,9 @@ class Page:
         self._local = any(f"//{host}:" in asking.address for host in LOOPBACK)
         self._viewing = Viewing(self._shots, self._results, self._darkroom, local=self._local)
         self._removal = Removal(asking, self._shots, self._results, self._darkroom)
-        self._token = ""
 
-    def app(self, hosts: tuple[str, ...], key: str) -> Guard:
-        """The whole as an ASGI application, known under these ``hosts`` to those who have its ``key``."""
+    def app(self, hosts: tuple[str, ...], door: Door) -> Guard:
+        """The whole as an ASGI application, known under these ``hosts`` to those who come in by its ``door``."""
         routes = [
             Route("/", self._index),
             Route("/api/hello", self._hello),
@@ -85,6 +85,7 @@ class Page:
             Route("/api/jobs/{job}/cancel", self._cancel, methods=["POST"]),
             Route("/api/jobs/{job}/resume", self._resume, methods=["POST"]),
             Route("/api/jobs/{job}/again", self._again, methods=["POST"]),
+            Route("/api/jobs/{job}/priority", self._prioritise, methods=["POST"]),
             Route("/api/jobs/{job}/{layer}/{frame:int}", self._picture),
             Route("/api/jobs/{job}/report", self._report),
             Route("/api/jobs/{job}/contact_sheet", self._contact_sheet),
@@ -94,9 +95,7 @@ class Page:
             Mount("/static", StaticFiles(directory=_STATIC)),
         ]
         handlers: Any = {VoidError: _told, OSError: _told}
-        guard = Guard(Starlette(routes=routes, exception_handlers=handlers, lifespan=self._life), hosts, key)
-        self._token = guard.token
-        return guard
+        return Guard(Starlette(routes=routes, exception_handlers=handlers, lifespan=self._life), hosts, door)
 
     @contextlib.asynccontextmanager
     async def _life(self, _: Starlette) -> AsyncIterator[None]:
@@ -127,7 +126,10 @@ class Page:
         kinds = {"engines": info.engines, "reasoners": info.reasoners}
         return JSONResponse(
             {
-                "token": self._token,
+                "token": visitor.get().token,
+                "user": info.user,
+                "rights": info.rights,
+                "signed_in": bool(visitor.get().user),
                 "version": __version__,
                 "server": {"address": self._asking.address, "version": info.version},
                 "common": [one.to_dict() for one in declarations(Settings) if one.name != "until"],
@@ -273,6 +275,13 @@ class Page:
     async def _resume(self, request: Request) -> Response:
         job_id = request.path_params["job"]
         return JSONResponse(self._described(await self._asking.ask(lambda client: client.resume(job_id))))
+
+    async def _prioritise(self, request: Request) -> Response:
+        job_id, priority = request.path_params["job"], (await _json(request)).get("priority")
+        if not isinstance(priority, int):
+            raise SettingError("The priority is no number; load the page again.")
+        job = await self._asking.ask(lambda client: client.prioritise(job_id, priority))
+        return JSONResponse(self._described(job))
 
     async def _again(self, request: Request) -> Response:
         """Have the server do once more what it did for somebody who named files that it can reach."""

@@ -8,16 +8,19 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from ..api.client import Client, Keys
+from .visitor import visitor
 
 R = TypeVar("R")
+#: Connections that are kept though nobody uses them.
+_MOST = 64
 
 
 class Asking:
-    """Asks the server at ``address`` with as many clients as there are questions at once."""
+    """Asks the server at ``address`` with as many clients as there are questions at once, each for its visitor."""
 
     def __init__(self, address: str, keys: Keys | None = None) -> None:
         self.address, self._keys = address, keys
-        self._idle: list[Client] = []
+        self._idle: dict[tuple[str, str], list[Client]] = {}
 
     async def ask(self, question: Callable[[Client], R]) -> R:
         """What ``question(client)`` returns, which runs in a thread. Raises what it raises."""
@@ -30,13 +33,20 @@ class Asking:
 
     @contextmanager
     def _client(self) -> Iterator[Client]:
-        client = self._idle.pop() if self._idle else Client(self.address, keys=self._keys)
+        who = visitor.get()
+        idle = self._idle.setdefault((who.user, who.host), [])
+        acting_for = {"user": who.user, "host": who.host} if who.user else None
+        client = idle.pop() if idle else Client(self.address, keys=self._keys, acting_for=acting_for)
         try:
             yield client
         finally:
-            self._idle.append(client)
+            if sum(map(len, list(self._idle.values()))) < _MOST:
+                idle.append(client)
+            else:
+                client.close()
 
     def close(self) -> None:
         """Close the connections that nobody uses."""
-        while self._idle:
-            self._idle.pop().close()
+        for clients in self._idle.values():
+            while clients:
+                clients.pop().close()

@@ -1,19 +1,16 @@
-"""Who may use the page: those who have its key, from this machine, by the page itself and by no other site."""
+"""What every request to the page must be, whoever sends it: by the page's own name, and by no other site."""
 
 from __future__ import annotations
 
-import hashlib
 import hmac
-import secrets
-from http.cookies import CookieError, SimpleCookie
-from pathlib import Path
-from urllib.parse import parse_qs
+from typing import Protocol
 
-from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..api.files import write_atomically
+from .visitor import Visitor, visitor
 
 #: The header in which the page's own scripts send the token with everything that changes something.
 TOKEN_HEADER = "x-void-token"
@@ -26,75 +23,56 @@ _POLICY = (
 REPORT_POLICY = "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'; frame-ancestors 'self'"
 
 
-def key_of(folder: Path) -> str:
-    """The page's key, kept in a file that is nobody else's, so that bookmarks go on working."""
-    file = folder / "key"
-    if not file.is_file():
-        write_atomically(file, secrets.token_urlsafe(24))
-        file.chmod(0o600)
-    return file.read_text().strip()
+class Door(Protocol):
+    """Who may come in, and how."""
+
+    scheme: str
+    how: str
+    """What whoever may not come in is told."""
+
+    async def entrance(self, request: Request) -> Response | None:
+        """The answer to whoever wants to come in or leaves, None for any other request."""
+
+    def visitor(self, request: Request) -> Visitor | None:
+        """Whom a request comes from, None where they may not come in."""
 
 
 class Guard:
-    """Lets through to ``app`` what may come in, and sets the headers of every answer.
+    """Lets through to ``app`` what may come in by its ``door``, and sets the headers of every answer.
 
     ``hosts`` are the names and ports by which the page is known (``127.0.0.1:8090``): under any other name a browser
-    was led here by somebody else's DNS. Whoever opens the page with its ``key`` gets a cookie. What changes something
-    must come from the page itself: from its origin, with its token.
+    was led here by somebody else's DNS. What changes something must come from the page itself: from its origin, with
+    its visitor's token.
     """
 
-    def __init__(self, app: ASGIApp, hosts: tuple[str, ...], key: str) -> None:
-        self._app, self._hosts, self._key = app, hosts, key
-        # cookies are shared by all ports of a machine
-        self._cookie = f"void_page_{hosts[0].rpartition(':')[2]}"
-        self.token = hmac.new(key.encode(), b"token", hashlib.sha256).hexdigest()
+    def __init__(self, app: ASGIApp, hosts: tuple[str, ...], door: Door) -> None:
+        self._app, self._hosts, self._door = app, hosts, door
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or let the app do so."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
         elif scope["type"] == "http":
-            refusal = self._refusal(scope)
-            await (refusal or self._app)(scope, receive, self._with_headers(send))
+            answer = await self._answer(Request(scope, receive))
+            await (answer or self._app)(scope, receive, self._with_headers(send))
 
-    def _refusal(self, scope: Scope) -> Response | None:
-        headers = Headers(scope=scope)
-        if headers.get("host") not in self._hosts:
+    async def _answer(self, request: Request) -> Response | None:
+        """What is answered before the page is asked, None where it is."""
+        if request.headers.get("host") not in self._hosts or len(request.headers.getlist("host")) > 1:
             return PlainTextResponse(f"The page is known as {self._hosts[0]}; open it by that name.", 421)
-        given = parse_qs(scope["query_string"].decode("latin-1")).get("key", [""])[0]
-        if scope["path"] == "/" and given:
-            return self._welcomed(given)
-        if not self._is_known(headers):
-            return PlainTextResponse(
-                "Open the page by the address that `void serve --web` or `void web` printed: it has the key in it.", 403
-            )
-        if scope["method"] not in _SAFE and not self._is_own(headers):
+        changes = request.method not in _SAFE
+        own = request.headers.get("origin") == f"{self._door.scheme}://{request.headers['host']}"
+        if (not changes or own) and (answer := await self._door.entrance(request)):
+            return answer
+        found = self._door.visitor(request)
+        if found is None:
+            return PlainTextResponse(self._door.how, 403)
+        if changes and not (own and same(request.headers.get(TOKEN_HEADER, ""), found.token)):
             return PlainTextResponse("This came from another page than VOID's own; load the page again.", 403)
+        visitor.set(found)
         return None
 
-    def _welcomed(self, given: str) -> Response:
-        if not _same(given, self._key):
-            return PlainTextResponse("This key is not the page's; open the address that was printed last.", 403)
-        answer = RedirectResponse("/", 303)
-        answer.set_cookie(self._cookie, self._key, max_age=86400 * 30, httponly=True, samesite="strict")
-        return answer
-
-    def _is_known(self, headers: Headers) -> bool:
-        # what gathers metrics has no cookies
-        kind, _, bearer = headers.get("authorization", "").partition(" ")
-        if kind.lower() == "bearer":
-            return _same(bearer, self._key)
-        try:
-            cookies = SimpleCookie(headers.get("cookie", ""))
-        except CookieError:
-            return False
-        return self._cookie in cookies and _same(cookies[self._cookie].value, self._key)
-
-    def _is_own(self, headers: Headers) -> bool:
-        return headers.get("origin") == f"http://{headers['host']}" and _same(headers.get(TOKEN_HEADER, ""), self.token)
-
-    @staticmethod
-    def _with_headers(send: Send) -> Send:
+    def _with_headers(self, send: Send) -> Send:
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
@@ -104,10 +82,26 @@ class Guard:
                 headers["referrer-policy"] = "no-referrer"
                 headers["cross-origin-opener-policy"] = "same-origin"
                 headers["cross-origin-resource-policy"] = "same-origin"
+                if self._door.scheme == "https":
+                    headers["strict-transport-security"] = "max-age=31536000"
             await send(message)
 
         return sending
 
 
-def _same(one: str, other: str) -> bool:
+def cookie_of(request: Request, name: str) -> str:
+    """A cookie of that name, empty where there is none, or more than one, as another site may have set one."""
+    said = [part.partition("=") for part in "; ".join(request.headers.getlist("cookie")).split("; ")]
+    values = [value for key, _, value in said if key == name]
+    return values[0] if len(values) == 1 else ""
+
+
+def bearer_of(request: Request) -> str:
+    """What gathers metrics, which has no cookies, says in their place."""
+    kind, _, said = request.headers.get("authorization", "").partition(" ")
+    return said if kind.lower() == "bearer" else ""
+
+
+def same(one: str, other: str) -> bool:
+    """Whether two secrets are the same; that takes as long wherever they differ."""
     return hmac.compare_digest(one.encode(), other.encode())

@@ -51,6 +51,22 @@ class Results:
         wanted = [file for file in await self.listed(job) if file.path.startswith(begin)]
         return await self._asking.ask(lambda client: [self._fetched(client, job, file) for file in wanted])
 
+    async def approved(self, job: Job) -> VersionFolder:
+        """Where the manifest of a job lies, with the approvals that it has now: they come after it is done."""
+        version = self.folder(job.id)
+        await self.file(job, version.manifest)
+        approvals = version.approval("").parent
+
+        def renew(client: Client) -> None:
+            with self._locks.setdefault(f"{job.id} {approvals.name}", threading.Lock()):
+                shutil.rmtree(approvals, ignore_errors=True)
+                for file in client.results(job.id):
+                    if file.path.startswith(f"{approvals.name}/"):
+                        self._fetched(client, job, file)
+
+        await self._asking.ask(renew)
+        return version
+
     def _fetched(self, client: Client, job: Job, file: ResultFile) -> Path:
         folder = self.folder(job.id).folder
         with self._locks.setdefault(f"{job.id} {file.path}", threading.Lock()):

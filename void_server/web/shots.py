@@ -18,6 +18,7 @@ from ..api.job import new_id
 from ..api.shot import SCENE_LINEAR_REC709
 from ..api.version import VersionFolder
 from .intake import Taken
+from .visitor import visitor
 
 #: The bytes of one shot, those of all from which on there are no more, and those of the disk that stay free.
 MOST_BYTES, MOST_IN_ALL, _SPARE = 50 * 2**30, 200 * 2**30, 2 * 2**30
@@ -51,10 +52,16 @@ class Brought:
 
 
 class Shots:
-    """The shots in a folder."""
+    """The shots below a folder, those of each user apart from the others'."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self._all = folder
+
+    @property
+    def _folder(self) -> Path:
+        """The shots of the visitor."""
+        user = visitor.get().user
+        return self._all / "users" / user if user else self._all / "here"
 
     def new(self) -> str:
         """The id of a new shot, which has no files yet. Raises :class:`JobFailed` where there is no room."""
@@ -137,7 +144,7 @@ class Shots:
     def clear(self) -> None:
         """Remove what nobody has used for a week."""
         limit = time.time() - 86400 * _KEPT_DAYS
-        for folder in self._folder.glob("*"):
+        for folder in [*self._all.glob("here/*"), *self._all.glob("users/*/*")]:
             used = folder / _MANIFEST if (folder / _MANIFEST).exists() else folder
             if used.stat().st_mtime < limit:
                 shutil.rmtree(folder, ignore_errors=True)

@@ -13,6 +13,7 @@ from ..api.job import Job
 from ..api.shot import SCENE_LINEAR_REC709, Shot
 from ..api.version import MATTES, PATCH, PLATE, QUADMASK, ROTO
 from ..imaging.sequence import MOVIE_SUFFIXES, find
+from ..publishing.approval import approvals
 from .darkroom import Darkroom
 from .pictures import frame_picture, overlay_picture
 from .results import Results
@@ -44,12 +45,18 @@ class Viewing:
             layers = [name for name in layers if name in (QUADMASK, ROTO)]
         version = self._results.folder(job.id)
         manifest = read_json(await self._results.file(job, version.manifest))
+        disclosed = version.disclosure.name in listed
+        disclosure = read_json(await self._results.file(job, version.disclosure)) if disclosed else {}
+        approved = await self._results.approved(job)
         return {
             "frames": sorted({number for numbers in frames.values() for number in numbers}),
             "before": bool(await self._plate(job)),
             "after": PLATE in frames,
             "layers": layers,
             "downloads": [name for name in (PLATE, PATCH, MATTES, QUADMASK, ROTO) if name in frames],
+            "disclosure": {name: disclosure.get(name) for name in ("generative", "source_type", "who", "machine")},
+            "tools": [f"{one['part']}: {one['title']} {one['model']}".strip() for one in disclosure.get("tools", ())],
+            "approvals": [{"by": one.by, "note": one.note} for one in approvals(approved)],
             "manifest": {
                 name: manifest.get(name)
                 for name in ("scene", "settings", "warnings", "timings", "origin", "device", "software", "classes")

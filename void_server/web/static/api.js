@@ -1,12 +1,23 @@
 // The page's server. Everything that changes something carries the token that only this page gets.
 
-let token = "";
+let token = "", user = "", rights = [];
 
-/** What the server offers: its engines, reasoners, and their settings. */
+/** What the server offers: its engines, reasoners, and their settings; and who we are there. */
 export async function hello() {
   const said = await get("hello");
-  token = said.token;
+  ({ token, user, rights } = said);
   return said;
+}
+
+/** Whether we may do this with a job: our own may be stopped, resumed, and made to wait longer. */
+export const may = (right, job) => rights.includes(right) || (right !== "prioritise" && job?.submitter === user);
+
+export const isOwn = (job) => job.submitter === user;
+
+/** End our session; the page asks to sign in again. */
+export async function signOut() {
+  await fetch("/sign-out", { method: "POST" });
+  location.replace("/sign-in");
 }
 
 export const get = (path) => ask("GET", path);

@@ -65,7 +65,7 @@ async function seen(job, signal) {
   const picture = found.before ? "before" : found.after ? "after" : null;
   const parts = [];
   if (picture || found.layers.length) parts.push(await layered(job, found, signal));
-  parts.push(downloads(job.id, found.downloads), facts(found.manifest));
+  parts.push(downloads(job.id, found.downloads), facts(found.manifest), ...disclosed(found));
   const sheet = make("img.sheet", { alt: "Contact sheet: a column for each of some frames, with plate, quadmask and result", src: `/api/jobs/${job.id}/contact_sheet` });
   parts.push(make("h2", {}, "Contact sheet"), make("a", { href: `/api/jobs/${job.id}/contact_sheet` }, sheet));
   const frame = make("iframe.report", { title: "Report", sandbox: "", loading: "lazy" });
@@ -120,6 +120,19 @@ async function sizeOf(address) {
   const image = make("img", { src: address });
   await image.decode();
   return { width: image.naturalWidth, height: image.naturalHeight };
+}
+
+/** With what a result was made, and who approved it. */
+function disclosed({ disclosure: { generative, source_type: type, who, machine }, tools, approvals }) {
+  const rows = {
+    "made by a model": generative ? "yes, in part" : generative === false ? "no" : "",
+    "source type": type,
+    tools: tools.join("; "),
+    "done for": who,
+    machine,
+    "approved by": approvals.length ? approvals.map((one) => (one.note ? `${one.by}: ${one.note}` : one.by)).join("; ") : "nobody yet",
+  };
+  return [make("h2", {}, "Disclosure and approval"), make(".disclosure", {}, table(rows))];
 }
 
 /** Figures of a result. */

@@ -1,6 +1,6 @@
 // The queue: jobs and workers, as they stand.
 
-import { get, post } from "./api.js";
+import { get, isOwn, may, post } from "./api.js";
 import { button, fill, make, tell } from "./dom.js";
 import { follow, hasEnded } from "./news.js";
 import { ago, kind, standing } from "./words.js";
@@ -55,19 +55,35 @@ function row(job) {
   const words = job.error ? job.error.message : standing(job);
   return make(
     `li.job.${job.state}`, {},
-    make("a.what", { href: `#/jobs/${job.id}` }, make("strong", {}, job.name), make("span.hint", {}, `${kind(job)} · ${job.shot.settings.engine} · ${ago(job.created)}`)),
+    make("a.what", { href: `#/jobs/${job.id}` }, make("strong", {}, job.name), make("span.hint", {}, [kind(job), job.shot.settings.engine, isOwn(job) ? "" : job.submitter, ago(job.created)].filter(Boolean).join(" · "))),
     make(".how", {}, !hasEnded(job) && bar, make("span.state", {}, words), job.warnings.length > 0 && make("span.warned", {}, `${job.warnings.length} warnings`)),
     actions(job),
   );
 }
 
+/** Which of the waiting jobs go before this one. */
+function priority(job) {
+  const options = [[25, "after others"], [50, "normal"], [75, "before others"]];
+  if (!options.some(([value]) => value === job.priority)) options.push([job.priority, String(job.priority)]);
+  // more than it has is given by those alone who may
+  const offered = options.filter(([value]) => value <= Math.max(50, job.priority) || may("prioritise"));
+  const select = make("select", { "aria-label": "Priority" }, offered.map(([value, words]) => make("option", { value }, `Priority: ${words}`)));
+  select.value = job.priority;
+  select.addEventListener("change", () => post(`jobs/${job.id}/priority`, { priority: Number(select.value) }).catch((error) => {
+    select.value = job.priority;
+    tell(error);
+  }));
+  return select;
+}
+
 /** What can be done with a job. */
 export function actions(job) {
   const can = [];
-  if (!hasEnded(job)) can.push(button("Cancel", () => post(`jobs/${job.id}/cancel`), { quiet: true }));
-  if (["failed", "cancelled", "interrupted"].includes(job.state)) can.push(button("Resume", () => post(`jobs/${job.id}/resume`), { quiet: true }));
+  if (job.state === "queued" && (isOwn(job) || may("prioritise"))) can.push(priority(job));
+  if (!hasEnded(job) && may("administer", job)) can.push(button("Cancel", () => post(`jobs/${job.id}/cancel`), { quiet: true }));
+  if (["failed", "cancelled", "interrupted"].includes(job.state) && may("administer", job)) can.push(button("Resume", () => post(`jobs/${job.id}/resume`), { quiet: true }));
   if (job.brought) can.push(make("a.button.quiet", { href: `#/shots/${job.brought}` }, "Again"));
-  else if (hasEnded(job)) {
+  else if (hasEnded(job) && may("submit")) {
     can.push(button("Again", async () => (location.hash = `#/jobs/${(await post(`jobs/${job.id}/again`)).id}`), { quiet: true }));
   }
   return make(".row.acts", {}, can);

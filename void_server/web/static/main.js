@@ -1,7 +1,7 @@
 // The page: which view is shown, by the part of the address after #.
 
-import { hello } from "./api.js";
-import { fill, make, tell } from "./dom.js";
+import { hello, signOut } from "./api.js";
+import { button, fill, make, tell } from "./dom.js";
 import { bind } from "./keys.js";
 import { follow, listen } from "./news.js";
 import { jobView } from "./job.js";
@@ -30,7 +30,10 @@ async function show() {
     else link.removeAttribute("aria-current");
   }
   try {
-    offered ??= await hello();
+    if (!offered) {
+      offered = await hello();
+      if (offered.signed_in) fill(document.getElementById("user"), offered.user, " ", button("Sign out", signOut, { quiet: true }));
+    }
     const element = await view(offered, signal, ...matched.slice(1));
     if (!signal.aborted) fill(main, element);
   } catch (error) {

@@ -23,7 +23,7 @@ export function marks(view, shot, kind, onChange) {
 
   function draw() {
     layer.replaceChildren();
-    for (const prompt of prompts.filter((one) => one.frame === view.frame)) layer.append(...drawn(prompt));
+    for (const prompt of prompts.filter((one) => one.frame === view.frame && one.kind !== "named")) layer.append(...drawn(prompt));
   }
 
   function drawn({ kind: what, at }) {
@@ -76,6 +76,13 @@ export function marks(view, shot, kind, onChange) {
 
   return {
     draw,
+    /** Have what is called so in this frame found by name; nothing for no name. */
+    name(called) {
+      prompts = prompts.filter((one) => one.kind !== "named");
+      if (called) prompts.push({ frame: view.frame, kind: "named", at: [], called });
+      onChange();
+    },
+    get called() { return prompts.find((one) => one.kind === "named")?.called ?? ""; },
     get prompts() { return prompts; },
     set prompts(given) { prompts = given; draw(); },
     undo() { prompts.pop(); draw(); onChange(); },

@@ -44,6 +44,9 @@ export async function removeView(hello, signal, id) {
 
   const marking = choice("Click", [["point", "+ On it"], ["not", "− Not it"], ["box", "▢ Box"]], "point");
   const drawn = marks(view, shot, () => (correctingNow() || view.split !== null ? "" : marking.value()), renewMask);
+  const called = make("input", { type: "text", placeholder: "the man in red", "aria-label": "Or its name" });
+  called.addEventListener("change", () => drawn.name(called.value.trim()));
+  const naming = make("label.field", {}, make("span", {}, "Or name it (needs SAM 3 on the server)"), called);
   let pause = 0, asking = null;
   function renewMask() {
     clearTimeout(pause);
@@ -209,11 +212,14 @@ export async function removeView(hello, signal, id) {
   space.onChange(() => view.reload());
   view.go(Math.floor(shot.frames.length / 2));
   relay();
-  restore(shot, { drawn, showResult, state, affects, relay }).catch(tell);
+  restore(shot, { drawn, called, showResult, state, affects, relay }).catch(tell);
 
   const panel = make(
     "aside.panel", { "aria-label": "Steps" },
-    step("1", "What is to go?", make("p.hint", {}, shot.sample ? "Draw a box around the figure in the red coat, or click on it." : "Click on the thing, or draw a box around it. Other frames help where it changes."), marking.element, make(".row", {}, button("Undo", () => drawn.undo(), { quiet: true }), button("Clear", () => drawn.clear(), { quiet: true })), maskProgress.element),
+    step("1", "What is to go?", make("p.hint", {}, shot.sample ? "Draw a box around the figure in the red coat, or click on it." : "Click on the thing, or draw a box around it. Other frames help where it changes."), marking.element, make(".row", {}, button("Undo", () => drawn.undo(), { quiet: true }), button("Clear", () => {
+      called.value = "";
+      drawn.clear();
+    }, { quiet: true })), naming, maskProgress.element),
     step("2", "What does it affect?", make("p.hint", {}, "Its shadow, its reflection, what it touches. You may skip this."), see, affectedProgress.element, affects),
     step("3", "Remove it", form.element, make("label.field", {}, make("span", {}, "The scene afterwards"), scene), space.element, make(".row", {}, go, stop), removeProgress.element, finished),
   );
@@ -226,11 +232,12 @@ export async function removeView(hello, signal, id) {
 }
 
 /** Show again what was done with a shot before. */
-async function restore(shot, { drawn, showResult, state, affects, relay }) {
+async function restore(shot, { drawn, called, showResult, state, affects, relay }) {
   const jobs = (await Promise.all(shot.jobs.slice(-12).map((job) => get(`jobs/${job}`).catch(() => null)))).filter(Boolean);
   const last = (until) => jobs.findLast((job) => job.shot.settings.until === until && job.state === "done");
   const prompts = jobs.findLast((job) => job.shot.prompts.length && job.shot.settings.until !== "roto");
-  if (prompts) drawn.prompts = prompts.shot.prompts.map(({ frame, kind, at }) => ({ frame, kind, at }));
+  if (prompts) drawn.prompts = prompts.shot.prompts.map(({ frame, kind, at, called }) => ({ frame, kind, at, called }));
+  called.value = drawn.called;
   const [quadmask, result] = [last("quadmask"), last("plate")];
   if (quadmask && (!result || result.created > quadmask.created)) {
     state.quadmask = { id: quadmask.id };
