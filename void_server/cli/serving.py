@@ -216,7 +216,8 @@ def keys_allow(
     role: Annotated[
         Role,
         typer.Option(
-            help="artist: own jobs. viewer: sees all. supervisor: both, and priorities. admin: also stops others' jobs."
+            help="artist: own jobs. viewer: sees all. supervisor: both, and priorities. "
+            "admin: also stops others' jobs. page: for the page."
         ),
     ] = Role.ARTIST,
 ) -> None:
