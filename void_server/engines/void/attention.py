@@ -5,6 +5,8 @@ diffusers' own processor for CogVideoX calls torch directly, whatever backend is
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from diffusers import CogVideoXTransformer3DModel
 from diffusers.models.attention_dispatch import AttentionBackendName, dispatch_attention_fn
@@ -12,6 +14,9 @@ from diffusers.models.attention_processor import Attention
 from diffusers.models.embeddings import apply_rotary_emb
 
 from ...api.errors import SettingError
+
+if TYPE_CHECKING:
+    from .team import Split
 
 #: Backends whose kernels diffusers downloads when they are first used are named so.
 _DOWNLOADED = "_hub"
@@ -23,6 +28,8 @@ class Processor:
     # by these names diffusers sets the backend, and the processes that share a clip
     _attention_backend: AttentionBackendName | None = AttentionBackendName.NATIVE
     _parallel_config = None
+    #: How the tokens are split among several cards, where they are.
+    split: Split | None = None
 
     def __call__(
         self,
@@ -42,12 +49,22 @@ class Processor:
             project(together).unflatten(2, (attn.heads, -1)) for project in (attn.to_q, attn.to_k, attn.to_v)
         )
         query, key = attn.norm_q(query), attn.norm_k(key)
+        split = self.split
         if image_rotary_emb is not None:
+            if split:
+                image_rotary_emb = split.own_tokens(image_rotary_emb[0]), split.own_tokens(image_rotary_emb[1])
             for one in (query, key):
                 one[:, text:] = apply_rotary_emb(one[:, text:], image_rotary_emb, sequence_dim=1)
+        if split:
+            query, key, value = (
+                torch.cat([split.own_heads(one[:, :text]), split.to_heads(one[:, text:])], dim=1)
+                for one in (query, key, value)
+            )
         found = dispatch_attention_fn(
             query, key, value, backend=self._attention_backend, parallel_config=self._parallel_config
         )
+        if split:
+            found = torch.cat([split.all_heads(found[:, :text]), split.to_tokens(found[:, text:])], dim=1)
         found = attn.to_out[0](found.flatten(2).to(query.dtype))
         return found[:, text:], found[:, :text]
 
@@ -67,3 +84,9 @@ def use(transformer: CogVideoXTransformer3DModel, backend: str) -> None:
         raise SettingError(
             f"The attention backend {backend!r} cannot be used here ({error}); choose native."
         ) from error
+
+
+def used(transformer: CogVideoXTransformer3DModel) -> str:
+    """The attention backend that a transformer uses."""
+    processor: Processor = transformer.transformer_blocks[0].attn1.processor
+    return (processor._attention_backend or AttentionBackendName.NATIVE).value

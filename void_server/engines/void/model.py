@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -23,6 +24,7 @@ from .eight_bit import quantise
 from .header import standard_key
 from .lean import slimmed
 from .memory import EXACT, Profile
+from .team import Group, Team, lost_helper
 from .turns import Guest, Relay, Turns, collect, weights_of
 from .weights import Weights
 
@@ -46,6 +48,11 @@ class Model:
     compiled: bool = False
     #: Of encoder, text encoder and transformer. None: bfloat16 on a GPU, as published, float32 on the CPU.
     precision: torch.dtype | None = None
+    #: Further cards that sample with this one, each in a process of its own.
+    helpers: tuple[torch.device, ...] = ()
+    #: This process among those that sample together, where there are several.
+    group: Group | None = field(default=None, repr=False)
+    _team: Team | None = field(default=None, repr=False)
     _parts: dict[str, nn.Module] = field(default_factory=dict, repr=False)
     _guests: dict[str, Guest] = field(default_factory=dict, repr=False)
     _relays: dict[str, Relay] = field(default_factory=dict, repr=False)
@@ -59,7 +66,8 @@ class Model:
     def described(self) -> str:
         """The device, the precision and the memory profile, in words."""
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else str(self.device)
-        return f"{name}, {str(self.dtype).rpartition('.')[2]}, {self.profile.name}"
+        cards = f"{1 + len(self.helpers)} x {name}" if self.helpers else name
+        return f"{cards}, {str(self.dtype).rpartition('.')[2]}, {self.profile.name}"
 
     # -- the parts at work
 
@@ -94,6 +102,38 @@ class Model:
         beside = memory.sampling(height, width, guided=guided)
         with self._working(f"transformer {number}", transformer, transformer.transformer_blocks, beside):
             yield transformer
+
+    @contextlib.contextmanager
+    def together(self, number: int, order: Any) -> Iterator[None]:
+        """In the block, have the further cards do their part in ``order``, which needs the transformer of a pass.
+
+        Whatever ends the block early ends their processes. Raises :class:`JobFailed` where one of them has ended.
+        """
+        if not self.helpers:
+            yield
+            return
+        if self._team is None:
+            about = self.weights, self.profile, self.compiled, self.precision
+            self._team = Team(self.device, self.helpers, about)
+            self.group = self._team.group
+        try:
+            self._team.order(order)
+            self.transformer(number)
+            self._team.wait()
+            yield
+        except BaseException as error:
+            lost = isinstance(error, RuntimeError) and self._team.has_lost_one
+            self.send_helpers_away()
+            if lost:
+                # what waits for it hears only that nobody answers
+                raise lost_helper() from error
+            raise
+
+    def send_helpers_away(self) -> None:
+        """End the processes on the further cards; the next sampling starts new ones."""
+        if self._team is not None:
+            self._team.end()
+        self._team = self.group = None
 
     @cached_property
     def _turns(self) -> Turns:
@@ -134,7 +174,8 @@ class Model:
         collect(self.device)
 
     def collect(self) -> None:
-        """Give all of the card's memory back."""
+        """Give all of the card's memory back, and that of further cards."""
+        self.send_helpers_away()
         for relay in self._relays.values():
             relay.send_all_away()
         self._turns.send_all_away()
@@ -145,6 +186,10 @@ class Model:
     def transformer(self, number: int) -> CogVideoXTransformer3DModel:
         """The transformer of a pass, wherever it is. Raises :class:`SettingError` where its file is wrong."""
         return self._part(f"transformer {number}", lambda: self._loaded_transformer(number))
+
+    def attention_of(self, number: int) -> str:
+        """The attention backend that a pass uses."""
+        return attention.used(self.transformer(number))
 
     def use_attention(self, number: int, backend: str) -> None:
         """Let a pass use one of diffusers' attention backends. Raises :class:`SettingError` where it is not here."""
@@ -241,18 +286,32 @@ def choose_device(name: str) -> torch.device:
         raise SettingError(f"Unknown device {name!r}; choose auto, cpu or cuda.") from error
 
 
+def cards_beside(name: str, device: torch.device) -> tuple[torch.device, ...]:
+    """The further cards of a job whose setting ``name`` made ``device``: all that this process was given by number.
+
+    That is what ``CUDA_VISIBLE_DEVICES`` names, which `void serve` and schedulers set; where nobody says how many are
+    this process's own, it takes one.
+    """
+    given = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    if device.type != "cuda" or ":" in name or "," not in given:
+        return ()
+    return tuple(torch.device("cuda", index) for index in range(1, torch.cuda.device_count()))
+
+
 #: The model that was used last, by what it was made from.
-_resident: dict[tuple[Weights, torch.device, Profile, bool], Model] = {}
+_resident: dict[tuple[Any, ...], Model] = {}
 
 
-def resident(weights: Weights, device: torch.device, profile: Profile, compiled: bool) -> Model:
+def resident(
+    weights: Weights, device: torch.device, profile: Profile, compiled: bool, helpers: tuple[torch.device, ...] = ()
+) -> Model:
     """The process's model, kept between jobs while they need the same one."""
-    wanted = weights, device, profile, compiled
+    wanted = weights, device, profile, compiled, helpers
     if wanted not in _resident:
         for other in _resident.values():
             other.collect()
         _resident.clear()
-        _resident[wanted] = Model(*wanted)
+        _resident[wanted] = Model(weights, device, profile, compiled, helpers=helpers)
     return _resident[wanted]
 
 

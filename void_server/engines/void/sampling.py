@@ -168,27 +168,44 @@ class Sampler:
         where it is ``fast``, as what that remembers would be lost.
         """
         progress = None if self.fast else progress
-        scheduler = CogVideoXDDIMScheduler.from_config(model.scheduler_config)
-        scheduler.set_timesteps(self.steps)
-        timesteps = scheduler.timesteps[-self._left :]
-        channels = conditions.channels.to(model.device, model.dtype)
+        scheduler = self._scheduler(model)
         begun, latents = (progress.read() if progress else None) or (0, self._beginning(scheduler, noise, conditions))
+        order = self, model.attention_of(self.number), conditions, begun, latents
+        with model.together(self.number, order):
+            latents = self.steps_from(model, begun, latents, conditions, on_step, progress)
+        on_step(self._left, self._left)
+        return latents.float().cpu()
+
+    def steps_from(
+        self,
+        model: Model,
+        begun: int,
+        latents: torch.Tensor,
+        conditions: Conditioning,
+        on_step: OnStep = lambda *_: None,
+        progress: Progress | None = None,
+    ) -> torch.Tensor:
+        """The latents after all steps, of those after ``begun`` steps: what every process of a model's does."""
+        scheduler = self._scheduler(model)
+        channels = conditions.channels.to(model.device, model.dtype)
         latents = latents.to(model.device, model.dtype)
-        with self._cached(model) as windowed:
-            for done, timestep in enumerate(timesteps[begun:], begun):
-                on_step(done, len(timesteps))
+        with self._cached(model) as cached, self._split(model):
+            for done, timestep in enumerate(scheduler.timesteps[-self._left :][begun:], begun):
+                on_step(done, self._left)
+                velocities = self._velocities(model, latents, channels, timestep, cached)
                 parts = []
-                for start, end in self.plan.windows:
-                    window = latents[:, start:end]
-                    with windowed(f"window {start}"):
-                        velocity = self.velocity(model, window, channels[:, start:end], timestep)
-                    step = scheduler.step(velocity, timestep, window, eta=0.0, return_dict=False)
+                for (start, end), velocity in zip(self.plan.windows, velocities, strict=True):
+                    step = scheduler.step(velocity, timestep, latents[:, start:end], eta=0.0, return_dict=False)
                     parts.append(step[0].to(model.dtype))
                 latents = self.plan.blend(parts)
                 if progress:
                     progress.note(done + 1, latents)
-        on_step(len(timesteps), len(timesteps))
-        return latents.float().cpu()
+        return latents
+
+    def _scheduler(self, model: Model) -> CogVideoXDDIMScheduler:
+        scheduler = CogVideoXDDIMScheduler.from_config(model.scheduler_config)
+        scheduler.set_timesteps(self.steps)
+        return scheduler
 
     @property
     def _left(self) -> int:
@@ -217,14 +234,45 @@ class Sampler:
         finally:
             transformer.disable_cache()
 
-    def velocity(
-        self, model: Model, window: torch.Tensor, channels: torch.Tensor, timestep: torch.Tensor
-    ) -> torch.Tensor:
-        """The transformer's velocity for a window of latents, guidance applied."""
-        output = self.forward(model, window, channels, timestep)
-        if not self.guided:
-            return output
-        without, with_prompt = output.chunk(2)
+    def _velocities(
+        self,
+        model: Model,
+        latents: torch.Tensor,
+        channels: torch.Tensor,
+        timestep: torch.Tensor,
+        cached: Callable[[str], AbstractContextManager[None]],
+    ) -> Iterator[torch.Tensor]:
+        """The transformer's velocity for each window of latents, guidance applied."""
+        if model.group is None or self._splits(model):
+            for start, end in self.plan.windows:
+                with cached(f"window {start}"):
+                    output = self.forward(model, latents[:, start:end], channels[:, start:end], timestep)
+                yield self._guided(*output.chunk(2 if self.guided else 1))
+            return
+
+        prompts = (self.negative, self.prompt) if self.guided else (self.prompt,)
+        calls = [(window, half) for window in self.plan.windows for half in range(len(prompts))]
+
+        def call(window: tuple[int, int], half: int) -> Callable[[], torch.Tensor]:
+            def work() -> torch.Tensor:
+                start, end = window
+                # no card makes both halves of a window, so each remembers for itself
+                with cached(f"window {start}, {half}"):
+                    return self._call(model, latents[:, start:end], channels[:, start:end], prompts[half], timestep)
+
+            return work
+
+        found = model.group.shared_out(
+            [call(*one) for one in calls], [latents[:, slice(*window)] for window, _ in calls]
+        )
+        for index in range(0, len(found), len(prompts)):
+            yield self._guided(*found[index : index + len(prompts)])
+
+    def _guided(self, *halves: torch.Tensor) -> torch.Tensor:
+        """The velocity out of those without and with the prompt, or out of the only one."""
+        if len(halves) == 1:
+            return halves[0]
+        without, with_prompt = halves
         return without + self.guidance * (with_prompt - without)
 
     @property
@@ -232,22 +280,46 @@ class Sampler:
         """Whether the prompt is weighed against the negative one."""
         return self.guidance > 1
 
+    def _splits(self, model: Model) -> bool:
+        """Whether several cards share each call of the transformer, rather than the calls of a step."""
+        if model.group is None or self.fast or model.compiled:
+            # first-block caches decide by what one card sees; compiled blocks cannot wait for others
+            return False
+        calls = len(self.plan.windows) * (2 if self.guided else 1)
+        heads = int(model.weights.transformer_config["num_attention_heads"])
+        return calls % model.group.size != 0 and model.group.can_split(heads)
+
+    def _split(self, model: Model) -> AbstractContextManager[None]:
+        if model.group is None or not self._splits(model):
+            return nullcontext()
+        return model.group.splitting(model.transformer(self.number))
+
     def forward(
         self, model: Model, window: torch.Tensor, channels: torch.Tensor, timestep: torch.Tensor
     ) -> torch.Tensor:
         """One pass through the transformer; with guidance, the negative prompt's half comes first."""
-        prompt = self.prompt
+        if not self.guided:
+            return self._call(model, window, channels, self.prompt, timestep)
+        assert self.negative is not None
+        both = torch.cat([self.negative, self.prompt])
+        return self._call(model, torch.cat([window] * 2), torch.cat([channels] * 2), both, timestep)
+
+    def _call(
+        self,
+        model: Model,
+        window: torch.Tensor,
+        channels: torch.Tensor,
+        prompts: torch.Tensor,
+        timestep: torch.Tensor,
+    ) -> torch.Tensor:
+        """One pass of a window with each of ``prompts``."""
         latents = torch.cat([window, channels], dim=2)
-        if self.guided:
-            assert self.negative is not None
-            prompt = torch.cat([self.negative, prompt])
-            latents = torch.cat([latents, latents])
         height, width = (SPATIAL * side for side in window.shape[-2:])
         cos, sin = rotary(model.weights.transformer_config, *(window.shape[i] for i in (1, 3, 4)))
-        with torch.inference_mode(), model.sampling(self.number, height, width, guided=self.guided) as transformer:
+        with torch.inference_mode(), model.sampling(self.number, height, width, guided=len(prompts) > 1) as transformer:
             output: torch.Tensor = transformer(
                 hidden_states=latents.to(model.device, model.dtype),
-                encoder_hidden_states=prompt.to(model.device, model.dtype),
+                encoder_hidden_states=prompts.to(model.device, model.dtype),
                 timestep=timestep.expand(latents.shape[0]).to(model.device),
                 image_rotary_emb=(cos.to(model.device), sin.to(model.device)),
                 return_dict=False,

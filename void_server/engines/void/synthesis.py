@@ -14,7 +14,7 @@ from ...quadmask.classes import Quadmask
 from . import fit, memory, noise
 from .frames import Made
 from .kept import KeptTensors, Progress
-from .model import Model, choose_device, explaining_memory, resident, whole_memory
+from .model import Model, cards_beside, choose_device, explaining_memory, resident, whole_memory
 from .pieces import STRIDE
 from .sampling import (
     FIRST,
@@ -65,7 +65,8 @@ class Synthesis:
         settings = self._settings
         device = choose_device(self._clip.settings.device)
         weights = find(settings.checkpoint, settings.lora, settings.lora_strength)
-        return resident(weights, device, memory.PROFILES[settings.memory], settings.compiled)
+        beside = cards_beside(self._clip.settings.device, device)
+        return resident(weights, device, memory.PROFILES[settings.memory], settings.compiled, beside)
 
     def make(self, numbers: Sequence[int], report: Callable[[float], None]) -> None:
         """Have the model make the pieces ``numbers``, and store them for every process of the job."""
@@ -95,7 +96,7 @@ class Synthesis:
         """Raise :class:`SettingError` where the card is too small, before anything is loaded."""
         if self._model.device.type == "cuda":
             guided = self._settings.guided
-            total = whole_memory(self._model.device)
+            total = min(map(whole_memory, (self._model.device, *self._model.helpers)))
             memory.check(self._model.profile, self._settings.working_height, guided=guided, available=total)
 
     def _run(

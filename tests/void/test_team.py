@@ -1,0 +1,167 @@
+"""Several cards at work on one job: two processes on the CPU, that talk as those of graphics cards do."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from void_server.api.errors import JobFailed
+from void_server.engines.void.kept import KeptTensors, Progress
+from void_server.engines.void.model import Model, cards_beside
+from void_server.engines.void.sampling import Conditioning, Sampler, embed, starting_noise
+from void_server.engines.void.weights import Weights
+from void_server.engines.void.windows import plan
+
+pytestmark = pytest.mark.slow
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def model(weights: Path) -> Model:
+    return Model(Weights(weights), CPU)
+
+
+@pytest.fixture(scope="module")
+def pair(weights: Path) -> Any:
+    made = Model(Weights(weights), CPU, helpers=(CPU,))
+    yield made
+    made.send_helpers_away()
+
+
+def sampler(model: Model, length: int, **changes: Any) -> Sampler:
+    prompt, negative = embed(model, "a lime falls", "").split(1)
+    guided = changes.get("guidance", 1.0) > 1
+    options = {"number": 1, "plan": plan(length, 6), "steps": 3, "guidance": 1.0, **changes}
+    return Sampler(prompt=prompt, negative=negative if guided else None, **options)
+
+
+def given(length: int, height: int = 4, width: int = 6) -> tuple[torch.Tensor, Conditioning]:
+    torch.manual_seed(1)
+    shape = 1, 16, length, height, width
+    return starting_noise((1, length, 16, height, width), 1), Conditioning(torch.randn(shape), torch.randn(shape))
+
+
+def close(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return bool((one - other).abs().max() < 1e-5 * other.abs().max())
+
+
+@pytest.mark.parametrize(
+    ("length", "size", "guidance", "splits"),
+    [
+        # one window, whose tokens are split: 18 among two, and 15 as 8 and 7
+        (6, (4, 6), 1.0, True),
+        (6, (2, 10), 1.0, True),
+        # two windows; the halves of one; three windows of one call each; published, of which the last is shorter
+        (8, (4, 6), 1.0, False),
+        (6, (4, 6), 6.0, False),
+        (10, (4, 6), 1.0, True),
+        (10, (4, 6), 6.0, False),
+    ],
+)
+def test_two_processes_make_what_one_makes(
+    model: Model, pair: Model, length: int, size: tuple[int, int], guidance: float, splits: bool
+) -> None:
+    noise, conditions = given(length, *size)
+    one = sampler(model, length, guidance=guidance)
+    alone = one.run(model, noise, conditions, lambda *_: None)
+    steps: list[int] = []
+    both = one.run(pair, noise, conditions, lambda done, _: steps.append(done))
+    assert one._splits(pair) == splits
+    assert close(both, alone)
+    assert steps == [0, 1, 2, 3]
+
+
+def test_windows_of_different_lengths_and_caches_are_shared_out(model: Model, pair: Model) -> None:
+    noise, conditions = given(14)
+    shorter = plan(14, 8, published=True)
+    assert shorter.windows[-1] == (8, 14)
+    for changes in ({"plan": shorter, "guidance": 6.0}, {"fast": True}, {"fast": True, "guidance": 6.0}):
+        one = sampler(model, 14, **changes)
+        assert not one._splits(pair)
+        assert close(
+            one.run(pair, noise, conditions, lambda *_: None), one.run(model, noise, conditions, lambda *_: None)
+        )
+
+
+def test_each_card_does_its_share_and_no_more(pair: Model) -> None:
+    """The leader's own transformer sees half of the tokens, and half of the windows."""
+    seen: list[int] = []
+    block = pair.transformer(1).transformer_blocks[-1]
+    hook = block.ff.register_forward_pre_hook(lambda _, args: seen.append(args[0].shape[1]))
+    try:
+        for length in (6, 8):
+            noise, conditions = given(length)
+            sampler(pair, length, steps=1).run(pair, noise, conditions, lambda *_: None)
+    finally:
+        hook.remove()
+    text = pair.tokens
+    assert seen == [text + 9, text + 18]
+
+
+def test_what_stops_a_sampling_ends_the_helpers_and_it_goes_on_with_new_ones(
+    model: Model, pair: Model, tmp_path: Path
+) -> None:
+    noise, conditions = given(6)
+    one = sampler(model, 6, steps=7)
+    progress = Progress(KeptTensors(tmp_path / "latents.safetensors", {}))
+
+    def stop(done: int, _: int) -> None:
+        if done == 6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        one.run(pair, noise, conditions, stop, progress)
+    assert pair.group is None
+    steps: list[int] = []
+    resumed = one.run(pair, noise, conditions, lambda done, _: steps.append(done), progress)
+    assert steps == [5, 6, 7]
+    assert close(resumed, one.run(model, noise, conditions, lambda *_: None))
+
+
+@pytest.mark.parametrize("step", [0, 2])
+def test_a_helper_that_dies_is_a_sentence_and_the_next_job_works(model: Model, pair: Model, step: int) -> None:
+    noise, conditions = given(6)
+    one = sampler(model, 6)
+    one.run(pair, noise, conditions, lambda *_: None)
+
+    def kill(done: int, _: int) -> None:
+        if done == step:
+            assert pair._team is not None
+            helper = pair._team._helpers[0]
+            os.kill(helper.pid, signal.SIGKILL)
+            helper.wait()
+
+    with pytest.raises(JobFailed, match="on another GPU has ended"):
+        one.run(pair, noise, conditions, kill)
+    assert close(one.run(pair, noise, conditions, lambda *_: None), one.run(model, noise, conditions, lambda *_: None))
+
+
+def test_helpers_end_with_their_leader(pair: Model) -> None:
+    noise, conditions = given(6)
+    sampler(pair, 6, steps=1).run(pair, noise, conditions, lambda *_: None)
+    assert pair._team is not None
+    helper = pair._team._helpers[0]
+    assert helper.stdin is not None
+    # as it is when the leader was killed
+    helper.stdin.close()
+    assert helper.wait(timeout=60) == 1
+    pair.send_helpers_away()
+
+
+def test_a_job_takes_all_cards_that_it_was_given_by_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    first = torch.device("cuda")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,2,3")
+    assert cards_beside("auto", first) == (torch.device("cuda:1"), torch.device("cuda:2"))
+    assert cards_beside("cuda:1", torch.device("cuda:1")) == ()
+    assert cards_beside("auto", CPU) == ()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    assert cards_beside("auto", first) == ()
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    assert cards_beside("auto", first) == (), "how many are its own, nobody has said"
