@@ -16,8 +16,13 @@ import pytest
 from tests import test_service
 from tests.test_service import RunningServer, ended, raw, shot_of, wait_for
 from void_server.api import Client, JobState, Keys, messages
+from void_server.api.errors import SettingError
 from void_server.api.home import home
+from void_server.api.shot import Settings
+from void_server.cli.serving import gpus_of_workers
+from void_server.service.config import ServerConfig
 from void_server.service.keys import KeyRing
+from void_server.service.workers import WorkerHandle, WorkerPool
 
 pytestmark = pytest.mark.slow
 
@@ -161,9 +166,9 @@ def three_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("three_gpus")
-@pytest.mark.parametrize(("wanted", "seen"), [("0,2", ["0", "2"]), ("all", ["0", "1", "2"])])
-def test_each_gpu_has_one_worker_that_sees_no_other(wanted: str, seen: list[str]) -> None:
-    command = [*VOID, "serve", "--address", "tcp://127.0.0.1:*", "--gpus", wanted]
+@pytest.mark.parametrize(("options", "seen"), [(("--gpus", "0,2"), ["0", "2"]), ((), ["0", "1", "2"])])
+def test_each_gpu_has_one_worker_that_sees_no_other(options: tuple[str, ...], seen: list[str]) -> None:
+    command = [*VOID, "serve", "--address", "tcp://127.0.0.1:*", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
         try:
             assert server.stdout is not None
@@ -181,6 +186,65 @@ def test_each_gpu_has_one_worker_that_sees_no_other(wanted: str, seen: list[str]
         finally:
             server.send_signal(signal.SIGINT)
             server.wait(30)
+
+
+@pytest.mark.usefixtures("three_gpus")
+@pytest.mark.parametrize(
+    ("wanted", "workers", "given", "seen"),
+    [
+        (None, None, None, ("0", "1", "2")),
+        ("all", None, None, ("0", "1", "2")),
+        ("0+2,1", None, None, ("0,2", "1")),
+        # counted, they see what the server sees
+        (None, 1, None, ()),
+        # what a scheduler gave the server, as CUDA reads it
+        (None, None, "2,1", ("2", "1")),
+        (None, None, "GPU-5ba3d5c4", ("GPU-5ba3d5c4",)),
+        ("all", None, "1,7,2", ("1",)),
+        (None, None, "-1", ()),
+        (None, None, "", ()),
+    ],
+)
+def test_workers_see_the_gpus_that_the_server_was_given(
+    wanted: str | None, workers: int | None, given: str | None, seen: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if given is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
+    assert gpus_of_workers(wanted, workers) == seen
+
+
+@pytest.mark.usefixtures("three_gpus")
+def test_a_gpu_that_the_server_was_not_given_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    with pytest.raises(SettingError, match="here 1, or give all"):
+        gpus_of_workers("0", None)
+
+
+def test_a_job_goes_to_the_worker_whose_model_is_most_like_its_own() -> None:
+    def pool(*loaded: list[Settings]) -> WorkerPool:
+        made = WorkerPool(ServerConfig(), lambda *_: None, lambda *_: None, lambda _: None)
+        for number, jobs in enumerate(loaded):
+            one = WorkerHandle(str(number), None, ready=True)  # type: ignore[arg-type]
+            one.loaded = {settings.engine: settings for settings in jobs}
+            made._handles[one.name] = one
+        return made
+
+    def void(**own: str) -> Settings:
+        return Settings(engine="void", engine_settings=own)
+
+    plain = Settings(engine="cleanplate")
+    # a clean plate made in between does not take the model away
+    three = pool([], [void(memory="low")], [void(), plain])
+    for wanted, name in [(void(), "2"), (void(memory="low"), "1"), (void(checkpoint="x"), "2"), (plain, "2")]:
+        found = three.idle(wanted)
+        assert found is not None
+        assert found.name == name, wanted
+    # one that has loaded nothing rather than one that would have to give a model up
+    found = pool([void()], []).idle(plain)
+    assert found is not None
+    assert found.name == "1"
 
 
 @pytest.mark.usefixtures("three_gpus")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import nullcontext
 from datetime import datetime
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,10 +32,14 @@ def serve(
     root: Annotated[
         list[Path] | None, typer.Option(help="A folder in which jobs may read and write. Repeatable.")
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, help="The number of jobs to run at the same time.")] = 1,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="The number of jobs to run at the same time; by default one for each GPU.")
+    ] = None,
     gpus: Annotated[
         str | None,
-        typer.Option(help="One worker for each of these GPUs, such as 0,2; all: for each of this machine's."),
+        typer.Option(
+            help="One worker for each of these GPUs, such as 0,2; 0+1,2+3: two GPUs for each job. Default: all."
+        ),
     ] = None,
     require_keys: Annotated[bool, typer.Option(help="Require keys on this machine too.")] = False,
     idle_minutes: Annotated[
@@ -82,8 +88,8 @@ def serve(
     config = ServerConfig(
         address=address or default_address(),
         roots=tuple(folder.expanduser().absolute() for folder in root or []),
-        workers=workers,
-        gpus=_gpus(gpus, workers),
+        workers=workers or 1,
+        gpus=gpus_of_workers(gpus, workers),
         require_keys=require_keys,
         idle_minutes=idle_minutes,
         queue_limit=queue_limit,
@@ -162,26 +168,43 @@ def _page_at(text: str, chain: Path | None, key: Path | None) -> At:
     return At.parse(text, *(file and file.expanduser().absolute() for file in (chain, key)))
 
 
-def _gpus(wanted: str | None, workers: int) -> tuple[int, ...]:
-    """The numbers of GPUs that an option names. Raises :class:`SettingError` for those that are not here."""
-    if wanted is None:
-        return ()
-    if workers > 1:
-        raise SettingError("There is one worker for each GPU; give --gpus or --workers, not both.")
-    from ..engines.void.memory import cards
+def gpus_of_workers(wanted: str | None, workers: int | None) -> tuple[str, ...]:
+    """The GPUs that each worker sees; none where workers are counted instead, or there is no GPU.
 
-    here = [card.index for card in cards()]
+    Raises :class:`SettingError` for those that are not here, or that this process was not given.
+    """
+    if workers is not None:
+        if wanted is not None:
+            raise SettingError("There is one worker for each GPU; give --gpus or --workers, not both.")
+        return ()
+    here = _visible_gpus()
+    if wanted is None:
+        return here
     if not here:
         raise SettingError("No GPU was found (nvidia-smi); leave out --gpus.")
     if wanted == "all":
-        return tuple(here)
-    numbers = wanted.split(",")
-    unknown = [number for number in numbers if not number.strip().isdecimal() or int(number) not in here]
-    if unknown or len(set(map(int, numbers))) < len(numbers):
+        return here
+    places = [[number.strip() for number in place.split("+")] for place in wanted.split(",")]
+    named = [number for place in places for number in place]
+    if not set(named) <= set(here) or len(set(named)) < len(named):
         raise SettingError(
-            f"--gpus is {wanted!r}; name each GPU once by its number, here {', '.join(map(str, here))}, or give all."
+            f"--gpus is {wanted!r}; name each GPU once by its number, here {', '.join(here)}, or give all."
         )
-    return tuple(map(int, numbers))
+    return tuple(",".join(place) for place in places)
+
+
+def _visible_gpus() -> tuple[str, ...]:
+    """The GPUs that this process may use, by what CUDA_VISIBLE_DEVICES calls them where a scheduler has set it."""
+    from ..engines.void.memory import cards
+    from ..service.config import GPUS
+
+    here = tuple(str(card.index) for card in cards())
+    given = os.environ.get(GPUS)
+    if given is None or not here:
+        return here
+    # as CUDA reads it, what comes after an invalid name does not count
+    named = [name.strip() for name in given.split(",")]
+    return tuple(takewhile(lambda name: name in here or name.startswith(("GPU-", "MIG-")), named))
 
 
 @app.command()

@@ -28,7 +28,8 @@ class ServerConfig:
     """The configuration of a server.
 
     ``roots`` are the folders below which it may read and write; without any it takes uploads only. It has ``workers``
-    workers or, where ``gpus`` are named by their numbers, one for each of these, which sees no other. ``state`` keeps
+    workers or, where ``gpus`` are given, one for each of these, which sees no other: each names one GPU, or several for
+    the same job, as ``CUDA_VISIBLE_DEVICES`` does. ``state`` keeps
     jobs, keys and uploads. An ``embedded`` server works for the one client that started it, and never takes over
     others' jobs. ``require_keys`` requires keys on this machine too. With ``idle_minutes`` it ends after that long
     without a job or a request. No user may have more than ``queue_limit`` jobs waiting, with ``frame_limit`` frames in
@@ -48,7 +49,7 @@ class ServerConfig:
     roots: tuple[Path, ...] = ()
     state: Path = field(default_factory=home)
     workers: int = 1
-    gpus: tuple[int, ...] = ()
+    gpus: tuple[str, ...] = ()
     embedded: bool = False
     require_keys: bool = False
     idle_minutes: float | None = None
@@ -73,7 +74,7 @@ class ServerConfig:
         if not self.gpus:
             return [{} for _ in range(self.workers)]
         # numbered as nvidia-smi numbers them
-        return [{"CUDA_DEVICE_ORDER": "PCI_BUS_ID", GPUS: str(gpu)} for gpu in self.gpus]
+        return [{"CUDA_DEVICE_ORDER": "PCI_BUS_ID", GPUS: gpu} for gpu in self.gpus]
 
     @property
     def memory_of_worker(self) -> int:

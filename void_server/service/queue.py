@@ -181,7 +181,7 @@ class JobQueue:
         while self._waiting and self.workers.idle():
             job_id, submitter = self._next()
             job = self.store.begin(job_id)
-            worker = self.workers.idle(job.shot.settings.engine)
+            worker = self.workers.idle(job.shot.settings)
             assert worker is not None
             del self._waiting[job_id]
             self._served = [*(one for one in self._served if one != submitter), submitter]

@@ -21,6 +21,7 @@ import psutil
 from ..api.home import made
 from ..api.job import Job
 from ..api.messages import packed
+from ..api.shot import Settings
 from ..interpreter import running
 from ..signing import MADE, SigningKey, account
 from .config import GPUS, ServerConfig
@@ -46,8 +47,8 @@ class WorkerHandle:
     process: subprocess.Popen[bytes]
     gpu: str = ""
     job: str | None = None
-    # of its last job
-    engine: str = ""
+    # the settings of the last job of each engine, whose models are still loaded
+    loaded: dict[str, Settings] = field(default_factory=dict)
     ready: bool = False
     cancelling: bool = False
     # when it said something of its job last, and why it was ended, if it was
@@ -195,10 +196,15 @@ class WorkerPool:
         except Exception:  # one message must not keep the next from being heard
             _log.exception("could not handle a message from %s", worker.name)
 
-    def idle(self, engine: str = "") -> WorkerHandle | None:
-        """A worker that waits for a job, if possible one whose last job had this engine: its model is still loaded."""
+    def idle(self, settings: Settings | None = None) -> WorkerHandle | None:
+        """A worker that waits for a job; if possible one that still has the model that ``settings`` ask for.
+
+        That is one whose last job of this engine had the most like settings; else one that has loaded the least.
+        """
         waiting = [m for m in self._handles.values() if m.ready and m.job is None]
-        return min(waiting, key=lambda one: one.engine != engine, default=None)
+        if settings is None:
+            return next(iter(waiting), None)
+        return min(waiting, key=lambda one: _unlikeness(one.loaded, settings), default=None)
 
     def _say(self, worker: WorkerHandle, **content: Any) -> None:
         async def write() -> None:
@@ -214,7 +220,7 @@ class WorkerPool:
     def give(self, worker: WorkerHandle, job: Job, roots: Sequence[Path], who: str) -> None:
         """Give a worker a job of ``who``'s, for which it may use the folders ``roots``."""
         worker.job, worker.cancelling, worker.heard = job.id, False, time.monotonic()
-        worker.engine = job.shot.settings.engine
+        worker.loaded[job.shot.settings.engine] = job.shot.settings
         names = [str(root) for root in roots]
         self._say(worker, kind="job", id=job.id, shot=job.shot.to_dict(), folder=job.folder, roots=names, who=who)
 
@@ -270,6 +276,16 @@ class WorkerPool:
         await asyncio.to_thread(self._waiting.shutdown)
         for task in list(self._tasks):
             task.cancel()
+
+
+def _unlikeness(loaded: Mapping[str, Settings], wanted: Settings) -> tuple[bool, int]:
+    """How far what a worker has loaded is from what a job wants, to compare workers by."""
+    last = loaded.get(wanted.engine)
+    if last is None:
+        return True, len(loaded)
+    one, other = last.engine_settings, wanted.engine_settings
+    different = [name for name in {*one, *other} if one.get(name) != other.get(name)]
+    return False, len(different) + (last.device != wanted.device)
 
 
 def _memory(pid: int) -> int:
