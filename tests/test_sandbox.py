@@ -26,7 +26,7 @@ from void_server.api.errors import JobFailed, ServerRefused, SettingError
 from void_server.api.home import home
 from void_server.service.config import ServerConfig
 from void_server.service.inspection import MEMORY, Inspector
-from void_server.service.sandbox import Sandbox, environment
+from void_server.service.sandbox import Sandbox, environment, make_gpu_nodes
 from void_server.service.server import Server
 from void_server.service.store import FILE
 from void_server.service.system_calls import FORBIDDEN
@@ -238,6 +238,90 @@ def test_a_worker_has_limits(job_of: Running) -> None:
     assert limits[2] <= 4096
     assert limits[3] == 0
     assert not LANDLOCK or told(job).endswith("\t1")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_DATA counts what is mapped on Linux alone")
+def test_weights_that_are_larger_than_a_workers_memory_can_be_mapped(
+    job_of: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As torch maps them: privately, as if to write. That counts for the limit, though it uses no memory."""
+    weights = tmp_path / "weights" / "base" / "model.safetensors"
+    weights.parent.mkdir(parents=True)
+    with open(weights, "wb") as file:
+        file.truncate(3 << 30)
+    monkeypatch.setenv("VOID_WEIGHTS", str(tmp_path / "weights"))
+    job = job_of(
+        f"""
+        import mmap
+        with open({str(weights)!r}, "rb") as file:
+            held = mmap.mmap(file.fileno(), 0, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_WRITE)
+        assert held[:4] == bytes(4)
+        """,
+        worker_memory=2 << 30,
+    )
+    assert job.state is JobState.DONE, told(job)
+
+
+@kernel_confines
+def test_libraries_keep_their_kernels_where_a_worker_may_write(job_of: Running) -> None:
+    job = job_of("""
+        for name in ("CUDA_CACHE_PATH", "TRITON_CACHE_DIR"):
+            Path(os.environ[name]).mkdir()
+            (Path(os.environ[name]) / "kernel").write_text("x")
+    """)
+    assert job.state is JobState.DONE, told(job)
+
+
+def test_the_server_has_the_driver_make_what_a_confined_worker_cannot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    devices = tmp_path / "dev"
+    devices.mkdir()
+    tool = tmp_path / "nvidia-modprobe"
+    tool.write_text(f'#!/bin/sh\necho "$@" >> {devices}/nvidia-uvm\n')
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    make_gpu_nodes(devices)
+    assert not list(devices.iterdir()), "no driver here"
+    (devices / "nvidiactl").touch()
+    for _ in range(2):
+        make_gpu_nodes(devices)
+    assert (devices / "nvidia-uvm").read_text() == "-u -c 0\n", "once"
+    tool.unlink()
+    (devices / "nvidia-uvm").unlink()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    make_gpu_nodes(devices)
+
+
+@kernel_confines
+def test_processes_of_one_job_meet_and_talk_in_a_sandbox(tmp_path: Path) -> None:
+    """As those on several GPUs do, through gloo: a file to meet in, and the loopback interface."""
+    pytest.importorskip("torch")
+    write = tmp_path / "may write"
+    write.mkdir()
+    code = f"""
+import sys
+from pathlib import Path
+from void_server.service.sandbox import Sandbox
+assert Sandbox((), ({str(write)!r},), 8 << 30).enter() == ""
+import torch
+from void_server.engines.void.team import Group
+rank = int(sys.argv[1])
+group = Group.join(rank, 2, torch.device("cpu"), Path({str(write / "meeting")!r}))
+made = group.shared_out([lambda: torch.tensor([1.0 + rank])] * 2, [torch.zeros(1)] * 2)
+print([float(one) for one in made])
+"""
+    own = {**os.environ, "TMPDIR": str(write)}
+    both = [
+        subprocess.Popen([sys.executable, "-c", code, str(rank)], stdout=subprocess.PIPE, text=True, env=own)
+        for rank in range(2)
+    ]
+    try:
+        assert [process.communicate(timeout=240)[0] for process in both] == ["[1.0, 2.0]\n"] * 2
+    finally:
+        for process in both:
+            process.kill()
+            process.wait()
 
 
 def test_a_job_that_takes_too_much_memory_ends_with_a_sentence(job_of: Running) -> None:

@@ -10,8 +10,10 @@ import ctypes
 import json
 import os
 import struct
+import subprocess
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import entry_points
@@ -28,20 +30,24 @@ FILE_SIZE, PROCESSES = 64 << 30, 4096
 
 # What every process needs to run; of /dev it gets what harms nobody, and GPUs.
 _SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/sbin", "/etc", "/opt", "/nix", "/proc", "/sys", "/run/systemd/resolve")
-_DEVICES = ("null", "zero", "full", "random", "urandom", "shm", "dri", "kfd", "nvidia*")
+_DEVICES = ("null", "zero", "full", "random", "urandom", "shm", "dri", "kfd", "nvidia*", "dxg")
 # Variables that name what is read, and may be a list.
 _NAMING = (
     "PYTHONPATH", "LD_LIBRARY_PATH", "PATH", "VOID_WEIGHTS", "SAM2_WEIGHTS", "OCIO", "SSL_CERT_FILE", "SSL_CERT_DIR",
     "CUDA_HOME", "HF_HOME", "HF_HUB_CACHE", "TORCH_HOME",
 )  # fmt: skip
 _CACHES = ("huggingface", "torch")
+# Folders of weights, by their variables, and the caches of compiled kernels, which would lie in the user's home.
+_WEIGHTS = ("VOID_WEIGHTS", "SAM2_WEIGHTS")
+_KERNELS = {"CUDA_CACHE_PATH": "cuda", "TRITON_CACHE_DIR": "triton"}
 _OF_HOME = ("gemini.key", "local.key", "policy.json")
 # Variables that a worker needs, by their beginnings; none of them holds a key of the server.
 _NEEDED = (
     "PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_", "TZ", "TERM", "PYTHON", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "OCIO",
     "VOID_", "SAM2_WEIGHTS", "GEMINI_", "GOOGLE_API_KEY", "OMP_", "MKL_", "OPENBLAS_", "OPENCV_", "CUDA_", "NVIDIA_",
-    "HIP_", "ROCR_", "TORCH_", "PYTORCH_", "HF_", "TRANSFORMERS_", "SSL_CERT_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY",
-    "ALL_PROXY", "SYSTEMROOT", "SYSTEMDRIVE", "WINDIR", "COMSPEC", "PATHEXT", "TEMP", "TMP", "USERPROFILE", "APPDATA",
+    "HIP_", "ROCR_", "NCCL_", "TORCH_", "TORCHINDUCTOR_", "PYTORCH_", "HF_", "TRANSFORMERS_", "SSL_CERT_", "HTTP_PROXY",
+    "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY",
+    "SYSTEMROOT", "SYSTEMDRIVE", "WINDIR", "COMSPEC", "PATHEXT", "TEMP", "TMP", "USERPROFILE", "APPDATA",
     "LOCALAPPDATA", "PROGRAM", "NUMBER_OF_PROCESSORS", "PROCESSOR_", "COVERAGE_", "PYTEST_",
 )  # fmt: skip
 _NEVER = ("VOID_KEY", "VOID_SERVER_KEY", "VOID_SERVER")
@@ -55,6 +61,11 @@ def environment(more: Iterable[str] = ()) -> dict[str, str]:
         for name, value in os.environ.items()
         if name in wanted or (name.upper().startswith(_NEEDED) and name not in _NEVER)
     }
+
+
+def temporary(folder: str) -> dict[str, str]:
+    """The variables that send what libraries write for themselves to ``folder``, where a worker may write."""
+    return {"TMPDIR": folder, **{name: os.path.join(folder, part) for name, part in _KERNELS.items()}}
 
 
 @dataclass(frozen=True)
@@ -79,7 +90,7 @@ class Sandbox:
 
     def enter(self) -> str:
         """Confine this process, and those that it starts, for good. Returns what cannot be enforced here, else ""."""
-        limit_resources(self.memory)
+        limit_resources(self.memory + _mapped())
         if sys.platform != "linux":
             return "Landlock is Linux's; reading and writing are held back by VOID alone"
         lacking = _landlock([*needed_to_run(), *self.read], self.write), forbid_system_calls()
@@ -98,7 +109,8 @@ def limit_resources(memory: int) -> None:
     import resource
 
     limits = {
-        # what is written to, not what is mapped: models' libraries map far more than they use
+        # What may be written to, not address space: CUDA reserves far more of that than it uses, without the right to
+        # write; what it shares with the driver, pinned memory too, does not count here.
         resource.RLIMIT_DATA: memory,
         resource.RLIMIT_FSIZE: FILE_SIZE,
         resource.RLIMIT_NPROC: PROCESSES,
@@ -108,6 +120,24 @@ def limit_resources(memory: int) -> None:
         _, hard = resource.getrlimit(kind)
         limit = most if hard == resource.RLIM_INFINITY else min(most, hard)
         resource.setrlimit(kind, (limit, limit))
+
+
+def _mapped() -> int:
+    """The bytes of weights' files. torch maps them as if it would write to them, so they count, but use no memory."""
+    folders = [Path(named) for name in _WEIGHTS if (named := os.environ.get(name))]
+    return sum(file.stat().st_size for folder in folders for file in folder.rglob("*.safetensors") if file.is_file())
+
+
+def make_gpu_nodes(devices: Path = Path("/dev")) -> None:
+    """Have NVIDIA's driver make the device files that CUDA needs, where it has not yet.
+
+    CUDA does so itself at its first use after the machine has started, by a program that gains privileges. A confined
+    process may not start that one, and may use only the devices that are there when it is confined.
+    """
+    if (devices / "nvidiactl").exists() and not (devices / "nvidia-uvm").exists():
+        # without it, or where it fails, CUDA says what it lacks
+        with suppress(OSError, subprocess.SubprocessError):
+            subprocess.run(["nvidia-modprobe", "-u", "-c", "0"], check=False, timeout=30)
 
 
 @cache

@@ -26,7 +26,7 @@ from ..interpreter import running
 from ..signing import MADE, SigningKey, account
 from .config import GPUS, ServerConfig
 from .pipe import messages_from
-from .sandbox import as_user, environment
+from .sandbox import as_user, environment, make_gpu_nodes, temporary
 from .scratch import clear, scratch
 
 _log = logging.getLogger(__name__)
@@ -96,6 +96,7 @@ class WorkerPool:
         # what is not there cannot be allowed to a worker
         made(self._config.state / "jobs")
         clear()
+        make_gpu_nodes()
         for place in self._config.places:
             self.task(self._fill_place(place))
 
@@ -123,7 +124,7 @@ class WorkerPool:
         if not config.embedded:
             sandbox = replace(config.sandbox, write=(*config.sandbox.write, folder))
             command.append(sandbox.to_json())
-            variables = {**environment(config.worker_environment), "TMPDIR": folder, **place}
+            variables = {**environment(config.worker_environment), **temporary(folder), **place}
         if self._owner:
             os.chown(folder, *self._owner)
         return subprocess.Popen(
