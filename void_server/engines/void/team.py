@@ -54,7 +54,7 @@ class Group:
             torch.cuda.set_device(device)
         dist.init_process_group(
             "nccl" if cuda else "gloo",
-            init_method=meeting.as_uri(),
+            store=dist.FileStore(str(meeting), size),
             rank=rank,
             world_size=size,
             timeout=_PATIENCE,
