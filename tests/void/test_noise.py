@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
 
 from void_server.engines.void.noise import Field, as_published, flows, pooled, warp, warped
 
@@ -99,6 +102,42 @@ def test_the_same_seed_gives_the_same_noise() -> None:
     assert torch.equal(one, other)
     assert not torch.equal(one, warped(moving_frames(), (3, 8, 12), 6))
     assert float(one.std()) == pytest.approx(1, abs=0.05)
+
+
+class MadeWhere(TorchFunctionMode):
+    """Notes tensors that are made on no device in particular."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.nowhere: list[str] = []
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        makers = (torch.zeros, torch.ones, torch.empty, torch.arange, torch.tensor, torch.randn)
+        # noise is drawn on the CPU on purpose
+        if function in makers and "device" not in kwargs and "generator" not in kwargs:
+            self.nowhere.append(function.__name__)
+        return function(*args, **kwargs)
+
+
+def test_noise_is_carried_where_the_field_is() -> None:
+    """So that a graphics card does it. Only its draws come from the CPU: the same on all devices."""
+    source = generator()
+    field = Field.new(32, 48, source, device=torch.device("cpu"))
+    flow = scaling(32, 48, 1.1)
+    with MadeWhere() as made:
+        for _ in range(2):
+            field = warp(field, flow, source)
+    assert made.nowhere == []
+
+
+def test_what_stays_in_place_draws_no_noise() -> None:
+    """Most of a shot does; drawing and adding it up was nearly all of the time."""
+    source = generator()
+    field = Field.new(32, 48, source)
+    before = source.get_state()
+    warp(field, torch.zeros(2, 32, 48), source)
+    assert torch.equal(source.get_state(), before)
 
 
 def test_noise_follows_the_picture() -> None:

@@ -1,4 +1,4 @@
-"""Process frames on all cores, in order, holding only a few results at a time."""
+"""Process frames on all cores, or ahead of their use, in order, holding only a few at a time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import TypeVar, cast
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -35,4 +35,32 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[
                 yield first, future.result()
         finally:
             for _, future in pending:
+                future.cancel()
+
+
+def ahead(items: Iterable[Item], most: int = 2) -> Iterator[Item]:
+    """Yield ``items``, of which up to ``most`` are made by a thread while the one before is used.
+
+    What fails there is raised where the item would have come. Whoever stops early waits for the item under way alone.
+    """
+    source = iter(items)
+    pending: deque[Future[tuple[bool, Item | None]]] = deque()
+
+    def following() -> tuple[bool, Item | None]:
+        for item in source:
+            return True, item
+        return False, None
+
+    # one thread, so one item after the other
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            pending.extend(pool.submit(following) for _ in range(most))
+            while True:
+                there, item = pending.popleft().result()
+                if not there:
+                    return
+                pending.append(pool.submit(following))
+                yield cast(Item, item)
+        finally:
+            for future in pending:
                 future.cancel()

@@ -9,6 +9,7 @@ import numpy as np
 
 from ...imaging.exr import FloatImage
 from ...imaging.framefile import FrameFile
+from ...imaging.parallel import in_order
 from ...quadmask.classes import Quadmask, nearest, unaffected
 from ..clip import Clip
 from .detail import enlarged
@@ -28,11 +29,11 @@ class Inputs:
         """Make those that are missing."""
         count = len(self._clip)
         if not self._codes.whole:
-            self._codes.write(self._small_codes(index) for index in range(count))
+            self._codes.write(codes for _, codes in in_order(self._small_codes, range(count)))
         if not self.plates.whole:
             with self.plates.writing() as append:
-                for index in range(count):
-                    append(self._small_plate(index))
+                for index, plate in in_order(self._small_plate, range(count)):
+                    append(plate)
                     report((index + 1) / count)
 
     def codes(self, index: int, *, first: bool) -> Quadmask:

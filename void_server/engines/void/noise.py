@@ -10,6 +10,7 @@ variance 1, and what moves keeps its noise.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import cv2
@@ -17,6 +18,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn import functional
+
+from ...imaging.parallel import ahead
 
 #: How many cells of the field a latent has along each side.
 FINENESS = 8
@@ -34,31 +37,41 @@ class Field:
     offset: torch.Tensor
 
     @classmethod
-    def new(cls, height: int, width: int, generator: torch.Generator, channels: int = CHANNELS) -> Field:
-        """Fresh noise."""
-        noise = torch.randn((channels, height, width), generator=generator)
-        return cls(noise, torch.ones(height, width), torch.zeros(2, height, width))
+    def new(
+        cls,
+        height: int,
+        width: int,
+        generator: torch.Generator,
+        channels: int = CHANNELS,
+        device: torch.device | None = None,
+    ) -> Field:
+        """Fresh noise, on a device; drawn on the CPU, so that it is the same on all."""
+        noise = torch.randn((channels, height, width), generator=generator).to(device)
+        return cls(noise, torch.ones(height, width, device=device), torch.zeros(2, height, width, device=device))
 
 
 def warp(field: Field, flow: torch.Tensor, generator: torch.Generator) -> Field:
     """The field after ``flow`` (2, h, w), the way in cells (y, x) from the frame before to this one."""
     channels, height, width = field.noise.shape
-    cells = height * width
-    grid = torch.stack(torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij"))
+    cells, device = height * width, field.noise.device
+    flow = flow.to(device)
+    rows, columns = torch.arange(height, device=device), torch.arange(width, device=device)
+    grid = torch.stack(torch.meshgrid(rows, columns, indexing="ij"))
+    size = torch.tensor([height, width], device=device).view(2, 1, 1)
     # where each cell goes, and what of its way is left over for the next frame
     goal = grid + field.offset + flow
     landed = _nearest(goal)
     leftover = (goal - landed).reshape(2, cells)
-    inside = ((landed >= 0) & (landed < torch.tensor([height, width]).view(2, 1, 1))).all(0).flatten()
+    inside = ((landed >= 0) & (landed < size)).all(0).flatten()
     target = (landed[0] * width + landed[1]).flatten().long()
-    moved = torch.arange(cells)[inside]
-    target = target[inside]
-    covered = torch.zeros(cells, dtype=torch.bool)
+    every = torch.arange(cells, device=device)
+    moved, target = every[inside], target[inside]
+    covered = torch.zeros(cells, dtype=torch.bool, device=device)
     covered[target] = True
     # where no cell went, the one that the flow points back to is stretched
-    bare = torch.arange(cells)[~covered]
+    bare = every[~covered]
     back = _nearest(grid - flow)
-    known = ((back >= 0) & (back < torch.tensor([height, width]).view(2, 1, 1))).all(0).flatten()[bare]
+    known = ((back >= 0) & (back < size)).all(0).flatten()[bare]
     origin = (back[0] * width + back[1]).flatten().long()[bare]
     stretched, origin, new = bare[known], origin[known], bare[~known]
 
@@ -66,24 +79,25 @@ def warp(field: Field, flow: torch.Tensor, generator: torch.Generator) -> Field:
     weight = field.weight.flatten()[torch.cat([moved, origin])] / shares
     count = len(moved)
 
-    noise = torch.empty(channels, cells)
-    weights = torch.ones(cells)
-    offset = torch.zeros(2, cells)
-    # several cells on one: the sum by weight, brought back to variance 1
+    noise = torch.empty(channels, cells, device=device)
+    weights = torch.ones(cells, device=device)
+    offset = torch.zeros(2, cells, device=device)
     w = weight[:count]
-    total = torch.zeros(cells).index_add_(0, target, w)
-    squares = torch.zeros(cells).index_add_(0, target, w * w)
-    gathered = torch.zeros(channels, cells).index_add_(1, target, split[:, :count] * w)
-    noise[:, covered] = gathered[:, covered] / squares[covered].sqrt()
+    total = torch.zeros(cells, device=device).index_add_(0, target, w)
     # one cell alone on its place stays what it is, to the bit
-    alone = torch.bincount(target, minlength=cells)[target] == 1
-    noise[:, target[alone]] = split[:, :count][:, alone]
+    crowded = torch.bincount(target, minlength=cells)[target] > 1
+    noise[:, target[~crowded]] = split[:, :count][:, ~crowded]
+    # several cells on one: the sum by weight, brought back to variance 1
+    places, heavy = target[crowded], w[crowded]
+    squares = torch.zeros(cells, device=device).index_add_(0, places, heavy * heavy)
+    gathered = torch.zeros(channels, cells, device=device).index_add_(1, places, split[:, :count][:, crowded] * heavy)
+    noise[:, places] = gathered[:, places] / squares[places].sqrt()
     weights[covered] = total[covered]
-    moved_offset = torch.zeros(2, cells).index_add_(1, target, leftover[:, moved] * w)
+    moved_offset = torch.zeros(2, cells, device=device).index_add_(1, target, leftover[:, moved] * w)
     offset[:, covered] = moved_offset[:, covered] / total[covered]
     noise[:, stretched] = split[:, count:]
     weights[stretched] = weight[count:]
-    noise[:, new] = torch.randn((channels, len(new)), generator=generator)
+    noise[:, new] = torch.randn((channels, len(new)), generator=generator).to(device)
     weights = (weights / weights.mean() + 1e-5) ** _PULL
     return Field(noise.view(channels, height, width), weights.view(height, width), offset.view(2, height, width))
 
@@ -100,14 +114,15 @@ def _split(noise: torch.Tensor, holders: torch.Tensor, generator: torch.Generato
     The cells' own numbers say who shares, so no noise must be compared with any other.
     """
     channels, cells = noise.shape
-    number = torch.bincount(holders, minlength=cells).float()
+    number = torch.bincount(holders, minlength=cells)
     shares = number[holders]
-    fresh = torch.randn((channels, len(holders)), generator=generator)
-    mean = torch.zeros(channels, cells).index_add_(1, holders, fresh) / number.clamp(min=1)
-    alone = shares == 1
-    split = noise[:, holders] / shares.sqrt() + fresh - mean[:, holders]
     # a cell that is shared by nobody is carried as it is, to the bit
-    split[:, alone] = noise[:, holders[alone]]
+    split = noise[:, holders]
+    shared = shares > 1
+    cell = holders[shared]
+    fresh = torch.randn((channels, len(cell)), generator=generator).to(noise.device)
+    mean = torch.zeros(channels, cells, device=noise.device).index_add_(1, cell, fresh) / number.clamp(min=1)
+    split[:, shared] = noise[:, cell] / shares[shared].sqrt() + fresh - mean[:, cell]
     return split, shares
 
 
@@ -131,17 +146,38 @@ def flows(frames: Iterable[NDArray[np.float32]], height: int, width: int) -> Ite
         before = now
 
 
-def warped(frames: Iterable[NDArray[np.float32]], latent_shape: tuple[int, int, int], seed: int) -> torch.Tensor:
-    """Noise (1, t, 16, h, w) for a clip of latents (t, h, w): that of every fourth frame, carried through all."""
+def warped(
+    frames: Iterable[NDArray[np.float32]],
+    latent_shape: tuple[int, int, int],
+    seed: int,
+    device: torch.device | None = None,
+) -> torch.Tensor:
+    """Noise (1, t, 16, h, w) for a clip of latents (t, h, w): that of every fourth frame, carried through all.
+
+    Carried on ``device``; the flow comes from the CPU, and the noise goes back there.
+    """
     length, height, width = latent_shape
     generator = torch.Generator().manual_seed(seed)
-    field = Field.new(FINENESS * height, FINENESS * width, generator)
-    fields = [pooled(field)]
-    for index, flow in enumerate(flows(frames, FINENESS * height, FINENESS * width), 1):
-        field = warp(field, flow, generator)
-        if index % 4 == 0:
-            fields.append(pooled(field))
+    field = Field.new(FINENESS * height, FINENESS * width, generator, device=device)
+    fields = [pooled(field).cpu()]
+    with _repeatably():
+        # the flow of the next frames is estimated while this one's is used
+        for index, flow in enumerate(ahead(flows(frames, FINENESS * height, FINENESS * width)), 1):
+            field = warp(field, flow, generator)
+            if index % 4 == 0:
+                fields.append(pooled(field).cpu())
     return torch.stack(fields[:length])[None]
+
+
+@contextmanager
+def _repeatably() -> Iterator[None]:
+    """In the block, have a graphics card add up what lies at one place in the same order each time."""
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
 
 
 def as_published(frames: list[NDArray[np.float32]], latent_shape: tuple[int, int, int], seed: int) -> torch.Tensor:

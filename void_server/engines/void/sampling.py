@@ -18,7 +18,7 @@ from diffusers.models.embeddings import get_3d_rotary_pos_embed
 from numpy.typing import NDArray
 
 from ...quadmask.classes import AFFECTED, KEEP
-from .kept import Progress
+from .kept import EVERY, Progress
 from .model import Model, OnStep
 from .vae import SPATIAL, encode
 from .windows import WindowPlan
@@ -164,10 +164,8 @@ class Sampler:
     ) -> torch.Tensor:
         """Denoise ``noise`` (1, t, 16, h, w), a step after the other; ``on_step`` may raise to stop.
 
-        With ``progress`` the latents are kept now and then, and a sampling that was stopped goes on from them; not
-        where it is ``fast``, as what that remembers would be lost.
+        With ``progress`` the latents are kept now and then, and a sampling that was stopped goes on from them.
         """
-        progress = None if self.fast else progress
         scheduler = self._scheduler(model)
         begun, latents = (progress.read() if progress else None) or (0, self._beginning(scheduler, noise, conditions))
         order = self, model.attention_of(self.number), conditions, begun, latents
@@ -192,6 +190,9 @@ class Sampler:
         with self._cached(model) as cached, self._split(model):
             for done, timestep in enumerate(scheduler.timesteps[-self._left :][begun:], begun):
                 on_step(done, self._left)
+                if self.fast and done % EVERY == 0:
+                    # a sampling that goes on from here remembers nothing, either
+                    model.transformer(self.number)._reset_stateful_cache()
                 velocities = self._velocities(model, latents, channels, timestep, cached)
                 parts = []
                 for (start, end), velocity in zip(self.plan.windows, velocities, strict=True):

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from ...imaging.framefile import FrameFile
+from ...imaging.parallel import ahead
 from ...quadmask.classes import Quadmask
 from . import fit, memory, noise
 from .frames import Made
@@ -169,7 +170,7 @@ class Synthesis:
         frames = (before[index - piece.frames.start].astype(np.float32) for index in piece.order)
         if self._settings.published_sampling:
             return noise.as_published(list(frames), piece.latents, self._clip.seed)
-        return noise.warped(frames, piece.latents, self._clip.seed)
+        return noise.warped(frames, piece.latents, self._clip.seed, self._model.device)
 
     def _keep(
         self, piece: Piece, decoded: Iterator[torch.Tensor], frames: FrameFile, report: Callable[[float], None]
@@ -200,4 +201,5 @@ class Synthesis:
             for numbers in parts:
                 yield np.stack([inputs.codes(shown[one], first=one == piece.frames.start) for one in numbers])
 
-        return Footage(piece.size, plates, codes)
+        # read while the part before is encoded
+        return Footage(piece.size, lambda: ahead(plates()), lambda: ahead(codes()))
