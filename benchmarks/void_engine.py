@@ -1,4 +1,4 @@
-"""What the VOID engine costs: ``python benchmarks/void_engine.py [--full | --weights FOLDER] [--device cuda] ...``.
+"""What the VOID engine costs: ``python benchmarks/void_engine.py [--full | --weights FOLDER] [--gpus 2] ...``.
 
 Random weights, of tiny size unless ``--full`` is given (which writes about 43 GB into a temporary folder, and wants a
 GPU), or the released ones. They keep the size of what goes through them, as trained ones do, so that nothing computes
@@ -213,11 +213,14 @@ def difference(latents: torch.Tensor | None, exact: torch.Tensor | None) -> floa
     return float((latents - exact).abs().mean() / exact.abs().mean())
 
 
-def report(weights: Weights, device: torch.device, case: Case, profiles: list[str], backends: list[str]) -> None:
+def report(
+    weights: Weights, devices: tuple[torch.device, ...], case: Case, profiles: list[str], backends: list[str]
+) -> None:
     """Measure one case in each profile, backend and quality, and print the table."""
     rows: dict[str, Cost] = {}
+    device, *helpers = devices
     for name in profiles:
-        model = Model(weights, device, memory.PROFILES[name])
+        model = Model(weights, device, memory.PROFILES[name], helpers=tuple(helpers))
         rows[f"{name}, cold"] = measure(model, case)
         for backend in backends:
             # once more: now the model is resident
@@ -227,13 +230,12 @@ def report(weights: Weights, device: torch.device, case: Case, profiles: list[st
             sampler = case.sampler(model, fast=False)
             loop = published_loop(model, case, sampler) * len(sampler.plan.windows)
             counted = operations(model, case)
-            floor = counted / speed(device, model.dtype)
+            floor = counted / speed(device, model.dtype) / len(devices)
         model.collect()
         del model
     stages = list(rows[profiles[0]].seconds)
-    print(
-        f"\npass {case.number}, {case.frames} frames at {case.size[0]} x {case.size[1]}, {case.steps} steps, {device}"
-    )
+    print(f"\npass {case.number}, {case.frames} frames at {case.size[0]} x {case.size[1]}, {case.steps} steps")
+    print(f"{len(devices)} x {device}")
     print(f"sampling: {counted:.2e} operations, floor {floor:.2f} s, published loop {loop:.2f} s")
     print(
         f"{'':<16}" + "".join(f"{stage:>9}" for stage in stages) + f"{'/ floor':>9}{'GiB':>8}  {'at':<8}{'differs':>8}"
@@ -252,6 +254,7 @@ def main() -> None:
     parser.add_argument("--full", action="store_true")
     parser.add_argument("--weights", type=Path, help="the released weights, instead of random ones")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--gpus", type=int, default=1, help="how many sample together")
     parser.add_argument("--frames", type=int, nargs="*", default=[85])
     parser.add_argument("--height", type=int, nargs="*", help="384 at full size, else 64")
     parser.add_argument("--passes", type=int, nargs="*", default=[1, 2])
@@ -260,14 +263,15 @@ def main() -> None:
     parser.add_argument("--attention", nargs="*", default=["native"])
     options = parser.parse_args()
     large = options.full or options.weights is not None
-    device = torch.device(options.device)
+    first = torch.device(options.device)
+    further = [torch.device(first.type, index) if first.type == "cuda" else first for index in range(1, options.gpus)]
     with tempfile.TemporaryDirectory() as folder:
         weights = Weights(options.weights or write(Path(folder), FULL if options.full else TINY))
         for number in options.passes:
             for height in options.height or [384 if large else 64]:
                 for frames in options.frames:
                     case = Case(number, height, frames, options.steps or (STEPS[number] if large else 4))
-                    report(weights, device, case, options.memory, options.attention)
+                    report(weights, (first, *further), case, options.memory, options.attention)
 
 
 if __name__ == "__main__":

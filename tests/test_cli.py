@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import shlex
 import shutil
 import signal
@@ -12,12 +13,16 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
 import void_server
 from void_server import plugins
 from void_server.api.home import home
+from void_server.cli.main import app
+from void_server.sample import SCENES
 from void_server.service.store import Store
 
 pytestmark = pytest.mark.slow
@@ -358,3 +363,30 @@ def test_what_is_missing_comes_with_a_command_that_can_be_run() -> None:
     hint = plugins.how_to_install("gemini")
     assert hint.startswith(f'{sys.executable} -m pip install "google-genai>=')
     assert plugins.how_to_install("nothing") == "install the extra nothing of void-nuke"
+
+
+def test_the_commands_of_the_first_hour_exist_with_their_options() -> None:
+    """Those of docs/void.md, parsed by the command itself; short ones continue the last whole one."""
+    root = Path(__file__).parents[1]
+    page = (root / "docs" / "void.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+) \| (.+?) \| .+ \|$", page[page.index("## The first hour") :], re.MULTILINE)
+    assert [int(number) for number, _ in rows] == list(range(1, 11))
+    commands: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    last: list[str] = []
+    for _, cell in rows:
+        for code in re.findall("`(.+?)`", cell):
+            program, *words = shlex.split(code)
+            if program == "python":
+                script, *options = words
+                helped = subprocess.run(
+                    [sys.executable, root / script, "--help"], capture_output=True, text=True, timeout=240, check=True
+                )
+                assert all(option in helped.stdout for option in options if option.startswith("--"))
+                continue
+            if program == "void":
+                last = words
+            else:
+                words = [*last, program, *words]
+            # what cannot be parsed raises; nothing runs
+            given = commands[words[0]].make_context(words[0], words[1:]).params
+            assert given.get("scene", "knock") in SCENES

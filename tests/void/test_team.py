@@ -142,6 +142,17 @@ def test_a_helper_that_dies_is_a_sentence_and_the_next_job_works(model: Model, p
     assert close(one.run(pair, noise, conditions, lambda *_: None), one.run(model, noise, conditions, lambda *_: None))
 
 
+def test_a_helper_that_cannot_start_is_a_sentence(pair: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Said at once, rather than when everybody has waited for it to join."""
+    pair.send_helpers_away()
+    (tmp_path / "diffusers.py").write_text("raise ImportError('a broken installation')\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    noise, conditions = given(6)
+    with pytest.raises(JobFailed, match="on another GPU has ended"):
+        sampler(pair, 6).run(pair, noise, conditions, lambda *_: None)
+    assert pair.group is None
+
+
 def test_helpers_end_with_their_leader(pair: Model) -> None:
     noise, conditions = given(6)
     sampler(pair, 6, steps=1).run(pair, noise, conditions, lambda *_: None)

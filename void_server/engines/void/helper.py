@@ -27,6 +27,7 @@ def main() -> None:
     threading.Thread(target=_listen, args=(orders,), daemon=True).start()
     about, device, rank, size, meeting = orders.get()
     weights, profile, compiled, precision = about
+    os.write(said, READY)
     model = Model(weights, device, profile, compiled, precision, group=Group.join(rank, size, device, meeting))
     while True:
         sampler, backend, conditions, begun, latents = orders.get()

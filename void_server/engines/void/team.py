@@ -32,7 +32,7 @@ from .attention import Processor
 
 #: How long a process waits for the others, in the middle of a step or while they load.
 _PATIENCE = timedelta(minutes=10)
-#: What a helper says once it has loaded what an order needs.
+#: What a helper says once it has started, and whenever it has loaded what an order needs.
 READY = b"ready\n"
 
 
@@ -165,6 +165,7 @@ class Team:
                 for rank, one in enumerate(devices, 1):
                     self._helpers.append(_started())
                     self._tell(self._helpers[-1], (about, one, rank, size, meeting))
+                self.wait()
                 self.group = Group.join(0, size, device, meeting)
             except BaseException:
                 self._kill()
@@ -176,7 +177,7 @@ class Team:
             self._tell(helper, order)
 
     def wait(self) -> None:
-        """Wait until all helpers have loaded that. Raises :class:`JobFailed` where one has ended instead."""
+        """Wait until all helpers are ready. Raises :class:`JobFailed` where one has ended instead."""
         for helper in self._helpers:
             assert helper.stdout is not None
             if helper.stdout.readline() != READY:
