@@ -365,8 +365,12 @@ def test_what_is_missing_comes_with_a_command_that_can_be_run() -> None:
     assert plugins.how_to_install("nothing") == "install the extra nothing of void-nuke"
 
 
-def test_the_commands_of_the_first_hour_exist_with_their_options() -> None:
+def test_the_commands_of_the_first_hour_exist_with_their_options(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Those of docs/void.md, parsed by the command itself; short ones continue the last whole one."""
+    (tmp_path / "FOLDER").mkdir()
+    monkeypatch.chdir(tmp_path)
     root = Path(__file__).parents[1]
     page = (root / "docs" / "void.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (\d+) \| (.+?) \| .+ \|$", page[page.index("## The first hour") :], re.MULTILINE)
