@@ -124,8 +124,9 @@ def limit_resources(memory: int) -> None:
 
 def _mapped() -> int:
     """The bytes of weights' files. torch maps them as if it would write to them, so they count, but use no memory."""
-    folders = [Path(named) for name in _WEIGHTS if (named := os.environ.get(name))]
-    return sum(file.stat().st_size for folder in folders for file in folder.rglob("*.safetensors") if file.is_file())
+    folders = [Path(named).expanduser() for name in _WEIGHTS if (named := os.environ.get(name))]
+    files = [file for folder in folders for file in folder.rglob("*.safetensors")]
+    return sum(os.path.getsize(file) for file in files if os.path.isfile(file))
 
 
 def make_gpu_nodes(devices: Path = Path("/dev")) -> None:

@@ -49,16 +49,17 @@ class Group:
         if sys.platform == "linux":
             for library in ("GLOO", "NCCL"):
                 os.environ.setdefault(f"{library}_SOCKET_IFNAME", "lo")
-        cuda = device.type == "cuda"
-        if cuda:
-            torch.cuda.set_device(device)
+        # which one, also where it was not said: both take cards by number alone
+        card = torch.device("cuda", device.index or 0) if device.type == "cuda" else None
+        if card:
+            torch.cuda.set_device(card)
         dist.init_process_group(
-            "nccl" if cuda else "gloo",
+            "nccl" if card else "gloo",
             store=dist.FileStore(str(meeting), size),
             rank=rank,
             world_size=size,
             timeout=_PATIENCE,
-            device_id=device if cuda else None,
+            device_id=card,
         )
         return cls(rank, size)
 
@@ -159,17 +160,19 @@ class Team:
     def __init__(self, device: torch.device, devices: Sequence[torch.device], about: Any) -> None:
         size = 1 + len(devices)
         self._helpers = []
-        with tempfile.TemporaryDirectory() as folder:
-            meeting = Path(folder) / "meeting"
-            try:
-                for rank, one in enumerate(devices, 1):
-                    self._helpers.append(_started())
-                    self._tell(self._helpers[-1], (about, one, rank, size, meeting))
-                self.wait()
-                self.group = Group.join(0, size, device, meeting)
-            except BaseException:
-                self._kill()
-                raise
+        # NCCL looks at the file now and then for as long as it runs
+        self._folder = tempfile.TemporaryDirectory()
+        meeting = Path(self._folder.name) / "meeting"
+        try:
+            for rank, one in enumerate(devices, 1):
+                self._helpers.append(_started())
+                self._tell(self._helpers[-1], (about, one, rank, size, meeting))
+            self.wait()
+            self.group = Group.join(0, size, device, meeting)
+        except BaseException:
+            self._kill()
+            self._folder.cleanup()
+            raise
 
     def order(self, order: Any) -> None:
         """Have all helpers do their part in ``order``, as soon as they have loaded what it needs."""
@@ -192,6 +195,7 @@ class Team:
         """End all helpers, whatever they are doing."""
         self._kill()
         dist.destroy_process_group()
+        self._folder.cleanup()
 
     def _kill(self) -> None:
         for helper in self._helpers:
