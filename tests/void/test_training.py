@@ -11,9 +11,11 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -28,8 +30,10 @@ from void_server.engines.void.model import Model
 from void_server.engines.void.sampling import mask_video
 from void_server.engines.void.vae import encoder_parts, moments
 from void_server.engines.void.weights import BASE, Weights
-from void_server.imaging import exr
-from void_server.pairs import PairFolder
+from void_server.imaging import exr, movie
+from void_server.pairs import PairFolder, pairs_in
+from void_server.pairs.export import Rights, export
+from void_server.pairs.source import of_folder
 from void_server.quadmask import classes
 from void_server.sample import SCENES, Film
 
@@ -42,9 +46,10 @@ from peft import LoraConfig
 from random_weights import FULL
 
 from void_server.training import course, learner, run, step, store
-from void_server.training.clips import Pair, clips_of
+from void_server.training.clips import clips_of
 from void_server.training.config import BASE as BASE_MODEL
 from void_server.training.config import Optimiser, Training, read, settings
+from void_server.training.material import OwnPair, folders_in, opened
 
 pytestmark = pytest.mark.slow
 
@@ -282,7 +287,7 @@ def test_clips_are_encoded_once_and_again_where_a_pixel_changed(
 def test_what_is_learnt_is_what_the_engine_sees(pairs: Path, tmp_path: Path) -> None:
     """The truth's curve is the plate's, and on the first frame nothing is affected."""
     wanted = configured(tmp_path, pairs)
-    (pair,) = (Pair(PairFolder(pairs / "walkby"), wanted.data),)
+    (pair,) = (OwnPair(PairFolder(pairs / "walkby"), wanted.data),)
     (clip,) = clips_of(pair, wanted.data)
     assert len(clip.frames) == 13
     brightest = max(float(exr.read_rgb(PairFolder(pairs / "walkby").frame("plate", f)).max()) for f in clip.frames)
@@ -495,6 +500,62 @@ def test_a_pair_that_cannot_be_read_is_named_or_skipped_if_asked(pairs: Path, tm
     with pytest.raises(VoidError, match=r"The pair mirror cannot be learnt from: .*truth\.1005\.exr.*skip_unreadable"):
         trained(configured(tmp_path, own))
     wanted = configured(tmp_path, own, "skipping", data="skip_unreadable = true", run="steps = 1")
+    trained(wanted)
+    assert "mirror was left out" in (wanted.out / "index.html").read_text()
+
+
+def as_published(pairs: Path, out: Path) -> Path:
+    """The pairs in the published form."""
+    list(export(out, "void", [(of_folder(pair), Rights("ours", "ours", "us")) for pair in pairs_in(pairs)]))
+    return out
+
+
+def test_the_published_form_is_learnt_from_as_ours_is(pairs: Path, tmp_path: Path) -> None:
+    """Movies, and lossless images in their place, show what the pair's own folder shows at 12 frames a second."""
+    films = as_published(pairs, tmp_path / "films")
+    images = tmp_path / "images"
+    shutil.copytree(films, images)
+    for role in ("rgb_full", "mask"):
+        film = images / "knock" / f"{role}.mp4"
+        for number, picture in enumerate(movie.read_frames(film)):
+            file = images / "knock" / role / f"{number:05d}.png"
+            file.parent.mkdir(exist_ok=True)
+            shown = picture[..., 0] if role == "mask" else np.ascontiguousarray(picture[..., ::-1])
+            assert cv2.imwrite(str(file), shown)
+        film.unlink()
+    data = configured(tmp_path, pairs, data="fps = 12").data
+    ours = OwnPair(PairFolder(pairs / "knock"), data)
+    for place in (films, images):
+        (found,) = (opened(one, data) for one in folders_in(place) if one.name == "knock")
+        assert found.prompt == ours.prompt
+        assert (found.canvas, len(found.frames)) == (ours.canvas, len(ours.frames))
+        for theirs, own in zip(clips_of(found, data), clips_of(ours, data), strict=True):
+            assert theirs.fit == own.fit
+            every = range(len(own.frames))
+            assert np.array_equal(theirs.codes(every), own.codes(every))
+            assert np.abs(theirs.plates(every) - own.plates(every)).max() < 0.01
+            assert np.abs(theirs.truths(every) - own.truths(every)).max() < 0.01
+    wanted = configured(tmp_path, films, run="steps = 2")
+    trained(wanted)
+    assert len(losses(wanted.out)) == 2
+
+
+def test_a_damaged_published_clip_is_named_or_skipped_if_asked(pairs: Path, tmp_path: Path) -> None:
+    films = as_published(pairs, tmp_path / "films")
+    whole = (films / "mirror" / "rgb_removed.mp4").read_bytes()
+    damages: dict[str, Callable[[], object]] = {
+        r"rgb_removed\.mp4 cannot be read as a movie": lambda: (films / "mirror/rgb_removed.mp4").write_bytes(
+            whole[: len(whole) // 2]
+        ),
+        "has no rgb_removed": lambda: (films / "mirror/rgb_removed.mp4").unlink(),
+        "no quadmask": lambda: shutil.copy(films / "mirror/rgb_full.mp4", films / "mirror/mask.mp4"),
+    }
+    for words, damage in damages.items():
+        (films / "mirror" / "rgb_removed.mp4").write_bytes(whole)
+        damage()
+        with pytest.raises(VoidError, match=f"The pair mirror cannot be learnt from: .*{words}.*skip_unreadable"):
+            trained(configured(tmp_path, films, "stopping"))
+    wanted = configured(tmp_path, films, "skipping", data="skip_unreadable = true", run="steps = 1")
     trained(wanted)
     assert "mirror was left out" in (wanted.out / "index.html").read_text()
 

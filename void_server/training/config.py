@@ -32,7 +32,9 @@ class _Part(BaseModel):
 class Data(_Part):
     """What is learnt from."""
 
-    pairs: tuple[Path, ...] = Field(min_length=1, description="Folders of pairs; relative to this file.")
+    pairs: tuple[Path, ...] = Field(
+        min_length=1, description="Folders of pairs, ours or as published; relative to this file."
+    )
     examples: tuple[Path, ...] = Field(
         default=(),
         description="Pairs to show in the page now and then, which are not learnt from. None: the first of `pairs`.",

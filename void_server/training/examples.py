@@ -56,6 +56,6 @@ def made(config: Training, model: Model, clip: Clip, item: Item, nothing: Path, 
 
 def write(out: Path, step: int, clip: Clip, picture: NDArray[np.uint8]) -> None:
     """Write a picture beside the page. Raises :class:`~void_server.api.errors.JobFailed`."""
-    path = out / FOLDER / f"{step:06d} {clip.pair.folder.name}.jpg"
+    path = out / FOLDER / f"{step:06d} {clip.pair.name}.jpg"
     with writing(path) as temporary:
         temporary.write_bytes(jpeg.encoded(picture, 92))

@@ -26,10 +26,10 @@ from ..engines.void.header import header, notes
 from ..engines.void.model import Model
 from ..engines.void.sampling import augmented, embed, mask_video
 from ..engines.void.vae import SPATIAL, encoder_parts, latent_length, moments
-from ..pairs import PairFolder, pairs_in
 from ..quadmask import classes
-from .clips import Clip, Pair, clips_of
+from .clips import Clip, clips_of
 from .config import Training
+from .material import Folder, Pair, folders_in, opened
 
 # Counts what is kept: raised where the same inputs would make something else.
 _VERSION = 1
@@ -110,7 +110,7 @@ class Store:
                 about = {"all_object": str(all_object(clip)), "clip": clip.name}
                 save_file(self._encoded(clip), temporary, about)
         t, h, w = header(path)["truth"][1:]
-        prompt = self.prompt(pair.facts.prompt)
+        prompt = self.prompt(pair.prompt)
         return Item(clip.name, path, prompt, (t, h, w), notes(path)["all_object"] == "True")
 
     def prompt(self, text: str) -> Path:
@@ -136,7 +136,7 @@ class Store:
         """The SHA-256 of all that is learnt from a pair; read anew only where a file's size or time has changed."""
         files = pair.files
         stamps = [[str(file), (status := file.stat()).st_size, status.st_mtime_ns] for file in files]
-        place = hashlib.sha256(str(pair.folder.folder).encode()).hexdigest()[:32]
+        place = hashlib.sha256(str(pair.folder).encode()).hexdigest()[:32]
         known = self._folder / "pairs" / f"{place}.json"
         try:
             found = read_json(known)
@@ -211,7 +211,7 @@ def prepare(config: Training, store: Store, report: Callable[[float, str], None]
     for index, folder in enumerate([*folders, *shown]):
         report(index / total, f"encoding {folder.name}")
         try:
-            found = [(clip, store.clip(clip)) for clip in clips_of(Pair(folder, config.data), config.data)]
+            found = [(clip, store.clip(clip)) for clip in clips_of(opened(folder, config.data), config.data)]
         except InputError as error:
             if not config.data.skip_unreadable:
                 raise type(error)(
@@ -232,11 +232,13 @@ def prepare(config: Training, store: Store, report: Callable[[float, str], None]
     return Prepared(tuple(items), store.prompt(""), tuple(examples), skipped)
 
 
-def _found(places: tuple[Path, ...]) -> list[PairFolder]:
+def _found(places: tuple[Path, ...]) -> list[Folder]:
     found = []
     for place in places:
-        pairs = pairs_in(place)
+        pairs = folders_in(place)
         if not pairs:
-            raise SettingError(f"{place} holds no finished pairs; give a folder of `void pairs make`.")
+            raise SettingError(
+                f"{place} holds no finished pairs; give a folder of `void pairs make`, or of the published form."
+            )
         found += pairs
     return found

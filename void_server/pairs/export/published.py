@@ -1,4 +1,4 @@
-"""The form in which VOID's makers published their training pairs, as their loader reads it.
+"""The form in which VOID's makers published their training pairs, written as their loader reads it, and read.
 
 A folder a pair with ``rgb_full.mp4``, ``rgb_removed.mp4``, ``mask.mp4``, ``prompt.json`` and ``metadata.json``, and a
 list of all, ``train_data.json``, for ``--train_data_meta``. The loader (videox_fun/data/dataset_image_video.py) takes
@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,6 +23,7 @@ from ...api.errors import SequenceError
 from ...api.files import read_json, replacing, write_atomically
 from ...imaging import exr
 from ...imaging.colour import ColourSpace, Curve
+from ...imaging.sequence import MOVIE_SUFFIXES, Sequence, find
 from ...quadmask import classes
 from ..source import PairSource, read_codes
 
@@ -28,8 +31,57 @@ from ..source import PairSource, read_codes
 RATE = 12
 #: The size of the published pairs with people, the largest.
 _LARGEST = (1600, 900)
-_FULL, _REMOVED, _MASK = "rgb_full.mp4", "rgb_removed.mp4", "mask.mp4"
+FULL, REMOVED, MASK = "rgb_full", "rgb_removed", "mask"
 _PROMPT, _METADATA, _LIST = "prompt.json", "metadata.json", "train_data.json"
+
+
+@dataclass(frozen=True)
+class PublishedFolder:
+    """A pair in this form, whoever wrote it: each of its three parts is a movie, or a folder of images."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """What the log and the page call the pair."""
+        return self.folder.name
+
+    def footage(self, role: str) -> Sequence:
+        """One of the parts. Raises :class:`~void_server.api.errors.InputError` where there is none."""
+        movies = [self.folder / f"{role}{suffix}" for suffix in MOVIE_SUFFIXES]
+        there = next((path for path in movies if path.is_file()), self.folder / role)
+        if not there.exists():
+            raise SequenceError(f"{self.folder} has no {role}: neither {movies[1].name} nor a folder {role}.")
+        return find(str(there), role)
+
+    def prompt(self) -> str:
+        """The scene after the removal; empty where nobody has written it."""
+        return str(self._read(_PROMPT).get("bg") or "")
+
+    def rate(self) -> float:
+        """Frames a second."""
+        return float(self._read(_METADATA).get("frame_rate") or RATE)
+
+    def _read(self, name: str) -> dict[str, Any]:
+        file = self.folder / name
+        try:
+            found = read_json(file)
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as error:
+            raise SequenceError(f"{file} cannot be read ({error}); write it again, or remove it.") from None
+        return found if isinstance(found, dict) else {}
+
+
+def published_in(folder: Path) -> list[PublishedFolder]:
+    """All pairs of this form in ``folder``, by name: itself, or the folders in it."""
+
+    def holds(place: Path) -> bool:
+        return any((place / f"{FULL}{suffix}").is_file() for suffix in MOVIE_SUFFIXES) or (place / FULL).is_dir()
+
+    if holds(folder):
+        return [PublishedFolder(folder)]
+    return [PublishedFolder(place) for place in sorted(folder.glob("*")) if holds(place)]
 
 
 def write(pair: PairSource, out: Path) -> list[str]:
@@ -50,9 +102,9 @@ def write(pair: PairSource, out: Path) -> list[str]:
         image = np.clip(curve.to_display(linear(path)), 0, 1)
         return np.round(cv2.resize(image, size, interpolation=cv2.INTER_AREA) * 255).astype(np.uint8)
 
-    _movie(folder / _FULL, size, (shown(pair.plate.path(frame)) for frame in frames))
-    _movie(folder / _REMOVED, size, (shown(pair.truth.path(frame)) for frame in frames))
-    _movie(folder / _MASK, size, (classes.resize(read_codes(masks, frame, window), *size) for frame in frames))
+    _movie(folder / f"{FULL}.mp4", size, (shown(pair.plate.path(frame)) for frame in frames))
+    _movie(folder / f"{REMOVED}.mp4", size, (shown(pair.truth.path(frame)) for frame in frames))
+    _movie(folder / f"{MASK}.mp4", size, (classes.resize(read_codes(masks, frame, window), *size) for frame in frames))
     prompt = pair.facts.prompt or pair.facts.expected
     write_atomically(folder / _PROMPT, json.dumps({"bg": prompt}))
     about = {
