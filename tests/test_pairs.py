@@ -23,7 +23,7 @@ from void_server.farm.submit import submit_pairs
 from void_server.farm.tasks.run import state
 from void_server.imaging import exr
 from void_server.imaging.window import Window
-from void_server.pairs import PairFolder, check, masks, pairs_in
+from void_server.pairs import PairFolder, check, making, masks, pairs_in
 from void_server.pairs import renderer as renderers
 from void_server.pairs.drawing import draw
 from void_server.pairs.figure import body_parts, walking
@@ -31,8 +31,9 @@ from void_server.pairs.kinds import KINDS
 from void_server.pairs.layout import CHANGE, EFFECTS, GRID, PLATE, QUADMASK, ROTO, TRUTH
 from void_server.pairs.making import Look, laid_over, make, part_of
 from void_server.pairs.ordering import Order
-from void_server.pairs.recipe import Role
+from void_server.pairs.recipe import Recipe, Role
 from void_server.pairs.words import prompt
+from void_server.quadmask import classes
 
 TINY = Look(96, 54, 8, 12, 2)
 
@@ -272,6 +273,72 @@ def test_a_pair_that_was_stopped_goes_on_to_the_same_bits(made: PairFolder, tmp_
         for frame in made.sequence(name).frames:
             assert np.array_equal(pixels(made, name, frame), pixels(again, name, frame)), (name, frame)
     assert again.facts_file.read_text() == made.facts_file.read_text()
+
+
+@pytest.mark.slow
+@rendered
+def test_a_cloth_lies_still_on_what_is_removed_and_falls_without_it(tmp_path: Path) -> None:
+    pair = make(tmp_path / "cloth", 5, TINY, quiet, kind="cloth")
+    facts = json.loads(pair.facts_file.read_text())
+    ways = {
+        state: next((p for n, p in found.items() if n.endswith("cloth")), None)
+        for state, found in facts["paths"].items()
+    }
+    assert ways["truth"]
+    fallen = ways["truth"][0][2] - ways["truth"][-1][2]
+    assert fallen > 0.25
+    assert not ways["plate"] or abs(ways["plate"][0][2] - ways["plate"][-1][2]) < 0.02
+    assert re.search(r"cloth falls\.", facts["prompt"])
+    assert not check.faults(pair)
+    last = pair.frame(QUADMASK, 1008)
+    assert (classes.read(last, exr.windows(last)[1]) == classes.AFFECTED).mean() > 0.01
+
+
+@pytest.mark.slow
+@rendered
+def test_every_second_frame_of_24_a_second_is_one_of_12(tmp_path: Path) -> None:
+    """Where the shutter is so short that nothing is blurred: the same physics, the same picture."""
+    seed = next(n for n in range(50) if not draw(n, 0.25, "stopped").camera.shutter)
+    slow, fast = (
+        make(tmp_path / str(fps), seed, replace(TINY, fps=fps, frames=fps // 4), quiet, kind="stopped")
+        for fps in (12, 24)
+    )
+    ways = [json.loads(pair.facts_file.read_text())["paths"] for pair in (slow, fast)]
+    assert ways[0]["plate"]
+    for which, found in ways[0].items():
+        assert {name: path[::2] for name, path in ways[1][which].items()} == found
+    for index in range(3):
+        for name in (PLATE, ROTO, QUADMASK):
+            one, other = slow.frame(name, 1001 + index), fast.frame(name, 1001 + 2 * index)
+            names = exr.channel_names(one)
+            window = exr.windows(one)[1]
+            assert np.array_equal(exr.read_channels(one, names, window), exr.read_channels(other, names, window))
+    assert not check.faults(fast)
+
+
+@pytest.mark.slow
+@rendered
+def test_a_scene_that_is_too_bright_is_exposed_until_little_of_it_clips(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def glaring(seed: int, seconds: float, kind: str) -> Recipe:
+        recipe = draw(seed, seconds, kind)
+        return replace(
+            recipe,
+            sky=replace(recipe.sky, strength=5 * recipe.sky.strength),
+            lights=tuple(replace(light, power=5 * light.power) for light in recipe.lights),
+        )
+
+    monkeypatch.setattr(making, "draw", glaring)
+    pair = make(tmp_path / "bright", 3, replace(TINY, frames=3), quiet, kind="row_of_balls")
+    exposure = json.loads(pair.facts_file.read_text())["exposure"]
+    assert exposure < 0.8
+    plates = [exr.read_rgb(path) for path in pair.sequence(PLATE).files.values()]
+    assert 0.005 < np.mean([(plate.max(axis=-1) > 1).mean() for plate in plates]) < 0.04
+    assert not [fault for fault in check.faults(pair) if "bright" in fault]
+    for path, plate in zip(pair.sequence(PLATE).files.values(), plates, strict=True):
+        exr.write(path, (plate / exposure).astype(np.float16), exr.RGB)
+    assert [fault for fault in check.faults(pair) if re.match(r"It is too bright: \d+% of the plate", fault)]
 
 
 @pytest.mark.slow

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import bpy
 
 from .animation import linear
+from .patterns import NOISE, PATTERNS, PLAIN
+from .protocol import CLOTH
 
 #: The pass in which the removed object is 1.
 REMOVED = "removed"
@@ -14,50 +17,36 @@ REMOVED = "removed"
 
 def _pattern(tree: Any, look: dict[str, Any], coordinates: Any) -> Any:
     """The output that runs from 0 to 1 between the two colours; None for a plain surface."""
-    nodes, links = tree.nodes, tree.links
-    kind, scale = look["pattern"], look["scale"]
-    if kind == "plain":
+    if look["pattern"] == PLAIN:
         return None
-    if kind in ("bricks", "planks"):
-        node = nodes.new("ShaderNodeTexBrick")
-        node.inputs["Color1"].default_value = (0.0, 0.0, 0.0, 1)
-        node.inputs["Color2"].default_value = (0.45, 0.45, 0.45, 1)
-        node.inputs["Mortar"].default_value = (1, 1, 1, 1)
-        node.inputs["Scale"].default_value = scale
-        node.inputs["Mortar Size"].default_value = 0.012 if kind == "bricks" else 0.004
-        node.inputs["Brick Width"].default_value = 0.5 if kind == "bricks" else 1.6
-        node.inputs["Row Height"].default_value = 0.22
-        links.new(coordinates, node.inputs["Vector"])
-        return node.outputs["Color"]
-    if kind == "checker":
-        node = nodes.new("ShaderNodeTexChecker")
-        node.inputs["Scale"].default_value = scale
-        links.new(coordinates, node.inputs["Vector"])
-        return node.outputs["Fac"]
-    if kind in ("stripes", "marble"):
-        node = nodes.new("ShaderNodeTexWave")
-        node.bands_direction = "Z" if kind == "stripes" else "DIAGONAL"
-        node.inputs["Scale"].default_value = scale
-        node.inputs["Distortion"].default_value = 0.0 if kind == "stripes" else 9.0
-        node.inputs["Detail"].default_value = 3.0
-        links.new(coordinates, node.inputs["Vector"])
-        return node.outputs["Fac"]
-    if kind == "cells":
-        node = nodes.new("ShaderNodeTexVoronoi")
-        node.inputs["Scale"].default_value = scale
-        links.new(coordinates, node.inputs["Vector"])
-        return node.outputs["Distance"]
-    node = nodes.new("ShaderNodeTexNoise")
-    node.noise_dimensions = "4D"
-    node.inputs["Scale"].default_value = scale
-    node.inputs["Detail"].default_value = 6.0
-    links.new(coordinates, node.inputs["Vector"])
+    drawn = PATTERNS[look["pattern"]]
+    node = tree.nodes.new(drawn.node)
+    for name, value in drawn.attributes.items():
+        setattr(node, name, value)
+    for name, value in {"Scale": look["scale"], **drawn.inputs}.items():
+        node.inputs[name].default_value = value
+    tree.links.new(coordinates, node.inputs["Vector"])
     return node.outputs[0]
 
 
-def material(name: str, look: dict[str, Any], removed: bool, ticks: int, ticks_a_second: int, per_frame: int) -> Any:
+def _of_cloth(tree: Any, size: Sequence[float]) -> Any:
+    """Coordinates that go with the cloth, in metres; along its length is what is upwards on other things."""
+    nodes, links = tree.nodes, tree.links
+    split, joined = nodes.new("ShaderNodeSeparateXYZ"), nodes.new("ShaderNodeCombineXYZ")
+    links.new(nodes.new("ShaderNodeTexCoord").outputs["Generated"], split.inputs[0])
+    for source, target, extent in (("X", "Z", size[0]), ("Y", "X", size[1])):
+        scaled = nodes.new("ShaderNodeMath")
+        scaled.operation = "MULTIPLY"
+        scaled.inputs[1].default_value = extent
+        links.new(split.outputs[source], scaled.inputs[0])
+        links.new(scaled.outputs[0], joined.inputs[target])
+    return joined.outputs[0]
+
+
+def material(body: dict[str, Any], ticks: int, ticks_a_second: int, per_frame: int) -> Any:
     """A material for one body."""
-    made = bpy.data.materials.new(name)
+    look = body["material"]
+    made = bpy.data.materials.new(body["name"])
     made.use_nodes = True
     tree = made.node_tree
     nodes, links = tree.nodes, tree.links
@@ -70,7 +59,8 @@ def material(name: str, look: dict[str, Any], removed: bool, ticks: int, ticks_a
     if look["emission"]:
         surface.inputs["Emission Color"].default_value = first
         surface.inputs["Emission Strength"].default_value = look["emission"]
-    coordinates = nodes.new("ShaderNodeTexCoord").outputs["Object"]
+    cloth = body["shape"] == CLOTH
+    coordinates = _of_cloth(tree, body["size"]) if cloth else nodes.new("ShaderNodeTexCoord").outputs["Object"]
     share = _pattern(tree, look, coordinates)
     if share is not None:
         mix = nodes.new("ShaderNodeMix")
@@ -87,12 +77,12 @@ def material(name: str, look: dict[str, Any], removed: bool, ticks: int, ticks_a
             bump.invert = True
             links.new(share, bump.inputs["Height"])
             links.new(bump.outputs["Normal"], surface.inputs["Normal"])
-        if look["drift"] and look["pattern"] == "noise":
+        if look["drift"] and look["pattern"] == NOISE:
             noise = share.node
             path = f'nodes["{noise.name}"].inputs[{list(noise.inputs).index(noise.inputs["W"])}].default_value'
             end = ticks / ticks_a_second * look["drift"]
             linear(tree, path, 0, [1.0, 1.0 + ticks / per_frame], [0.0, end])
-    if removed:
+    if body["role"] == "removed":
         seen = nodes.new("ShaderNodeOutputAOV")
         seen.aov_name = REMOVED
         seen.inputs["Value"].default_value = 1.0

@@ -5,3 +5,6 @@ MARK = "@void "
 
 #: Poses whose numbers (metres, quaternions) differ by no more than this are the same.
 SAME = 2e-4
+
+#: The shape of what folds: Blender's cloth, not a rigid body.
+CLOTH = "cloth"

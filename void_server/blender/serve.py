@@ -30,8 +30,9 @@ class Studio:
 
     def build(self, order: dict[str, Any]) -> dict[str, Any]:
         """Build and simulate a recipe; the paths of its bodies."""
-        recipe = json.loads(Path(order["recipe"]).read_text(encoding="utf-8"))
-        stage = Stage(recipe, order["ticks_a_second"], order["per_frame"])
+        file = Path(order["recipe"])
+        recipe = json.loads(file.read_text(encoding="utf-8"))
+        stage = Stage(recipe, order["ticks_a_second"], order["per_frame"], file.parent)
         stage.passes()
         self.stage = stage
         scene = stage.scene

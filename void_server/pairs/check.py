@@ -35,6 +35,8 @@ _FIREFLIES = 3
 #: what counts as a change.
 _LEAK = 0.7 * VISIBLE
 _DARKEST = 0.004
+#: The share of a plate that may be brighter than display white.
+_BRIGHTEST = 0.06
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,9 @@ def _of_frames(frames: Sequence[Frame]) -> list[str]:
         found.append(f"There are fireflies, in frame {format_frames(sparks)}; render with more samples.")
     if np.mean([image.mean() for _, image in pictures]) < _DARKEST:
         found.append("It is too dark to see anything.")
+    bright = float(np.mean([(one.plate.max(axis=-1) > 1).mean() for one in frames]))
+    if bright > _BRIGHTEST:
+        found.append(f"It is too bright: {bright:.0%} of the plate is above display white.")
     return found
 
 
@@ -161,4 +166,7 @@ def _gone_wrong(path: Sequence[Sequence[float]], fps: float) -> str:
     if any(place[2] < _DEEPEST for place in places):
         return "falls through the floor"
     fastest = max((math.dist(a, b) * fps for a, b in pairwise(places)), default=0.0)
+    # of a cloth, how far its points have gone in all
+    gone = [pose[7] for pose in path if len(pose) > 7]
+    fastest = max((fastest, *((b - a) * fps for a, b in pairwise(gone))))
     return f"moves at {fastest:.0f} m/s" if fastest > _FASTEST else ""

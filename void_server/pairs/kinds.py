@@ -10,7 +10,7 @@ from random import Random
 from . import figure, surroundings
 from .geometry import Pose, Vector, about, add, eased, heading, pose, turned
 from .recipe import TICKS, Body, Material, Role
-from .scene import Scene
+from .scene import NOUNS, Scene, upright
 
 KINDS: dict[str, Callable[[Random, int], Scene]] = {}
 
@@ -140,6 +140,39 @@ def support(scene: Scene) -> None:
     scene.by_the_way(random.randint(1, 3), 1.6, 2.4)
     scene.effects.append("loss of support")
     scene.look((0, 0, 0.6), 1.9)
+
+
+@_kind
+def cloth(scene: Scene) -> None:
+    """A cloth lies over something, or hangs over a rod between two posts, and sinks to the floor without it."""
+    random = scene.random
+    height = random.uniform(0.7, 1.1)
+    if random.random() < 0.5:
+        wide = random.uniform(0.5, 0.8)
+        shape = random.choice(("box", "ball", "cylinder"))
+        high = wide if shape == "ball" else height
+        scene.thing(shape, (wide, wide, high), (0, 0, high / 2 + 0.002), role=Role.REMOVED)
+        width = length = wide + random.uniform(0.6, 1.0) * high
+    else:
+        high, length = height + 0.3, random.uniform(0.8, 1.1)
+        said, look = surroundings.thing(random)
+        rod, words = 0.08, f"the {said} stand"
+        for side in (-1, 1):
+            scene.thing(
+                *("cylinder", (0.1, 0.1, high), (side * (length / 2 + 0.15), 0, high / 2)),
+                material=look, words=words, role=Role.REMOVED, mass=0.0,
+            )  # fmt: skip
+        scene.thing(
+            *("cylinder", (rod, rod, length + 0.3), (0, 0, high - rod)),
+            material=look, words=words, role=Role.REMOVED, turn=about((0, 1, 0), math.pi / 2), mass=0.0,
+        )  # fmt: skip
+        width, length = length, random.uniform(1.2, 1.6) * high
+    bearer = scene.bodies[-1]
+    spread = scene.cloth((random.uniform(-0.05, 0.05), random.uniform(-0.05, 0.05), high + 0.02), width, length)
+    scene.description = f"{_capital(spread)} lies over {bearer.words}."
+    scene.by_the_way(random.randint(1, 3), 1.7, 2.4)
+    scene.effects += ["loss of support", "cloth"]
+    scene.look((0, 0, 0.5), 1.8)
 
 
 @_kind
@@ -457,10 +490,9 @@ def glass(scene: Scene) -> None:
     shape = random.choice(("ball", "vase", "bottle", "box"))
     high = random.uniform(0.7, 1.0)
     path = _glide(scene, -0.4, high / 2 + 0.002)
-    wide = {"vase": 0.62, "bottle": 0.4, "box": 0.6}.get(shape, 1.0) * high
-    noun = {"ball": "ball", "vase": "vase", "bottle": "bottle", "box": "block"}[shape]
+    noun = NOUNS[shape]
     scene.thing(
-        *(shape, (wide, wide, high), path[0][:3]),
+        *(shape, upright(shape, high), path[0][:3]),
         material=clear, words=f"the glass {noun}", role=Role.REMOVED, mass=0.0, path=path, solid=False,
     )  # fmt: skip
     for n in range(random.randint(3, 5)):

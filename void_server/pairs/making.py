@@ -34,6 +34,8 @@ Report = Callable[[str, float], None]
 Border = tuple[float, float, float, float]
 _WHOLE: Border = (0.0, 0.0, 1.0, 1.0)
 
+#: The least frames a second: every one of them is also one of twice as many.
+SLOWEST = 12
 #: The first frame's number.
 FIRST = 1001
 _SEQUENCES = (PLATE, ROTO, CHANGE, QUADMASK, GRID, EFFECTS)
@@ -42,6 +44,8 @@ _WORK = "making"
 _TEST_WIDTH, _TEST_SAMPLES = 168, 4
 # what a test render must differ by, as a share of the level, and by how many of its pixels the part is grown
 _TEST_STEP, _TEST_FLOOR, _TEST_GROWN = 0.025, 0.02, 3
+# how much of a plate may be brighter than display white before the camera is stopped down, and how far it goes
+_BRIGHT_SHARE, _LEAST_EXPOSURE = 0.02, 0.125
 # a part of more than this share is rendered as a whole frame
 _NEARLY_ALL = 0.8
 
@@ -57,7 +61,7 @@ class Look:
     samples: int = 8
 
     def __post_init__(self) -> None:
-        if self.fps not in (12, 24):
+        if self.fps not in (SLOWEST, 2 * SLOWEST):
             raise SettingError(f"Pairs have 12 or 24 frames a second, and not {self.fps}.")
         if min(self.width, self.height) < 32 or max(self.width, self.height) > 8192:
             raise SettingError(f"A pair of {self.width} x {self.height} cannot be made; take 32 to 8192 pixels.")
@@ -99,7 +103,7 @@ def make(
     ) as renderer:
         shot = _Shot(recipe, renderer, look, work, pair)
         shot.render(report)
-        facts = _facts(recipe, renderer, look, order)
+        facts = {**_facts(recipe, renderer, look, order), "exposure": round(shot.exposure, 4)}
     (folder / "preview.jpg").write_bytes(preview.picture(pair, look.frames, FIRST))
     write_atomically(pair.facts_file, json.dumps(facts, indent=1))
     shutil.rmtree(work)
@@ -165,6 +169,9 @@ class _Shot:
         self.recipe, self.renderer, self.look, self.work, self.pair = recipe, renderer, look, work, pair
         self.moves = _moves(recipe, renderer.paths["truth"])
         self.truth: tuple[int, FloatImage] | None = None
+        #: What light is multiplied by, so that little of the plate is brighter than display white.
+        self.exposure = 1.0
+        self.exposure = self._metered()
 
     def render(self, report: Report) -> None:
         """Write all frames that are not there yet."""
@@ -178,6 +185,22 @@ class _Shot:
         while index and not any(self.moves[self._open(index - 1).start : self._open(index).stop]):
             index -= 1
         return index
+
+    def _metered(self) -> float:
+        """The exposure by small test renders at the beginning, in the middle and at the end; 1 for what is not bright.
+
+        At moments that 12 and 24 frames a second share, so that both are exposed alike.
+        """
+        look = self.look
+        a_twelfth = look.fps // SLOWEST
+        last = (look.frames - 1) // a_twelfth
+        percentage = max(1, min(100, round(100 * _TEST_WIDTH / look.width)))
+        levels = [
+            self._rendered("plate", moment * a_twelfth, look.samples, percentage=percentage)[0].max(axis=-1)
+            for moment in sorted({0, last // 2, last})
+        ]
+        bright = float(np.quantile(levels, 1 - _BRIGHT_SHARE))
+        return max(_LEAST_EXPOSURE, 1 / bright) if bright > 1 else 1.0
 
     def _open(self, index: int) -> range:
         """The ticks of a frame, from its beginning to that of the next."""
@@ -259,7 +282,9 @@ class _Shot:
         layer = names[0].partition(".")[0]
         rgb = exr.read_channels(file, [f"{layer}.Combined.{c}" for c in exr.RGB], window)
         matte = next(name for name in names if name.startswith(f"{layer}.removed."))
-        return np.minimum(rgb, exr.HALF_MAX), np.clip(exr.read_channels(file, [matte], window)[..., 0], 0, 1)
+        return np.minimum(rgb * np.float32(self.exposure), exr.HALF_MAX), np.clip(
+            exr.read_channels(file, [matte], window)[..., 0], 0, 1
+        )
 
 
 def _apart(a: Sequence[float], b: Sequence[float]) -> bool:

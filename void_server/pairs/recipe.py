@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from ..blender.patterns import PATTERNS, PLAIN
 from .geometry import UPRIGHT, Pose, Quaternion, Vector
 
 #: Poses a second, in recipes and simulations: two a frame at 24 frames a second, four at 12.
@@ -31,12 +32,12 @@ class Role(str, Enum):
 
 @dataclass(frozen=True)
 class Material:
-    """A surface. ``pattern`` is plain, noise, checker, bricks, planks, stripes, marble or cells, in two colours.
+    """A surface. ``pattern`` is plain, or one of :data:`~void_server.blender.patterns.PATTERNS`, in two colours.
 
     ``scale`` counts repeats a metre. ``emission`` is radiance; ``drift`` how fast the pattern changes, a second.
     """
 
-    pattern: str = "plain"
+    pattern: str = PLAIN
     colours: tuple[Colour, Colour] = ((0.5, 0.5, 0.5), (0.2, 0.2, 0.2))
     scale: float = 3.0
     roughness: float = 0.5
@@ -45,6 +46,9 @@ class Material:
     emission: float = 0.0
     bump: float = 0.0
     drift: float = 0.0
+
+    def __post_init__(self) -> None:
+        assert self.pattern == PLAIN or self.pattern in PATTERNS, self.pattern
 
 
 @dataclass(frozen=True)

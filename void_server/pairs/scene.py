@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+from ..blender.protocol import CLOTH
 from . import surroundings
 from .camera import draw as draw_camera
 from .geometry import Vector, heading
@@ -25,6 +26,14 @@ NOUNS = {
 }
 # what stands upright and is not simply as wide as it is high
 _SLENDER = {"vase": 0.62, "pawn": 0.5, "bottle": 0.34, "cup": 0.9, "spool": 0.8, "cone": 0.8, "cylinder": 0.75}
+# what is smoother is no cloth
+_CLOTH_ROUGHNESS = 0.3
+
+
+def upright(shape: str, height: float) -> Vector:
+    """The extents of a shape that stands upright and is so high."""
+    wide = height * _SLENDER.get(shape, 1.0)
+    return (wide, wide, height)
 
 
 @dataclass
@@ -62,13 +71,18 @@ class Scene:
     def any_thing(self, place: Vector, height: float, *, shapes: tuple[str, ...] = tuple(NOUNS), **more: Any) -> Body:
         """Add a body of some shape that stands at ``place`` on the floor, about ``height`` high."""
         shape = self.random.choice(shapes)
+        size = upright(shape, height)
         if shape == "box":
             size = (height * self.random.uniform(0.5, 1.3), height * self.random.uniform(0.5, 1.3), height)
-        else:
-            wide = height * _SLENDER.get(shape, 1.0)
-            size = (wide, wide, height)
         turn = heading(self.random.uniform(0, math.tau))
         return self.thing(shape, size, (place[0], place[1], place[2] + height / 2 + 0.002), turn=turn, **more)
+
+    def cloth(self, place: Vector, width: float, length: float) -> Body:
+        """Add a cloth that is spread out flat above what it comes to lie on."""
+        said, material = surroundings.thing(self.random)
+        while material.metallic or material.roughness < _CLOTH_ROUGHNESS:
+            said, material = surroundings.thing(self.random)
+        return self.thing(CLOTH, (width, length, 0.0), place, material=material, words=f"the {said} cloth", solid=False)
 
     def by_the_way(self, count: int, inner: float, outer: float, *, centre: Vector = (0, 0, 0)) -> None:
         """Add things that stand about and have no part in it."""
