@@ -24,6 +24,8 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +43,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "void")]
 from random_weights import FULL, TINY, checkpoint, write  # noqa: E402
 
 from void_server.engines.void.model import Model  # noqa: E402
-from void_server.engines.void.vae import SPATIAL  # noqa: E402
+from void_server.engines.void.vae import SPATIAL, decode  # noqa: E402
 from void_server.engines.void.weights import BASE, PASSES, Weights, find  # noqa: E402
 from void_server.evaluation.fidelity import psnr  # noqa: E402
 from void_server.imaging import exr  # noqa: E402
@@ -49,12 +51,18 @@ from void_server.imaging.exr import FloatImage  # noqa: E402
 from void_server.pairs import PairFolder, pairs_in  # noqa: E402
 from void_server.quadmask import classes  # noqa: E402
 from void_server.training import course, examples, learner, run, step, store  # noqa: E402
-from void_server.training.clips import Clip, Pair, clips_of  # noqa: E402
+from void_server.training.clips import Clip, clips_of  # noqa: E402
 from void_server.training.config import BASE as BASE_MODEL  # noqa: E402
 from void_server.training.config import Training  # noqa: E402
+from void_server.training.material import OwnPair  # noqa: E402
 
 HEIGHT, WIDTH, FRAMES = 64, 96, 13
 LEARNT, UNSEEN = 48, 12
+#: Of the kinds, and the pairs of each, of a set that is given, every so many is not learnt from.
+_LEFT_OUT = 5
+#: Steps of diffusion: one gives the mean of all that the model holds possible, many give one of it.
+SAMPLED = (1, 4, 30)
+Table = dict[str, list[float]]
 _LATENTS, _TOGETHER = 16, 4
 #: Wider and deeper than the tests' model.
 _TRANSFORMER = {"num_attention_heads": 2, "num_layers": 3, "in_channels": 33}
@@ -63,25 +71,38 @@ _TRANSFORMER = {"num_attention_heads": 2, "num_layers": 3, "in_channels": 33}
 # -- pairs
 
 
-def draw(folder: Path, rng: np.random.Generator) -> None:
-    """A pair: a block slides over a patterned wall and may hit a ball, which rolls away."""
+@dataclass(frozen=True)
+class Kind:
+    """What ``goes`` past or into what ``lies`` there, from a side or downwards; both are drawn by their functions."""
+
+    goes: Callable[[float, float, float], FloatImage]
+    lies: Callable[[float, float, float], FloatImage]
+    downwards: bool
+
+
+def draw(folder: Path, rng: np.random.Generator, kind: Kind) -> None:
+    """A pair: one thing goes across a patterned wall and may hit another, which then goes before it."""
     wall = _wall(rng)
-    row, rest = rng.uniform(20, 44), rng.uniform(34, 62)
-    from_left, hits = rng.random() < 0.5, rng.random() < 0.8
-    ball, block = rng.uniform(0.05, 0.9, 3), rng.uniform(0.05, 0.9, 3)
+    way_long, across = (HEIGHT, WIDTH) if kind.downwards else (WIDTH, HEIGHT)
+    row, rest = across * rng.uniform(0.31, 0.69), way_long * rng.uniform(0.35, 0.65)
+    backwards, hits = rng.random() < 0.5, rng.random() < 0.8
+    lying, going = rng.uniform(0.05, 0.9, 3), rng.uniform(0.05, 0.9, 3)
     radius, half = rng.uniform(5, 8), rng.uniform(8, 12)
-    height = row if hits else (row + 26) % HEIGHT
+    own_row = row if hits else (row + 0.4 * across) % across
+
+    def at(along: float, beside: float) -> tuple[float, float]:
+        along = way_long - along if backwards else along
+        return (beside, along) if kind.downwards else (along, beside)
+
+    rest_ahead = way_long - rest if backwards else rest
     for index in range(FRAMES):
-        moment = index / (FRAMES - 1)
-        way = -10 + (WIDTH + 20) * moment
-        met = max(0.0, way - (rest - radius - half if from_left else WIDTH - rest - radius - half))
-        rolled = 1.4 * met if hits else 0.0
-        place = rest + (rolled if from_left else -rolled)
-        block_at = way if from_left else WIDTH - way
-        truth = _laid(wall, _disc(rest, row, radius), ball)
-        moved = _laid(wall, _disc(place, row, radius), ball)
-        shadow, body = _square(block_at + 4, height + 6, half), _square(block_at, height, half)
-        plate = _laid(moved * (1 - 0.5 * shadow[..., None]), body, block)
+        way = -10 + (way_long + 20) * index / (FRAMES - 1)
+        driven = 1.4 * max(0.0, way - (rest_ahead - radius - half)) if hits else 0.0
+        x, y = at(way, own_row)
+        truth = _laid(wall, kind.lies(*at(rest_ahead, row), radius), lying)
+        moved = _laid(wall, kind.lies(*at(rest_ahead + driven, row), radius), lying)
+        shadow, body = kind.goes(x + 4, y + 6, half), kind.goes(x, y, half)
+        plate = _laid(moved * (1 - 0.5 * shadow[..., None]), body, going)
         affected = np.abs(moved - truth).max(axis=-1) > 0.02
         codes = classes.assemble(body, affected | (shadow > 0.02))
         for name, picture, channels in (
@@ -115,6 +136,10 @@ def _square(x: float, y: float, half: float) -> FloatImage:
 
 def _laid(below: FloatImage, alpha: FloatImage, colour: NDArray[np.floating]) -> FloatImage:
     return below * (1 - alpha[..., None]) + alpha[..., None] * colour.astype(np.float32)
+
+
+#: The kind that is learnt, and one that is not: round instead of square, downwards instead of sideways.
+LEARNT_KIND, OTHER_KIND = Kind(_square, _disc, downwards=False), Kind(_disc, _square, downwards=True)
 
 
 # -- a linear autoencoder
@@ -194,35 +219,62 @@ class SmallModel(Model):
 # -- learning
 
 
+@dataclass(frozen=True)
+class Material:
+    """Pairs to learn from, and pairs that are never seen in learning, by why they are not."""
+
+    learnt: list[Path]
+    unseen: dict[str, list[Path]]
+
+
+def drawn_here(folder: Path) -> Material:
+    """Pairs drawn in ``folder``; those that are there are taken."""
+    rng = np.random.default_rng(5)
+
+    def some(name: str, count: int, kind: Kind) -> list[Path]:
+        places = [folder / name / f"pair{index:02d}" for index in range(count)]
+        for place in places:
+            if not place.is_dir():
+                draw(place, rng, kind)
+        return places
+
+    learnt = some("learnt", LEARNT, LEARNT_KIND)
+    return Material(learnt, {"seeds": some("seeds", UNSEEN, LEARNT_KIND), "kinds": some("kinds", UNSEEN, OTHER_KIND)})
+
+
+def parted(folder: Path) -> Material:
+    """The pairs of a set: every fifth kind is left out, and of the others every fifth pair."""
+    found = pairs_in(folder)
+    kinds = sorted({_kind_of(pair) for pair in found})
+    other = set(kinds[2::_LEFT_OUT])
+    known = [pair.folder for pair in found if _kind_of(pair) not in other]
+    unseen = {"seeds": known[2::_LEFT_OUT], "kinds": [pair.folder for pair in found if _kind_of(pair) in other]}
+    return Material([one for one in known if one not in unseen["seeds"]], unseen)
+
+
+def _kind_of(pair: PairFolder) -> str:
+    return str((pair.facts().model_extra or {}).get("kind", ""))
+
+
 def learn(args: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(args.out or temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        table = learnt(folder, args.steps, args.pairs, args.start)
-    print(f"{'on pairs never seen':<34}{'PSNR, dB':>9}{'worst pair':>12}")
-    for name, values in table.items():
-        print(f"{name:<34}{np.mean(values):9.2f}{np.min(values):12.2f}")
+        tables = learnt(folder, args.steps, parted(args.pairs) if args.pairs else drawn_here(folder), args.start)
+    for why, table in tables.items():
+        print(f"{f'on unseen {why}':<34}{'PSNR, dB':>9}{'worst pair':>12}")
+        for name, values in table.items():
+            print(f"{name:<34}{np.mean(values):9.2f}{np.min(values):12.2f}")
 
 
-def learnt(folder: Path, steps: int, pairs: Path | None = None, start: str = BASE_MODEL) -> dict[str, list[float]]:
-    """Train, and measure on unseen pairs: the PSNR of each, by method."""
+def learnt(folder: Path, steps: int, material: Material, start: str = BASE_MODEL) -> dict[str, Table]:
+    """Train, and measure: the PSNR of each unseen pair, by why it is unseen and by method."""
     torch.set_num_threads(1)
-    if pairs is None:
-        rng = np.random.default_rng(5)
-        for index in range(LEARNT + UNSEEN):
-            place = folder / ("learnt" if index < LEARNT else "unseen") / f"pair{index:02d}"
-            if not place.is_dir():
-                draw(place, rng)
-        learnt_from, unseen = [folder / "learnt"], [folder / "unseen"]
-    else:
-        found = [pair.folder for pair in pairs_in(pairs)]
-        unseen, learnt_from = found[:: max(2, len(found) // UNSEEN)], []
-        learnt_from = [one for one in found if one not in unseen]
     wanted = Training.model_validate(
         {
             "out": folder / (Path(start).stem + " onwards"),
             "data": {
-                "pairs": learnt_from, "encoded": folder / "encoded", "heights": [HEIGHT], "frames": FRAMES,
+                "pairs": material.learnt, "encoded": folder / "encoded", "heights": [HEIGHT], "frames": FRAMES,
                 "crop": "frame",
                 "full_length_height": HEIGHT, "shorter": 0.0,
             },
@@ -232,29 +284,27 @@ def learnt(folder: Path, steps: int, pairs: Path | None = None, start: str = BAS
         }
     )  # fmt: skip
     os.environ["VOID_WEIGHTS"] = str(folder / "weights")
-    clips = [
-        clip
-        for place in learnt_from
-        for pair in pairs_in(place)
-        for clip in clips_of(Pair(pair, wanted.data), wanted.data)
-    ]
+
+    def clips(places: list[Path]) -> list[Clip]:
+        return [clip for place in places for clip in clips_of(OwnPair(PairFolder(place), wanted.data), wanted.data)]
+
     if not (folder / "weights").is_dir():
-        _small_weights(folder / "weights", clips)
-    began = time.monotonic()
+        _small_weights(folder / "weights", clips(material.learnt))
+    began, used = time.monotonic(), time.process_time()
     files = run.train(wanted, _told, SmallModel)
-    print(f"\n{steps} steps on {len(clips)} clips in {time.monotonic() - began:.0f} s", file=sys.stderr)
+    took, cpu = (time.monotonic() - began) / 60, (time.process_time() - used) / 60
+    print(f"\n{steps} steps on {len(material.learnt)} pairs: {took:.1f} min, {cpu:.1f} of CPU", file=sys.stderr)
     weights = find()
     (weights.folder / files[0].name).write_bytes(files[0].read_bytes())
     model = SmallModel(find(files[0].name), torch.device("cpu"))
     kept = store.Store(folder / "encoded", wanted, model)
-    table: dict[str, list[float]] = {"trained": [], "the plate as it is": [], "inpainted, frame by frame": []}
-    bound: list[float] = []
-    for place in unseen:
-        for pair in pairs_in(place):
-            for clip in clips_of(Pair(pair, wanted.data), wanted.data):
-                _measure(clip, kept.clip(clip), model, wanted, kept.prompt(""), table, bound)
-    table["the truth through the autoencoder"] = bound
-    return table
+    tables: dict[str, Table] = {}
+    for why, places in material.unseen.items():
+        table = tables[why] = {}
+        for clip in clips(places):
+            for method, quality in _qualities(clip, kept.clip(clip), model, wanted, kept.prompt("")).items():
+                table.setdefault(method, []).append(quality)
+    return tables
 
 
 def _told(share: float, words: str) -> None:
@@ -281,35 +331,28 @@ def _shown(clip: Clip) -> list[FloatImage]:
     return [clip.plates(every), clip.truths(every), (masks + 1) / 2]
 
 
-def _measure(
-    clip: Clip,
-    item: store.Item,
-    model: Model,
-    wanted: Training,
-    nothing: Path,
-    table: dict[str, list[float]],
-    bound: list[float],
-) -> None:
+def _qualities(clip: Clip, item: store.Item, model: Model, wanted: Training, nothing: Path) -> dict[str, float]:
+    """The PSNR of each method where a clip is not kept: of all in the same pixels, in the same 0..1."""
     every = range(len(clip.frames))
-    plates, truths, codes = clip.plates(every), clip.truths(every), clip.codes(every)
-    changed = codes != classes.KEEP
+    plates, truths = clip.plates(every), clip.truths(every)
+    changed = clip.codes(every) != classes.KEEP
     scaling = float(model.vae.config.scaling_factor)
-    made = examples.sampled(wanted, model, item, nothing, scaling, 20)
     filled = [
-        cv2.inpaint(np.round(plate * 255).astype(np.uint8), mask.astype(np.uint8), 3, cv2.INPAINT_TELEA)
+        cv2.inpaint(np.round(plate * 255).astype(np.uint8), mask.astype(np.uint8), 3, cv2.INPAINT_TELEA) / 255
         for plate, mask in zip(plates, changed, strict=True)
     ]
-    decoded = model.vae.decoder(item.read("truth")[0].chunk(2)[0][None, :, :1])[0]
-    rest = model.vae.decoder(item.read("truth")[0].chunk(2)[0][None, :, 1:], conv_cache=True)[0]
-    through = (torch.cat([decoded, rest], dim=2)[0] / 2 + 0.5).clamp(0, 1).permute(1, 2, 3, 0).numpy()
-
-    def quality(frames: NDArray[np.floating]) -> float:
-        return psnr(float(np.mean((frames[changed] - truths[changed]) ** 2)))
-
-    table["trained"].append(quality(made))
-    table["the plate as it is"].append(quality(plates))
-    table["inpainted, frame by frame"].append(quality(np.stack(filled) / 255))
-    bound.append(quality(through))
+    latents = item.read("truth")[0].chunk(2)[0][None]
+    through = torch.cat(list(decode(model.vae, latents)), dim=2)
+    made = {
+        "the plate as it is": plates,
+        "inpainted, frame by frame": np.stack(filled),
+        **{
+            f"trained, {steps} step{'s' * (steps > 1)}": examples.sampled(wanted, model, item, nothing, scaling, steps)
+            for steps in SAMPLED
+        },
+        "the truth through the autoencoder": (through[0] / 2 + 0.5).clamp(0, 1).permute(1, 2, 3, 0).numpy(),
+    }
+    return {name: psnr(float(np.mean((one[changed] - truths[changed]) ** 2))) for name, one in made.items()}
 
 
 # -- speed

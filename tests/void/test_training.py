@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 import os
@@ -418,6 +419,57 @@ def test_a_training_from_the_base_model(
     (result,) = trained(configured(tmp_path, pairs, model=f'start = "{BASE_MODEL}"\nfull = true', run="steps = 1"))
     shutil.copy(result, folder)
     Weights(folder, first=result.name).check((1,))
+
+
+def test_a_small_model_learns_what_the_plate_without_the_object_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The benchmark in small: on pairs that it never saw, it is nearer to the truth than the plate is."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    bench = importlib.import_module("training")
+    monkeypatch.setattr(bench, "LEARNT", 16)
+    monkeypatch.setattr(bench, "UNSEEN", 3)
+    monkeypatch.setattr(bench, "SAMPLED", (1,))
+    tables = bench.learnt(tmp_path, 150, bench.drawn_here(tmp_path))
+    assert set(tables) == {"seeds", "kinds"}
+    for table in tables.values():
+        assert np.mean(table["trained, 1 step"]) > np.mean(table["the plate as it is"]) + 2
+        assert np.mean(table["the truth through the autoencoder"]) > np.mean(table["trained, 1 step"])
+
+
+# -- several processes
+
+
+def together(config: Path) -> None:
+    """`void train` as two processes of one training, on the CPU."""
+    words = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "void_server.cli"]
+    known = {**os.environ, "ACCELERATE_USE_CPU": "1", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, *words, "train", str(config), "--no-progress"],
+        cwd=ROOT, env=known, text=True, capture_output=True, timeout=600, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_step_of_two_processes_is_one_of_a_single_with_twice_the_clips(pairs: Path, tmp_path: Path) -> None:
+    lines = {
+        "model": "full = true\ncheckpointing = false",
+        "run": "steps = 3\nsave_every = 2",
+        "data": f'encoded = "{tmp_path / "encoded"}"\nshorter = 0.0',
+    }
+    adamw = 'kind = "adamw"\nrate = 0.001'
+    (alone,) = trained(configured(tmp_path, pairs, "alone", **lines, optimiser=f"{adamw}\naccumulate = 2"))
+    path = written(tmp_path, pairs, "two", **lines, optimiser=adamw)
+    together(path)
+    (two,) = (tmp_path / "two").glob("two_*.safetensors")
+    assert losses(two.parent) == pytest.approx(losses(alone.parent), rel=1e-5)
+    one, other = load_file(alone), load_file(two)
+    start = load_file(Weights(Path(os.environ["VOID_WEIGHTS"])).checkpoint(1))
+    assert set(one) == set(other)
+    for name, tensor in one.items():
+        # a first step of Adam is as long as the rate, whatever the gradient: the sign of next to nothing is rounding
+        apart, moved = (tensor - other[name]).abs(), (tensor - start[name]).abs()
+        assert float(apart.mean()) <= 1e-3 * float(moved.mean()) + 1e-9, name
 
 
 # -- going on
