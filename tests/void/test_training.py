@@ -427,10 +427,10 @@ def test_a_small_model_learns_what_the_plate_without_the_object_is(
     """The benchmark in small: on pairs that it never saw, it is nearer to the truth than the plate is."""
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     bench = importlib.import_module("training")
-    monkeypatch.setattr(bench, "LEARNT", 16)
-    monkeypatch.setattr(bench, "UNSEEN", 3)
+    monkeypatch.setattr(bench, "LEARNT", 8)
+    monkeypatch.setattr(bench, "UNSEEN", 2)
     monkeypatch.setattr(bench, "SAMPLED", (1,))
-    tables = bench.learnt(tmp_path, 150, bench.drawn_here(tmp_path))
+    tables = bench.learnt(tmp_path, 120, bench.drawn_here(tmp_path))
     assert set(tables) == {"seeds", "kinds"}
     for table in tables.values():
         assert np.mean(table["trained, 1 step"]) > np.mean(table["the plate as it is"]) + 2
