@@ -258,12 +258,13 @@ def test_a_job_goes_to_a_worker_whose_last_job_had_its_engine(shot: Path) -> Non
         for worker, engine in ((one, "cleanplate"), (two, "void")):
             asked = replace(shot_of(shot), settings=Settings(engine=engine))
             pool.give(worker, Job(JOB, JobState.QUEUED, asked, "/nowhere/v001", 1.0, 1.0), [], "anna")
-        assert pool.idle("void") is None
+        void, plain = Settings(engine="void"), Settings(engine="cleanplate")
+        assert pool.idle(void) is None
         one.job = two.job = None
-        assert pool.idle("void") is two
-        assert pool.idle("cleanplate") is one
+        assert pool.idle(void) is two
+        assert pool.idle(plain) is one
         two.job = "another"
-        assert pool.idle("void") is one, "better any than none"
+        assert pool.idle(void) is one, "better any than none"
         await pool.stop()
         for worker in (one, two):
             worker.process.communicate()
