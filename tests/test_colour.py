@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from void_server.api.errors import ColourError, InputError
-from void_server.imaging.colour import ColourSpace, Curve
+from void_server.imaging.colour import BUILT_IN, ColourSpace, Curve, opencolorio
 
 maxima = st.floats(0.1, 60000)
 
@@ -67,3 +69,15 @@ def test_an_unknown_space_is_refused_with_those_that_there_are() -> None:
 def test_a_missing_configuration_is_named() -> None:
     with pytest.raises(InputError, match=r"/nowhere/config.ocio does not exist"):
         ColourSpace("ACEScg", "/nowhere/config.ocio")
+
+
+def test_the_built_in_configuration_is_pinned_by_its_full_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What ocio://default and the like mean changes with the library."""
+    assert re.fullmatch(r"ocio://cg-config-v[\d.]+_aces-v[\d.]+_ocio-v[\d.]+", BUILT_IN)
+    assert ColourSpace("ACEScg").config == BUILT_IN
+    # which only later ones have, so that it is this one that answers
+    with pytest.raises(ColourError, match="'Display P3 HDR - Display' is not"):
+        ColourSpace("Display P3 HDR - Display")
+    monkeypatch.setenv("OCIO", "ocio://cg-config-v1.0.0_aces-v1.3_ocio-v2.1")
+    assert ColourSpace("ACEScg").config == "ocio://cg-config-v1.0.0_aces-v1.3_ocio-v2.1"
+    assert re.match(r"2\.\d", opencolorio())

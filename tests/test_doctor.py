@@ -11,6 +11,7 @@ import pytest
 from void_server.cli import doctor
 from void_server.cli.doctor import Finding
 from void_server.engines.void.weights import BASE
+from void_server.pairs import renderer
 
 
 @pytest.fixture
@@ -96,3 +97,20 @@ def test_a_machine_without_cards_may_have_a_torch_without_cuda(machine) -> None:
     assert not found["GPU"].good
     assert found["torch"].good
     assert found["torch"].command == "void parity --quick"
+
+
+def test_blender_is_looked_for_where_pairs_would_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blender = tmp_path / "blender"
+    blender.write_text("#!/bin/sh\n")
+    blender.chmod(0o755)
+    monkeypatch.setenv("VOID_BLENDER", str(blender))
+    found = doctor._blender()
+    assert (found.good, found.found, found.needed) == (True, str(blender), False)
+    monkeypatch.setenv("VOID_BLENDER", "/nowhere/blender")
+    found = doctor._blender()
+    assert not found.good
+    assert "/nowhere/blender" in found.remedy
+    monkeypatch.delenv("VOID_BLENDER")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(renderer, "_BESIDE", str(tmp_path / "none"))
+    assert doctor._blender().found == str(blender)

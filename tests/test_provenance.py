@@ -24,6 +24,7 @@ from void_server.api.home import home
 from void_server.api.version import VersionFolder
 from void_server.engines.cleanplate import CleanPlate
 from void_server.imaging import exr
+from void_server.imaging.colour import BUILT_IN, opencolorio
 from void_server.pipeline import provenance
 from void_server.publishing import approval, disclosures, verification
 from void_server.signing import APPROVED, MADE, Signature, SigningKey, sign_made
@@ -67,6 +68,12 @@ def policy_of(folder: Path, monkeypatch: pytest.MonkeyPatch, **said: Any) -> Non
 
 
 # -- disclosure
+
+
+def test_the_manifest_records_the_colour_configuration_and_its_library(made: VersionFolder) -> None:
+    said = json.loads(made.manifest.read_text())
+    assert said["colour"]["config"] == BUILT_IN
+    assert said["software"]["OpenColorIO"] == opencolorio()
 
 
 def test_a_version_discloses_engine_shares_and_machine_of_every_frame(made: VersionFolder) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import getpass
 import hashlib
 import json
 import os
@@ -18,6 +17,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from .api.account import user
 from .api.errors import InputError
 from .api.files import digest_of, name_once, read_json, write_atomically
 from .api.home import home, made
@@ -78,7 +78,7 @@ class Signature:
 
 def account() -> str:
     """Who runs this, on which machine."""
-    return f"{getpass.getuser()}@{platform.node()}"
+    return f"{user()}@{platform.node()}"
 
 
 def sign_made(version: VersionFolder) -> None:

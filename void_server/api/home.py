@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from .errors import ServerRefused
+from .errors import ServerRefused, SettingError
 
 
 def home() -> Path:
-    """The state folder: ``$VOID_HOME``, else ``~/.void``."""
-    return Path(os.environ.get("VOID_HOME") or Path.home() / ".void")
+    """The state folder: ``$VOID_HOME``, else ``~/.void``. Raises :class:`SettingError` where there is neither."""
+    if named := os.environ.get("VOID_HOME"):
+        return Path(named)
+    try:
+        return Path.home() / ".void"
+    except RuntimeError as error:
+        raise SettingError("This account has no home folder; set $VOID_HOME to a folder that VOID may write.") from error
 
 
 def made(folder: Path) -> Path:

@@ -198,7 +198,7 @@ class Shot:
     ``plate``, ``roto`` and ``quadmask`` name sequences (``name.%04d.exr``, ``name.####.exr``, ``name.1001-1100#.exr``),
     folders with one sequence, or movie files. ``frames`` is a range such as ``1001-1032``; without it the job takes all
     frames of the plate. ``prompt`` describes the scene after the removal. ``colorspace`` is the plate's, a name of the
-    OCIO configuration ``ocio`` (a path, or OpenImageIO's own configuration where it is None).
+    OCIO configuration ``ocio`` (a path, or $OCIO, else the one built in that the guide names, where it is None).
 
     With ``prompts`` the roto is made: it may then be left out, or be a rough one of a few frames. It may be left out
     too where ``quadmask`` says what the object is. ``roto_offset`` and ``quadmask_offset`` are added to their frame

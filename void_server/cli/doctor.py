@@ -17,7 +17,7 @@ import psutil
 
 from .. import plugins
 from ..api.client import Client, default_address
-from ..api.errors import ColourError, SettingError, VoidError
+from ..api.errors import ColourError, InputError, SettingError, VoidError
 from ..api.home import home
 from ..api.shot import Settings
 from ..engines.void import MODULES, memory
@@ -72,6 +72,7 @@ def examine(server: str | None = None) -> list[Finding]:
         _colour(),
         _state(),
         *_extras(),
+        _blender(),
         *_gpu(),
         *_weights(),
         _sam2(),
@@ -99,14 +100,13 @@ def _core() -> Iterator[Finding]:
 
 
 def _colour() -> Finding:
-    from ..imaging.colour import ColourSpace
+    from ..imaging.colour import ColourSpace, opencolorio
 
-    where = os.environ.get("OCIO") or "OpenImageIO's own"
     try:
-        ColourSpace("ACEScg")
-    except ColourError as error:
-        return Finding("OCIO", False, where, f"{error} Set $OCIO to a config.ocio, or unset it.")
-    return Finding("OCIO", True, where)
+        where = ColourSpace("ACEScg").config
+    except (ColourError, InputError) as error:
+        return Finding("OCIO", False, os.environ.get("OCIO", ""), f"{error} Set $OCIO to a config.ocio, or unset it.")
+    return Finding("OCIO", True, f"{where}, OpenColorIO {opencolorio()}")
 
 
 def _state() -> Finding:
@@ -125,6 +125,16 @@ def _extras() -> Iterator[Finding]:
             yield Finding(f"extra {extra}", False, state, purpose, command=how_to_install(extra))
         else:
             yield Finding(f"extra {extra}", True, "installed")
+
+
+def _blender() -> Finding:
+    from ..pairs import renderer
+
+    try:
+        found = renderer.command()[0]
+    except SettingError as error:
+        return Finding("Blender", False, "none found", str(error))
+    return Finding("Blender", True, found)
 
 
 def _gpu() -> Iterator[Finding]:

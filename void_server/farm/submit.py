@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import getpass
 import json
 import secrets
 import shutil
@@ -12,6 +11,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+from ..api.account import user
 from ..api.errors import SettingError, VoidError
 from ..api.files import read_json, write_atomically
 from ..api.shot import Shot
@@ -92,7 +92,7 @@ def submit_pairs(
     chosen = find(scheduler)
     check_fields(scheduler, chosen, fields)
     folder = out.absolute()
-    fields = fields if fields.user else replace(fields, user=getpass.getuser())
+    fields = fields if fields.user else replace(fields, user=user())
     stages = checked((Stage(PAIRS, CPU, order.count), Stage(INDEX, CPU, 1, (PAIRS,))))
     job = FarmJob(secrets.token_hex(6), None, fields, stages, folder, pairs=order)
     check_limits(chosen, job, site)
@@ -113,7 +113,7 @@ def submit_pairs(
 
 def _planned(one: Wanted, site: Site, server: str) -> Plan:
     export = replace(one.export, nuke=site.nuke) if one.export else None
-    fields = one.fields if one.fields.user else replace(one.fields, user=getpass.getuser())
+    fields = one.fields if one.fields.user else replace(one.fields, user=user())
     return plan(one.shot, fields, server, export)
 
 

@@ -88,36 +88,45 @@ class Curve:
         return np.copysign(linear, display).astype(np.float32)
 
 
+#: The configuration that is taken where none is named. What ``ocio://default`` means changes between releases of
+#: OpenColorIO; this is built into all that OpenImageIO has come with since 3.0.
+BUILT_IN = "ocio://cg-config-v2.2.0_aces-v1.3_ocio-v2.4"
 # Under one of these names a configuration knows scene-linear Rec.709; without any, its scene-linear role serves.
 _LINEAR_NAMES = (SCENE_LINEAR_REC709, "Linear Rec.709 (sRGB)", "Utility - Linear - sRGB", "lin_srgb", "scene_linear")
+
+
+def opencolorio() -> str:
+    """The version of OpenColorIO that converts."""
+    return str(oiio.get_string_attribute("opencolorio_version"))
 
 
 class ColourSpace:
     """A plate's colour space and the way to scene-linear Rec.709 and back.
 
     ``name`` is a colour space, role or alias of the OCIO configuration ``config`` (a path; None takes ``$OCIO`` where
-    it is set, else the configuration built into OpenImageIO). Where that configuration does not name Rec.709, its role
-    ``scene_linear`` takes the place. Raises :class:`ColourError` where the space or the configuration is not known.
+    it is set, else :data:`BUILT_IN`). Where that configuration does not name Rec.709, its role ``scene_linear`` takes
+    the place. Raises :class:`ColourError` where the space or the configuration is not known.
     """
 
     def __init__(self, name: str, config: str | None = None) -> None:
         self.name = name
-        self._config = config or ""
+        self.config = config or os.environ.get("OCIO") or BUILT_IN
         self._linear = name
         if name != SCENE_LINEAR_REC709 or config:
-            self._linear = self._known()
+            self._linear = self._known(trusted=not config)
 
-    def _known(self) -> str:
-        """The configuration's name for scene-linear, after a check that the way there exists."""
-        # some are names of built-in ones, ocio://default
-        if (named := self._config or os.environ.get("OCIO", "")) and "://" not in named:
-            # what the variable says is the server's own
-            check_regular(Path(named), trusted=not self._config)
-            if self._config:
-                check_references(Path(named))
-        colours = oiio.ColorConfig(self._config)
+    def _known(self, *, trusted: bool) -> str:
+        """The configuration's name for scene-linear, after a check that the way there exists.
+
+        ``trusted``: its path is the server's own, as $OCIO is.
+        """
+        if "://" not in self.config:
+            check_regular(Path(self.config), trusted=trusted)
+            if not trusted:
+                check_references(Path(self.config))
+        colours = oiio.ColorConfig(self.config)
         if reason := complaint(colours):
-            where = self._config or "The OCIO configuration in $OCIO"
+            where = "The OCIO configuration in $OCIO" if trusted else self.config
             raise ColourError(f"{where} is not an OCIO configuration; give the path of a config.ocio.", reason)
         probe = np.full((1, 1, 3), 0.18, np.float32)
         for linear in _LINEAR_NAMES:
@@ -131,7 +140,7 @@ class ColourSpace:
 
     def _converted(self, pixels: FloatImage, source: str, target: str) -> oiio.ImageBuf:
         image = oiio.ImageBuf(np.ascontiguousarray(pixels))
-        return oiio.ImageBufAlgo.colorconvert(image, source, target, unpremult=False, colorconfig=self._config)
+        return oiio.ImageBufAlgo.colorconvert(image, source, target, unpremult=False, colorconfig=self.config)
 
     def _convert(self, pixels: FloatImage, source: str, target: str) -> FloatImage:
         if source == target:

@@ -20,12 +20,16 @@ from .recipe import TICKS, Recipe
 #: Names Blender's executable, or a Python 3.11 with the package bpy.
 VARIABLE = "VOID_BLENDER"
 _PROGRAM = Path(__file__).parents[1] / "blender" / "serve.py"
+_BESIDE = str(Path(sys.prefix).parent / ".venv-blender" / "bin" / "python")
 # what the log of a failure may hold
 _LAST_WORDS = 6000
 
 
 def command(named: str = "") -> list[str]:
-    """The command that starts our program in Blender: ``named``, $VOID_BLENDER, this Python's bpy, or Blender.
+    """The command that starts our program in Blender.
+
+    That is ``named``, $VOID_BLENDER, this Python's bpy, the environment that `make blender` lays beside this one, or
+    the Blender of this machine.
 
     Raises :class:`SettingError` where there is none.
     """
@@ -37,7 +41,7 @@ def command(named: str = "") -> list[str]:
         return _started(found)
     if importlib.util.find_spec("bpy"):
         return _started(sys.executable)
-    if found := shutil.which("blender"):
+    if found := shutil.which(_BESIDE) or shutil.which("blender"):
         return _started(found)
     raise SettingError(
         f"Rendering pairs needs Blender 5: install it, or bpy in a Python 3.11 (pip install bpy), and name it with "

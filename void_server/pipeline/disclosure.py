@@ -5,13 +5,13 @@ A client's rules for generated pixels ask for it, and people who never saw the c
 
 from __future__ import annotations
 
-import getpass
 import json
 import platform
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
 
+from ..api.account import user
 from ..api.files import write_atomically
 from ..api.shot import PLATE, ROTO, title
 from ..api.version import VersionFolder
@@ -44,7 +44,7 @@ def describe(context: JobContext, manifest: Mapping[str, Any], made_of: origins.
         "tools": _tools(context, manifest, engine),
         "sent": manifest["sent"],
         "share": manifest["origin"],
-        "who": context.version.submitter() or getpass.getuser(),
+        "who": context.version.submitter() or user(),
         "when": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "machine": platform.node(),
         "devices": manifest["device"],

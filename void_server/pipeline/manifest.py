@@ -22,7 +22,7 @@ from ..api.shot import Settings, Shot
 from ..api.version import PLATE, QUADMASK, ROTO
 from ..engines import Engine
 from ..imaging import exr, sequence
-from ..imaging.colour import Curve
+from ..imaging.colour import Curve, opencolorio
 from ..imaging.exr import FloatImage
 from ..imaging.parallel import in_order
 from ..quadmask import classes, reasoners
@@ -184,6 +184,7 @@ def _manifest(context: JobContext, job_id: str, overshoots: list[Overshoot], mad
         "edits": [json.loads(line) for line in edits],
         "colour": {
             "space": context.footage.colour.name,
+            "config": context.footage.colour.config,
             "maximum": context.footage.survey.maximum,
             "overshoots": [asdict(one) for one in overshoots],
         },
@@ -215,4 +216,5 @@ def _software() -> dict[str, str]:
             versions[name] = version(name)
         except PackageNotFoundError:
             versions[name] = "unknown"
+    versions["OpenColorIO"] = opencolorio()
     return versions

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 
 from ..api import policy
+from ..api.account import user
 from ..api.errors import InputError, NotPermitted
 from ..api.files import digest_of, write_atomically
 from ..api.home import home
@@ -28,7 +28,7 @@ def approve(version: VersionFolder, note: str = "") -> Signature:
             f"The studio's policy names {', '.join(approvers)} as approvers, and your key {key.public} is none of "
             "theirs; ask one of them."
         )
-    signature = key.sign(APPROVED, digest_of(version.manifest), names[0] if names else getpass.getuser(), note)
+    signature = key.sign(APPROVED, digest_of(version.manifest), names[0] if names else user(), note)
     # by the key, so that a name is no path
     write_atomically(version.approval(key.fingerprint), json.dumps(signature.to_dict(), indent=2), parents=True)
     return signature

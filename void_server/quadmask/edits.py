@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 from collections.abc import Mapping
 from collections.abc import Sequence as Several
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..api import cells
+from ..api.account import user
 from ..api.cells import CellEdit
 from ..api.errors import SequenceError, SettingError
 from ..api.files import new_version_folder, write_atomically
@@ -148,7 +148,7 @@ def _write(
     changed = sum(different for _, different in in_order(work, source.frames))
     entry = {
         "when": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "who": getpass.getuser(),
+        "who": user(),
         "of": str(_place(edited)),
         **{name: value for name, value in what.items() if value},
         **({"why": reason} if reason else {}),

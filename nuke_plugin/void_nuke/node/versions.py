@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import re
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from void_server.api import shot
+from void_server.api.account import user
 from void_server.api.errors import SettingError
 from void_server.api.files import read_json
 from void_server.api.job import MANIFEST
@@ -39,7 +39,7 @@ def output_folder(template: str, script: str, node: str) -> Path:
         "script_dir": path.parent.as_posix(),
         "script": _VERSION_IN_NAME.sub("", path.stem) or path.stem,
         "node": node.replace(".", "_"),
-        "user": getpass.getuser(),
+        "user": user(),
     }
     try:
         folder = template.format(**values)
