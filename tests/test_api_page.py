@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from docs import api_tables
+from tools import api_tables
 from void_server.api.settings import declarations
 from void_server.api.shot import Settings
 from void_server.engines.void.settings import VoidSettings
@@ -40,6 +40,6 @@ def test_the_pages_example(shot: Path, tmp_path: Path) -> None:
 def test_the_pages_tables_are_the_codes() -> None:
     text = api_tables.PAGE.read_text(encoding="utf-8")
     assert set(re.findall(r"<!-- (\w+) -->", text)) == {*api_tables.tables(), "end"}
-    assert api_tables.page(text) == text, "run: python docs/api_tables.py"
+    assert api_tables.page(text) == text, "run: python tools/api_tables.py"
     for one in (*declarations(Settings), *declarations(VoidSettings)):
         assert f"| `{one.name}` |" in text

@@ -15,7 +15,9 @@ def home() -> Path:
     try:
         return Path.home() / ".void"
     except RuntimeError as error:
-        raise SettingError("This account has no home folder; set $VOID_HOME to a folder that VOID may write.") from error
+        raise SettingError(
+            "This account has no home folder; set $VOID_HOME to a folder that VOID may write."
+        ) from error
 
 
 def made(folder: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Writes the table of settings in training.md from the code: python docs/training_table.py."""
+"""Writes the table of settings in training.md from the code: python tools/training_table.py."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from void_server.training.config import settings
 
-PAGE = Path(__file__).with_name("training.md")
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "training.md"
 
 
 def page(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Takes the pictures of web.md in a real browser: ``python docs/web_pictures.py``, in a minute or two."""
+"""Takes the pictures of web.md in a real browser: ``python tools/web_pictures.py``, in a minute or two."""
 
 from __future__ import annotations
 

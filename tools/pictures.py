@@ -1,4 +1,4 @@
-"""Draws the pictures of the guides into docs/images: ``python docs/pictures.py``, offscreen, in a minute.
+"""Draws the pictures of the guides into docs/images: ``python tools/pictures.py``, offscreen, in a minute.
 
 The node graphs are drawings. The views and the panel are the real nodes and the real panel, in the tests' stand-in for
 Nuke, working on a sample shot.

@@ -1,4 +1,4 @@
-"""Writes the tables of api.md from the code: python docs/api_tables.py."""
+"""Writes the tables of api.md from the code: python tools/api_tables.py."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from void_server.api import Client, Job, JobState, Progress, Prompt, Settings, S
 from void_server.api.errors import InputError, VoidError
 from void_server.api.settings import declarations
 
-PAGE = Path(__file__).with_name("api.md")
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "api.md"
 #: The engines and reasoners that come with VOID, others may be installed beside them.
 _OURS = {
     plugins.ENGINES: ("cleanplate", "void"),
