@@ -7,7 +7,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sysconfig
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,11 +19,15 @@ from void_nuke.studio.packages import folder as packages_folder
 from ..api.errors import JobFailed, SettingError
 from ..api.files import write_atomically
 from ..interpreter import running
+from .wheels import SYSTEMS, check_python, check_system, pip, selection
 
-#: The Python of Nuke 14, of 15, of 16 and 17, and of the VFX reference platform 2026 for what comes next.
-NUKE_PYTHONS = ("3.9", "3.10", "3.11", "3.13")
+#: The Python of each Nuke.
+NUKES = {"14": "3.9", "15": "3.10", "16": "3.11", "17": "3.11"}
+#: Those, and that of the VFX reference platform 2026 for what comes next.
+NUKE_PYTHONS = (*dict.fromkeys(NUKES.values()), "3.13")
 _FOLDER = "void"
-_PACKAGES = ("msgpack>=1.0.5", "pyzmq>=25.1")
+#: What the plugin needs besides Nuke's own Python.
+PACKAGES = ("msgpack>=1.0.5", "pyzmq>=25.1")
 _BEGIN, _END = "# >>> VOID for Nuke >>>", "# <<< VOID for Nuke <<<"
 _BLOCK = f"""{_BEGIN} (written by `void install-nuke`; removed by `void install-nuke --uninstall`)
 import nuke
@@ -33,13 +36,6 @@ nuke.pluginAddPath("./{_FOLDER}")
 {_END}
 """
 _OLD_BLOCK = re.compile(rf"\n?{re.escape(_BEGIN)}.*?{re.escape(_END)}\n?", re.DOTALL)
-#: The wheels that fit a system; without any of them, pip takes those of the machine it runs on.
-_WHEELS = {
-    "linux-x86_64": ("manylinux_2_28_x86_64", "manylinux_2_26_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64"),
-    "windows-amd64": ("win_amd64",),
-    "darwin-x86_64": ("macosx_10_15_universal2", "macosx_10_15_x86_64", "macosx_10_9_x86_64"),
-    "darwin-arm64": ("macosx_11_0_arm64", "macosx_10_15_universal2"),
-}
 #: Nuke 14 and 15 also run on systems of the age of CentOS 7, for which newer wheels are none.
 _OLD_LINUX, _OLD_LINUX_PYTHONS = ("manylinux_2_17_x86_64", "manylinux2014_x86_64"), ("3.9", "3.10")
 _PLUGIN = (
@@ -64,10 +60,15 @@ def default_home() -> Path:
     return Path.home() / ".nuke"
 
 
-def _sources() -> Iterator[tuple[str, Path]]:
+def shared() -> Path:
+    """Where that is which is no package: nodes, guides, the pins; the checkout, or a folder of the installation."""
+    checkout = Path(__file__).resolve().parents[2]
+    return checkout if (checkout / "gizmos").is_dir() else Path(sysconfig.get_path("data")) / "share" / "void-nuke"
+
+
+def sources() -> Iterator[tuple[str, Path]]:
     """The plugin's files and folders, by their place in its folder: from the checkout, or as installed."""
-    packages = Path(__file__).resolve().parents[2]
-    share = packages if (packages / "gizmos").is_dir() else Path(sysconfig.get_path("data")) / "share" / "void-nuke"
+    packages, share = Path(__file__).resolve().parents[2], shared()
     for name in _PLUGIN:
         # installed, the plugin's package lies beside the others
         places = (packages / name, packages / name.removeprefix("nuke_plugin/"), share / name)
@@ -89,9 +90,9 @@ def install(home: Path, pythons: Sequence[str], systems: Sequence[str], wheels: 
     try:
         home.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(part, ignore_errors=True)
-        for name, source in _sources():
+        for name, source in sources():
             _copy(source, part / name)
-        _write_pages(part / "docs")
+        write_pages(part / "docs")
         for python in pythons:
             for system in systems:
                 _install_packages(packages_folder(part, _numbers(python), system), python, system, wheels)
@@ -136,14 +137,13 @@ def check(home: Path, pythons: Sequence[str] = NUKE_PYTHONS) -> list[Finding]:
 
 def _check(pythons: Sequence[str], systems: Sequence[str]) -> None:
     for python in pythons:
-        if not re.fullmatch(r"3\.\d+", python):
-            raise SettingError(f"Python {python!r} is not a version; write it like 3.11.")
+        check_python(python)
     for system in systems:
-        if system not in _WHEELS and system != this_system():
-            raise SettingError(f"System {system!r} is not supported; choose from {', '.join(_WHEELS)}.")
+        if system != this_system():
+            check_system(system)
 
 
-def _write_pages(docs: Path) -> None:
+def write_pages(docs: Path) -> None:
     """Write each guide as an HTML page, as artists have no use for Markdown."""
     markdown = MarkdownIt().enable("table")
     for file in docs.glob("*.md"):
@@ -166,36 +166,18 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _install_packages(folder: Path, python: str, system: str, wheels: Path | None) -> None:
-    command = [*running("pip"), "--disable-pip-version-check", "install", "--quiet", "--no-warn-conflicts"]
-    command += [
-        "--target",
-        str(folder),
-        "--python-version",
-        python,
-        "--implementation",
-        "cp",
-        "--no-deps",
-        "--no-compile",
-    ]
-    command += ["--only-binary", ":all:"]
-    command += [word for tag in _tags(python, system, wheels) for word in ("--platform", tag)]
-    if wheels is not None:
-        command += ["--no-index", "--find-links", str(wheels)]
-    done = subprocess.run([*command, *_PACKAGES], capture_output=True, text=True, check=False)
-    if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or done.stderr.splitlines()
-        raise JobFailed(
-            f"pyzmq and msgpack for Python {python} on {system} could not be installed "
-            f"({lines[-1] if lines else 'pip said nothing'}); without network, give a folder of wheels with --wheels.",
-            done.stderr,
-        )
+    tags: Sequence[str] = () if wheels is not None and system == this_system() else tags_of(python, system)
+    command = ["install", "--quiet", "--no-warn-conflicts", "--no-compile", "--target", str(folder)]
+    command += selection(python, tags, wheels)
+    failed = f"pyzmq and msgpack for Python {python} on {system} could not be installed"
+    pip(command, PACKAGES, failed, "; without network, give a folder of wheels with --wheels")
 
 
-def _tags(python: str, system: str, wheels: Path | None) -> Sequence[str]:
-    """The tags of the wheels to take; none for those that this machine takes. A studio's own are its own choice."""
-    if system == "linux-x86_64" and python in _OLD_LINUX_PYTHONS and wheels is None:
+def tags_of(python: str, system: str) -> Sequence[str]:
+    """The tags of the wheels to take for Nuke's Python on a system; none for those that this machine takes."""
+    if system == "linux-x86_64" and python in _OLD_LINUX_PYTHONS:
         return _OLD_LINUX
-    return () if system == this_system() else _WHEELS[system]
+    return () if system == this_system() else SYSTEMS[system].tags
 
 
 def _void_command() -> list[str]:
@@ -223,7 +205,7 @@ def _check_block(home: Path) -> Finding:
 
 
 def _check_files(target: Path) -> Finding:
-    for name, source in _sources():
+    for name, source in sources():
         files = [source] if source.is_file() else [path for path in source.rglob("*") if path.is_file()]
         for file in files:
             if file.suffix == ".pyc" or file.name.startswith("."):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from . import removal, machine, jobs, evaluation, publishing, training  # noqa: F401
+from . import removal, machine, jobs, evaluation, publishing, distribution, training  # noqa: F401
 from .serving import keys_app
 from .app import app
 from .farm import app as farm_app

@@ -53,9 +53,7 @@ Named = Annotated[
     list[str] | None, typer.Option("--named", help="What the object is called, such as 1001:the man in red (SAM 3).")
 ]
 Space = Annotated[str, typer.Option("--colorspace", help="The plate's colour space, such as ACEScg.")]
-Ocio = Annotated[
-    Path | None, typer.Option(help="An OCIO configuration; $OCIO or ACES' own for CG if not given.")
-]
+Ocio = Annotated[Path | None, typer.Option(help="An OCIO configuration; $OCIO or ACES' own for CG if not given.")]
 Address = Annotated[str | None, typer.Option("--server", help="A server's address; $VOID_SERVER, else an own one.")]
 Transfer = Annotated[str, typer.Option(help="path: the server reads the files itself. upload: send them to it.")]
 NoProgress = Annotated[bool, typer.Option("--no-progress", help="Print no progress.")]
