@@ -6,6 +6,7 @@ import logging
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from importlib.metadata import EntryPoint, PackageNotFoundError, distributions, requires
 from importlib.util import find_spec
 from typing import Any
@@ -112,6 +113,18 @@ def installed(module: str) -> bool:
         return find_spec(module) is not None
     except ModuleNotFoundError:
         return False
+
+
+@dataclass(frozen=True)
+class Download:
+    """Weights that are the user's to get: from where, and under which licence. None come with the package."""
+
+    name: str
+    source: str
+    licence: str
+
+    def __str__(self) -> str:
+        return f"{self.source}; {self.licence}"
 
 
 def how_to_install(extra: str = "") -> str:

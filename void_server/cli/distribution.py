@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import platform
+from itertools import groupby
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from .app import app
+from .frame import print_json
+from .options import AsJson
 
 
 def _several(text: str | None) -> list[str]:
@@ -42,3 +45,41 @@ def bundle(
     wanted = Bundle(_several(python) or [here], _several(nuke), gpu, _several(extra), system or this_system())
     key = write(wanted, out.expanduser().absolute(), wheel)
     print(f"{out}: unpack it where it is needed, then run there: python3 install.py --key {key} --target /opt/void")
+
+
+def _with_terms(licence: str, terms: str) -> str:
+    """A licence, and what it comes to where that is worth a look."""
+    return f"{licence}  [{terms}]" if terms and terms != licence else licence
+
+
+@app.command()
+def licences(
+    as_json: AsJson = False,
+    cyclonedx: Annotated[
+        bool, typer.Option("--cyclonedx", help="Print a bill of materials (SBOM): CycloneDX 1.6, JSON.")
+    ] = False,
+) -> None:
+    """List the licences of all that is installed here for VOID, by what needs it, and of its weights."""
+    from dataclasses import asdict
+
+    from . import licences as licensing
+
+    found = licensing.packages()
+    if cyclonedx:
+        from .sbom import cyclonedx as bill
+
+        print_json(bill(found, licensing.WEIGHTS))
+    elif as_json:
+        print_json({"packages": [asdict(one) for one in found], "weights": [asdict(one) for one in licensing.WEIGHTS]})
+    else:
+        for one in found:
+            needed = f"  (for {', '.join(one.extras)})" if one.extras else ""
+            print(f"{one.name} {one.version}: {_with_terms(one.licence, one.terms)}{needed}")
+            for (licence, terms), libraries in groupby(
+                one.bundled, key=lambda library: (library.licence, library.terms)
+            ):
+                files = ", ".join(library.file for library in libraries)
+                print(f"    brings {files}: {_with_terms(licence, terms)}")
+        print("\nWeights, which do not come with VOID:")
+        for weights in licensing.WEIGHTS:
+            print(f"{weights.name}: {weights.licence}  ({weights.source})")

@@ -21,7 +21,7 @@ from ..api.errors import ColourError, InputError, SettingError, VoidError
 from ..api.home import home
 from ..api.shot import Settings
 from ..engines.void import MODULES, memory
-from ..engines.void.weights import BASE, ENVIRONMENT, PASSES, Weights
+from ..engines.void.weights import BASE, ENVIRONMENT, PASSES, SOURCES, Weights
 from ..plugins import how_to_install, installed
 from ..quadmask import reasoners
 from ..quadmask.segmentation import checkpoints, names
@@ -35,12 +35,6 @@ _EXTRAS = {
     "web": (("starlette", "uvicorn", "prometheus_client", "av"), "for the page in the browser"),
     "evaluate": (("flip_evaluator",), "for FLIP in void evaluate"),
     "train": (("torch", "accelerate", "peft", "came_pytorch"), "for void train"),
-}
-#: Where weights come from, and under which licence: the base model, then the checkpoints by their pass.
-_SOURCES = {
-    0: "CogVideoX-Fun-V1.5-5b-InP, on Hugging Face; the CogVideoX licence: register for commercial use",
-    1: "netflix/void-model, on Hugging Face; Apache-2.0",
-    2: "netflix/void-model, on Hugging Face; Apache-2.0; for the second pass only",
 }
 
 
@@ -195,18 +189,18 @@ def _weights() -> Iterator[Finding]:
     try:
         absent = [str(path.relative_to(weights.folder)) for path in weights.missing(())]
     except (SettingError, OSError) as error:
-        yield Finding(f"weights {BASE}", False, str(error), _SOURCES[0])
+        yield Finding(f"weights {BASE}", False, str(error), str(SOURCES[0]))
         return
     state = f"lacks {', '.join(absent)}" if absent else "found"
-    yield Finding(f"weights {BASE}", not absent, state, _SOURCES[0] if absent else "")
+    yield Finding(f"weights {BASE}", not absent, state, str(SOURCES[0]) if absent else "")
     for number, name in PASSES.items():
         if not weights.checkpoint(number).is_file():
-            yield Finding(f"weights {name}", False, f"not in {weights.folder}", _SOURCES[number])
+            yield Finding(f"weights {name}", False, f"not in {weights.folder}", str(SOURCES[number]))
             continue
         try:
             weights.check((number,))
         except (SettingError, OSError) as error:
-            yield Finding(f"weights {name}", False, str(error), _SOURCES[number])
+            yield Finding(f"weights {name}", False, str(error), str(SOURCES[number]))
         else:
             yield Finding(f"weights {name}", True, "found")
 

@@ -17,12 +17,19 @@ from typing import Any
 from ...api.errors import AccessDenied, SettingError
 from ...api.files import digest_of, write_atomically
 from ...api.home import home
+from ...plugins import Download
 from .header import header, standard_key
 from .lora import Lora
 
 BASE = "CogVideoX-Fun-V1.5-5b-InP"
 #: The checkpoints by their pass.
 PASSES = {1: "void_pass1.safetensors", 2: "void_pass2.safetensors"}
+#: Where they come from, and under which licence: the base by 0, then the checkpoints by their pass.
+SOURCES = {
+    0: Download(BASE, f"{BASE}, on Hugging Face", "CogVideoX licence: register for commercial use"),
+    1: Download(PASSES[1], "netflix/void-model, on Hugging Face", "Apache-2.0"),
+    2: Download(PASSES[2], "netflix/void-model, on Hugging Face, for the second pass only", "Apache-2.0"),
+}
 #: Noise latents, mask latents and video latents side by side.
 IN_CHANNELS = 48
 ENVIRONMENT = "VOID_WEIGHTS"

@@ -8,11 +8,15 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ...api.errors import SettingError
-from ...plugins import how_to_install, installed
+from ...plugins import Download, how_to_install, installed
 
 ENVIRONMENT = "SAM2_WEIGHTS"
 #: Where they come from, and under which licence.
-SOURCE = "facebookresearch/sam2 on GitHub, or facebook/sam2.1-hiera-large and the like on Hugging Face; Apache-2.0"
+SOURCE = Download(
+    "SAM 2.1",
+    "facebookresearch/sam2 on GitHub, or facebook/sam2.1-hiera-large and the like on Hugging Face",
+    "Apache-2.0",
+)
 
 # the best first; file names as Meta publishes them
 _SIZES = {"large": "l", "base_plus": "b+", "small": "s", "tiny": "t"}

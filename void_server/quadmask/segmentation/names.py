@@ -15,12 +15,16 @@ import numpy as np
 
 from ...api.errors import SettingError
 from ...imaging.exr import FloatImage
-from ...plugins import how_to_install, installed
+from ...plugins import Download, how_to_install, installed
 from ..reasoning import Mask
 
 EXTRA = "sam2-transformers"
 #: Where the weights come from, and under which licence.
-SOURCE = "config.json, model.safetensors and the tokenizer's files of facebook/sam3 (Hugging Face; SAM License)"
+SOURCE = Download(
+    "SAM 3",
+    "config.json, model.safetensors and the tokenizer's files of facebook/sam3 on Hugging Face",
+    "SAM License (Meta's own, with terms of use)",
+)
 # The published pipeline takes what the model is more than this sure of.
 _SURE = 0.5
 # How many tokens a name has at most, and the mean and deviation of pixels, as the model was trained.
@@ -37,7 +41,7 @@ def folder() -> Path | None:
 def missing() -> str:
     """What is missing here to find things by name, and where it is to be had; empty if nothing is."""
     if not folder():
-        return f"SAM 3 is not where the server runs: put {SOURCE} into $VOID_WEIGHTS/sam3"
+        return f"SAM 3 is not where the server runs: put {SOURCE.source} ({SOURCE.licence}) into $VOID_WEIGHTS/sam3"
     spec = find_spec("transformers") if installed("torch") else None
     places = spec.submodule_search_locations if spec else None
     if not any((Path(place) / "models" / "sam3").is_dir() for place in places or ()):
