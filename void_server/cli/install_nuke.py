@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import site
 import sysconfig
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -62,8 +63,11 @@ def default_home() -> Path:
 
 def shared() -> Path:
     """Where that is which is no package: nodes, guides, the pins; the checkout, or a folder of the installation."""
-    checkout = Path(__file__).resolve().parents[2]
-    return checkout if (checkout / "gizmos").is_dir() else Path(sysconfig.get_path("data")) / "share" / "void-nuke"
+    packages = Path(__file__).resolve().parents[2]
+    # where pip puts a package's data: in an environment, with --target, with --user
+    roots = (Path(sysconfig.get_path("data")), packages, Path(site.getuserbase()))
+    places = (packages, *(root / "share" / "void-nuke" for root in roots))
+    return next((place for place in places if (place / "gizmos").is_dir()), places[1])
 
 
 def sources() -> Iterator[tuple[str, Path]]:

@@ -60,10 +60,13 @@ def check_system(system: str) -> None:
         raise SettingError(f"System {system!r} is not supported; choose from {', '.join(SYSTEMS)}.")
 
 
-def resolve(requirements: Iterable[str], constraints: Path, python: str, system: str) -> list[str]:
+def resolve(
+    requirements: Iterable[str], constraints: Path, python: str, system: str, *, alone: bool = False
+) -> list[str]:
     """The packages, pinned, that the ``requirements`` come to under that Python on that system, all there as wheels.
 
-    Markers count as they do there, which pip cannot do from here. Raises :class:`SettingError` without uv,
+    ``alone``: without what they need in turn. Markers count as they do there, which pip cannot do from here. Raises
+    :class:`SettingError` without uv,
     :class:`JobFailed` with what uv says, above all of packages that have no wheel there.
     """
     uv = shutil.which("uv", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
@@ -71,6 +74,7 @@ def resolve(requirements: Iterable[str], constraints: Path, python: str, system:
         raise SettingError(f"uv has to find out which wheels are needed; get it: {how_to_install('bundle')}")
     command = [uv, "pip", "compile", "-", "--quiet", "--constraint", str(constraints), "--python-version", python]
     command += ["--python-platform", SYSTEMS[system].target, "--only-binary", ":all:", "--no-header", "--no-annotate"]
+    command += ["--no-deps"] if alone else []
     done = subprocess.run(command, input="\n".join(requirements), capture_output=True, text=True, check=False)
     if done.returncode:
         raise JobFailed(
