@@ -75,9 +75,6 @@ def packages() -> list[Package]:
         one = _installed(name)
         if one is not None and name != PACKAGE:
             found.append(_package(one, [] if "" in extras else sorted(extras)))
-    known = {canonicalize_name(one.name) for one in found}
-    for one in found:
-        one.requires = [name for name in one.requires if name in known]
     return found
 
 
@@ -127,18 +124,18 @@ def _needed(extra: str) -> set[str]:
 
 def _package(one: Distribution, extras: list[str]) -> Package:
     licence = _licence(one)
-    needs = sorted({canonicalize_name(wanted.name) for wanted in _requirements(one, "")})
+    needs: set[str] = {canonicalize_name(wanted.name) for wanted in _requirements(one, "")}
     terms = terms_of(licence)
     stricter = [library for library in _bundled(one) if _ORDER.index(library.terms) > _ORDER.index(terms)]
-    return Package(one.metadata["Name"], one.version, licence, terms, extras, needs, stricter)
+    return Package(one.metadata["Name"], one.version, licence, terms, extras, sorted(needs), stricter)
 
 
 def _licence(one: Distribution) -> str:
     """In its own words: the expression, else a licence's name, else the classifiers."""
     said = one.metadata
-    if expression := said.get("License-Expression"):
-        return str(expression)
-    named = (said.get("License") or "").strip()
+    if "License-Expression" in said:
+        return said["License-Expression"]
+    named = said["License"].strip() if "License" in said else ""
     # some give the whole text there, or the name of its kind alone
     if named and "\n" not in named and len(named) < 80 and named.upper() not in ("GPL", "LGPL", "BSD", "OTHER"):
         return named
