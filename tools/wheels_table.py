@@ -1,6 +1,6 @@
-"""Looks up which pinned packages have no wheel where, for install.md: ``python tools/wheels_table.py``, some minutes.
+"""Looks up which pinned packages have no wheel where, for install.md: ``python tools/wheels_table.py``.
 
-It asks the package registry that uv is set up for, and ends with an error where that does not answer.
+It takes half an hour, or less with the names of a few systems. It asks the package registry that uv is set up for, and ends with an error where that does not answer.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ def lacking(pins: Sequence[str], python: str, system: str) -> set[str]:
     return found
 
 
-def missing() -> dict[str, dict[str, list[str]]]:
+def missing(systems: Sequence[str]) -> dict[str, dict[str, list[str]]]:
     """By package, then by system, the Pythons without a wheel of it."""
     pins = [line for line in PINS.read_text().splitlines() if line and not line.startswith("#")]
     found: dict[str, dict[str, list[str]]] = {}
-    for system in wheels.SYSTEMS:
+    for system in systems:
         for python in wheels.PYTHONS:
             print(f"Python {python} on {system}", file=sys.stderr)
             # those that lacked one elsewhere by themselves, so that the others come to an end at once
@@ -63,12 +63,12 @@ def missing() -> dict[str, dict[str, list[str]]]:
     return found
 
 
-def table(found: dict[str, dict[str, list[str]]]) -> str:
+def table(found: dict[str, dict[str, list[str]]], systems: Sequence[str]) -> str:
     """The table of the page."""
     extras = {name_of(one.name): ", ".join(one.extras) or "VOID itself" for one in licences.packages()}
-    rows = ["| package | for | " + " | ".join(wheels.SYSTEMS) + " |", "|---|---|" + "---|" * len(wheels.SYSTEMS)]
+    rows = ["| package | for | " + " | ".join(systems) + " |", "|---|---|" + "---|" * len(systems)]
     for name, where in sorted(found.items()):
-        cells = [_cell(where.get(system, [])) for system in wheels.SYSTEMS]
+        cells = [_cell(where.get(system, [])) for system in systems]
         rows.append(f"| {name} | {extras.get(name, 'others of these')} | " + " | ".join(cells) + " |")
     return "\n".join(rows) + "\n"
 
@@ -78,7 +78,8 @@ def _cell(pythons: Sequence[str]) -> str:
 
 
 if __name__ == "__main__":
-    made = table(missing())
+    wanted = sys.argv[1:] or list(wheels.SYSTEMS)
+    made = table(missing(wanted), wanted)
     before, _, rest = PAGE.read_text(encoding="utf-8").partition(_BEGIN)
     PAGE.write_text(before + _BEGIN + made + _END + rest.partition(_END)[2], encoding="utf-8")
     print(made)
