@@ -205,5 +205,5 @@ def test_the_unit_serves_where_clients_look_and_lets_workers_confine_themselves(
     assert f"serve --address tcp://*:{PORT} " in said
     assert "Environment=VOID_HOME=/var/lib/void\n" in said
     assert "StateDirectory=void\n" in said
-    for call in ("landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self"):
+    for call in ("seccomp", "landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self"):
         assert call in said

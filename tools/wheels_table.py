@@ -1,6 +1,7 @@
 """Looks up which pinned packages have no wheel where, for install.md: ``python tools/wheels_table.py``.
 
-It takes half an hour, or less with the names of a few systems. It asks the package registry that uv is set up for, and ends with an error where that does not answer.
+It takes half an hour, or less with the names of a few systems. It asks the package registry that uv is set up for, and
+ends with an error where that does not answer.
 """
 
 from __future__ import annotations
