@@ -226,7 +226,7 @@ def test_sums_that_were_changed_and_other_keys_are_refused(made: tuple[Path, str
     done = install(unpacked, "--key", public)
     assert done.returncode == 2
     assert f"signed with the key {made[1]}, not with {public}" in done.stderr
-    (unpacked / installer.SUMS).write_bytes(sums.replace(b"docs/", b"docs/", 1))
+    (unpacked / installer.SUMS).write_bytes(sums.replace(b"install.py", b"inst4ll.py", 1))
     assert "is not what was signed" in install(unpacked, "--key", made[1]).stderr
     # signed by another, all of it: only whoever asks for no key takes it
     signature = base64.b64encode(other.sign(installer.signed(sums))).decode()
