@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import cv2
 import numpy as np
 import OpenImageIO as oiio  # noqa: N813 -- as its own documentation writes it
+from numpy.typing import NDArray
 
 from ..api.errors import ColourError
 from ..api.files import check_regular
@@ -24,13 +27,44 @@ from .exr import FloatImage
 from .ocio import check_references
 
 
+#: Values converted at once: all that is made on the way fits into a core's cache.
+_PIECE = 2**17
+
+
+#: A value for each half float, by its bits.
+HalvesTable = FloatImage
+#: All half floats; 0 for what is not finite.
+_HALVES = np.nan_to_num(np.arange(2**16, dtype=np.uint16).view(np.float16).astype(np.float32), posinf=0, neginf=0)
+
+
+def look_up(table: HalvesTable, halves: NDArray[np.float16]) -> FloatImage:
+    """The value that ``table`` has for each of ``halves``, any shape: a fraction of the time of computing it."""
+    return np.asarray(table[halves.view(np.uint16)])
+
+
 def _srgb(linear: FloatImage) -> FloatImage:
-    # IEC 61966-2-1
-    return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * np.maximum(linear, 1e-9) ** (1 / 2.4) - 0.055)
+    # IEC 61966-2-1; NumPy's own power takes many times as long
+    encoded: FloatImage = cv2.pow(linear, 1 / 2.4).reshape(-1)
+    encoded *= np.float32(1.055)
+    encoded -= np.float32(0.055)
+    np.copyto(encoded, linear * np.float32(12.92), where=linear <= np.float32(0.0031308))
+    return encoded
 
 
 def _srgb_inverse(encoded: FloatImage) -> FloatImage:
-    return np.where(encoded <= 0.04045, encoded / 12.92, ((np.maximum(encoded, 0) + 0.055) / 1.055) ** 2.4)
+    linear: FloatImage = cv2.pow((encoded + np.float32(0.055)) / np.float32(1.055), 2.4).reshape(-1)
+    np.copyto(linear, encoded / np.float32(12.92), where=encoded <= np.float32(0.04045))
+    return linear
+
+
+def _mirrored(convert: Callable[[FloatImage], FloatImage], values: FloatImage) -> FloatImage:
+    """``convert`` of the sizes of ``values``, any shape, with their signs."""
+    flat = np.ascontiguousarray(values, np.float32).reshape(-1)
+    result = np.empty_like(flat)
+    for begin in range(0, len(flat), _PIECE):
+        piece = flat[begin : begin + _PIECE]
+        np.copysign(convert(np.abs(piece)), piece, out=result[begin : begin + _PIECE])
+    return result.reshape(np.shape(values))
 
 
 @dataclass(frozen=True)
@@ -49,7 +83,7 @@ class Curve:
         """Height of the knee, and the two constants of ``height + scale * log1p(rate * (x - knee))``."""
         if self.maximum <= 1:
             return None
-        height = float(_srgb(np.float32(self.knee)))
+        height = float(_srgb(np.array([self.knee], np.float32))[0])
         slope: float = 1.055 / 2.4 * self.knee ** (1 / 2.4 - 1)
         reach = self.maximum - self.knee
 
@@ -67,25 +101,32 @@ class Curve:
 
     def to_display(self, linear: FloatImage) -> FloatImage:
         """Display-referred values, 0..1 for scene-linear 0..maximum; any shape."""
-        size = np.abs(linear)
-        encoded = _srgb(size)
-        if self._shoulder is not None:
-            height, scale, rate = self._shoulder
-            above = size > self.knee
-            encoded[above] = height + scale * np.log1p(rate * (size[above] - self.knee))
-        return np.copysign(encoded, linear).astype(np.float32)
+        return _mirrored(self._encoded, linear)
 
     def to_linear(self, display: FloatImage) -> FloatImage:
         """The inverse of :meth:`to_display`."""
-        size = np.abs(display)
-        linear = _srgb_inverse(size)
-        if self._shoulder is not None:
+        return _mirrored(self._decoded, display)
+
+    def displayed_halves(self, exposure: float = 1.0) -> HalvesTable:
+        """What :meth:`to_display` makes of all halves times ``exposure``, for :func:`look_up`."""
+        return self.to_display(_HALVES * np.float32(exposure))
+
+    def _encoded(self, size: FloatImage) -> FloatImage:
+        encoded = _srgb(size)
+        if self._shoulder is not None and (above := size > self.knee).any():
             height, scale, rate = self._shoulder
-            above = size > height
+            shoulder = np.log1p(rate * np.maximum(size - self.knee, 0))
+            np.copyto(encoded, height + scale * shoulder, where=above)
+        return encoded
+
+    def _decoded(self, size: FloatImage) -> FloatImage:
+        linear = _srgb_inverse(size)
+        if self._shoulder is not None and (above := size > self._shoulder[0]).any():
+            height, scale, rate = self._shoulder
             # in float64: the exponential magnifies what float32 would round off
-            exponent = (size[above].astype(np.float64) - height) / scale
-            linear[above] = self.knee + np.expm1(np.minimum(exponent, 80)) / rate
-        return np.copysign(linear, display).astype(np.float32)
+            exponent = np.clip((size.astype(np.float64) - height) / scale, 0, 80)
+            np.copyto(linear, self.knee + np.expm1(exponent) / rate, where=above, casting="same_kind")
+        return linear
 
 
 #: The configuration that is taken where none is named. What ``ocio://default`` means changes between releases of
@@ -141,6 +182,11 @@ class ColourSpace:
     def _converted(self, pixels: FloatImage, source: str, target: str) -> oiio.ImageBuf:
         image = oiio.ImageBuf(np.ascontiguousarray(pixels))
         return oiio.ImageBufAlgo.colorconvert(image, source, target, unpremult=False, colorconfig=self.config)
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether the plate's RGB is scene-linear Rec.709 as it is."""
+        return self.name == self._linear
 
     def _convert(self, pixels: FloatImage, source: str, target: str) -> FloatImage:
         if source == target:

@@ -147,21 +147,28 @@ def _read_rows(
     return np.asarray(pixels)
 
 
-def _read_window(path: Path, image: oiio.ImageInput, part: int, indices: Sequence[int], window: Window) -> FloatImage:
+def _read_window(
+    path: Path, image: oiio.ImageInput, part: int, indices: Sequence[int], window: Window
+) -> NDArray[np.float16] | FloatImage:
+    """Channels in ``window``, as halves where all of the file's are, which reads far quicker than as whole floats."""
     image.seek_subimage(part, 0)
-    data = _data_window(image.spec())
+    spec = image.spec()
+    first, last = min(indices), max(indices) + 1
+    kind = np.float16 if all(spec.channelformat(i) == oiio.HALF for i in range(first, last)) else np.float32
+    data = _data_window(spec)
     inner = window.intersection(data)
     if inner.empty:
-        return np.zeros((window.height, window.width, len(indices)), np.float32)
-    first, last = min(indices), max(indices) + 1
-    rows = _read_rows(path, image, part, (inner.y, inner.bottom), (first, last), "float")
+        return np.zeros((window.height, window.width, len(indices)), kind)
+    rows = _read_rows(
+        path, image, part, (inner.y, inner.bottom), (first, last), "half" if kind is np.float16 else "float"
+    )
     columns = slice(inner.x - data.x, inner.right - data.x)
     if list(indices) != list(range(first, last)):
         rows = rows[..., [i - first for i in indices]]
     if inner == window:
         # what the window leaves out is not kept in memory
         return rows if columns == slice(0, rows.shape[1]) else rows[:, columns].copy()
-    result = np.zeros((window.height, window.width, len(indices)), np.float32)
+    result = np.zeros((window.height, window.width, len(indices)), kind)
     result[window.slices(inner)] = rows[:, columns]
     return result
 
@@ -172,6 +179,11 @@ def read_rgb(path: Path, window: Window | None = None) -> FloatImage:
     ``window`` is what to read, the data window where it is None. Raises :class:`ImageError` as :func:`read_header` does
     and for a file that is cut short.
     """
+    return read_stored_rgb(path, window).astype(np.float32, copy=False)
+
+
+def read_stored_rgb(path: Path, window: Window | None = None) -> NDArray[np.float16] | FloatImage:
+    """As :func:`read_rgb`, in halves where the file holds halves."""
     with _opened(path) as image:
         header = _header(path, image)
         indices = [header.channels.index(c) for c in RGB]
@@ -229,7 +241,8 @@ def read_channels(path: Path, names: Sequence[str], window: Window) -> FloatImag
                 f"{path} has no channel {lacking[0]}, unlike other frames, only {', '.join(known)}; write "
                 "every frame with the same channels."
             )
-        return _read_window(path, image, 0, [known.index(name) for name in names], window)
+        found = _read_window(path, image, 0, [known.index(name) for name in names], window)
+        return found.astype(np.float32, copy=False)
 
 
 def read_matte(path: Path, window: Window, channels: Sequence[str] = ()) -> FloatImage:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ..api.files import write_atomically
 from ..api.version import SURVEY
 from . import exr
-from .colour import ColourSpace, Curve
+from .colour import ColourSpace, Curve, HalvesTable, look_up
 from .exr import FloatImage
 from .framefile import FrameFile
 from .parallel import in_order
@@ -86,7 +86,10 @@ class Footage:
 
     def read_plate(self, frame: int, window: Window) -> FloatImage:
         """RGB of ``window``, (height, width, 3), display-referred: 0..1 up to the shot's maximum."""
-        return self.curve.to_display(self.read_linear(frame, window))
+        stored = exr.read_stored_rgb(self.plate.path(frame), window)
+        if self.colour.is_linear and stored.dtype == np.float16:
+            return look_up(self._displayed, stored)
+        return self.curve.to_display(self._linear(stored.astype(np.float32, copy=False))[0])
 
     def read_linear(self, frame: int, window: Window) -> FloatImage:
         """RGB of ``window``, (height, width, 3), scene-linear Rec.709."""
@@ -102,7 +105,10 @@ class Footage:
         return exr.read_matte(self.roto.path(frame), window, self.roto.channels)
 
     def _read_linear(self, frame: int, window: Window) -> tuple[FloatImage, int]:
-        pixels = exr.read_rgb(self.plate.path(frame), window)
+        return self._linear(exr.read_rgb(self.plate.path(frame), window))
+
+    def _linear(self, pixels: FloatImage) -> tuple[FloatImage, int]:
+        """A plate's pixels in linear light, and how many of them are not finite."""
         finite = np.isfinite(pixels)
         broken = pixels.size - int(np.count_nonzero(finite))
         if broken:
@@ -129,6 +135,14 @@ class Footage:
     def even_curve(self) -> Curve:
         """The curve of :meth:`evenly_exposed`, for light times :attr:`exposure`."""
         return curve_up_to(self.survey.maximum * self.exposure)
+
+    @cached_property
+    def _displayed(self) -> HalvesTable:
+        return self.curve.displayed_halves()
+
+    @cached_property
+    def _evenly_displayed(self) -> HalvesTable:
+        return self.even_curve.displayed_halves(self.exposure)
 
     @cached_property
     def exposure(self) -> float:
@@ -180,11 +194,11 @@ class Footage:
 
     def small_plate(self, index: int) -> FloatImage:
         """The small frame number ``index`` of the shot, (height, width, 3), display-referred."""
-        return self.curve.to_display(self._plates[index].astype(np.float32))
+        return look_up(self._displayed, self._plates[index])
 
     def evenly_exposed(self, index: int) -> FloatImage:
         """The small frame number ``index``, (height, width, 3), display-referred at the shot's :attr:`exposure`."""
-        return self.even_curve.to_display(self._plates[index].astype(np.float32) * np.float32(self.exposure))
+        return look_up(self._evenly_displayed, self._plates[index])
 
     def small_roto(self, index: int) -> FloatImage:
         """The roto of small frame number ``index``, (height, width), 0..1."""

@@ -211,8 +211,9 @@ def _change(looks: Sequence[Look], scale: float) -> FloatImage:
 def _build(looks: list[Look], sureness: Sequence[float], *, rests: bool) -> Background:
     known = np.logical_or.reduce([look.visible for look in looks])
     plate = _far_median(looks, sureness, rests=rests)
-    looks = [same_exposure(look, plate, known) for look in looks]
-    plate = _far_median(looks, sureness, rests=rests)
+    even = [same_exposure(look, plate, known) for look in looks]
+    if any(one is not other for one, other in zip(even, looks, strict=True)):
+        looks, plate = even, _far_median(even, sureness, rests=rests)
     return Background(plate, known, [_noise(looks, plate, scale, rests=rests) for scale in SCALES], looks)
 
 
