@@ -89,7 +89,7 @@ class Footage:
         stored = exr.read_stored_rgb(self.plate.path(frame), window)
         if self.colour.is_linear and stored.dtype == np.float16:
             return look_up(self._displayed, stored)
-        return self.curve.to_display(self._linear(stored.astype(np.float32, copy=False))[0])
+        return self.curve.to_display(self.linear(stored.astype(np.float32, copy=False)))
 
     def read_linear(self, frame: int, window: Window) -> FloatImage:
         """RGB of ``window``, (height, width, 3), scene-linear Rec.709."""
@@ -105,10 +105,14 @@ class Footage:
         return exr.read_matte(self.roto.path(frame), window, self.roto.channels)
 
     def _read_linear(self, frame: int, window: Window) -> tuple[FloatImage, int]:
-        return self._linear(exr.read_rgb(self.plate.path(frame), window))
+        return self._counted(exr.read_rgb(self.plate.path(frame), window))
 
-    def _linear(self, pixels: FloatImage) -> tuple[FloatImage, int]:
-        """A plate's pixels in linear light, and how many of them are not finite."""
+    def linear(self, pixels: FloatImage) -> FloatImage:
+        """RGB (height, width, 3) in the plate's own colours, scene-linear Rec.709; 0 for what is not finite."""
+        return self._counted(pixels)[0]
+
+    def _counted(self, pixels: FloatImage) -> tuple[FloatImage, int]:
+        """Those, and how many pixels are not finite."""
         finite = np.isfinite(pixels)
         broken = pixels.size - int(np.count_nonzero(finite))
         if broken:

@@ -9,7 +9,7 @@ brightness (Norkin and Birkbeck, Film Grain Synthesis for AV1 Video Codec, 2018)
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -98,10 +98,12 @@ class _Residuals(NamedTuple):
     values: FloatImage
 
     @classmethod
-    def of(cls, values: FloatImage, brightness: FloatImage) -> _Residuals:
+    def of(
+        cls, spread: FloatImage, brightness: FloatImage, values: Callable[[NDArray[np.intp]], FloatImage]
+    ) -> _Residuals:
         # at random: at regular intervals, only some columns of the frame would count
-        chosen = np.sort(np.random.default_rng(0).permutation(len(values))[:_CORRELATED])
-        return cls(np.sqrt(_means(values * values)), brightness, chosen, values[chosen])
+        chosen = np.sort(np.random.default_rng(0).permutation(len(spread))[:_CORRELATED])
+        return cls(spread, brightness, chosen, values(chosen))
 
     @classmethod
     def joined(cls, several: list[_Residuals]) -> _Residuals:
@@ -148,7 +150,8 @@ def _without_slopes(blocks: FloatImage) -> FloatImage:
 
 def _in_space(look: Look) -> _Residuals:
     blocks = _blocks(look.rgb)[_blocks(look.shown).all(axis=(1, 2))]
-    return _Residuals.of(_without_slopes(blocks), _means(blocks))
+    left = _without_slopes(blocks)
+    return _Residuals.of(np.sqrt(_means(left * left)), _means(blocks), left.__getitem__)
 
 
 def _along_time(here: Look, there: Look, *, flow: bool) -> _Residuals:
@@ -158,15 +161,22 @@ def _along_time(here: Look, there: Look, *, flow: bool) -> _Residuals:
     if flow:
         other, shown, variance = _moved(here, there, height, width)
     whole = np.asarray(_blocks(here.shown[:height, :width] & shown).all(axis=(1, 2)))
-    ours, theirs = _blocks(here.rgb[:height, :width])[whole], _blocks(other)[whole]
-    difference = theirs - ours
-    mean = _means(difference)
+    ours = _blocks(here.rgb[:height, :width])[whole]
+    difference = _blocks(other)[whole] - ours
+    mean, power = _means(difference), _means(difference * difference)
     # a block that changed as a whole has moved
-    spread = _means((difference - mean[:, None, None]) ** 2)
-    same = (mean**2 <= spread).all(axis=-1)
-    difference -= _light(mean, whole, height // _BLOCK)[:, None, None]
-    difference /= np.sqrt(np.broadcast_to(variance, whole.shape)[whole])[:, None, None, None]
-    return _Residuals.of(difference[same], (_means(ours) + _means(theirs))[same] / np.float32(2))
+    same = np.flatnonzero((2 * mean**2 <= power).all(axis=-1))
+    light = _light(mean, whole, height // _BLOCK)[same]
+    brightness = (_means(ours) + mean / np.float32(2))[same]
+    variance = np.broadcast_to(variance, whole.shape)[whole][same, None]
+    # of what is left once the change of light is taken off
+    spread = np.sqrt(np.maximum(power[same] - 2 * light * mean[same] + light**2, 0) / variance)
+
+    def values(chosen: NDArray[np.intp]) -> FloatImage:
+        off, by = light[chosen, None, None], np.sqrt(variance[chosen, None, None])
+        return (difference[same[chosen]] - off) / by
+
+    return _Residuals.of(spread, brightness, values)
 
 
 def _light(mean: FloatImage, whole: Mask, rows: int) -> FloatImage:
@@ -181,7 +191,8 @@ def _moved(here: Look, there: Look, height: int, width: int) -> tuple[FloatImage
     """The other frame brought over this one, where it is shown there, and for each block the variance of the difference
     of white noise of variance 1.
     """
-    estimator = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    # only the mean of each block counts
+    estimator = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     flow = estimator.calc(_for_flow(here.rgb), _for_flow(there.rgb), None)[:height, :width]
     motion = _blocks(flow).mean(axis=(1, 2))
     per_block = motion.reshape(height // _BLOCK, width // _BLOCK, 2)

@@ -114,9 +114,9 @@ def _thumbnail(context: JobContext, index: int, regions: list[dict[str, Any]], s
     def underexposed(linear: FloatImage) -> FloatImage:
         return np.clip(Curve(1.0).to_display(peaks(linear, *size) * np.float32(2.0**-stops)), 0, 1)
 
-    plate, result = _linear(context, context.source.plate.path(frame)), None
+    plate, result = footage.read_linear(frame, context.source.canvas), None
     if _has_result(context):
-        result = _linear(context, context.version.plate(frame))
+        result = footage.linear(exr.read_rgb(context.version.plate(frame), context.source.canvas))
     roto = None
     if context.shot.settings.until == ROTO:
         roto = cv2.resize(footage.read_roto(frame, context.source.canvas), size, interpolation=cv2.INTER_AREA)
@@ -133,13 +133,6 @@ def _thumbnail(context: JobContext, index: int, regions: list[dict[str, Any]], s
         roto=roto,
         underexposed=(underexposed(plate), underexposed(result)) if stops and result is not None else None,
     )
-
-
-def _linear(context: JobContext, path: Path) -> FloatImage:
-    """A plate or a result, scene-linear; what is not finite becomes 0."""
-    pixels = exr.read_rgb(path, context.source.canvas)
-    linear = context.footage.colour.to_linear(np.nan_to_num(pixels, posinf=0, neginf=0))
-    return np.clip(np.nan_to_num(linear, nan=0), -exr.HALF_MAX, exr.HALF_MAX)
 
 
 def _cells(context: JobContext) -> Cells:
