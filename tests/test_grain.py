@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -52,11 +53,15 @@ def looks(*frames: FloatImage) -> tuple[grain.Look, grain.Look | None]:
     return here, there
 
 
+def measure(pairs: Sequence[tuple[grain.Look, grain.Look | None]]) -> grain.Grain:
+    return grain.measure(pairs, lambda pair: pair)
+
+
 @pytest.mark.parametrize("softness", [0.0, 0.8])
 @pytest.mark.parametrize("texture", [0.0, 0.2])
 def test_grain_is_matched_at_every_brightness_in_strength_and_softness(softness: float, texture: float) -> None:
     clean = picture(texture)
-    measured = grain.measure([looks(*(grainy(clean, 2 * i + n, softness) for n in (1, 2))) for i in range(3)])
+    measured = measure([looks(*(grainy(clean, 2 * i + n, softness) for n in (1, 2))) for i in range(3)])
     added = grain.add(clean, EVERYWHERE, measured, (1, 2), np.zeros(EVERYWHERE.shape, np.float32), 99.0) - clean
     inner = np.s_[70:]
     for channel in range(3):
@@ -78,14 +83,14 @@ def correlations(unit: FloatImage) -> list[float]:
 
 def test_a_moving_cameras_texture_is_not_taken_for_grain() -> None:
     scenes = [np.roll(picture(0.3), shift, axis=(0, 1)) for shift in (0, 3)]
-    measured = grain.measure([looks(grainy(scenes[0], 1), grainy(scenes[1], 2))])
+    measured = measure([looks(grainy(scenes[0], 1), grainy(scenes[1], 2))])
     level = measured.at(np.full((1, 1, 3), 0.3, np.float32))
     assert level == pytest.approx(float(expected(np.float32(0.3))), rel=0.35)
 
 
 def test_nothing_is_added_at_a_brightness_that_was_not_measured() -> None:
     dark = np.full((240, 320, 3), 0.1, np.float32)
-    measured = grain.measure([looks(grainy(dark, 1), grainy(dark, 2))])
+    measured = measure([looks(grainy(dark, 1), grainy(dark, 2))])
     lamp = np.full((240, 320, 3), 9.0, np.float32)
     assert np.array_equal(grain.add(lamp, EVERYWHERE, measured, (1,), None, 99.0), lamp)
 
@@ -93,12 +98,12 @@ def test_nothing_is_added_at_a_brightness_that_was_not_measured() -> None:
 def test_edges_of_lamps_are_not_taken_for_grain() -> None:
     scene = np.full((240, 320, 3), 0.1, np.float32)
     scene[::6, ::6] = 300
-    measured = grain.measure([looks(grainy(scene, 1), np.roll(grainy(scene, 2), 1, axis=1))])
+    measured = measure([looks(grainy(scene, 1), np.roll(grainy(scene, 2), 1, axis=1))])
     assert measured.at(np.full((1, 1, 3), 8.0, np.float32)).max() < 0.5
 
 
 def test_no_pixel_gets_brighter_than_the_plate_by_its_grain() -> None:
-    measured = grain.measure([looks(grainy(picture(), 1), grainy(picture(), 2))])
+    measured = measure([looks(grainy(picture(), 1), grainy(picture(), 2))])
     added = grain.add(picture(), EVERYWHERE, measured, (1,), np.zeros(EVERYWHERE.shape, np.float32), 12.01)
     assert 12 < added.max() <= np.float32(12.01)
 
@@ -106,20 +111,20 @@ def test_no_pixel_gets_brighter_than_the_plate_by_its_grain() -> None:
 @pytest.mark.parametrize("known", [True, False])
 def test_pixels_that_carry_the_plates_grain_get_no_more(known: bool) -> None:
     plates = [grainy(picture(), seed) for seed in (1, 2, 3)]
-    measured = grain.measure([looks(*plates[:2])])
+    measured = measure([looks(*plates[:2])])
     share = np.ones(EVERYWHERE.shape, np.float32) if known else None
     added = (grain.add(plates[2], EVERYWHERE, measured, (1,), share, 99.0) - plates[2])[70:]
     assert added.std() <= (0 if known else 0.6 * expected(picture()[70:]).mean())
 
 
 def test_pixels_without_grain_get_it_where_that_is_not_known() -> None:
-    measured = grain.measure([looks(grainy(picture(), 1), grainy(picture(), 2))])
+    measured = measure([looks(grainy(picture(), 1), grainy(picture(), 2))])
     added = (grain.add(picture(), EVERYWHERE, measured, (1,), None, 99.0) - picture())[70:]
     assert 0.8 < added.std() / expected(picture()[70:]).mean() < 1.25
 
 
 def test_grain_is_the_seeds_and_stays_inside() -> None:
-    target = grain.measure([looks(grainy(picture(), 1), grainy(picture(), 2))])
+    target = measure([looks(grainy(picture(), 1), grainy(picture(), 2))])
     where = EVERYWHERE.copy()
     where[:, :100] = False
     one, same, other = (grain.add(picture(), where, target, seed, None, 99.0) for seed in ((1, 2), (1, 2), (1, 3)))
@@ -129,14 +134,14 @@ def test_grain_is_the_seeds_and_stays_inside() -> None:
 
 
 def test_a_clean_plate_stays_clean() -> None:
-    measured = grain.measure([looks(picture(0.2), picture(0.2))])
+    measured = measure([looks(picture(0.2), picture(0.2))])
     assert np.array_equal(grain.add(picture(), EVERYWHERE, measured, (1,), None, 99.0), picture())
 
 
 def test_a_single_frame_and_no_block_at_all() -> None:
-    alone = grain.measure([(grain.Look(grainy(picture(), 1), EVERYWHERE), None)])
+    alone = measure([(grain.Look(grainy(picture(), 1), EVERYWHERE), None)])
     assert float(alone.at(np.full((1, 1, 3), 0.3, np.float32)).max()) == pytest.approx(0.013, rel=0.3)
-    nothing = grain.measure([(grain.Look(picture(), ~EVERYWHERE), None)])
+    nothing = measure([(grain.Look(picture(), ~EVERYWHERE), None)])
     assert not nothing.at(picture()).any()
 
 
@@ -181,7 +186,7 @@ def test_four_times_the_pixels_need_hardly_more_memory_and_show_the_same_grain()
     for frame in (small, large):
         look = grain.Look(frame, np.ones(frame.shape[:2], bool))
         kept.append(sum(array.nbytes for array in grain._in_space(look)))
-        measured.append(grain.measure([(look, None)]))
+        measured.append(measure([(look, None)]))
     assert kept[1] < 2 * kept[0]
     for name, values in vars(measured[0]).items():
         assert np.allclose(values, getattr(measured[1], name), atol=0.02, equal_nan=True), name

@@ -17,6 +17,7 @@ from ..api.files import write_atomically
 from ..api.shot import Shot
 from ..imaging.exr import FloatImage
 from ..imaging.footage import Footage
+from ..imaging.parallel import in_order
 from ..imaging.window import Window
 from ..quadmask import classes, extent
 
@@ -70,6 +71,7 @@ class Clip:
         #: Warnings for the artist; engines add to them.
         self.warnings: list[str] = []
         self._masks: OrderedDict[int, _Masks] = OrderedDict()
+        self._small: dict[int, NDArray[np.bool_]] = {}
         self._lock = threading.Lock()
         known = self.kept / _REGIONS
         found = json.loads(known.read_text(encoding="utf-8")) if known.is_file() else []
@@ -164,8 +166,7 @@ class Clip:
 
     def keep_regions(self) -> None:
         """Store the regions for every process that continues the job; finding them reads the whole quadmask."""
-        windows = [self.region(index) for index in range(len(self))]
-        write_atomically(self.kept / _REGIONS, json.dumps(windows))
+        write_atomically(self.kept / _REGIONS, json.dumps(self._all_regions()))
 
     def keep_cells(self, part: Window) -> None:
         """Store the part of the frame whose grid the affected areas fill, for every process that continues the job."""
@@ -180,10 +181,20 @@ class Clip:
     @property
     def whole_region(self) -> Window:
         """The smallest window that holds the regions of all frames."""
-        return reduce(Window.union, (self.region(index) for index in range(len(self))))
+        return reduce(Window.union, self._all_regions())
+
+    def _all_regions(self) -> list[Window]:
+        for _ in in_order(self.region, [index for index in range(len(self)) if index not in self._regions]):
+            pass
+        return [self._regions[index] for index in range(len(self))]
 
     def small_rewritten(self, index: int) -> NDArray[np.bool_]:
-        """The rewritten pixels at the analysed size, each that holds any."""
+        """The rewritten pixels at the analysed size, each that holds any; not to be written to."""
+        if (known := self._small.get(index)) is not None:
+            return known
         given_up = self.rewritten(index, self.footage.canvas).astype(np.float32)
         height, width = self.footage.small_size
-        return cv2.resize(given_up, (width, height), interpolation=cv2.INTER_AREA) > 0
+        small: NDArray[np.bool_] = cv2.resize(given_up, (width, height), interpolation=cv2.INTER_AREA) > 0
+        small.flags.writeable = False
+        self._small[index] = small
+        return small

@@ -26,7 +26,6 @@ from .complaint import complaint
 from .exr import FloatImage
 from .ocio import check_references
 
-
 #: Values converted at once: all that is made on the way fits into a core's cache.
 _PIECE = 2**17
 

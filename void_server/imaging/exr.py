@@ -370,10 +370,12 @@ def write(
     display_window: Window | None = None,
     pixel_aspect: float = 1.0,
     metadata: Mapping[str, str | int | float] | None = None,
+    flat: bool = False,
 ) -> None:
-    """Write (height, width, channels) as a zip-compressed EXR: half from float16, float from float32.
+    """Write (height, width, channels) as an EXR: half from float16, float from float32.
 
-    The windows default to the array's size at 0, 0. Written under a temporary name and renamed. Raises OSError.
+    What is mostly ``flat``, as a matte is, is run-length encoded, which takes less time; all else is zipped. The windows
+    default to the array's size at 0, 0. Written under a temporary name and renamed. Raises OSError.
     """
     height, width = pixels.shape[:2]
     data = data_window or Window(0, 0, width, height)
@@ -382,7 +384,7 @@ def write(
     spec.channelnames = tuple(channels)
     spec.x, spec.y = data.x, data.y
     spec.full_x, spec.full_y, spec.full_width, spec.full_height = display
-    spec.attribute("compression", "zip")
+    spec.attribute("compression", "rle" if flat else "zip")
     spec.attribute("PixelAspectRatio", float(pixel_aspect))
     for name, value in (metadata or {}).items():
         spec.attribute(name, value)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import cv2
 import numpy as np
@@ -21,6 +21,7 @@ from .exr import FloatImage
 from .parallel import in_order
 
 Mask = NDArray[np.bool_]
+Frame = TypeVar("Frame")
 
 _BLOCK = 8
 #: Below this, scene-linear, grain is taken to depend on brightness linearly; above it, steps are half stops.
@@ -240,17 +241,16 @@ def _plausible(level: FloatImage) -> FloatImage:
     return np.asarray(relative * brightness[:, None], np.float32)
 
 
-def _all_ways(pair: tuple[Look, Look | None]) -> list[_Residuals]:
+def _all_ways(here: Look, there: Look | None) -> list[_Residuals]:
     """In space, and where there is a neighbour in time, in place and along the flow."""
-    here, there = pair
     in_time = [] if there is None else [_along_time(here, there, flow=flow) for flow in (False, True)]
     return [_in_space(here), *in_time]
 
 
-def measure(pairs: Iterable[tuple[Look, Look | None]]) -> Grain:
-    """The grain that some frames of a plate show, each with a neighbour in time where it has one."""
-    # one pair after another: together, all of a large plate would fill the memory
-    found = [residuals for _, residuals in in_order(_all_ways, pairs)]
+def measure(frames: Iterable[Frame], looks: Callable[[Frame], tuple[Look, Look | None]]) -> Grain:
+    """The grain that some frames of a plate show; ``looks`` gives each, with a neighbour in time where it has one."""
+    # one after another: together, all of a large plate would fill the memory
+    found = [residuals for _, residuals in in_order(lambda frame: _all_ways(*looks(frame)), frames)]
     space = _Residuals.joined([ways[0] for ways in found])
     in_time = [ways[1:] for ways in found if len(ways) > 1]
     if not in_time:

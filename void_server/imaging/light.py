@@ -65,7 +65,7 @@ class Light:
 
         ``frame`` gives each: scene-linear RGB (height, width, 3), and where the scene is seen.
         """
-        usual = _usual([frame(index) for index in spread(count, _SAMPLES)])
+        usual = _usual([look for _, look in in_order(frame, spread(count, _SAMPLES))])
         if count < _SHORTEST or min(usual.shape[:2]) < _PATCH:
             return cls(np.zeros((count, 0), np.float32), np.zeros((0, 1, 1, 3), np.float32))
         bright = usual.min(axis=-1) > _DARK
@@ -153,8 +153,12 @@ class LitScene:
 def _usual(looks: list[tuple[FloatImage, Mask]]) -> FloatImage:
     """The median of all looks at each pixel."""
     usual = np.empty_like(looks[0][0])
-    for row in range(len(usual)):
-        usual[row] = median(np.stack([rgb[row] for rgb, _ in looks]), np.stack([seen[row] for _, seen in looks]))
+
+    def row(at: int) -> None:
+        usual[at] = median(np.stack([rgb[at] for rgb, _ in looks]), np.stack([seen[at] for _, seen in looks]))
+
+    for _ in in_order(row, range(len(usual))):
+        pass
     return usual
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,6 +11,9 @@ from typing import TypeVar, cast
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+_here = threading.local()
 
 
 def cores() -> int:
@@ -20,10 +24,14 @@ def cores() -> int:
 def in_order(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[tuple[Item, Result]]:
     """Yield each item with its result, in the items' order; one more than there are cores is under way at any time.
 
-    Threads suffice, since OpenImageIO, OpenCV and NumPy release the GIL while they work.
+    Threads suffice, since OpenImageIO, OpenCV and NumPy release the GIL while they work. What itself runs in such a
+    thread has its core, and goes one by one.
     """
+    if getattr(_here, "busy", False):
+        yield from ((item, work(item)) for item in items)
+        return
     pending: deque[tuple[Item, Future[Result]]] = deque()
-    with ThreadPoolExecutor(cores()) as pool:
+    with ThreadPoolExecutor(cores(), initializer=lambda: setattr(_here, "busy", True)) as pool:
         try:
             for item in items:
                 pending.append((item, pool.submit(work, item)))

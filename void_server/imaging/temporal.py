@@ -6,6 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .exr import FloatImage
+from .parallel import in_order
+
+#: Pixels worked on at once: their samples fit into a core's cache.
+_PIECE = 8192
 
 
 def median(samples: FloatImage, seen: NDArray[np.bool_]) -> FloatImage:
@@ -13,14 +17,21 @@ def median(samples: FloatImage, seen: NDArray[np.bool_]) -> FloatImage:
 
     ``seen`` is (frames, pixels).
     """
-    ordered = np.where(seen[..., None], samples, np.float32(np.inf)).transpose(1, 2, 0)
-    ordered = np.ascontiguousarray(ordered)
-    ordered.sort(axis=-1)
-    count = seen.sum(axis=0)[:, None, None]
-    middle = np.take_along_axis(ordered, np.maximum(count - 1, 0) // 2, axis=-1)
-    other = np.take_along_axis(ordered, np.minimum(count // 2, len(samples) - 1), axis=-1)
     result = np.zeros(samples.shape[1:], np.float32)
-    np.add(middle[..., 0] / 2, other[..., 0] / 2, out=result, where=count[..., 0] > 0)
+
+    def piece(begin: int) -> None:
+        pixels = slice(begin, begin + _PIECE)
+        shown = seen[:, pixels]
+        ordered = np.where(shown[..., None], samples[:, pixels], np.float32(np.inf)).transpose(1, 2, 0)
+        ordered = np.ascontiguousarray(ordered)
+        ordered.sort(axis=-1)
+        count = shown.sum(axis=0)[:, None, None]
+        middle = np.take_along_axis(ordered, np.maximum(count - 1, 0) // 2, axis=-1)
+        other = np.take_along_axis(ordered, np.minimum(count // 2, len(samples) - 1), axis=-1)
+        np.add(middle[..., 0] / 2, other[..., 0] / 2, out=result[pixels], where=count[..., 0] > 0)
+
+    for _ in in_order(piece, range(0, len(result), _PIECE)):
+        pass
     return result
 
 
@@ -47,8 +58,19 @@ def weighted_median(samples: FloatImage, weights: FloatImage) -> FloatImage:
 
     Where all weights are 0 the result is the smallest sample.
     """
-    order = np.argsort(samples, axis=0)
-    ordered = np.take_along_axis(samples, order, axis=0)
-    reached = np.cumsum(np.take_along_axis(weights[..., None], order, axis=0), axis=0)
-    middle = np.argmax(reached >= reached[-1:] / 2, axis=0)
-    return np.take_along_axis(ordered, middle[None], axis=0)[0].astype(np.float32)
+    result = np.empty(samples.shape[1:], np.float32)
+
+    def piece(begin: int) -> None:
+        pixels = slice(begin, begin + _PIECE)
+        # each pixel's frames side by side, so that they are sorted in place
+        beside = np.ascontiguousarray(samples[:, pixels].transpose(1, 2, 0))
+        counted = np.ascontiguousarray(weights[:, pixels].T).reshape(-1)
+        order = np.argsort(beside, axis=-1)
+        firsts = np.arange(len(beside))[:, None, None] * len(samples)
+        reached = np.cumsum(counted[order + firsts], axis=-1)
+        middle = np.argmax(reached >= reached[..., -1:] / 2, axis=-1)[..., None]
+        result[pixels] = np.take_along_axis(beside, np.take_along_axis(order, middle, axis=-1), axis=-1)[..., 0]
+
+    for _ in in_order(piece, range(0, len(result), _PIECE)):
+        pass
+    return result

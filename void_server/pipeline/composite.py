@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -27,8 +28,8 @@ from .context import JobContext
 
 MATTE_CHANNELS = (*classes.CHANNELS, "void_blend.A", *origin.CHANNELS)
 PATCH_CHANNELS = (*exr.RGB, "A")
-#: Grain is measured in so many frames.
-_MEASURED_FRAMES = 5
+#: Grain is measured in so many frames: in fewer of large ones, each of which tells more.
+_MEASURED_FRAMES, _FEWEST_MEASURED, _MEASURED_PIXELS = 5, 2, 12e6
 _GRAIN = "grain.npz"
 #: The smallest blend above 0 that a half float holds.
 _TINY = 2.0**-24
@@ -199,8 +200,10 @@ def _plates_grain(clip: Clip) -> Grain:
     file = clip.kept / _GRAIN
     if not file.is_file():
         busy = [index for index in range(len(clip)) if not clip.region(index).empty]
-        chosen = [busy[position] for position in sequence.spread(len(busy), _MEASURED_FRAMES)]
-        arrays.save(file, **vars(grain.measure(_looks(clip, index) for index in chosen)))
+        canvas = clip.footage.canvas
+        count = max(_FEWEST_MEASURED, min(_MEASURED_FRAMES, round(_MEASURED_PIXELS / (canvas.width * canvas.height))))
+        chosen = [busy[position] for position in sequence.spread(len(busy), count)]
+        arrays.save(file, **vars(grain.measure(chosen, partial(_looks, clip))))
     return Grain.from_arrays(arrays.load(file))
 
 

@@ -187,4 +187,5 @@ def _write_like(
         display_window=source.display,
         pixel_aspect=source.pixel_aspect,
         metadata=header,
+        flat=not {*exr.RGB} & {*channels},
     )

@@ -29,6 +29,7 @@ _MATTES = (np.arange(256)[:, None] == list(NAMES)).astype(np.float16)
 
 # Halfway between the codes, as in VOID's own loader.
 _THRESHOLDS = (31, 95, 191)
+_NEAREST = np.array(list(NAMES), np.uint8)[np.digitize(np.arange(256), _THRESHOLDS)]
 # Lossy or limited-range codecs move codes by a few steps; an image that is not a quadmask has far more in between.
 _DRIFT = 14
 _DRIFTING_SHARE = 0.01
@@ -51,8 +52,7 @@ def unaffected(codes: Quadmask) -> Quadmask:
 
 def nearest(values: NDArray[np.floating]) -> Quadmask:
     """The code nearest to each value on the scale 0..255."""
-    above = sum((np.asarray(values >= threshold, np.uint8) for threshold in _THRESHOLDS), np.zeros((), np.uint8))
-    return np.array(list(NAMES), np.uint8)[above]
+    return np.asarray(_NEAREST[np.clip(values, 0, 255).astype(np.uint8)])
 
 
 def wrong(values: NDArray[np.floating]) -> str:

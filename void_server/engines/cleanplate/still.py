@@ -8,6 +8,7 @@ light changes over the shot, the median is that of the mean light, and each fram
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import cv2
@@ -116,18 +117,27 @@ def clean_plate(
         rows, columns = looks.pixels
         where = window.slices(band)
         # in pieces, as sorting takes several times the memory of the samples
-        for piece in np.array_split(np.arange(len(rows)), len(rows) // _PIECE + 1):
-            samples, seen, affected = looks.samples[:, piece], looks.seen[:, piece], looks.affected[:, piece]
-            if light.changes:
-                places = _places(clip, band, rows[piece], columns[piece])
-                samples, found = _in_mean_light(clip, light, samples, seen, places)
-                strengths[:, where[0], where[1]][:, rows[piece], columns[piece]] = found
-            pixels, count = _clean(samples, seen, affected)
-            plate[where][rows[piece], columns[piece]] = pixels
-            grain[where][rows[piece], columns[piece]] = share_of_median(count)
-            unseen[where][rows[piece], columns[piece]] = ~seen.any(axis=0)
+        pieces = [slice(begin, begin + _PIECE) for begin in range(0, len(rows), _PIECE)]
+        for piece, (pixels, count, found) in in_order(partial(_in_piece, clip, band, light, looks), pieces):
+            at = rows[piece], columns[piece]
+            plate[where][at], strengths[:, where[0], where[1]][:, at[0], at[1]] = pixels, found
+            grain[where][at], unseen[where][at] = share_of_median(count), count == 0
         report((band.bottom - window.y) / window.height)
     return CleanPlate(plate, unseen, grain, strengths)
+
+
+def _in_piece(
+    clip: Clip, band: Window, light: Light, looks: _Looks, piece: slice
+) -> tuple[FloatImage, NDArray[np.intp], FloatImage]:
+    """The clean pixels of some of a band's, of how many samples each is the median, and the lamps' strengths there."""
+    samples, seen = looks.samples[:, piece], looks.seen[:, piece]
+    strengths = np.zeros((light.curves.shape[1], *samples.shape[1:]), np.float32)
+    if light.changes:
+        rows, columns = looks.pixels
+        samples, strengths = _in_mean_light(
+            clip, light, samples, seen, _places(clip, band, rows[piece], columns[piece])
+        )
+    return *_clean(samples, seen, looks.affected[:, piece]), strengths
 
 
 def _places(clip: Clip, band: Window, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> FloatImage:

@@ -16,6 +16,7 @@ from ...imaging.colour import Curve
 from ...imaging.exr import FloatImage
 from ...imaging.fill import smooth_fill
 from ...imaging.light import Light, LitScene
+from ...imaging.parallel import in_order
 from ...imaging.sequence import spread
 from ...imaging.temporal import median, weighted_median
 from ...imaging.trajectories import Trajectories
@@ -39,7 +40,7 @@ _RESTLESS = 1.7
 #: The object is far where it is so much of the greatest distance away, from which the place is seen.
 _FAR = 0.5
 #: Rows that are worked on at once.
-_BAND = 32
+_BAND = 128
 #: From this share of the diagonal, the object is far enough for a look to count in full: at rest, what passes by itself
 #: is outvoted by many looks; a moving camera has few that see a place.
 _ENOUGH_AT_REST, _ENOUGH_MOVING = 0.2, 0.5
@@ -160,7 +161,8 @@ def _far_median(looks: Sequence[Look], sureness: Sequence[float], *, rests: bool
 
 def _noise(looks: Sequence[Look], plate: FloatImage, scale: float, *, rests: bool) -> FloatImage:
     """The usual departure at each pixel while the object is far, at least that of its surroundings."""
-    values = np.stack([departure(look.rgb, plate, look.visible, scale) for look in looks])
+    away = in_order(lambda look: departure(look.rgb, plate, look.visible, scale), looks)
+    values = np.stack([found for _, found in away])
     far = np.stack([look.visible & (look.distance > _NEAR) for look in looks])
     shape = plate.shape[:2]
     usual = median(values.reshape(len(looks), -1, 1), far.reshape(len(looks), -1)).reshape(shape)
@@ -197,9 +199,10 @@ def _change(looks: Sequence[Look], scale: float) -> FloatImage:
         return np.zeros(looks[0].visible.shape, np.float32)
     seen = np.stack([one.visible & other.visible for one, other in pairs])
     far = np.stack([look.distance > _FAR * farthest for look in looks])
-    values = np.stack(
-        [departure(other.rgb, one.rgb, both, scale) for (one, other), both in zip(pairs, seen, strict=True)]
-    ).reshape(len(pairs), -1, 1)
+    compared = in_order(
+        lambda index: departure(pairs[index][1].rgb, pairs[index][0].rgb, seen[index], scale), range(len(pairs))
+    )
+    values = np.stack([found for _, found in compared]).reshape(len(pairs), -1, 1)
     changes = [median(values, mask.reshape(len(pairs), -1)) for mask in (seen, seen & far[1:] & far[:-1])]
     change = np.minimum(*changes).reshape(seen.shape[1:])
     # a shadow that comes near while a place is seen for the last time is no water: the places around tell
@@ -211,7 +214,7 @@ def _change(looks: Sequence[Look], scale: float) -> FloatImage:
 def _build(looks: list[Look], sureness: Sequence[float], *, rests: bool) -> Background:
     known = np.logical_or.reduce([look.visible for look in looks])
     plate = _far_median(looks, sureness, rests=rests)
-    even = [same_exposure(look, plate, known) for look in looks]
+    even = [look for _, look in in_order(lambda look: same_exposure(look, plate, known), looks)]
     if any(one is not other for one, other in zip(even, looks, strict=True)):
         looks, plate = even, _far_median(even, sureness, rests=rests)
     return Background(plate, known, [_noise(looks, plate, scale, rests=rests) for scale in SCALES], looks)
@@ -231,7 +234,7 @@ def at_rest(shot: Steady, unlit: Callable[[int], Mask] | None = None) -> Backgro
         return shot.curve.to_linear(shot.rgb(index)), own(index)
 
     light = Light.measure(shot.count, frame)
-    looks = [look_at(shot, index) for index in spread(shot.count, _SAMPLES)]
+    looks = [look for _, look in in_order(lambda index: look_at(shot, index), spread(shot.count, _SAMPLES))]
     lit = None
     if light.changes:
         lit = _lit(shot.curve, light, [look._replace(visible=own(look.frame)) for look in looks])
