@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from void_server.api.errors import ColourError, InputError
-from void_server.imaging.colour import BUILT_IN, ColourSpace, Curve, opencolorio
+from void_server.imaging.colour import BUILT_IN, ColourSpace, Curve, look_up, opencolorio
 
 maxima = st.floats(0.1, 60000)
 
@@ -81,3 +81,23 @@ def test_the_built_in_configuration_is_pinned_by_its_full_name(monkeypatch: pyte
     monkeypatch.setenv("OCIO", "ocio://cg-config-v1.0.0_aces-v1.3_ocio-v2.1")
     assert ColourSpace("ACEScg").config == "ocio://cg-config-v1.0.0_aces-v1.3_ocio-v2.1"
     assert re.match(r"2\.\d", opencolorio())
+
+
+@given(maxima, st.floats(0.01, 100))
+def test_halves_are_looked_up_as_they_would_be_computed(maximum: float, exposure: float) -> None:
+    halves = np.geomspace(1e-6, 60000, 50).astype(np.float16).reshape(5, 10) * np.float16(-1)
+    curve = Curve(maximum)
+    found = look_up(curve.displayed_halves(exposure), halves)
+    assert np.array_equal(found, curve.to_display(halves.astype(np.float32) * np.float32(exposure)))
+
+
+def test_what_is_not_finite_is_black_on_the_display() -> None:
+    broken = np.array([np.nan, np.inf, -np.inf], np.float16)
+    assert np.array_equal(look_up(Curve(2.0).displayed_halves(), broken), np.zeros(3, np.float32))
+
+
+@given(maxima)
+def test_a_large_picture_is_converted_as_a_small_one(maximum: float) -> None:
+    curve, values = Curve(maximum), np.linspace(-2, 30000, 300_000, dtype=np.float32)
+    for convert in (curve.to_display, curve.to_linear):
+        assert np.array_equal(convert(values)[-1000:], convert(values[-1000:].copy()))

@@ -10,7 +10,7 @@ import OpenImageIO as oiio  # noqa: N813
 import pytest
 
 from void_server.api.errors import ImageError, InputError
-from void_server.imaging import exr
+from void_server.imaging import blocks, exr
 from void_server.imaging.window import Window
 
 RNG = np.random.default_rng(1)
@@ -210,3 +210,52 @@ def test_a_header_that_claims_too_much_is_refused_before_pixels_are_read(tmp_pat
                     read(tmp_path / f"{name}.exr")
     finally:
         oiio.attribute("limits:imagesize_MB", most)
+
+
+def packed(path: Path) -> list[bytes]:
+    """The blocks of rows as the file holds them."""
+    found, content = blocks.find(path), path.read_bytes()
+    assert found is not None
+    ends = [*map(int, found.offsets[1:]), len(content)]
+    return [content[begin:end] for begin, end in zip(map(int, found.offsets), ends, strict=True)]
+
+
+@pytest.mark.parametrize("compression", ["none", "rle", "zips", "zip", "piz"])
+@pytest.mark.parametrize("rows", [(0, 3), (37, 58), (97, 101)])
+def test_blocks_of_rows_without_new_pixels_are_copied_as_they_are(
+    tmp_path: Path, compression: str, rows: tuple[int, int]
+) -> None:
+    made = spec(70, 101, ("A", "B", "G", "R"), compression=compression)
+    made.x, made.y, made.full_x, made.full_y, made.full_width, made.full_height = -5, -7, 0, 0, 60, 90
+    source, target = write_parts(tmp_path / "plate.exr", (made, noise(101, 70, 4))), tmp_path / "result.exr"
+    window = Window(10, -7 + rows[0], 20, rows[1] - rows[0])
+    where = np.ones((window.height, window.width), bool)
+    exr.rewrite(source, target, window, where, lambda rgb: np.full_like(rgb, 0.25), {"void/job": "one"})
+
+    before, after = packed(source), packed(target)
+    height = {"zip": 16, "piz": 32}.get(compression, 1)
+    touched = set(range(rows[0] // height, -(-rows[1] // height)))
+    assert {number for number, pair in enumerate(zip(before, after, strict=True)) if pair[0] != pair[1]} == touched
+    (said, pixels), (_, plate) = parts_of(target)[0], parts_of(source)[0]
+    plate[rows[0] : rows[1], 15:35, :3] = 0.25  # OpenImageIO sorts them: R, G, B, A
+    assert np.array_equal(pixels, plate)
+    assert (said.x, said.y, said.width, said.height, said.full_width) == (-5, -7, 70, 101, 60)
+    assert said.getattribute("void/job") == "one" and said.getattribute("compression") == compression
+
+
+def test_a_plate_with_nothing_new_keeps_its_packed_pixels(tmp_path: Path) -> None:
+    source = write_parts(tmp_path / "plate.exr", (spec(40, 50, exr.RGB, compression="zip:9"), noise(50, 40, 3)))
+    exr.rewrite(source, tmp_path / "result.exr", Window(0, 0, 1, 1), np.zeros((1, 1), bool), np.copy)
+    assert packed(source)[1:] == packed(tmp_path / "result.exr")[1:]
+
+
+def test_a_plate_whose_blocks_are_not_where_it_says_is_refused(tmp_path: Path) -> None:
+    source = write_parts(tmp_path / "plate.exr", (spec(40, 50, exr.RGB, compression="zip"), noise(50, 40, 3)))
+    found, content = blocks.find(source), bytearray(source.read_bytes())
+    assert found is not None
+    at = int(found.offsets[2])
+    content[at : at + 4] = b"\x07\0\0\0"
+    source.write_bytes(content)
+    with pytest.raises(ImageError, match="damaged"):
+        exr.rewrite(source, tmp_path / "result.exr", Window(0, 0, 4, 4), np.ones((4, 4), bool), np.copy)
+    assert list(tmp_path.iterdir()) == [source]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 
-from void_server.imaging.temporal import agreeing_median, median
+from void_server.imaging.parallel import in_order
+from void_server.imaging.temporal import agreeing_median, median, weighted_median
 
 
 def test_where_samples_agree_it_is_the_median() -> None:
@@ -20,3 +23,26 @@ def test_at_a_lamps_edge_it_is_a_colour_that_a_frame_shows() -> None:
     # each channel by itself makes one that none shows
     assert median(samples, seen).tolist() not in samples.tolist()
     assert not agreeing_median(samples, np.zeros_like(seen), 0.1).any()
+
+
+def test_many_pixels_have_the_medians_of_few() -> None:
+    rng = np.random.default_rng(6)
+    samples, weights = rng.random((7, 20_000, 3), np.float32), rng.random((7, 20_000), np.float32)
+    everywhere = np.ones((7, 20_000), bool)
+    assert np.allclose(median(samples, everywhere), np.median(samples, axis=0))
+    found, last = weighted_median(samples, weights), weighted_median(samples[:, -9:], weights[:, -9:])
+    assert np.array_equal(found[-9:], last)
+    below = (weights[..., None] * (samples < found)).sum(axis=0) / weights.sum(axis=0)[:, None]
+    above = (weights[..., None] * (samples > found)).sum(axis=0) / weights.sum(axis=0)[:, None]
+    assert max(below.max(), above.max()) <= 0.5 + 1e-5
+
+
+def test_what_runs_on_a_core_already_asks_for_no_more() -> None:
+    def inner(_: int) -> int:
+        return threading.get_ident()
+
+    def outer(_: int) -> tuple[int, set[int]]:
+        return threading.get_ident(), {ident for _, ident in in_order(inner, range(20))}
+
+    for _, (own, of_inner) in in_order(outer, range(4)):
+        assert of_inner == {own} != {threading.get_ident()}

@@ -19,7 +19,8 @@ import OpenImageIO as oiio  # noqa: N813 -- as its own documentation writes it
 from numpy.typing import NDArray
 
 from ..api.errors import ImageError
-from ..api.files import check_regular, open_regular, replacing
+from ..api.files import check_regular, open_regular, replacing, temporary_beside
+from . import blocks
 from .channels import largest
 from .complaint import complaint
 from .window import Window
@@ -332,33 +333,73 @@ def rewrite(
     """Copy the EXR ``source`` to ``target`` with ``new`` RGB inside ``window`` at the pixels ``where``.
 
     ``where`` is (height, width), of the window's size. ``new`` makes the RGB there, (height, width, 3), of that of the
-    source; it is not called where nothing is new. Every other pixel, channel, part and attribute stays as it was, bit
+    source; it is not called where nothing is new. Where the file allows it, only blocks of rows with new pixels are
+    packed anew. Every other pixel, channel, part and attribute stays as it was, bit
     for bit; only lossy compression becomes zip, and the part with the new pixels gets the attributes ``metadata``.
     Pixels beyond the data window are 0, and dropped. Raises :class:`ImageError` for a source that cannot be read,
     OSError for a target that cannot be written.
     """
     with _opened(source) as image, replacing(target, parents=True) as temporary:
         header = _header(source, image)
-        parts: list[tuple[oiio.ImageSpec, Any]] = []
-        for part, spec in list(_parts(image)):
-            if part == header.part:
-                formats = {str(f) for f in spec.channelformats} or {str(spec.format)}
-                if not formats <= {"half", "float"}:
-                    raise ImageError(
-                        f"{source} mixes R, G, B with integer channels; write those to a part of their own."
-                    )
-                kind = "half" if formats == {"half"} else "float"
-                data = header.data_window
-                pixels = _read_rows(source, image, part, (data.y, data.bottom), (0, spec.nchannels), kind)
-                if where.any():
-                    _lay_over(pixels, data, spec, window, where, new)
-                named = _lossless(spec)
-                for key, value in (metadata or {}).items():
-                    named.attribute(key, value)
-                parts.append((named, pixels))
-            else:
-                parts.append((_lossless(spec), image))
-        _write_parts(temporary, parts)
+        whole = header.data_window.y, header.data_window.bottom
+        touched = _touched_rows(source, header.data_window, window, where)
+
+        def parts(rows: tuple[int, int]) -> list[tuple[oiio.ImageSpec, Any]]:
+            made: list[tuple[oiio.ImageSpec, Any]] = []
+            for part, spec in list(_parts(image)):
+                if part == header.part:
+                    made.append(_rewritten(source, image, header, spec, rows, window, where, new))
+                    for key, value in (metadata or {}).items():
+                        made[-1][0].attribute(key, value)
+                else:
+                    made.append((_lossless(spec), image))
+            return made
+
+        if touched != whole:
+            some = temporary_beside(temporary)
+            try:
+                _write_parts(some, parts(touched))
+                _check_disk(temporary, source.stat().st_size)
+                if blocks.splice(source, some, temporary):
+                    return
+            finally:
+                some.unlink(missing_ok=True)
+        _write_parts(temporary, parts(whole))
+
+
+def _touched_rows(source: Path, data: Window, window: Window, where: NDArray[np.bool_]) -> tuple[int, int]:
+    """The rows [begin, end) of the data window to be written anew: whole blocks of them, where the file has such."""
+    found = blocks.find(source)
+    if found is None:
+        return data.y, data.bottom
+    rows = np.flatnonzero(where.any(axis=1)) + window.y
+    rows = rows[(rows >= data.y) & (rows < data.bottom)]
+    # the header is new in any case
+    return found.span(int(rows[0]), int(rows[-1]) + 1) if len(rows) else found.span(data.y, data.y + 1)
+
+
+def _rewritten(
+    source: Path,
+    image: oiio.ImageInput,
+    header: Header,
+    spec: oiio.ImageSpec,
+    rows: tuple[int, int],
+    window: Window,
+    where: NDArray[np.bool_],
+    new: Callable[[FloatImage], FloatImage],
+) -> tuple[oiio.ImageSpec, NDArray[Any]]:
+    """The part with R, G and B in ``rows`` [begin, end), with what is new."""
+    formats = {str(f) for f in spec.channelformats} or {str(spec.format)}
+    if not formats <= {"half", "float"}:
+        raise ImageError(f"{source} mixes R, G, B with integer channels; write those to a part of their own.")
+    kind = "half" if formats == {"half"} else "float"
+    data = Window(header.data_window.x, rows[0], header.data_window.width, rows[1] - rows[0])
+    pixels = _read_rows(source, image, header.part, rows, (0, spec.nchannels), kind)
+    if where.any():
+        _lay_over(pixels, data, spec, window, where, new)
+    written = _lossless(spec)
+    written.y, written.height = data.y, data.height
+    return written, pixels
 
 
 def write(
@@ -374,8 +415,8 @@ def write(
 ) -> None:
     """Write (height, width, channels) as an EXR: half from float16, float from float32.
 
-    What is mostly ``flat``, as a matte is, is run-length encoded, which takes less time; all else is zipped. The windows
-    default to the array's size at 0, 0. Written under a temporary name and renamed. Raises OSError.
+    What is mostly ``flat``, as a matte is, is run-length encoded, which takes less time; all else is zipped. The
+    windows default to the array's size at 0, 0. Written under a temporary name and renamed. Raises OSError.
     """
     height, width = pixels.shape[:2]
     data = data_window or Window(0, 0, width, height)

@@ -88,7 +88,7 @@ class Footage:
         """RGB of ``window``, (height, width, 3), display-referred: 0..1 up to the shot's maximum."""
         stored = exr.read_stored_rgb(self.plate.path(frame), window)
         if self.colour.is_linear and stored.dtype == np.float16:
-            return look_up(self._displayed, stored)
+            return look_up(self._displayed, np.asarray(stored, np.float16))
         return self.curve.to_display(self.linear(stored.astype(np.float32, copy=False)))
 
     def read_linear(self, frame: int, window: Window) -> FloatImage:
