@@ -25,11 +25,15 @@ HEIGHT, WIDTH = 600, 400
 
 @pytest.fixture
 def clip(tmp_path: Path) -> Clip:
+    return clip_of(tmp_path, np.float16)
+
+
+def clip_of(tmp_path: Path, kind: type[np.floating]) -> Clip:
     """Two frames of noise; a box is removed."""
     rng, roto = np.random.default_rng(1), np.zeros((HEIGHT, WIDTH, 1), np.float16)
     roto[240:300, 100:180] = 1
     for frame in (1, 2):
-        plate = rng.random((HEIGHT, WIDTH, 3)).astype(np.float16)
+        plate = rng.random((HEIGHT, WIDTH, 3)).astype(kind)
         exr.write(tmp_path / f"plate/plate.{frame:04d}.exr", plate, exr.RGB)
         exr.write(tmp_path / f"roto/roto.{frame:04d}.exr", roto, ("A",))
         exr.write(tmp_path / f"quadmask/quadmask.{frame:04d}.exr", 1 - roto, ("Y",))
@@ -75,16 +79,40 @@ def test_a_jobs_frames_are_opened_no_more_often_than_they_need(shot: Path, tmp_p
     assert opens["quadmask"] <= 8 * frames
 
 
-def test_plates_are_read_once_and_are_the_plates(clip: Clip, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("kind", "reads_beyond"), [(np.float16, 0), (np.float32, 1)])
+def test_plates_are_read_once_and_are_the_plates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[np.floating], reads_beyond: int
+) -> None:
+    clip = clip_of(tmp_path, kind)
     windows = [Window(20, 10, 100, 580), Window(30, 20, 100, 560), Window(50, 300, 80, 10)]
     expected = [clip.plate(1, window) for window in windows]
-    reads, read = [], clip.plate
-    monkeypatch.setattr(clip, "plate", lambda index, window: reads.append(window) or read(index, window))
+    reads, read, beyond = [], clip.footage.read_compact, clip.plate(1, Window(300, 0, 100, 50))
+    monkeypatch.setattr(clip.footage, "read_compact", lambda frame, window: reads.append(window) or read(frame, window))
     plates = Plates(clip)
     for window, plate in zip(windows, expected, strict=True):
         assert np.array_equal(plates.read(1, window), plate)
     # three blocks of rows
     assert len(reads) == 3
-    # what lies beyond what is kept is read, too
-    far = Window(300, 0, 100, 50)
-    assert np.array_equal(plates.read(1, far), read(1, far))
+    # of halves, whole rows are kept; what lies beyond what is kept is read, too
+    assert np.array_equal(plates.read(1, Window(300, 0, 100, 50)), beyond)
+    assert len(reads) == 3 + reads_beyond
+
+
+def test_the_blend_of_a_frames_region_is_made_once(clip: Clip, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, make, region = [], extent.blend, clip.region(0)
+    monkeypatch.setattr(extent, "blend", lambda mask, feather: made.append(mask) or make(mask, feather))
+    expected = make(clip.rewritten(0, region), clip.feather)
+    for _ in range(3):
+        found = clip.blend(0, region)
+        assert np.array_equal(found, expected)
+        found[:] = 0
+    assert len(made) == 1
+    assert np.array_equal(clip.blend(0, region.grown(3))[3:-3, 3:-3], expected)
+
+
+def test_a_frame_is_analysed_small_once(clip: Clip, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, ask = [], clip.rewritten
+    monkeypatch.setattr(clip, "rewritten", lambda index, window: asked.append(index) or ask(index, window))
+    small = clip.small_rewritten(0).copy()
+    assert np.array_equal(clip.small_rewritten(0), small)
+    assert asked == [0]

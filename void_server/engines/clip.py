@@ -17,7 +17,7 @@ from ..api.files import write_atomically
 from ..api.shot import Shot
 from ..imaging.exr import FloatImage
 from ..imaging.footage import Footage
-from ..imaging.parallel import in_order
+from ..imaging.parallel import cores, in_order
 from ..imaging.window import Window
 from ..quadmask import classes, extent
 
@@ -71,6 +71,8 @@ class Clip:
         #: Warnings for the artist; engines add to them.
         self.warnings: list[str] = []
         self._masks: OrderedDict[int, _Masks] = OrderedDict()
+        #: The blends of the frames under way, in their regions.
+        self._blends: OrderedDict[int, NDArray[np.float16]] = OrderedDict()
         self._small: dict[int, NDArray[np.bool_]] = {}
         self._lock = threading.Lock()
         known = self.kept / _REGIONS
@@ -156,7 +158,18 @@ class Clip:
 
     def blend(self, index: int, window: Window) -> FloatImage:
         """The matte with which new pixels are laid over the plate."""
-        return extent.blend(self.rewritten(index, window), self.feather)
+        if window != self.region(index):
+            return extent.blend(self.rewritten(index, window), self.feather)
+        with self._lock:
+            known = self._blends.get(index)
+        if known is None:
+            # half floats hold it exactly
+            known = extent.blend(self.rewritten(index, window), self.feather).astype(np.float16)
+            with self._lock:
+                self._blends[index] = known
+                while len(self._blends) > 2 * cores() + 2:
+                    self._blends.popitem(last=False)
+        return known.astype(np.float32)
 
     def region(self, index: int) -> Window:
         """The smallest window that holds all pixels of the frame whose blend is above 0; empty where there are none."""

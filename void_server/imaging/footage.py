@@ -86,10 +86,25 @@ class Footage:
 
     def read_plate(self, frame: int, window: Window) -> FloatImage:
         """RGB of ``window``, (height, width, 3), display-referred: 0..1 up to the shot's maximum."""
+        return self.displayed(self.read_compact(frame, window))
+
+    def read_compact(self, frame: int, window: Window) -> NDArray[np.floating]:
+        """What :meth:`displayed` makes the same of as :meth:`read_plate`: halves where the plate :attr:`is_compact`."""
         stored = exr.read_stored_rgb(self.plate.path(frame), window)
         if self.colour.is_linear and stored.dtype == np.float16:
-            return look_up(self._displayed, np.asarray(stored, np.float16))
+            return stored
         return self.curve.to_display(self.linear(stored.astype(np.float32, copy=False)))
+
+    def displayed(self, compact: NDArray[np.floating]) -> FloatImage:
+        """Display-referred floats of what :meth:`read_compact` gave, or of a part of it."""
+        if compact.dtype == np.float16:
+            return look_up(self._displayed, np.asarray(compact, np.float16))
+        return np.asarray(compact, np.float32)
+
+    @cached_property
+    def is_compact(self) -> bool:
+        """Whether the plate is of scene-linear halves, which take half the memory and are displayed in no time."""
+        return self.colour.is_linear and exr.read_header(self.plate.path(self.frames[0])).half
 
     def read_linear(self, frame: int, window: Window) -> FloatImage:
         """RGB of ``window``, (height, width, 3), scene-linear Rec.709."""

@@ -7,6 +7,7 @@ from collections import OrderedDict
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from ...imaging.camera import Mask
 from ...imaging.exr import FloatImage
@@ -15,7 +16,8 @@ from ..clip import Clip
 
 #: The share of its variance that white noise keeps in cubic interpolation, on average over all positions.
 INTERPOLATED = 0.7
-#: Plates are kept by blocks of so many rows, with so much more to both sides than was asked for, in so many bytes.
+#: Plates are kept by blocks of so many rows in so many bytes, those in floats with so much more to both sides than was
+#: asked for.
 _ROWS, _BESIDE, _MEMORY = 256, 0.5, 320 * 2**20
 
 
@@ -27,7 +29,7 @@ class Plates:
 
     def __init__(self, clip: Clip) -> None:
         self.clip = clip
-        self._blocks: OrderedDict[tuple[int, int], tuple[Window, FloatImage]] = OrderedDict()
+        self._blocks: OrderedDict[tuple[int, int], tuple[Window, NDArray[np.floating]]] = OrderedDict()
         self._size = 0
         self._lock = threading.Lock()
 
@@ -39,10 +41,10 @@ class Plates:
             rows = Window(window.x, number * _ROWS, window.width, _ROWS).intersection(self.clip.footage.canvas)
             wanted = rows.intersection(window)
             known, image = self._block(index, number, rows)
-            parts.append(image[known.slices(wanted)])
+            parts.append(self.clip.footage.displayed(image[known.slices(wanted)]))
         return np.concatenate(parts) if len(parts) > 1 else parts[0]
 
-    def _block(self, index: int, number: int, rows: Window) -> tuple[Window, FloatImage]:
+    def _block(self, index: int, number: int, rows: Window) -> tuple[Window, NDArray[np.floating]]:
         key = index, number
         with self._lock:
             known = self._blocks.get(key)
@@ -50,10 +52,15 @@ class Plates:
                 self._blocks.move_to_end(key)
         if known is not None and known[0].intersection(rows) == rows:
             return known
-        beside = int(_BESIDE * rows.width)
-        wide = Window(rows.x - beside, rows.y, rows.width + 2 * beside, rows.height)
-        wide = (wide if known is None else wide.union(known[0])).intersection(self.clip.footage.canvas)
-        found = wide, self.clip.plate(index, wide)
+        canvas = self.clip.footage.canvas
+        if self.clip.footage.is_compact:
+            # rows are unpacked as a whole in any case
+            wide = Window(canvas.x, rows.y, canvas.width, rows.height)
+        else:
+            beside = int(_BESIDE * rows.width)
+            wide = Window(rows.x - beside, rows.y, rows.width + 2 * beside, rows.height)
+            wide = (wide if known is None else wide.union(known[0])).intersection(canvas)
+        found = wide, self.clip.footage.read_compact(self.clip.footage.frames[index], wide)
         with self._lock:
             old = self._blocks.pop(key, None)
             self._size += found[1].nbytes - (old[1].nbytes if old is not None else 0)
