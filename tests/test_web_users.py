@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from void_server.api import Client, Settings, Shot
+from void_server.api import Client, Settings, Shot, notices
 from void_server.api.client import Keys
 from void_server.api.errors import AccessDenied
 from void_server.service import tokens
@@ -258,6 +258,16 @@ def test_another_users_jobs_and_shots_do_not_exist(running: SignedInPage, shot: 
     done = [entry for entry in AuditLog(running.home).entries() if entry["what"] in ("sign in", "fetch")]
     assert {"ann", "bob", "eve"} <= {entry["who"] for entry in done if entry["what"] == "sign in"}
     assert all(entry["where"] for entry in done)
+
+
+def test_what_the_farm_has_told_is_for_those_who_may_see_all_jobs(
+    running: SignedInPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VOID_HOME", str(running.home))
+    notices.add({"event": "job_done", "text": "a job of somebody's is done", "when": 1.0})
+    seen = {name: json.loads(signed_in(running, name).ask("GET", "/api/notices")[2]) for name in ("ann", "sue")}
+    assert seen["ann"] == []
+    assert [one["text"] for one in seen["sue"]] == ["a job of somebody's is done"]
 
 
 def test_the_priority_of_a_job_is_changed_by_those_who_may(running: SignedInPage, shot: Path) -> None:

@@ -152,7 +152,10 @@ class Page:
         return StreamingResponse(news(self._asking, self._listed), media_type="text/event-stream")
 
     async def _notices(self, _: Request) -> Response:
-        return JSONResponse(await asyncio.to_thread(notices.latest, _MOST_NOTICES))
+        """What the farm has told; it is of everybody's jobs, so for those alone who may see these."""
+        info = await self._asking.ask(lambda client: client.hello())
+        seen = await asyncio.to_thread(notices.latest, _MOST_NOTICES) if "see_all" in info.rights else []
+        return JSONResponse(seen)
 
     async def _metrics(self, _: Request) -> Response:
         try:
