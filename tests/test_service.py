@@ -609,6 +609,10 @@ def test_key_files_are_checked(tmp_path: Path) -> None:
     ring.new("bob", tmp_path)
     with pytest.raises(InputError, match="exists already"):
         ring.new("bob", tmp_path)
+    # somebody of that name would lose his rights to the page
+    ring.new("page", tmp_path)
+    with pytest.raises(InputError, match=r"page in the browser is called page; give .*page\.key another name"):
+        ring.allow(tmp_path / "page.key")
     # the secret half handed over by mistake goes no further
     ring.allow(tmp_path / "bob.key_secret")
     assert "secret" not in (ring.clients / "bob.key").read_text()

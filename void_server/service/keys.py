@@ -20,6 +20,8 @@ from .roles import Role
 _log = logging.getLogger(__name__)
 
 PUBLIC, SECRET = ".key", ".key_secret"
+# the client that the page in the browser is
+_PAGE = "page"
 _ROLE = re.compile(r'^\s*role\s*=\s*"(\w+)"', re.MULTILINE)
 
 
@@ -61,9 +63,9 @@ class KeyRing:
 
     def of_page(self) -> Keys:
         """The key files of the page beside this server, which acts for users that sign in there; made on first use."""
-        secret = self.folder / f"page{SECRET}"
+        secret = self.folder / f"{_PAGE}{SECRET}"
         if not secret.is_file():
-            self._make(made(self.folder), "page")
+            self._make(made(self.folder), _PAGE)
         self.allow(secret.with_suffix(PUBLIC), Role.PAGE)
         return Keys(str(secret), str(self.server_public))
 
@@ -83,6 +85,8 @@ class KeyRing:
             zmq.auth.load_certificate(file)
         except (OSError, ValueError) as error:
             raise InputError(f"{file} is not a public key file; make one with `void keys new NAME`.") from error
+        if file.stem == _PAGE and role is not Role.PAGE:
+            raise InputError(f"The server's own page in the browser is called {_PAGE}; give {file} another name.")
         # copied without the secret, should somebody hand over the wrong file of the two
         _write_public(made(self.clients) / f"{file.stem}{PUBLIC}", file, role)
         return file.stem
