@@ -371,7 +371,7 @@ def test_a_strong_effect_does_not_spread_beyond_its_edge(empty: FloatImage, tmp_
 
 
 @pytest.mark.parametrize("held", [False, True])
-@pytest.mark.parametrize("name", ["chain", "mirror", "fade", "water"])
+@pytest.mark.parametrize("name", ["chain", "mirror", "fade", "water", "pan"])
 def test_the_effects_in_a_sample_scene(tmp_path: Path, name: str, held: bool) -> None:
     film = Film(SCENES[name], WIDTH, HEIGHT)
     frames = [film.frame(index / (COUNT - 1), index) for index in range(COUNT)]

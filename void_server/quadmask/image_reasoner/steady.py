@@ -15,8 +15,9 @@ from ...imaging.exr import FloatImage
 from ...imaging.footage import Footage
 from ...imaging.sequence import spread
 
-#: A picture that holds all frames is so many times as large as one of them at most: a camera held by hand, not a pan.
-_LARGEST = 1.5
+#: A picture that holds all frames is so many times as large as one of them at most: a camera held by hand, not a pan,
+#: which shows near things before ever other places, however well most of the scene lies on itself.
+_LARGEST = 1.25
 #: So many frames at most are tried as the one that all others are moved to, and so many compared with it.
 _CANDIDATES, _COMPARED = 24, 6
 #: Where most of the background slips farther than this, in pixels, no one homography holds it still.
