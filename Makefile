@@ -46,7 +46,8 @@ check: .venv/ready-$(EXTRAS)
 .venv/ready-$(EXTRAS): pyproject.toml constraints.txt
 	$(call make-venv,.venv,.[$(EXTRAS)])
 
-# what the tests render pairs with: Blender as a module, which needs Python 3.11, and an older NumPy than ours
+# what the tests render pairs with: Blender as a module, which needs Python 3.11, an older NumPy than ours, and of the
+# system libX11, libXrender, libXfixes, libXi and libxkbcommon
 blender:
 	@if [ -n "$${VOID_BLENDER:-}" ]; then :; \
 	elif $(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))'; then $(MAKE) --no-print-directory .venv-blender/ready; \

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import base64
+import hashlib
 import json
 import os
 import shutil
@@ -19,7 +21,7 @@ from hypothesis import strategies as st
 
 from void_server import __version__
 from void_server.api.errors import JobFailed, SettingError
-from void_server.cli import bundle, install_nuke, wheels
+from void_server.cli import bundle, install_nuke, main, wheels
 from void_server.cli import bundle_installer as installer
 
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -244,6 +246,67 @@ def test_another_python_and_a_folder_that_is_there_are_refused(unpacked: Path, t
     (unpacked / installer.ABOUT).write_text(json.dumps({**about, "pythons": ["3.99"]}))
     with pytest.raises(installer.Refused, match=r"the bundle is for 3\.99"):
         installer.install(unpacked, tmp_path / "new", None)
+
+
+def bare(folder: Path) -> Path:
+    """What the installer reads before the wheels, and no wheels: pip cannot install from it."""
+    folder.mkdir()
+    (folder / "wheels").mkdir()
+    (folder / installer.CONSTRAINTS).touch()
+    said = {"pythons": [HERE], "requirement": "void-nuke==0", "nuke_pythons": []}
+    (folder / installer.ABOUT).write_text(json.dumps(said))
+    return folder
+
+
+@pytest.mark.slow
+def test_an_installation_that_fails_leaves_nothing_in_the_way_of_the_next(tmp_path: Path) -> None:
+    with pytest.raises(installer.Refused, match="The wheels cannot be installed"):
+        installer.install(bare(tmp_path / "bundle"), tmp_path / "opt", None)
+    assert not (tmp_path / "opt").exists()
+
+
+def test_the_home_of_the_user_is_understood_in_both_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+
+    def install(*folders: object) -> Path:
+        asked.extend(folders)
+        return Path("void")
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(installer, "check", lambda *_: "key")
+    monkeypatch.setattr(installer, "install", install)
+    monkeypatch.setattr("sys.argv", ["install.py", "--any-key", "--target", "~/opt", "--nuke-home", "~/.nuke"])
+    assert installer.main() == 0
+    assert asked[1:] == [tmp_path / "opt", tmp_path / ".nuke"]
+
+
+def test_an_older_python_gets_a_sentence_and_reads_nothing_that_it_lacks_before() -> None:
+    run = "import runpy, sys; sys.version_info = (3, 6, 8); runpy.run_path(sys.argv[1], run_name='__main__')"
+    done = subprocess.run(
+        [sys.executable, "-c", run, str(installer.__file__)], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "This is Python 3.6, and VOID needs 3.10 or newer; run it as: python3.11 -I install.py\n"
+    read = ast.parse(Path(installer.__file__).read_text(), feature_version=(3, 6))
+    description, first, check = read.body[:3]
+    assert isinstance(description, ast.Expr)
+    assert ast.unparse(first) == "import sys"
+    assert isinstance(check, ast.If)
+    # it would have to come first, and Python 3.6 has none for annotations
+    assert "__future__" not in ast.unparse(read)
+
+
+def test_the_sum_of_the_installer_is_printed_to_be_compared_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(bundle, "write", lambda *_: "KEY")
+    monkeypatch.setattr(sys, "argv", ["void", "bundle", "-o", str(tmp_path / "bundle.tar")])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert not ended.value.code
+    said = capsys.readouterr().out
+    assert f"python{HERE} -I install.py --key KEY" in said
+    assert f"{hashlib.sha256(Path(installer.__file__).read_bytes()).hexdigest()}  install.py\n" in said
 
 
 @pytest.mark.slow

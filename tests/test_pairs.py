@@ -6,6 +6,7 @@ import json
 import math
 import re
 import shutil
+import subprocess
 import sys
 from dataclasses import replace
 from itertools import pairwise
@@ -38,21 +39,41 @@ from void_server.quadmask import classes
 TINY = Look(96, 54, 8, 12, 2)
 
 
-def blender() -> bool:
+def lacking() -> str:
+    """Why nothing can be rendered here: there is no Blender, or it needs a library that is not there; empty if it can.
+
+    On Debian bpy's libraries are libx11-6, libxrender1, libxfixes3, libxi6 and libxkbcommon0.
+    """
     try:
-        renderers.command()
+        program, *words = renderers.command()
     except SettingError:
-        return False
-    return True
+        return "there is no Blender: name one in VOID_BLENDER, or a Python 3.11 that has bpy"
+    begins = ["-c", "import bpy"] if words[0] == "-u" else ["--version"]
+    begun = subprocess.run([program, *begins], capture_output=True, text=True, check=False)
+    return f"Blender does not start: {(begun.stderr.strip() or program).splitlines()[-1]}" if begun.returncode else ""
 
 
-rendered = pytest.mark.skipif(
-    not blender(), reason="there is no Blender: name one in VOID_BLENDER, or a Python 3.11 that has bpy"
-)
+@pytest.fixture(scope="session")
+def blender() -> None:
+    if reason := lacking():
+        pytest.skip(f"{reason}: nothing was rendered")
+
+
+rendered = pytest.mark.usefixtures("blender")
 
 
 def quiet(_: str, __: float) -> None:
     pass
+
+
+def test_a_blender_whose_library_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    python = tmp_path / "python3.11"
+    python.write_text("#!/bin/sh\necho 'ImportError: libXi.so.6: cannot open shared object file' >&2\nexit 1\n")
+    python.chmod(0o755)
+    monkeypatch.setenv(renderers.VARIABLE, str(python))
+    assert "libXi.so.6: cannot open" in lacking()
+    monkeypatch.setenv(renderers.VARIABLE, str(tmp_path / "none"))
+    assert "there is no Blender" in lacking()
 
 
 # what is drawn

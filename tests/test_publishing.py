@@ -503,3 +503,11 @@ def test_the_command_publishes_to_kitsu(version: VersionFolder, kitsu: Tracker) 
     assert told.returncode == 0, told.stderr
     assert told.stdout.splitlines() == [str(version.publication), "Kitsu has preview v1 on sh010 Compositing."]
     assert not kitsu.wrong
+
+
+def test_a_codec_without_a_movie_is_refused(version: VersionFolder) -> None:
+    command = [*VOID, "publish", str(version.folder), "--codec", "prores"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "--codec is that of the movie; add --movie" in done.stderr
+    assert not version.published.exists()

@@ -13,12 +13,14 @@ from typing import Any
 
 import pytest
 
+from void_server.api import notices as journal
 from void_server.api.errors import JobFailed, SettingError
 from void_server.api.home import home
 from void_server.api.version import VersionFolder
-from void_server.farm import batches, standing
+from void_server.farm import batches, control, standing
 from void_server.farm.failures import note
 from void_server.farm.job import FILE, FarmJob
+from void_server.farm.plan import plan
 from void_server.farm.schedulers.base import Submission
 from void_server.farm.site import Site
 from void_server.farm.submit import hand_over, submit
@@ -210,3 +212,65 @@ def test_a_job_that_its_scheduler_gave_up_is_not_running_for_ever(
     # a failure that a task itself has told is told instead
     note(job.folder, "finish", 0, SettingError("it said so"))
     assert [one.message for one in standing.of(job).failed] == ["it said so"]
+
+
+def refused(wanted: Make, site: Site, monkeypatch: pytest.MonkeyPatch) -> FarmJob:
+    """A job whose second hand-over its scheduler did not take."""
+    job = planned(wanted(), site, "deadlinecloud")
+    monkeypatch.setenv("PATH", "/nonexistent")
+    with pytest.raises(SettingError, match="install its client"):
+        hand_over(job, Submission(), site, "deadlinecloud", "group")
+    return job
+
+
+def test_what_a_scheduler_did_not_take_is_handed_over_again_and_not_stopped(
+    wanted: Make, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = refused(wanted, site, monkeypatch)
+    with pytest.raises(SettingError, match=rf"gave no number to {job.folder}.*go on with: void farm again"):
+        control.cancel(job, site)
+    control.withdraw(job, site)
+    with pytest.raises(SettingError, match="install its client"):
+        control.again(job, site)
+    control.withdraw(job, site, "local")
+    control.again(job, site, "local")
+    assert standing.of(job).state == "done"
+
+
+def test_the_record_of_a_batch_names_what_is_there_and_what_is_missing_stops_no_other(
+    wanted: Make, site: Site, shot: Path, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(shot, tmp_path / "copy")
+    first, last = wanted(frames_per_task=12), wanted(retries=0)
+    bad = dataclasses.replace(last, shot=dataclasses.replace(last.shot, plate=str(copy / "plate")))
+    (copy / "plate" / "plate.1003.exr").write_bytes(b"no picture")
+    with pytest.raises(JobFailed, match="A task failed"):
+        submit([first, bad, last], site, "local", batch="night")
+    batch = batches.find("night", site)
+    assert [folder.name for folder in batch.folders] == ["v001", "v002"], "the third was taken back"
+    told = void("status", "--batch", "night")
+    assert told.stdout.splitlines()[0] == "1 failed, 1 done", told.stderr
+    shutil.rmtree(batch.folders[0])
+    told = void("status", "--batch", "night")
+    assert told.stdout.splitlines()[0] == "1 failed"
+    assert str(batch.folders[0]) in told.stderr
+    shutil.rmtree(batch.folders[1])
+    assert void("status", "--batch", "night").returncode == 2
+
+
+def test_of_a_batch_all_failures_are_forgotten_before_the_first_job_is_handed_over(
+    wanted: Make, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "site.json").write_text(json.dumps({"command": VOID}))
+    monkeypatch.setenv("VOID_FARM_SETTINGS", str(tmp_path / "site.json"))
+    batch = batches.begin("night", site)
+    one = wanted(frames_per_task=12)
+    jobs = [plan(one.shot, one.fields).begin(one.out, str(batch.file)) for _ in range(2)]
+    batch.holding(tuple(job.folder for job in jobs))
+    for job in jobs:
+        (job.folder / "farm_submitted.json").write_text(json.dumps({"scheduler": "local", "ids": {}, "stopped": False}))
+        note(job.folder, "check", 0, SettingError("a disk was gone"))
+    again = void("again", "--batch", "night")
+    assert again.returncode == 0, again.stderr
+    told = [one["event"] for one in reversed(journal.latest(9))]
+    assert told == ["job_done", "job_done", "batch_done"], "the first job took the second for one that has failed"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import ssl
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
@@ -266,3 +268,98 @@ def test_a_damaged_line_of_the_journal_hides_no_other() -> None:
         file.write(b"{broken\n")
     journal.add({"text": "three"})
     assert [one["text"] for one in journal.latest(2)] == ["three", "two"]
+
+
+def raising(error: BaseException) -> Any:
+    def here(_: str) -> str:
+        raise error
+
+    return here
+
+
+@pytest.mark.parametrize("mail_to", ["{user}@studio.lan", "{user}@studio.lan\nBcc: spy@elsewhere", "{user.x}"])
+@pytest.mark.parametrize("ends", ["sys.exit(3)", "'\\udce4'.encode()"])
+def test_whatever_telling_raises_spoils_no_task(
+    wanted: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mail_to: str, ends: str
+) -> None:
+    (tmp_path / "hooks.py").write_text(f"import sys\ndef on_farm(notice):\n    {ends}\n")
+    # a name that no resolver takes
+    mail = {"server": "a..b", "port": 1, "sender": "void@studio.lan\n", "to": [mail_to]}
+    settings(tmp_path, monkeypatch, hooks=str(tmp_path / "hooks.py"), mail=mail)
+    job = begun(wanted, tmp_path / "out", str(tmp_path / "night.json"))
+    with open(tmp_path / "log", "w", encoding="ascii") as log:
+        monkeypatch.setattr("sys.stdout", log)
+        notices.failed(job, "finish", JobFailed("the disk \udce4 is gone"), raising(ValueError("embedded null byte")))
+        notices.done(job, raising(OSError(36, "File name too long \udce4")))
+    said = (tmp_path / "log").read_text(encoding="ascii")
+    assert "embedded null byte" in said
+    assert "File name too long \\udce4" in said
+    assert [one["event"] for one in journal.latest(9)] == ["job_done", "job_failed"]
+
+
+@pytest.mark.parametrize("wrong", [{"sender": "void@studio.lan\nBcc: spy@elsewhere"}, {"server": "a..b"}])
+def test_what_no_mail_can_say_is_a_sentence(wrong: dict[str, str]) -> None:
+    mail = Mail(**{"server": "127.0.0.1", "sender": "void@studio.lan", "to": ["ann@studio.lan"], "port": 1, **wrong})
+    with pytest.raises(JobFailed, match=r"The mail cannot be written: .*; look at mail in the farm settings"):
+        mail.send("x", "x", {"user": "ann"})
+
+
+def test_a_mark_that_cannot_be_written_keeps_no_failure_from_being_told(
+    wanted: Make, heard: Heard, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = begun(wanted, tmp_path / "out")
+    intermediate = results_of(job).intermediate
+    shutil.rmtree(intermediate, ignore_errors=True)
+    # on it nothing can be made, whoever runs this
+    intermediate.symlink_to("/proc/self/fdinfo")
+    notices.failed(job, "finish", JobFailed("the disk is full"), str)
+    assert heard.events == ["job_failed"]
+    assert "may be told more than once" in capsys.readouterr().out
+
+
+def test_the_subject_of_a_mail_has_the_whole_name_of_the_job(
+    wanted: Make, tmp_path: Path, mail_server: tuple[Mail, list[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mail, taken = mail_server
+    settings(tmp_path, monkeypatch, mail=mail.model_dump())
+    job = begun(wanted, tmp_path / "out", name="comp: sh010")
+    notices.done(job, str)
+    ((_, message),) = taken
+    assert message["subject"] == "comp: sh010 is done"
+
+
+def test_a_journal_that_was_named_is_for_all_whom_the_umask_lets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = os.umask(0o002)
+    try:
+        journal.add({"text": "own"})
+        assert journal.journal().stat().st_mode & 0o777 == 0o600
+        monkeypatch.setenv(journal.ENVIRONMENT, str(tmp_path / "shared" / "notices.jsonl"))
+        journal.add({"text": "everybody's"})
+        assert journal.journal().stat().st_mode & 0o777 == 0o664
+    finally:
+        os.umask(before)
+
+
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    [
+        ('{"mail": {"password": "hunter2"}}', "mail.server: Field required."),
+        ('{"mail": [{"password": "hunter2"}]}', "mail: "),
+        ('{"mail": {"password": "hunter2",}}', "the file: "),
+        (
+            '{"mail": {"server": "x", "sender": "y", "to": ["z"], "password": "hunter2"}}',
+            "there is no setting mail.password; known are server, sender, to, port, security, user, password_file.",
+        ),
+    ],
+)
+def test_no_password_gets_from_the_settings_into_a_log(
+    said: str, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "site.json").write_text(said)
+    monkeypatch.setenv("VOID_FARM_SETTINGS", str(tmp_path / "site.json"))
+    with pytest.raises(SettingError) as raised:
+        load()
+    assert sentence in str(raised.value)
+    assert "hunter2" not in str(raised.value)

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from void_server.api.errors import JobFailed, SettingError
 from void_server.api.version import VersionFolder
-from void_server.farm import site
+from void_server.farm import control, failures, site, standing
 
 from . import opencue_scheduler
 from .conftest import open_gate, same
@@ -114,3 +115,31 @@ def test_opencue_job_that_was_stopped_goes_on(opencue: Path, shot: Path, tmp_pat
     assert by_artist("again", str(folder)).returncode == 0
     until(lambda: (folder / "job.json").is_file(), opencue)
     assert same(VersionFolder(folder), whole)
+
+
+def test_a_machine_without_opencues_client_says_so(
+    wanted: Make, site: site.Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("outline", "opencue"):
+        for module in [known for known in sys.modules if known.split(".")[0] == name]:
+            monkeypatch.delitem(sys.modules, module)
+        # as Python has it for what cannot be imported
+        monkeypatch.setitem(sys.modules, name, None)
+    job = planned(wanted(), site, "openjd")
+    ids = {stage.name: "void-shot-artist_x" for stage in job.stages}
+    record = {"scheduler": "opencue", "ids": ids, "stopped": False}
+    (job.folder / "farm_submitted.json").write_text(json.dumps(record))
+    lacks = "OpenCue's pyoutline is not installed here"
+    stands = standing.of(job)
+    assert stands.state == "waiting"
+    assert lacks in stands.wrong
+    failures.note(job.folder, "finish", 1, JobFailed("the disk is full"))
+    (failed,) = standing.of(job).failed
+    assert (failed.message, failed.log) == ("the disk is full", "")
+    with pytest.raises(SettingError, match=lacks):
+        control.cancel(job, site)
+    control.withdraw(job, site)
+    with pytest.raises(SettingError, match=lacks):
+        control.again(job, site)
+    with pytest.raises(SettingError, match=lacks):
+        planned(wanted(), site, "opencue")

@@ -18,6 +18,7 @@ from void_server.farm import pathmap, site
 from void_server.farm.fields import Fields
 from void_server.farm.job import FarmJob
 from void_server.farm.schedulers import deadline, openjd, slurm
+from void_server.farm.schedulers.base import find
 from void_server.farm.submit import batch, submit
 
 from .conftest import VOID
@@ -346,3 +347,13 @@ def test_wrong_words_are_answered_with_sentences(shot: Path, tmp_path: Path) -> 
         assert done.returncode == 2
         assert sentence in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_the_log_of_deadline_cloud_is_asked_of_the_sites_farm_and_queue(
+    wanted: Make, site: site.Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "farm.json").write_text('{"options": {"deadlinecloud": {"farm_id": "farm-1", "queue_id": "queue-2"}}}')
+    monkeypatch.setenv("VOID_FARM_SETTINGS", str(tmp_path / "farm.json"))
+    job = planned(wanted(), site, "deadlinecloud")
+    asked = find("deadlinecloud").log(job, {"finish": "job-3"}, "finish", 0)
+    assert asked == "deadline job logs --job-id job-3 --farm-id farm-1 --queue-id queue-2"

@@ -22,6 +22,7 @@ from void_server.api.files import replacing
 from void_server.api.job import Progress
 from void_server.api.shot import Shot
 from void_server.api.version import REMOVAL, VersionFolder
+from void_server.cli import main
 from void_server.engines.cleanplate import still
 from void_server.engines.clip import Clip
 from void_server.farm import failures, site
@@ -359,3 +360,20 @@ def test_the_rewritten_pixels_of_a_frame_are_found_once(
     do(job, "finish", 1)
     assert not any(region.empty for region in regions[3:])
     assert [asked.count((index, regions[index])) for index in (3, 4, 5)] == [1, 1, 1]
+
+
+def test_a_task_that_memory_does_not_suffice_for_says_so(
+    wanted: Make, site: site.Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = planned(wanted(), site)
+
+    def starved(*_: object) -> tuple[str, ...]:
+        raise MemoryError
+
+    monkeypatch.setattr(run, "_done", starved)
+    monkeypatch.setattr(sys, "argv", ["void", "farm", "run", "--job", str(job.file), "--stage", "check"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    assert "MemoryError()" in capsys.readouterr().err
+    assert [why.message for why in failures.told(job.folder, {"check": 1})["check"].values()] == ["MemoryError()"]

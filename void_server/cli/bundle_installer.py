@@ -1,18 +1,28 @@
-"""Check this bundle and install what is in it: ``python3 install.py --key KEY --target /opt/void``.
+"""Check this bundle and install what is in it: ``python3 -I install.py --key KEY --target /opt/void``.
 
 It needs Python and nothing else, and no network. `void bundle` puts it at the top of every bundle, as install.py.
 """
 
-from __future__ import annotations
+import sys
+
+# an older Python reads so far: no annotation that it lacks, and no import of the future, may come before
+if sys.version_info < (3, 10):  # noqa: UP036 - whatever python3 is there runs this
+    sys.stderr.write(
+        "This is Python {}.{}, and VOID needs 3.10 or newer; run it as: python3.11 -I install.py\n".format(
+            *sys.version_info[:2]
+        )
+    )
+    sys.exit(2)
 
 import argparse
 import base64
 import hashlib
 import json
 import os
+import shutil
 import subprocess
-import sys
 from pathlib import Path
+from typing import Any
 
 #: What a bundle holds: the SHA-256 of each file, who has signed that, what it is for; the wheels, those for Nuke.
 SUMS, SIGNATURE, ABOUT, WHEELS, NUKE = "SHA256SUMS", "signature.json", "bundle.json", "wheels", "nuke"
@@ -139,12 +149,21 @@ def install(bundle: Path, target: Path, nuke_home: Path | None) -> Path:
     here = "{}.{}".format(*sys.version_info[:2])
     if here not in about["pythons"]:
         raise Refused(
-            "This is Python {}, and the bundle is for {}; run it with one of those.".format(
-                here, ", ".join(about["pythons"])
+            "This is Python {}, and the bundle is for {}; run it as: python{} -I install.py".format(
+                here, ", ".join(about["pythons"]), about["pythons"][0]
             )
         )
     if target.exists():
         raise Refused(f"{target} is there already; name a new folder, and change over when it works.")
+    try:
+        return _installed(bundle, target, nuke_home, about)
+    except BaseException:
+        # half of it would stand in the way of the next try
+        shutil.rmtree(target, ignore_errors=True)
+        raise
+
+
+def _installed(bundle: Path, target: Path, nuke_home: Path | None, about: dict[str, Any]) -> Path:
     scripts = target / ("Scripts" if os.name == "nt" else "bin")
     _run([sys.executable, "-m", "venv", str(target)], f"The virtual environment {target} cannot be made")
     pip = [str(scripts / "python"), "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-index"]
@@ -187,8 +206,9 @@ def main() -> int:
         return _WRONG
     if not given.target:
         return _DONE
+    target, nuke_home = (folder and folder.expanduser().absolute() for folder in (given.target, given.nuke_home))
     try:
-        void = install(bundle, given.target.expanduser().absolute(), given.nuke_home and given.nuke_home.absolute())
+        void = install(bundle, target, nuke_home)
     except Refused as error:
         print(error, file=sys.stderr)
         return _FAILED

@@ -39,12 +39,15 @@ def bundle(
     """Write a signed bundle that installs VOID where there is no network."""
     from void_nuke.studio.packages import this_system
 
+    from . import bundle_installer
     from .bundle import Bundle, write
 
     here = ".".join(platform.python_version_tuple()[:2])
     wanted = Bundle(_several(python) or [here], _several(nuke), gpu, _several(extra), system or this_system())
     key = write(wanted, out.expanduser().absolute(), wheel)
-    print(f"{out}: unpack it where it is needed, then run there: python3 install.py --key {key} --target /opt/void")
+    runs = f"python{wanted.pythons[0]} -I install.py --key {key} --target /opt/void"
+    print(f"{out}: unpack it where it is needed, compare the SHA-256 of its install.py, then run there: {runs}")
+    print(f"{bundle_installer.digest(Path(bundle_installer.__file__))}  install.py")
 
 
 def _with_terms(licence: str, terms: str) -> str:

@@ -277,9 +277,9 @@ def farm_run(
     except JobCancelled as error:
         print(f"void: {error}", file=sys.stderr, flush=True)
         raise typer.Exit(STOPPED) from None
-    except (VoidError, OSError) as error:
+    except (VoidError, OSError, MemoryError) as error:
         kind = type(error) if isinstance(error, VoidError) else JobFailed
-        told = kind(f"On {platform.node()}: {error}", getattr(error, "detail", ""))
+        told = kind(f"On {platform.node()}: {failures.reason(error)}", getattr(error, "detail", ""))
         if progress == "openjd":
             print(f"openjd_fail: {told}", flush=True)
         raise told from error

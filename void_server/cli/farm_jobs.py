@@ -67,12 +67,15 @@ def farm_again(folder: JobFolder = None, batch: BatchName = "", scheduler: Sched
             print("nothing of the batch has failed or was stopped")
             return
 
+    def withdraw(job: FarmJob) -> None:
+        control.withdraw(job, where, scheduler or "")
+
     def hand_over(job: FarmJob) -> None:
         if scheduler and (left_out := inexpressible(find(scheduler), job.fields)):
             print(f"{scheduler} has nothing for {', '.join(left_out)}; that is left out.", file=sys.stderr)
         print(numbers(job.folder, control.again(job, where, scheduler or "").ids))
 
-    _each(jobs, hand_over)
+    _each(jobs, withdraw, hand_over)
 
 
 def _jobs(folder: Path | None, batch: str) -> list[FarmJob]:
@@ -82,22 +85,33 @@ def _jobs(folder: Path | None, batch: str) -> list[FarmJob]:
 
     if (folder is None) == (not batch):
         raise SettingError("Name a job's version folder, or a batch with --batch: one of them.")
-    return [FarmJob.read(folder / FILE)] if folder else batches.find(batch, site.load()).jobs()
+    if folder:
+        return [FarmJob.read(folder / FILE)]
+    jobs, wrong = batches.find(batch, site.load()).jobs()
+    if wrong and not jobs:
+        raise wrong[0]
+    for error in wrong:
+        print(f"void: {error}", file=sys.stderr)
+    return jobs
 
 
-def _each(jobs: list[FarmJob], act: Callable[[FarmJob], None]) -> None:
-    """Do it with each job, whatever becomes of the others. Raises the only job's error, or one that counts them."""
-    wrong: list[str] = []
-    for job in jobs:
-        try:
-            act(job)
-        except VoidError as error:
-            if len(jobs) == 1:
-                raise
-            wrong.append(f"{job.folder}: {error}")
-            print(f"void: {wrong[-1]}", file=sys.stderr)
+def _each(jobs: list[FarmJob], *acts: Callable[[FarmJob], None]) -> None:
+    """Do one thing with all jobs, then the next, whatever becomes of the others.
+
+    Raises the only job's error, or one that counts them.
+    """
+    wrong: dict[Path, str] = {}
+    for act in acts:
+        for job in [job for job in jobs if job.folder not in wrong]:
+            try:
+                act(job)
+            except VoidError as error:
+                if len(jobs) == 1:
+                    raise
+                wrong[job.folder] = f"{job.folder}: {error}"
+                print(f"void: {wrong[job.folder]}", file=sys.stderr)
     if wrong:
-        raise JobFailed(f"{len(wrong)} of {_counted(jobs)} did not go: {wrong[0]}")
+        raise JobFailed(f"{len(wrong)} of {_counted(jobs)} did not go: {next(iter(wrong.values()))}")
 
 
 def _counted(jobs: list[FarmJob]) -> str:

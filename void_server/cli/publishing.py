@@ -61,8 +61,9 @@ def publish(
     version: Version,
     movie: Annotated[bool, typer.Option("--movie", help="Add a movie, plate beside result.")] = False,
     codec: Annotated[
-        Codec, typer.Option(help="Of the movie: h264 for browsers, prores (422 HQ) for edit and review.")
-    ] = "h264",
+        Codec | None,
+        typer.Option(help="Of the movie: h264 for browsers, if none is named; prores (422 HQ) for edit and review."),
+    ] = None,
     fps: Annotated[str, typer.Option(help="Frames a second, such as 24 or 24000/1001.")] = "24",
     to: Annotated[str | None, typer.Option(help="Also create it in ayon, flow, kitsu or openassetio.")] = None,
     project: Annotated[str, typer.Option(help="There: the project's name.")] = "",
@@ -76,11 +77,13 @@ def publish(
     from ..pipeline import previews
     from ..publishing import publication, recipes
 
+    if codec and not movie:
+        raise SettingError("--codec is that of the movie; add --movie, or leave it out.")
     target = recipes.Target(project, shot, task, sequence, product)
     if to and (lacking := [name for name in ("project", "shot", "task") if not getattr(target, name)]):
         raise SettingError(f"The {lacking[0]} in {to} is not named; give --{lacking[0]}.")
     recipe = recipes.find(to) if to else None
-    made = publication.publish(VersionFolder(version), movie=codec if movie else "", fps=previews.rate(fps))
+    made = publication.publish(VersionFolder(version), movie=codec or "h264" if movie else "", fps=previews.rate(fps))
     told = recipe.publish(made, target) if recipe else ""
     if as_json:
         print_json({"published": str(made.version.publication), "told": told})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,9 +30,23 @@ class Batch:
         """What it is called: its record's name."""
         return self.file.stem
 
-    def jobs(self) -> list[FarmJob]:
-        """Its jobs. Raises :class:`SettingError` naming the first that is not there any more."""
-        return [FarmJob.read(folder / FILE) for folder in self.folders]
+    def jobs(self) -> tuple[list[FarmJob], list[SettingError]]:
+        """Its jobs, and what is wrong with those that cannot be read, such as those that are not there any more."""
+        found: list[FarmJob] = []
+        wrong: list[SettingError] = []
+        for folder in self.folders:
+            try:
+                found.append(FarmJob.read(folder / FILE))
+            except SettingError as error:
+                wrong.append(error)
+        return found, wrong
+
+    def keeping(self, folders: Sequence[Path]) -> None:
+        """Hold these version folders alone; without any there is no record either. Raises OSError."""
+        if folders:
+            self.holding(tuple(folders))
+        else:
+            self.file.unlink(missing_ok=True)
 
     def holding(self, folders: tuple[Path, ...]) -> Batch:
         """The same with these version folders, written down. Raises OSError."""

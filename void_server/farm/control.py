@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from ..api.errors import VoidError
+from ..api.errors import SettingError, VoidError
 from . import failures, notices
 from .job import FarmJob
 from .schedulers.base import Submission, find
@@ -15,26 +15,40 @@ from .submit import check_limits, hand_over, note_stopped, submitted
 def cancel(job: FarmJob, site: Site) -> None:
     """Stop a job; its finished frames stay. Raises VoidError where the scheduler cannot be asked, or refuses."""
     handed = submitted(job)
-    find(handed.scheduler).cancel(handed.ids, site)
+    scheduler = find(handed.scheduler)
+    if not handed.ids and not scheduler.runs_here:
+        raise SettingError(
+            f"{handed.scheduler} gave no number to {job.folder}, so it cannot be stopped from here; where it did not "
+            f"take the job, go on with: void farm again {job.folder}"
+        )
+    scheduler.cancel(handed.ids, site)
     note_stopped(job)
 
 
-def again(job: FarmJob, site: Site, scheduler: str = "") -> Submission:
-    """Hand a job over again, to another scheduler if one is named; what is finished is not made again.
+def withdraw(job: FarmJob, site: Site, scheduler: str = "") -> None:
+    """Make a job ready for :func:`again`: stopped where it still waits or runs, its failures forgotten.
 
-    Raises VoidError; nothing is stopped where the scheduler would not take it.
+    Of several jobs all are withdrawn before the first is handed over: by an old failure of one that follows, the first
+    would take their batch for ended. Raises VoidError; nothing is stopped where the scheduler would not take the job.
     """
     before = submitted(job)
-    name = scheduler or before.scheduler
     # before what is there is stopped
-    check_limits(find(name), job, site)
-    with suppress(VoidError):
-        # what waits or runs there still would do the same work beside it
-        find(before.scheduler).cancel(before.ids, site)
+    check_limits(find(scheduler or before.scheduler), job, site)
+    if before.ids:
+        with suppress(VoidError):
+            # what waits or runs there still would do the same work beside it
+            find(before.scheduler).cancel(before.ids, site)
     for stage in job.stages:
         for task in range(stage.tasks):
             failures.forget(job.folder, stage.name, task)
     notices.forget(job)
+
+
+def again(job: FarmJob, site: Site, scheduler: str = "") -> Submission:
+    """Hand a job over again that was withdrawn, to another scheduler if one is named; what is finished stays.
+
+    Raises VoidError.
+    """
     submission = Submission()
-    hand_over(job, submission, site, name, job.title)
+    hand_over(job, submission, site, scheduler or submitted(job).scheduler, job.title)
     return submission

@@ -31,10 +31,15 @@ def _file(folder: Path, stage: str, task: int) -> Path:
     return VersionFolder(folder).intermediate / f"failed_{stage}_{task}.json"
 
 
+def reason(error: BaseException) -> str:
+    """What an error says, or what it is where it says nothing."""
+    return str(error) or repr(error)
+
+
 def note(folder: Path, stage: str, task: int, error: BaseException) -> None:
     """Say why a task of the job in ``folder`` has failed, for whoever asks how it stands; the log says more."""
     with suppress(OSError):
-        failure = Failure(str(error), platform.node(), time.time())
+        failure = Failure(reason(error), platform.node(), time.time())
         write_atomically(_file(folder, stage, task), json.dumps(asdict(failure)), parents=True)
 
 

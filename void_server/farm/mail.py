@@ -47,18 +47,21 @@ class Mail(BaseModel):
             message["To"] = ", ".join(address.format_map(fields) for address in self.to)
         except (KeyError, ValueError, IndexError) as error:
             raise SettingError(f"An address of mail.to names {error}; it may name {', '.join(fields)}.") from error
-        message["From"] = self.sender
-        # one line: a name with a line break would begin another header
-        message["Subject"] = " ".join(subject.split())
-        message.set_content(text)
         secret = self._password() if self.user else ""
         try:
+            message["From"] = self.sender
+            # one line: a name with a line break would begin another header
+            message["Subject"] = " ".join(subject.split())
+            message.set_content(text)
             with self._connected() as connection:
                 if self.user:
                     connection.login(self.user, secret)
                 connection.send_message(message)
         except (smtplib.SMTPException, OSError) as error:
             raise JobFailed(f"The mail server {self.server} did not take the mail: {error}.") from error
+        except ValueError as error:
+            # an address with a line break, a server's name or a password that cannot be sent
+            raise JobFailed(f"The mail cannot be written: {error}; look at mail in the farm settings.") from error
 
     def _connected(self) -> smtplib.SMTP:
         context = ssl.create_default_context()
@@ -83,5 +86,5 @@ class Mail(BaseModel):
             if os.name != "nt" and file.stat().st_mode & 0o077:
                 raise SettingError(f"Others can read the password in {file}; run: chmod 600 {file}")
             return file.read_text(encoding="utf-8").strip()
-        except OSError as error:
+        except (OSError, UnicodeDecodeError) as error:
             raise SettingError(f"The password of mail.user cannot be read: {error}") from error

@@ -7,13 +7,14 @@ telling spoils the task.
 from __future__ import annotations
 
 import platform
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ..api import notices as journal
-from ..api.errors import VoidError
 from ..api.hooks import call
 from ..api.version import VersionFolder
 from . import batches, failures, site
@@ -40,19 +41,30 @@ class Notice:
     when: float
 
 
+@contextmanager
+def _harmless() -> Iterator[None]:
+    """What goes wrong with telling is a warning: the task has done its work."""
+    try:
+        yield
+    except (Exception, SystemExit) as error:  # a hook of the studio's may raise or end whatever it likes
+        _say(error)
+
+
+@_harmless()
 def done(job: FarmJob, here: Callable[[str], str]) -> None:
     """Tell that a job is done, and its batch, where this was the last of it; ``here`` gives a path on this machine."""
-    _tell(job, JOB_DONE, f"{job.title} is done: {job.folder}")
+    _tell(job, JOB_DONE, f"{job.title} is done", f": {job.folder}")
     _tell_batch(job, here)
 
 
+@_harmless()
 def failed(job: FarmJob, stage: str, error: BaseException, here: Callable[[str], str]) -> None:
     """Tell that a task failed, once until the job is handed over again; and that its batch ended, if it did so.
 
     ``here`` gives a path on this machine.
     """
     if _first(_told(job)):
-        _tell(job, JOB_FAILED, f"{job.title} failed in {stage} on {platform.node()}: {error}")
+        _tell(job, JOB_FAILED, f"{job.title} failed in {stage} on {platform.node()}", f": {failures.reason(error)}")
         _tell_batch(job, here)
 
 
@@ -72,12 +84,15 @@ def _told_of_batch(record: Path) -> Path:
 
 
 def _first(mark: Path) -> bool:
-    """Whether nobody has been here before; of several machines, one."""
+    """Whether nobody has been here before; of several machines, one, as far as the disk can tell."""
     try:
         mark.parent.mkdir(parents=True, exist_ok=True)
         mark.touch(exist_ok=False)
-    except OSError:
+    except FileExistsError:
         return False
+    except OSError as error:
+        # told twice is better than never
+        print(f"warning: this may be told more than once: {_printable(error)}", flush=True)
     return True
 
 
@@ -86,11 +101,7 @@ def _tell_batch(job: FarmJob, here: Callable[[str], str]) -> None:
     if not job.batch:
         return
     record = Path(here(job.batch))
-    try:
-        folders = [Path(here(str(folder))) for folder in batches.read(record, site.load()).folders]
-    except VoidError as error:
-        _say(error)
-        return
+    folders = [Path(here(str(folder))) for folder in batches.read(record, site.load()).folders]
     over = [VersionFolder(folder).manifest.is_file() for folder in folders]
     wrong = [bool(failures.any_in(folder)) for folder in folders]
     if not folders or not all(map(max, over, wrong)) or not _first(_told_of_batch(record)):
@@ -98,31 +109,26 @@ def _tell_batch(job: FarmJob, here: Callable[[str], str]) -> None:
     bad = len(folders) - sum(over)
     how = f"{bad} of {len(folders)} shots failed" if bad else f"all {len(folders)} shots are done"
     more = f"; look at them with: void farm status --batch {record.stem}" if bad else ""
-    _tell(job, BATCH_FAILED if bad else BATCH_DONE, f"Batch {record.stem}: {how}{more}")
+    _tell(job, BATCH_FAILED if bad else BATCH_DONE, f"Batch {record.stem}: {how}", more)
 
 
-def _tell(job: FarmJob, event: str, text: str) -> None:
+def _tell(job: FarmJob, event: str, subject: str, more: str) -> None:
+    """Tell it in every way that the site has: the ``subject``, and with it what is too long for one."""
     fields = job.fields
     batch = Path(job.batch).stem
     about = job.title, fields.user, fields.show, fields.shot, str(job.folder), batch
-    notice = Notice(event, text, *about, platform.node(), time.time())
-    try:
-        where = site.load()
-    except VoidError as error:
-        _say(error)
-        return
+    notice = Notice(event, f"{subject}{more}", *about, platform.node(), time.time())
+    where = site.load()
     data = asdict(notice)
 
     def write() -> None:
         if where.mail:
-            where.mail.send(text.partition(":")[0], _letter(notice), {"user": fields.user})
+            where.mail.send(subject, _letter(notice), {"user": fields.user})
 
     ways: list[Callable[[], object]] = [lambda: journal.add(data), lambda: call(where.hooks, HOOK, data), write]
     for way in ways:
-        try:
+        with _harmless():
             way()
-        except (VoidError, OSError) as error:
-            _say(error)
 
 
 def _letter(notice: Notice) -> str:
@@ -131,4 +137,10 @@ def _letter(notice: Notice) -> str:
 
 
 def _say(error: BaseException) -> None:
-    print(f"warning: this was not told to everybody: {error}", flush=True)
+    print(f"warning: this was not told to everybody: {_printable(error)}", flush=True)
+
+
+def _printable(error: BaseException) -> str:
+    """What an error says, as the log's encoding has it: names of files may hold bytes that are no text."""
+    encoding = sys.stdout.encoding or "ascii"
+    return failures.reason(error).encode(encoding, "backslashreplace").decode(encoding)

@@ -10,7 +10,7 @@ import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -138,8 +138,20 @@ def _in_words(error: ValidationError, model: type[BaseModel], prefix: str = "") 
     first = error.errors()[0]
     name = prefix + ".".join(map(str, first["loc"]))
     if first["type"] == "extra_forbidden":
-        return f"there is no setting {name}; known are {', '.join(model.model_fields) or 'none'}."
-    return f"{name or 'the file'}: {first['msg']}, not {first['input']!r:.60}."
+        known = _model_of(model, first["loc"]).model_fields
+        return f"there is no setting {name}; known are {', '.join(known) or 'none'}."
+    # all that is around it, a password with it, is nothing for a log
+    whole = first["type"] in ("missing", "json_invalid") or isinstance(first["input"], dict | list)
+    return f"{name or 'the file'}: {first['msg']}" + ("." if whole else f", not {first['input']!r:.60}.")
+
+
+def _model_of(model: type[BaseModel], place: tuple[int | str, ...]) -> type[BaseModel]:
+    """The model that the setting at this place belongs to, in ``model``."""
+    for name in place[:-1]:
+        field = model.model_fields.get(str(name))
+        kinds = (field.annotation, *get_args(field.annotation)) if field else ()
+        model = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), model)
+    return model
 
 
 def remembered(script: Path) -> dict[str, Any]:

@@ -90,7 +90,7 @@ def of(job: FarmJob) -> Standing:
     try:
         handed = submitted(job)
         scheduler = find(handed.scheduler)
-        said = scheduler.states(handed.ids)
+        said = scheduler.states(handed.ids) if handed.ids else {}
         ended = scheduler.ended(said)
     except VoidError as error:
         wrong = str(error)

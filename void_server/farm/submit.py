@@ -76,8 +76,9 @@ def submit(
             # what this machine has done itself is worth keeping
             if not chosen.runs_here or not (job.folder / RECORD).exists():
                 _take_back(job, submission, chosen, site)
-        if kept and not any(job.folder.exists() for job, _ in made):
-            kept.file.unlink(missing_ok=True)
+        if kept:
+            with suppress(OSError):  # what is raised says why this came to nothing
+                kept.keeping([job.folder for job, _ in made if job.folder.exists()])
         raise
     return made
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping
 
 from pydantic import Field
 
 from ...api.errors import JobFailed
 from ..job import FarmJob
-from ..site import Site
+from ..site import Site, load
 from .base import Submission, ask, program
 from .openjd import OpenJDOptions, OpenJobDescription, write_bundle
 
@@ -55,7 +56,9 @@ class DeadlineCloud(OpenJobDescription):
 
     def log(self, job: FarmJob, ids: Mapping[str, str], stage: str, task: int) -> str:
         """CloudWatch's, which the client prints."""
-        return f"deadline job logs --job-id {ids[stage]}" if stage in ids else ""
+        if stage not in ids:
+            return ""
+        return shlex.join(["deadline", "job", "logs", "--job-id", ids[stage], *_where(load())])
 
 
 def _options(site: Site) -> CloudOptions:

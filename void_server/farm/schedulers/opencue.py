@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import secrets
 import shlex
@@ -12,7 +13,7 @@ from typing import Any
 
 from ...api.errors import JobFailed, SettingError
 from ...api.files import write_atomically
-from ...plugins import how_to_install, installed
+from ...plugins import how_to_install
 from ..job import GPU, FarmJob
 from ..site import Site
 from .base import (
@@ -42,8 +43,6 @@ class OpenCue(Scheduler):
 
     def submit(self, job: FarmJob, site: Site, group: str, made: Submission, *, dry_run: bool) -> None:
         """See :class:`void_server.farm.schedulers.base.Scheduler`; a dry run writes the job's specification."""
-        if not installed("outline"):
-            raise SettingError(f"OpenCue's pyoutline is not installed here: {how_to_install('opencue')}")
         file = job.folder / "opencue.xml"
         launcher = _launcher(job, site)
         write_atomically(file, launcher.serialize(use_pycuerun=False))
@@ -62,17 +61,15 @@ class OpenCue(Scheduler):
 
     def cancel(self, ids: Mapping[str, str], site: Site) -> None:
         """Kill the job; the name is enough while it is on the farm."""
-        import opencue.api
-
+        job = _job(ids)
         with _explained():
-            opencue.api.findJob(next(iter(ids.values()))).kill(reason="void farm cancel")
+            job.kill(reason="void farm cancel")
 
     def states(self, ids: Mapping[str, str]) -> dict[str, str]:
         """What the layers' frames do."""
-        import opencue.api
-
+        job = _job(ids)
         with _explained():
-            layers = opencue.api.findJob(next(iter(ids.values()))).getLayers()
+            layers = job.getLayers()
         return {layer.name(): _counts(layer.data.layer_stats) for layer in layers}
 
     def ended(self, states: Mapping[str, str]) -> bool:
@@ -82,12 +79,29 @@ class OpenCue(Scheduler):
 
     def log(self, job: FarmJob, ids: Mapping[str, str], stage: str, task: int) -> str:
         """RQD's, as OpenCue's own programs find it."""
-        import opencue.api
-
-        name = next(iter(ids.values()))
+        if stage not in ids:
+            return ""
+        there = _job(ids)
         with _explained():
-            folder = opencue.api.findJob(name).logDir()
-        return str(Path(folder, f"{name}.{task:04d}-{_name(stage)}.rqlog"))
+            folder = there.logDir()
+        return str(Path(folder, f"{ids[stage]}.{task:04d}-{_name(stage)}.rqlog"))
+
+
+def _module(name: str) -> Any:
+    """A module of OpenCue's own packages. Raises :class:`SettingError` where they are not installed."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise SettingError(
+            f"OpenCue's pyoutline is not installed here ({error}): {how_to_install('opencue')}"
+        ) from error
+
+
+def _job(ids: Mapping[str, str]) -> Any:
+    """The job as OpenCue has it: all stages are layers of one."""
+    api = _module("opencue.api")
+    with _explained():
+        return api.findJob(next(iter(ids.values())))
 
 
 @contextmanager
@@ -113,10 +127,8 @@ def _name(text: str) -> str:
 
 
 def outline_of(job: FarmJob, site: Site) -> Any:
-    """The outline; needs pyoutline, and no scheduler."""
-    import outline
-    from outline.modules.shell import Shell
-
+    """The outline; needs pyoutline, and no scheduler. Raises :class:`SettingError` without it."""
+    outline, shell = _module("outline"), _module("outline.modules.shell")
     fields = job.fields
     # no range here: layers that lie outside it would be left out without a word
     # a scheduler has one pending job of a name; each hand-over is another
@@ -134,7 +146,7 @@ def outline_of(job: FarmJob, site: Site) -> Any:
             options["timeout"] = fields.timeout_minutes
         # OpenCue retries once at most, so the task itself does the rest
         command = task_command(site, job.file, stage.name, "#IFRAME#", "plain", retries=fields.retries)
-        layer = Shell(
+        layer = shell.Shell(
             _name(stage.name),
             # the words are joined as they are, for a shell
             command=[shlex.quote(word) for word in command],
@@ -157,10 +169,8 @@ def outline_of(job: FarmJob, site: Site) -> Any:
 
 
 def _launcher(job: FarmJob, site: Site) -> Any:
-    import outline.cuerun
-
     made = outline_of(job, site)
-    launcher = outline.cuerun.OutlineLauncher(made, user=job.fields.user or None)
+    launcher = _module("outline.cuerun").OutlineLauncher(made, user=job.fields.user or None)
     for flag, value in (("priority", job.fields.priority), ("pause", job.fields.suspended), ("maxretries", 1)):
         launcher.set_flag(flag, value)
     made.setup()

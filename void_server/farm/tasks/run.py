@@ -99,7 +99,7 @@ def run_tasks(
                         notices.failed(job, stage, error, here)
                     raise
                 pause = _FIRST_PAUSE * 2**attempt
-                print(f"attempt {attempt + 1} failed: {error}; again in {pause:g} s", flush=True)
+                print(f"attempt {attempt + 1} failed: {failures.reason(error)}; again in {pause:g} s", flush=True)
                 _wait(pause, report)
     raise AssertionError("the last attempt returns or raises")
 
