@@ -45,7 +45,7 @@ class Mail(BaseModel):
         message = EmailMessage()
         try:
             message["To"] = ", ".join(address.format_map(fields) for address in self.to)
-        except (KeyError, ValueError, IndexError) as error:
+        except (LookupError, ValueError, AttributeError, TypeError) as error:
             raise SettingError(f"An address of mail.to names {error}; it may name {', '.join(fields)}.") from error
         secret = self._password() if self.user else ""
         try:
