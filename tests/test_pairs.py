@@ -32,7 +32,7 @@ from void_server.pairs.kinds import KINDS
 from void_server.pairs.layout import CHANGE, EFFECTS, GRID, PLATE, QUADMASK, ROTO, TRUTH
 from void_server.pairs.making import Look, laid_over, make, part_of
 from void_server.pairs.ordering import Order
-from void_server.pairs.recipe import Recipe, Role
+from void_server.pairs.recipe import Material, Recipe, Role
 from void_server.pairs.words import prompt
 from void_server.quadmask import classes
 
@@ -313,6 +313,25 @@ def test_a_cloth_lies_still_on_what_is_removed_and_falls_without_it(tmp_path: Pa
     assert not check.faults(pair)
     last = pair.frame(QUADMASK, 1008)
     assert (classes.read(last, exr.windows(last)[1]) == classes.AFFECTED).mean() > 0.01
+
+
+@pytest.mark.slow
+@rendered
+def test_a_checker_has_the_two_colours_of_its_surface_and_no_mixture(tmp_path: Path) -> None:
+    checker = Material("checker", ((1.0, 0.0, 0.0), (0.0, 0.0, 1.0)), emission=20.0, roughness=1.0)
+    recipe = draw(11, 0.25, "support")
+    recipe = replace(recipe, bodies=tuple(replace(body, material=checker) for body in recipe.bodies))
+    file = tmp_path / "render.exr"
+    with renderers.Renderer(recipe, tmp_path / "work", (96, 54), 2) as renderer:
+        renderer.render("plate", 0, file, samples=4, denoise=False)
+    layer = exr.channel_names(file)[0].partition(".")[0]
+    red, _, blue = np.moveaxis(
+        exr.read_channels(file, [f"{layer}.Combined.{c}" for c in exr.RGB], exr.windows(file)[1]), -1, 0
+    )
+    lit = np.maximum(red, blue) > 5
+    assert lit.mean() > 0.2
+    # but for the edges, where a pixel sees both
+    assert np.median((np.minimum(red, blue) / np.maximum(red, blue))[lit]) < 0.1
 
 
 @pytest.mark.slow

@@ -31,7 +31,7 @@ PATTERNS = {
         "ShaderNodeTexBrick",
         {**_BRICK_COLOURS, "Mortar Size": 0.004, "Brick Width": 1.6, "Row Height": 0.22},
     ),
-    "checker": Pattern("ShaderNodeTexChecker"),
+    "checker": Pattern("ShaderNodeTexChecker", {"Color1": (1, 1, 1, 1), "Color2": (0, 0, 0, 1)}),
     "stripes": Pattern("ShaderNodeTexWave", {"Distortion": 0.0, "Detail": 3.0}, {"bands_direction": "Z"}),
     "marble": Pattern("ShaderNodeTexWave", {"Distortion": 9.0, "Detail": 3.0}, {"bands_direction": "DIAGONAL"}),
     "cells": Pattern("ShaderNodeTexVoronoi"),
