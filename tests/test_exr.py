@@ -260,3 +260,20 @@ def test_a_plate_whose_blocks_are_not_where_it_says_is_refused(tmp_path: Path) -
     with pytest.raises(ImageError, match="damaged"):
         exr.rewrite(source, tmp_path / "result.exr", Window(0, 0, 4, 4), np.ones((4, 4), bool), np.copy)
     assert list(tmp_path.iterdir()) == [source]
+
+
+def test_a_plate_whose_blocks_or_attributes_are_huge_is_rewritten(tmp_path: Path) -> None:
+    """A block of 16 rows with some 70 channels of noise, or a note, has more bytes than most headers together."""
+    wide = spec(4096, 32, (*exr.RGB, *(f"a.{number}" for number in range(67))), "float", compression="zip")
+    pixels = RNG.random((32, 4096, 70), np.float32)
+    source = write_parts(tmp_path / "wide.exr", (wide, pixels))
+    exr.rewrite(source, tmp_path / "result.exr", Window(0, 0, 1, 1), np.ones((1, 1), bool), lambda rgb: rgb * 0)
+    assert packed(source)[1] == packed(tmp_path / "result.exr")[1]
+    assert len(packed(source)[1]) > 2**24
+    for name, sizes in {"one": (17 << 20,), "two": (9 << 20, 9 << 20)}.items():
+        noted = spec(40, 50, exr.RGB, **{f"note{number}": "x" * size for number, size in enumerate(sizes)})
+        source = write_parts(tmp_path / f"{name}.exr", (noted, noise(50, 40, 3)))
+        target, _ = rewritten(source, Window(0, 0, 4, 4))
+        (said, after), (_, before) = parts_of(target)[0], parts_of(source)[0]
+        assert len(said.getattribute("note0")) == sizes[0]
+        assert np.array_equal(after[4:], before[4:])

@@ -6,6 +6,7 @@ Layout, openexr.com).
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,7 +50,11 @@ class Blocks(NamedTuple):
 
 
 def find(path: Path) -> Blocks | None:
-    """The blocks of a file; None where they cannot be copied one by one: tiles, several parts, lossy compression."""
+    """The blocks of a file; None where they cannot be copied one by one: tiles, several parts, lossy compression, a
+    header that is too long.
+
+    Raises :class:`ImageError` where the file is cut short.
+    """
     with open(path, "rb") as file:
         start = file.read(8)
         if len(start) < 8:
@@ -61,6 +66,8 @@ def find(path: Path) -> Blocks | None:
         while name := _word(file):
             _word(file)
             size = struct.unpack("<I", _exactly(file, 4, path))[0]
+            if file.tell() + size > _LONGEST_HEADER:
+                return None
             values[name] = file.tell(), _exactly(file, size, path)
         header_size = file.tell()
         if not {b"compression", b"lineOrder", b"dataWindow", b"channels"} <= values.keys():
@@ -88,10 +95,10 @@ def _word(file: BinaryIO) -> bytes:
 
 
 def _exactly(file: BinaryIO, size: int, path: Path) -> bytes:
-    found = file.read(size) if size <= _LONGEST_HEADER else b""
-    if len(found) != size:
+    # a size that is wrong takes no memory
+    if not 0 <= size <= os.fstat(file.fileno()).st_size - file.tell():
         raise ImageError(f"{path} is damaged or cut short; write the frame again.")
-    return found
+    return file.read(size)
 
 
 def _copies(blocks: Blocks, path: Path, begin: int, end: int) -> Iterator[bytes]:
