@@ -21,9 +21,10 @@ import pytest
 from tests import test_service
 from tests.test_faults import HERE, within
 from tests.test_service import RunningServer, ended, shot_of, wait_for
-from void_server.api import Client, Job, JobState
+from void_server.api import Client, Job, JobState, policy, version
 from void_server.api.errors import JobFailed, ServerRefused, SettingError
 from void_server.api.home import home
+from void_server.quadmask.analysts import asking, gemini, local, privacy
 from void_server.service.config import ServerConfig
 from void_server.service.inspection import MEMORY, Inspector
 from void_server.service.sandbox import Sandbox, environment, make_gpu_nodes
@@ -426,3 +427,39 @@ def test_only_root_gives_workers_another_user(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     with pytest.raises(SettingError, match="There is no user 'no such user'"):
         _ = ServerConfig(worker_user="no such user").owner_of_work
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+def test_weights_give_an_inspection_no_more_memory(shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "odd_pipeline.py").write_text(
+        "import resource\nfrom void_server.api.errors import JobFailed\n"
+        "def inspect(shot):\n    raise JobFailed(f'at most {resource.getrlimit(resource.RLIMIT_DATA)[0]}')\n"
+    )
+    (tmp_path / "weights").mkdir()
+    with open(tmp_path / "weights" / "model.safetensors", "wb") as file:
+        file.truncate(3 << 30)
+    monkeypatch.setenv("VOID_WEIGHTS", str(tmp_path / "weights"))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    root = tmp_path / "root"
+    root.mkdir()
+
+    def work(address: str) -> None:
+        with Client(address) as client, pytest.raises(JobFailed, match=f"at most {MEMORY}$"):
+            client.submit(shot_of(shot), str(root / "out"))
+
+    within(Server(ServerConfig(HERE, (shot, root), pipeline="odd_pipeline")), work)
+
+
+def test_of_voids_variables_a_worker_gets_those_that_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = ("VOID_SMTP_PASSWORD", "VOID_C2PA_KEY", "VOID_KEY", "VOID_SERVER_KEY", "VOID_STUDIO_SECRET", "HF_TOKEN")
+    needed = (
+        *("VOID_WEIGHTS", "VOID_HOME", "VOID_USER", privacy.FORBIDDEN, privacy.ALLOWED, policy.ENVIRONMENT),
+        *(gemini.ENVIRONMENT_MODEL, gemini.ENVIRONMENT_URL, version.PREVIEW_MOVIE, version.PREVIEW_FPS),
+        *(local.ENVIRONMENT_URL, local.ENVIRONMENT_MODEL, local.ENVIRONMENT_BOXES, local.KEY),
+        *(asking.variable("requests"), "HF_HOME", "HF_HUB_OFFLINE"),
+    )
+    for name in (*secret, *needed):
+        monkeypatch.setenv(name, "x")
+    assert set(needed) <= set(environment())
+    assert not set(secret) & set(environment())
+    assert "VOID_STUDIO_SECRET" in environment(["VOID_STUDIO_SECRET"])

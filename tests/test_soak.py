@@ -183,7 +183,7 @@ def test_whatever_dies_or_fails_no_job_is_lost_and_no_frame_differs(
 
     monkeypatch.setenv("VOID_FAULTS", str(control))
     monkeypatch.setenv("LD_PRELOAD", str(place / "shim.so"))
-    disturbed = Disturbed(chance, shot, root, control, worker_environment=["LD_PRELOAD"], **config)
+    disturbed = Disturbed(chance, shot, root, control, worker_environment=["LD_PRELOAD", "VOID_FAULTS"], **config)
     monkeypatch.delenv("LD_PRELOAD")
     accepted: dict[str, str] = {}
     done: set[str] = set()

@@ -86,7 +86,7 @@ class ServerConfig:
     def sandbox(self) -> Sandbox:
         """What a worker may read and write: whatever the jobs of this server may."""
         folders = tuple(str(folder) for folder in (*self.roots, self.state / "jobs"))
-        return Sandbox(tuple(map(str, self.worker_read)), folders, self.memory_of_worker)
+        return Sandbox(tuple(map(str, self.worker_read)), folders, self.memory_of_worker, maps_weights=True)
 
     @property
     def owner_of_work(self) -> tuple[int, int] | None:

@@ -41,26 +41,22 @@ _CACHES = ("huggingface", "torch")
 _WEIGHTS = ("VOID_WEIGHTS", "SAM2_WEIGHTS")
 _KERNELS = {"CUDA_CACHE_PATH": "cuda", "TRITON_CACHE_DIR": "triton"}
 _OF_HOME = ("gemini.key", "local.key", "policy.json")
-# Variables that a worker needs, by their beginnings; none of them holds a key of the server.
+# Variables that a worker needs, by their beginnings. Secrets are among them only where it is the worker that uses them.
 _NEEDED = (
     "PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_", "TZ", "TERM", "PYTHON", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "OCIO",
-    "VOID_", "SAM2_WEIGHTS", "GEMINI_", "GOOGLE_API_KEY", "OMP_", "MKL_", "OPENBLAS_", "OPENCV_", "CUDA_", "NVIDIA_",
-    "HIP_", "ROCR_", "NCCL_", "TORCH_", "TORCHINDUCTOR_", "PYTORCH_", "HF_", "TRANSFORMERS_", "SSL_CERT_", "HTTP_PROXY",
-    "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY",
+    "VOID_WEIGHTS", "VOID_HOME", "VOID_USER", "VOID_POLICY", "VOID_NO_CLOUD", "VOID_ALLOWED_HOSTS", "VOID_GEMINI_",
+    "VOID_LOCAL_", "VOID_REASONER_", "VOID_PREVIEW_", "SAM2_WEIGHTS", "GEMINI_", "GOOGLE_API_KEY", "OMP_", "MKL_",
+    "OPENBLAS_", "OPENCV_", "CUDA_", "NVIDIA_", "HIP_", "ROCR_", "NCCL_", "TORCH_", "TORCHINDUCTOR_", "PYTORCH_",
+    "HF_HOME", "HF_HUB_", "TRANSFORMERS_", "SSL_CERT_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY",
     "SYSTEMROOT", "SYSTEMDRIVE", "WINDIR", "COMSPEC", "PATHEXT", "TEMP", "TMP", "USERPROFILE", "APPDATA",
     "LOCALAPPDATA", "PROGRAM", "NUMBER_OF_PROCESSORS", "PROCESSOR_", "COVERAGE_", "PYTEST_",
 )  # fmt: skip
-_NEVER = ("VOID_KEY", "VOID_SERVER_KEY", "VOID_SERVER")
 
 
 def environment(more: Iterable[str] = ()) -> dict[str, str]:
     """The server's variables that a worker gets: those that it needs, and ``more``; no secret that is only here."""
     wanted = set(more)
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if name in wanted or (name.upper().startswith(_NEEDED) and name not in _NEVER)
-    }
+    return {name: value for name, value in os.environ.items() if name in wanted or name.upper().startswith(_NEEDED)}
 
 
 def temporary(folder: str) -> dict[str, str]:
@@ -71,12 +67,13 @@ def temporary(folder: str) -> dict[str, str]:
 @dataclass(frozen=True)
 class Sandbox:
     """Limits of a process: the paths that it may ``read``, and ``write``, beside what it needs to run; ``memory`` in
-    bytes.
+    bytes, to which the weights' files are added where it ``maps_weights``.
     """
 
     read: tuple[str, ...]
     write: tuple[str, ...]
     memory: int
+    maps_weights: bool = False
 
     def to_json(self) -> str:
         """As text, for the command line of a process."""
@@ -86,11 +83,11 @@ class Sandbox:
     def from_json(cls, text: str) -> Sandbox:
         """What :meth:`to_json` made."""
         data = json.loads(text)
-        return cls(tuple(data["read"]), tuple(data["write"]), int(data["memory"]))
+        return cls(tuple(data["read"]), tuple(data["write"]), int(data["memory"]), bool(data["maps_weights"]))
 
     def enter(self) -> str:
         """Confine this process, and those that it starts, for good. Returns what cannot be enforced here, else ""."""
-        limit_resources(self.memory + _mapped())
+        limit_resources(self.memory + (_mapped() if self.maps_weights else 0))
         if sys.platform != "linux":
             return "Landlock is Linux's; reading and writing are held back by VOID alone"
         lacking = _landlock([*needed_to_run(), *self.read], self.write), forbid_system_calls()
