@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
+import hashlib
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests import test_service
 from tests.test_faults import HERE, within
-from tests.test_service import RunningServer, ended, listed, shot_of, wait_for
-from void_server.api import Client, JobState, Shot
-from void_server.api.errors import InputError, ServerRefused
+from tests.test_service import RunningServer, ended, listed, raw, shot_of, wait_for
+from void_server.api import Client, Job, JobState, Shot, messages
+from void_server.api.errors import InputError, JobFailed, ServerRefused
 from void_server.api.home import home
 from void_server.service import room
 from void_server.service import server as server_module
+from void_server.service.disks import Disks
 from void_server.service.queue import PREVIEW
 from void_server.service.server import Server, ServerConfig
 from void_server.service.store import Store
@@ -195,3 +200,87 @@ def test_the_inputs_of_jobs_that_are_done_go_and_their_results_stay(shot: Path, 
             client.download(job.id, str(tmp_path / "fetched"))
 
     within(server, work)
+
+
+def test_an_upload_keeps_the_size_that_it_was_begun_with(counting: Path) -> None:
+    """Which was held against the limits; a later piece may not say another, nor may one for a whole file."""
+    del counting
+    server = RunningServer(pipeline="counting_pipeline", upload_limit=1000)
+    data = bytes(10)
+    digest = hashlib.sha256(data).hexdigest()
+
+    def sent(size: int, offset: int, piece: bytes) -> dict[str, Any]:
+        body = {"digest": digest, "size": size, "offset": offset, "data": piece}
+        return raw(server.address, messages.pack(1, verb="upload.chunk", body=body))
+
+    def refused(size: int, offset: int, piece: bytes) -> None:
+        error = sent(size, offset, piece)["error"]
+        assert error["kind"] == "ServerRefused"
+        assert "was begun as one of 10 bytes, and now it has" in error["message"]
+
+    # as long as there is nothing of it, it is not begun
+    assert sent(7, 0, b"").get("error") is None
+    assert sent(10, 0, data[:1]).get("error") is None
+    refused(100_000, 1, bytes(5000))
+    assert [path.stat().st_size for path in (home() / "uploads").rglob("*.part")] == [1]
+    assert uploaded() == 10
+    assert sent(10, 1, data[1:]).get("error") is None
+    for size in (0, 100_000):
+        refused(size, 0, b"")
+    assert uploaded() == 10
+
+
+def test_what_was_counted_stays_while_a_disk_fails_or_a_job_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise a disk that hangs would give its users all the room there is."""
+    store = Store(home())
+    rooms = room.Room(ServerConfig(HERE), store, Disks())
+    monkeypatch.setattr(room, "_MINUTE", 0.0)
+    monkeypatch.setattr(room, "_HOUR", -1.0)
+    result = tmp_path / "v001"
+    result.mkdir()
+    (result / "frame").write_bytes(bytes(100))
+    job = Job("0123456789ab", JobState.QUEUED, Shot("p", "r"), str(result), 1.0, 1.0, submitter="ann")
+    store.add(job)
+    store.update(job.id, state=JobState.DONE)
+    asyncio.run(rooms.count())
+    assert store.size_of_results("ann") == 100
+
+    def fails(_: object) -> None:
+        raise OSError(errno.ESTALE, "stale")
+
+    def hangs(*_: object, **__: object) -> None:
+        raise JobFailed("The disk of this job has not responded.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", fails)
+        asyncio.run(rooms.count())
+    assert store.size_of_results("ann") == 100
+    with monkeypatch.context() as patch:
+        patch.setattr(Disks, "ask", hangs)
+        asyncio.run(rooms.count())
+    assert store.size_of_results("ann") == 100
+    # taken up again while it was counted
+    store.update(job.id, state=JobState.QUEUED)
+    store.set_size(job.id, 5)
+    assert store.size_of_results("ann") == 100
+    store.close()
+
+
+def test_nobody_resumes_what_there_is_no_room_for(shot: Path, tmp_path: Path, counting: Path) -> None:
+    server = RunningServer(shot, tmp_path, pipeline="counting_pipeline", result_limit=1000)
+    with Client(server.address) as client:
+        job = client.submit(of_frames(shot, 12), str(tmp_path / "out"))
+        wait_for(lambda: client.status(job.id).state is JobState.RUNNING)
+        client.cancel(job.id)
+        ended(client, job)
+        (Path(job.folder) / "large").write_bytes(bytes(1000))
+        store = Store(home())
+        try:
+            store.set_size(job.id, 1000)
+        finally:
+            store.close()
+        with pytest.raises(ServerRefused, match="The results of anonymous on this server have"):
+            client.resume(job.id)
+    (counting / "go").touch()

@@ -305,6 +305,7 @@ class Requests:
         await self._check_reach(job)
         if not await self._disks.ask(Path(job.folder).is_dir):
             raise InputError(f"The folder {job.folder} of job {job.id} is gone; submit the shot again.")
+        self._room.check(job.submitter)
         # what was allowed when it was submitted may not be any more
         await asyncio.to_thread(permission.check, job.shot)
         await self._note(caller, "resume", job)
@@ -343,13 +344,24 @@ class Requests:
         if not isinstance(data, (bytes, memoryview)):
             raise ProtocolError("The request is broken: it has no piece of a file; use a VOID client.")
         size, offset = (_count(body, name) for name in ("size", "offset"))
-        if offset == 0:
-            self._check_upload(caller, digest, size)
-            self._queue.store.add_upload(digest, caller.name, size)
         async with _lock(self._uploading, digest):
+            begun = await asyncio.to_thread(self._uploads.begun, digest)
+            self._check_upload(caller, digest, size, begun=begun)
             return await asyncio.to_thread(self._uploads.chunk, digest, size, offset, data)
 
-    def _check_upload(self, caller: Caller, digest: str, size: int) -> None:
+    def _check_upload(self, caller: Caller, digest: str, size: int, *, begun: bool) -> None:
+        """Hold a user to the server's limits with the size that a file has when it is begun, and the file to that size.
+
+        Raises :class:`ServerRefused`.
+        """
+        noted = self._queue.store.size_of_upload(digest) if begun else None
+        if noted == size:
+            return
+        if noted is not None:
+            raise ServerRefused(
+                f"An upload of this file was begun as one of {noted} bytes, and now it has {size}; submit again with "
+                f"the file as it was, or wait {self._config.keep_uploads_days:g} days until that upload goes."
+            )
         limit, used = self._config.upload_limit, self._queue.store.uploaded(caller.name, digest)
         if used + size > limit:
             raise ServerRefused(
@@ -357,6 +369,7 @@ class Requests:
                 f"keeps {limit / 1e9:.1f} GB of one user. Files go {self._config.keep_uploads_days:g} days after their "
                 "last use; until then use folders that the server can reach."
             )
+        self._queue.store.note_upload(digest, caller.name, size)
 
     async def clear_uploads(self, older_than: float) -> None:
         """Remove uploads unused for so many seconds, and the inputs of jobs that are done."""

@@ -17,6 +17,8 @@ _log = logging.getLogger(__name__)
 
 #: Seconds after which everything is counted again, and those after which it is where somebody was refused.
 _HOUR, _MINUTE = 3600.0, 60.0
+#: What is gone or nobody may see; any other error is the disk's.
+_NOT_TO_SEE = (FileNotFoundError, NotADirectoryError, PermissionError)
 
 
 class Room:
@@ -47,7 +49,7 @@ class Room:
     async def count(self) -> None:
         """Count the results of jobs that have ended, and what is in doubt; called now and then."""
         for job_id, folder in self._store.results(counted=False):
-            await self._count(job_id, folder)
+            await self._count(job_id, folder, before=False)
         now = time.monotonic()
         if now - self._counted[None] > _HOUR:
             self._doubtful.add(None)
@@ -55,23 +57,30 @@ class Room:
             self._doubtful.discard(submitter)
             self._counted[submitter] = now
             for job_id, folder in self._store.results(submitter, counted=True):
-                await self._count(job_id, folder)
+                await self._count(job_id, folder, before=True)
 
-    async def _count(self, job_id: str, folder: str) -> None:
-        size = 0
+    async def _count(self, job_id: str, folder: str, *, before: bool) -> None:
+        """Count a result, which was counted ``before`` or never; what was counted stands while its disk fails."""
         try:
             size = await self._disks.ask(partial(size_of, folder), whole_files=True)
-        except JobFailed as error:
+        except (JobFailed, OSError) as error:
             _log.warning("the result of job %s cannot be counted: %s", job_id, error)
+            if before:
+                return
+            # it is tried again with all others, not each time
+            size = 0
         self._store.set_size(job_id, size)
 
 
 def size_of(folder: str) -> int:
-    """The bytes of the files in a folder and those below it, as far as it may be looked at; no links are followed."""
+    """The bytes of the files in a folder and those below it, as far as it may be looked at; no links are followed.
+
+    Raises OSError where the disk fails.
+    """
     total = 0
-    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+    with contextlib.suppress(*_NOT_TO_SEE), os.scandir(folder) as entries:
         for entry in entries:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(*_NOT_TO_SEE):
                 inner = entry.is_dir(follow_symlinks=False)
                 total += size_of(entry.path) if inner else entry.stat(follow_symlinks=False).st_size
     return total

@@ -134,8 +134,10 @@ class Store:
         self._database.execute("update jobs set priority = ?, updated = ? where id = ?", values)
 
     def set_size(self, job_id: str, size: int) -> None:
-        """Keep the bytes of an ended job's result."""
-        self._database.execute("update jobs set size = ? where id = ?", (size, job_id))
+        """Keep the bytes of a job's result, unless the job has not ended, or was resumed while they were counted."""
+        self._database.execute(
+            "update jobs set size = ? where id = ? and state not in ('queued', 'running')", (size, job_id)
+        )
 
     def size_of_results(self, submitter: str | None = None) -> int:
         """The bytes of ``submitter``'s results, or of all, as far as they are counted."""
@@ -155,9 +157,14 @@ class Store:
         """The bytes of all uploaded files."""
         return int(self._database.execute("select coalesce(sum(size), 0) from uploads").fetchone()[0])
 
-    def add_upload(self, digest: str, submitter: str, size: int) -> None:
-        """Note whose an uploaded file is: of those who send it, the first's."""
-        self._database.execute("insert or ignore into uploads values (?, ?, ?)", (digest, submitter, size))
+    def note_upload(self, digest: str, submitter: str, size: int) -> None:
+        """Note whose a file is whose upload begins, and its size."""
+        self._database.execute("insert or replace into uploads values (?, ?, ?)", (digest, submitter, size))
+
+    def size_of_upload(self, digest: str) -> int | None:
+        """The bytes that an uploaded file was said to have when it was begun, None where nobody noted them."""
+        row = self._database.execute("select size from uploads where digest = ?", (digest,)).fetchone()
+        return int(row[0]) if row else None
 
     def uploaded(self, submitter: str, but: str) -> int:
         """The bytes of somebody's uploaded files, ``but`` for the one of that digest."""

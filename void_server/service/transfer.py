@@ -85,6 +85,12 @@ class Uploads:
             return size if complete(part, path, digest) else 0
         return have
 
+    def begun(self, digest: str) -> bool:
+        """Whether anything of a file was received."""
+        path = self._path(digest)
+        part = path.with_suffix(".part")
+        return path.is_file() or (part.is_file() and part.stat().st_size > 0)
+
     def chunk(self, digest: str, size: int, offset: int, data: Bytes) -> int:
         """Add a chunk; returns the number of bytes received. A chunk out of order changes nothing.
 
