@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from ipaddress import ip_address
@@ -125,11 +125,12 @@ class SignedInPage(RunningPage):
         super().__init__(folder / "log", *words, *options)
 
 
-def certificate(folder: Path) -> tuple[Path, Path]:
-    """The files of a certificate for localhost and 127.0.0.1, and of its key."""
+def certificate(folder: Path, names: Sequence[str] = ()) -> tuple[Path, Path]:
+    """The files of a certificate for these ``names``, or localhost and 127.0.0.1, and of its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "VOID's tests")])
-    hosts = [x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))]
+    hosts: list[x509.GeneralName] = [x509.DNSName(one) for one in names]
+    hosts = hosts or [x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))]
     now = datetime.now(timezone.utc)
     signed = (
         x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + timedelta(1))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
+import hmac
 import http.client
 import json
 import os
@@ -9,24 +12,33 @@ import socket
 import ssl
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from .browser import VOID, SignedInPage, certificate  # isort: skip -- skips all where the page is not installed
+
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+
 from void_server.api import Client, Settings, Shot, notices
 from void_server.api.client import Keys
-from void_server.api.errors import AccessDenied
+from void_server.api.errors import AccessDenied, ProtocolError, ServerUnreachable, VoidError
 from void_server.service import tokens
 from void_server.service.audit import AuditLog
 from void_server.service.keys import KeyRing
 from void_server.service.roles import Role
 from void_server.service.tokens import Tokens, new_token
+from void_server.web.asking import Asking
+from void_server.web.at import Certificate
+from void_server.web.doors import KeyDoor, SignInDoor
+from void_server.web.events import news
+from void_server.web.guard import Guard
+from void_server.web.serving import _names
 from void_server.web.sessions import FAILURES, Attempts, Sessions
-
-from .browser import VOID, SignedInPage, certificate
 
 pytestmark = pytest.mark.slow
 ROLES = {"ann": Role.ARTIST, "bob": Role.ARTIST, "sue": Role.SUPERVISOR, "eve": Role.VIEWER}
@@ -433,3 +445,126 @@ def test_a_token_is_forgotten_once_it_would_be_too_late_anyway(tmp_path: Path, m
         assert taken.owner(new_token(keys)).name == "ann"
         now[0] += 400
     assert len(taken._taken) == 1
+
+
+def test_a_user_keeps_twenty_sessions() -> None:
+    sessions = Sessions()
+    cookies = [sessions.begin("ann") for _ in range(21)]
+    assert [sessions.visitor(cookie, "h") is not None for cookie in cookies] == [False] + [True] * 20
+
+
+def test_a_token_that_is_no_token_is_not_good_whatever_is_in_it(tmp_path: Path) -> None:
+    ring = KeyRing(tmp_path)
+    public, _ = ring.new("ann", tmp_path)
+    ring.allow(public)
+    for said in (
+        {"key": "k", "until": 10**400, "once": "x"},
+        {"key": "#" * 40, "until": 1, "once": "x"},
+        {"key": "x", "until": float("nan"), "once": 1},
+        {"key": "\ud800", "until": 1, "once": "x"},
+        7,
+    ):
+        text = base64.urlsafe_b64encode(json.dumps(said).encode()).decode().rstrip("=")
+        with pytest.raises(AccessDenied, match="not good"):
+            Tokens(ring).owner(f"{text}.AAAA")
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "counts"),
+    [(AccessDenied("no"), 403, True), (ProtocolError("odd"), 502, True), (ServerUnreachable("gone"), 502, False)],
+)
+def test_every_failure_to_sign_in_counts_unless_the_server_cannot_be_reached(
+    error: VoidError, status: int, counts: bool
+) -> None:
+    class Failing(Asking):
+        async def ask(self, _: Callable[[Client], Any]) -> Any:
+            raise error
+
+    door = SignInDoor(Failing("tcp://127.0.0.1:1"), "key")
+    found = [asyncio.run(door.entrance(posted("/sign-in", b'{"token": "x"}'))) for _ in range(FAILURES + 1)]
+    assert [one.status_code for one in found if one] == [status] * FAILURES + [429 if counts else status]
+
+
+def posted(path: str, body: bytes) -> Request:
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    scope = {"type": "http", "method": "POST", "path": path, "headers": [], "query_string": b"", "client": ("h", 1)}
+    return Request(scope, receive)
+
+
+def test_the_news_end_with_the_session_and_do_not_renew_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Quiet(Asking):
+        async def ask(self, _: Callable[[Client], Any]) -> Any:
+            return [], []
+
+    now = [1000.0]
+    monkeypatch.setattr("void_server.web.sessions.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("void_server.web.events._EVERY", 0.0)
+    monkeypatch.setattr("void_server.web.events._ALIVE", 1)
+    sessions = Sessions()
+
+    async def listened(ends: Callable[[str], None]) -> int:
+        cookie = sessions.begin("ann")
+        who = sessions.visitor(cookie, "h")
+        assert who
+        heard = 0
+        async for _ in news(Quiet("tcp://127.0.0.1:1"), lambda _: [], lambda: sessions.stands(who)):
+            heard += 1
+            assert heard < 5, "it goes on"
+            if heard == 2:
+                ends(cookie)
+        return heard
+
+    assert asyncio.run(listened(sessions.end)) == 2
+    # nobody has asked for anything for more than two hours but by this
+    assert asyncio.run(listened(lambda _: now.__setitem__(0, now[0] + 2 * 3600 + 1))) == 2
+
+
+def test_an_open_page_hears_nothing_more_once_somebody_signs_out(running: SignedInPage) -> None:
+    ann = signed_in(running, "ann")
+    trusted = ssl.create_default_context(cafile=str(running.chain))
+    listening = http.client.HTTPSConnection("localhost", running.port, timeout=120, context=trusted)
+    listening.request("GET", "/api/events", headers={"cookie": ann.cookie})
+    answer = listening.getresponse()
+    assert answer.readline().startswith(b"data: ")
+    ann.ask("POST", "/sign-out", origin=ann.origin)
+    # all there is: where the stream went on, this would run into the limit of the connection
+    answer.read()
+    listening.close()
+
+
+def test_names_in_a_certificate_are_those_that_browsers_say(tmp_path: Path) -> None:
+    """Whatever case they are written in, and for any machine where the certificate is for many."""
+
+    def hosts(*named: str) -> tuple[str, ...]:
+        return _names(Certificate(*certificate(tmp_path, named)))
+
+    def status(known: tuple[str, ...], host: str, origin: str = "") -> int:
+        guard = Guard(PlainTextResponse("in"), known, KeyDoor("key", 1))
+        sent: list[Any] = []
+        scope = {
+            "type": "http", "method": "POST" if origin else "GET", "path": "/", "query_string": b"",
+            "headers": [(b"host", host.encode()), (b"authorization", b"Bearer key"), (b"origin", origin.encode()),
+                        (b"x-void-token", hmac.new(b"key", b"token", "sha256").hexdigest().encode())],
+        }  # fmt: skip
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        asyncio.run(guard(scope, posted("/", b"").receive, send))
+        return int(sent[0]["status"])
+
+    known = hosts("*.Studio.COM", "Page.Studio.com")
+    assert known == ("page.studio.com", "*.studio.com")
+    for host in ("page.studio.com", "PAGE.studio.com", "gpu01.studio.com"):
+        assert status(known, host) == 200, host
+    for host in ("a.b.studio.com", "studio.com", ".studio.com", "*.studio.com", "gpu01.studio.com.evil.org", ""):
+        assert status(known, host) == 421, host
+    assert status(known, "GPU01.studio.com", "http://gpu01.studio.com") == 200
+    assert status(known, "gpu01.studio.com", "http://gpu02.studio.com") == 403
+    # the address that is printed is one that can be opened
+    first, *others = hosts("*.studio.com")
+    assert first.endswith(".studio.com")
+    assert "*" not in first
+    assert others == ["*.studio.com"]

@@ -7,10 +7,10 @@ server finds from its secret key and the user's public one. No secret travels, a
 from __future__ import annotations
 
 import base64
-import binascii
 import hmac
 import json
 import secrets
+import struct
 import time
 from typing import Any
 
@@ -73,7 +73,7 @@ class Tokens:
             client = self._keys.find(key)
             own = _seal(self._keys.server_pair()[1], key.encode(), _bytes(text))
             good = hmac.compare_digest(own, _bytes(seal)) and -_CLOCKS < until - now < GOOD_FOR + _CLOCKS
-        except (ValueError, KeyError, TypeError, RecursionError, binascii.Error):
+        except (ValueError, KeyError, TypeError, ArithmeticError, RecursionError, struct.error):
             return None
         if client is None or not good or once in self._taken:
             return None

@@ -9,6 +9,7 @@ import json
 import math
 import zipfile
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ class Page:
         routes = [
             Route("/", self._index),
             Route("/api/hello", self._hello),
-            Route("/api/events", self._events),
+            Route("/api/events", partial(self._events, door)),
             Route("/api/notices", self._notices),
             Route("/api/shots", self._list_shots),
             Route("/api/shots", self._new_shot, methods=["POST"]),
@@ -148,8 +149,9 @@ class Page:
             }
         )
 
-    async def _events(self, _: Request) -> Response:
-        return StreamingResponse(news(self._asking, self._listed), media_type="text/event-stream")
+    async def _events(self, door: Door, _: Request) -> Response:
+        still_in = partial(door.still_in, visitor.get())
+        return StreamingResponse(news(self._asking, self._listed, still_in), media_type="text/event-stream")
 
     async def _notices(self, _: Request) -> Response:
         """What the farm has told; it is of everybody's jobs, so for those alone who may see these."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 
-from ..api.errors import AccessDenied, VoidError
+from ..api.errors import AccessDenied, ServerUnreachable, VoidError
 from ..api.files import is_plain_name, write_atomically
 from .asking import Asking
 from .guard import bearer_of, cookie_of, same
@@ -66,6 +66,10 @@ class KeyDoor:
         given = bearer_of(request) or cookie_of(request, self._cookie)
         return self._visitor if same(given, self._key) else None
 
+    def still_in(self, visitor: Visitor) -> bool:
+        """Whether it is the one who runs the page, who never leaves."""
+        return visitor == self._visitor
+
 
 class SignInDoor:
     """Users of the server come in with a token that they made with their key. ``key`` is for what gathers metrics."""
@@ -98,17 +102,21 @@ class SignInDoor:
             return Visitor()
         return self._sessions.visitor(cookie_of(request, self._cookie), _host(request))
 
+    def still_in(self, visitor: Visitor) -> bool:
+        """Whether the visitor's session has not ended."""
+        return self._sessions.stands(visitor)
+
     async def _sign_in(self, request: Request) -> Response:
         host = _host(request)
         if self._attempts.too_many(host):
             return _refused("Too many tokens were no good; wait a minute.", 429)
         try:
             user = await self._user(await _token(request), host)
-        except AccessDenied as error:
-            self._attempts.note(host)
-            return _refused(str(error), 403)
-        except VoidError as error:
+        except ServerUnreachable as error:
             return _refused(str(error), 502)
+        except VoidError as error:
+            self._attempts.note(host)
+            return _refused(str(error), 403 if isinstance(error, AccessDenied) else 502)
         # whatever session the browser had before is not this one
         self._sessions.end(cookie_of(request, self._cookie))
         answer = JSONResponse({"user": user})

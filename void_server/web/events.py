@@ -19,10 +19,12 @@ _EVERY, _ALIVE = 0.7, 20
 LISTED = 100
 
 
-async def news(asking: Asking, described: Callable[[list[Job]], list[dict[str, Any]]]) -> AsyncIterator[str]:
-    """Jobs and workers, whenever something of them has changed, for as long as somebody listens."""
+async def news(
+    asking: Asking, described: Callable[[list[Job]], list[dict[str, Any]]], still_in: Callable[[], bool]
+) -> AsyncIterator[str]:
+    """Jobs and workers, whenever something of them has changed, for as long as somebody listens who is ``still_in``."""
     last, silent = "", 0
-    while True:
+    while still_in():
         try:
             jobs, workers = await asking.ask(_asked)
             said: dict[str, Any] = {

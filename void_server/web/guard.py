@@ -14,6 +14,8 @@ from .visitor import Visitor, visitor
 
 #: The header in which the page's own scripts send the token with everything that changes something.
 TOKEN_HEADER = "x-void-token"
+#: In a certificate, whatever a name's first part is.
+WILD = "*"
 _SAFE = ("GET", "HEAD")
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; media-src 'self'; "
@@ -36,13 +38,16 @@ class Door(Protocol):
     def visitor(self, request: Request) -> Visitor | None:
         """Whom a request comes from, None where they may not come in."""
 
+    def still_in(self, visitor: Visitor) -> bool:
+        """Whether somebody who came in has not left since; asking lets nobody stay longer."""
+
 
 class Guard:
     """Lets through to ``app`` what may come in by its ``door``, and sets the headers of every answer.
 
-    ``hosts`` are the names and ports by which the page is known (``127.0.0.1:8090``): under any other name a browser
-    was led here by somebody else's DNS. What changes something must come from the page itself: from its origin, with
-    its visitor's token.
+    ``hosts`` are the names and ports by which the page is known (``127.0.0.1:8090``), in lower case, with ``*`` for any
+    first part of a name: under any other name a browser was led here by somebody else's DNS. What changes something
+    must come from the page itself: from its origin, with its visitor's token.
     """
 
     def __init__(self, app: ASGIApp, hosts: tuple[str, ...], door: Door) -> None:
@@ -58,10 +63,11 @@ class Guard:
 
     async def _answer(self, request: Request) -> Response | None:
         """What is answered before the page is asked, None where it is."""
-        if request.headers.get("host") not in self._hosts or len(request.headers.getlist("host")) > 1:
+        host = request.headers.get("host", "").lower()
+        if not self._is_known(host) or len(request.headers.getlist("host")) > 1:
             return PlainTextResponse(f"The page is known as {self._hosts[0]}; open it by that name.", 421)
         changes = request.method not in _SAFE
-        own = request.headers.get("origin") == f"{self._door.scheme}://{request.headers['host']}"
+        own = request.headers.get("origin", "").lower() == f"{self._door.scheme}://{host}"
         if (not changes or own) and (answer := await self._door.entrance(request)):
             return answer
         found = self._door.visitor(request)
@@ -71,6 +77,10 @@ class Guard:
             return PlainTextResponse("This came from another page than VOID's own; load the page again.", 403)
         visitor.set(found)
         return None
+
+    def _is_known(self, host: str) -> bool:
+        first, _, rest = host.partition(".")
+        return first not in ("", WILD) and (host in self._hosts or f"{WILD}.{rest}" in self._hosts)
 
     def _with_headers(self, send: Send) -> Send:
         async def sending(message: Message) -> None:

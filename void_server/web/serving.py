@@ -18,6 +18,7 @@ from .app import Page
 from .asking import Asking
 from .at import At, Certificate
 from .doors import KeyDoor, SignInDoor, key_of
+from .guard import WILD
 
 _BACKLOG = 64
 
@@ -52,7 +53,10 @@ def serve(at: At, server: str, keys: Keys | None, on_ready: Callable[[str], None
 
 
 def _names(certificate: Certificate) -> tuple[str, ...]:
-    """The names by which browsers know the page: those in its certificate. Raises SettingError where there are none."""
+    """The names by which browsers know the page, in lower case: those in its certificate, the first of them no pattern.
+
+    Raises SettingError where there are none.
+    """
     try:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         # nobody is asked for a password
@@ -68,7 +72,11 @@ def _names(certificate: Certificate) -> tuple[str, ...]:
     listed = *names.get_values_for_type(x509.DNSName), *(f"[{one}]" if ":" in one else one for one in addresses)
     if not listed:
         raise SettingError(f"The certificate {certificate.chain} names no host; have one made for this machine's name.")
-    return listed
+    # the first is where people are told to go, so none that stands for many
+    plain, wild = ([name.lower() for name in listed if (WILD in name) is many] for many in (False, True))
+    if not plain:
+        plain = [wild[0].replace(WILD, socket.gethostname().lower().partition(".")[0])]
+    return *plain, *wild
 
 
 def _listening(at: At) -> socket.socket:

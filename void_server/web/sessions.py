@@ -35,7 +35,7 @@ class Sessions:
         now = time.monotonic()
         self._end_old(now)
         own = [key for key, one in self._open.items() if one.user == user]
-        for key in own[: len(own) - _OF_ONE + 1]:
+        for key in own[: max(0, len(own) - _OF_ONE + 1)]:
             del self._open[key]
         cookie = secrets.token_urlsafe(32)
         self._open[_hidden(cookie)] = _Session(user, secrets.token_urlsafe(32), now, now)
@@ -50,6 +50,11 @@ class Sessions:
             return None
         session.used = now
         return Visitor(session.user, host, session.token)
+
+    def stands(self, visitor: Visitor) -> bool:
+        """Whether the session that a visitor came with has not ended; this is no use of it."""
+        self._end_old(time.monotonic())
+        return any((one.user, one.token) == (visitor.user, visitor.token) for one in self._open.values())
 
     def end(self, cookie: str) -> None:
         """End a session."""
