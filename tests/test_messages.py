@@ -74,9 +74,9 @@ WRONG = [
     (["farm", "submit", "plate"], "Name the plate, the roto and -o"),
     (["farm", "run"], "Missing option '--job'"),
     (["farm", "session"], "Missing argument 'what'"),
-    (["farm", "status"], "Missing argument 'folder'"),
-    (["farm", "cancel"], "Missing argument 'folder'"),
-    (["farm", "again"], "Missing argument 'folder'"),
+    (["farm", "status"], "Name a job's version folder, or a batch with --batch"),
+    (["farm", "cancel"], "Name a job's version folder, or a batch with --batch"),
+    (["farm", "again"], "Name a job's version folder, or a batch with --batch"),
     # empty ones
     (["remove", "", "roto", "-o", "out"], "plate: it is empty"),
     (["remove", "plate", "", "-o", "out"], "names no roto"),
@@ -163,7 +163,7 @@ WRONG = [
     (["farm", "submit", "--jobs", "fields.json"], "cannot be read"),
     (["farm", "submit", "--jobs", "export.json"], "cannot be read"),
     (["farm", "run", "--job", "object.json", "--stage", "finish"], "it lacks 'stages'"),
-    (["farm", "run", "--job", "object.json", "--stage", "finish", "--task", "x"], "Invalid value for '--task'"),
+    (["farm", "run", "--job", "object.json", "--stage", "finish", "--task", "x"], "Frame range 'x' is not valid"),
     (["farm", "run", "--job", "object.json", "--stage", "finish", "--progress", "x"], "take openjd, deadline, plain"),
     (["farm", "session", "magic", "x"], "'magic' is neither"),
     # what is not there

@@ -344,5 +344,5 @@ def test_decoding_in_bfloat16_shows_bands_that_float32_does_not(
     rows = [frames[0, :, 0, 32, 16:-16].numpy() for frames in (exact, rough)]
     alike = [float((np.diff(row, axis=-1) == 0).mean()) for row in rows]
     assert alike[0] < 0.01
-    assert alike[1] > 0.1
+    assert alike[1] > 0.05
     assert LOW.tile == TILED.tile

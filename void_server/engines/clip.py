@@ -75,6 +75,8 @@ class Clip:
         self._blends: OrderedDict[int, NDArray[np.float16]] = OrderedDict()
         self._small: dict[int, NDArray[np.bool_]] = {}
         self._lock = threading.Lock()
+        # by frame, of which only one thread reads the masks
+        self._reading: dict[int, threading.Lock] = {}
         known = self.kept / _REGIONS
         found = json.loads(known.read_text(encoding="utf-8")) if known.is_file() else []
         self._regions: dict[int, Window] = {index: Window(*sides) for index, sides in enumerate(found)}
@@ -125,18 +127,22 @@ class Clip:
 
     def _known(self, index: int) -> _Masks:
         with self._lock:
-            known = self._masks.get(index)
-            if known is not None:
-                self._masks.move_to_end(index)
-        if known is None:
-            region = self._regions.get(index)
-            known = self._find(index) if region is None else self._read(index, region)
-            for array in known:
-                array.flags.writeable = False
+            reading = self._reading.setdefault(index, threading.Lock())
+        # whoever else wants this frame waits for it, instead of reading it again
+        with reading:
             with self._lock:
-                self._masks[index] = known
-                while len(self._masks) > 1 and sum(masks.nbytes for masks in self._masks.values()) > _MASKS:
-                    self._masks.popitem(last=False)
+                known = self._masks.get(index)
+                if known is not None:
+                    self._masks.move_to_end(index)
+            if known is None:
+                region = self._regions.get(index)
+                known = self._find(index) if region is None else self._read(index, region)
+                for array in known:
+                    array.flags.writeable = False
+                with self._lock:
+                    self._masks[index] = known
+                    while len(self._masks) > 1 and sum(masks.nbytes for masks in self._masks.values()) > _MASKS:
+                        self._masks.popitem(last=False)
         return known
 
     def _read(self, index: int, window: Window) -> _Masks:

@@ -1,6 +1,6 @@
 """Put pairs of a set beside each other as one picture: plate above truth, of the frame in which most changes.
 
-    python docs/pair_pictures.py SET [--count 24] [--out docs/images/pairs.jpg]
+    python tools/pair_pictures.py SET [--count 24] [--out docs/images/pairs.jpg]
 
 The kinds take turns, so that all of them are seen.
 """
@@ -57,7 +57,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("set", type=Path)
     parser.add_argument("--count", type=int, default=24)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "images" / "pairs.jpg")
+    parser.add_argument(
+        "--out", type=Path, default=Path(__file__).resolve().parents[1] / "docs" / "images" / "pairs.jpg"
+    )
     asked = parser.parse_args()
     tiles = [tile(pair) for pair in chosen(pairs_in(asked.set), asked.count)]
     tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % COLUMNS)
