@@ -17,7 +17,7 @@ from ..api.files import write_atomically
 from ..api.shot import Shot
 from ..imaging.exr import FloatImage
 from ..imaging.footage import Footage
-from ..imaging.parallel import cores, in_order
+from ..imaging.parallel import cores, for_each
 from ..imaging.window import Window
 from ..quadmask import classes, extent
 
@@ -203,8 +203,7 @@ class Clip:
         return reduce(Window.union, self._all_regions())
 
     def _all_regions(self) -> list[Window]:
-        for _ in in_order(self.region, [index for index in range(len(self)) if index not in self._regions]):
-            pass
+        for_each(self.region, [index for index in range(len(self)) if index not in self._regions])
         return [self._regions[index] for index in range(len(self))]
 
     def small_rewritten(self, index: int) -> NDArray[np.bool_]:

@@ -19,7 +19,7 @@ from .camera import Mask
 from .colour import Curve
 from .exr import FloatImage
 from .fill import smooth_fill
-from .parallel import in_order
+from .parallel import for_each, in_order
 from .sequence import spread
 from .temporal import median
 
@@ -157,8 +157,7 @@ def _usual(looks: list[tuple[FloatImage, Mask]]) -> FloatImage:
     def row(at: int) -> None:
         usual[at] = median(np.stack([rgb[at] for rgb, _ in looks]), np.stack([seen[at] for _, seen in looks]))
 
-    for _ in in_order(row, range(len(usual))):
-        pass
+    for_each(row, range(len(usual)))
     return usual
 
 

@@ -46,6 +46,12 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[
                 future.cancel()
 
 
+def for_each(work: Callable[[Item], object], items: Iterable[Item]) -> None:
+    """Do ``work`` with each item, as :func:`in_order` does; of several errors the first item's is raised."""
+    for _ in in_order(work, items):
+        pass
+
+
 def ahead(items: Iterable[Item], most: int = 2) -> Iterator[Item]:
     """Yield ``items``, of which up to ``most`` are made by a thread while the one before is used.
 

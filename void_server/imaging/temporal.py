@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .exr import FloatImage
-from .parallel import in_order
+from .parallel import for_each
 
 #: Pixels worked on at once: their samples fit into a core's cache.
 _PIECE = 8192
@@ -30,8 +30,7 @@ def median(samples: FloatImage, seen: NDArray[np.bool_]) -> FloatImage:
         other = np.take_along_axis(ordered, np.minimum(count // 2, len(samples) - 1), axis=-1)
         np.add(middle[..., 0] / 2, other[..., 0] / 2, out=result[pixels], where=count[..., 0] > 0)
 
-    for _ in in_order(piece, range(0, len(result), _PIECE)):
-        pass
+    for_each(piece, range(0, len(result), _PIECE))
     return result
 
 
@@ -71,6 +70,5 @@ def weighted_median(samples: FloatImage, weights: FloatImage) -> FloatImage:
         middle = np.argmax(reached >= reached[..., -1:] / 2, axis=-1)[..., None]
         result[pixels] = np.take_along_axis(beside, np.take_along_axis(order, middle, axis=-1), axis=-1)[..., 0]
 
-    for _ in in_order(piece, range(0, len(result), _PIECE)):
-        pass
+    for_each(piece, range(0, len(result), _PIECE))
     return result

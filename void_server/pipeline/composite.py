@@ -20,7 +20,7 @@ from ..engines import Clip, NewPixels, origin
 from ..imaging import arrays, exr, grain, sequence
 from ..imaging.exr import FloatImage
 from ..imaging.grain import Grain, Look
-from ..imaging.parallel import in_order
+from ..imaging.parallel import for_each, in_order
 from ..imaging.window import Window
 from ..quadmask import classes
 from . import origins, overshoot
@@ -82,8 +82,7 @@ def write_all_mattes(context: JobContext) -> None:
     def write(index: int) -> None:
         _write_mattes(context, compositor, index, context.plate_window(context.frames[index]))
 
-    for _ in in_order(write, missing):
-        pass
+    for_each(write, missing)
 
 
 def _write_mattes(

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ..api.errors import SettingError
 from ..imaging import exr
 from ..imaging.exr import FloatImage
-from ..imaging.parallel import in_order
+from ..imaging.parallel import for_each
 from . import actors, stage
 
 _SMALLEST, _LARGEST = (64, 36), (8192, 8192)
@@ -327,8 +327,7 @@ def write_sample(
         ):
             exr.write(out / name / f"{name}.{frame:04d}.exr", _half(picture), channels)
 
-    for _ in in_order(write, frames):
-        pass
+    for_each(write, frames)
     _write_meta(out, SCENES[scene], width, height, frames)
 
 

@@ -18,7 +18,7 @@ from ..api.shot import SCENE_LINEAR_REC709
 from ..api.version import VersionFolder
 from ..imaging import exr, movie, sequence
 from ..imaging.colour import ColourSpace
-from ..imaging.parallel import in_order
+from ..imaging.parallel import for_each, in_order
 from ..imaging.sequence import Sequence
 from ..sample import write_sample
 
@@ -92,8 +92,7 @@ def _picture_frames(found: Sequence, version: VersionFolder) -> tuple[int, ...]:
         values = exr.read_channels(path, channels, window)
         exr.write(version.plate(frame), colour.to_linear(values).astype(np.float32), exr.RGB)
 
-    for _ in in_order(convert, found.frames):
-        pass
+    for_each(convert, found.frames)
     return found.frames
 
 
