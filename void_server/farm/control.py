@@ -16,7 +16,7 @@ def cancel(job: FarmJob, site: Site) -> None:
     """Stop a job; its finished frames stay. Raises VoidError where the scheduler cannot be asked, or refuses."""
     handed = submitted(job)
     scheduler = find(handed.scheduler)
-    if not handed.ids and not scheduler.runs_here:
+    if scheduler.gives_numbers and not handed.ids:
         raise SettingError(
             f"{handed.scheduler} gave no number to {job.folder}, so it cannot be stopped from here; where it did not "
             f"take the job, go on with: void farm again {job.folder}"

@@ -56,6 +56,8 @@ class Scheduler(ABC):
     options: ClassVar[type[Options]] = Options
     #: Whether :meth:`submit` itself does the work, on this machine, and returns when all is done.
     runs_here: ClassVar[bool] = False
+    #: Whether a job that was handed over has a number there, by which it can be asked about.
+    gives_numbers: ClassVar[bool] = True
 
     @abstractmethod
     def submit(self, job: FarmJob, site: Site, group: str, made: Submission, *, dry_run: bool) -> None:

@@ -28,6 +28,7 @@ class DeadlineCloud(OpenJobDescription):
 
     expresses = OpenJobDescription.expresses | {"priority", "machine_limit", "suspended"}
     options = CloudOptions
+    gives_numbers = True
 
     def submit(self, job: FarmJob, site: Site, group: str, made: Submission, *, dry_run: bool) -> None:
         """See :class:`void_server.farm.schedulers.base.Scheduler`."""

@@ -19,6 +19,7 @@ class Local(Scheduler):
     """Runs the very commands that a farm would run."""
 
     runs_here = True
+    gives_numbers = False
 
     def submit(self, job: FarmJob, site: Site, group: str, made: Submission, *, dry_run: bool) -> None:
         """See :class:`void_server.farm.schedulers.base.Scheduler`; returns when all is done."""

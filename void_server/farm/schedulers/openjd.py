@@ -171,6 +171,7 @@ class OpenJobDescription(Scheduler):
 
     expresses = EVERY | MACHINE | {"limits", "timeout_minutes"}
     options: ClassVar[type[Options]] = OpenJDOptions
+    gives_numbers = False
 
     def submit(self, job: FarmJob, site: Site, group: str, made: Submission, *, dry_run: bool) -> None:
         """See :class:`void_server.farm.schedulers.base.Scheduler`; nobody takes it, so the command is all."""
