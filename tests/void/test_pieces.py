@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +30,14 @@ from void_server.engines.void import pieces, synthesis
 from void_server.engines.void.between import between
 from void_server.engines.void.sampling import Sampler
 from void_server.engines.void.settings import VoidSettings
+from void_server.engines.void.synthesis import Piece
 from void_server.farm.fields import Fields
 from void_server.farm.plan import plan
 from void_server.farm.schedulers.base import Submission
 from void_server.farm.schedulers.openjd import OpenJobDescription
 from void_server.farm.site import Site
 from void_server.farm.tasks.run import run_tasks, state
-from void_server.imaging import exr
+from void_server.imaging import exr, sequence
 from void_server.sample import write_sample
 
 pytestmark = pytest.mark.slow
@@ -188,7 +190,53 @@ def test_a_session_loads_the_model_once_for_all_pieces(long_shot: Path, tmp_path
     [(5, 1, [0, 1, 2, 3, 4]), (7, 3, [0, 3, 6]), (8, 3, [0, 3, 6, 7]), (1, 4, [0]), (2, 8, [0, 1])],
 )
 def test_the_model_makes_every_nth_frame_and_both_ends(count: int, step: int, expected: list[int]) -> None:
-    assert pieces.made(count, step) == expected
+    assert pieces.made(range(count), step) == expected
+
+
+@pytest.mark.parametrize(
+    ("frames", "expected"),
+    [
+        ("1001-1004", [(0, 4)]),
+        ("1001-1010,1020-1030", [(0, 10), (10, 21)]),
+        # every second frame of a shot is a shot at half the rate, with a gap or without
+        ("1001-1031x2", [(0, 16)]),
+        ("1001-1009x2,1101-1105x2", [(0, 5), (5, 8)]),
+        ("7", [(0, 1)]),
+        ("1,8", [(0, 2)]),
+        ("1,2,9,20,21", [(0, 2), (2, 3), (3, 5)]),
+    ],
+)
+def test_frames_beside_a_gap_are_never_one_piece(frames: str, expected: list[tuple[int, int]]) -> None:
+    """To the model and to the flow between its frames, 1020 would follow 1010 within a 24th of a second."""
+    numbers = sequence.parse_frames(frames)
+    indices, made = pieces.planned(numbers, 1, 0)
+    assert indices == list(range(len(numbers)))
+    assert [(piece.start, piece.stop) for piece in made] == expected
+    # with a frame step and in pieces too, each run is as it would be alone
+    indices, made = pieces.planned([*range(1, 201), *range(301, 501)], 2, 85)
+    alone, pieces_alone = pieces.planned(range(1, 201), 2, 85)
+    assert indices == [*alone, *(200 + index for index in alone)]
+    count = len(alone)
+    assert made == (*pieces_alone, *(range(count + one.start, count + one.stop) for one in pieces_alone))
+
+
+def test_a_shot_with_a_gap_is_made_run_by_run_on_one_machine_and_on_a_farm(
+    long_shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = shot_of(long_shot)
+    gap = replace(base, frames="1003-1005,1020-1023")
+    seen: list[list[int]] = []
+    real = Piece.order.func
+    order = cached_property(lambda piece: seen.append(list(piece.frames)) or real(piece))
+    order.__set_name__(Piece, "order")
+    monkeypatch.setattr(Piece, "order", order)
+    (tmp_path / "v001").mkdir()
+    pipeline.inspect(gap)
+    pipeline.run("0123456789ab", gap, tmp_path / "v001", lambda _: None)
+    assert seen == [[0, 1, 2], [3, 4, 5, 6]]
+    assert len(list((tmp_path / "v001" / "plate").glob("*.exr"))) == 7
+    stages = {stage.name: stage for stage in plan(gap, Fields()).stages}
+    assert stages[pipeline.Part.REMOVE.value].tasks == 2
 
 
 def test_a_frame_between_shows_things_where_they_are_by_then() -> None:
@@ -223,7 +271,7 @@ def test_the_frames_between_are_made_from_their_neighbours(
     monkeypatch.setattr(pieces, "between", lambda *one: asked.append(one[2]) or real_between(*one))
     shot = shot_of(long_shot, frame_step=2)
     in_pieces = shot_of(long_shot, frame_step=2, piece_length=85).settings
-    assert [engines.find("void").pieces(in_pieces, count) for count in (160, 200)] == [1, 2]
+    assert [engines.find("void").pieces(in_pieces, range(count)) for count in (160, 200)] == [1, 2]
     pipeline.run("0123456789ab", shot, tmp_path, lambda _: None)
     # 51 of 100 frames, mirrored to 85
     assert [shape[1] for shape in seen] == [22]

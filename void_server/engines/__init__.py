@@ -89,8 +89,8 @@ class Engine(ABC):
         render farm this is done with the quadmask, and the frames are shared among many machines.
         """
 
-    def pieces(self, settings: Settings, frames: int) -> int:
-        """Of how many pieces the model's work on so many frames consists, 0 for engines without a model.
+    def pieces(self, settings: Settings, frames: Sequence[int]) -> int:
+        """Of how many pieces the model's work on the frames of these numbers consists, 0 for engines without a model.
 
         Known at submission, so neither the shot's files nor anything heavy is there to look at.
         """

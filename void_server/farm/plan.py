@@ -84,7 +84,7 @@ def plan(shot: Shot, fields: Fields, server: str = "", export: Export | None = N
     if server:
         stages.append(Stage(SERVE, CPU, 1, after))
     else:
-        stages += _own(shot, len(frames), _chunks(frames, fields.frames_per_task), after)
+        stages += _own(shot, frames, _chunks(frames, fields.frames_per_task), after)
     return Plan(shot, fields, checked(stages), frames, server, export)
 
 
@@ -107,7 +107,7 @@ def _in_pieces(shot: Shot, frames: int, most: int) -> Shot:
     return replace(shot, settings=engines.find(shot.settings.engine).in_pieces(shot.settings, most))
 
 
-def _own(shot: Shot, frames: int, chunks: tuple[str, ...], after: tuple[str, ...]) -> list[Stage]:
+def _own(shot: Shot, frames: tuple[int, ...], chunks: tuple[str, ...], after: tuple[str, ...]) -> list[Stage]:
     """The stages that a shot needs, each after the ones whose files it takes."""
     # SAM wants a GPU where there is one; GrabCut and the pixels do not
     named = any(prompt.kind == Prompt.NAMED for prompt in shot.prompts)

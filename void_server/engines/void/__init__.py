@@ -105,12 +105,12 @@ class Void(Engine):
             # this machine need not have the model, nor a GPU; the first one that has it reads the prompts
             report(1.0)
 
-    def pieces(self, settings: Settings, frames: int) -> int:
-        """See :class:`void_server.engines.Engine`; more than one for a shot that is longer than a piece may be."""
-        from .pieces import cut, made
+    def pieces(self, settings: Settings, frames: Sequence[int]) -> int:
+        """See :class:`void_server.engines.Engine`; more for a shot that is longer than a piece may be, or has gaps."""
+        from .pieces import planned
 
         own = settings.of_engine(VoidSettings)
-        return len(cut(len(made(frames, own.frame_step)), own.piece_length))
+        return len(planned(frames, own.frame_step, own.piece_length).pieces)
 
     def in_pieces(self, settings: Settings, most: int) -> Settings:
         """See :class:`void_server.engines.Engine`; the published code knows no pieces."""

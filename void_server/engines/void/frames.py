@@ -18,7 +18,7 @@ from ..clip import Clip
 from . import fit
 from .detail import restored
 from .inputs import Inputs
-from .pieces import at, cut, faded, made
+from .pieces import at, faded, planned
 from .settings import VoidSettings
 
 # Marks a piece as complete, and records what made it.
@@ -36,8 +36,7 @@ class Made:
             crop = fit.around(region, clip.footage.canvas, clip.pixel_aspect, height)
         self.fit = fit.fit(crop, clip.pixel_aspect, height)
         #: The frames that the model makes, by their index in the clip; pieces count in these.
-        self.indices = made(len(clip), self.settings.frame_step)
-        self.pieces = cut(len(self.indices), self.settings.piece_length)
+        self.indices, self.pieces = planned(clip.footage.frames, self.settings.frame_step, self.settings.piece_length)
         self.inputs = Inputs(clip, self.fit)
         #: Of a model's frame, (height, width, 3).
         self.shape = (*self.fit.size, 3)

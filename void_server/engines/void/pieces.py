@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import NamedTuple
 
 from ...imaging.exr import FloatImage
 from .between import between
@@ -19,9 +21,41 @@ SHARED = 16
 STRIDE = 4
 
 
-def made(count: int, step: int) -> list[int]:
-    """The indices of the frames that the model makes, of a shot of ``count``: every ``step``-th, and both ends."""
-    return sorted({*range(0, count, step), count - 1})
+class Planned(NamedTuple):
+    """The frames that the model makes, by their ``indices`` in the shot, and the ``pieces`` in which it makes them.
+
+    Pieces count in the frames that are made.
+    """
+
+    indices: list[int]
+    pieces: tuple[range, ...]
+
+
+def planned(frames: Sequence[int], step: int, most: int) -> Planned:
+    """What the model makes of a shot's ``frames``, by their numbers: every ``step``-th, in pieces of ``most``.
+
+    Each run of frames is for itself: to the model, what follows in a piece follows in time.
+    """
+    indices: list[int] = []
+    pieces: list[range] = []
+    for run in runs(frames):
+        own, before = made(run, step), len(indices)
+        pieces += [range(before + piece.start, before + piece.stop) for piece in cut(len(own), most)]
+        indices += own
+    return Planned(indices, tuple(pieces))
+
+
+def runs(frames: Sequence[int]) -> list[range]:
+    """The runs among frame numbers, by index: 1001-1010,1020-1030 is two; 1001-1031x2 is one, at half the rate."""
+    steps = [after - before for before, after in pairwise(frames)]
+    own = min(steps, default=1)
+    cuts = [index for index, step in enumerate(steps, 1) if step != own]
+    return [range(start, end) for start, end in pairwise([0, *cuts, len(frames)])]
+
+
+def made(run: range, step: int) -> list[int]:
+    """The indices of the frames that the model makes of a run: every ``step``-th, and both ends."""
+    return sorted({*run[::step], run[-1]})
 
 
 def at(index: int, indices: Sequence[int], read: Callable[[int], FloatImage]) -> FloatImage:
