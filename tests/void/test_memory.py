@@ -171,6 +171,30 @@ def test_a_job_that_no_card_can_hold_is_refused_at_submission(
     Void().check(Settings(engine="void", device="cpu"))
 
 
+def test_a_job_of_several_cards_is_checked_by_the_smallest_and_no_others(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tool = tmp_path / "nvidia-smi"
+    lines = "0, RTX 4090, 24564, 8.9\\n1, RTX 4060, 8188, 8.9\\n2, RTX 4090, 24564, 8.9\\n"
+    tool.write_text(f"#!/bin/sh\nprintf '{lines}'\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setenv("VOID_WEIGHTS", str(weights))
+    # as `void serve` has it for its workers
+    monkeypatch.setenv("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+    for given, fits in (("0,1", False), ("0,2", True), ("2", True), ("1", False), ("GPU-3a5b,1", True)):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
+        if fits:
+            Void().check(Settings(engine="void"))
+        else:
+            with pytest.raises(SettingError, match=r"this card has 8\.0"):
+                Void().check(Settings(engine="void"))
+    # by speed 1 may be any of them: the job itself looks, before it loads anything
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    monkeypatch.delenv("CUDA_DEVICE_ORDER")
+    Void().check(Settings(engine="void"))
+
+
 def test_the_plan_needs_nothing_heavy() -> None:
     code = "import sys, void_server.engines.void.memory; print('torch' in sys.modules, 'numpy' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -61,12 +61,12 @@ class Void(Engine):
         self._check_card(settings, own)
 
     def _check_card(self, settings: Settings, own: VoidSettings) -> None:
-        """Raise :class:`SettingError` where no card of this machine is large enough; one without cards cannot say."""
+        """Raise :class:`SettingError` where the cards of a job here are too small; without cards, nobody can say."""
         from . import memory
 
         if settings.device != "cpu" and (cards := memory.cards()):
-            largest = max(card.memory for card in cards)
-            memory.check(memory.PROFILES[own.memory], own.working_height, guided=own.guided, available=largest)
+            room = memory.of_a_job(cards, settings.device)
+            memory.check(memory.PROFILES[own.memory], own.working_height, guided=own.guided, available=room)
 
     def cells_of(self, settings: Settings, region: Window, canvas: Window, pixel_aspect: float) -> Window:
         """See :class:`void_server.engines.Engine`; in its training the grid lay over what the model sees."""

@@ -9,7 +9,9 @@ CUDA itself takes, nor the workspaces of cuDNN: that is :data:`RESERVE`.
 from __future__ import annotations
 
 import math
+import os
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...api.errors import SettingError
@@ -154,3 +156,17 @@ def cards() -> list[Card]:
         major, _, minor = capability.partition(".")
         found.append(Card(int(index), name, int(memory) * 2**20, (int(major), int(minor or 0))))
     return found
+
+
+def of_a_job(cards: Sequence[Card], device: str) -> int:
+    """The bytes of the smallest card that a job of this process takes; of the largest here where nobody can say which.
+
+    It takes all that ``CUDA_VISIBLE_DEVICES`` names. CUDA numbers the fastest first, unless it was told to number cards
+    as its driver does, and `void serve` tells its workers so.
+    """
+    by_number = {str(card.index): card.memory for card in cards}
+    if os.environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID" and ":" not in device:
+        named = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
+        if set(named) <= set(by_number):
+            return min(by_number[name] for name in named)
+    return max(by_number.values())
