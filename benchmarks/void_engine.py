@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -31,7 +31,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "void")]
 
 from random_weights import FULL, TINY, write  # noqa: E402
 
-from void_server.engines.void import attention, fit, memory  # noqa: E402
+from void_server.engines.void import attention, fit, memory, settings  # noqa: E402
 from void_server.engines.void.model import Model  # noqa: E402
 from void_server.engines.void.sampling import (  # noqa: E402
     GUIDANCE,
@@ -59,6 +59,7 @@ class Case:
     height: int
     frames: int
     steps: int
+    solver: str = settings.DDIM
 
     @property
     def size(self) -> tuple[int, int]:
@@ -93,7 +94,14 @@ class Case:
         guidance = GUIDANCE[self.number]
         windows = plan(self.latents[1], fit.WINDOW)
         return Sampler(
-            self.number, windows, self.steps, guidance, prompt, negative if guidance > 1 else None, fast=fast
+            self.number,
+            windows,
+            self.steps,
+            guidance,
+            prompt,
+            negative if guidance > 1 else None,
+            fast=fast,
+            solver=self.solver,
         )
 
 
@@ -214,7 +222,7 @@ def difference(latents: torch.Tensor | None, exact: torch.Tensor | None) -> floa
 
 
 def report(
-    weights: Weights, devices: tuple[torch.device, ...], case: Case, profiles: list[str], backends: list[str]
+    weights: Weights, devices: tuple[torch.device, ...], case: Case, profiles: list[str], backends: list[str], dpm: int
 ) -> None:
     """Measure one case in each profile, backend and quality, and print the table."""
     rows: dict[str, Cost] = {}
@@ -226,6 +234,8 @@ def report(
             # once more: now the model is resident
             rows[name if backend == "native" else f"{name}, {backend}"] = measure(model, case, backend)
         rows[f"{name}, fast"] = measure(model, case, fast=True)
+        if dpm:
+            rows[f"{name}, dpm {dpm}"] = measure(model, replace(case, steps=dpm, solver=settings.DPM))
         if name == profiles[0]:
             sampler = case.sampler(model, fast=False)
             loop = published_loop(model, case, sampler) * len(sampler.plan.windows)
@@ -261,6 +271,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=0, help="those of the pass at full size, else 4")
     parser.add_argument("--memory", nargs="*", default=list(memory.PROFILES))
     parser.add_argument("--attention", nargs="*", default=["native"])
+    parser.add_argument("--dpm", type=int, default=0, help="also with DPM-Solver++ in so many steps, such as 20")
     options = parser.parse_args()
     large = options.full or options.weights is not None
     first = torch.device(options.device)
@@ -271,7 +282,7 @@ def main() -> None:
             for height in options.height or [384 if large else 64]:
                 for frames in options.frames:
                     case = Case(number, height, frames, options.steps or (STEPS[number] if large else 4))
-                    report(weights, (first, *further), case, options.memory, options.attention)
+                    report(weights, (first, *further), case, options.memory, options.attention, options.dpm)
 
 
 if __name__ == "__main__":

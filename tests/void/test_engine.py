@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -199,6 +202,42 @@ def test_a_roto_of_one_pixel_and_a_plate_smaller_than_the_model(tmp_path: Path) 
     blend = exr.read_channels(results.mattes(1002), ("void_blend.A",), window)[..., 0]
     assert blend[20, 30] == 1
     assert (blend > 0).sum() < 600
+
+
+def test_weights_replaced_while_a_job_runs_are_told_and_never_named_for_what_others_made(
+    shot: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither by the manifest, nor by a worker that has the old ones loaded."""
+    own = tmp_path / "weights"
+    shutil.copytree(weights, own)
+    monkeypatch.setenv("VOID_WEIGHTS", str(own))
+    one = replace(shot_of(shot, steps=1), frames="1001-1002")
+    first, _ = run(one, tmp_path / "v001")
+    checkpoint = own / "void_pass1.safetensors"
+    shutil.copy(own / "void_pass2.safetensors", tmp_path / "new")
+    new = hashlib.sha256((tmp_path / "new").read_bytes()).hexdigest()
+    real = Sampler.run
+
+    def replacing(*rest: Any) -> torch.Tensor:
+        found = real(*rest)
+        if (tmp_path / "new").exists():
+            (tmp_path / "new").replace(checkpoint)
+        return found
+
+    monkeypatch.setattr(Sampler, "run", replacing)
+    with pytest.raises(JobFailed, match="were replaced while the job ran; resume it"):
+        run(one, tmp_path / "v002")
+    resumed, _ = run(one, tmp_path / "v002")
+    manifest = json.loads((resumed.folder / "job.json").read_text())
+    assert manifest["engine"]["void_pass1.safetensors"] == new
+    assert not np.array_equal(pictures(first, range(1001, 1003)), pictures(resumed, range(1001, 1003)))
+
+
+def test_another_solver_is_named_in_the_manifest(shot: Path, tmp_path: Path) -> None:
+    results, _ = run(replace(shot_of(shot, solver="dpm", second_pass=True), frames="1001-1002"), tmp_path / "v001")
+    assert json.loads((results.folder / "job.json").read_text())["engine"]["solver"] == "dpm"
+    with pytest.raises(SettingError, match="samples with DDIM"):
+        pipeline.inspect(shot_of(shot, solver="dpm", published_sampling=True))
 
 
 # -- fitting

@@ -8,20 +8,22 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderKLCogVideoX
+from diffusers import AutoencoderKLCogVideoX, CogVideoXDPMScheduler, CogVideoXPipeline
 from diffusers.models.attention_dispatch import _HUB_KERNELS_REGISTRY, _AttentionBackendRegistry
 from random_weights import checkpoint
 from safetensors.torch import load_file, save_file
 
 from void_server.api.errors import SettingError
-from void_server.engines.void import kept, sampling, selftest
+from void_server.engines.void import sampling, selftest
 from void_server.engines.void import weights as module_weights
 from void_server.engines.void.header import header, standard_key
 from void_server.engines.void.kept import KeptTensors, Progress
@@ -37,7 +39,8 @@ from void_server.engines.void.sampling import (
     starting_noise,
     too_long,
 )
-from void_server.engines.void.settings import VoidSettings
+from void_server.engines.void.settings import DPM, VoidSettings
+from void_server.engines.void.solvers import SOLVERS, noise_of_steps
 from void_server.engines.void.vae import decode, encode, encoder_parts, latent_length
 from void_server.engines.void.weights import PASSES, Weights, find
 from void_server.engines.void.windows import plan
@@ -424,19 +427,106 @@ def test_nothing_heavy_is_loaded_to_check_a_job() -> None:
     assert done.stdout.strip() == "False"
 
 
+# -- DPM-Solver++
+
+
+@pytest.mark.parametrize("steps", [8, 7])
+@pytest.mark.parametrize("guidance", [1.0, 6.0])
+def test_dpm_makes_what_diffusers_own_pipeline_makes(
+    model: Model, given: Conditioning, steps: int, guidance: float
+) -> None:
+    """The pipeline's loop, prompts and guidance; the conditioning's channels are put beside its latents in the call."""
+    prompt, negative = embed(model, "a lime falls", "").split(1)
+    noise = starting_noise((1, 6, 16, 4, 6), 1)
+    transformer = model.transformer(1)
+
+    class Conditioned(torch.nn.Module):
+        config, dtype, device = transformer.config, torch.float32, CPU
+
+        def forward(self, hidden_states: torch.Tensor, **rest: Any) -> Any:
+            channels = given.channels.expand(len(hidden_states), -1, -1, -1, -1)
+            rest["image_rotary_emb"] = sampling.rotary(model.weights.transformer_config, 6, 4, 6)
+            return transformer(torch.cat([hidden_states, channels], dim=2), **rest)
+
+        @contextmanager
+        def cache_context(self, _: str) -> Iterator[None]:
+            yield
+
+    scheduler = CogVideoXDPMScheduler.from_config(model.scheduler_config)
+    pipeline = CogVideoXPipeline(None, None, model.vae, Conditioned(), scheduler)
+    pipeline.set_progress_bar_config(disable=True)
+    # what the last step hands on, where it leaves noise in what it makes
+    predictions: list[torch.Tensor] = []
+    real = scheduler.step
+
+    @wraps(real)
+    def step(*what: Any, **more: Any) -> Any:
+        made = real(*what, **more)
+        predictions.append(made[1])
+        return made
+
+    scheduler.step = step
+    theirs = pipeline(
+        prompt_embeds=prompt,
+        negative_prompt_embeds=negative,
+        height=32,
+        width=48,
+        num_frames=21,
+        num_inference_steps=steps,
+        guidance_scale=guidance,
+        generator=noise_of_steps(3),
+        latents=noise,
+        output_type="latent",
+    ).frames
+    one = sampler(
+        model, steps=steps, guidance=guidance, prompt=prompt, negative=negative if guidance > 1 else None,
+        solver=DPM, seed=3,
+    )  # fmt: skip
+    ours = one.run(model, noise, given, lambda *_: None)
+    assert torch.allclose(ours, predictions[-1], atol=1e-5)
+    if steps == 8:
+        assert torch.allclose(ours, theirs, atol=1e-5)
+    else:
+        # diffusers ends one timestep short here
+        assert float((predictions[-1] - theirs).std()) > 0.01
+
+
+def test_dpm_has_one_noise_where_windows_overlap(model: Model) -> None:
+    """Two noises that are blended have less variance than one, which shows as a seam."""
+    latents = torch.zeros(1, 4000, 1, 1, 1)
+    two = plan(4000, 2002)
+    assert len(two.windows) == 2
+    solver = SOLVERS[DPM](model.scheduler_config, 20, 20, 5)
+    made = solver.step(0, latents, (latents[:, start:end] for start, end in two.windows), two)
+    alone = SOLVERS[DPM](model.scheduler_config, 20, 20, 5).step(0, latents, [latents], plan(4000, 4000))
+    assert torch.equal(made, alone)
+    assert float(made.std()) > 0
+
+
+def test_dpm_depends_on_the_seed_and_its_noise_is_not_that_it_begins_with(model: Model, given: Conditioning) -> None:
+    noise = starting_noise((1, 6, 16, 4, 6), 1)
+
+    def run(seed: int) -> torch.Tensor:
+        return sampler(model, steps=4, solver=DPM, seed=seed).run(model, noise, given, lambda *_: None)
+
+    assert torch.equal(run(1), run(1))
+    assert not torch.equal(run(1), run(2))
+    assert not torch.equal(torch.randn(noise.shape, generator=noise_of_steps(1)), noise)
+
+
 # -- what was done is not done again
 
 
-@pytest.mark.parametrize("fast", [False, True])
+@pytest.mark.parametrize("changes", [{}, {"fast": True}, {"solver": DPM}, {"solver": DPM, "strength": 0.9, "steps": 8}])
 def test_a_sampling_that_was_stopped_goes_on_to_the_same_bits(
-    model: Model, given: Conditioning, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fast: bool
+    model: Model, given: Conditioning, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
 ) -> None:
-    for module in (kept, sampling):
-        monkeypatch.setattr(module, "EVERY", 2)
+    monkeypatch.setattr(sampling, "EVERY", 2)
     # so that all steps are abbreviated that may be
     monkeypatch.setattr(sampling, "_FAST_THRESHOLD", 1.0)
+    one = sampler(model, **{"steps": 7, **changes})
     noise = starting_noise((1, 6, 16, 4, 6), 1)
-    whole = sampler(model, steps=7, fast=fast).run(model, noise, given, lambda *_: None)
+    whole = one.run(model, noise, given, lambda *_: None)
     progress = Progress(KeptTensors(tmp_path / "latents.safetensors", {"steps": "7"}))
 
     def stop(done: int, _: int) -> None:
@@ -444,9 +534,9 @@ def test_a_sampling_that_was_stopped_goes_on_to_the_same_bits(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        sampler(model, steps=7, fast=fast).run(model, noise, given, stop, progress)
+        one.run(model, noise, given, stop, progress)
     seen: list[int] = []
-    again = sampler(model, steps=7, fast=fast).run(model, noise, given, lambda done, _: seen.append(done), progress)
+    again = one.run(model, noise, given, lambda done, _: seen.append(done), progress)
     assert seen == [4, 5, 6, 7], "four steps were kept"
     assert torch.equal(again, whole)
     # nothing is taken from a sampling of another kind, or from half a file

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import io
 import os
+import pickle
 import signal
+import subprocess
+import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 
-from void_server.api.errors import JobFailed
-from void_server.engines.void.kept import KeptTensors, Progress
+from void_server.api.errors import JobCancelled, JobFailed
+from void_server.engines.void.kept import EVERY, KeptTensors, Progress, Underway
+from void_server.engines.void.message import Message
 from void_server.engines.void.model import Model, cards_beside
-from void_server.engines.void.sampling import Conditioning, Sampler, embed, starting_noise
+from void_server.engines.void.sampling import Conditioning, Order, Sampler, embed, starting_noise
 from void_server.engines.void.weights import Weights
 from void_server.engines.void.windows import plan
+from void_server.interpreter import running
 
 pytestmark = pytest.mark.slow
 
@@ -45,6 +53,11 @@ def given(length: int, height: int = 4, width: int = 6) -> tuple[torch.Tensor, C
     torch.manual_seed(1)
     shape = 1, 16, length, height, width
     return starting_noise((1, length, 16, height, width), 1), Conditioning(torch.randn(shape), torch.randn(shape))
+
+
+def helper_of(pair: Model) -> subprocess.Popen[bytes]:
+    assert pair._team is not None
+    return pair._team._helpers[0]
 
 
 def close(one: torch.Tensor, other: torch.Tensor) -> bool:
@@ -132,12 +145,11 @@ def test_a_helper_that_dies_is_a_sentence_and_the_next_job_works(model: Model, p
 
     def kill(done: int, _: int) -> None:
         if done == step:
-            assert pair._team is not None
-            helper = pair._team._helpers[0]
+            helper = helper_of(pair)
             os.kill(helper.pid, signal.SIGKILL)
             helper.wait()
 
-    with pytest.raises(JobFailed, match="on another GPU has ended"):
+    with pytest.raises(JobFailed, match="samples on another CPU has ended"):
         one.run(pair, noise, conditions, kill)
     assert close(one.run(pair, noise, conditions, lambda *_: None), one.run(model, noise, conditions, lambda *_: None))
 
@@ -148,16 +160,146 @@ def test_a_helper_that_cannot_start_is_a_sentence(pair: Model, tmp_path: Path, m
     (tmp_path / "diffusers.py").write_text("raise ImportError('a broken installation')\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     noise, conditions = given(6)
-    with pytest.raises(JobFailed, match="on another GPU has ended"):
+    with pytest.raises(JobFailed, match="samples on another CPU has ended"):
         sampler(pair, 6).run(pair, noise, conditions, lambda *_: None)
     assert pair.group is None
+
+
+def test_a_helper_killed_while_others_wait_for_it_is_a_sentence_that_names_its_card(
+    pair: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noise, conditions = given(6)
+    one = sampler(pair, 6)
+    one.run(pair, noise, conditions, lambda *_: None)
+    helper = helper_of(pair)
+    waiting = threading.Event()
+    real = dist.all_to_all_single
+
+    def noted(*what: Any, **options: Any) -> None:
+        waiting.set()
+        real(*what, **options)
+
+    def freeze(done: int, _: int) -> None:
+        # its part of this step will never come
+        if done == 1:
+            helper.send_signal(signal.SIGSTOP)
+            monkeypatch.setattr(dist, "all_to_all_single", noted)
+
+    killing = threading.Thread(target=lambda: (waiting.wait(), helper.kill()), daemon=True)
+    killing.start()
+    with pytest.raises(JobFailed, match="samples on another CPU has ended") as told:
+        one.run(pair, noise, conditions, freeze)
+    killing.join()
+    assert told.value.detail == "exit status -9"
+    assert pair.group is None
+
+
+def test_what_was_given_up_is_never_taken_for_latents(
+    pair: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on cards: a call that waits for the lost ends when the group is given up, with no error and no data."""
+    noise, conditions = given(6)
+    one = sampler(pair, 6, steps=EVERY)
+    one.run(pair, noise, conditions, lambda *_: None)
+    helper = helper_of(pair)
+    given_up = threading.Event()
+    waited: list[bool] = []
+    abort = dist.distributed_c10d._abort_process_group
+
+    def noted() -> None:
+        abort()
+        given_up.set()
+
+    def deaf(*_: Any, **__: Any) -> None:
+        helper.kill()
+        waited.append(given_up.wait(60))
+
+    monkeypatch.setattr(dist.distributed_c10d, "_abort_process_group", noted)
+    for call in ("broadcast", "all_gather", "all_to_all_single"):
+        monkeypatch.setattr(dist, call, deaf)
+    progress = Progress(KeptTensors(tmp_path / "latents.safetensors", {}))
+    with pytest.raises(JobFailed, match="samples on another CPU has ended"):
+        one.run(pair, noise, conditions, lambda *_: None, progress)
+    assert waited, "the leader never waited for its helper"
+    assert all(waited), "nobody gave up what the helper had promised"
+    assert progress.read() is None
+
+
+def test_cancelling_gives_up_the_talk_before_it_ends_the_processes_and_leaves_nothing(
+    pair: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A card that reads another's memory must stop first. The helper is in the middle of its step meanwhile."""
+    noise, conditions = given(6)
+    alive: list[bool] = []
+    abort = dist.distributed_c10d._abort_process_group
+
+    def noted() -> None:
+        alive.append(helper.poll() is None)
+        abort()
+
+    def cancel(done: int, _: int) -> None:
+        if done == 1:
+            raise JobCancelled("stopped")
+
+    one = sampler(pair, 6)
+    one.run(pair, noise, conditions, lambda *_: None)
+    helper, team = helper_of(pair), pair._team
+    monkeypatch.setattr(dist.distributed_c10d, "_abort_process_group", noted)
+    with pytest.raises(JobCancelled):
+        one.run(pair, noise, conditions, cancel)
+    assert alive == [True]
+    assert team is not None
+    assert not Path(team._folder.name).exists()
+    assert helper.poll() == -9
+    assert not any(watcher.is_alive() for watcher in team._watchers)
+    assert pair._team is None
+    assert not dist.is_initialized()
+
+
+def test_orders_arrive_as_they_were_sent() -> None:
+    torch.manual_seed(2)
+    negative, latents = torch.randn(1, 4, 8).to(torch.bfloat16), torch.randn(1, 8, 16, 2, 3)
+    begun = Underway(5, latents, {"random": torch.Generator().get_state(), "predicted": latents * 2})
+    conditions = Conditioning(latents.transpose(1, 2), -latents.transpose(1, 2))
+    one = Sampler(2, plan(8, 6), 7, 6.0, negative + 1, negative, 0.5, fast=True, solver="dpm", seed=2**32 - 1)
+    pipe = io.BytesIO()
+    Order(one, "native", conditions, begun).message().send(pipe)
+    pipe.seek(0)
+    order = Order.of(Message.receive(pipe))
+    assert replace(order.sampler, prompt=one.prompt, negative=one.negative) == one
+    assert order.backend == "native"
+    assert order.begun.done == 5
+    pairs = [
+        (order.sampler.prompt, one.prompt),
+        (order.sampler.negative, negative),
+        (order.conditions.mask, conditions.mask),
+        (order.conditions.video, conditions.video),
+        (order.begun.latents, latents),
+        *((order.begun.memory[name], tensor) for name, tensor in begun.memory.items()),
+    ]
+    for found, sent in pairs:
+        assert found is not None
+        assert found.dtype == sent.dtype
+        assert torch.equal(found, sent)
+    with pytest.raises(EOFError):
+        Message.receive(pipe)
+
+
+def test_nothing_that_a_helper_is_told_ever_runs(tmp_path: Path) -> None:
+    class Harmful:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return Path.touch, (tmp_path / "ran",)
+
+    command = running("void_server.engines.void.helper")
+    helper = subprocess.run(command, input=pickle.dumps(Harmful()) + b"\n", capture_output=True, timeout=300)
+    assert helper.returncode == 1
+    assert not (tmp_path / "ran").exists()
 
 
 def test_helpers_end_with_their_leader(pair: Model) -> None:
     noise, conditions = given(6)
     sampler(pair, 6, steps=1).run(pair, noise, conditions, lambda *_: None)
-    assert pair._team is not None
-    helper = pair._team._helpers[0]
+    helper = helper_of(pair)
     assert helper.stdin is not None
     # as it is when the leader was killed
     helper.stdin.close()

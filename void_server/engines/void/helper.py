@@ -6,13 +6,17 @@ It is told what to do through its standard input, by the process that it ends wi
 from __future__ import annotations
 
 import os
-import pickle
 import queue
 import signal
 import threading
-from typing import Any
+import traceback
+from pathlib import Path
 
+import torch
+
+from .message import Message
 from .model import Model
+from .sampling import Order
 from .team import READY, Group
 
 
@@ -23,24 +27,37 @@ def main() -> None:
     # whatever a library prints goes where errors go
     said = os.dup(1)
     os.dup2(2, 1)
-    orders: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(orders,), daemon=True).start()
-    about, device, rank, size, meeting = orders.get()
-    weights, profile, compiled, precision = about
-    os.write(said, READY)
-    model = Model(weights, device, profile, compiled, precision, group=Group.join(rank, size, device, meeting))
-    while True:
-        sampler, backend, conditions, begun, latents = orders.get()
-        model.use_attention(sampler.number, backend)
-        os.write(said, READY)
-        sampler.steps_from(model, begun, latents, conditions)
-
-
-def _listen(orders: queue.SimpleQueue[Any]) -> None:
+    told: queue.SimpleQueue[Message] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(told,), daemon=True).start()
     try:
-        with open(0, "rb", closefd=False) as told:
+        _work(told, said)
+    except BaseException:
+        traceback.print_exc()
+        # at once: leaving the group in order waits for what is under way, and the others for this process
+        os._exit(1)
+
+
+def _work(told: queue.SimpleQueue[Message], said: int) -> None:
+    first = told.get()
+    values = first.values
+    device = torch.device(values["device"])
+    # a card that is full or broken is found before the others wait for it
+    torch.zeros(1, device=device)
+    os.write(said, READY)
+    group = Group.join(values["rank"], values["size"], device, Path(values["meeting"]))
+    model = Model.of(values["model"], device, group)
+    while True:
+        order = Order.of(told.get())
+        model.use_attention(order.sampler.number, order.backend)
+        os.write(said, READY)
+        order.sampler.steps_from(model, order.begun, order.conditions)
+
+
+def _listen(told: queue.SimpleQueue[Message]) -> None:
+    try:
+        with open(0, "rb", closefd=False) as pipe:
             while True:
-                orders.put(pickle.load(told))
+                told.put(Message.receive(pipe))
     finally:
         # the leader has ended, perhaps while this process waits for it
         os._exit(1)

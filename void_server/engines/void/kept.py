@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -52,17 +52,25 @@ _MADE_FROM = "made_from"
 
 
 @dataclass(frozen=True)
+class Underway:
+    """The latents after so many steps, and what else the solver needs for the next ones, by name."""
+
+    done: int
+    latents: torch.Tensor
+    memory: Mapping[str, torch.Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Progress:
-    """Latents between two steps, kept now and then; a sampling that was stopped goes on from there to the same bits."""
+    """A sampling between two steps, kept now and then; one that was stopped goes on from there to the same bits."""
 
     kept: KeptTensors
 
-    def read(self) -> tuple[int, torch.Tensor] | None:
-        """How many steps are done, and the latents after them."""
+    def read(self) -> Underway | None:
+        """Where the sampling was."""
         found = self.kept.read()
-        return None if found is None else (int(found["done"]), found["latents"])
+        return None if found is None else Underway(int(found.pop("done")), found.pop("latents"), found)
 
-    def note(self, done: int, latents: torch.Tensor) -> None:
-        """Keep the latents after ``done`` steps, if it is time to."""
-        if done % EVERY == 0:
-            self.kept.write(done=torch.tensor(done), latents=latents)
+    def note(self, underway: Underway) -> None:
+        """Keep this instead of what was there."""
+        self.kept.write(done=torch.tensor(underway.done), latents=underway.latents, **underway.memory)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,7 +25,8 @@ from .eight_bit import quantise
 from .header import standard_key
 from .lean import slimmed
 from .memory import EXACT, Profile
-from .team import Group, Team, lost_helper
+from .message import Message
+from .team import Group, Team
 from .turns import Guest, Relay, Turns, collect, weights_of
 from .weights import Weights
 
@@ -104,7 +106,7 @@ class Model:
             yield transformer
 
     @contextlib.contextmanager
-    def together(self, number: int, order: Any) -> Iterator[None]:
+    def together(self, number: int, order: Message) -> Iterator[None]:
         """In the block, have the further cards do their part in ``order``, which needs the transformer of a pass.
 
         Whatever ends the block early ends their processes. Raises :class:`JobFailed` where one of them has ended.
@@ -112,28 +114,43 @@ class Model:
         if not self.helpers:
             yield
             return
-        if self._team is None:
-            about = self.weights, self.profile, self.compiled, self.precision
-            self._team = Team(self.device, self.helpers, about)
-            self.group = self._team.group
         try:
+            if self._team is None:
+                self._team = Team(self.device, self.helpers)
+                self.group = self._team.gather(self._described)
             self._team.order(order)
             self.transformer(number)
             self._team.wait()
             yield
         except BaseException as error:
-            lost = isinstance(error, RuntimeError) and self._team.has_lost_one
+            lost = self._team.lost_by(error) if self._team else None
             self.send_helpers_away()
             if lost:
-                # what waits for it hears only that nobody answers
-                raise lost_helper() from error
+                raise lost from error
             raise
+
+    @property
+    def _described(self) -> dict[str, Any]:
+        """What a helper needs for the same model on its card, see :meth:`of`."""
+        return {
+            "weights": {**asdict(self.weights), "folder": str(self.weights.folder)},
+            "profile": asdict(self.profile),
+            "compiled": self.compiled,
+            "precision": str(self.dtype).removeprefix("torch."),
+        }
+
+    @classmethod
+    def of(cls, described: Mapping[str, Any], device: torch.device, group: Group) -> Model:
+        """A helper's model, as its leader describes it."""
+        weights = Weights(**{**described["weights"], "folder": Path(described["weights"]["folder"])})
+        precision: torch.dtype = getattr(torch, described["precision"])
+        return cls(weights, device, Profile(**described["profile"]), described["compiled"], precision, group=group)
 
     def send_helpers_away(self) -> None:
         """End the processes on the further cards; the next sampling starts new ones."""
-        if self._team is not None:
-            self._team.end()
-        self._team = self.group = None
+        team, self._team, self.group = self._team, None, None
+        if team is not None:
+            team.end()
 
     @cached_property
     def _turns(self) -> Turns:
@@ -305,8 +322,8 @@ _resident: dict[tuple[Any, ...], Model] = {}
 def resident(
     weights: Weights, device: torch.device, profile: Profile, compiled: bool, helpers: tuple[torch.device, ...] = ()
 ) -> Model:
-    """The process's model, kept between jobs while they need the same one."""
-    wanted = weights, device, profile, compiled, helpers
+    """The process's model, kept between jobs while they need the same one, and its files are the same."""
+    wanted = weights, weights.state(), device, profile, compiled, helpers
     if wanted not in _resident:
         for other in _resident.values():
             other.collect()

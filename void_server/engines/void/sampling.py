@@ -13,13 +13,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import CogVideoXDDIMScheduler, FirstBlockCacheConfig
+from diffusers import FirstBlockCacheConfig
 from diffusers.models.embeddings import get_3d_rotary_pos_embed
 from numpy.typing import NDArray
 
 from ...quadmask.classes import AFFECTED, KEEP
-from .kept import EVERY, Progress
+from .kept import EVERY, Progress, Underway
+from .message import Message
 from .model import Model, OnStep
+from .settings import DDIM
+from .solvers import SOLVERS, Solver
 from .vae import SPATIAL, encode
 from .windows import WindowPlan
 
@@ -142,7 +145,8 @@ class Sampler:
 
     ``prompt`` and ``negative`` are embeddings; ``negative`` is used with a guidance above 1 only. With a ``strength``
     below 1 the plate's own latents are the beginning, with so much noise, and so many of the steps are left. ``fast``
-    skips most of the transformer where its first block says that little has changed since the last step.
+    skips most of the transformer where its first block says that little has changed since the last step. ``solver`` is
+    one of :data:`.solvers.SOLVERS`, and ``seed`` decides the noise of its steps, if they have any.
     """
 
     number: int
@@ -153,6 +157,8 @@ class Sampler:
     negative: torch.Tensor | None = None
     strength: float = 1.0
     fast: bool = False
+    solver: str = DDIM
+    seed: int = 0
 
     def run(
         self,
@@ -166,61 +172,54 @@ class Sampler:
 
         With ``progress`` the latents are kept now and then, and a sampling that was stopped goes on from them.
         """
-        scheduler = self._scheduler(model)
-        begun, latents = (progress.read() if progress else None) or (0, self._beginning(scheduler, noise, conditions))
-        order = self, model.attention_of(self.number), conditions, begun, latents
-        with model.together(self.number, order):
-            latents = self.steps_from(model, begun, latents, conditions, on_step, progress)
+        solver = self._solver(model)
+        begun = (progress.read() if progress else None) or Underway(
+            0, solver.beginning(noise, self._plate(conditions)), solver.memory
+        )
+        order = Order(self, model.attention_of(self.number), conditions, begun)
+        with model.together(self.number, order.message()):
+            latents = self.steps_from(model, begun, conditions, on_step, progress)
         on_step(self._left, self._left)
-        return latents.float().cpu()
+        return latents.float()
 
     def steps_from(
         self,
         model: Model,
-        begun: int,
-        latents: torch.Tensor,
+        begun: Underway,
         conditions: Conditioning,
         on_step: OnStep = lambda *_: None,
         progress: Progress | None = None,
     ) -> torch.Tensor:
-        """The latents after all steps, of those after ``begun`` steps: what every process of a model's does."""
-        scheduler = self._scheduler(model)
+        """The latents after all steps, on the CPU, from where others are: what every process of a model's does."""
+        solver = self._solver(model)
+        solver.remember(begun.memory, model.device)
         channels = conditions.channels.to(model.device, model.dtype)
-        latents = latents.to(model.device, model.dtype)
+        latents = begun.latents.to(model.device, model.dtype)
         with self._cached(model) as cached, self._split(model):
-            for done, timestep in enumerate(scheduler.timesteps[-self._left :][begun:], begun):
+            for done in range(begun.done, self._left):
                 on_step(done, self._left)
                 if self.fast and done % EVERY == 0:
                     # a sampling that goes on from here remembers nothing, either
                     model.transformer(self.number)._reset_stateful_cache()
-                velocities = self._velocities(model, latents, channels, timestep, cached)
-                parts = []
-                for (start, end), velocity in zip(self.plan.windows, velocities, strict=True):
-                    step = scheduler.step(velocity, timestep, latents[:, start:end], eta=0.0, return_dict=False)
-                    parts.append(step[0].to(model.dtype))
-                latents = self.plan.blend(parts)
-                if progress:
-                    progress.note(done + 1, latents)
-        return latents
+                velocities = self._velocities(model, latents, channels, solver.timesteps[done], cached)
+                latents = solver.step(done, latents, velocities, self.plan)
+                if (done + 1) % EVERY == 0:
+                    kept = Underway(done + 1, _settled(model, latents), solver.memory)
+                    if progress:
+                        progress.note(kept)
+        return _settled(model, latents)
 
-    def _scheduler(self, model: Model) -> CogVideoXDDIMScheduler:
-        scheduler = CogVideoXDDIMScheduler.from_config(model.scheduler_config)
-        scheduler.set_timesteps(self.steps)
-        return scheduler
+    def _solver(self, model: Model) -> Solver:
+        return SOLVERS[self.solver](model.scheduler_config, self.steps, self._left, self.seed)
+
+    def _plate(self, conditions: Conditioning) -> torch.Tensor | None:
+        """The latents of the plate where they are part of the beginning."""
+        return None if self._left == self.steps else conditions.video.transpose(1, 2).float().cpu()
 
     @property
     def _left(self) -> int:
         """The number of steps that are done, the last ones."""
         return max(1, round(self.steps * self.strength))
-
-    def _beginning(
-        self, scheduler: CogVideoXDDIMScheduler, noise: torch.Tensor, conditions: Conditioning
-    ) -> torch.Tensor:
-        if self._left == self.steps:
-            return noise * scheduler.init_noise_sigma
-        return scheduler.add_noise(
-            conditions.video.transpose(1, 2).float().cpu(), noise, scheduler.timesteps[-self._left :][:1]
-        )
 
     @contextmanager
     def _cached(self, model: Model) -> Iterator[Callable[[str], AbstractContextManager[None]]]:
@@ -331,3 +330,58 @@ class Sampler:
 def starting_noise(shape: tuple[int, ...], seed: int) -> torch.Tensor:
     """The noise that a job of this seed begins with, the same on every device."""
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def _settled(model: Model, latents: torch.Tensor) -> torch.Tensor:
+    """Latents on the CPU, once it is sure that every card had its part in them."""
+    latents = latents.cpu()
+    if model.group:
+        model.group.agree()
+    return latents
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a helper is to sample, with which attention ``backend``, and from where."""
+
+    sampler: Sampler
+    backend: str
+    conditions: Conditioning
+    begun: Underway
+
+    def message(self) -> Message:
+        """The order, to be sent."""
+        sampler, plan = self.sampler, self.sampler.plan
+        values = {
+            "sampler": {name: getattr(sampler, name) for name in _PLAIN},
+            "plan": {"length": plan.length, "windows": plan.windows},
+            "backend": self.backend,
+            "done": self.begun.done,
+        }
+        tensors = {
+            "prompt": sampler.prompt,
+            "mask": self.conditions.mask,
+            "video": self.conditions.video,
+            "latents": self.begun.latents,
+            **({} if sampler.negative is None else {"negative": sampler.negative}),
+            **{_MEMORY + name: tensor for name, tensor in self.begun.memory.items()},
+        }
+        return Message(values, tensors)
+
+    @classmethod
+    def of(cls, message: Message) -> Order:
+        """The order that a message is."""
+        values, tensors = message.values, message.tensors
+        windows = WindowPlan(values["plan"]["length"], tuple((start, end) for start, end in values["plan"]["windows"]))
+        memory = {name.removeprefix(_MEMORY): one for name, one in tensors.items() if name.startswith(_MEMORY)}
+        return cls(
+            Sampler(plan=windows, prompt=tensors["prompt"], negative=tensors.get("negative"), **values["sampler"]),
+            values["backend"],
+            Conditioning(tensors["mask"], tensors["video"]),
+            Underway(values["done"], tensors["latents"], memory),
+        )
+
+
+# What of a sampler is plain, and what marks tensors that its solver remembers.
+_PLAIN = ("number", "steps", "guidance", "strength", "fast", "solver", "seed")
+_MEMORY = "memory: "

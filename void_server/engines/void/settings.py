@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from ...api.errors import SettingError
 from ...api.settings import Declared, setting
 
+#: The ways from one step's latents to the next; the first is the published one.
+DDIM, DPM = "ddim", "dpm"
+
 
 @dataclass(frozen=True)
 class VoidSettings(Declared):
@@ -52,6 +55,12 @@ class VoidSettings(Declared):
         "exact, or fast, which abbreviates steps that change little.",
         long_help="fast: abbreviates steps that change little; use it for previews. Deliver with exact.",
         choices=("exact", "fast"),
+    )
+    solver: str = setting(
+        DDIM,
+        "ddim, as published, or dpm, which is meant for fewer steps.",
+        long_help="ddim: as published. dpm: DPM-Solver++, meant to need fewer steps, say 20; makes other pictures.",
+        choices=(DDIM, DPM),
     )
     memory: str = setting(
         "exact",
@@ -128,6 +137,8 @@ class VoidSettings(Declared):
             raise SettingError("The negative prompt needs a guidance above 1; raise guidance, or leave the prompt out.")
         if self.lora_strength != 1 and not self.lora:
             raise SettingError("lora_strength needs a LoRA; set lora to the name of its file, or leave both out.")
+        if self.published_sampling and self.solver != DDIM:
+            raise SettingError("The published code samples with DDIM; set solver to ddim, or leave published_sampling.")
         if self.published_sampling and self.piece_length:
             raise SettingError(
                 "The published code does not work in pieces; leave piece_length at 0, or leave out published_sampling."

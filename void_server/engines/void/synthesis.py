@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
+from ...api.errors import JobFailed
 from ...imaging.framefile import FrameFile
 from ...imaging.parallel import ahead
 from ...quadmask.classes import Quadmask
@@ -29,6 +30,7 @@ from .sampling import (
     starting_noise,
     too_long,
 )
+from .settings import DDIM
 from .vae import SPATIAL, decode, encoder_parts, latent_length
 from .weights import find
 from .windows import plan
@@ -61,11 +63,16 @@ class Synthesis:
         self._made, self._clip, self._fit = made, made.clip, made.fit
         self._settings = made.settings
 
+    @property
+    def _passes(self) -> tuple[int, ...]:
+        return (FIRST, SECOND) if self._settings.second_pass else (FIRST,)
+
     @cached_property
     def _model(self) -> Model:
         settings = self._settings
         device = choose_device(self._clip.settings.device)
         weights = find(settings.checkpoint, settings.lora, settings.lora_strength)
+        self._loaded_from = weights.state(self._passes)
         beside = cards_beside(self._clip.settings.device, device)
         return resident(weights, device, memory.PROFILES[settings.memory], settings.compiled, beside)
 
@@ -80,7 +87,7 @@ class Synthesis:
 
     def _make(self, number: int, report: Callable[[float], None]) -> None:
         piece, frames = Piece(self._made.pieces[number], self._fit.size), self._made.file(number)
-        passes = (FIRST, SECOND) if self._settings.second_pass else (FIRST,)
+        weights, passes = self._model.weights, self._passes
         with explaining_memory(self._model):
             self._check_memory()
             if self._settings.second_pass:
@@ -91,7 +98,14 @@ class Synthesis:
                 first.remove()
             else:
                 self._run(FIRST, number, piece, frames, report)
-        self._made.note(number, {"device": self._model.described, **self._model.weights.hashes(passes)})
+        if weights.state(passes) != self._loaded_from:
+            # nobody knows which of them made what
+            raise JobFailed(
+                f"The weights in {weights.folder} were replaced while the job ran; resume it with the new ones."
+            )
+        # named where it is not the published one
+        solver = {"solver": self._settings.solver} if self._settings.solver != DDIM else {}
+        self._made.note(number, {"device": self._model.described, **solver, **weights.hashes(passes)})
 
     def _check_memory(self) -> None:
         """Raise :class:`SettingError` where the card is too small, before anything is loaded."""
@@ -125,13 +139,21 @@ class Synthesis:
             negative if guidance > 1 else None,
             strength=settings.strength,
             fast=settings.quality == "fast",
+            solver=settings.solver,
+            seed=self._clip.seed,
         )
 
         def on_step(done: int, total: int) -> None:
             report(0.1 + 0.8 * done / total)
 
         # another card makes other bits, and begins anew
-        made_from = {"device": model.described, "steps": str(steps), "guidance": str(guidance)}
+        made_from = {
+            "device": model.described,
+            "steps": str(steps),
+            "guidance": str(guidance),
+            "solver": settings.solver,
+            **model.weights.hashes((number,)),
+        }
         progress = Progress(KeptTensors(self._clip.kept / f"void_{index}_pass{number}.safetensors", made_from))
         latents = sampler.run(model, self._noise(piece, before), conditions, on_step, progress)
         tile = model.profile.tile

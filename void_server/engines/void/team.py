@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pickle
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -29,9 +29,12 @@ from diffusers import CogVideoXTransformer3DModel
 from ...api.errors import JobFailed
 from ...interpreter import running
 from .attention import Processor
+from .message import Message
 
-#: How long a process waits for the others, in the middle of a step or while they load.
+#: How long a process waits for others that live, in the middle of a step.
 _PATIENCE = timedelta(minutes=10)
+#: How long a helper that talks no more may take to end, in seconds.
+_MOMENT = 5.0
 #: What a helper says once it has started, and whenever it has loaded what an order needs.
 READY = b"ready\n"
 
@@ -49,6 +52,8 @@ class Group:
         if sys.platform == "linux":
             for library in ("GLOO", "NCCL"):
                 os.environ.setdefault(f"{library}_SOCKET_IFNAME", "lo")
+        # after an error NCCL ends what it is doing (2), not this process (3, which is usual)
+        os.environ["TORCH_NCCL_ASYNC_ERROR_HANDLING"] = "2"
         # which one, also where it was not said: both take cards by number alone
         card = torch.device("cuda", device.index or 0) if device.type == "cuda" else None
         if card:
@@ -62,6 +67,14 @@ class Group:
             device_id=card,
         )
         return cls(rank, size)
+
+    def agree(self) -> None:
+        """Wait for the others; raises RuntimeError or ValueError where they are gone, or have been.
+
+        A card's calls return before they are done, and those that were given up leave what lay in memory. So nothing is
+        believed before the processes have talked once more after all was done.
+        """
+        dist.barrier()
 
     def can_split(self, heads: int) -> bool:
         """Whether each card can have as many of a transformer's heads."""
@@ -155,26 +168,42 @@ class Split:
 
 
 class Team:
-    """The helpers of this process, which leads: one for each of ``devices``, from ``about`` a model."""
+    """The helpers of this process, which leads: one for each of ``devices``. Whoever makes a team ends it."""
 
-    def __init__(self, device: torch.device, devices: Sequence[torch.device], about: Any) -> None:
-        size = 1 + len(devices)
-        self._helpers = []
+    def __init__(self, device: torch.device, devices: Sequence[torch.device]) -> None:
+        self._device, self._devices = device, devices
+        self._helpers: list[subprocess.Popen[bytes]] = []
+        self._watchers: list[threading.Thread] = []
         # NCCL looks at the file now and then for as long as it runs
         self._folder = tempfile.TemporaryDirectory()
-        meeting = Path(self._folder.name) / "meeting"
-        try:
-            for rank, one in enumerate(devices, 1):
-                self._helpers.append(_started())
-                self._tell(self._helpers[-1], (about, one, rank, size, meeting))
-            self.wait()
-            self.group = Group.join(0, size, device, meeting)
-        except BaseException:
-            self._kill()
-            self._folder.cleanup()
-            raise
+        # the first helper that ended by itself
+        self._lost: JobFailed | None = None
+        self._noticed = threading.Event()
+        self._ended = False
+        self._leaving = threading.Lock()
+        self._talk: dist.ProcessGroup | None = None
 
-    def order(self, order: Any) -> None:
+    def gather(self, model: Mapping[str, Any]) -> Group:
+        """Start the helpers, each with the ``model`` described, and meet them.
+
+        Raises :class:`JobFailed` where one of them cannot start.
+        """
+        size = 1 + len(self._devices)
+        meeting = Path(self._folder.name) / "meeting"
+        for rank, device in enumerate(self._devices, 1):
+            helper = _started()
+            self._helpers.append(helper)
+            watcher = threading.Thread(target=self._watch, args=(helper, device), daemon=True)
+            self._watchers.append(watcher)
+            watcher.start()
+            values = {"device": str(device), "rank": rank, "size": size, "meeting": str(meeting), "model": model}
+            self._tell(helper, Message(values))
+        self.wait()
+        group = Group.join(0, size, self._device, meeting)
+        self._talk = dist.group.WORLD
+        return group
+
+    def order(self, order: Message) -> None:
         """Have all helpers do their part in ``order``, as soon as they have loaded what it needs."""
         for helper in self._helpers:
             self._tell(helper, order)
@@ -184,43 +213,65 @@ class Team:
         for helper in self._helpers:
             assert helper.stdout is not None
             if helper.stdout.readline() != READY:
-                raise lost_helper()
+                helper.wait()
+                raise BrokenPipeError("a helper has ended")
 
-    @property
-    def has_lost_one(self) -> bool:
-        """Whether a helper has ended."""
-        return any(helper.poll() is not None for helper in self._helpers)
+    def lost_by(self, error: BaseException) -> JobFailed | None:
+        """What to tell the artist where ``error`` is how this process noticed that a helper has ended."""
+        if not isinstance(error, (RuntimeError, ValueError, BrokenPipeError)):
+            return None
+        # it may take a moment from its last word to its end
+        self._noticed.wait(_MOMENT)
+        return self._lost
 
     def end(self) -> None:
         """End all helpers, whatever they are doing."""
-        self._kill()
-        dist.destroy_process_group()
-        self._folder.cleanup()
-
-    def _kill(self) -> None:
+        with self._leaving:
+            self._ended = True
+            # first: a card must not read the memory of another whose process has ended
+            self._leave()
         for helper in self._helpers:
             helper.kill()
-            helper.wait()
+        for watcher in self._watchers:
+            watcher.join()
+        for helper in self._helpers:
             for pipe in (helper.stdin, helper.stdout):
                 if pipe is not None:
                     with contextlib.suppress(OSError):
                         pipe.close()
+        # gloo's waits for what helpers have under way, and those have ended now
+        self._talk = None
+        self._folder.cleanup()
 
-    def _tell(self, helper: subprocess.Popen[bytes], what: Any) -> None:
+    def _watch(self, helper: subprocess.Popen[bytes], device: torch.device) -> None:
+        """Where a helper ends by itself, give up what waits for it: NCCL would do so for as long as the patience is."""
+        status = helper.wait()
+        with self._leaving:
+            if self._ended:
+                return
+            self._lost = self._lost or JobFailed(
+                f"The process that samples on {_named(device)} has ended; the log says why. "
+                "Resume, or let the worker see one GPU only.",
+                f"exit status {status}",
+            )
+            self._leave()
+        self._noticed.set()
+
+    def _leave(self) -> None:
+        """Stop whatever the processes say to each other at the moment, and be no group any more."""
+        if dist.is_initialized():
+            dist.distributed_c10d._abort_process_group()
+
+    def _tell(self, helper: subprocess.Popen[bytes], what: Message) -> None:
         assert helper.stdin is not None
-        try:
-            pickle.dump(what, helper.stdin)
-            helper.stdin.flush()
-        except OSError as error:
-            raise lost_helper() from error
+        what.send(helper.stdin)
 
 
 def _started() -> subprocess.Popen[bytes]:
     return subprocess.Popen(running("void_server.engines.void.helper"), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
 
-def lost_helper() -> JobFailed:
-    """What an artist is told when a helper has ended."""
-    return JobFailed(
-        "A process that samples on another GPU has ended; the log says why. Resume, or let the worker see one GPU only."
-    )
+def _named(device: torch.device) -> str:
+    if device.type != "cuda":
+        return f"another {str(device).upper()}"
+    return f"GPU {device.index} of this worker ({torch.cuda.get_device_name(device)})"

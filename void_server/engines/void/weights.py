@@ -66,10 +66,17 @@ class Weights:
 
     def missing(self, passes: tuple[int, ...] = (1,)) -> list[Path]:
         """The required files that do not exist."""
+        return [path for path in self._required(passes) if not path.is_file()]
+
+    def state(self, passes: tuple[int, ...] = (1, 2)) -> tuple[tuple[str, int, int], ...]:
+        """What changes when somebody replaces a file: path, size and time of each that exists."""
+        there = [path for path in self._required(passes) if path.is_file()]
+        return tuple((str(path), status.st_size, status.st_mtime_ns) for path in there for status in [path.stat()])
+
+    def _required(self, passes: tuple[int, ...]) -> list[Path]:
         files = [self.base / part / name for part, names in _PARTS.items() for name in names]
         loras = [self.folder / self.lora] if self.lora else []
-        required = [*files, *self._shards, *map(self.checkpoint, passes), *loras]
-        return [path for path in required if not path.is_file()]
+        return [*files, *self._shards, *map(self.checkpoint, passes), *loras]
 
     @property
     def _shards(self) -> list[Path]:
