@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from void_server.engines.cleanplate.inpaint import inpaint
-from void_server.engines.cleanplate.texture import complete
+from void_server.engines.cleanplate.texture import _Search, complete
 from void_server.imaging.exr import FloatImage
 
 HEIGHT, WIDTH = 96, 160
@@ -55,6 +55,24 @@ def test_nothing_is_taken_from_what_may_not_be_used(bricks: FloatImage) -> None:
     filled = complete(red, hole(), ~(hole() | cv2.dilate(shadow.astype(np.uint8), np.ones((5, 5))).astype(bool)))
     ratio = filled[hole()][:, 1] / filled[hole()][:, 0]
     assert np.quantile(ratio, 0.05) > 0.5
+
+
+def test_a_patch_is_compared_only_until_it_has_lost(bricks: FloatImage, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried, compared, inside, add = [], [], _Search._inside, np.einsum
+
+    def asked(search: _Search, places: NDArray[np.intp]) -> Mask:
+        tried.append(len(places))
+        return inside(search, places)
+
+    def counted(subscripts: str, *operands: FloatImage) -> FloatImage:
+        compared.append(len(operands[0]))
+        return add(subscripts, *operands)
+
+    monkeypatch.setattr(_Search, "_inside", asked)
+    monkeypatch.setattr(np, "einsum", counted)
+    complete(bricks, hole(), ~hole())
+    # of the 49 pixels of each patch that is tried
+    assert sum(compared) < 49 * sum(tried) / 3
 
 
 def test_where_the_surroundings_are_smooth_so_is_the_fill() -> None:

@@ -54,8 +54,12 @@ def _membrane(
         start = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
     else:
         start = smooth_fill(image, ~hole)
-    filled = np.where(hole[..., None], start, image).astype(np.float32)
+    inside = hole.astype(np.uint8)
+    filled = cv2.copyTo(start, inside, image.astype(np.float32))
+    mean = np.empty_like(filled)
     for _ in range(_STEPS):
-        mean = cv2.filter2D(filled, -1, _NEIGHBOURS, borderType=cv2.BORDER_REPLICATE)
-        np.copyto(filled, mean if bend is None else (mean + bend / 4) / (1 + screen), where=hole[..., None])
+        cv2.filter2D(filled, -1, _NEIGHBOURS, mean, borderType=cv2.BORDER_REPLICATE)
+        if bend is not None:
+            cv2.addWeighted(mean, 1 / (1 + screen), bend, 1 / 4 / (1 + screen), 0, mean)
+        cv2.copyTo(mean, inside, filled)
     return filled

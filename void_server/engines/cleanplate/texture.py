@@ -136,6 +136,9 @@ class _Search:
         distance = cv2.distanceTransform(level.hole.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
         self.sure = np.exp(-distance * np.float32(np.log(_LESS_SURE)))
         self.padded_sure = cv2.copyMakeBorder(self.sure, *(_RADIUS,) * 4, cv2.BORDER_REFLECT_101)
+        self.weights = np.zeros(len(self.at), np.float32)
+        for dy, dx in _PATCH:
+            self.weights += self.padded_sure[self.at[:, 0] + dy, self.at[:, 1] + dx]
         self.tall = max(int(level.hole.any(axis=1).sum()), 2 * _RADIUS)
         self.best = level.sources[rng.integers(0, len(level.sources), len(self.at))]
         self.cost = np.full(len(self.at), np.inf, np.float32)
@@ -164,33 +167,35 @@ class _Search:
         """Compare with a new picture of the hole."""
         self.padded = cv2.copyMakeBorder(current, *(_RADIUS,) * 4, cv2.BORDER_REFLECT_101)
         self.source = cv2.copyMakeBorder(self.level.image, *(_RADIUS,) * 4, cv2.BORDER_REFLECT_101)
-        self.cost = self._costs(np.arange(len(self.at)), self.best)
+        self._wide = np.int64(self.padded.shape[1])
+        self.cost = np.full(len(self.at), np.inf, np.float32)
+        self._improve(np.arange(len(self.at)), self.best)
 
-    def _costs(self, which: Places, places: Places) -> FloatImage:
-        """How unlike the patches are, weighted by how sure their pixels are, and how far from level."""
-        cost = np.empty(len(which), np.float32)
+    def _improve(self, which: Places, places: Places) -> None:
+        """Take those ``places`` whose patches are more like what is known, weighted by how sure their pixels are, and
+        how far from level, than the best so far.
+        """
+        ours, theirs, sure = self.padded.reshape(-1, 3), self.source.reshape(-1, 3), self.padded_sure.ravel()
         for begin in range(0, len(which), _PIECE):
             piece = slice(begin, begin + _PIECE)
-            here, there = self.at[which[piece]], places[piece]
-            unlike, weights = np.zeros(len(here), np.float32), np.zeros(len(here), np.float32)
-            for dy, dx in _PATCH:
-                y, x = here[:, 0] + dy, here[:, 1] + dx
-                difference = self.padded[y, x] - self.source[there[:, 0] + dy, there[:, 1] + dx]
-                sure = self.padded_sure[y, x]
-                unlike += sure * np.einsum("pc,pc->p", difference, difference)
-                weights += sure
-            climb = (there[:, 0] - here[:, 0]) / np.float32(self.tall)
-            cost[piece] = unlike / weights + 3 * (_LEVEL * climb) ** 2
-        return cost
+            one, other = which[piece], places[piece]
+            climb = (other[:, 0] - self.at[one, 0]) / np.float32(self.tall)
+            uneven, unlike = 3 * (_LEVEL * climb) ** 2, np.zeros(len(one), np.float32)
+            for dy in range(2 * _RADIUS + 1):
+                here, there = (places @ [self._wide, 1] + dy * self._wide for places in (self.at[one], other))
+                for dx in range(2 * _RADIUS + 1):
+                    difference = ours[here + dx] - theirs[there + dx]
+                    unlike += sure[here + dx] * np.einsum("pc,pc->p", difference, difference)
+                # it only grows
+                cost = (unlike / self.weights[one] + uneven).astype(np.float32)
+                left = cost < self.cost[one]
+                if not left.all():
+                    one, other, unlike, uneven, cost = (a[left] for a in (one, other, unlike, uneven, cost))
+            self.best[one], self.cost[one] = other, cost
 
     def _try(self, which: Places, places: Places) -> None:
-        good = self._inside(places)
-        which, places = which[good], places[good]
-        if not len(which):
-            return
-        cost = self._costs(which, places)
-        better = cost < self.cost[which]
-        self.best[which[better]], self.cost[which[better]] = places[better], cost[better]
+        new = self._inside(places) & (places != self.best[which]).any(axis=1)
+        self._improve(which[new], places[new])
 
     def match(self) -> None:
         """Let neighbours tell each other of their sources, and look around at random, ever nearer."""
@@ -263,13 +268,14 @@ def _copied(image: FloatImage, hole: Mask, free: Mask, found: FloatImage) -> Flo
     x, y, across, down = cv2.boundingRect(hole.astype(np.uint8))
     top, left = max(y - 1, 0), max(x - 1, 0)
     box = np.s_[top : min(y + down + 1, height), left : min(x + across + 1, width)]
-    rows, columns = np.indices(hole[box].shape)
+    rows, columns = np.nonzero(hole[box])
     places = np.stack([rows + top, columns + left], axis=-1)
     # the way of the nearest pixel at the size that was matched
     near = np.minimum((places / ratio).astype(np.intp), np.array(found.shape[:2]) - 1)
-    sources = np.clip(np.round(places + found[_at(near)] * ratio), 0, (height - 1, width - 1)).astype(np.intp)
+    sources = np.indices(hole[box].shape).transpose(1, 2, 0) + (top, left)
+    sources[rows, columns] = np.clip(np.round(places + found[_at(near)] * ratio), 0, (height - 1, width - 1))
     result = image.copy()
-    result[box] = _joined(image, hole[box], free, np.where(hole[box][..., None], sources, places))
+    result[box] = _joined(image, hole[box], free, sources)
     return result
 
 
@@ -279,21 +285,30 @@ def _joined(image: FloatImage, hole: Mask, free: Mask, sources: Places) -> Float
     Each pixel differs from its neighbours as its source and theirs do from the pixels beside them (Pérez et al.,
     Poisson Image Editing, 2003).
     """
-    copied = image[_at(sources)]
-    bend = np.zeros_like(copied)
     last, farthest = np.array(hole.shape) - 1, np.array(free.shape) - 1
-    rows, columns = np.indices(hole.shape)
+    pixels, known = image.reshape(-1, image.shape[-1]), free.ravel()
+
+    def number(places: Places) -> Places:
+        return places[..., 0] * free.shape[1] + places[..., 1]
+
+    copied = pixels[number(sources)]
+    # only what is in the hole bends
+    rows, columns = np.nonzero(hole)
+    here, bent = sources[rows, columns], np.zeros((len(rows), copied.shape[-1]), np.float32)
+    ours = copied[rows, columns]
     for step in ((0, 1), (1, 0), (0, -1), (-1, 0)):
         next_to = np.clip(rows + step[0], 0, last[0]), np.clip(columns + step[1], 0, last[1])
-        neighbour, actual = sources[next_to], copied - copied[next_to]
-        beside, before = np.clip(sources + np.array(step), 0, farthest), np.clip(neighbour - step, 0, farthest)
-        mine, own = copied - image[_at(beside)], free[_at(beside)]
-        theirs, others = image[_at(before)] - image[_at(neighbour)], hole[next_to] & free[_at(before)]
+        neighbour = sources[next_to]
+        beside = number(np.clip(here + np.array(step), 0, farthest))
+        before = number(np.clip(neighbour - step, 0, farthest))
+        mine, own = ours - pixels[beside], known[beside]
+        theirs, others = pixels[before] - pixels[number(neighbour)], hole[next_to] & known[before]
         # what lies beside a source may be the hole or the object, which says nothing
-        told = own[..., None] * mine + others[..., None] * theirs
-        count = (own.astype(np.float32) + others)[..., None]
-        bend += np.where(count > 0, told / np.maximum(count, 1) - actual, 0)
-    bend *= hole[..., None]
+        told = own[:, None] * mine + others[:, None] * theirs
+        count = (own.astype(np.float32) + others)[:, None]
+        bent += np.where(count > 0, told / np.maximum(count, 1) - (ours - copied[next_to]), 0)
+    bend = np.zeros_like(copied)
+    bend[rows, columns] = bent
     return copied + np.clip(correction(bend, hole), -_FARTHEST, _FARTHEST)
 
 
