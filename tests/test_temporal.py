@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 
 import numpy as np
 
 from void_server.imaging.parallel import in_order
-from void_server.imaging.temporal import agreeing_median, median, weighted_median
+from void_server.imaging.temporal import _comparisons, agreeing_median, median, weighted_median
 
 
 def test_where_samples_agree_it_is_the_median() -> None:
@@ -35,6 +36,29 @@ def test_many_pixels_have_the_medians_of_few() -> None:
     below = (weights[..., None] * (samples < found)).sum(axis=0) / weights.sum(axis=0)[:, None]
     above = (weights[..., None] * (samples > found)).sum(axis=0) / weights.sum(axis=0)[:, None]
     assert max(below.max(), above.max()) <= 0.5 + 1e-5
+
+
+def test_comparisons_bring_the_middle_to_its_place() -> None:
+    for count in range(1, 11):
+        # what sorts zeros and ones sorts everything (Knuth, 5.3.4 Z)
+        rows = np.array(list(itertools.product((0, 1), repeat=count))).T.copy()
+        middle = np.sort(rows, axis=0)[(count - 1) // 2 : count // 2 + 1]
+        for low, high in _comparisons(count):
+            rows[low], rows[high] = np.minimum(rows[low], rows[high]), np.maximum(rows[low], rows[high])
+        assert np.array_equal(rows[(count - 1) // 2 : count // 2 + 1], middle)
+    # to sort all takes half as many again
+    assert len(_comparisons(6)) <= 12
+    assert len(_comparisons(48)) < 400
+
+
+def test_the_median_is_of_those_that_are_seen() -> None:
+    rng = np.random.default_rng(7)
+    for count in range(1, 9):
+        samples, seen = rng.random((count, 300, 2), np.float32), rng.random((count, 300)) < 0.5
+        found = median(samples, seen)
+        for pixel in range(300):
+            shown = samples[seen[:, pixel], pixel]
+            assert np.allclose(found[pixel], np.median(shown, axis=0) if len(shown) else 0)
 
 
 def test_what_runs_on_a_core_already_asks_for_no_more() -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from functools import cache
+from typing import Any
+
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,17 +25,65 @@ def median(samples: FloatImage, seen: NDArray[np.bool_]) -> FloatImage:
 
     def piece(begin: int) -> None:
         pixels = slice(begin, begin + _PIECE)
-        shown = seen[:, pixels]
-        ordered = np.where(shown[..., None], samples[:, pixels], np.float32(np.inf)).transpose(1, 2, 0)
-        ordered = np.ascontiguousarray(ordered)
-        ordered.sort(axis=-1)
-        count = shown.sum(axis=0)[:, None, None]
-        middle = np.take_along_axis(ordered, np.maximum(count - 1, 0) // 2, axis=-1)
-        other = np.take_along_axis(ordered, np.minimum(count // 2, len(samples) - 1), axis=-1)
-        np.add(middle[..., 0] / 2, other[..., 0] / 2, out=result[pixels], where=count[..., 0] > 0)
+        _median(samples[:, pixels], seen[:, pixels], result[pixels])
 
     for_each(piece, range(0, len(result), _PIECE))
     return result
+
+
+def _median(samples: FloatImage, seen: NDArray[np.bool_], result: FloatImage) -> None:
+    """Write the median to ``result``, which is 0."""
+    frames, channels = len(samples), samples.shape[-1]
+    ordered = samples + _beyond(seen, channels) if not seen.all() else samples.copy()
+    rows, spare = list(ordered), np.empty_like(ordered[0])
+    for low, high in _comparisons(frames):
+        np.minimum(rows[low], rows[high], out=spare)
+        np.maximum(rows[low], rows[high], out=rows[high])
+        rows[low], spare = spare, rows[low]
+    count = seen.sum(axis=0, dtype=np.uint16)
+    odd, even = (_for_all(mask, channels) for mask in (count % 2 == 1, (count % 2 == 0) & (count > 0)))
+    np.copyto(result, rows[(frames - 1) // 2], where=odd)
+    np.add(rows[frames // 2 - 1] / 2, rows[frames // 2] / 2, out=result, where=even)
+
+
+def _beyond(seen: NDArray[np.bool_], channels: int) -> FloatImage:
+    """0 where a sample is seen; of the others half are infinite and half minus infinite, so that the middle of all is
+    that of those that are seen.
+    """
+    last = np.logical_xor.accumulate(~seen, axis=0)
+    offset = np.where(seen, np.float32(0), np.where(last, np.float32(np.inf), np.float32(-np.inf)))
+    return _for_all(offset, channels)
+
+
+def _for_all(values: NDArray[Any], channels: int) -> NDArray[Any]:
+    """The same value for all channels, (..., channels): OpenCV copies far quicker than NumPy into so short an axis."""
+    plane = values.view(np.uint8) if values.dtype == bool else values
+    return cv2.merge([plane] * channels).view(values.dtype).reshape(*values.shape, channels)
+
+
+@cache
+def _comparisons(count: int) -> tuple[tuple[int, int], ...]:
+    """What to compare and swap, one after the other, so that the middle ones of ``count`` values come to their places.
+
+    Batcher's merge exchange (Knuth, The Art of Computer Programming, 5.2.2 M), without what decides other places.
+    """
+    pairs: list[tuple[int, int]] = []
+    run = 1
+    while run < count:
+        step = run
+        while step:
+            for first in range(step % run, count - step, 2 * step):
+                for low in range(first, min(first + step, count - step)):
+                    if low // (2 * run) == (low + step) // (2 * run):
+                        pairs.append((low, low + step))
+            step //= 2
+        run *= 2
+    wanted, needed = {count // 2 - 1, count // 2}, []
+    for pair in reversed(pairs):
+        if wanted & {*pair}:
+            wanted |= {*pair}
+            needed.append(pair)
+    return tuple(reversed(needed))
 
 
 def agreeing_median(samples: FloatImage, seen: NDArray[np.bool_], tolerance: float) -> FloatImage:
@@ -40,15 +92,21 @@ def agreeing_median(samples: FloatImage, seen: NDArray[np.bool_], tolerance: flo
     At the edge of a lamp, channels whose medians come from different samples would make a colour that none shows. The
     sample taken there is the one whose mean of channels is the middle one, the darker of two.
     """
-    result = median(samples, seen)
-    light = samples.mean(axis=-1)
-    least = np.where(seen, light, np.inf).min(axis=0)
-    most = np.where(seen, light, -np.inf).max(axis=0)
-    apart = np.flatnonzero(most - least > tolerance)
-    if len(apart):
-        order = np.argsort(np.where(seen, light, np.inf)[:, apart], axis=0, kind="stable")
-        middle = np.take_along_axis(order, ((seen[:, apart].sum(axis=0) - 1) // 2)[None], axis=0)[0]
-        result[apart] = samples[middle, apart]
+    result = np.zeros(samples.shape[1:], np.float32)
+
+    def piece(begin: int) -> None:
+        pixels = slice(begin, begin + _PIECE)
+        looks, shown, found = samples[:, pixels], seen[:, pixels], result[pixels]
+        _median(looks, shown, found)
+        light = looks @ np.full(looks.shape[-1], 1 / looks.shape[-1], np.float32)
+        darkest = np.where(shown, light, np.float32(np.inf)).min(axis=0)
+        apart = np.flatnonzero(np.where(shown, light, np.float32(-np.inf)).max(axis=0) - darkest > tolerance)
+        if len(apart):
+            order = np.argsort(np.where(shown, light, np.float32(np.inf))[:, apart], axis=0, kind="stable")
+            middle = np.take_along_axis(order, ((shown[:, apart].sum(axis=0) - 1) // 2)[None], axis=0)[0]
+            found[apart] = looks[middle, apart]
+
+    for_each(piece, range(0, len(result), _PIECE))
     return result
 
 
