@@ -95,6 +95,24 @@ def test_nothing_is_added_at_a_brightness_that_was_not_measured() -> None:
     assert np.array_equal(grain.add(lamp, EVERYWHERE, measured, (1,), None, 99.0), lamp)
 
 
+def test_the_level_at_a_brightness_is_worked_out_once_not_pixel_by_pixel(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, position = [], grain._position
+
+    def counted(linear: FloatImage) -> FloatImage:
+        asked.append(linear.size)
+        return position(linear)
+
+    monkeypatch.setattr(grain, "_position", counted)
+    level = np.linspace(0.01, 0.4, grain._STEPS, dtype=np.float32)[:, None].repeat(3, axis=1)
+    known = grain.Grain(level, np.zeros((3, 7, 7), np.float32), np.eye(3, dtype=np.float32))
+    rgb = np.geomspace(1e-3, 50, 300_000, dtype=np.float32).reshape(-1, 100, 3)
+    found = known.at(rgb)
+    assert np.array_equal(known.at(rgb), found)
+    assert sum(asked) < 2**16
+    exact = np.interp(position(rgb), np.arange(grain._STEPS), level[:, 0])
+    assert np.allclose(found, exact, rtol=2e-3)
+
+
 def test_edges_of_lamps_are_not_taken_for_grain() -> None:
     scene = np.full((240, 320, 3), 0.1, np.float32)
     scene[::6, ::6] = 300

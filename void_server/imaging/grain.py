@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple, TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .exr import FloatImage
+from .exr import HALF_MAX, FloatImage
 from .parallel import in_order
 
 Mask = NDArray[np.bool_]
@@ -58,20 +59,30 @@ class Grain:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Grain:
-        """The grain that ``vars()`` of another one describes."""
+        """The grain that ``asdict()`` of another one describes."""
         return cls(arrays["level"], arrays["kernels"], arrays["mixing"])
 
     def at(self, rgb: FloatImage) -> FloatImage:
-        """The standard deviation at each pixel of scene-linear ``rgb``, (height, width, 3); 0 where not measured."""
-        steps = np.arange(_STEPS, dtype=np.float32)
-        result = np.zeros_like(rgb)
+        """The standard deviation at each pixel of scene-linear ``rgb``, (..., 3); 0 where not measured."""
+        # a half float tells the brightness far more finely than the steps
+        bits = np.minimum(np.fmax(rgb, 0), HALF_MAX).astype(np.float16).view(np.uint16)
+        return np.stack([self._of_halves[channel][bits[..., channel]] for channel in range(3)], axis=-1)
+
+    @cached_property
+    def _of_halves(self) -> FloatImage:
+        """The standard deviation of each channel, (3, halves), at every half float from 0 up, by its bits."""
+        position = np.clip(_position(_HALVES), 0, _STEPS - 1)
+        result, steps = np.zeros((3, len(_HALVES)), np.float32), np.arange(_STEPS, dtype=np.float32)
         for channel in range(3):
             known = ~np.isnan(self.level[:, channel])
             if known.any():
-                position = np.clip(_position(rgb[..., channel]), 0, _STEPS - 1)
                 level = np.interp(position, steps[known], self.level[known, channel])
-                result[..., channel] = np.where(known[np.round(position).astype(int)], level, 0)
+                result[channel] = np.where(known[np.round(position).astype(int)], level, 0)
         return result
+
+
+#: All half floats from 0 up that are finite.
+_HALVES = np.arange(np.float16(HALF_MAX).view(np.uint16) + 1, dtype=np.uint16).view(np.float16).astype(np.float32)
 
 
 def _position(linear: FloatImage) -> FloatImage:

@@ -7,7 +7,7 @@ counterfactual plate is that patch over the plate, by the formula of every compo
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
@@ -202,7 +202,7 @@ def _plates_grain(clip: Clip) -> Grain:
         canvas = clip.footage.canvas
         count = max(_FEWEST_MEASURED, min(_MEASURED_FRAMES, round(_MEASURED_PIXELS / (canvas.width * canvas.height))))
         chosen = [busy[position] for position in sequence.spread(len(busy), count)]
-        arrays.save(file, **vars(grain.measure(chosen, partial(_looks, clip))))
+        arrays.save(file, **asdict(grain.measure(chosen, partial(_looks, clip))))
     return Grain.from_arrays(arrays.load(file))
 
 
