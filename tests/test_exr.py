@@ -277,3 +277,32 @@ def test_a_plate_whose_blocks_or_attributes_are_huge_is_rewritten(tmp_path: Path
         (said, after), (_, before) = parts_of(target)[0], parts_of(source)[0]
         assert len(said.getattribute("note0")) == sizes[0]
         assert np.array_equal(after[4:], before[4:])
+
+
+@pytest.mark.parametrize(
+    "window", [Window(10, 5, 40, 20), Window(-3, -2, 7, 5), Window(40, 60, 57, 38), Window(0, 0, 0, 0)]
+)
+def test_rows_that_are_all_alike_are_packed_once(
+    window: Window, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, names, beyond = Window(-3, -2, 100, 100), ("a", "b.keep"), (0.0, 1.0)
+    pixels = np.random.default_rng(3).random((window.height, window.width, 2)).astype(np.float16)
+    packed, write_parts = [], exr._write_parts
+
+    def counted(path: Path, parts: list[tuple[oiio.ImageSpec, Any]]) -> None:
+        packed.append(sum(spec.height for spec, _ in parts))
+        write_parts(path, parts)
+
+    monkeypatch.setattr(exr, "_write_parts", counted)
+    display, file = Window(0, 0, 96, 96), tmp_path / "mattes.exr"
+    exr.write_within(
+        file, pixels, window, beyond, names, data_window=data, display_window=display, metadata={"void/job": "one"}
+    )
+    assert packed == [window.height + 1]
+    assert exr.windows(file) == (data, display)
+    expected = np.broadcast_to(np.float16(beyond), (100, 100, 2)).copy()
+    expected[data.slices(window)] = pixels
+    assert np.array_equal(exr.read_channels(file, names, data), expected)
+    with exr._opened(file) as image:
+        assert image.spec().getattribute("void/job") == "one"
+    assert [path.name for path in tmp_path.iterdir()] == ["mattes.exr"]

@@ -148,3 +148,28 @@ def splice(source: Path, changed: Path, target: Path) -> bool:
         file.seek(len(header))
         file.write(offsets.tobytes())
     return True
+
+
+def surround(some: Path, target: Path, first: int, last: int) -> None:
+    """Write rows of a file to ``target``, between others that all look like the last of them.
+
+    ``some`` holds rows each packed by itself, and as its last one what all rows [first, last] look like that are not in
+    it. Raises OSError where the target cannot be written.
+    """
+    inner = find(some)
+    if inner is None or inner.rows != 1:
+        raise ValueError(f"{some} has no rows that are packed one by one.")
+    own = [*_copies(inner, some, inner.first, inner.last + 1)]
+    beyond = own.pop()[4:]
+    left, _, right, _ = struct.unpack_from("<4i", inner.header, inner.window_at)
+    window = struct.pack("<4i", left, first, right, last)
+    header = inner.header[: inner.window_at] + window + inner.header[inner.window_at + 16 :]
+    rows = [
+        own[row - inner.first] if 0 <= row - inner.first < len(own) else struct.pack("<i", row) + beyond
+        for row in range(first, last + 1)
+    ]
+    begin = len(header) + 8 * len(rows)
+    offsets = begin + np.cumsum([0, *map(len, rows[:-1])], dtype="<u8")
+    with open(target, "wb") as file:
+        file.write(header + offsets.astype("<u8").tobytes())
+        file.writelines(rows)

@@ -235,6 +235,11 @@ def read_channels(path: Path, names: Sequence[str], window: Window) -> FloatImag
 
     Integers become 0..1. Raises :class:`ImageError` naming a missing channel.
     """
+    return read_stored_channels(path, names, window).astype(np.float32, copy=False)
+
+
+def read_stored_channels(path: Path, names: Sequence[str], window: Window) -> NDArray[np.float16] | FloatImage:
+    """As :func:`read_channels`, in halves where the file holds halves."""
     with _opened(path) as image:
         known = list(image.spec().channelnames)
         if lacking := [name for name in names if name not in known]:
@@ -242,8 +247,7 @@ def read_channels(path: Path, names: Sequence[str], window: Window) -> FloatImag
                 f"{path} has no channel {lacking[0]}, unlike other frames, only {', '.join(known)}; write "
                 "every frame with the same channels."
             )
-        found = _read_window(path, image, 0, [known.index(name) for name in names], window)
-        return found.astype(np.float32, copy=False)
+        return _read_window(path, image, 0, [known.index(name) for name in names], window)
 
 
 def read_matte(path: Path, window: Window, channels: Sequence[str] = ()) -> FloatImage:
@@ -420,14 +424,60 @@ def write(
     """
     height, width = pixels.shape[:2]
     data = data_window or Window(0, 0, width, height)
-    display = display_window or data
-    spec = oiio.ImageSpec(width, height, len(channels), "half" if pixels.dtype == np.float16 else "float")
+    spec = _new(pixels, channels, data, display_window or data, pixel_aspect, metadata)
+    spec.attribute("compression", "rle" if flat else "zip")
+    with replacing(path, parents=True) as temporary:
+        _write_parts(temporary, [(spec, pixels.reshape(height, width, len(channels)))])
+
+
+def write_within(
+    path: Path,
+    pixels: NDArray[Any],
+    window: Window,
+    beyond: Sequence[float],
+    channels: Sequence[str],
+    *,
+    data_window: Window,
+    display_window: Window | None = None,
+    pixel_aspect: float = 1.0,
+    metadata: Mapping[str, str | int | float] | None = None,
+) -> None:
+    """As :func:`write` what is flat, and ``beyond`` all over the data window but for ``pixels`` in ``window`` of it.
+
+    Rows without any of them are packed once.
+    """
+    inner = Window(data_window.x, data_window.y, data_window.width, 0)
+    if not window.empty:
+        inner = inner._replace(y=window.y, height=window.height)
+    rows = np.empty((inner.height + 1, inner.width, len(channels)), pixels.dtype)
+    rows[:] = np.array(beyond, pixels.dtype)
+    if not window.empty:
+        rows[inner.slices(window)] = pixels
+    spec = _new(rows, channels, inner._replace(height=len(rows)), display_window or data_window, pixel_aspect, metadata)
+    spec.attribute("compression", "rle")
+    with replacing(path, parents=True) as temporary:
+        some = temporary_beside(temporary)
+        try:
+            _write_parts(some, [(spec, rows)])
+            _check_disk(temporary, data_window.height * len(channels) * 64)
+            blocks.surround(some, temporary, data_window.y, data_window.bottom - 1)
+        finally:
+            some.unlink(missing_ok=True)
+
+
+def _new(
+    pixels: NDArray[Any],
+    channels: Sequence[str],
+    data: Window,
+    display: Window,
+    pixel_aspect: float,
+    metadata: Mapping[str, str | int | float] | None,
+) -> oiio.ImageSpec:
+    spec = oiio.ImageSpec(data.width, data.height, len(channels), "half" if pixels.dtype == np.float16 else "float")
     spec.channelnames = tuple(channels)
     spec.x, spec.y = data.x, data.y
     spec.full_x, spec.full_y, spec.full_width, spec.full_height = display
-    spec.attribute("compression", "rle" if flat else "zip")
     spec.attribute("PixelAspectRatio", float(pixel_aspect))
     for name, value in (metadata or {}).items():
         spec.attribute(name, value)
-    with replacing(path, parents=True) as temporary:
-        _write_parts(temporary, [(spec, pixels.reshape(height, width, len(channels)))])
+    return spec

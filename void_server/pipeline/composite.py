@@ -27,6 +27,8 @@ from . import origins, overshoot
 from .context import JobContext
 
 MATTE_CHANNELS = (*classes.CHANNELS, "void_blend.A", *origin.CHANNELS)
+#: The mattes of what is kept.
+_KEPT = tuple(float(name == f"quadmask.{classes.NAMES[classes.KEEP]}") for name in MATTE_CHANNELS)
 PATCH_CHANNELS = (*exr.RGB, "A")
 #: Grain is measured in so many frames: in fewer of large ones, each of which tells more.
 _MEASURED_FRAMES, _FEWEST_MEASURED, _MEASURED_PIXELS = 5, 2, 12e6
@@ -89,11 +91,13 @@ def _write_mattes(
     context: JobContext, compositor: Compositor, index: int, data: Window, new: NewPixels | None = None
 ) -> None:
     frame = context.frames[index]
-    made = compositor.origins(index, data, new)
+    part = compositor.part(index, data)
+    made = compositor.origins(index, part, new)
     if new is not None:
         # before the frame exists, so that a resumed job still knows
         origins.note(context.version.intermediate, frame, made)
-    context.write(context.version.mattes(frame), compositor.mattes(index, data, made), MATTE_CHANNELS, data)
+    mattes = compositor.mattes(index, part, made)
+    context.write_mattes(context.version.mattes(frame), mattes, part, _KEPT, MATTE_CHANNELS, data)
 
 
 class Compositor:
@@ -106,27 +110,27 @@ class Compositor:
     def origins(self, index: int, window: Window, new: NewPixels | None) -> NDArray[np.uint8]:
         """Where each pixel in ``window`` comes from; 0 where none is ``new``."""
         made = np.zeros((window.height, window.width), np.uint8)
-        if new is not None and not new.window.empty:
+        if new is not None and not new.window.empty and not window.empty:
             both = new.window.intersection(window)
             codes = np.uint8(origin.GENERATED) if new.origin is None else new.origin[new.window.slices(both)]
             blended = self._clip.blend(index, new.window)[new.window.slices(both)] > 0
             made[window.slices(both)] = np.where(blended, codes, 0)
         return made
 
+    def part(self, index: int, data: Window) -> Window:
+        """The part of a frame's window ``data`` beyond which all is kept."""
+        return self._clip.region(index).intersection(data)
+
     def mattes(self, index: int, window: Window, made: NDArray[np.uint8]) -> NDArray[np.float16]:
         """The mattes of classes, blend and origin in ``window``, in the order of :data:`MATTE_CHANNELS`.
 
         ``made`` is what :meth:`origins` says.
         """
-        mattes = np.zeros((window.height, window.width, len(MATTE_CHANNELS)), np.float16)
-        mattes[..., : len(classes.CHANNELS)] = classes.mattes(np.uint8(classes.KEEP))
-        # beyond the region all is kept
-        region = self._clip.region(index)
-        both = region.intersection(window)
-        if not both.empty:
-            codes, blend = self._clip.codes(index, both), self._clip.blend(index, region)[region.slices(both)]
-            parts = classes.mattes(codes), blend, origin.mattes(made[window.slices(both)])
-            mattes[window.slices(both)] = np.dstack(parts)
+        region, mattes = self._clip.region(index), np.empty((*made.shape, len(MATTE_CHANNELS)), np.float16)
+        if not window.empty:
+            codes, blend = self._clip.codes(index, window), self._clip.blend(index, region)[region.slices(window)]
+            parts = classes.mattes(codes), blend[..., None], origin.mattes(made)
+            np.concatenate(parts, axis=-1, out=mattes, casting="same_kind")
         return mattes
 
     def patch(self, new: NewPixels, *, half: bool) -> Patch:

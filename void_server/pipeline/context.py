@@ -72,6 +72,29 @@ class JobContext:
         _write_like(self.source, path, pixels, channels, window, self.header)
         self.digests.note(path)
 
+    def write_mattes(
+        self,
+        path: Path,
+        mattes: Any,
+        within: Window,
+        beyond: tuple[float, ...],
+        channels: tuple[str, ...],
+        window: Window,
+    ) -> None:
+        """Write mattes of a frame's ``window``, which are ``beyond`` but ``within`` a part of it, and hash them."""
+        exr.write_within(
+            path,
+            mattes,
+            within,
+            beyond,
+            channels,
+            data_window=window,
+            display_window=self.source.display,
+            pixel_aspect=self.source.pixel_aspect,
+            metadata=self.header,
+        )
+        self.digests.note(path)
+
     @cached_property
     def header(self) -> dict[str, str]:
         """What the header of every new frame says of the job."""
