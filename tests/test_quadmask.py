@@ -58,6 +58,21 @@ def test_half_holds_the_codes_exactly(tmp_path: Path) -> None:
     assert (beyond[:2] == classes.KEEP).all()
 
 
+def test_halves_are_looked_up_and_mean_what_floats_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(5).choice(np.float16([0, 0.01, 63 / 255, 0.5, 1, 1.02]), (40, 50, 1))
+    values[:3, :3, 0] = np.nan, np.inf, -1
+    exr.write(tmp_path / "half.exr", values, ["Y"])
+    exr.write(tmp_path / "float.exr", values.astype(np.float32), ["Y"])
+    window = Window(-2, 0, 50, 30)
+    expected = classes.read(tmp_path / "float.exr", window)
+    classes.read(tmp_path / "half.exr", window)
+    monkeypatch.setattr(classes, "nearest", None)
+    assert np.array_equal(classes.read(tmp_path / "half.exr", window), expected)
+    exr.write(tmp_path / "grey.exr", np.full((9, 9, 1), 0.37, np.float16), ["Y"])
+    with pytest.raises(ImageError, match=r"grey\.exr is no quadmask: 100%"):
+        classes.read(tmp_path / "grey.exr", window)
+
+
 def test_png_and_painted_mattes(tmp_path: Path) -> None:
     codes = np.random.default_rng(4).choice(np.array(CODES, np.uint8), (12, 16))
     cv2.imwrite(str(tmp_path / "q.png"), codes)

@@ -13,6 +13,7 @@ import pytest
 from void_server import pipeline
 from void_server.api.shot import SCENE_LINEAR_REC709, Settings, Shot
 from void_server.engines import Clip
+from void_server.engines.cleanplate import sampling
 from void_server.engines.cleanplate.sampling import Plates
 from void_server.imaging import exr, sequence
 from void_server.imaging.colour import ColourSpace
@@ -96,6 +97,29 @@ def test_plates_are_read_once_and_are_the_plates(
     # of halves, whole rows are kept; what lies beyond what is kept is read, too
     assert np.array_equal(plates.read(1, Window(300, 0, 100, 50)), beyond)
     assert len(reads) == 3 + reads_beyond
+
+
+def test_a_plate_of_finite_halves_is_taken_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    footage = clip_of(tmp_path, np.float16).footage
+    window, frame = Window(-2, 0, 50, 40), footage.frames[0]
+    expected = exr.read_rgb(footage.plate.path(frame), window)
+    monkeypatch.setattr(footage.colour, "to_linear", None)
+    assert np.array_equal(footage.read_linear(frame, window), expected)
+    broken = expected.astype(np.float16)
+    broken[3, 4] = np.inf, 1, np.nan
+    monkeypatch.setattr(footage.colour, "to_linear", lambda pixels: pixels)
+    assert footage.linear(broken)[3, 4].tolist() == [0, 1, 0]
+
+
+def test_positions_are_looked_up_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, look = [], sampling.lookup
+    monkeypatch.setattr(sampling, "lookup", lambda image, at, *how: asked.append(len(at)) or look(image, at, *how))
+    rng = np.random.default_rng(8)
+    image, at = rng.random((60, 80, 3), np.float32), rng.random((50_000, 2), np.float32) * 55
+    found = sampling.cubic(image, at)
+    assert max(asked) < 20_000
+    monkeypatch.setattr(sampling, "_PIECE", len(at))
+    assert np.array_equal(sampling.cubic(image, at), found)
 
 
 def test_the_blend_of_a_frames_region_is_made_once(clip: Clip, monkeypatch: pytest.MonkeyPatch) -> None:

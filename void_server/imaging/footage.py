@@ -93,7 +93,7 @@ class Footage:
         stored = exr.read_stored_rgb(self.plate.path(frame), window)
         if self.colour.is_linear and stored.dtype == np.float16:
             return stored
-        return self.curve.to_display(self.linear(stored.astype(np.float32, copy=False)))
+        return self.curve.to_display(self.linear(stored))
 
     def displayed(self, compact: NDArray[np.floating]) -> FloatImage:
         """Display-referred floats of what :meth:`read_compact` gave, or of a part of it."""
@@ -120,14 +120,20 @@ class Footage:
         return exr.read_matte(self.roto.path(frame), window, self.roto.channels)
 
     def _read_linear(self, frame: int, window: Window) -> tuple[FloatImage, int]:
-        return self._counted(exr.read_rgb(self.plate.path(frame), window))
+        return self._counted(exr.read_stored_rgb(self.plate.path(frame), window))
 
-    def linear(self, pixels: FloatImage) -> FloatImage:
-        """RGB (height, width, 3) in the plate's own colours, scene-linear Rec.709; 0 for what is not finite."""
-        return self._counted(pixels)[0]
+    def linear(self, stored: NDArray[np.floating]) -> FloatImage:
+        """RGB (height, width, 3) in the plate's own colours, halves or floats, scene-linear Rec.709; 0 for what is not
+        finite.
+        """
+        return self._counted(stored)[0]
 
-    def _counted(self, pixels: FloatImage) -> tuple[FloatImage, int]:
+    def _counted(self, stored: NDArray[np.floating]) -> tuple[FloatImage, int]:
         """Those, and how many pixels are not finite."""
+        pixels = stored.astype(np.float32, copy=False)
+        if self.colour.is_linear and stored.dtype == np.float16 and _all_finite(stored):
+            # as most plates are: nothing is to be converted, and nothing lies beyond what a half holds
+            return pixels, 0
         finite = np.isfinite(pixels)
         broken = pixels.size - int(np.count_nonzero(finite))
         if broken:
@@ -236,6 +242,11 @@ class Footage:
         size = self.canvas.width, self.canvas.height
         full = cv2.resize(small.astype(np.float32), size, interpolation=cv2.INTER_LINEAR) >= 0.5
         return full[self.canvas.slices(window)]
+
+
+def _all_finite(halves: NDArray[np.floating]) -> bool:
+    """Whether no half float is NaN or Inf: those have all bits of the exponent."""
+    return bool(((halves.view(np.uint16) & np.uint16(0x7C00)) < 0x7C00).all())
 
 
 def _as_matte(values: FloatImage) -> FloatImage:

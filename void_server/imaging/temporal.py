@@ -73,9 +73,8 @@ def _comparisons(count: int) -> tuple[tuple[int, int], ...]:
         step = run
         while step:
             for first in range(step % run, count - step, 2 * step):
-                for low in range(first, min(first + step, count - step)):
-                    if low // (2 * run) == (low + step) // (2 * run):
-                        pairs.append((low, low + step))
+                lows = range(first, min(first + step, count - step))
+                pairs += [(low, low + step) for low in lows if low // (2 * run) == (low + step) // (2 * run)]
             step //= 2
         run *= 2
     wanted, needed = {count // 2 - 1, count // 2}, []

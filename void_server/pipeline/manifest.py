@@ -115,7 +115,7 @@ def _thumbnail(context: JobContext, index: int, regions: list[dict[str, Any]], s
 
     plate, result = footage.read_linear(frame, context.source.canvas), None
     if _has_result(context):
-        result = footage.linear(exr.read_rgb(context.version.plate(frame), context.source.canvas))
+        result = footage.linear(exr.read_stored_rgb(context.version.plate(frame), context.source.canvas))
     roto = None
     if context.shot.settings.until == ROTO:
         roto = cv2.resize(footage.read_roto(frame, context.source.canvas), size, interpolation=cv2.INTER_AREA)

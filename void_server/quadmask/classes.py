@@ -5,6 +5,7 @@ A quadmask is a (height, width) array of 8-bit codes. Nothing here produces a va
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from ..api.errors import ImageError
 from ..imaging import exr, matte
+from ..imaging.channels import largest
 from ..imaging.sequence import Sequence
 from ..imaging.window import Window
 
@@ -62,8 +64,16 @@ def wrong(values: NDArray[np.floating]) -> str:
 
 
 def _fault(values: NDArray[np.floating], codes: Quadmask) -> str:
-    near = np.count_nonzero(np.abs(values - codes) <= _DRIFT)
-    far = 1 - near / values.size if values.size else 0.0
+    return _complaint(np.count_nonzero(_is_near(values, codes)), values.size)
+
+
+def _is_near(values: NDArray[np.floating], codes: Quadmask) -> NDArray[np.bool_]:
+    return np.abs(values - codes) <= _DRIFT
+
+
+def _complaint(near: int, pixels: int) -> str:
+    """What is wrong with so many pixels, so many of which are near a code; empty where that is enough."""
+    far = 1 - near / pixels if pixels else 0.0
     if far <= _DRIFTING_SHARE:
         return ""
     return (
@@ -78,9 +88,37 @@ def quantise(values: NDArray[np.floating], source: str = "quadmask") -> Quadmask
     Raises :class:`ImageError` naming ``source`` where more than a few pixels lie far from every code.
     """
     codes = nearest(values)
-    if fault := _fault(values, codes):
-        raise ImageError(f"{source} is {fault}.")
+    _refuse(_fault(values, codes), source)
     return codes
+
+
+def _refuse(fault: str, source: str) -> None:
+    if fault:
+        raise ImageError(f"{source} is {fault}.")
+
+
+def _scaled(values: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Values of 0..1 on the scale 0..255; what is not finite is no code."""
+    return np.where(np.isfinite(values), values * 255, np.float32(-255))
+
+
+@cache
+def _of_halves() -> tuple[Quadmask, NDArray[np.bool_]]:
+    """The code of each half float, by its bits, and whether it is near that."""
+    with np.errstate(invalid="ignore"):
+        values = _scaled(np.arange(2**16, dtype=np.uint16).view(np.float16).astype(np.float32))
+    codes = nearest(values)
+    return codes, _is_near(values, codes)
+
+
+def _quantised(stored: NDArray[np.floating], source: str) -> Quadmask:
+    """Codes of the channels of a file, (height, width, channels), as :func:`quantise` finds them in the largest."""
+    if stored.dtype != np.float16 or stored.shape[-1] > 1:
+        return quantise(_scaled(largest(stored.astype(np.float32, copy=False))), source)
+    codes, near = _of_halves()
+    bits = stored[..., 0].view(np.uint16)
+    _refuse(_complaint(np.count_nonzero(near[bits]), bits.size), source)
+    return codes[bits]
 
 
 def chosen(sequence: Sequence, frames: tuple[int, ...]) -> Sequence:
@@ -112,8 +150,7 @@ def read(path: Path, window: Window, channels: tuple[str, ...] = ()) -> Quadmask
         found[mattes.max(axis=-1) <= 0] = KEEP
     else:
         channels = channels or exr.matte_channels(path, names)[0][:1]
-        values = exr.read_matte(path, inside, channels)
-        found = quantise(np.where(np.isfinite(values), values * 255, np.float32(-255)), path.name)
+        found = _quantised(exr.read_stored_channels(path, channels, inside), path.name)
     codes[window.slices(inside)] = found
     return codes
 

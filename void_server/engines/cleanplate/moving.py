@@ -144,19 +144,21 @@ class _Background:
         result = np.zeros((window.height, window.width, 3), np.float32)
         grain = np.zeros((window.height, window.width), np.float32)
         missing = np.zeros((window.height, window.width), bool)
+        blended = self._clip.blend(index, window) > 0
         for top in range(0, window.height, _BAND):
             band = Window(window.x, window.y + top, window.width, min(_BAND, window.height - top))
             rows = slice(top, top + band.height)
-            result[rows], grain[rows], missing[rows] = self._band(index, window, band, small, sources)
+            result[rows], grain[rows], missing[rows] = self._band(index, band, blended[rows], small, sources)
         # what no frame shows has no grain
         origin = np.where(grain > 0, RECOVERED, FILLED).astype(np.uint8)
         return NewPixels(index, window, inpaint(result, missing), grain, origin)
 
     def _band(
-        self, index: int, window: Window, band: Window, small: Window, sources: _Sources
+        self, index: int, band: Window, blended: Mask, small: Window, sources: _Sources
     ) -> tuple[FloatImage, FloatImage, Mask]:
-        """The band's new pixels, the share of the plate's grain that they have, and what is still missing."""
-        blended = self._clip.blend(index, window)[window.slices(band)] > 0
+        """The band's new pixels where ``blended``, the share of the plate's grain that they have, and what is still
+        missing.
+        """
         plate, grain = self._clip.plate(index, band), np.zeros(blended.shape, np.float32)
         rows, columns = np.nonzero(blended)
         at = analysed_positions(self._clip, band)[rows, columns] - np.array([small.x, small.y], np.float32)

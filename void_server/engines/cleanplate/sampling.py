@@ -21,6 +21,10 @@ INTERPOLATED = 0.7
 _ROWS, _BESIDE, _MEMORY = 256, 0.5, 320 * 2**20
 
 
+#: Positions looked up at once: their values fit into a core's cache.
+_PIECE = 1 << 14
+
+
 class Plates:
     """The plates of a shot, of which parts are asked for again and again: the last are kept.
 
@@ -119,10 +123,13 @@ def cubic(image: FloatImage, at: FloatImage) -> FloatImage:
     Beyond them cubic interpolation rings at hard edges, and the way back from display-referred to a lamp's linear light
     magnifies that many times.
     """
-    values = lookup(image, at, cv2.INTER_CUBIC)
-    corner = np.floor(at)
     around = np.ones((2, 2), np.uint8)
     # anchored so that each pixel looks at itself and its right and lower neighbours
-    least = lookup(cv2.erode(image, around, anchor=(0, 0)), corner, cv2.INTER_NEAREST)
-    largest = lookup(cv2.dilate(image, around, anchor=(0, 0)), corner, cv2.INTER_NEAREST)
-    return np.clip(values, least, largest)
+    least, largest = (shrink(image, around, anchor=(0, 0)) for shrink in (cv2.erode, cv2.dilate))
+    values = np.empty((len(at), *image.shape[2:]), image.dtype)
+    for begin in range(0, len(at), _PIECE):
+        here, piece = at[begin : begin + _PIECE], values[begin : begin + _PIECE]
+        corner = np.floor(here)
+        np.maximum(lookup(image, here, cv2.INTER_CUBIC), lookup(least, corner, cv2.INTER_NEAREST), out=piece)
+        np.minimum(piece, lookup(largest, corner, cv2.INTER_NEAREST), out=piece)
+    return values

@@ -272,7 +272,7 @@ def _copied(image: FloatImage, hole: Mask, free: Mask, found: FloatImage) -> Flo
     places = np.stack([rows + top, columns + left], axis=-1)
     # the way of the nearest pixel at the size that was matched
     near = np.minimum((places / ratio).astype(np.intp), np.array(found.shape[:2]) - 1)
-    sources = np.indices(hole[box].shape).transpose(1, 2, 0) + (top, left)
+    sources = np.indices(hole[box].shape).transpose(1, 2, 0) + np.array([top, left])
     sources[rows, columns] = np.clip(np.round(places + found[_at(near)] * ratio), 0, (height - 1, width - 1))
     result = image.copy()
     result[box] = _joined(image, hole[box], free, sources)
