@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from void_server import pipeline
 from void_server.api.shot import SCENE_LINEAR_REC709, Settings, Shot
 from void_server.engines import Clip
+from void_server.engines import clip as clips
 from void_server.engines.cleanplate import sampling
 from void_server.engines.cleanplate.sampling import Plates
 from void_server.imaging import exr, sequence
 from void_server.imaging.colour import ColourSpace
 from void_server.imaging.footage import Footage
+from void_server.imaging.recent import Recent
 from void_server.imaging.window import Window
 from void_server.quadmask import classes, extent
 
@@ -140,3 +145,49 @@ def test_a_frame_is_analysed_small_once(clip: Clip, monkeypatch: pytest.MonkeyPa
     small = clip.small_rewritten(0).copy()
     assert np.array_equal(clip.small_rewritten(0), small)
     assert asked == [0]
+
+
+@pytest.mark.parametrize("kind", ["_masks", "_blends", "_small"])
+def test_of_long_shots_no_more_is_remembered_than_of_short_ones(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clips, kind.upper(), 1)
+    clip = clip_of(tmp_path, np.float16)
+    for index in range(len(clip)):
+        clip.small_rewritten(index)
+        clip.blend(index, clip.region(index))
+    assert len(clip) > 1
+    assert len(getattr(clip, kind)._values) == 1
+
+
+def test_what_many_ask_for_is_made_by_one() -> None:
+    begun, free, made = threading.Event(), threading.Event(), []
+
+    def make(key: int) -> NDArray[np.float32]:
+        made.append(key)
+        begun.set()
+        assert free.wait(60)
+        return np.full(3, key, np.float32)
+
+    kept = Recent(make, 2**20)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(kept.__getitem__, 5)
+        assert begun.wait(60)
+        second = pool.submit(kept.__getitem__, 5)
+        free.set()
+        assert first.result() is second.result() is kept[5]
+    assert made == [5]
+
+
+def test_what_fails_is_made_anew() -> None:
+    failures = [OSError("no such file")]
+
+    def make(key: str) -> NDArray[np.float32]:
+        if failures:
+            raise failures.pop()
+        return np.zeros(len(key), np.float32)
+
+    kept = Recent(make, 2**20)
+    with pytest.raises(OSError, match="no such file"):
+        kept["a"]
+    assert len(kept["a"]) == 1

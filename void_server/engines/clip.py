@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections import OrderedDict
 from functools import reduce
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -17,13 +15,14 @@ from ..api.files import write_atomically
 from ..api.shot import Shot
 from ..imaging.exr import FloatImage
 from ..imaging.footage import Footage
-from ..imaging.parallel import cores, for_each
+from ..imaging.parallel import for_each
+from ..imaging.recent import Recent
 from ..imaging.window import Window
 from ..quadmask import classes, extent
 
 _REGIONS, _CELLS = "regions.json", "cells.json"
-#: Memory for the quadmasks of the frames under way, in bytes.
-_MASKS = 256 * 2**20
+#: Memory for the frames under way, in bytes: their quadmasks, their blends, and their rewritten pixels when small.
+_MASKS, _BLENDS, _SMALL = 256 * 2**20, 128 * 2**20, 64 * 2**20
 
 
 class _Masks(NamedTuple):
@@ -70,13 +69,9 @@ class Clip:
         self._quadmask = quadmask
         #: Warnings for the artist; engines add to them.
         self.warnings: list[str] = []
-        self._masks: OrderedDict[int, _Masks] = OrderedDict()
-        #: The blends of the frames under way, in their regions.
-        self._blends: OrderedDict[int, NDArray[np.float16]] = OrderedDict()
-        self._small: dict[int, NDArray[np.bool_]] = {}
-        self._lock = threading.Lock()
-        # by frame, of which only one thread reads the masks
-        self._reading: dict[int, threading.Lock] = {}
+        self._masks = Recent(self._known, _MASKS)
+        self._blends = Recent(self._blended, _BLENDS)
+        self._small = Recent(self._small_rewritten, _SMALL)
         known = self.kept / _REGIONS
         found = json.loads(known.read_text(encoding="utf-8")) if known.is_file() else []
         self._regions: dict[int, Window] = {index: Window(*sides) for index, sides in enumerate(found)}
@@ -105,7 +100,7 @@ class Clip:
 
     def codes(self, index: int, window: Window) -> classes.Quadmask:
         """The quadmask in ``window``; not to be written to."""
-        return self._in_window(self._known(index).codes, index, window, classes.KEEP)
+        return self._in_window(self._masks[index].codes, index, window, classes.KEEP)
 
     def rewritten(self, index: int, window: Window) -> NDArray[np.bool_]:
         """The pixels in ``window`` to replace completely, which show nothing of the clean scene; not to be written to.
@@ -113,7 +108,7 @@ class Clip:
         A frame's own region holds all of them, and all of its quadmask that is not kept. That is read whole and
         remembered for a while: the frames around ask for it again and again.
         """
-        return self._in_window(self._known(index).rewritten, index, window, False)
+        return self._in_window(self._masks[index].rewritten, index, window, False)
 
     def _in_window(self, known: NDArray[Any], index: int, window: Window, beyond: int) -> NDArray[Any]:
         region = self.region(index)
@@ -126,23 +121,10 @@ class Clip:
         return result
 
     def _known(self, index: int) -> _Masks:
-        with self._lock:
-            reading = self._reading.setdefault(index, threading.Lock())
-        # whoever else wants this frame waits for it, instead of reading it again
-        with reading:
-            with self._lock:
-                known = self._masks.get(index)
-                if known is not None:
-                    self._masks.move_to_end(index)
-            if known is None:
-                region = self._regions.get(index)
-                known = self._find(index) if region is None else self._read(index, region)
-                for array in known:
-                    array.flags.writeable = False
-                with self._lock:
-                    self._masks[index] = known
-                    while len(self._masks) > 1 and sum(masks.nbytes for masks in self._masks.values()) > _MASKS:
-                        self._masks.popitem(last=False)
+        region = self._regions.get(index)
+        known = self._find(index) if region is None else self._read(index, region)
+        for array in known:
+            array.flags.writeable = False
         return known
 
     def _read(self, index: int, window: Window) -> _Masks:
@@ -166,21 +148,16 @@ class Clip:
         """The matte with which new pixels are laid over the plate."""
         if window != self.region(index):
             return extent.blend(self.rewritten(index, window), self.feather)
-        with self._lock:
-            known = self._blends.get(index)
-        if known is None:
-            # half floats hold it exactly
-            known = extent.blend(self.rewritten(index, window), self.feather).astype(np.float16)
-            with self._lock:
-                self._blends[index] = known
-                while len(self._blends) > 2 * cores() + 2:
-                    self._blends.popitem(last=False)
-        return known.astype(np.float32)
+        return self._blends[index].astype(np.float32)
+
+    def _blended(self, index: int) -> NDArray[np.float16]:
+        # half floats hold it exactly
+        return extent.blend(self.rewritten(index, self.region(index)), self.feather).astype(np.float16)
 
     def region(self, index: int) -> Window:
         """The smallest window that holds all pixels of the frame whose blend is above 0; empty where there are none."""
         if index not in self._regions:
-            self._known(index)
+            self._masks[index]
         return self._regions[index]
 
     def keep_regions(self) -> None:
@@ -208,11 +185,11 @@ class Clip:
 
     def small_rewritten(self, index: int) -> NDArray[np.bool_]:
         """The rewritten pixels at the analysed size, each that holds any; not to be written to."""
-        if (known := self._small.get(index)) is not None:
-            return known
+        return self._small[index]
+
+    def _small_rewritten(self, index: int) -> NDArray[np.bool_]:
         given_up = self.rewritten(index, self.footage.canvas).astype(np.float32)
         height, width = self.footage.small_size
         small: NDArray[np.bool_] = cv2.resize(given_up, (width, height), interpolation=cv2.INTER_AREA) > 0
         small.flags.writeable = False
-        self._small[index] = small
         return small
