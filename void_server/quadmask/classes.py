@@ -64,7 +64,7 @@ def wrong(values: NDArray[np.floating]) -> str:
 
 
 def _fault(values: NDArray[np.floating], codes: Quadmask) -> str:
-    return _complaint(np.count_nonzero(_is_near(values, codes)), values.size)
+    return _complaint(int(np.count_nonzero(_is_near(values, codes))), values.size)
 
 
 def _is_near(values: NDArray[np.floating], codes: Quadmask) -> NDArray[np.bool_]:
@@ -117,7 +117,7 @@ def _quantised(stored: NDArray[np.floating], source: str) -> Quadmask:
         return quantise(_scaled(largest(stored.astype(np.float32, copy=False))), source)
     codes, near = _of_halves()
     bits = stored[..., 0].view(np.uint16)
-    _refuse(_complaint(np.count_nonzero(near[bits]), bits.size), source)
+    _refuse(_complaint(int(np.count_nonzero(near[bits])), bits.size), source)
     return codes[bits]
 
 
