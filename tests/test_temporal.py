@@ -55,6 +55,7 @@ def test_the_median_is_of_those_that_are_seen() -> None:
     rng = np.random.default_rng(7)
     for count in range(1, 9):
         samples, seen = rng.random((count, 300, 2), np.float32), rng.random((count, 300)) < 0.5
+        samples[~seen] = np.nan
         found = median(samples, seen)
         for pixel in range(300):
             shown = samples[seen[:, pixel], pixel]

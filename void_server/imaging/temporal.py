@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import cv2
@@ -34,7 +35,8 @@ def median(samples: FloatImage, seen: NDArray[np.bool_]) -> FloatImage:
 def _median(samples: FloatImage, seen: NDArray[np.bool_], result: FloatImage) -> None:
     """Write the median to ``result``, which is 0."""
     frames, channels = len(samples), samples.shape[-1]
-    ordered = samples + _beyond(seen, channels) if not seen.all() else samples.copy()
+    # what is not seen may be anything, NaN too
+    ordered = samples.copy() if seen.all() else np.where(_for_all(seen, channels), samples, _beyond(seen, channels))
     rows, spare = list(ordered), np.empty_like(ordered[0])
     for low, high in _comparisons(frames):
         np.minimum(rows[low], rows[high], out=spare)
@@ -47,12 +49,14 @@ def _median(samples: FloatImage, seen: NDArray[np.bool_], result: FloatImage) ->
 
 
 def _beyond(seen: NDArray[np.bool_], channels: int) -> FloatImage:
-    """0 where a sample is seen; of the others half are infinite and half minus infinite, so that the middle of all is
-    that of those that are seen.
+    """What stands for samples that are not seen: for half of them minus infinity, for half infinity, so that the middle
+    of all is that of those that are seen.
     """
-    last = np.logical_xor.accumulate(~seen, axis=0)
-    offset = np.where(seen, np.float32(0), np.where(last, np.float32(np.inf), np.float32(-np.inf)))
-    return _for_all(offset, channels)
+    odd = ~seen
+    # row by row, as NumPy accumulates one pixel after the other
+    for before, row in pairwise(odd):
+        np.logical_xor(before, row, out=row)
+    return _for_all(np.where(odd, np.float32(np.inf), np.float32(-np.inf)), channels)
 
 
 def _for_all(values: NDArray[Any], channels: int) -> NDArray[Any]:
