@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,13 @@ import pytest
 import zmq
 import zmq.auth
 
-from void_server.api.errors import ProtocolError
+from void_server.api import files
+from void_server.api.errors import InputError, ProtocolError
 from void_server.api.files import remove_leftovers, replacing, write_atomically
 from void_server.imaging import arrays, exr
 from void_server.imaging.framefile import FrameFile
 from void_server.service.keys import KeyRing
-from void_server.service.transfer import Uploads
+from void_server.service.transfer import Upload, Uploads
 
 PICTURE = np.linspace(0, 1, 48, dtype=np.float16).reshape(4, 4, 3)
 
@@ -109,12 +112,12 @@ def test_leftovers_of_killed_writers_go_and_nothing_else(tmp_path: Path) -> None
 
 def test_two_servers_receive_the_same_upload_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     content = bytes(range(200))
-    digest, size, half = hashlib.sha256(content).hexdigest(), len(content), len(content) // 2
+    upload, half = Upload(hashlib.sha256(content).hexdigest(), len(content), ""), len(content) // 2
     one, other, offset = Uploads(tmp_path), Uploads(tmp_path), Uploads.offset
 
     def receive(uploads: Uploads, start: int) -> int:
         data = content[start : start + half]
-        return uploads.chunk(digest, size, start, data)
+        return uploads.chunk(upload, start, data)
 
     def offset_and_another(uploads: Uploads, *of: Any) -> int:
         """The other server writes the same chunk after the first has looked how far the file is."""
@@ -125,7 +128,8 @@ def test_two_servers_receive_the_same_upload_at_once(tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(Uploads, "offset", offset_and_another)
     assert receive(one, 0) == half
-    assert receive(one, half) == size
+    assert receive(one, half) == len(content)
+    assert one.offset(upload) == len(content)
     assert [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()] == [content]
 
 
@@ -147,16 +151,16 @@ def test_two_servers_that_begin_at_once_have_one_pair_of_keys(tmp_path: Path, mo
 
 def test_a_part_as_long_as_its_file_blocks_no_upload(tmp_path: Path) -> None:
     content = b"abc" * 1000
-    digest = hashlib.sha256(content).hexdigest()
+    upload = Upload(hashlib.sha256(content).hexdigest(), len(content), "ann")
     for left, expected in ((content, len(content)), (b"x" * len(content), 0), (content + b"more", 0)):
         uploads = Uploads(tmp_path / str(len(left) + left[0]))
-        part = uploads._path(digest).with_suffix(".part")
+        part = uploads._part(upload)
         part.parent.mkdir(parents=True)
         part.write_bytes(left)
-        assert uploads.offset(digest, len(content)) == expected
-        received = uploads.chunk(digest, len(content), expected, content[expected:])
-        assert received == len(content)
-        assert uploads._path(digest).read_bytes() == content
+        assert uploads.offset(upload) == expected
+        received = uploads.chunk(upload, expected, content[expected:])
+        assert received == uploads.offset(upload) == len(content)
+        assert uploads._path(upload.digest).read_bytes() == content
 
 
 def test_a_file_is_hashed_as_it_comes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,16 +171,55 @@ def test_a_file_is_hashed_as_it_comes(tmp_path: Path, monkeypatch: pytest.Monkey
     with monkeypatch.context() as patch:
         patch.setattr("void_server.api.files.digest_of", lambda _: pytest.fail("read once more"))
         for number, data in enumerate(chunks):
-            uploads.chunk(digest, len(content), 1000 * number, data)
+            uploads.chunk(Upload(digest, len(content), ""), 1000 * number, data)
+        uploads.offset(Upload(digest, len(content), ""))
     assert uploads._path(digest).read_bytes() == content
     # a restarted server knows nothing of the first chunks, and damage is found
     for damaged in (content, content[:-1] + b"x"):
         digest = hashlib.sha256(content + damaged[:1]).hexdigest() if damaged != content else digest
         (tmp_path / "again").mkdir(exist_ok=True)
         first, second = Uploads(tmp_path / "again"), Uploads(tmp_path / "again")
-        first.chunk(digest, len(content), 0, damaged[:1000])
+        first.chunk(Upload(digest, len(content), ""), 0, damaged[:1000])
         if damaged == content:
-            assert second.chunk(digest, len(content), 1000, damaged[1000:]) == len(content)
+            assert second.chunk(Upload(digest, len(content), ""), 1000, damaged[1000:]) == len(content)
         else:
             with pytest.raises(ProtocolError, match="damaged"):
-                second.chunk(digest, len(content), 1000, damaged[1000:])
+                second.chunk(Upload(digest, len(content), ""), 1000, damaged[1000:])
+
+
+def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise a loss of power leaves an empty file that passes for an uploaded one; others come meanwhile."""
+    content, flush = b"content", threading.Event()
+    upload = Upload(hashlib.sha256(content).hexdigest(), len(content), "ann")
+    uploads, to_disk, flushed = Uploads(tmp_path / "uploads"), files.to_disk, []
+
+    def slowly(path: Path) -> None:
+        assert flush.wait(60)
+        flushed.append(path)
+        to_disk(path)
+
+    monkeypatch.setattr(files, "to_disk", slowly)
+    assert uploads.chunk(upload, 0, content) == len(content)
+    assert not uploads._path(upload.digest).exists()
+    flush.set()
+    uploads.place({"plate": [["x.exr", upload.digest]]}, tmp_path / "job")
+    assert (tmp_path / "job" / "plate" / "x.exr").read_bytes() == content
+    assert flushed[:2] == [uploads._part(upload), uploads._path(upload.digest).parent]
+
+
+def test_a_file_whose_disk_fails_at_its_end_was_not_uploaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = b"content"
+    upload = Upload(hashlib.sha256(content).hexdigest(), len(content), "ann")
+    uploads = Uploads(tmp_path / "uploads")
+
+    def fails(_: Path) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "to_disk", fails)
+        uploads.chunk(upload, 0, content)
+        with pytest.raises(InputError, match="not uploaded completely"):
+            uploads.place({"plate": [["x.exr", upload.digest]]}, tmp_path / "job")
+    # once the disk is well, what came is taken
+    assert uploads.offset(upload) == len(content)
+    uploads.place({"plate": [["x.exr", upload.digest]]}, tmp_path / "job")

@@ -28,7 +28,7 @@ from void_server.api import Client, JobState, Shot, messages
 from void_server.api.errors import AccessDenied, InputError, JobFailed, ProtocolError, ServerError, SettingError
 from void_server.api.home import home
 from void_server.service.store import FILE
-from void_server.service.transfer import Uploads
+from void_server.service.transfer import Upload, Uploads
 
 pytestmark = pytest.mark.slow
 
@@ -443,7 +443,7 @@ def test_housekeeping_goes_on_after_an_error_of_the_disk(tmp_path: Path) -> None
 def uploaded(uploads: Uploads, content: bytes) -> str:
     """Upload a file; its digest."""
     digest = hashlib.sha256(content).hexdigest()
-    uploads.chunk(digest, len(content), 0, content)
+    uploads.chunk(Upload(digest, len(content), ""), 0, content)
     return digest
 
 

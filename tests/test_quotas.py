@@ -24,6 +24,7 @@ from void_server.service.disks import Disks
 from void_server.service.queue import PREVIEW
 from void_server.service.server import Server, ServerConfig
 from void_server.service.store import Store
+from void_server.service.transfer import Upload, Uploads
 
 pytestmark = pytest.mark.slow
 no_server_stays = test_service.no_server_stays
@@ -60,7 +61,7 @@ def uploaded() -> int:
     """The bytes that count as uploaded."""
     store = Store(home())
     try:
-        return store.uploaded("anonymous", "")
+        return store.uploaded("anonymous")
     finally:
         store.close()
 
@@ -202,8 +203,8 @@ def test_the_inputs_of_jobs_that_are_done_go_and_their_results_stay(shot: Path, 
     within(server, work)
 
 
-def test_an_upload_keeps_the_size_that_it_was_begun_with(counting: Path) -> None:
-    """Which was held against the limits; a later piece may not say another, nor may one for a whole file."""
+def test_whoever_begins_a_file_with_another_size_or_content_holds_up_nobody(counting: Path) -> None:
+    """Who knows a digest could otherwise keep the file with it from a server for as long as uploads stay."""
     del counting
     server = RunningServer(pipeline="counting_pipeline", upload_limit=1000)
     data = bytes(10)
@@ -216,18 +217,39 @@ def test_an_upload_keeps_the_size_that_it_was_begun_with(counting: Path) -> None
     def refused(size: int, offset: int, piece: bytes) -> None:
         error = sent(size, offset, piece)["error"]
         assert error["kind"] == "ServerRefused"
-        assert "was begun as one of 10 bytes, and now it has" in error["message"]
+        assert "this server keeps" in error["message"]
 
-    # as long as there is nothing of it, it is not begun
-    assert sent(7, 0, b"").get("error") is None
-    assert sent(10, 0, data[:1]).get("error") is None
-    refused(100_000, 1, bytes(5000))
-    assert [path.stat().st_size for path in (home() / "uploads").rglob("*.part")] == [1]
-    assert uploaded() == 10
-    assert sent(10, 1, data[1:]).get("error") is None
-    for size in (0, 100_000):
-        refused(size, 0, b"")
-    assert uploaded() == 10
+    assert sent(7, 0, data[:3])["body"] == 3
+    assert sent(10, 0, data[:1])["body"] == 1
+    # each counts, and no piece makes one larger than what counts
+    assert uploaded() == 17
+    for offset in (0, 1):
+        refused(100_000, offset, bytes(5000))
+    assert sent(10, 1, bytes(5000))["body"] == 1
+    assert sorted(path.stat().st_size for path in (home() / "uploads").rglob("*.part")) == [1, 3]
+    assert sent(10, 1, data[1:])["body"] == 10
+    # and nobody else's content is in the way
+    other = Upload(digest, 10, "bob")
+    uploads = Uploads(home() / "others")
+    uploads.chunk(replace(other, sender="eve"), 0, b"x" * 9)
+    assert uploads.chunk(other, 0, data) == 10
+    assert uploads.offset(other) == 10
+
+
+def test_uploads_of_which_nothing_is_there_count_no_more(counting: Path) -> None:
+    """Such as one that arrived damaged."""
+    del counting
+    server = Server(ServerConfig(HERE, pipeline="json"))
+
+    def work(address: str) -> None:
+        body = {"digest": "0" * 64, "size": 10, "offset": 0, "data": bytes(10)}
+        answer = raw(address, messages.pack(1, verb="upload.chunk", body=body))
+        assert "arrived damaged" in answer["error"]["message"]
+        assert uploaded() == 10
+        server._cleared = float("-inf")
+        wait_for(lambda: not uploaded())
+
+    within(server, work)
 
 
 def test_what_was_counted_stays_while_a_disk_fails_or_a_job_goes_on(

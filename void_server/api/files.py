@@ -151,9 +151,9 @@ def replacing(path: Path, *, parents: bool = False) -> Iterator[Path]:
         temporary = temporary_beside(folder / path.name)
         try:
             yield temporary
-            _to_disk(temporary)
+            to_disk(temporary)
             os.replace(temporary, folder / path.name)
-            _to_disk(folder)
+            to_disk(folder)
         except OSError as error:
             if str(error.filename).startswith(str(folder)):
                 # by the name that people know
@@ -163,7 +163,7 @@ def replacing(path: Path, *, parents: bool = False) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def _to_disk(path: Path) -> None:
+def to_disk(path: Path) -> None:
     """Have the system write a file, or the names in a folder, to the disk; nothing where folders know no such thing."""
     try:
         number = os.open(path, os.O_RDONLY)
@@ -201,13 +201,15 @@ def open_partial(part: Path, *, create: bool = True) -> BinaryIO:
 def complete(part: Path, path: Path, digest: str, found: str = "") -> bool:
     """Move a file that has arrived to ``path``; where its SHA-256 is not ``digest``, remove it and return False.
 
-    ``found`` is its SHA-256 where that is known already.
+    ``found`` is its SHA-256 where that is known already. What has this name outlives a loss of power.
     """
     try:
         if (found or digest_of(part)) != digest:
             part.unlink()
             return False
+        to_disk(part)
         os.replace(part, path)
+        to_disk(path.parent)
     except (FileNotFoundError, InputError):
         # another process that received the same file was quicker
         return path.is_file()

@@ -29,13 +29,15 @@ from ..api.errors import JobFailed, VoidError, from_dict
 from ..api.shot import Shot
 from ..interpreter import running
 from .access import check_shot
-from .sandbox import Sandbox, as_user, limit_resources, needed_to_run
+from .sandbox import Sandbox, as_user, give_way, limit_resources, needed_to_run
 
 #: The time and memory an inspection may take.
 SECONDS = 120.0
 MEMORY = 4 << 30
 #: The number of inspections at the same time.
 _AT_ONCE = 4
+#: How far an inspection gives way to the server, which answers everybody meanwhile.
+_STEPS = 5
 
 
 class Inspector:
@@ -277,6 +279,7 @@ def main() -> None:
     """Entry point of the process."""
     # Ctrl-C in a terminal reaches the whole group; the server decides what becomes of its processes
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    give_way(_STEPS)
     pipeline = sys.argv[1]
     with contextlib.suppress(Exception):
         # ahead of the request; what is wrong with it is said in the answer

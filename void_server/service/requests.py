@@ -11,7 +11,7 @@ import re
 import shutil
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -91,13 +91,13 @@ class Requests:
         self._disks, self._durable = Disks(), Durable(self._flush)
         self._room = Room(config, queue.store, self._disks)
         # by file, as each chunk must follow the one before
-        self._uploading: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._fetching: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._uploading: WeakValueDictionary[Hashable, asyncio.Lock] = WeakValueDictionary()
+        self._fetching: WeakValueDictionary[Hashable, asyncio.Lock] = WeakValueDictionary()
         self._downloads = transfer.Downloads()
         # by user, whose disk may hang
         self._inspecting: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         # by job: of a submission that came twice at once, the second finds what the first did
-        self._accepting: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._accepting: WeakValueDictionary[Hashable, asyncio.Lock] = WeakValueDictionary()
         self._verbs: dict[str, Callable[[Caller, dict[str, Any]], Awaitable[Any]]] = {
             "hello": self._hello,
             "sign_in": self._sign_in,
@@ -334,46 +334,41 @@ class Requests:
 
     async def _upload_offset(self, caller: Caller, body: dict[str, Any]) -> int:
         self.check(caller, Right.SUBMIT)
-        digest, size = _field(body, "digest", str), _count(body, "size")
-        async with _lock(self._uploading, digest):
-            return await asyncio.to_thread(self._uploads.offset, digest, size)
+        upload = transfer.Upload(_field(body, "digest", str), _count(body, "size"), caller.name)
+        async with _lock(self._uploading, upload):
+            return await asyncio.to_thread(self._uploads.offset, upload)
 
     async def _upload_chunk(self, caller: Caller, body: dict[str, Any]) -> int:
         self.check(caller, Right.SUBMIT)
-        digest, data = _field(body, "digest", str), body.get("data")
+        data, offset = body.get("data"), _count(body, "offset")
         if not isinstance(data, (bytes, memoryview)):
             raise ProtocolError("The request is broken: it has no piece of a file; use a VOID client.")
-        size, offset = (_count(body, name) for name in ("size", "offset"))
-        async with _lock(self._uploading, digest):
-            begun = await asyncio.to_thread(self._uploads.begun, digest)
-            self._check_upload(caller, digest, size, begun=begun)
-            return await asyncio.to_thread(self._uploads.chunk, digest, size, offset, data)
+        upload = transfer.Upload(_field(body, "digest", str), _count(body, "size"), caller.name)
+        async with _lock(self._uploading, upload):
+            self._check_upload(upload)
+            return await asyncio.to_thread(self._uploads.chunk, upload, offset, data)
 
-    def _check_upload(self, caller: Caller, digest: str, size: int, *, begun: bool) -> None:
-        """Hold a user to the server's limits with the size that a file has when it is begun, and the file to that size.
-
-        Raises :class:`ServerRefused`.
-        """
-        noted = self._queue.store.size_of_upload(digest) if begun else None
-        if noted == size:
+    def _check_upload(self, upload: transfer.Upload) -> None:
+        """Hold a user to the server's limits with the size of a file that is begun. Raises :class:`ServerRefused`."""
+        store = self._queue.store
+        if store.knows_upload(upload):
             return
-        if noted is not None:
+        limit, used = self._config.upload_limit, store.uploaded(upload.sender)
+        if used + upload.size > limit:
             raise ServerRefused(
-                f"An upload of this file was begun as one of {noted} bytes, and now it has {size}; submit again with "
-                f"the file as it was, or wait {self._config.keep_uploads_days:g} days until that upload goes."
+                f"{upload.sender} has uploaded {used / 1e9:.1f} GB, and this file has {upload.size / 1e9:.1f} GB; this "
+                f"server keeps {limit / 1e9:.1f} GB of one user. Files go {self._config.keep_uploads_days:g} days "
+                "after their last use; until then use folders that the server can reach."
             )
-        limit, used = self._config.upload_limit, self._queue.store.uploaded(caller.name, digest)
-        if used + size > limit:
-            raise ServerRefused(
-                f"{caller.name} has uploaded {used / 1e9:.1f} GB, and this file has {size / 1e9:.1f} GB; this server "
-                f"keeps {limit / 1e9:.1f} GB of one user. Files go {self._config.keep_uploads_days:g} days after their "
-                "last use; until then use folders that the server can reach."
-            )
-        self._queue.store.note_upload(digest, caller.name, size)
+        store.note_upload(upload)
 
     async def clear_uploads(self, older_than: float) -> None:
         """Remove uploads unused for so many seconds, and the inputs of jobs that are done."""
-        self._queue.store.forget_uploads(await asyncio.to_thread(self._uploads.clear, older_than))
+        store, holds = self._queue.store, self._uploads.holds
+        noted = store.uploads()
+        await asyncio.to_thread(self._uploads.clear, older_than)
+        # also what was refused as damaged, or never came
+        store.forget_uploads(await asyncio.to_thread(lambda: [one for one in noted if not holds(one)]))
         for job in self._queue.store.all():
             own = self._config.uploaded(job.id)
             if job.state is JobState.DONE and own in Path(job.folder).parents:
@@ -394,7 +389,7 @@ class Requests:
             _check_reach(job, self._config.roots_of(job))
             return self._downloads.chunk(caller.connection, job, path, offset)
 
-        async with _lock(self._fetching, f"{caller.connection.hex()} {job.id} {path}"):
+        async with _lock(self._fetching, (caller.connection, job.id, path)):
             return await self._disks.ask(chunk, whole_files=True)
 
     async def _note(self, caller: Caller, what: str, job: Job | None = None, **about: Any) -> None:
@@ -429,7 +424,7 @@ class Requests:
         return job
 
 
-def _lock(locks: WeakValueDictionary[str, asyncio.Lock], name: str) -> asyncio.Lock:
+def _lock(locks: WeakValueDictionary[Hashable, asyncio.Lock], name: Hashable) -> asyncio.Lock:
     """The lock of that name, which is there for as long as somebody holds it or waits for it."""
     return locks.setdefault(name, asyncio.Lock())
 

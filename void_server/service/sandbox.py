@@ -126,6 +126,19 @@ def _mapped() -> int:
     return sum(os.path.getsize(file) for file in files if os.path.isfile(file))
 
 
+def give_way(steps: int) -> None:
+    """Have this process, and those that it starts, go behind the server where both want a core.
+
+    The more ``steps``, as ``nice`` counts them, the less it gets then; where nobody else wants it, it has all.
+    """
+    if sys.platform == "win32":
+        import psutil
+
+        psutil.Process().nice(psutil.BELOW_NORMAL_PRIORITY_CLASS)
+    else:
+        os.nice(steps)
+
+
 def make_gpu_nodes(devices: Path = Path("/dev")) -> None:
     """Have NVIDIA's driver make the device files that CUDA needs, where it has not yet.
 

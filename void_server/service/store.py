@@ -10,7 +10,7 @@ import socket
 import sqlite3
 import time
 from collections.abc import Iterable
-from dataclasses import asdict, replace
+from dataclasses import asdict, astuple, replace
 from pathlib import Path
 
 import psutil
@@ -19,9 +19,10 @@ from ..api.errors import InputError, JobCancelled, ServerRefused, UnknownJob, Vo
 from ..api.home import made
 from ..api.job import Job, JobState, Progress
 from ..api.shot import Shot
+from .transfer import Upload
 
 #: Its number changes with the schema, or with what a shot is: another version of VOID keeps a list of its own.
-FILE = "jobs_5.sqlite"
+FILE = "jobs_6.sqlite"
 _SCHEMA = """
 create table jobs (
   id text primary key, state text not null, shot text not null, folder text not null,
@@ -34,7 +35,9 @@ create table jobs (
 )
 """
 _UPLOADS = """
-create table uploads (digest text primary key, submitter text not null, size integer not null)
+create table uploads (
+  digest text not null, size integer not null, submitter text not null, primary key (digest, size, submitter)
+)
 """
 _log = logging.getLogger(__name__)
 
@@ -157,23 +160,28 @@ class Store:
         """The bytes of all uploaded files."""
         return int(self._database.execute("select coalesce(sum(size), 0) from uploads").fetchone()[0])
 
-    def note_upload(self, digest: str, submitter: str, size: int) -> None:
-        """Note whose a file is whose upload begins, and its size."""
-        self._database.execute("insert or replace into uploads values (?, ?, ?)", (digest, submitter, size))
+    def note_upload(self, upload: Upload) -> None:
+        """Count a file whose upload begins as its sender's."""
+        self._database.execute("insert or ignore into uploads values (?, ?, ?)", astuple(upload))
 
-    def size_of_upload(self, digest: str) -> int | None:
-        """The bytes that an uploaded file was said to have when it was begun, None where nobody noted them."""
-        row = self._database.execute("select size from uploads where digest = ?", (digest,)).fetchone()
-        return int(row[0]) if row else None
+    def knows_upload(self, upload: Upload) -> bool:
+        """Whether a file counts as its sender's already."""
+        query = "select 1 from uploads where digest = ? and size = ? and submitter = ?"
+        return self._database.execute(query, astuple(upload)).fetchone() is not None
 
-    def uploaded(self, submitter: str, but: str) -> int:
-        """The bytes of somebody's uploaded files, ``but`` for the one of that digest."""
-        query = "select coalesce(sum(size), 0) from uploads where submitter = ? and digest != ?"
-        return int(self._database.execute(query, (submitter, but)).fetchone()[0])
+    def uploads(self) -> list[Upload]:
+        """The files that count, uploaded or begun."""
+        return [Upload(*row) for row in self._database.execute("select digest, size, submitter from uploads")]
 
-    def forget_uploads(self, digests: Iterable[str]) -> None:
+    def uploaded(self, submitter: str) -> int:
+        """The bytes of somebody's uploaded files."""
+        query = "select coalesce(sum(size), 0) from uploads where submitter = ?"
+        return int(self._database.execute(query, (submitter,)).fetchone()[0])
+
+    def forget_uploads(self, uploads: Iterable[Upload]) -> None:
         """Count these files no more."""
-        self._database.executemany("delete from uploads where digest = ?", [(digest,) for digest in digests])
+        query = "delete from uploads where digest = ? and size = ? and submitter = ?"
+        self._database.executemany(query, map(astuple, uploads))
 
     def unfinished_in(self, folder: str) -> str | None:
         """The id of an unfinished job whose result goes to this folder."""

@@ -12,11 +12,13 @@ import shutil
 import threading
 import time
 from collections.abc import Hashable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..api.errors import AccessDenied, InputError, JobFailed, ProtocolError
-from ..api.files import CHUNK, complete, digest_of, inside, is_plain_name, open_partial, open_regular
+from ..api.files import CHUNK, complete, digest_of, inside, is_plain_name, open_partial, open_regular, to_disk
 from ..api.job import Job, JobState
 from ..api.messages import Bytes
 from ..api.shot import Shot
@@ -61,66 +63,95 @@ class Digests:
             self._hashers.pop(file, None)
 
 
+@dataclass(frozen=True)
+class Upload:
+    """A file that somebody sends: the digest and the size that it is to have, and who that is.
+
+    Until it is whole it is its sender's own: whoever says another size, or sends other content, holds nobody else up.
+    """
+
+    digest: str
+    size: int
+    sender: str
+
+
 class Uploads:
     """Uploaded files below ``folder``, each once, however many jobs use it."""
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._digests = folder, Digests()
+        # pieces are hashed while they are written; whole files are flushed while others come
+        self._threads = ThreadPoolExecutor(os.cpu_count())
+        self._keeping: dict[str, Future[bool]] = {}
 
     def _path(self, digest: Any) -> Path:
         if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
             raise ProtocolError("The upload has no SHA-256 digest; use a VOID client.")
         return self._folder / digest[:2] / digest
 
-    def offset(self, digest: str, size: int) -> int:
-        """The number of bytes of a file received so far; ``size`` when it is complete."""
-        path = self._path(digest)
+    def _part(self, upload: Upload) -> Path:
+        sender = hashlib.sha256(upload.sender.encode(errors="backslashreplace")).hexdigest()[:16]
+        return self._path(upload.digest).with_suffix(f".{upload.size}-{sender}.part")
+
+    def offset(self, upload: Upload) -> int:
+        """The number of bytes of a file received so far; its size when it is complete."""
+        path, part = self._path(upload.digest), self._part(upload)
+        self._kept(upload.digest)
         if path.is_file():
             os.utime(path)
-            return size
-        part = path.with_suffix(".part")
+            return upload.size
         have = part.stat().st_size if part.is_file() else 0
-        if size and have >= size:
+        if upload.size and have >= upload.size:
             # a server was killed before it could say whether the file is whole
-            return size if complete(part, path, digest) else 0
+            return upload.size if complete(part, path, upload.digest) else 0
         return have
 
-    def begun(self, digest: str) -> bool:
-        """Whether anything of a file was received."""
-        path = self._path(digest)
-        part = path.with_suffix(".part")
-        return path.is_file() or (part.is_file() and part.stat().st_size > 0)
-
-    def chunk(self, digest: str, size: int, offset: int, data: Bytes) -> int:
+    def chunk(self, upload: Upload, offset: int, data: Bytes) -> int:
         """Add a chunk; returns the number of bytes received. A chunk out of order changes nothing.
 
-        Raises :class:`ProtocolError` if the file is damaged.
+        After the last one the file is flushed to the disk meanwhile; :meth:`place` waits for that. Raises
+        :class:`ProtocolError` if the file is damaged.
         """
-        have = self.offset(digest, size)
-        if have != offset or have + len(data) > size:
+        have = self.offset(upload)
+        if have != offset or have + len(data) > upload.size:
             return have
-        path = self._path(digest)
+        path, part = self._path(upload.digest), self._part(upload)
         path.parent.mkdir(parents=True, exist_ok=True)
-        if offset == 0 and shutil.disk_usage(path.parent).free < size + _SPARE:
+        if offset == 0 and shutil.disk_usage(path.parent).free < upload.size + _SPARE:
             raise JobFailed(
-                f"The server has no room for a file of {size / 1e9:.1f} GB; ask whoever runs it to free some disk."
+                f"The server has no room for a file of {upload.size / 1e9:.1f} GB; ask whoever runs it to free some "
+                "disk."
             )
-        part = path.with_suffix(".part")
+        hashing = self._threads.submit(self._digests.add, upload, offset, data)
         try:
             with open_partial(part, create=offset == 0) as file:
                 file.seek(offset)
                 file.write(data)
         except FileNotFoundError:
             # another server that receives the same file was quicker
-            return self.offset(digest, size)
-        whole = have + len(data) == size
-        found = self._digests.add(digest, offset, data)
-        if whole:
-            self._digests.forget(digest)
+            return self.offset(upload)
+        found = hashing.result()
+        if have + len(data) == upload.size:
+            self._digests.forget(upload)
+            if found == upload.digest:
+                self._keeping[found] = self._threads.submit(complete, part, path, found, found)
             # where another server received pieces of it, those are in the file alone
-            if not complete(part, path, digest, found if found == digest else ""):
+            elif not complete(part, path, upload.digest):
                 raise ProtocolError("An uploaded file arrived damaged; submit again.")
         return have + len(data)
+
+    def _kept(self, digest: str) -> None:
+        """Wait until a file whose last piece has come is where it belongs. One whose disk fails is not there then."""
+        if keeping := self._keeping.get(digest):
+            try:
+                keeping.result()
+            except OSError as error:
+                _log.error("the upload %s cannot be kept: %s", digest, error)
+            self._keeping.pop(digest, None)
+
+    def holds(self, upload: Upload) -> bool:
+        """Whether there is anything of a file."""
+        return self._path(upload.digest).is_file() or self._part(upload).is_file()
 
     def place(self, files: Any, folder: Path) -> dict[str, str]:
         """Lay out a job's uploaded files below ``folder``, by hard links; the path of each part of the shot.
@@ -147,6 +178,7 @@ class Uploads:
                     raise InputError(f"Two files of the {role} are called {name}; give each a name of its own.")
                 names.add(name.casefold())
                 source, target = self._path(digest), folder / role / name
+                self._kept(digest)
                 if not source.is_file():
                     raise InputError(f"{name} of the {role} was not uploaded completely; submit again.")
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -154,22 +186,23 @@ class Uploads:
             for stray in (folder / role).iterdir():
                 if stray.name.casefold() not in names:
                     stray.unlink(missing_ok=True)
+            to_disk(folder / role)
             single = len(entries) == 1
             places[role] = str(folder / role / entries[0][0] if single else folder / role)
+        for above in (folder, *list(folder.parents)[:2]):
+            to_disk(above)
         return places
 
-    def clear(self, older_than: float) -> list[str]:
-        """Remove uploads unused for this many seconds; jobs keep the files they use. Returns the digests."""
-        limit, cleared = time.time() - older_than, []
+    def clear(self, older_than: float) -> None:
+        """Remove uploads unused for this many seconds; jobs keep the files they use."""
+        limit = time.time() - older_than
         for path in self._folder.glob("??/*"):
             try:
                 if path.stat().st_mtime < limit:
                     path.unlink()
-                    cleared.append(path.stem)
             except OSError as error:
                 # another server may have been quicker; one that cannot be removed must not keep the others
                 _log.warning("the upload %s cannot be removed: %s", path, error)
-        return cleared
 
 
 def _is_pair(entry: Any) -> bool:

@@ -27,10 +27,12 @@ from ..api.messages import packed
 from ..api.shot import Shot
 from ..api.version import VersionFolder
 from .pipe import messages_from
-from .sandbox import Sandbox
+from .sandbox import Sandbox, give_way
 
 #: Progress is sent this often at most, in seconds.
 _PAUSE = 0.1
+#: How far a job gives way to the server, and to the inspections of what others submit.
+_STEPS = 10
 
 
 class Worker:
@@ -135,6 +137,7 @@ def main() -> None:
     """Entry point of the process."""
     # Ctrl-C in a terminal reaches the whole group; the server decides what becomes of its workers
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    give_way(_STEPS)
     pipeline, *sandbox = sys.argv[1:]
     Worker(pipeline, Sandbox.from_json(sandbox[0]).enter() if sandbox else "").run()
 
