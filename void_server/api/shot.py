@@ -6,6 +6,7 @@ import dataclasses
 import math
 import re
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Callable, ClassVar, Mapping, Optional
 
 from .errors import SettingError
@@ -244,7 +245,12 @@ class Shot:
         return self.from_dict({**self.to_dict(), **{name: convert(path) for name, path in self.paths().items()}})
 
     def to_dict(self) -> dict[str, Any]:
-        """The shot as plain data."""
+        """The shot as plain data, in which nothing may be changed but the fields themselves."""
+        return dict(self._plain)
+
+    @cached_property
+    def _plain(self) -> dict[str, Any]:
+        # found once, as a server says it with each answer about a job
         return dataclasses.asdict(self)
 
     @classmethod

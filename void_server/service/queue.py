@@ -198,14 +198,15 @@ class JobQueue:
 
         Of those with the highest priority users take turns; of each one's jobs previews go first, others in order.
         """
-        first: dict[str, str] = {}
-        highest = max(one.priority for one in self._waiting.values())
-        for job_id, waiting in sorted(self._waiting.items(), key=lambda item: not item[1].is_preview):
-            if waiting.priority == highest:
-                first.setdefault(waiting.submitter, job_id)
         served = {submitter: turn for turn, submitter in enumerate(self._served)}
-        chosen = min(first, key=lambda one: served.get(one, -1))
-        return first[chosen], chosen
+
+        def rank(item: tuple[str, _Waiting]) -> tuple[int, int, bool]:
+            one = item[1]
+            return -one.priority, served.get(one.submitter, -1), not one.is_preview
+
+        # of equals the first, which waits the longest
+        job_id, chosen = min(self._waiting.items(), key=rank)
+        return job_id, chosen.submitter
 
     def _end(
         self, job_id: str, state: JobState, error: VoidError | None = None, warnings: list[str] | None = None

@@ -43,6 +43,8 @@ _JOB_ID = re.compile(r"[0-9a-f]{12}")
 _PAGE, _PAGE_BYTES = 50, 2**20
 #: The shots of one user that are looked at at once, fewer than of all.
 _INSPECTIONS = 2
+#: The pieces of one job's result that are read at once for one user, on however many connections.
+_PIECES = 4
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,8 @@ class Requests:
         self._uploading: WeakValueDictionary[Hashable, asyncio.Lock] = WeakValueDictionary()
         self._fetching: WeakValueDictionary[Hashable, asyncio.Lock] = WeakValueDictionary()
         self._downloads = transfer.Downloads()
+        # by user and job, whose disk may hang
+        self._reading: WeakValueDictionary[Hashable, asyncio.Semaphore] = WeakValueDictionary()
         # by user, whose disk may hang
         self._inspecting: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         # by job: of a submission that came twice at once, the second finds what the first did
@@ -389,7 +393,8 @@ class Requests:
             _check_reach(job, self._config.roots_of(job))
             return self._downloads.chunk(caller.connection, job, path, offset)
 
-        async with _lock(self._fetching, (caller.connection, job.id, path)):
+        turn = self._reading.setdefault((caller.name, job.id), asyncio.Semaphore(_PIECES))
+        async with _lock(self._fetching, (caller.connection, job.id, path)), turn:
             return await self._disks.ask(chunk, whole_files=True)
 
     async def _note(self, caller: Caller, what: str, job: Job | None = None, **about: Any) -> None:

@@ -47,6 +47,8 @@ _ZAP_DOMAIN = "void"
 _WAITING, _AT_ONCE = 64, 16
 #: Answers that may lie ready for a client, up to a chunk of a file each; one that reads none gets no more.
 _UNREAD = 16
+#: For so many seconds nothing is done for a client whose answer could not be sent, as it does not read.
+_UNHEARD = 1.0
 #: A watcher that has been silent for this many seconds gets no more updates.
 _SILENCE = 15.0
 #: The characters that are kept of where the page was asked from.
@@ -88,6 +90,8 @@ class Server:
                 "127.0.0.1."
             )
         self._watchers: dict[tuple[bytes, str], float] = {}
+        # connections that read nothing, and when that was found
+        self._deaf: dict[bytes, float] = {}
         self._ended_by: int | None = None
         self._open: dict[asyncio.Task[None], bytes] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -213,6 +217,7 @@ class Server:
             _log.info("idle for %g minutes", self._config.idle_minutes)
             self._stop.set()
         self._forget_silent()
+        self._deaf = {connection: found for connection, found in self._deaf.items() if self._is_deaf(connection)}
         self._queue.look_after()
         # how jobs have ended; what clients have asked for is kept before they are answered
         await self._requests.keep()
@@ -237,6 +242,8 @@ class Server:
     async def _listen(self) -> None:
         frames = await self._socket.recv_multipart(copy=False)
         self._asked = time.monotonic()
+        if self._is_deaf(frames[0].bytes):
+            return
         task = asyncio.get_running_loop().create_task(self._answer(frames))
         self._open[task] = frames[0].bytes
         task.add_done_callback(self._open.pop)
@@ -303,7 +310,12 @@ class Server:
             await self._socket.send_multipart([receiver, *frames], zmq.NOBLOCK, copy=False)
         except zmq.ZMQError as error:
             _log.debug("an answer was dropped, as its client has gone or does not read: %s", error)
+            self._deaf[receiver] = time.monotonic()
             self._watchers = {key: heard for key, heard in self._watchers.items() if key[0] != receiver}
+
+    def _is_deaf(self, connection: bytes) -> bool:
+        """Whether answers to a connection went nowhere a moment ago, so that others come first."""
+        return time.monotonic() - self._deaf.get(connection, -math.inf) < _UNHEARD
 
     def _check_key(self, caller: Caller) -> None:
         # The handshake checks a key once; one that was revoked since must not go on using its connection.

@@ -11,6 +11,7 @@ import sqlite3
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, astuple, replace
+from functools import lru_cache
 from pathlib import Path
 
 import psutil
@@ -41,6 +42,10 @@ create table uploads (
 """
 _log = logging.getLogger(__name__)
 
+#: Seconds after which changes are brought from the journal into the list itself.
+_CHECKPOINT = 5.0
+#: The shots that are kept in memory as they were read, of some ten kilobytes each.
+_SHOTS = 1024
 #: A locked list is waited for so many seconds; who asks is answered in any case.
 _PATIENCE = 2.0
 
@@ -54,6 +59,7 @@ class Store:
 
     def __init__(self, folder: Path, address: str = "", *, embedded: bool = False) -> None:
         self._file = file = made(folder) / FILE
+        self._checkpoint = time.monotonic()
         try:
             self._database = sqlite3.connect(file, timeout=_PATIENCE, isolation_level=None)
             self._open()
@@ -72,6 +78,8 @@ class Store:
         self._database.execute("pragma journal_mode = wal")
         # whoever must outlive a loss of power is flushed by flush(), many at once and in a thread
         self._database.execute("pragma synchronous = normal")
+        # likewise for bringing changes into the list itself, which waits for the disk twice
+        self._database.execute("pragma wal_autocheckpoint = 0")
         with self._database:
             # nobody else makes the table meanwhile
             self._database.execute("begin immediate")
@@ -84,6 +92,11 @@ class Store:
         # where it is gone, another server's end has brought it into the list itself, and flushed that
         with contextlib.suppress(FileNotFoundError), open(f"{self._file}-wal", "rb") as written:
             os.fsync(written.fileno())
+        if time.monotonic() - self._checkpoint > _CHECKPOINT:
+            self._checkpoint = time.monotonic()
+            with contextlib.closing(sqlite3.connect(self._file, timeout=0)) as own, contextlib.suppress(sqlite3.Error):
+                # what others use now is left for the next time; nobody waits for this
+                own.execute("pragma wal_checkpoint(passive)")
 
     def close(self) -> None:
         """Close the file."""
@@ -373,6 +386,12 @@ def _readable(rows: Iterable[sqlite3.Row]) -> list[Job]:
     return jobs
 
 
+@lru_cache(maxsize=_SHOTS)
+def _shot(text: str) -> Shot:
+    """The shot that is kept as this text; reading and checking one takes longer than everything else of a job."""
+    return Shot.from_dict(json.loads(text))
+
+
 def _job(row: sqlite3.Row) -> Job:
     state, told = JobState(row["state"]), row["error"]
     error = from_dict(json.loads(told)) if told else None
@@ -382,7 +401,7 @@ def _job(row: sqlite3.Row) -> Job:
     return Job(
         id=row["id"],
         state=state,
-        shot=Shot.from_dict(json.loads(row["shot"])),
+        shot=_shot(row["shot"]),
         folder=row["folder"],
         created=row["created"],
         updated=row["updated"],
