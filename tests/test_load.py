@@ -8,6 +8,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +26,10 @@ from void_server.api.errors import JobFailed, ProtocolError
 from void_server.api.files import CHUNK
 from void_server.api.home import home
 from void_server.service import disks, requests, transfer
+from void_server.service import store as store_module
 from void_server.service.inspection import Inspector
 from void_server.service.server import Server, ServerConfig
-from void_server.service.store import Store
+from void_server.service.store import FILE, Store
 from void_server.service.transfer import Downloads
 
 pytestmark = pytest.mark.slow
@@ -96,6 +99,125 @@ def test_a_client_that_reads_nothing_is_given_no_more_to_read(shot: Path, tmp_pa
             # so that it is not refused for too many at once
             client.hello()
         assert process.memory_info().rss - before < 100 << 20
+
+
+@contextmanager
+def asking(address: str, count: int) -> Iterator[list[Any]]:
+    """Connections of their own, which take no more than one answer each from the network."""
+    with zmq.Context() as context, ExitStack() as stack:
+        sockets = [stack.enter_context(context.socket(zmq.DEALER)) for _ in range(count)]
+        for one in sockets:
+            one.linger, one.rcvhwm, one.rcvbuf = 0, 1, 4096
+            one.connect(address)
+        yield sockets
+
+
+def with_a_result(shot: Path, folder: Path) -> str:
+    """The id of a job that is done; its result is in ``folder``."""
+    folder.mkdir()
+    store = Store(home())
+    store.add(Job("0123456789ab", JobState.DONE, shot_of(shot), str(folder), 1.0, 1.0, submitter="anonymous"))
+    store.close()
+    return "0123456789ab"
+
+
+def piece_of(job: str, number: int, path: str = "large.bin") -> bytes:
+    return messages.pack(number, verb="result.chunk", body={"job": job, "path": path, "offset": 0})
+
+
+def test_nothing_is_done_for_a_client_that_reads_nothing(
+    shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading and hashing for it takes the time of all others."""
+    read = []
+
+    def chunk(*_: object) -> dict[str, Any]:
+        read.append(1)
+        return {"data": bytes(CHUNK), "digest": ""}
+
+    monkeypatch.setattr(Downloads, "chunk", chunk)
+    job = with_a_result(shot, tmp_path / "v001")
+
+    def work(address: str) -> None:
+        with Client(address, timeout=60) as client, asking(address, 1) as (silent,):
+            for number in range(1, 300):
+                silent.send(piece_of(job, number))
+                # so that it is not refused for too many at once
+                client.hello()
+        # what lies ready for it, and what the system's buffers hold
+        assert len(read) < 100
+
+    within(Server(ServerConfig(HERE, (shot, tmp_path), pipeline="json")), work)
+
+
+def test_few_pieces_of_a_result_are_read_at_once_for_one_user_on_many_connections(
+    shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside, go_on = [], threading.Event()
+
+    def chunk(*_: object) -> dict[str, Any]:
+        inside.append(1)
+        go_on.wait(60)
+        return {"data": b"", "digest": ""}
+
+    monkeypatch.setattr(Downloads, "chunk", chunk)
+    job = with_a_result(shot, tmp_path / "v001")
+
+    def work(address: str) -> None:
+        with Client(address, timeout=60) as client, asking(address, 10) as sockets:
+            for one in sockets:
+                one.send(piece_of(job, 1))
+                # an answer to what cannot be read comes after that request was taken up
+                one.send(b"")
+                assert one.poll(60_000)
+                one.recv()
+            wait_for(lambda: len(inside) >= 4)
+            client.hello()
+            assert len(inside) == 4
+            go_on.set()
+            wait_for(lambda: len(inside) == 10)
+
+    within(Server(ServerConfig(HERE, (shot, tmp_path), pipeline="json")), work)
+
+
+def test_changes_are_brought_into_the_list_of_jobs_beside_the_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite has whoever writes do that now and then, and wait for the disk twice."""
+    store, file = Store(tmp_path), tmp_path / FILE
+    before = file.stat().st_size
+    for number in range(3000):
+        store.add(Job(f"{number:012x}", JobState.DONE, Shot("p" * 1000, "r"), "f", 1.0, 1.0))
+    assert file.stat().st_size == before
+    monkeypatch.setattr(store_module, "_CHECKPOINT", 0.0)
+    beside = threading.Thread(target=store.flush)
+    beside.start()
+    beside.join(60)
+    assert file.stat().st_size > before + 3000 * 1000
+    store.close()
+
+
+def test_a_shot_is_read_and_checked_once_however_often_its_job_is_asked_for(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for number in range(3):
+        store.add(Job(f"{number:012x}", JobState.DONE, Shot("plate", "roto"), "f", 1.0, 1.0))
+    first, *others = store.all()
+    assert all(one.shot is first.shot for one in others)
+    assert first.shot.to_dict() == Shot("plate", "roto").to_dict()
+    store.close()
+
+
+def test_workers_and_inspections_give_way_to_the_server(shot: Path, tmp_path: Path) -> None:
+    server = psutil.Process(RunningServer(shot, tmp_path, pipeline="json").process.pid)
+
+    def nice() -> list[int]:
+        commands = {" ".join(one.cmdline()): one.nice() for one in server.children()}
+        return [
+            next((found for command, found in commands.items() if f"service.{kind}" in command), -20) - server.nice()
+            for kind in ("inspection", "worker")
+        ]
+
+    wait_for(lambda: nice() == [5, 10])
 
 
 def test_a_disk_that_hangs_keeps_nobody_from_other_disks(

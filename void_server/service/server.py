@@ -48,7 +48,9 @@ _WAITING, _AT_ONCE = 64, 16
 #: Answers that may lie ready for a client, up to a chunk of a file each; one that reads none gets no more.
 _UNREAD = 16
 #: For so many seconds nothing is done for a client whose answer could not be sent, as it does not read.
-_UNHEARD = 1.0
+_UNHEARD = 5.0
+#: Threads that encrypt; each connection has one of them, so that no large transfer is ahead of all other answers.
+_ENCRYPTING = 4
 #: A watcher that has been silent for this many seconds gets no more updates.
 _SILENCE = 15.0
 #: The characters that are kept of where the page was asked from.
@@ -107,7 +109,7 @@ class Server:
             self._ended_by = number
             loop.call_soon_threadsafe(self._stop.set)
 
-        context = zmq.asyncio.Context()
+        context = zmq.asyncio.Context(_ENCRYPTING)
         authenticator = self._authenticator(context)
         try:
             with handling(end):
