@@ -160,7 +160,7 @@ def test_a_part_as_long_as_its_file_blocks_no_upload(tmp_path: Path) -> None:
         assert uploads.offset(upload) == expected
         received = uploads.chunk(upload, expected, content[expected:])
         assert received == uploads.offset(upload) == len(content)
-        assert uploads._path(upload.digest).read_bytes() == content
+        assert uploads._path(upload.digest, upload.sender).read_bytes() == content
 
 
 def test_a_file_is_hashed_as_it_comes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,7 +173,7 @@ def test_a_file_is_hashed_as_it_comes(tmp_path: Path, monkeypatch: pytest.Monkey
         for number, data in enumerate(chunks):
             uploads.chunk(Upload(digest, len(content), ""), 1000 * number, data)
         uploads.offset(Upload(digest, len(content), ""))
-    assert uploads._path(digest).read_bytes() == content
+    assert uploads._path(digest, "").read_bytes() == content
     # a restarted server knows nothing of the first chunks, and damage is found
     for damaged in (content, content[:-1] + b"x"):
         digest = hashlib.sha256(content + damaged[:1]).hexdigest() if damaged != content else digest
@@ -200,11 +200,11 @@ def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatc
 
     monkeypatch.setattr(files, "to_disk", slowly)
     assert uploads.chunk(upload, 0, content) == len(content)
-    assert not uploads._path(upload.digest).exists()
+    assert not uploads._path(upload.digest, upload.sender).exists()
     flush.set()
-    uploads.place({"plate": [["x.exr", upload.digest]]}, tmp_path / "job")
+    uploads.place({"plate": [["x.exr", upload.digest]]}, tmp_path / "job", "ann")
     assert (tmp_path / "job" / "plate" / "x.exr").read_bytes() == content
-    assert flushed[:2] == [uploads._part(upload), uploads._path(upload.digest).parent]
+    assert flushed[:2] == [uploads._part(upload), uploads._path(upload.digest, upload.sender).parent]
 
 
 def test_a_file_whose_disk_fails_at_its_end_was_not_uploaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,7 +219,7 @@ def test_a_file_whose_disk_fails_at_its_end_was_not_uploaded(tmp_path: Path, mon
         patch.setattr(files, "to_disk", fails)
         uploads.chunk(upload, 0, content)
         with pytest.raises(InputError, match="not uploaded completely"):
-            uploads.place({"plate": [["x.exr", upload.digest]]}, tmp_path / "job")
+            uploads.place({"plate": [["x.exr", upload.digest]]}, tmp_path / "job", "ann")
     # once the disk is well, what came is taken
     assert uploads.offset(upload) == len(content)
-    uploads.place({"plate": [["x.exr", upload.digest]]}, tmp_path / "job")
+    uploads.place({"plate": [["x.exr", upload.digest]]}, tmp_path / "job", "ann")

@@ -109,7 +109,7 @@ def test_what_is_in_an_envelope(shot: Any, job: Any, hello: Any, error: Any) -> 
 @trying
 @given(changed({"plate": [["plate.0001.exr", "0" * 64]], "roto": [["roto.0001.exr", "0" * 64]]}))
 def test_the_files_of_a_submission(tmp_path: Path, files: Any) -> None:
-    is_read_or_refused(lambda: Uploads(tmp_path / "uploads").place(files, tmp_path / "input"))
+    is_read_or_refused(lambda: Uploads(tmp_path / "uploads").place(files, tmp_path / "input", ""))
 
 
 def written(path: Path, suffix: str) -> bytes:

@@ -24,11 +24,13 @@ import zmq
 
 from tests import test_service
 from tests.test_service import RunningServer, ended, plates, raw, shot_of, wait_for
-from void_server.api import Client, JobState, Shot, messages
+from void_server.api import Client, Job, JobState, Shot, messages
 from void_server.api.errors import AccessDenied, InputError, JobFailed, ProtocolError, ServerError, SettingError
+from void_server.api.files import inside
 from void_server.api.home import home
+from void_server.service import transfer
 from void_server.service.store import FILE
-from void_server.service.transfer import Upload, Uploads
+from void_server.service.transfer import Downloads, Upload, Uploads
 
 pytestmark = pytest.mark.slow
 
@@ -291,6 +293,31 @@ def test_a_result_is_fetched_where_nothing_leads_out(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.skipif(os.open not in os.supports_dir_fd, reason="this system cannot enter folders one by one")
+@pytest.mark.parametrize("exchanged", ["plate", "plate/frame"])
+def test_a_link_put_into_a_result_while_it_is_fetched_leads_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchanged: str
+) -> None:
+    """Whoever may write there could otherwise read what the server alone may, such as its keys."""
+    secret, folder = tmp_path / "keys", tmp_path / "v001"
+    for place, text in ((secret, "secret"), (folder / "plate", "frame")):
+        place.mkdir(parents=True)
+        (place / "frame").write_text(text)
+    job = Job("0123456789ab", JobState.DONE, Shot("p", "r"), str(folder), 1.0, 1.0)
+    assert Downloads().chunk(b"c", job, "plate/frame", 0)["data"] == b"frame"
+
+    def checked(above: Path, path: str) -> Path:
+        found = inside(above, path)
+        # between the check and the opening
+        (folder / exchanged).rename(tmp_path / "away")
+        (folder / exchanged).symlink_to(secret / exchanged.partition("/")[2])
+        return found
+
+    monkeypatch.setattr(transfer, "inside", checked)
+    with pytest.raises(AccessDenied, match="link"):
+        Downloads().chunk(b"c", job, "plate/frame", 0)
+
+
 def test_two_downloads_of_a_job_at_once_are_one(tmp_path: Path) -> None:
     out = str(tmp_path)
     with pretender(listing("plate/second.txt")) as quick:
@@ -452,21 +479,21 @@ def test_two_uploaded_files_of_one_name_are_refused(tmp_path: Path, second: str)
     uploads = Uploads(tmp_path / "uploads")
     one, two = uploaded(uploads, b"one"), uploaded(uploads, b"another")
     with pytest.raises(InputError, match="give each a name of its own"):
-        uploads.place({"plate": [["x.exr", one], [second, two]]}, tmp_path / "job")
-    assert uploads._path(one).read_bytes() == b"one"
+        uploads.place({"plate": [["x.exr", one], [second, two]]}, tmp_path / "job", "")
+    assert uploads._path(one, "").read_bytes() == b"one"
 
 
 def test_a_submission_with_other_files_leaves_those_of_other_jobs_alone(tmp_path: Path) -> None:
     uploads = Uploads(tmp_path / "uploads")
     one, two = uploaded(uploads, b"one"), uploaded(uploads, b"another")
-    uploads.place({"plate": [["x.exr", one], ["y.exr", one]]}, tmp_path / "mine")
-    uploads.place({"plate": [["x.exr", one]]}, tmp_path / "other")
+    uploads.place({"plate": [["x.exr", one], ["y.exr", one]]}, tmp_path / "mine", "")
+    uploads.place({"plate": [["x.exr", one]]}, tmp_path / "other", "")
     # the same again, as after a lost answer, then other content and fewer files, as after a refusal
-    uploads.place({"plate": [["x.exr", one], ["y.exr", one]]}, tmp_path / "mine")
-    uploads.place({"plate": [["x.exr", two]]}, tmp_path / "mine")
+    uploads.place({"plate": [["x.exr", one], ["y.exr", one]]}, tmp_path / "mine", "")
+    uploads.place({"plate": [["x.exr", two]]}, tmp_path / "mine", "")
     assert {file.name: file.read_bytes() for file in (tmp_path / "mine" / "plate").iterdir()} == {"x.exr": b"another"}
     assert (tmp_path / "other" / "plate" / "x.exr").read_bytes() == b"one"
-    assert uploads._path(one).read_bytes() == b"one"
+    assert uploads._path(one, "").read_bytes() == b"one"
 
 
 @pytest.mark.parametrize(("error", "copied"), [(errno.EXDEV, True), (errno.EPERM, True), (errno.ENOSPC, False)])
@@ -480,7 +507,7 @@ def test_uploads_are_copied_only_where_there_are_no_links(
     one = uploaded(uploads, b"one")
     monkeypatch.setattr(os, "link", link)
     with nullcontext() if copied else pytest.raises(OSError, match="space"):
-        uploads.place({"plate": [["x.exr", one]]}, tmp_path / "job")
+        uploads.place({"plate": [["x.exr", one]]}, tmp_path / "job", "")
     assert [file.name for file in (tmp_path / "job" / "plate").iterdir()] == ["x.exr"] * copied
 
 

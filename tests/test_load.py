@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import subprocess
@@ -19,15 +20,17 @@ import zmq
 
 from tests import test_service
 from tests.test_faults import HERE, within
+from tests.test_roles import allowed
 from tests.test_service import RunningServer, shot_of, wait_for
 from void_server.api import Client, Job, JobState, Shot, messages
 from void_server.api import client as client_module
-from void_server.api.errors import JobFailed, ProtocolError
+from void_server.api.errors import JobFailed, ProtocolError, UnknownJob
 from void_server.api.files import CHUNK
 from void_server.api.home import home
 from void_server.service import disks, requests, transfer
 from void_server.service import store as store_module
 from void_server.service.inspection import Inspector
+from void_server.service.roles import Role
 from void_server.service.server import Server, ServerConfig
 from void_server.service.store import FILE, Store
 from void_server.service.transfer import Downloads
@@ -39,6 +42,7 @@ no_server_stays = test_service.no_server_stays
 HELD_UP = """
 import sys, zmq, zmq.auth.thread
 from void_server.service.inspection import Inspector
+from void_server.service.roles import Role
 from void_server.service.server import Server, ServerConfig
 context = zmq.Context()
 zmq.auth.thread.ThreadAuthenticator(context).start()
@@ -148,6 +152,43 @@ def test_nothing_is_done_for_a_client_that_reads_nothing(
         assert len(read) < 100
 
     within(Server(ServerConfig(HERE, (shot, tmp_path), pipeline="json")), work)
+
+
+def test_nobody_meddles_with_a_submission_that_is_not_his(shot: Path, tmp_path: Path) -> None:
+    """Its id is not known to others yet; who guesses it neither stops it nor puts files in the place of its own."""
+    looked_at, go_on = threading.Event(), threading.Event()
+
+    async def inspect(*_: object) -> int:
+        looked_at.set()
+        await asyncio.to_thread(go_on.wait, 60)
+        return 1
+
+    keys = {name: allowed(tmp_path, name, Role.ARTIST) for name in ("ann", "eve")}
+    config = ServerConfig(HERE, (shot, tmp_path), pipeline="json", require_keys=True)
+    told: list[Job] = []
+
+    def submit(address: str) -> None:
+        with Client(address, keys=keys["ann"], timeout=60) as client:
+            told.append(client.submit(shot_of(shot), str(tmp_path / "out"), job_id="0123456789ab"))
+
+    def work(address: str) -> None:
+        ann = threading.Thread(target=submit, args=(address,))
+        ann.start()
+        assert looked_at.wait(60)
+        with Client(address, keys=keys["eve"], timeout=60) as eve:
+            for meddle in (
+                lambda: eve.cancel("0123456789ab"),
+                lambda: eve.submit(shot_of(shot), str(tmp_path / "out"), job_id="0123456789ab"),
+            ):
+                with pytest.raises(UnknownJob, match="no job '0123456789ab' of yours"):
+                    meddle()
+        go_on.set()
+        ann.join(60)
+        assert told[0].submitter == "ann"
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Inspector, "inspect", inspect)
+        within(Server(config), work)
 
 
 def test_few_pieces_of_a_result_are_read_at_once_for_one_user_on_many_connections(
@@ -338,7 +379,7 @@ def test_a_result_is_hashed_as_it_goes(tmp_path: Path, monkeypatch: pytest.Monke
         return downloads.chunk(client, job, "large.bin", number * CHUNK)
 
     with monkeypatch.context() as patch:
-        patch.setattr(transfer, "digest_of", lambda _: pytest.fail("read once more"))
+        patch.setattr(transfer, "digest_of_open", lambda _: pytest.fail("read once more"))
         for number in range(4):
             # two clients at once do not disturb each other
             fetch(b"other", number)

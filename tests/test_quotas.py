@@ -236,6 +236,19 @@ def test_whoever_begins_a_file_with_another_size_or_content_holds_up_nobody(coun
     assert uploads.offset(other) == 10
 
 
+def test_who_knows_the_digest_of_anothers_file_does_not_get_it(tmp_path: Path) -> None:
+    """Digests are no secret: manifests and reports name them."""
+    content = b"unreleased"
+    anns = Upload(hashlib.sha256(content).hexdigest(), len(content), "ann")
+    uploads = Uploads(tmp_path / "uploads")
+    uploads.chunk(anns, 0, content)
+    files = {"plate": [["x.exr", anns.digest]]}
+    assert uploads.offset(replace(anns, sender="eve")) == 0
+    with pytest.raises(InputError, match="not uploaded completely"):
+        uploads.place(files, tmp_path / "eve", "eve")
+    assert uploads.place(files, tmp_path / "ann", "ann")
+
+
 def test_uploads_of_which_nothing_is_there_count_no_more(counting: Path) -> None:
     """Such as one that arrived damaged."""
     del counting

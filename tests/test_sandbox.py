@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import hashlib
 import os
 import platform
 import pwd
@@ -23,14 +24,18 @@ from tests.test_faults import HERE, within
 from tests.test_service import RunningServer, ended, shot_of, wait_for
 from void_server.api import Client, Job, JobState, policy, version
 from void_server.api.errors import JobFailed, ServerRefused, SettingError
-from void_server.api.home import home
+from void_server.api.home import home, made
 from void_server.quadmask.analysts import asking, gemini, local, privacy
+from void_server.service.audit import AuditLog
 from void_server.service.config import ServerConfig
 from void_server.service.inspection import MEMORY, Inspector
+from void_server.service.requests import Requests
 from void_server.service.sandbox import Sandbox, environment, make_gpu_nodes
 from void_server.service.server import Server
-from void_server.service.store import FILE
+from void_server.service.store import FILE, Store
 from void_server.service.system_calls import FORBIDDEN
+from void_server.service.transfer import Upload, Uploads
+from void_server.service.workers import WorkerPool
 
 pytestmark = pytest.mark.slow
 no_server_stays = test_service.no_server_stays
@@ -418,6 +423,45 @@ def test_workers_run_as_another_user(shot: Path, monkeypatch: pytest.MonkeyPatch
         assert (Path(job.folder) / "result").stat().st_uid == nobody.pw_uid
     finally:
         shutil.rmtree(place)
+
+
+@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() != 0, reason="root is needed: NOT tested")
+def test_what_is_uploaded_is_for_the_workers_user_and_for_nobody_else(shot: Path, tmp_path: Path) -> None:
+    """The state folder must be passable for that user, and so is for all others."""
+    nobody = pwd.getpwnam("nobody")
+    config = ServerConfig("tcp://127.0.0.1:*", state=tmp_path, worker_user="nobody")
+    pool = WorkerPool(config, lambda *_: None, lambda *_: None, lambda *_: None)
+    pool.task = lambda work: work.close()  # type: ignore[method-assign]
+    pool.start()
+    uploads = Uploads(made(tmp_path / "uploads"))
+    asked = Requests.__new__(Requests)
+    asked._config, asked._uploads, asked._owner_of_work = config, uploads, config.owner_of_work
+    content = b"frame"
+    digest = hashlib.sha256(content).hexdigest()
+    uploads.chunk(Upload(digest, len(content), "ann"), 0, content)
+    files = {role: [["x.exr", digest]] for role in ("plate", "roto")}
+    given, _, _ = asked._admit("0123456789ab", shot_of(shot), {"files": files}, "ann")
+    job = tmp_path / "jobs" / "0123456789ab"
+    assert (job.stat().st_uid, job.stat().st_mode & 0o777) == (nobody.pw_uid, 0o700)
+    assert job.parent.stat().st_mode & 0o777 == 0o711
+    assert Path(given.plate).stat().st_mode & 0o004
+    Store(tmp_path).close()
+    AuditLog(tmp_path).add("ann", "here", "submit")
+    for name in ("uploads", FILE, "audit.jsonl", "audit.key"):
+        assert not (tmp_path / name).stat().st_mode & 0o077, name
+
+
+@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() != 0, reason="root is needed: NOT tested")
+def test_a_python_that_the_workers_user_may_not_run_is_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tmp_path.chmod(0o700)
+    python = tmp_path / "python"
+    python.symlink_to(sys.executable)
+    monkeypatch.setattr(sys, "executable", str(python))
+    nobody = pwd.getpwnam("nobody")
+    with pytest.raises(ServerRefused, match=f"may not run {python}; install Python and VOID where"):
+        Inspector("json", owner=(nobody.pw_uid, nobody.pw_gid))
 
 
 def test_only_root_gives_workers_another_user(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,15 +67,18 @@ def held(folder: Path, *, make: bool = False) -> Iterator[Path]:
     root = next((root for root in roots if root == folder or root in folder.parents), None)
     if root is None:
         raise _outside(folder)
-    number = _entered(root, folder, make)
+    number = entered(root, folder, make=make)
     try:
         yield Path(_HELD, str(number))
     finally:
         os.close(number)
 
 
-def _entered(root: Path, folder: Path, make: bool) -> int:
-    """A descriptor of ``folder``, reached from ``root`` without a link."""
+def entered(root: Path, folder: Path, *, make: bool = False) -> int:
+    """A descriptor of ``folder``, reached from ``root`` without a link; with ``make`` it is made.
+
+    Raises :class:`AccessDenied` where there is a link or a file on the way, and OSError.
+    """
     if make:
         root.mkdir(parents=True, exist_ok=True)
     number = os.open(root, os.O_RDONLY | os.O_DIRECTORY)

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Union
 
-from .confinement import check_inside, held
+from .confinement import check_inside, entered, held
 from .errors import AccessDenied, InputError, JobFailed
 
 #: Files are read, and travel, in pieces of so many bytes.
@@ -108,6 +108,31 @@ def open_regular(path: Path) -> BinaryIO:
         number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except OSError as error:
         raise unreadable(path, error) from error
+    return _regular(path, number)
+
+
+def open_unlinked(path: Path) -> BinaryIO:
+    """As :func:`open_regular`, for a ``path`` on which there is no link, also where one was put there a moment ago.
+
+    Raises :class:`AccessDenied` for one, and :class:`InputError`.
+    """
+    if os.open not in os.supports_dir_fd:
+        return open_regular(path)
+    try:
+        folder = entered(Path(path.anchor), path.parent)
+        try:
+            number = os.open(path.name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW, dir_fd=folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise AccessDenied(f"{path} has become a link; take it away, or choose another folder.") from error
+        raise unreadable(path, error) from error
+    return _regular(path, number)
+
+
+def _regular(path: Path, number: int) -> BinaryIO:
+    """The open file of this number, which is closed where it is no regular one."""
     file = os.fdopen(number, "rb")
     try:
         _check_mode(path, os.fstat(number).st_mode)
@@ -127,10 +152,16 @@ def read_json(path: Path) -> Any:
 
 def digest_of(path: Path) -> str:
     """The SHA-256 of a file. Raises :class:`InputError` where it is no regular file that can be read."""
-    digest = hashlib.sha256()
     with open_regular(path) as file:
-        while data := file.read(CHUNK):
-            digest.update(data)
+        return digest_of_open(file)
+
+
+def digest_of_open(file: BinaryIO) -> str:
+    """The SHA-256 of all of a file that is open."""
+    digest = hashlib.sha256()
+    file.seek(0)
+    while data := file.read(CHUNK):
+        digest.update(data)
     return digest.hexdigest()
 
 

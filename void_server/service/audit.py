@@ -44,7 +44,7 @@ class AuditLog:
         Raises OSError where the disk fails.
         """
         entry = {"time": time.time(), "who": who, "where": where, "what": what, **about}
-        with self._lock, open(self.file, "a+b") as file:
+        with self._lock, open(self.file, "a+b", opener=_for_us_alone) as file:
             _lock(file.fileno())
             last = _last_line(file)
             text = json.dumps(entry, sort_keys=True)
@@ -99,6 +99,10 @@ def _lock(number: int) -> None:
     except ImportError:
         return
     fcntl.flock(number, fcntl.LOCK_EX)
+
+
+def _for_us_alone(name: str, flags: int) -> int:
+    return os.open(name, flags, 0o600)
 
 
 def _last_line(file: Any) -> bytes:

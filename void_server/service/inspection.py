@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from ..api.confinement import confined
-from ..api.errors import JobFailed, VoidError, from_dict
+from ..api.errors import JobFailed, ServerRefused, VoidError, from_dict
 from ..api.shot import Shot
 from ..interpreter import running
 from .access import check_shot
@@ -111,14 +111,20 @@ class Inspector:
         return int(answer["frames"] or 0)
 
     def _new(self) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen(
-            running("void_server.service.inspection", self._pipeline),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            # ended together with what it has split off
-            start_new_session=True,
-            **as_user(self._owner),
-        )
+        try:
+            process = subprocess.Popen(
+                running("void_server.service.inspection", self._pipeline),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                # ended together with what it has split off
+                start_new_session=True,
+                **as_user(self._owner),
+            )
+        except PermissionError as error:
+            raise ServerRefused(
+                f"The user that is to do the work may not run {error.filename}; install Python and VOID where that "
+                "user may read them, such as /opt."
+            ) from error
         self._processes.add(process)
         return process
 

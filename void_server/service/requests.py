@@ -20,6 +20,7 @@ from weakref import WeakValueDictionary
 from .. import __version__, permission, plugins
 from ..api.errors import AccessDenied, InputError, JobCancelled, ProtocolError, ServerRefused, UnknownJob, VoidError
 from ..api.files import new_version_folder
+from ..api.home import made
 from ..api.job import HIGHEST, MANIFEST, NORMAL, Job, JobState
 from ..api.messages import PROTOCOL
 from ..api.shot import Shot
@@ -89,6 +90,7 @@ class Requests:
         self._cloud = plugins.saying(plugins.REASONERS, "cloud")
         # submissions whose files are looked at, by job, and those of them that were stopped meanwhile
         self._submitting: Counter[str] = Counter()
+        self._submitters: dict[str, str] = {}
         self._withdrawn: set[str] = set()
         self._disks, self._durable = Disks(), Durable(self._flush)
         self._room = Room(config, queue.store, self._disks)
@@ -179,11 +181,11 @@ class Requests:
             return self._job_of(caller, body, "id").to_dict()
         self._room.check(caller.name)
         shot = Shot.from_dict(_field(body, "shot", dict))
-        with self._withdrawable(job_id):
+        with self._withdrawable(caller, job_id):
             try:
                 asked = shot
                 shot, out, roots = await self._disks.ask(
-                    lambda: self._admit(job_id, asked, body), whole_files="files" in body
+                    lambda: self._admit(job_id, asked, body, caller.name), whole_files="files" in body
                 )
                 async with self._inspecting.setdefault(caller.name, asyncio.Semaphore(_INSPECTIONS)):
                     frames = await self._inspector.inspect(shot, roots)
@@ -229,8 +231,12 @@ class Requests:
         return folder
 
     @contextlib.contextmanager
-    def _withdrawable(self, job_id: str) -> Iterator[None]:
-        """While a submission is looked at. Raises JobCancelled at its end where the job was stopped meanwhile."""
+    def _withdrawable(self, caller: Caller, job_id: str) -> Iterator[None]:
+        """While a submission is looked at. Raises JobCancelled at its end where the job was stopped meanwhile, and
+        :class:`UnknownJob` where somebody else submits one of that id.
+        """
+        if self._submitters.setdefault(job_id, caller.name) != caller.name:
+            raise _no_such_job(job_id)
         self._submitting[job_id] += 1
         try:
             yield
@@ -239,16 +245,20 @@ class Requests:
         finally:
             self._submitting[job_id] -= 1
             if not self._submitting[job_id]:
-                del self._submitting[job_id]
+                del self._submitting[job_id], self._submitters[job_id]
                 self._withdrawn.discard(job_id)
 
-    def _admit(self, job_id: str, shot: Shot, body: dict[str, Any]) -> tuple[Shot, Path, tuple[Path, ...] | None]:
+    def _admit(
+        self, job_id: str, shot: Shot, body: dict[str, Any], sender: str
+    ) -> tuple[Shot, Path, tuple[Path, ...] | None]:
         """Check a submission, but not its files. Returns the shot with the paths that the server uses, where its
         version folder goes, and the roots that its files must lie below.
         """
         if "files" in body:
-            folder = self._config.uploaded(job_id)
-            places = self._uploads.place(body["files"], folder / "input")
+            folder = made(self._config.uploaded(job_id))
+            if self._owner_of_work:
+                os.chown(folder, *self._owner_of_work)
+            places = self._uploads.place(body["files"], folder / "input", sender)
             if lacking := sorted(set(shot.paths()) - set(places)):
                 raise InputError(f"The shot's {lacking[0]} was not uploaded; upload its files too.")
             return Shot.from_dict({**shot.to_dict(), **places}), folder, None
@@ -293,7 +303,7 @@ class Requests:
         return listed
 
     async def _cancel(self, caller: Caller, body: dict[str, Any]) -> dict[str, Any]:
-        if (job_id := _field(body, "job", str)) in self._submitting:
+        if self._submitters.get(job_id := _field(body, "job", str)) == caller.name:
             # there is no job yet, and there will be none
             self._withdrawn.add(job_id)
         job = self._job_of(caller, body, right=Right.ADMINISTER)
@@ -422,7 +432,7 @@ class Requests:
         job_id = _field(body, field, str)
         others = self._queue.store.submitter(job_id) != caller.name
         if others and Right.SEE_ALL not in caller.role.rights:
-            raise UnknownJob(f"There is no job {job_id!r} of yours; `void jobs` lists them.")
+            raise _no_such_job(job_id)
         job = self._queue.job(job_id)
         if others:
             self.check(caller, right)
@@ -432,6 +442,10 @@ class Requests:
 def _lock(locks: WeakValueDictionary[Hashable, asyncio.Lock], name: Hashable) -> asyncio.Lock:
     """The lock of that name, which is there for as long as somebody holds it or waits for it."""
     return locks.setdefault(name, asyncio.Lock())
+
+
+def _no_such_job(job_id: str) -> UnknownJob:
+    return UnknownJob(f"There is no job {job_id!r} of yours; `void jobs` lists them.")
 
 
 def _check_reach(job: Job, roots: Sequence[Path]) -> None:

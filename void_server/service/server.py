@@ -22,6 +22,7 @@ import zmq.auth.asyncio
 from .. import __version__
 from ..api.connection import notice_its_end
 from ..api.errors import AccessDenied, JobFailed, ServerError, ServerRefused, SettingError, VoidError
+from ..api.home import made
 from ..api.job import Job
 from ..api.messages import MAX_FRAME, UNASKED, frames_of, opened, pack, pack_error, understood
 from ..interruption import handling
@@ -124,7 +125,7 @@ class Server:
         config = self._config
         address = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
         self._queue = JobQueue(config, address, self._announce)
-        self._uploads = transfer.Uploads(config.state / "uploads")
+        self._uploads = transfer.Uploads(made(config.state / "uploads"))
         reading = Sandbox((*config.sandbox.read, *config.sandbox.write), (), inspection.MEMORY)
         self._inspector = Inspector(
             config.pipeline,

@@ -61,9 +61,11 @@ class Store:
         self._file = file = made(folder) / FILE
         self._checkpoint = time.monotonic()
         try:
+            # also where others may pass the folder, as workers of another user must
+            os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
             self._database = sqlite3.connect(file, timeout=_PATIENCE, isolation_level=None)
             self._open()
-        except sqlite3.OperationalError as error:
+        except (sqlite3.OperationalError, OSError) as error:
             raise ServerRefused(
                 f"{file} cannot be used ({error}); make it writable, or set $VOID_HOME to another folder."
             ) from error

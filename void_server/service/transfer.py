@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ..api.errors import AccessDenied, InputError, JobFailed, ProtocolError
-from ..api.files import CHUNK, complete, digest_of, inside, is_plain_name, open_partial, open_regular, to_disk
+from ..api.files import CHUNK, complete, digest_of_open, inside, is_plain_name, open_partial, open_unlinked, to_disk
 from ..api.job import Job, JobState
 from ..api.messages import Bytes
 from ..api.shot import Shot
@@ -67,7 +67,7 @@ class Digests:
 class Upload:
     """A file that somebody sends: the digest and the size that it is to have, and who that is.
 
-    Until it is whole it is its sender's own: whoever says another size, or sends other content, holds nobody else up.
+    It is its sender's own: whoever knows its digest neither gets it nor holds its sender up.
     """
 
     digest: str
@@ -76,27 +76,27 @@ class Upload:
 
 
 class Uploads:
-    """Uploaded files below ``folder``, each once, however many jobs use it."""
+    """Uploaded files below ``folder``, each once for its sender, however many jobs use it."""
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._digests = folder, Digests()
         # pieces are hashed while they are written; whole files are flushed while others come
         self._threads = ThreadPoolExecutor(os.cpu_count())
-        self._keeping: dict[str, Future[bool]] = {}
+        self._keeping: dict[Path, Future[bool]] = {}
 
-    def _path(self, digest: Any) -> Path:
+    def _path(self, digest: Any, sender: str) -> Path:
         if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
             raise ProtocolError("The upload has no SHA-256 digest; use a VOID client.")
-        return self._folder / digest[:2] / digest
+        own = hashlib.sha256(sender.encode(errors="backslashreplace")).hexdigest()[:16]
+        return self._folder / digest[:2] / f"{digest}-{own}"
 
     def _part(self, upload: Upload) -> Path:
-        sender = hashlib.sha256(upload.sender.encode(errors="backslashreplace")).hexdigest()[:16]
-        return self._path(upload.digest).with_suffix(f".{upload.size}-{sender}.part")
+        return self._path(upload.digest, upload.sender).with_suffix(f".{upload.size}.part")
 
     def offset(self, upload: Upload) -> int:
         """The number of bytes of a file received so far; its size when it is complete."""
-        path, part = self._path(upload.digest), self._part(upload)
-        self._kept(upload.digest)
+        path, part = self._path(upload.digest, upload.sender), self._part(upload)
+        self._kept(path)
         if path.is_file():
             os.utime(path)
             return upload.size
@@ -115,7 +115,7 @@ class Uploads:
         have = self.offset(upload)
         if have != offset or have + len(data) > upload.size:
             return have
-        path, part = self._path(upload.digest), self._part(upload)
+        path, part = self._path(upload.digest, upload.sender), self._part(upload)
         path.parent.mkdir(parents=True, exist_ok=True)
         if offset == 0 and shutil.disk_usage(path.parent).free < upload.size + _SPARE:
             raise JobFailed(
@@ -134,27 +134,29 @@ class Uploads:
         if have + len(data) == upload.size:
             self._digests.forget(upload)
             if found == upload.digest:
-                self._keeping[found] = self._threads.submit(complete, part, path, found, found)
+                self._keeping[path] = self._threads.submit(complete, part, path, found, found)
             # where another server received pieces of it, those are in the file alone
             elif not complete(part, path, upload.digest):
                 raise ProtocolError("An uploaded file arrived damaged; submit again.")
         return have + len(data)
 
-    def _kept(self, digest: str) -> None:
+    def _kept(self, path: Path) -> None:
         """Wait until a file whose last piece has come is where it belongs. One whose disk fails is not there then."""
-        if keeping := self._keeping.get(digest):
+        if keeping := self._keeping.get(path):
             try:
                 keeping.result()
             except OSError as error:
-                _log.error("the upload %s cannot be kept: %s", digest, error)
-            self._keeping.pop(digest, None)
+                _log.error("the upload %s cannot be kept: %s", path, error)
+            self._keeping.pop(path, None)
 
     def holds(self, upload: Upload) -> bool:
         """Whether there is anything of a file."""
-        return self._path(upload.digest).is_file() or self._part(upload).is_file()
+        return self._path(upload.digest, upload.sender).is_file() or self._part(upload).is_file()
 
-    def place(self, files: Any, folder: Path) -> dict[str, str]:
-        """Lay out a job's uploaded files below ``folder``, by hard links; the path of each part of the shot.
+    def place(self, files: Any, folder: Path, sender: str) -> dict[str, str]:
+        """Lay out the files that ``sender`` uploaded for a job below ``folder``, by hard links.
+
+        Returns the path of each part of the shot.
 
         ``files`` lists [name, digest] by what the shot calls them. What an earlier submission laid out there is
         replaced. Raises :class:`InputError`.
@@ -177,8 +179,8 @@ class Uploads:
                     # also on file systems that take upper and lower case for one
                     raise InputError(f"Two files of the {role} are called {name}; give each a name of its own.")
                 names.add(name.casefold())
-                source, target = self._path(digest), folder / role / name
-                self._kept(digest)
+                source, target = self._path(digest, sender), folder / role / name
+                self._kept(source)
                 if not source.is_file():
                     raise InputError(f"{name} of the {role} was not uploaded completely; submit again.")
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -252,14 +254,15 @@ class Downloads:
         target = inside(Path(job.folder), path)
         if job.state is not JobState.DONE or not target.is_file():
             raise AccessDenied(f"{path} is not a result of job {job.id}.")
-        with open_regular(target) as file:
+        # also where a folder on the way becomes a link now
+        with open_unlinked(target) as file:
             found = os.fstat(file.fileno())
             file.seek(offset)
             data = file.read(CHUNK)
-        # one that was exchanged on the way is another file, so that the client hears of it
-        on_its_way = connection, target, found.st_ino, found.st_size, found.st_mtime_ns
-        digest = self._digests.add(on_its_way, offset, data)
-        if offset + len(data) < found.st_size:
-            return {"data": data, "digest": ""}
-        self._digests.forget(on_its_way)
-        return {"data": data, "digest": digest or digest_of(target)}
+            # one that was exchanged on the way is another file, so that the client hears of it
+            on_its_way = connection, target, found.st_ino, found.st_size, found.st_mtime_ns
+            digest = self._digests.add(on_its_way, offset, data)
+            if offset + len(data) < found.st_size:
+                return {"data": data, "digest": ""}
+            self._digests.forget(on_its_way)
+            return {"data": data, "digest": digest or digest_of_open(file)}

@@ -94,7 +94,10 @@ class WorkerPool:
     def start(self) -> None:
         """Start the processes and handle their messages."""
         # what is not there cannot be allowed to a worker
-        made(self._config.state / "jobs")
+        jobs = made(self._config.state / "jobs")
+        if self._owner:
+            # each job's folder is for that user alone
+            jobs.chmod(0o711)
         clear()
         make_gpu_nodes()
         for place in self._config.places:
