@@ -36,7 +36,7 @@ import zmq.auth
 
 from void_server.api import Client, Keys, Shot
 from void_server.api.errors import VoidError
-from void_server.api.files import CHUNK
+from void_server.api.files import CHUNK, digest_of
 from void_server.api.job import new_id
 from void_server.api.messages import pack, unpack
 from void_server.service.keys import KeyRing
@@ -319,11 +319,15 @@ LARGE = "large.bin"
 # Files
 
 
-def plain(folder: Path, keys: Keys, files: Sequence[Path]) -> float:
-    """Bytes a second from one process to a file of another over plain ZeroMQ, encrypted as the server does it."""
+def plain(folder: Path, keys: Keys, files: Sequence[Path], *, checked: bool = False) -> float:
+    """Bytes a second from one process to a file of another over plain ZeroMQ, encrypted as the server does it.
+
+    With ``checked`` each file is hashed before it is sent, so that both know which it is, and hashed as it comes; what
+    came is flushed to the disk: as much as files that are kept need in any case.
+    """
     total = sum(file.stat().st_size for file in files)
     ready, port = multiprocessing.Event(), multiprocessing.Value("i", 0)
-    receiver = multiprocessing.Process(target=_receive, args=(folder, keys, total, ready, port))
+    receiver = multiprocessing.Process(target=_receive, args=(folder, keys, total, ready, port, checked))
     receiver.start()
     ready.wait(30)
     with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
@@ -332,6 +336,8 @@ def plain(folder: Path, keys: Keys, files: Sequence[Path]) -> float:
         socket.sndhwm = 16
         begin = time.perf_counter()
         for path in files:
+            if checked:
+                digest_of(path)
             with open(path, "rb") as file:
                 while data := file.read(CHUNK):
                     socket.send(data)
@@ -346,7 +352,7 @@ def _encrypt(socket: Any, keys: Keys) -> None:
     socket.curve_publickey, socket.curve_secretkey = zmq.auth.load_certificate(keys.secret)
 
 
-def _receive(folder: Path, keys: Keys, size: int, ready: Event, port: Any) -> None:
+def _receive(folder: Path, keys: Keys, size: int, ready: Event, port: Any, checked: bool) -> None:
     with zmq.Context() as context, context.socket(zmq.ROUTER) as socket:
         public = Path(keys.server)
         socket.curve_publickey, socket.curve_secretkey = zmq.auth.load_certificate(public.with_suffix(".key_secret"))
@@ -354,10 +360,16 @@ def _receive(folder: Path, keys: Keys, size: int, ready: Event, port: Any) -> No
         socket.rcvhwm = 16
         port.value = socket.bind_to_random_port("tcp://127.0.0.1")
         ready.set()
+        found = hashlib.sha256()
         with open(folder / "received", "wb") as file:
             while file.tell() < size:
                 sender, data = socket.recv_multipart()
                 file.write(data)
+                if checked:
+                    found.update(data)
+            if checked:
+                file.flush()
+                os.fsync(file.fileno())
         socket.send_multipart([sender, b""])
         socket.close(linger=1000)
 
@@ -365,7 +377,7 @@ def _receive(folder: Path, keys: Keys, size: int, ready: Event, port: Any) -> No
 def transferred(place: Place, megabytes: int, frame: int) -> None:
     """Print the rates of upload and download of a shot with frames of so many megabytes.
 
-    Beside them are those of plain ZeroMQ, which are taken before and after.
+    Beside them are those of plain ZeroMQ, alone and with what else is needed, which are taken before and after.
     """
     plate = place.root / f"plate_{frame}"
     plate.mkdir()
@@ -376,6 +388,7 @@ def transferred(place: Place, megabytes: int, frame: int) -> None:
     sources, keys = sorted(plate.iterdir()), place.keys["probe"]
     size = sum(source.stat().st_size for source in sources)
     rates = [plain(place.root, keys, sources)]
+    checked = [plain(place.root, keys, sources, checked=True)]
     begin = time.perf_counter()
     for source in sources:
         hashlib.sha256(source.read_bytes())
@@ -391,15 +404,17 @@ def transferred(place: Place, megabytes: int, frame: int) -> None:
         begin = time.perf_counter()
         client.download(job.id, str(place.root / "fetched"))
         down = size / (time.perf_counter() - begin)
+    checked.append(plain(place.root, keys, sources, checked=True))
     rates.append(plain(place.root, keys, sources))
-    rate = sum(rates) / len(rates)
+    rate, kept = sum(rates) / len(rates), sum(checked) / len(checked)
     print(
         f"{len(sources)} frames of {frame} MiB: plain ZeroMQ {rates[0] / 1e6:.0f} and {rates[1] / 1e6:.0f} MB/s, ",
         end="",
     )
+    print(f"hashed and flushed too {checked[0] / 1e6:.0f} and {checked[1] / 1e6:.0f} MB/s, ", end="")
     print(f"SHA-256 {hashing / 1e6:.0f} MB/s")
     for what, told in (("upload", up), ("download", down)):
-        print(f"  {what} {told / 1e6:.0f} MB/s, {told / rate:.0%}", flush=True)
+        print(f"  {what} {told / 1e6:.0f} MB/s, {told / rate:.0%}, {told / kept:.0%}", flush=True)
 
 
 # All of it

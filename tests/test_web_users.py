@@ -407,6 +407,11 @@ def test_slow_clients_keep_nobody_waiting(running: SignedInPage) -> None:
             line.close()
 
 
+def test_a_connection_on_which_no_request_comes_is_ended(running: SignedInPage) -> None:
+    """A byte now and then does not keep it open; one with a request that is answered slowly stays."""
+    assert raw(running, b"GET / HTTP/1.1\r\nHost:") == b""
+
+
 def test_a_page_without_users_or_a_certificate_is_refused_with_a_sentence(tmp_path: Path) -> None:
     chain, key = certificate(tmp_path)
     (tmp_path / "wrong.pem").write_text("nothing")

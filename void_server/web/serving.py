@@ -19,6 +19,7 @@ from .asking import Asking
 from .at import At, Certificate
 from .doors import KeyDoor, SignInDoor, key_of
 from .guard import WILD
+from .patience import Impatient
 
 _BACKLOG = 64
 
@@ -38,7 +39,7 @@ def serve(at: At, server: str, keys: Keys | None, on_ready: Callable[[str], None
         hosts = tuple(f"{host}:{port}" for host in names) + (names if (door.scheme, port) == ("https", 443) else ())
         config = uvicorn.Config(
             Page(asking, folder).app(hosts, door),
-            http="h11",
+            http=Impatient,
             ssl_certfile=at.certificate.chain if at.certificate else None,
             ssl_keyfile=at.certificate.key if at.certificate else None,
             proxy_headers=False,
