@@ -365,6 +365,38 @@ def test_the_next_file_is_hashed_while_one_is_sent(tmp_path: Path, monkeypatch: 
     assert [name for name, _ in sums["plate"]] == [file.name for file in files]  # type: ignore[index]
 
 
+def test_a_piece_of_a_result_is_written_while_the_next_arrives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = os.urandom(CHUNK + 5)
+    arriving, waited, opened = threading.Event(), [], client_module.open_partial
+
+    def answers(*_: object) -> Iterator[dict[str, Any]]:
+        yield {"data": content[:CHUNK], "digest": ""}
+        arriving.set()
+        yield {"data": content[CHUNK:], "digest": hashlib.sha256(content).hexdigest()}
+
+    class Slow:
+        def __init__(self, path: Path) -> None:
+            self._file = opened(path)
+            self.tell = self._file.tell
+
+        def write(self, data: bytes) -> None:
+            waited.append(arriving.wait(10))
+            self._file.write(data)
+
+        def __enter__(self) -> Slow:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            self._file.close()
+
+    monkeypatch.setattr(client_module, "open_partial", Slow)
+    monkeypatch.setattr(Client, "_ask_ahead", answers)
+    with Client(HERE) as client:
+        fetched = client.fetch("0123456789ab", client_module.ResultFile("large.bin", len(content)), str(tmp_path))
+    assert Path(fetched).read_bytes() == content
+    assert waited == [True, True]
+
+
 def test_a_result_is_hashed_as_it_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Read once more at its end, a large one would be late by as long as that takes."""
     content = os.urandom(3 * CHUNK + 5)

@@ -6,7 +6,7 @@ import hashlib
 import os
 import time
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -456,19 +456,30 @@ class Client:
         target.parent.mkdir(parents=True, exist_ok=True)
         part = inside(target.parent, f".{target.name}.part")
         damaged = ProtocolError(f"{entry.path} of job {job_id} was damaged in transfer; fetch the result again.")
-        with open_partial(part) as file:
-            begin = file.tell()
+        # pieces are written and hashed while others arrive
+        with open_partial(part) as file, ThreadPoolExecutor(1) as disk:
+            begin = arrived = file.tell()
             hashed = hashlib.sha256()
+            writing: deque[Future[None]] = deque()
+
+            def keep(data: Bytes) -> None:
+                file.write(data)
+                hashed.update(data)
+
             # one that is complete already asks for its end, which brings the digest
             offsets = range(begin, max(entry.size, begin + 1), CHUNK)
             bodies = ({"job": job_id, "path": entry.path, "offset": offset} for offset in offsets)
             for answer in self._ask_ahead("result.chunk", bodies, _LOOKING):
                 data, digest = understood(_chunk, answer)
-                whole = file.tell() + len(data) == entry.size
+                arrived += len(data)
+                whole = arrived == entry.size
                 if bool(digest) != whole or not (whole or len(data) == CHUNK):
                     raise damaged
-                file.write(data)
-                hashed.update(data)
+                writing.append(disk.submit(keep, data))
+                if len(writing) > _AHEAD:
+                    writing.popleft().result()
+            for one in writing:
+                one.result()
         if not complete(part, target, digest, "" if begin else hashed.hexdigest()):
             raise damaged
 
