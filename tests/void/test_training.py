@@ -518,6 +518,115 @@ def test_other_settings_in_the_folder_of_a_training_are_refused(pairs: Path, tmp
         trained(configured(tmp_path, pairs, optimiser="rate = 0.01", run="steps = 1"))
 
 
+def test_bytes_that_changed_are_found_though_size_and_time_of_their_file_are_as_before(
+    pairs: Path, tmp_path: Path
+) -> None:
+    """As rsync and others leave them that copy a file's time."""
+    own = tmp_path / "pairs"
+    shutil.copytree(pairs, own)
+    plate = PairFolder(own / "knock").frame("plate", 1003)
+    pixels = exr.read_rgb(plate).astype(np.float16)
+    exr.write(plate, pixels, exr.RGB, metadata={"take": "1"})
+    was = plate.stat()
+    wanted = configured(tmp_path, own)
+
+    def encoded() -> list[str]:
+        kept = store.Store(tmp_path / "encoded", wanted, Model(Weights(Path(os.environ["VOID_WEIGHTS"])), CPU))
+        return [item.latents.stem for item in store.prepare(wanted, kept, lambda *_: None).items]
+
+    before = encoded()
+    exr.write(plate, pixels, exr.RGB, metadata={"take": "2"})
+    os.utime(plate, ns=(was.st_atime_ns, was.st_mtime_ns))
+    assert plate.stat().st_size == was.st_size
+    assert [one == other for one, other in zip(before, encoded(), strict=True)] == [False, True, True]
+
+
+def test_a_training_does_not_go_on_with_other_pictures(pairs: Path, tmp_path: Path) -> None:
+    own = tmp_path / "pairs"
+    shutil.copytree(pairs, own)
+    trained(configured(tmp_path, own, run="steps = 1"))
+    plate = PairFolder(own / "knock").frame("plate", 1003)
+    as_it_was = plate.read_bytes()
+    exr.write(plate, (exr.read_rgb(plate) + 0.5).astype(np.float16), exr.RGB)
+    with pytest.raises(SettingError, match=r"with other clips: knock 1001-1013 at 64 x 96 is not as it was"):
+        trained(configured(tmp_path, own, run="steps = 1"))
+    plate.write_bytes(as_it_was)
+    assert trained(configured(tmp_path, own, run="steps = 1")), "as it was, it goes on"
+
+
+def test_a_training_does_not_go_on_from_another_checkpoint(
+    pairs: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "weights"
+    shutil.copytree(weights, own)
+    monkeypatch.setenv("VOID_WEIGHTS", str(own))
+    trained(configured(tmp_path, pairs, run="steps = 1"))
+    shutil.copy(own / "void_pass2.safetensors", own / "void_pass1.safetensors")
+    with pytest.raises(SettingError, match=r"a training with checkpoint\.void_pass1\.safetensors = "):
+        trained(configured(tmp_path, pairs, run="steps = 1"))
+
+
+def test_a_training_goes_on_with_pairs_that_were_moved(pairs: Path, tmp_path: Path) -> None:
+    shutil.copytree(pairs, tmp_path / "here")
+    encoded = f'encoded = "{tmp_path / "encoded"}"'
+    trained(configured(tmp_path, tmp_path / "here", run="steps = 2", data=encoded))
+    latents = {path: path.stat().st_mtime_ns for path in (tmp_path / "encoded" / "clips").iterdir()}
+    (tmp_path / "here").rename(tmp_path / "there")
+    (tmp_path / "out" / "out_000002_lora.safetensors").unlink()
+    (result,) = trained(configured(tmp_path, tmp_path / "there", run="steps = 2", data=encoded))
+    assert result.name == "out_000002_lora.safetensors"
+    assert latents == {path: path.stat().st_mtime_ns for path in (tmp_path / "encoded" / "clips").iterdir()}
+
+
+def test_a_folder_in_which_nothing_was_learnt_yet_takes_other_settings(pairs: Path, tmp_path: Path) -> None:
+    """As after a mistake in the configuration that was noticed before the first state was kept."""
+    trained(configured(tmp_path, pairs, run="steps = 1"))
+    (tmp_path / "out" / "state.safetensors").unlink()
+    (result,) = trained(configured(tmp_path, pairs, optimiser="rate = 0.01", run="steps = 2"))
+    assert result.name == "out_000002_lora.safetensors"
+
+
+def test_two_trainings_do_not_write_into_one_folder(pairs: Path, tmp_path: Path) -> None:
+    wanted = configured(tmp_path, pairs, run="steps = 1")
+    held = [sys.executable, "-c", f"""
+import pathlib
+from void_server.api.exclusive import alone_in
+with alone_in(pathlib.Path({str(wanted.out)!r})) as alone:
+    print(alone, flush=True)
+    input()
+"""]  # fmt: skip
+    with subprocess.Popen(held, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout
+        assert other.stdout.readline() == "True\n"
+        try:
+            with pytest.raises(SettingError, match="Another training is writing into"):
+                trained(wanted)
+            assert not (wanted.out / "log.jsonl").exists()
+        finally:
+            other.kill()
+    assert trained(wanted), "who was killed holds nothing"
+
+
+@pytest.mark.parametrize("kind", ["clips", "prompts"])
+def test_what_was_encoded_and_then_damaged_is_encoded_again(pairs: Path, tmp_path: Path, kind: str) -> None:
+    encoded = f'encoded = "{tmp_path / "encoded"}"'
+    (whole,) = trained(configured(tmp_path, pairs, "whole", data=encoded, run="steps = 2"))
+    for path in (tmp_path / "encoded" / kind).iterdir():
+        path.write_bytes(path.read_bytes()[:-100])
+    (again,) = trained(configured(tmp_path, pairs, "again", data=encoded, run="steps = 2"))
+    one, other = load_file(whole), load_file(again)
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_latent_that_goes_while_it_is_learnt_from_is_named(pairs: Path, tmp_path: Path) -> None:
+    wanted = configured(tmp_path, pairs, data=f'encoded = "{tmp_path / "encoded"}"')
+    kept = store.Store(tmp_path / "encoded", wanted, Model(Weights(Path(os.environ["VOID_WEIGHTS"])), CPU))
+    item = store.prepare(wanted, kept, lambda *_: None).items[0]
+    item.latents.unlink()
+    with pytest.raises(JobFailed, match=rf"{item.latents}, which was encoded for this training, cannot be read"):
+        item.read("truth")
+
+
 # -- stopping with a sentence
 
 

@@ -165,6 +165,15 @@ def digest_of_open(file: BinaryIO) -> str:
     return digest.hexdigest()
 
 
+def stamp(path: Path) -> tuple[int, ...]:
+    """What differs once a file was written or replaced, though its size and time be as before. Raises OSError.
+
+    The last is the time of that, which copying with times, as rsync does, leaves alone.
+    """
+    found = os.stat(path)
+    return found.st_size, found.st_mtime_ns, found.st_ino, found.st_ctime_ns
+
+
 def temporary_beside(path: Path) -> Path:
     """A hidden name in the folder of ``path``, with its suffix, that no other process on any machine has."""
     return path.with_name(f".{path.stem}.{secrets.token_hex(8)}.part{path.suffix}")

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ..api.errors import InputError
+from ..api.exclusive import lock
 from ..api.files import name_once
 from ..api.home import made
 
@@ -45,7 +46,7 @@ class AuditLog:
         """
         entry = {"time": time.time(), "who": who, "where": where, "what": what, **about}
         with self._lock, open(self.file, "a+b", opener=_for_us_alone) as file:
-            _lock(file.fileno())
+            lock(file.fileno(), wait=True)
             last = _last_line(file)
             text = json.dumps(entry, sort_keys=True)
             line = json.dumps({"entry": entry, "signature": self._signature(_signature_of(last), text)}, sort_keys=True)
@@ -90,15 +91,6 @@ def _key(state: Path) -> bytes:
             new.write_bytes(os.urandom(32))
             name_once(new, file)
     return file.read_bytes()
-
-
-def _lock(number: int) -> None:
-    """Have other processes wait until the file is closed, where the system knows how."""
-    try:
-        import fcntl
-    except ImportError:
-        return
-    fcntl.flock(number, fcntl.LOCK_EX)
 
 
 def _for_us_alone(name: str, flags: int) -> int:

@@ -171,9 +171,11 @@ class Training(_Part):
 
     @property
     def deciding(self) -> dict[str, Any]:
-        """What decides the weights: a training that goes on must agree in all of this."""
+        """What decides the weights, but for what is in the pairs: a training that goes on must agree in all of this."""
         kept = {"save_every", "example_every", "example_steps", "merged"}
-        return self.model_dump(mode="json", exclude={"out": True, "data": {"examples", "encoded"}, "run": kept})
+        return self.model_dump(
+            mode="json", exclude={"out": True, "data": {"pairs", "examples", "encoded"}, "run": kept}
+        )
 
 
 def read(path: Path, *, full: bool = False) -> Training:

@@ -52,11 +52,15 @@ def base_files(weights: Weights) -> list[Path]:
     return found
 
 
+def start_files(config: Training, weights: Weights) -> list[Path]:
+    """The files of the weights to begin with."""
+    return base_files(weights) if config.model.start == BASE else [weights.checkpoint(1)]
+
+
 def start_tensors(config: Training, weights: Weights) -> dict[str, torch.Tensor]:
     """The weights to begin with, by diffusers' names, as they are stored."""
-    files = base_files(weights) if config.model.start == BASE else [weights.checkpoint(1)]
     tensors = {}
-    for path in files:
+    for path in start_files(config, weights):
         with safe_open(path, framework="pt") as file:
             tensors.update({standard_key(name): file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
     if config.model.start == BASE:

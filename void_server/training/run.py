@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,11 @@ from accelerate import Accelerator
 from diffusers import CogVideoXDDIMScheduler
 
 from ..api.errors import JobFailed, SettingError
-from ..api.files import read_json, remove_leftovers
+from ..api.exclusive import alone_in
+from ..api.files import remove_leftovers
 from ..engines.void.model import Model, choose_device
 from ..engines.void.weights import Weights, find
-from . import examples, learner, store
+from . import beginning, examples, learner, store
 from .config import BASE, Training
 from .course import Course
 from .journal import Journal
@@ -36,7 +37,7 @@ def check(config: Training) -> Weights:
     """Raise :class:`~void_server.api.errors.InputError` for what can be known to be wrong before anything is done."""
     weights = find("" if config.model.start == BASE else config.model.start)
     learner.check(config, weights)
-    _check_same(config)
+    beginning.check_settings(config)
     return weights
 
 
@@ -57,19 +58,24 @@ def train(config: Training, report: Report, kind: type[Model] = Model) -> list[P
     if accelerator.device.type == "cuda":
         # so that a training which goes on has the very bits that it would have had
         torch.use_deterministic_algorithms(True, warn_only=True)
-    model = kind(weights, accelerator.device, precision=getattr(torch, config.model.precision))
-    if accelerator.is_main_process:
-        _claim(config)
-        prepared = _prepared(config, model, report)
-    accelerator.wait_for_everyone()
-    if not accelerator.is_main_process:
-        # all is on disk by now
-        report = _silent
-        prepared = _prepared(config, model, report)
-    scaling = float(model.vae.config.scaling_factor)
-    # what was encoded with is not needed again
-    model = kind(weights, accelerator.device, precision=model.precision)
-    return _Training(config, accelerator, model, prepared, scaling, report).run()
+    with alone_in(config.out) if accelerator.is_main_process else nullcontext(True) as alone:
+        if not alone:
+            raise SettingError(
+                f"Another training is writing into {config.out}; wait until it ends, stop it, or choose another out."
+            )
+        model = kind(weights, accelerator.device, precision=getattr(torch, config.model.precision))
+        if accelerator.is_main_process:
+            prepared = _encoded(config, model, report)
+            beginning.agree(config, weights, prepared, accelerator)
+        accelerator.wait_for_everyone()
+        if not accelerator.is_main_process:
+            # all is on disk by now
+            report = _silent
+            prepared = _prepared(config, model, report)
+        scaling = float(model.vae.config.scaling_factor)
+        # what was encoded with is not needed again
+        model = kind(weights, accelerator.device, precision=model.precision)
+        return _Training(config, accelerator, model, prepared, scaling, report).run()
 
 
 def _silent(share: float, words: str) -> None:
@@ -77,8 +83,19 @@ def _silent(share: float, words: str) -> None:
     del share, words
 
 
+def _encoded(config: Training, model: Model, report: Report) -> store.Prepared:
+    """Encode what is not yet, one training after the other where several share the folder."""
+    folder = store.folder_of(config)
+    report(0.0, f"looking for what is encoded in {folder}")
+    with alone_in(folder, wait=True):
+        # of killed processes, as nobody else is writing here now
+        remove_leftovers(config.out)
+        remove_leftovers(folder)
+        return _prepared(config, model, report)
+
+
 def _prepared(config: Training, model: Model, report: Report) -> store.Prepared:
-    kept = store.Store(config.data.encoded or config.out / "encoded", config, model)
+    kept = store.Store(store.folder_of(config), config, model)
     return store.prepare(config, kept, lambda share, words: report(_ENCODING * share, words))
 
 
@@ -182,42 +199,3 @@ class _Training:
             picture = examples.made(self._config, model, clip, item, self._prepared.nothing, self._scaling)
             if self._accelerator.is_main_process:
                 examples.write(self._config.out, step, clip, picture)
-
-
-_KNOWN = "training.json"
-
-
-def _check_same(config: Training) -> None:
-    """Raise :class:`SettingError` where the folder is that of a training with other settings."""
-    known = config.out / _KNOWN
-    try:
-        found = read_json(known)
-    except FileNotFoundError:
-        return
-    except (OSError, ValueError) as error:
-        raise SettingError(f"{known} cannot be read ({error}); choose another out.") from error
-    before, now = _flat(found), _flat(config.deciding)
-    for name in sorted(before.keys() | now.keys()):
-        if before.get(name) != now.get(name):
-            raise SettingError(
-                f"{config.out} is the folder of a training with {name} = {before.get(name)!r}, not {now.get(name)!r}; "
-                "set it back to go on with that one, or choose another out."
-            )
-
-
-def _flat(data: Any, name: str = "") -> dict[str, Any]:
-    if not isinstance(data, dict):
-        return {name: data}
-    found: dict[str, Any] = {}
-    for key, value in data.items():
-        found |= _flat(value, f"{name}.{key}" if name else key)
-    return found
-
-
-def _claim(config: Training) -> None:
-    """Note the settings in the training's folder, and remove what a killed process left there."""
-    known = config.out / _KNOWN
-    if not known.is_file():
-        with store.writing(known) as temporary:
-            temporary.write_text(json.dumps(config.deciding, indent=1), encoding="utf-8")
-    remove_leftovers(config.out)

@@ -16,8 +16,19 @@ from ..api.errors import SettingError
 from .learner import learning
 from .store import not_written, writing
 
+_FILE, _FOLDERS = "state.safetensors", "states"
 _STEP = "step"
 _LEARNT, _OPTIMISER = "learnt/", "optimiser/"
+
+
+def is_kept(folder: Path) -> bool:
+    """Whether a training's folder holds a state from which it goes on."""
+    return (folder / _FILE).is_file() or bool(_whole(folder / _FOLDERS))
+
+
+def _whole(folders: Path) -> list[Path]:
+    """The states that several processes have written to their end, the last of them last."""
+    return sorted(folder for folder in folders.glob("*") if not folder.name.startswith("."))
 
 
 class State:
@@ -29,7 +40,7 @@ class State:
     def __init__(
         self, folder: Path, accelerator: Accelerator, transformer: nn.Module, optimiser: torch.optim.Optimizer
     ) -> None:
-        self._file, self._folders = folder / "state.safetensors", folder / "states"
+        self._file, self._folders = folder / _FILE, folder / _FOLDERS
         self._accelerator, self._transformer, self._optimiser = accelerator, transformer, optimiser
         self._spread = accelerator.distributed_type in (DistributedType.DEEPSPEED, DistributedType.FSDP)
 
@@ -96,7 +107,7 @@ class State:
             raise not_written(whole, error) from error
 
     def _load_spread(self) -> int:
-        found = sorted(folder for folder in self._folders.glob("*") if not folder.name.startswith("."))
+        found = _whole(self._folders)
         if not found:
             return 0
         self._accelerator.load_state(str(found[-1]))

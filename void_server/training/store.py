@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from ..api.errors import InputError, JobFailed, SettingError
-from ..api.files import digest_of, is_written, read_json, replacing, write_atomically
+from ..api.files import digest_of, is_written, read_json, replacing, stamp, write_atomically
 from ..engines.void import noise
 from ..engines.void.header import header, notes
 from ..engines.void.model import Model
@@ -58,6 +58,19 @@ def not_written(path: Path, error: Exception) -> JobFailed:
     )
 
 
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except (OSError, SafetensorError) as error:
+        raise JobFailed(
+            f"{path}, which was encoded for this training, cannot be read ({error}); remove it, and start the training "
+            "again: it is encoded anew, and the training goes on from its last state.",
+            str(error),
+        ) from error
+
+
 @dataclass(frozen=True)
 class Item:
     """A clip on disk, ready to be learnt from. ``shape`` is that of its latents, (t, h, w)."""
@@ -70,16 +83,21 @@ class Item:
     all_object: bool
 
     def read(self, *names: str) -> list[torch.Tensor]:
-        """Tensors of the clip, in float32."""
-        with safe_open(self.latents, framework="pt") as file:
+        """Tensors of the clip, in float32. Raises :class:`JobFailed` where the file was damaged or taken away."""
+        with _opened(self.latents) as file:
             return [file.get_tensor(name).float() for name in names]
 
 
 def embedding(path: Path) -> torch.Tensor:
-    """A prompt's embedding (1, tokens, width)."""
-    with safe_open(path, framework="pt") as file:
+    """A prompt's embedding (1, tokens, width). Raises :class:`JobFailed` where the file was damaged or taken away."""
+    with _opened(path) as file:
         tensor: torch.Tensor = file.get_tensor("prompt")
     return tensor
+
+
+def folder_of(config: Training) -> Path:
+    """Where a training keeps what was encoded."""
+    return config.data.encoded or config.out / "encoded"
 
 
 class Store:
@@ -105,7 +123,7 @@ class Store:
             "precision": str(self._model.dtype),
         }
         path = self._named("clips", key)
-        if not is_written(path):
+        if not _whole(path):
             with writing(path) as temporary:
                 about = {"all_object": str(all_object(clip)), "clip": clip.name}
                 save_file(self._encoded(clip), temporary, about)
@@ -123,7 +141,7 @@ class Store:
             "precision": precision,
         }
         path = self._named("prompts", key)
-        if not is_written(path):
+        if not _whole(path):
             with writing(path) as temporary:
                 save_file({"prompt": embed(self._model, text)}, temporary)
         return path
@@ -133,9 +151,9 @@ class Store:
         return self._folder / kind / f"{digest[:32]}.safetensors"
 
     def _fingerprint(self, pair: Pair) -> str:
-        """The SHA-256 of all that is learnt from a pair; read anew only where a file's size or time has changed."""
+        """The SHA-256 of all that is learnt from a pair; read anew only where a file was written since."""
         files = pair.files
-        stamps = [[str(file), (status := file.stat()).st_size, status.st_mtime_ns] for file in files]
+        stamps = [[str(file), *stamp(file)] for file in files]
         place = hashlib.sha256(str(pair.folder).encode()).hexdigest()[:32]
         known = self._folder / "pairs" / f"{place}.json"
         try:
@@ -177,6 +195,14 @@ class Store:
             frames = (clip.truths([index])[0] for index in range(len(clip.frames)))
             found["noise"] = noise.warped(frames, shape, seed)[0].transpose(0, 1)
         return {name: tensor.contiguous() for name, tensor in found.items()}
+
+
+def _whole(path: Path) -> bool:
+    """Whether what was encoded is there, and has not been cut short since."""
+    try:
+        return is_written(path) and bool(header(path))
+    except SettingError:
+        return False
 
 
 def all_object(clip: Clip) -> bool:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ...api.errors import AccessDenied, SettingError
-from ...api.files import digest_of, write_atomically
+from ...api.files import digest_of, stamp, write_atomically
 from ...api.home import home
 from ...plugins import Download
 from .header import header, standard_key
@@ -158,17 +158,16 @@ class Weights:
 
 
 def digest(path: Path) -> str:
-    """The SHA-256 of a file, remembered for as long as its size and its time stay the same."""
-    status = path.stat()
-    return _known_digest(path, status.st_size, status.st_mtime_ns)
+    """The SHA-256 of a file, remembered for as long as its :func:`~void_server.api.files.stamp` stays the same."""
+    return _known_digest(path, stamp(path))
 
 
 @lru_cache
-def _known_digest(path: Path, size: int, modified: int) -> str:
+def _known_digest(path: Path, now: tuple[int, ...]) -> str:
     """The same; remembered by this process and, where it may write there, in the state folder for all others."""
     name = hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:16]
     known = home() / "hashes" / f"{name}.json"
-    wanted = {"file": str(path.absolute()), "size": size, "modified": modified}
+    wanted = {"file": str(path.absolute()), "stamp": list(now)}
     try:
         found = json.loads(known.read_text(encoding="utf-8"))
         if {key: found.get(key) for key in wanted} == wanted:
