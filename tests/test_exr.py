@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from void_server.api.errors import ImageError, InputError
 from void_server.imaging import blocks, exr
 from void_server.imaging.window import Window
 
+ROOT = Path(__file__).resolve().parents[1]
 RNG = np.random.default_rng(1)
 
 
@@ -197,8 +200,8 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
 
 def test_a_header_that_claims_too_much_is_refused_before_pixels_are_read(tmp_path: Path) -> None:
     """A file of some kilobytes may claim any number of pixels and channels."""
-    many = np.zeros((1, 1, 1025), np.float16)
-    exr.write(tmp_path / "many.exr", many, [*exr.RGB, *(f"a.{number}" for number in range(1022))])
+    channels = (*exr.RGB, *(f"a.{number}" for number in range(1022)))
+    write_parts(tmp_path / "many.exr", (spec(1, 1, channels), np.zeros((1, 1, 1025), np.float16)))
     exr.write(tmp_path / "large.exr", np.zeros((600, 600, 3), np.float16), exr.RGB)
     most = oiio.get_int_attribute("limits:imagesize_MB")
     assert most == 16 << 10
@@ -306,3 +309,35 @@ def test_rows_that_are_all_alike_are_packed_once(
     with exr._opened(file) as image:
         assert image.spec().getattribute("void/job") == "one"
     assert [path.name for path in tmp_path.iterdir()] == ["mattes.exr"]
+
+
+WRITES = """
+import resource, signal, sys
+from pathlib import Path
+import numpy as np
+from void_server.imaging import exr
+pixels = np.random.default_rng(0).random((64, 96, 3)).astype(np.float16)
+path = Path(sys.argv[1])
+exr.write(path, pixels, exr.RGB)
+whole = path.stat().st_size
+path.unlink()
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+for lost in range(1, 9000, 500):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (whole - lost, resource.RLIM_INFINITY))
+    try:
+        exr.write(path, pixels, exr.RGB)
+    except OSError:
+        assert not any(path.parent.iterdir()), "nothing half-written is left"
+    else:
+        sys.exit(f"{lost} bytes were lost, and nothing was said")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+def test_a_frame_whose_last_bytes_found_no_room_is_not_written(tmp_path: Path) -> None:
+    """A file that may not grow beyond some size fails as one on a full disk, or of a user whose quota is used up."""
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    words = [sys.executable, "-c", WRITES, str(folder / "a.exr")]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from void_server.api.errors import SettingError
+from void_server.api.errors import JobFailed, SettingError
+from void_server.api.exclusive import alone_in
 from void_server.cli import main
 from void_server.farm.fields import Fields
 from void_server.farm.site import Site
@@ -388,6 +389,32 @@ def test_a_folder_with_another_pair_is_left_alone(copy: PairFolder) -> None:
     with pytest.raises(SettingError, match="a pair of another seed, kind or size"):
         make(copy.folder, 12, TINY, quiet, kind="support")
     assert copy.facts_file.read_bytes() == before
+
+
+def test_a_pair_is_made_by_one_process_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(making, "command", lambda blender: [blender])
+    with alone_in(tmp_path / "pair" / "making"), pytest.raises(JobFailed, match="Another process is making the pair"):
+        make(tmp_path / "pair", 11, TINY, quiet, kind="support")
+
+
+def test_the_blender_of_a_process_that_was_killed_writes_into_no_other_ones_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = []
+
+    class Killed(BaseException):
+        pass
+
+    def start(_: Recipe, folder: Path, *__: Any, **___: Any) -> None:
+        folders.append(folder)
+        raise Killed
+
+    monkeypatch.setattr(making, "command", lambda blender: [blender])
+    monkeypatch.setattr(making, "Renderer", start)
+    for _ in range(2):
+        with pytest.raises(Killed):
+            make(tmp_path / "pair", 11, TINY, quiet, kind="support")
+    assert len(set(folders)) == 2
 
 
 # the check

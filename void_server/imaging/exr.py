@@ -109,7 +109,7 @@ def read_header(path: Path) -> Header:
 
 def _header(path: Path, image: oiio.ImageInput) -> Header:
     if image.format_name() != "openexr":
-        raise ImageError(f"{path} is not an EXR; write the plate as an EXR sequence.")
+        raise ImageError(f"{path} is not an EXR; write it as an EXR sequence.")
     parts = list(_parts(image))
     _refuse_stereo(path, [spec for _, spec in parts])
     for part, spec in parts:
@@ -273,7 +273,7 @@ def _write_failed(path: Path, output: oiio.ImageOutput | None) -> OSError:
 
 
 def _check_disk(path: Path, size: int) -> None:
-    # OpenEXR reports a full disk late, or not at all when only the last bytes were lost.
+    # before anything is written, as OpenEXR reports a full disk late
     if shutil.disk_usage(path.parent).free < size:
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
@@ -302,6 +302,25 @@ def _write_parts(path: Path, parts: Sequence[tuple[oiio.ImageSpec, Any]]) -> Non
                 raise _write_failed(path, output)
         if not output.close():
             raise _write_failed(path, output)
+    _check_end(path)
+
+
+def _check_end(path: Path) -> None:
+    """Raise OSError where the end of a file that was written is not there.
+
+    OpenEXR does not report it where the disk was too full, or a quota used up, for the bytes that it writes last.
+    """
+    image = oiio.ImageInput.open(str(path), _AS_WRITTEN)
+    if image is None:
+        raise _write_failed(path, None)
+    with closing(image):
+        try:
+            for part, spec in list(_parts(image)):
+                # the last bytes are those of either row, as the rows' order may be turned
+                for row in (spec.y, spec.y + spec.height - 1):
+                    _read_rows(path, image, part, (row, row + 1), (0, spec.nchannels), "half")
+        except ImageError as error:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path)) from error
 
 
 def _lay_over(

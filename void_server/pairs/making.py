@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import cv2
@@ -18,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import __version__
-from ..api.errors import SettingError
+from ..api.errors import JobFailed, SettingError
+from ..api.exclusive import alone_in
 from ..api.files import is_written, read_json, write_atomically
 from ..blender.protocol import SAME
 from ..imaging import exr
@@ -39,7 +41,7 @@ SLOWEST = 12
 #: The first frame's number.
 FIRST = 1001
 _SEQUENCES = (PLATE, ROTO, CHANGE, QUADMASK, GRID, EFFECTS)
-_WORK = "making"
+_WORK, _ORDER = "making", "order.json"
 # a test render is so many pixels wide at least, and a frame of less than twice that is rendered whole at once
 _TEST_WIDTH, _TEST_SAMPLES = 168, 4
 # what a test render must differ by, as a share of the level, and by how many of its pixels the part is grown
@@ -94,20 +96,35 @@ def make(
         return pair
     # before anything is written
     command(blender)
+    with alone_in(folder / _WORK) as alone:
+        if not alone:
+            raise JobFailed(f"Another process is making the pair {folder}; wait until it ends, or stop it.")
+        if not pair.facts_file.is_file():
+            _make(pair, order, look, report, kind, blender, threads)
+        shutil.rmtree(folder / _WORK)
+    return pair
+
+
+def _make(
+    pair: PairFolder, order: dict[str, Any], look: Look, report: Report, kind: str, blender: str, threads: int
+) -> None:
+    """Render what is not there yet of a pair, whose folder is this process's alone."""
     report("drawing", 0.0)
-    recipe = draw(seed, look.seconds, kind)
-    work = folder / _WORK
-    write_atomically(work / "order.json", json.dumps(order), parents=True)
-    with Renderer(
-        recipe, work, (look.width, look.height), look.per_frame, blender=blender, threads=threads
-    ) as renderer:
-        shot = _Shot(recipe, renderer, look, work, pair)
+    recipe = draw(order["seed"], look.seconds, kind)
+    work = pair.folder / _WORK
+    write_atomically(work / _ORDER, json.dumps(order))
+    # a folder of its own: the Blender of a process that was killed may still be writing into the one before
+    with (
+        TemporaryDirectory(dir=work) as scratch,
+        Renderer(
+            recipe, Path(scratch), (look.width, look.height), look.per_frame, blender=blender, threads=threads
+        ) as renderer,
+    ):
+        shot = _Shot(recipe, renderer, look, Path(scratch), pair)
         shot.render(report)
         facts = {**_facts(recipe, renderer, look, order), "exposure": round(shot.exposure, 4)}
-    (folder / "preview.jpg").write_bytes(preview.picture(pair, look.frames, FIRST))
+    (pair.folder / "preview.jpg").write_bytes(preview.picture(pair, look.frames, FIRST))
     write_atomically(pair.facts_file, json.dumps(facts, indent=1))
-    shutil.rmtree(work)
-    return pair
 
 
 def _check_order(pair: PairFolder, order: dict[str, Any]) -> None:
@@ -115,7 +132,7 @@ def _check_order(pair: PairFolder, order: dict[str, Any]) -> None:
     try:
         if pair.facts_file.is_file():
             there = read_json(pair.facts_file).get("order")
-        elif (file := pair.folder / _WORK / "order.json").is_file():
+        elif (file := pair.folder / _WORK / _ORDER).is_file():
             there = read_json(file)
         else:
             return
