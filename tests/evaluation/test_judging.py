@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -209,6 +210,26 @@ def test_nan_is_counted_and_named(shot: Path, tmp_path: Path) -> None:
     judged = next(iter(judging.given(folder, shot, wanted(tmp_path / "work"), LINEAR)))
     assert any("in 1 of 12 frames (1004), most in frame 1004: 6." in note for note in judged.notes)
     assert all(np.isfinite(value) for value in judged.scores[0].figures.values())
+
+
+def test_frames_of_a_result_without_a_truth_are_named(shot: Path, tmp_path: Path) -> None:
+    folder, truth = of_frames(tmp_path / "result", shot / "plate"), of_frames(tmp_path / "truth", shot / "plate")
+    (truth / "result.1005.exr").unlink()
+    asked = wanted(tmp_path / "work", measures=("psnr",))
+    (judged,) = judging.given(folder, truth, asked, LINEAR)
+    assert any(note.startswith("Frame 1005 of the result is not judged") for note in judged.notes)
+    (judged,) = judging.given(folder, truth, replace(asked, frames=(1001, 1002)), LINEAR)
+    assert not any("not judged" in note for note in judged.notes), "some were asked for"
+
+
+def test_a_picture_of_another_format_is_named(shot: Path, tmp_path: Path) -> None:
+    """Beside a result in EXR, what is display-referred cannot be judged by."""
+    truth = tmp_path / "truth"
+    truth.mkdir()
+    for frame in sequence.find(str(shot / "plate")).frames:
+        assert cv2.imwrite(str(truth / f"truth.{frame}.png"), np.zeros((108, 192, 3), np.uint8))
+    with pytest.raises(InputError, match=r"truth\.1001\.png is not an EXR; write it as an EXR sequence"):
+        list(judging.given(shot / "plate", truth, wanted(tmp_path / "work"), LINEAR))
 
 
 def test_frames_of_all_shots_together_are_remembered_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -11,6 +15,8 @@ from void_server.evaluation.agreement import overlap
 from void_server.evaluation.structure import slope, ssim
 from void_server.imaging.exr import FloatImage
 from void_server.imaging.flow import flow, luma
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def pattern() -> tuple[FloatImage, FloatImage]:
@@ -62,6 +68,20 @@ def test_flip_of_a_part_is_that_of_the_whole_frame() -> None:
     inner, outer = (slice(60, 70), slice(80, 90)), (slice(60 - reach, 70 + reach), slice(80 - reach, 90 + reach))
     whole, part = perception.flip(image, true)[inner], perception.flip(image[outer], true[outer])
     assert part[reach:-reach, reach:-reach] == pytest.approx(whole, abs=1e-5)
+
+
+def test_a_black_truth_is_judged_at_its_own_exposure() -> None:
+    """Of black FLIP derives no exposures, and ends the process."""
+    pytest.importorskip("flip_evaluator", reason="FLIP was NOT tested: flip-evaluator is missing")
+    script = """
+import numpy as np
+from void_server.evaluation.perception import hdr_flip
+black = np.zeros((32, 32, 3), np.float32)
+assert hdr_flip(black, black).max() == 0
+assert 0.9 < hdr_flip(black + 1, black).mean() <= 1
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_what_moves_as_the_truth_does_neither_drifts_nor_flickers() -> None:

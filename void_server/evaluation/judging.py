@@ -98,6 +98,11 @@ def given(
             notes.append("The plate is not known: there are no baselines, and nothing says what was left untouched.")
         if not any(name in shot.sources for name in (layout.CHANGE, layout.QUADMASK, layout.EFFECTS)):
             notes.append("Nothing says what changes: figures are of whole frames; give --quadmask.")
+        beyond = [frame for frame in result.source.frames if frame not in shot.frames] if result.source else []
+        if beyond and not wanted.frames:
+            notes.append(
+                f"Frame {sequence.format_frames(beyond)} of the result is not judged: there is none to judge it by."
+            )
         yield _judge(shot, {RESULT: partial(_as_it_is, result)}, wanted, notes)
 
 

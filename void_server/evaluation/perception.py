@@ -14,6 +14,8 @@ from ..imaging.exr import FloatImage
 
 #: How far, in pixels, what is around a pixel counts: FLIP's filters, at its 67 pixels a degree, reach 10.
 REACH = 24
+#: What is not brighter is black to FLIP, whose least luminance is 1.2e-7.
+_BLACK = 1e-6
 
 
 def available() -> bool:
@@ -29,9 +31,11 @@ def flip(image: FloatImage, true: FloatImage) -> FloatImage:
 def hdr_flip(image: FloatImage, true: FloatImage) -> FloatImage:
     """HDR-FLIP's error (0..1) at each pixel of scene-linear Rec.709 (Andersson et al., 2021).
 
-    The greatest over the exposures that it derives from ``true``.
+    The greatest over the exposures that it derives from ``true``; where that is black, at exposure 0.
     """
-    return _evaluated(np.maximum(image, 0), np.maximum(true, 0), "HDR", inputsRGB=False)
+    # it derives none from black, and ends the process
+    as_it_is = {} if true.max(initial=0) > _BLACK else {"startExposure": 0.0, "stopExposure": 0.0, "numExposures": 2}
+    return _evaluated(np.maximum(image, 0), np.maximum(true, 0), "HDR", inputsRGB=False, parameters=as_it_is)
 
 
 def _evaluated(image: FloatImage, true: FloatImage, kind: str, **options: Any) -> FloatImage:
