@@ -223,3 +223,10 @@ def test_a_file_whose_disk_fails_at_its_end_was_not_uploaded(tmp_path: Path, mon
     # once the disk is well, what came is taken
     assert uploads.offset(upload) == len(content)
     uploads.place({"plate": [["x.exr", upload.digest]]}, tmp_path / "job", "ann")
+
+
+def test_what_cannot_be_written_is_told_by_the_name_that_people_know(tmp_path: Path) -> None:
+    (tmp_path / "frame.exr").mkdir()
+    with pytest.raises(IsADirectoryError) as found:
+        write_atomically(tmp_path / "frame.exr", "content")
+    assert str(found.value) == f"[Errno {errno.EISDIR}] Is a directory: {str(tmp_path / 'frame.exr')!r}"

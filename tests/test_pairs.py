@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import re
@@ -415,6 +416,16 @@ def test_the_blender_of_a_process_that_was_killed_writes_into_no_other_ones_fold
         with pytest.raises(Killed):
             make(tmp_path / "pair", 11, TINY, quiet, kind="support")
     assert len(set(folders)) == 2
+
+
+def test_a_full_disk_stops_a_pair_with_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, _: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(making, "command", lambda blender: [blender])
+    monkeypatch.setattr(making, "write_atomically", full)
+    with pytest.raises(JobFailed, match=r"pair cannot be written \(No space left on device\); free the disk"):
+        make(tmp_path / "pair", 11, TINY, quiet, kind="support")
 
 
 # the check

@@ -197,7 +197,7 @@ def replacing(path: Path, *, parents: bool = False) -> Iterator[Path]:
         except OSError as error:
             if str(error.filename).startswith(str(folder)):
                 # by the name that people know
-                error.filename, error.filename2 = str(path), None
+                raise OSError(error.errno, error.strerror, str(path)) from error
             raise
         finally:
             temporary.unlink(missing_ok=True)

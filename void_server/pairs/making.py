@@ -87,7 +87,8 @@ def make(
     """Make the pair of a seed in ``folder``, or go on with it; one that is finished is left as it is.
 
     ``report`` is told what is done and which share of all. Raises :class:`SettingError` where the folder holds another
-    pair or there is no Blender, :class:`~void_server.api.errors.JobFailed` where Blender fails.
+    pair or there is no Blender, :class:`~void_server.api.errors.JobFailed` where Blender fails, the disk is full, or
+    another process makes the pair.
     """
     pair = PairFolder(folder)
     order = {"seed": seed, "kind": kind, **asdict(look)}
@@ -99,9 +100,16 @@ def make(
     with alone_in(folder / _WORK) as alone:
         if not alone:
             raise JobFailed(f"Another process is making the pair {folder}; wait until it ends, or stop it.")
-        if not pair.facts_file.is_file():
-            _make(pair, order, look, report, kind, blender, threads)
-        shutil.rmtree(folder / _WORK)
+        try:
+            if not pair.facts_file.is_file():
+                _make(pair, order, look, report, kind, blender, threads)
+            shutil.rmtree(folder / _WORK)
+        except OSError as error:
+            raise JobFailed(
+                f"The pair {folder} cannot be written ({error.strerror or error}); free the disk, then run the same "
+                "command again: finished frames are kept.",
+                str(error),
+            ) from error
     return pair
 
 
