@@ -472,6 +472,70 @@ def test_a_step_of_two_processes_is_one_of_a_single_with_twice_the_clips(pairs: 
         assert float(apart.mean()) <= 1e-3 * float(moved.mean()) + 1e-9, name
 
 
+#: A step of AdamW by each of two processes, which share weights, gradients and optimiser, and by one with both clips.
+SHARED = """
+import torch
+import torch.distributed as dist
+from diffusers import CogVideoXDDIMScheduler, CogVideoXTransformer3DModel
+from random_weights import TINY, checkpoint
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from void_server.engines.void.selftest import SCHEDULER
+from void_server.training.config import Optimiser
+from void_server.training.course import Batch
+from void_server.training.step import loss_of, optimiser
+
+dist.init_process_group("gloo")
+config, scheduler = {**TINY.transformer, "in_channels": 48}, CogVideoXDDIMScheduler.from_config(SCHEDULER)
+start = checkpoint(1)
+
+def made():
+    transformer = CogVideoXTransformer3DModel.from_config(config)
+    transformer.load_state_dict(start)
+    return transformer.train()
+
+def batch(seed):
+    def drawn(*shape):
+        return torch.randn(shape, generator=generator)
+    generator = torch.Generator().manual_seed(seed)
+    text = drawn(1, config["max_text_seq_length"], config["text_embed_dim"])
+    clip = drawn(1, 4, 16, 8, 12), drawn(1, 4, 16, 8, 12), drawn(1, 4, 32, 8, 12)
+    return Batch(*clip, torch.tensor([300 + seed]), text, ())
+
+def step(transformer, batches):
+    adamw = optimiser(Optimiser(kind="adamw"), 1e-3, transformer.parameters())
+    for one in batches:
+        loss = loss_of(transformer, config, scheduler, one, torch.device("cpu"), torch.float32)
+        (loss / len(batches)).backward()
+    torch.nn.utils.clip_grad_norm_(transformer.parameters(), 1.0)
+    adamw.step()
+    return dict(transformer.named_parameters())
+
+alone = step(made(), [batch(0), batch(1)])
+transformer, mesh = made(), init_device_mesh("cpu", (2,))
+for block in transformer.transformer_blocks:
+    fully_shard(block, mesh=mesh)
+together = step(fully_shard(transformer, mesh=mesh), [batch(dist.get_rank())])
+for name, parameter in together.items():
+    assert parameter.to_local().numel() < parameter.numel(), name
+    apart = (parameter.full_tensor() - alone[name]).abs().mean()
+    assert apart <= 1e-4 * (alone[name] - start[name]).abs().mean(), name
+dist.destroy_process_group()
+"""
+
+
+def test_a_step_with_weights_that_two_processes_share_is_that_of_one(tmp_path: Path) -> None:
+    """The model under torch's own FSDP: accelerate, which `void train` has it by, leaves FSDP out on CPUs."""
+    script = tmp_path / "shared.py"
+    script.write_text(SHARED)
+    words = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
+    known = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests/void")])}
+    done = subprocess.run(
+        [sys.executable, *words], cwd=ROOT, env=known, text=True, capture_output=True, timeout=600, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 # -- going on
 
 
