@@ -1,6 +1,7 @@
 """Does training work, and how fast is it?
 
-    python benchmarks/training.py learn [--pairs FOLDER] [--steps 4000] [--out FOLDER [--start NAME]]
+    python benchmarks/training.py learn [--pairs FOLDER [--unseen FOLDER] [--first N]] [--steps 4000]
+        [--out FOLDER [--start NAME]]
     python benchmarks/training.py speed [--device cuda] [--full] [--tiny] [--height 384] [--frames 85]
 
 `learn` trains a small model of ours from nothing, with `void train`'s own code, on pairs drawn here (or those of a
@@ -9,6 +10,10 @@ size, after the frames were laid over the plate. Beside it: the plate as it is, 
 Its autoencoder is the best linear one for these pairs (principal components of blocks of 8 x 8 pixels and 4 frames),
 as a trained one of this size would be worse; the transformer is VOID's architecture with a hundredth of its width. In
 a drawn pair a block slides past or into a ball: without it the ball stays where it lies.
+
+Of a set of rendered pairs, --pairs, every fifth kind is not learnt from, and of the others not every fifth pair, or
+those of another set, --unseen; with --first only so many are learnt from. Each is also learnt from mirrored, and with
+its colours exchanged: what is true of a scene is true of these.
 
 With --start it goes on from the result of an earlier run in the same folder, as it stands in its folder of weights.
 
@@ -19,13 +24,14 @@ released size (--tiny: of a tiny one), at a working height and length.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +55,13 @@ from void_server.evaluation.fidelity import psnr  # noqa: E402
 from void_server.imaging import exr  # noqa: E402
 from void_server.imaging.exr import FloatImage  # noqa: E402
 from void_server.pairs import PairFolder, pairs_in  # noqa: E402
+from void_server.pairs.export import published  # noqa: E402
 from void_server.quadmask import classes  # noqa: E402
 from void_server.training import course, examples, learner, run, step, store  # noqa: E402
 from void_server.training.clips import Clip, clips_of  # noqa: E402
 from void_server.training.config import BASE as BASE_MODEL  # noqa: E402
-from void_server.training.config import Training  # noqa: E402
-from void_server.training.material import OwnPair  # noqa: E402
+from void_server.training.config import Data, Training  # noqa: E402
+from void_server.training.material import OwnPair, folders_in, opened  # noqa: E402
 
 HEIGHT, WIDTH, FRAMES = 64, 96, 13
 LEARNT, UNSEEN = 48, 12
@@ -62,6 +69,8 @@ LEARNT, UNSEEN = 48, 12
 _LEFT_OUT = 5
 #: Steps of diffusion: one gives the mean of all that the model holds possible, many give one of it.
 SAMPLED = (1, 4, 30)
+#: Red, green and blue as they are, and turned by one and by two.
+_COLOURS = ((0, 1, 2), (1, 2, 0), (2, 0, 1))
 Table = dict[str, list[float]]
 _LATENTS, _TOGETHER = 16, 4
 #: Wider and deeper than the tests' model.
@@ -164,16 +173,17 @@ class Blocks(nn.Module):
         mean = samples.mean(0)
         _, vectors = torch.linalg.eigh((samples - mean).T @ (samples - mean))
         basis = vectors[:, -_LATENTS:].T.flip(0).contiguous()
-        return cls(basis, mean, ((samples - mean) @ basis.T).std(0))
+        # one scale for all components: so an error counts in latents as it does in pixels, where the last count little
+        return cls(basis, mean, ((samples - mean) @ basis.T).square().mean().sqrt())
 
     def _encoded(self, frames: torch.Tensor, first: bool) -> torch.Tensor:
         blocks = _cut(_opened(frames) if first else frames)
         flat = torch.einsum("kd,bdthw->bkthw", self.basis, blocks - self.mean[:, None, None, None])
-        latents = flat / self.deviation[:, None, None, None]
+        latents = flat / self.deviation
         return torch.cat([latents, torch.full_like(latents, -30.0)], dim=1)
 
     def _decoded(self, latents: torch.Tensor, first: bool) -> torch.Tensor:
-        flat = latents * self.deviation[:, None, None, None]
+        flat = latents * self.deviation
         blocks = torch.einsum("kd,bkthw->bdthw", self.basis, flat) + self.mean[:, None, None, None]
         b, _, t, h, w = blocks.shape
         frames = blocks.view(b, 3, _TOGETHER, SPATIAL, SPATIAL, t, h, w).permute(0, 1, 5, 2, 6, 3, 7, 4)
@@ -242,14 +252,46 @@ def drawn_here(folder: Path) -> Material:
     return Material(learnt, {"seeds": some("seeds", UNSEEN, LEARNT_KIND), "kinds": some("kinds", UNSEEN, OTHER_KIND)})
 
 
-def parted(folder: Path) -> Material:
-    """The pairs of a set: every fifth kind is left out, and of the others every fifth pair."""
-    found = pairs_in(folder)
-    kinds = sorted({_kind_of(pair) for pair in found})
-    other = set(kinds[2::_LEFT_OUT])
-    known = [pair.folder for pair in found if _kind_of(pair) not in other]
-    unseen = {"seeds": known[2::_LEFT_OUT], "kinds": [pair.folder for pair in found if _kind_of(pair) in other]}
-    return Material([one for one in known if one not in unseen["seeds"]], unseen)
+def parted(folder: Path, unseen: Path | None, first: int) -> Material:
+    """The pairs of a set, without every fifth kind; and those to measure on: of ``unseen``, or every fifth pair."""
+    found, others = pairs_in(folder), pairs_in(unseen) if unseen else []
+    left_out = set(sorted({_kind_of(pair) for pair in found})[2::_LEFT_OUT])
+
+    def of_kinds(pairs: list[PairFolder], *, known: bool) -> list[Path]:
+        return [pair.folder for pair in pairs if (_kind_of(pair) not in left_out) == known]
+
+    known = of_kinds(found, known=True)
+    seeds = of_kinds(others, known=True) if unseen else known[2::_LEFT_OUT]
+    learnt = [one for one in known if one not in seeds]
+    kinds = of_kinds(others or found, known=False)
+    return Material(learnt[: first or None], {"seeds": seeds, "kinds": kinds})
+
+
+def turned(places: list[Path], folder: Path) -> list[Path]:
+    """Pairs in the published form: as they are mirrored, and with their colours exchanged; those there are taken."""
+    data = Data(pairs=(folder,))
+    made = []
+    for place in places:
+        pair = OwnPair(PairFolder(place), data)
+        for flip, order in itertools.product((1, -1), _COLOURS):
+            if (flip, order) == (1, _COLOURS[0]):
+                continue
+            copy = folder / f"{place.name}_{'mirrored_' * (flip < 0)}{''.join(map(str, order))}"
+            made.append(copy)
+            if copy.is_dir():
+                continue
+            for index, frame in enumerate(pair.frames):
+                blue_first = [*order][::-1]
+                for role, picture in (
+                    (published.FULL, pair.plate(frame, pair.canvas)[..., blue_first]),
+                    (published.REMOVED, pair.truth(frame, pair.canvas)[..., blue_first]),
+                    (published.MASK, pair.codes(frame, pair.canvas).astype(np.float32)[..., None] / 255),
+                ):
+                    file = copy / role / f"{index:04d}.png"
+                    file.parent.mkdir(parents=True, exist_ok=True)
+                    shown = np.ascontiguousarray(np.round(255 * picture[:, ::flip].clip(0, 1)), np.uint8)
+                    assert cv2.imwrite(str(file), shown), file
+    return made
 
 
 def _kind_of(pair: PairFolder) -> str:
@@ -260,7 +302,10 @@ def learn(args: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(args.out or temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        tables = learnt(folder, args.steps, parted(args.pairs) if args.pairs else drawn_here(folder), args.start)
+        material = parted(args.pairs, args.unseen, args.first) if args.pairs else drawn_here(folder)
+        if args.pairs:
+            material = replace(material, learnt=[*material.learnt, *turned(material.learnt, folder / "turned")])
+        tables = learnt(folder, args.steps, material, args.start)
     for why, table in tables.items():
         print(f"{f'on unseen {why}':<34}{'PSNR, dB':>9}{'worst pair':>12}")
         for name, values in table.items():
@@ -286,14 +331,22 @@ def learnt(folder: Path, steps: int, material: Material, start: str = BASE_MODEL
     os.environ["VOID_WEIGHTS"] = str(folder / "weights")
 
     def clips(places: list[Path]) -> list[Clip]:
-        return [clip for place in places for clip in clips_of(OwnPair(PairFolder(place), wanted.data), wanted.data)]
+        return [
+            clip
+            for place in places
+            for found in folders_in(place)
+            for clip in clips_of(opened(found, wanted.data), wanted.data)
+        ]
 
     if not (folder / "weights").is_dir():
         _small_weights(folder / "weights", clips(material.learnt))
     began, used = time.monotonic(), time.process_time()
     files = run.train(wanted, _told, SmallModel)
     took, cpu = (time.monotonic() - began) / 60, (time.process_time() - used) / 60
-    print(f"\n{steps} steps on {len(material.learnt)} pairs: {took:.1f} min, {cpu:.1f} of CPU", file=sys.stderr)
+    print(
+        f"\n{steps} steps on {len(material.learnt)} pairs, turned ones among them: {took:.1f} min, {cpu:.1f} of CPU",
+        file=sys.stderr,
+    )
     weights = find()
     (weights.folder / files[0].name).write_bytes(files[0].read_bytes())
     model = SmallModel(find(files[0].name), torch.device("cpu"))
@@ -411,6 +464,8 @@ def main() -> None:
     kinds = parser.add_subparsers(required=True)
     one = kinds.add_parser("learn")
     one.add_argument("--pairs", type=Path)
+    one.add_argument("--unseen", type=Path)
+    one.add_argument("--first", type=int, default=0)
     one.add_argument("--steps", type=int, default=4000)
     one.add_argument("--out", type=Path)
     one.add_argument("--start", default=BASE_MODEL)
