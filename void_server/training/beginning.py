@@ -79,11 +79,10 @@ def _flat(data: Any, name: str = "") -> dict[str, Any]:
 
 
 def _compare_clips(config: Training, before: list[list[str]], now: list[list[str]]) -> None:
-    differing = [was[0] for was in before if was not in now] + [one[0] for one in now if one not in before]
-    if not differing and before != now:
-        differing = ["their order"]
-    if differing:
+    differing = sorted({(*one,) for one in before} ^ {(*one,) for one in now})
+    names = [name for name, *_ in differing] or (["their order"] if before != now else [])
+    if names:
         raise SettingError(
-            f"{config.out} is the folder of a training with other clips: {differing[0]} is not as it was when that "
+            f"{config.out} is the folder of a training with other clips: {names[0]} is not as it was when that "
             "began. Put the pairs back as they were to go on with it, or choose another out."
         )
