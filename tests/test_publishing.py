@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import os
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -24,7 +27,7 @@ from void_server.publishing.publication import Publication
 from void_server.publishing.recipes import Target
 from void_server.signing import SigningKey, sign_made
 
-from .trackers import Ayon, Kitsu, Tracker, tracker
+from .trackers import Ayon, Ftrack, Kitsu, Tracker, tracker
 
 pytestmark = [
     pytest.mark.slow,
@@ -303,6 +306,127 @@ def test_a_server_that_fails_is_told_in_a_sentence(
     kitsu.refused = ayon.refused = True
     with pytest.raises(JobFailed, match="did not take the version"):
         recipes.find(name).publish(published(version), WHERE)
+
+
+@pytest.fixture
+def ftrack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """ftrack's server for its client, which mostly is in an environment of its own."""
+    python = os.environ.get("FTRACK_PYTHON") or sys.executable
+    if subprocess.run([python, "-I", "-c", "import ftrack_api"], capture_output=True, check=False).returncode:
+        pytest.skip("ftrack's client is not installed, or not where FTRACK_PYTHON says: ftrack was NOT tested")
+    with tracker(Ftrack) as served:
+        monkeypatch.setenv("FTRACK_SERVER", served.url)
+        monkeypatch.setenv("FTRACK_API_KEY", "key")
+        monkeypatch.setenv("FTRACK_API_USER", "bot")
+        monkeypatch.setenv("FTRACK_API_SCHEMA_CACHE_PATH", str(tmp_path))
+        yield served
+
+
+@pytest.mark.parametrize("movie", ["", "h264"])
+def test_ftrack_gets_the_next_version_with_frames_media_and_thumbnail(
+    version: VersionFolder, ftrack: Tracker, movie: str
+) -> None:
+    if movie:
+        pytest.importorskip("av", reason="the extra movies is not installed")
+    made = published(version, movie=movie)
+    for number in (1, 2):
+        told = recipes.find("ftrack").publish(made, WHERE)
+        assert not ftrack.wrong
+        assert told == f"ftrack has version {number} of cleanup on sh010 comp."
+    created: dict[str, list[Any]] = {}
+    for kind, one in ftrack.made:
+        created.setdefault(kind, []).append(one)
+    (asset,) = created["Asset"]
+    assert (asset["name"], asset["parent"]["id"], asset["type"]["id"]) == ("cleanup", "h1", "y1")
+    first = created["AssetVersion"][0]
+    assert (first["asset"]["id"], first["task"]["id"], first["comment"]) == (asset["id"], "t1", made.note)
+    places = {one["resource_identifier"] for one in created["ComponentLocation"]}
+    assert {made.plates, *(made.plates % frame for frame in range(1001, 1005))} <= places
+    assert created["SequenceComponent"][0]["version"]["id"] == first["id"]
+    sent = dict(ftrack.files)
+    assert sent["thumbnail.jpg"] == made.thumbnail.read_bytes()
+    shown = made.file("movie" if movie else "contact_sheet")
+    assert shown.read_bytes() in sent.values()
+    assert [one["version_id"] for one in created["encode_media"]] == [one["id"] for one in created["AssetVersion"]]
+    assert created["Note"][0]["content"] == made.note
+    if movie:
+        assert sent["contact_sheet.png"] == made.file("contact_sheet").read_bytes()
+        assert created["NoteComponent"][0]["note_id"] == created["Note"][0]["id"]
+
+
+@pytest.mark.parametrize(
+    ("frames", "sequence"),
+    [
+        ([1001, 1004], "void_plate.%04d.exr [1001-1004]"),
+        ([1001001, 1001004], "void_plate.%07d.exr [1001001-1001004]"),
+        # of these its client knows no sequence
+        ([-2, 1], "void_plate.%04d.exr"),
+        ([9998, 10001], "void_plate.%04d.exr"),
+    ],
+)
+def test_ftrack_is_told_of_frames_as_its_client_reads_them(frames: list[int], sequence: str) -> None:
+    from void_server.publishing.recipes import ftrack_client
+
+    assert ftrack_client.sequence("void_plate.%04d.exr", *frames) == sequence
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"project": 'Other "x"'}, "ftrack knows no project 'Other \"x\"'; correct --project"),
+        ({"sequence": "x"}, "ftrack knows no shot 'sh010'; correct --shot or --sequence"),
+        ({"shot": "x"}, "ftrack knows no shot 'x'; correct --shot or --sequence"),
+        ({"task": "x"}, "ftrack knows no task 'x'; correct --task"),
+    ],
+)
+def test_what_ftrack_does_not_know_is_named(
+    version: VersionFolder, ftrack: Tracker, changed: dict[str, str], sentence: str
+) -> None:
+    with pytest.raises(SettingError, match=re.escape(sentence)):
+        recipes.find("ftrack").publish(published(version), dataclasses.replace(WHERE, **changed))
+    assert not ftrack.made
+
+
+def test_an_ftrack_that_fails_is_told_in_a_sentence(version: VersionFolder, ftrack: Tracker) -> None:
+    ftrack.refused = True
+    with pytest.raises(JobFailed, match=f"ftrack at {ftrack.url} did not take the version"):
+        recipes.find("ftrack").publish(published(version), WHERE)
+
+
+def test_a_python_without_ftracks_client_is_told_before_anything_is_published(
+    version: VersionFolder, tmp_path: Path
+) -> None:
+    python = Path(shutil.copy("/bin/false", tmp_path / "python"))
+    words = ["--to", "ftrack", "--project", "Show", "--shot", "sh010", "--task", "comp"]
+    command = [*VOID, "publish", str(version.folder), *words]
+    for named, sentence in ((python, f"client does not load in {python}"), (tmp_path, f"{tmp_path} cannot be run")):
+        told = subprocess.run(
+            command, env={**os.environ, "FTRACK_PYTHON": str(named)}, capture_output=True, text=True, check=False
+        )
+        assert told.returncode == 2
+        assert sentence in told.stderr.replace("\n", " ")
+    assert not version.publication.exists()
+
+
+@pytest.mark.parametrize("name", ["ayon", "flow", "ftrack", "kitsu"])
+def test_no_password_of_a_server_gets_into_what_is_told(
+    version: VersionFolder, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, name: str
+) -> None:
+    if name == "flow":
+        # its client takes no address of this machine: nothing listens at this one
+        pytest.importorskip("shotgun_api3", reason="the extra flow is not installed")
+        monkeypatch.setenv("FLOW_SCRIPT", "script")
+        monkeypatch.setenv("FLOW_KEY", "key")
+        url = "http://127.0.0.1:1"
+    else:
+        served = request.getfixturevalue(name)
+        served.refused, url = True, served.url
+    variable = "AYON_SERVER_URL" if name == "ayon" else f"{name.upper()}_SERVER"
+    monkeypatch.setenv(variable, url.replace("//", "//void:hunter2@"))
+    with pytest.raises(JobFailed) as raised:
+        recipes.find(name).publish(published(version), WHERE)
+    assert "did not take the version" in str(raised.value)
+    assert "hunter2" not in str(raised.value) + raised.value.detail
 
 
 @pytest.fixture

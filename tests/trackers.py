@@ -108,6 +108,121 @@ class Ayon(Tracker):
         return {"data": {"project": {name: {"edges": [{"node": node}] if known else [], "pageInfo": page}}}}
 
 
+class Ftrack(Tracker):
+    """ftrack's server, as far as what its client asks tells it: one store of entities, which it queries and adds to."""
+
+    #: Attributes by type of entity: lists in brackets, references to another type by its name.
+    TYPES: dict[str, str] = {  # noqa: RUF012 -- never changed
+        "Project": "id name",
+        "Sequence": "id name project_id parent:Project",
+        "Shot": "id name project_id parent:Sequence assets[Asset]",
+        "Task": "id name parent_id",
+        "AssetType": "id name",
+        "User": "id username",
+        "Asset": "id name context_id parent:Shot type:AssetType",
+        "AssetVersion": "id asset:Asset task:Task comment version thumbnail_id components[Component] notes[Note]",
+        "Component": "id name",
+        "FileComponent": "id name size file_type version:AssetVersion container:SequenceComponent",
+        "SequenceComponent": "id name size file_type padding version:AssetVersion members[FileComponent]",
+        "Location": "id name",
+        "ComponentLocation": "id component:Component location:Location component_id location_id resource_identifier",
+        "Note": "id content author:User recipients[Recipient]",
+        "NoteComponent": "id note_id component_id",
+        "Job": "id status",
+    }
+
+    def __init__(self) -> None:
+        super().__init__()
+        sequence = {"__entity_type__": "Sequence", "id": "s1", "name": "sq010"}
+        self.entities: list[dict[str, Any]] = [
+            {"__entity_type__": "Project", "id": "p1", "name": "Show"},
+            sequence,
+            {"__entity_type__": "Shot", "id": "h1", "name": "sh010", "project_id": "p1", "parent": sequence},
+            {"__entity_type__": "Task", "id": "t1", "name": "comp", "parent_id": "h1"},
+            {"__entity_type__": "AssetType", "id": "y1", "name": "Upload"},
+            {"__entity_type__": "User", "id": "u1", "username": "bot"},
+            {"__entity_type__": "Job", "id": "j1", "status": "queued"},
+        ]
+
+    def answer(self, method: str, path: str, query: dict[str, str], body: bytes, headers: Any) -> Any:
+        """See :class:`Tracker`."""
+        del query
+        if method == "PUT" and path.startswith("/upload/"):
+            self.files.append((path.removeprefix("/upload/"), body))
+            return {}
+        if (method, path) != ("POST", "/api") or (headers["ftrack-user"], headers["ftrack-api-key"]) != ("bot", "key"):
+            return None
+        said = [self._did(one) for one in json.loads(body)]
+        return None if None in said else said
+
+    def _did(self, asked: dict[str, Any]) -> Any:
+        action = asked["action"]
+        if action == "query_server_information":
+            return {"version": "4.13.0"}
+        if action == "query_schemas":
+            return [self._schema(name, said) for name, said in self.TYPES.items()]
+        if action == "query":
+            return self._found(asked["expression"])
+        if action == "create" and set(asked["entity_data"]) - {"__entity_type__"} <= self._names(asked["entity_type"]):
+            made = dict(asked["entity_data"])
+            if asked["entity_type"] == "AssetVersion":
+                made["version"] = 1 + sum(one["__entity_type__"] == "AssetVersion" for one in self.entities)
+            # as the server relates them
+            for one in ("component", "location", "parent"):
+                if one in made:
+                    made["context_id" if one == "parent" else f"{one}_id"] = made[one]["id"]
+            self.entities.append(made)
+            self.made.append((asked["entity_type"], made))
+            return {"action": "create", "data": made}
+        if action == "update":
+            (one,) = (one for one in self.entities if [one["id"]] == asked["entity_key"])
+            one.update(asked["entity_data"])
+            return {"action": "update", "data": asked["entity_data"] | {"id": one["id"]}}
+        if action == "get_upload_metadata":
+            return {"url": f"{self.url}/upload/{asked['file_name']}", "headers": {"X-Size": str(asked["file_size"])}}
+        if action == "encode_media":
+            self.made.append(("encode_media", asked))
+            return {"job_id": "j1"}
+        return None
+
+    def _names(self, kind: str) -> set[str]:
+        return set(re.findall(r"(?:^|\s)(\w+)", self.TYPES[kind]))
+
+    def _schema(self, name: str, said: str) -> dict[str, Any]:
+        properties: dict[str, Any] = {}
+        for attribute, reference, listed in re.findall(r"(?:^|\s)(\w+)(?::(\w+)|\[(\w+)\])?", said):
+            kind = {"version": "integer", "size": "number", "padding": "integer"}.get(attribute, "string")
+            plain = {"type": "array", "items": {"$ref": listed}} if listed else {"type": kind}
+            properties[attribute] = {"$ref": reference} if reference else plain
+        properties["id"]["default"] = "{uid}"
+        return {"id": name, "primary_key": ["id"], "properties": properties, "default_projections": ["id"]}
+
+    def _found(self, expression: str) -> Any:
+        """What a query in ftrack's language finds: equality and membership, joined by and, as the client asks."""
+        read = re.fullmatch(r"select ([\w, ]+) from (\w+)(?: where (.+?))?(?: offset \d+ limit \d+)?", expression)
+        assert read is not None, expression
+        wanted, kind, where = read[1].split(", "), read[2], read[3] or ""
+        value = r'"(?:\\.|[^"\\])*"|\([^)]*\)|[\w-]+'
+        conditions = re.findall(rf"([\w.]+) (?:is|in) ({value})", where)
+        assert " and ".join(where.split(" and ")) == where
+        assert len(conditions) == len(where.split(" and ")) * bool(where), where
+
+        def fits(one: dict[str, Any]) -> bool:
+            for name, said in conditions:
+                found: Any = one
+                for part in name.split("."):
+                    found = (found or {}).get(part)
+                among = [json.loads(said)] if said[0] == '"' else re.findall(r"[\w-]+", said)
+                if found not in among:
+                    return False
+            return one["__entity_type__"] == kind
+
+        kept = {"__entity_type__", "id", *wanted}
+        assert kept <= {"__entity_type__"} | self._names(kind), expression
+        data = [{name: one.get(name) for name in kept} for one in filter(fits, self.entities)]
+        return {"action": "query", "data": data, "metadata": {"next": {"offset": None}}}
+
+
 @contextmanager
 def tracker(kind: type[Tracker]) -> Iterator[Tracker]:
     """A running server of that kind."""

@@ -229,6 +229,9 @@ def test_what_a_scheduler_did_not_take_is_handed_over_again_and_not_stopped(
     job = refused(wanted, site, monkeypatch)
     with pytest.raises(SettingError, match=rf"gave no number to {job.folder}.*go on with: void farm again"):
         control.cancel(job, site)
+    found = standing.of(job)
+    assert found.state == "failed"
+    assert found.failed[0].message.startswith("deadlinecloud does not have the job; hand it over with: void farm again")
     control.withdraw(job, site)
     with pytest.raises(SettingError, match="install its client"):
         control.again(job, site)
@@ -251,9 +254,34 @@ def test_the_record_of_a_batch_names_what_is_there_and_what_is_missing_stops_no_
     shutil.rmtree(batch.folders[0])
     told = void("status", "--batch", "night")
     assert told.stdout.splitlines()[0] == "1 waiting"
-    assert str(batch.folders[0]) in told.stderr
+    assert f"{batch.folders[0]}, a version of the batch night, is missing." in told.stderr
     shutil.rmtree(batch.folders[1])
     assert void("status", "--batch", "night").returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("reason", "code", "left"),
+    [("kill -TERM $PPID; exec sleep 600", 143, "2 failed"), ("exit 1", 1, "1 failed, 1 waiting")],
+    ids=["interrupted", "refused"],
+)
+def test_what_was_withdrawn_and_not_handed_over_has_failed_and_is_taken_by_the_next_again(
+    emulated: Path, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: str, code: int, left: str
+) -> None:
+    assert void("submit", "--batch", str(table)).returncode == 0
+    assert void("cancel", "--batch", "night_shift").returncode == 0
+    # Deadline, when the first of the jobs comes
+    program = tmp_path / "deadline" / "deadlinecommand"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\ncase "$*" in */out/sh010/*) {reason};; esac\nexec {emulated} "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("DEADLINE_PATH", str(program.parent))
+    assert void("again", "--batch", "night_shift").returncode == code
+    told = void("status", "--batch", "night_shift")
+    assert (told.returncode, told.stdout.splitlines()[0]) == (1, left)
+    assert "It was withdrawn, and not handed over again; use: void farm again" in told.stdout
+    monkeypatch.setenv("DEADLINE_PATH", str(emulated.parent))
+    assert void("again", "--batch", "night_shift").returncode == 0
+    assert void("status", "--batch", "night_shift").stdout.splitlines()[0] == "2 waiting"
 
 
 def test_of_a_batch_all_failures_are_forgotten_before_the_first_job_is_handed_over(

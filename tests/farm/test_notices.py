@@ -111,7 +111,17 @@ def test_the_end_of_a_batch_is_told_once_with_how_many_failed(wanted: Make, hear
     notices.forget(jobs[1])
     finish(jobs[1])
     assert heard.events[3:] == ["job_done", "batch_done"]
-    assert heard.all[-1]["text"] == "Batch night: all 2 shots are done"
+    assert heard.all[-1]["text"] == "Batch night: 2 of 2 shots are done"
+
+
+def test_a_batch_of_which_a_version_was_deleted_ends_all_the_same(wanted: Make, heard: Heard, tmp_path: Path) -> None:
+    batch = batches.begin("night", load())
+    jobs = [begun(wanted, tmp_path / name, str(batch.file), shot=name) for name in ("sh010", "sh020")]
+    batch.holding(tuple(job.folder for job in jobs))
+    shutil.rmtree(jobs[1].folder)
+    finish(jobs[0])
+    assert heard.events == ["job_done", "batch_done"]
+    assert heard.all[-1]["text"] == f"Batch night: 1 of 2 shots are done; missing: {jobs[1].folder}"
 
 
 def test_a_batch_is_found_on_a_machine_with_other_names_for_its_disks(
@@ -352,6 +362,10 @@ def test_a_journal_that_was_named_is_for_all_whom_the_umask_lets(
             '{"mail": {"server": "x", "sender": "y", "to": ["z"], "password": "hunter2"}}',
             "there is no setting mail.password; known are server, sender, to, port, security, user, password_file.",
         ),
+        ('{"mail": "smtp://void:hunter2@smtp.studio.lan"}', "mail: "),
+        ('{"mail": {"server": "smtp://void:hunter2@x", "sender": "y", "to": ["z"]}}', "mail.server: give the host's"),
+        ('{"mail": {"server": "x", "sender": "y", "to": "void:hunter2@x"}}', "mail.to: "),
+        ('{"options": {"slurm": {"options": "--token=hunter2"}}}', "options.slurm.options: "),
     ],
 )
 def test_no_password_gets_from_the_settings_into_a_log(

@@ -67,6 +67,8 @@ def farm_again(folder: JobFolder = None, batch: BatchName = "", scheduler: Sched
             print("nothing of the batch has failed or was stopped")
             return
 
+    taken: set[Path] = set()
+
     def withdraw(job: FarmJob) -> None:
         control.withdraw(job, where, scheduler or "")
 
@@ -74,8 +76,14 @@ def farm_again(folder: JobFolder = None, batch: BatchName = "", scheduler: Sched
         if scheduler and (left_out := inexpressible(find(scheduler), job.fields)):
             print(f"{scheduler} has nothing for {', '.join(left_out)}; that is left out.", file=sys.stderr)
         print(numbers(job.folder, control.again(job, where, scheduler or "").ids))
+        taken.add(job.folder)
 
-    _each(jobs, withdraw, hand_over)
+    try:
+        _each(jobs, withdraw, hand_over)
+    finally:
+        for job in jobs:
+            if job.folder not in taken:
+                control.note_left(job)
 
 
 def _jobs(folder: Path | None, batch: str) -> list[FarmJob]:

@@ -65,7 +65,7 @@ def publish(
         typer.Option(help="Of the movie: h264 for browsers, if none is named; prores (422 HQ) for edit and review."),
     ] = None,
     fps: Annotated[str, typer.Option(help="Frames a second, such as 24 or 24000/1001.")] = "24",
-    to: Annotated[str | None, typer.Option(help="Also create it in ayon, flow, kitsu or openassetio.")] = None,
+    to: Annotated[str | None, typer.Option(help="Also create it in ayon, flow, ftrack, kitsu or openassetio.")] = None,
     project: Annotated[str, typer.Option(help="There: the project's name.")] = "",
     sequence: Annotated[str, typer.Option(help="There: the sequence, or the folders above the shot.")] = "",
     shot: Annotated[str, typer.Option(help="There: the shot.")] = "",

@@ -35,6 +35,9 @@ class Batch:
         found: list[FarmJob] = []
         wrong: list[SettingError] = []
         for folder in self.folders:
+            if not folder.is_dir():
+                wrong.append(SettingError(f"{folder}, a version of the batch {self.name}, is missing."))
+                continue
             try:
                 found.append(FarmJob.read(folder / FILE))
             except SettingError as error:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from ..api.errors import SettingError, VoidError
+from ..api.errors import JobFailed, SettingError, VoidError
 from . import failures, notices
 from .job import FarmJob
 from .schedulers.base import Submission, find
 from .site import Site
-from .submit import check_limits, hand_over, note_stopped, submitted
+from .submit import check_limits, hand_over, note_stopped, note_withdrawn, submitted
 
 
 def cancel(job: FarmJob, site: Site) -> None:
@@ -38,6 +38,7 @@ def withdraw(job: FarmJob, site: Site, scheduler: str = "") -> None:
         with suppress(VoidError):
             # what waits or runs there still would do the same work beside it
             find(before.scheduler).cancel(before.ids, site)
+    note_withdrawn(job)
     for stage in job.stages:
         for task in range(stage.tasks):
             failures.forget(job.folder, stage.name, task)
@@ -52,3 +53,13 @@ def again(job: FarmJob, site: Site, scheduler: str = "") -> Submission:
     submission = Submission()
     hand_over(job, submission, site, scheduler or submitted(job).scheduler, job.title)
     return submission
+
+
+def note_left(job: FarmJob) -> None:
+    """Count a job as failed that was withdrawn and then not handed over, because that was refused or interrupted.
+
+    So whoever asks for it, and for its batch, hears of it, and ``void farm again`` takes it.
+    """
+    if not submitted(job).stopped and not failures.any_in(job.folder):
+        why = JobFailed(f"It was withdrawn, and not handed over again; use: void farm again {job.folder}")
+        failures.note(job.folder, job.stages[0].name, 0, why)

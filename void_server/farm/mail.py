@@ -10,7 +10,7 @@ from email.message import EmailMessage
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from ..api.errors import JobFailed, SettingError
 
@@ -36,6 +36,14 @@ class Mail(BaseModel):
     security: Literal["starttls", "tls", "none"] = "starttls"
     user: str = ""
     password_file: str = ""
+
+    @field_validator("server")
+    @classmethod
+    def _host_alone(cls, server: str) -> str:
+        """A URL's account and password would get into every error that names the server."""
+        if not server or set(server) & set("/@"):
+            raise ValueError("give the host's name alone, such as smtp.studio.lan; user and password_file are settings")
+        return server
 
     def send(self, subject: str, text: str, fields: Mapping[str, str]) -> None:
         """Send a mail. ``fields`` are the names that addresses may hold in braces.

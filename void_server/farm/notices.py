@@ -102,12 +102,16 @@ def _tell_batch(job: FarmJob, here: Callable[[str], str]) -> None:
         return
     record = Path(here(job.batch))
     folders = [Path(here(str(folder))) for folder in batches.read(record, site.load()).folders]
-    over = [VersionFolder(folder).manifest.is_file() for folder in folders]
-    wrong = [bool(failures.any_in(folder)) for folder in folders]
-    if not folders or not all(map(max, over, wrong)) or not _first(_told_of_batch(record)):
+    # whoever deleted a version waits for it no longer
+    missing = [folder for folder in folders if not folder.is_dir()]
+    there = [folder for folder in folders if folder not in missing]
+    over = [VersionFolder(folder).manifest.is_file() for folder in there]
+    wrong = [bool(failures.any_in(folder)) for folder in there]
+    if not there or not all(map(max, over, wrong)) or not _first(_told_of_batch(record)):
         return
-    bad = len(folders) - sum(over)
-    how = f"{bad} of {len(folders)} shots failed" if bad else f"all {len(folders)} shots are done"
+    bad = len(there) - sum(over)
+    how = f"{bad} of {len(folders)} shots failed" if bad else f"{sum(over)} of {len(folders)} shots are done"
+    how += f"; missing: {', '.join(map(str, missing))}" if missing else ""
     more = f"; look at them with: void farm status --batch {record.stem}" if bad else ""
     _tell(job, BATCH_FAILED if bad else BATCH_DONE, f"Batch {record.stem}: {how}", more)
 

@@ -26,6 +26,8 @@ from .mail import Mail
 from .pathmap import Rule, rules
 
 ENVIRONMENT = "VOID_FARM_SETTINGS"
+#: Settings whose values are never shown.
+_PRIVATE = ("mail", "options")
 
 
 def _own_command() -> tuple[str, ...]:
@@ -140,9 +142,11 @@ def _in_words(error: ValidationError, model: type[BaseModel], prefix: str = "") 
     if first["type"] == "extra_forbidden":
         known = _model_of(model, first["loc"]).model_fields
         return f"there is no setting {name}; known are {', '.join(known) or 'none'}."
-    # all that is around it, a password with it, is nothing for a log
+    # all that is around it, or what is said of mail or to somebody's scheduler, may hold a password, which no log gets
     whole = first["type"] in ("missing", "json_invalid") or isinstance(first["input"], dict | list)
-    return f"{name or 'the file'}: {first['msg']}" + ("." if whole else f", not {first['input']!r:.60}.")
+    private = name.split(".")[0] in _PRIVATE
+    said = "" if whole or private else f", not {first['input']!r:.60}"
+    return f"{name or 'the file'}: {first['msg'].removeprefix('Value error, ')}{said}."
 
 
 def _model_of(model: type[BaseModel], place: tuple[int | str, ...]) -> type[BaseModel]:

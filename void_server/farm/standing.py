@@ -86,12 +86,13 @@ def of(job: FarmJob) -> Standing:
     stages = state(job)
     if all(done == tasks for done, tasks in stages.values()):
         return Standing(job, DONE, stages, {}, ())
-    handed, said, ended, wrong = Submitted(""), {}, False, ""
+    handed, said, ended, nobody, wrong = Submitted(""), {}, False, False, ""
     try:
         handed = submitted(job)
         scheduler = find(handed.scheduler)
         said = scheduler.states(handed.ids) if handed.ids else {}
         ended = scheduler.ended(said)
+        nobody = scheduler.gives_numbers and not handed.ids
     except VoidError as error:
         wrong = str(error)
     # once more, after the scheduler was asked: what has left its queue meanwhile is told by its files
@@ -99,7 +100,10 @@ def of(job: FarmJob) -> Standing:
     failed = _failed(job, handed)
     if all(done == tasks for done, tasks in stages.values()):
         return Standing(job, DONE, stages, said, ())
-    if not failed and ended and not handed.stopped:
+    if not failed and nobody and not handed.stopped:
+        why = f"{handed.scheduler} does not have the job; hand it over with: void farm again {job.folder}"
+        failed = (Failed("", 0, "", why, ""),)
+    elif not failed and ended and not handed.stopped:
         undone = next(name for name, (done, tasks) in stages.items() if done < tasks)
         why = f"{handed.scheduler} has ended the job without finishing {undone}; its log says why"
         failed = (Failed("", 0, "", f"{why}.", _log(job, handed, undone, 0)),)

@@ -139,6 +139,11 @@ def note_stopped(job: FarmJob) -> None:
     _record(job, replace(submitted(job), stopped=True))
 
 
+def note_withdrawn(job: FarmJob) -> None:
+    """Write down that no scheduler has the job any more."""
+    _record(job, Submitted(submitted(job).scheduler))
+
+
 def check_limits(scheduler: Scheduler, job: Plan | FarmJob, site: Site) -> None:
     """Raise :class:`SettingError` where the scheduler cannot express the limits that a job's tasks take."""
     for stage in job.stages:

@@ -5,17 +5,18 @@ Each uses the system's own client, an extra of this package, and is told in that
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from importlib import import_module
 from typing import ClassVar
 
-from ...api.errors import SettingError
+from ...api.errors import JobFailed, SettingError
 from ...plugins import how_to_install, installed
 from ..publication import Publication
 
 #: The modules of the recipes by the names of the systems.
-NAMES = ("ayon", "flow", "kitsu", "openassetio")
+NAMES = ("ayon", "flow", "ftrack", "kitsu", "openassetio")
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,12 @@ def find(name: str) -> Recipe:
 def unknown(title: str, what: str, name: str, option: str) -> SettingError:
     """That a system does not know a name."""
     return SettingError(f"{title} knows no {what} {name!r}; correct {option}.")
+
+
+def refused(title: str, server: str, error: BaseException | str) -> JobFailed:
+    """That a system did not take a version, without the account and password that a URL in it may hold."""
+    why = re.sub(r"(?<=//)[^/\s]*@", "", f"{title} at {server} did not take the version: {error}")
+    return JobFailed(f"{why.rstrip('.')}.")
 
 
 def needed(variables: dict[str, str | None], title: str) -> dict[str, str]:

@@ -7,9 +7,8 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from ...api.errors import JobFailed
 from ..publication import Publication
-from . import Recipe, Target, needed, unknown
+from . import Recipe, Target, needed, refused, unknown
 
 #: The type of AYON's products that a plate is one of.
 _PRODUCT_TYPE = "plate"
@@ -37,7 +36,7 @@ class Ayon(Recipe):
             exceptions.MissingEntityError,
             requests.RequestException,
         ) as error:
-            raise JobFailed(f"AYON at {said['AYON_SERVER_URL']} did not take the version: {error}.") from error
+            raise refused(self.title, said["AYON_SERVER_URL"], error) from error
 
     def _publish(self, server: Any, publication: Publication, target: Target) -> str:
         project, path = target.project, "/" + "/".join(filter(None, [target.sequence, target.shot]))

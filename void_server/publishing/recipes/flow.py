@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from ...api.errors import JobFailed
 from ..publication import Publication
-from . import Recipe, Target, needed, unknown
+from . import Recipe, Target, needed, refused, unknown
 
 _VARIABLES = ("FLOW_SERVER", "FLOW_SCRIPT", "FLOW_KEY")
 
@@ -31,7 +30,7 @@ class Flow(Recipe):
         try:
             return self._publish(self.connect(*said.values()), publication, target)
         except (ShotgunError, OSError) as error:
-            raise JobFailed(f"Flow at {said['FLOW_SERVER']} did not take the version: {error}.") from error
+            raise refused(self.title, said["FLOW_SERVER"], error) from error
 
     def _publish(self, flow: Any, publication: Publication, target: Target) -> str:
         def known(kind: str, what: str, name: str, option: str, filters: list[Any]) -> dict[str, Any]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from ...api.errors import JobFailed
 from ..publication import Publication
-from . import Recipe, Target, needed, unknown
+from . import Recipe, Target, needed, refused, unknown
 
 #: The status that a published version puts its task in: by default "waiting for approval".
 STATUS = "KITSU_STATUS"
@@ -30,7 +29,7 @@ class Kitsu(Recipe):
         try:
             return self._publish(client, publication, target)
         except (GazuException, requests.RequestException) as error:
-            raise JobFailed(f"Kitsu at {said['KITSU_SERVER']} did not take the version: {error!r}.") from error
+            raise refused(self.title, said["KITSU_SERVER"], repr(error)) from error
 
     def _publish(self, client: Any, publication: Publication, target: Target) -> str:
         import gazu
