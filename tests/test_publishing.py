@@ -22,6 +22,7 @@ from void_server.api import Shot
 from void_server.api.errors import InputError, JobFailed, NotPermitted, SettingError
 from void_server.api.home import home
 from void_server.api.version import VersionFolder
+from void_server.pipeline import previews
 from void_server.publishing import approval, publication, recipes, verification
 from void_server.publishing.publication import Publication
 from void_server.publishing.recipes import Target
@@ -198,6 +199,23 @@ def test_a_movie_that_cannot_be_written_is_told_at_submission(
     monkeypatch.setenv(variable, value)
     with pytest.raises(SettingError, match=sentence):
         pipeline.inspect(Shot(str(shot / "plate"), str(shot / "roto")))
+
+
+@pytest.mark.parametrize(
+    ("text", "frames_a_second"),
+    [
+        ("23.976", Fraction(24000, 1001)),
+        ("23.98", Fraction(24000, 1001)),
+        ("29.97", Fraction(30000, 1001)),
+        ("59.94", Fraction(60000, 1001)),
+        ("119.88", Fraction(120000, 1001)),
+        ("24", Fraction(24)),
+        ("12.5", Fraction(25, 2)),
+        ("24000/1001", Fraction(24000, 1001)),
+    ],
+)
+def test_the_short_forms_of_ntscs_rates_are_those_rates(text: str, frames_a_second: Fraction) -> None:
+    assert previews.rate(text) == frames_a_second
 
 
 def test_a_quadmask_alone_is_not_published(shot: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,16 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    "text", ["shot.v2.%04d.exr", "shot.v2.####.exr", "shot.v2.#.exr", "shot.v2.997-1001#.exr", "shot.v2.@@@@.exr", ""]
+    "text",
+    [
+        "shot.v2.%04d.exr",
+        "shot.v2.####.exr",
+        "shot.v2.#.exr",
+        "shot.v2.997-1001#.exr",
+        "shot.v2.997-1001####.exr",
+        "shot.v2.@@@@.exr",
+        "",
+    ],
 )
 def test_every_notation_finds_the_same(folder: Path, text: str) -> None:
     found = sequence.find(str(folder / text))
@@ -47,6 +57,38 @@ def test_negative_frames(tmp_path: Path) -> None:
         (tmp_path / f"a.{frame:04d}.exr").touch()
     assert sequence.find(str(tmp_path / "a.%04d.exr")).frames == (-2, -1, 0, 1)
     assert sequence.find(str(tmp_path)).frames == (-2, -1, 0, 1)
+
+
+def test_a_dash_before_the_number_is_no_sign_where_it_parts_it_from_the_name(tmp_path: Path) -> None:
+    """Else the shot would run backwards."""
+    for frame in (1001, 1002, 1003):
+        (tmp_path / f"sh-010_v2-{frame}.exr").touch()
+    for named in (tmp_path, tmp_path / "sh-010_v2-1002.exr", tmp_path / "sh-010_v2-%04d.exr"):
+        found = sequence.find(str(named), "plate")
+        assert found.frames == (1001, 1002, 1003)
+        assert found.path(1001) == tmp_path / "sh-010_v2-1001.exr"
+
+
+@pytest.mark.parametrize("name", ["plate (1) #3.", "100% [a] {b}.", "größe x_", "sh-010_v2-", ""])
+def test_a_name_may_hold_whatever_a_notation_could_mean(tmp_path: Path, name: str) -> None:
+    for frame in (1, 2):
+        (tmp_path / f"{name}{frame:04d}.exr").touch()
+    notations = [f"{name}{padding}.exr" for padding in ("%04d", "%d", "####", "@", "$F4")]
+    for named in (tmp_path, tmp_path / f"{name}0002.exr", *(tmp_path / one for one in notations)):
+        assert sequence.find(str(named)).frames == (1, 2)
+
+
+def test_accents_are_the_same_however_a_system_writes_them(tmp_path: Path) -> None:
+    for frame in (1, 2):
+        (tmp_path / unicodedata.normalize("NFD", f"Tür.{frame}.exr")).touch()
+    assert sequence.find(str(tmp_path / unicodedata.normalize("NFC", "Tür.%04d.exr"))).frames == (1, 2)
+
+
+def test_what_is_there_instead_is_named(tmp_path: Path) -> None:
+    for name in ("A.1001.EXR", "A.1002.EXR", "slate.png", "notes.txt"):
+        (tmp_path / name).touch()
+    with pytest.raises(SequenceError, match=r"no file in .* matches it; there is A\.#\.EXR, slate\.png\."):
+        sequence.find(str(tmp_path / "A.%04d.exr"))
 
 
 def test_a_missing_frame_is_named(folder: Path) -> None:

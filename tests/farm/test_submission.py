@@ -198,6 +198,19 @@ def test_paths_are_mapped_by_the_longest_rule() -> None:
     assert here("P:/Show/y/x.exr") == "/c/y/x.exr"
 
 
+@pytest.mark.parametrize("drive", ["P:", "P:\\", "p:/"])
+def test_a_rule_may_be_of_a_whole_drive(drive: str) -> None:
+    here = pathmap.translator([pathmap.Rule(drive, "/mnt/p", windows=True)])
+    assert here("P:\\show\\x.exr") == "/mnt/p/show/x.exr"
+    assert here("Q:\\show\\x.exr") == "Q:\\show\\x.exr"
+
+
+def test_a_rule_of_windows_that_does_not_say_so_is_refused() -> None:
+    for source in ("P:\\show", "\\\\server\\show"):
+        with pytest.raises(ValueError, match='add "source_path_format": "WINDOWS"'):
+            pathmap.rules({"path_mapping_rules": [{"source_path": source, "destination_path": "/mnt"}]})
+
+
 def test_a_table_of_shots_is_one_group(shot: Path, tmp_path: Path) -> None:
     table = tmp_path / "shots.csv"
     lines = [f"{shot}/plate,{shot}/roto,{tmp_path}/{folder},{name}" for folder, name in (("one", "A"), ("two", "B"))]
@@ -333,6 +346,35 @@ def test_a_table_may_be_excels_and_name_no_folder(shot: Path, tmp_path: Path) ->
     table = tmp_path / "shots.csv"
     table.write_text(f"plate;roto;name\n{shot}/plate;{shot}/roto;A\n")
     assert batch(table, "/out") == [{"plate": f"{shot}/plate", "roto": f"{shot}/roto", "name": "A", "out": "/out"}]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\ufeffPlate; Roto ;shot;\r\na;b;Tür;\r\n;;;\r\n",
+        "plate\troto\tshot\na\tb\tTür\n",
+        'plate, roto, shot\na, b, "Tür"\n\n',
+    ],
+    ids=["semicolons", "tabs", "commas"],
+)
+def test_a_table_may_be_as_spreadsheets_write_it(tmp_path: Path, text: str) -> None:
+    table = tmp_path / "shots.csv"
+    table.write_bytes(text.encode())
+    assert batch(table, "/out") == [{"plate": "a", "roto": "b", "shot": "Tür", "out": "/out"}]
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        ("plate;roto\na;Tür\n".encode("cp1252"), "is not in UTF-8; save it as CSV UTF-8"),
+        (b"plate,roto,out\na,b,c\nplates/sh010, take 2,b,c\n", "line 3: a cell has no heading; quote what holds ','"),
+    ],
+)
+def test_what_is_wrong_with_a_table_is_said(tmp_path: Path, data: bytes, sentence: str) -> None:
+    table = tmp_path / "shots.csv"
+    table.write_bytes(data)
+    with pytest.raises(SettingError, match=sentence):
+        batch(table)
 
 
 def test_wrong_words_are_answered_with_sentences(shot: Path, tmp_path: Path) -> None:

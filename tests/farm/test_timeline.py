@@ -86,6 +86,41 @@ def test_a_sequence_in_an_external_reference_is_numbered_by_its_range(tmp_path: 
     assert second["frames"] == "9-17"
 
 
+def test_a_clip_has_the_frames_that_a_transition_shows_of_it(tmp_path: Path) -> None:
+    dissolve = otio.schema.Transition(
+        in_offset=otio.opentime.RationalTime(6, 24), out_offset=otio.opentime.RationalTime(4, 24)
+    )
+    first, second = (clip(name, sequence("/p", 1001, 100, 0), 20, 10) for name in ("a", "b"))
+    assert [row["frames"] for row in rows(cut(tmp_path, first, dissolve, second), TEMPLATES, 0)] == [
+        "1021-1034",
+        "1015-1030",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("effect", "frames"),
+    [
+        (otio.schema.LinearTimeWarp(time_scalar=2.0), "1021-1040"),
+        (otio.schema.LinearTimeWarp(time_scalar=0.25), "1021-1023"),
+        (otio.schema.FreezeFrame(), "1021-1021"),
+        (otio.schema.Effect(effect_name="blur"), "1021-1030"),
+    ],
+    ids=["faster", "slower", "freeze", "blur"],
+)
+def test_a_clip_has_the_frames_that_its_speed_uses(tmp_path: Path, effect: Any, frames: str) -> None:
+    retimed = clip("a", sequence("/p", 1001, 100, 0), 20, 10)
+    retimed.effects.append(effect)
+    assert rows(cut(tmp_path, retimed), TEMPLATES, 0)[0]["frames"] == frames
+
+
+@pytest.mark.parametrize("effect", [otio.schema.LinearTimeWarp(time_scalar=-1.0), otio.schema.TimeEffect()])
+def test_a_retime_that_cannot_be_read_is_named(tmp_path: Path, effect: Any) -> None:
+    retimed = clip("sh010", sequence("/p", 1001, 100, 0), 20, 10)
+    retimed.effects.append(effect)
+    with pytest.raises(SettingError, match="the clip sh010 is retimed in a way that cannot be read"):
+        rows(cut(tmp_path, retimed), TEMPLATES, 0)
+
+
 def test_what_is_switched_off_or_has_no_media_is_no_shot(tmp_path: Path) -> None:
     off = clip("off", sequence("/p", 1, 10, 0), 0, 5)
     off.enabled = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -23,8 +24,12 @@ class Rule:
     def apply(self, path: str) -> str | None:
         """The path here; None where the rule says nothing of it."""
         kind: type[PurePosixPath | PureWindowsPath] = PureWindowsPath if self.windows else PurePosixPath
+        source = kind(self.source)
+        if source.drive and not source.root:
+            # P: for the whole of a drive
+            source = kind(f"{source}\\")
         try:
-            rest = kind(path).relative_to(kind(self.source))
+            rest = kind(path).relative_to(source)
         except ValueError:
             return None
         return str(Path(self.destination, *rest.parts))
@@ -46,6 +51,8 @@ def rules(data: Any) -> list[Rule]:
         if format_ not in ("POSIX", "WINDOWS") or not {"source_path", "destination_path"} <= set(entry):
             example = '{"source_path_format": "WINDOWS", "source_path": "P:\\\\show", "destination_path": "/show"}'
             raise ValueError(f"the rule {json.dumps(entry)} is not like {example}")
+        if format_ == "POSIX" and re.match(r"[A-Za-z]:|\\\\", str(entry["source_path"])):
+            raise ValueError(f'the rule {json.dumps(entry)} is of Windows; add "source_path_format": "WINDOWS"')
         made.append(Rule(entry["source_path"], entry["destination_path"], format_ == "WINDOWS"))
     return made
 

@@ -169,26 +169,37 @@ def submitted(job: FarmJob) -> Submitted:
 
 
 def batch(file: Path, out: str = "") -> list[dict[str, str]]:
-    """The rows of a table of shots (CSV with a heading, commas or semicolons), with ``out`` where one names none.
+    """The rows of a table of shots, with ``out`` where one names none.
 
-    Raises :class:`SettingError` naming file and line.
+    That is CSV with a heading, in UTF-8, parted by commas, semicolons or tabs, as spreadsheets write it. Raises
+    :class:`SettingError` naming file and line.
     """
     try:
-        with open(file, newline="", encoding="utf-8-sig") as lines:
-            heading = lines.readline()
-            lines.seek(0)
-            rows = list(csv.DictReader(lines, delimiter=";" if ";" in heading else ","))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        text = file.read_text(encoding="utf-8-sig")
+        heading = text.partition("\n")[0]
+        delimiter = max(",;\t", key=heading.count)
+        lines = csv.reader(text.splitlines(keepends=True), delimiter=delimiter, skipinitialspace=True)
+        table = [(lines.line_num, [cell.strip() for cell in cells]) for cells in lines]
+    except UnicodeDecodeError as error:
+        raise SettingError(f"The table {file} is not in UTF-8; save it as CSV UTF-8.") from error
+    except (OSError, csv.Error) as error:
         raise SettingError(f"The table {file} cannot be read: {error}") from error
+    # what a spreadsheet has formatted, and nobody filled in
+    (_, names), *rows = [(number, cells) for number, cells in table if any(cells)] or [(1, [])]
+    names = [name.lower() for name in names]
     known = {"plate", "roto", "out", "quadmask", "prompt", "frames", "colorspace", "name", "shot", "show", "comment"}
-    for number, row in enumerate(rows, 2):
-        wrong = sorted(str(name) for name in row if name not in known)
-        if wrong:
-            raise SettingError(f"{file}: there is no column {wrong[0]!r}; known are {', '.join(sorted(known))}.")
-        row["out"] = row.get("out") or out
-        lacking = [name for name in ("plate", "roto", "out") if not row.get(name)]
+    if wrong := [name for name in names if name and name not in known]:
+        raise SettingError(f"{file}: there is no column {wrong[0]!r}; known are {', '.join(sorted(known))}.")
+    found = []
+    for number, cells in rows:
+        if any(cells[len(names) :]) or any(cell and not name for name, cell in zip(names, cells, strict=False)):
+            raise SettingError(f"{file}, line {number}: a cell has no heading; quote what holds {delimiter!r}.")
+        row = {name: cell for name, cell in zip(names, cells, strict=False) if cell}
+        row = ({"out": out} if out else {}) | row
+        lacking = [name for name in ("plate", "roto", "out") if name not in row]
         if lacking:
             raise SettingError(f"{file}, line {number}: the {lacking[0]} is not named.")
-    if not rows:
+        found.append(row)
+    if not found:
         raise SettingError(f"{file} has no shots; write a heading with plate,roto,out, and a line for each.")
-    return [{name: value for name, value in row.items() if value} for row in rows]
+    return found

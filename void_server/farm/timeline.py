@@ -6,6 +6,7 @@ What else a shot needs is named by templates: its roto, its folder.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -80,7 +81,7 @@ def _media(clip: Any, handles: int, file: Path) -> tuple[str, str]:
     """The plate of a clip, and the frames of it that are used, with handles as far as it reaches."""
     import opentimelineio as otio
 
-    media, used = clip.media_reference, clip.trimmed_range()
+    media, used = clip.media_reference, _used(clip, file)
     available = media.available_range
     if isinstance(media, otio.schema.ImageSequenceReference):
         if media.frame_step != 1:
@@ -107,6 +108,32 @@ def _media(clip: Any, handles: int, file: Path) -> tuple[str, str]:
     if length < 1 or end < begin:
         raise SettingError(f"{file}: the clip {clip.name} uses no frame of its media; mend the cut.")
     return plate, f"{begin}-{end}"
+
+
+def _used(clip: Any, file: Path) -> Any:
+    """The range of its media that a clip shows, with what transitions to its neighbours show of it."""
+    import opentimelineio as otio
+
+    visible = clip.visible_range()
+    speed = 1.0
+    for effect in clip.effects:
+        # a freeze is one of speed 0
+        if isinstance(effect, otio.schema.LinearTimeWarp) and effect.time_scalar >= 0:
+            speed *= effect.time_scalar
+        elif isinstance(effect, otio.schema.TimeEffect):
+            raise SettingError(
+                f"{file}: the clip {clip.name} is retimed in a way that cannot be read ({type(effect).__name__}); "
+                "switch it off in the cut, and submit it by its frames."
+            )
+    # what transitions add before the cut begins is faster, too
+    rate, begin = visible.start_time.rate, clip.trimmed_range().start_time
+    before = (begin - visible.start_time).rescaled_to(rate).to_frames()
+    after = visible.duration.rescaled_to(rate).to_frames() - before
+    first = begin.to_frames() - math.ceil(before * speed)
+    last = begin.to_frames() + max(math.ceil(after * speed), 1) - 1
+    return otio.opentime.TimeRange.range_from_start_end_time_inclusive(
+        otio.opentime.RationalTime(first, rate), otio.opentime.RationalTime(last, rate)
+    )
 
 
 def _path(url: str, file: Path) -> str:

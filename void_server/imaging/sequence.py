@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +21,12 @@ MOVIE_SUFFIXES = (".mov", ".mp4", ".mkv", ".avi", ".mxf", ".m4v", ".webm")
 IMAGE_SUFFIXES = (".exr", ".png", ".tif", ".tiff", ".jpg", ".jpeg", ".dpx")
 #: The limit for a range or a movie; a shot has hundreds.
 MOST_FRAMES = 100_000
+# What stands for the number in a notation without a range, which would end in a digit.
+_PADDING = re.compile(r"(?<![\d#@])(?:%\d*d|#+|@+|\$F\d*)(?=\.\w+$)")
+# A frame's number in a file's name. A dash is its sign after what parts it from the name, and else parts it itself.
+_NUMBER = re.compile(r"(?:(?:(?<=[._ ])|^)-)?\d+(?=\.[^.]+$)")
+# So many sequences are named where one is to be chosen.
+_LISTED = 4
 
 
 @dataclass(frozen=True)
@@ -140,6 +147,11 @@ def prepare() -> None:
 
 
 def _by_pattern(path: Path, what: str) -> Sequence:
+    if (number := _NUMBER.search(path.name)) and os.path.lexists(path):
+        return _of_one_frame(path, path.name[: number.start()], path.name[number.end() :], what)
+    if padding := _PADDING.search(path.name):
+        before, after = path.name[: padding.start()], path.name[padding.end() :]
+        return Sequence(path.name, _numbered(path, before, after, what))
     try:
         pattern = FileSequence(path.name)
     except FileSeqException as error:
@@ -151,35 +163,44 @@ def _by_pattern(path: Path, what: str) -> Sequence:
             check_regular(path)
         problem = "has no frame number" if there else "does not exist"
         raise SequenceError(f"The {what} {path} {problem}; name a sequence like name.%04d.exr.")
-    digits = re.compile(rf"{re.escape(pattern.basename())}(-?\d+){re.escape(pattern.extension())}")
+    whole = Sequence(path.name, _numbered(path, pattern.basename(), pattern.extension(), what))
+    if pattern.frameSet() is None:
+        return whole
+    return Sequence(path.name, {frame: whole.path(frame) for frame in parse_frames(pattern.frameRange())})
+
+
+def _numbered(path: Path, before: str, after: str, what: str) -> dict[int, Path]:
+    """The files beside ``path`` whose names are a number between these words, by that number."""
+    digits = re.compile(rf"{re.escape(_composed(before))}(-?\d+){re.escape(_composed(after))}")
     entries: dict[int, os.DirEntry[str]] = {}
     for entry in _entries(path.parent):
-        if match := digits.fullmatch(entry.name):
+        if match := digits.fullmatch(_composed(entry.name)):
             frame = int(match[1])
             if frame in entries:
                 raise SequenceError(
-                    f"Frame {frame} of {path.name} exists twice: {entries[frame].name} and {entry.name}."
+                    f"Frame {frame} of {path.name} exists twice: {entries[frame].name} and {entry.name}; remove one."
                 )
             entries[frame] = entry
     if not entries:
-        raise SequenceError(f"The {what} {path} does not exist: no file in {path.parent} matches it.")
+        others = ", ".join(sorted(_sequences(_names(path.parent)))[:_LISTED])
+        there = f"; there is {others}" if others else ""
+        raise SequenceError(f"The {what} {path} does not exist: no file in {path.parent} matches it{there}.")
     for entry in entries.values():
         # most file systems list the type without a stat per file
         if not _is(entry.is_file):
             check_regular(Path(entry.path))
-    files = {frame: Path(entry.path) for frame, entry in entries.items()}
-    if pattern.frameSet() is None:
-        return Sequence(path.name, files)
-    if path in files.values():
-        return _of_one_frame(path, pattern, files, what)
-    frames = parse_frames(pattern.frameRange())
-    whole = Sequence(path.name, files)
-    return Sequence(path.name, {frame: whole.path(frame) for frame in frames})
+    return {frame: Path(entry.path) for frame, entry in entries.items()}
 
 
-def _of_one_frame(path: Path, pattern: FileSequence, files: dict[int, Path], what: str) -> Sequence:
+def _composed(name: str) -> str:
+    """A name with letters and accents in one, whichever system wrote it: macOS takes them apart."""
+    return unicodedata.normalize("NFC", name)
+
+
+def _of_one_frame(path: Path, before: str, after: str, what: str) -> Sequence:
     """The sequence that a single file belongs to, such as one dragged in from a file manager."""
-    name = f"{pattern.basename()}#{pattern.extension()}"
+    files = _numbered(path, before, after, what)
+    name = f"{before}#{after}"
     if len(files) == 1:
         return Sequence(name, files)
     have = format_frames(files)
@@ -187,15 +208,25 @@ def _of_one_frame(path: Path, pattern: FileSequence, files: dict[int, Path], wha
     return Sequence(name, files, notes=(note,))
 
 
+def _names(folder: Path) -> list[str]:
+    return [entry.name for entry in _entries(folder) if not entry.name.startswith(".") and not _is(entry.is_dir)]
+
+
+def _sequences(names: Iterable[str]) -> dict[str, str]:
+    """The sequences of images among the names of files, as name.#.exr, with the name of one file of each."""
+    return {_NUMBER.sub("#", name): name for name in names if name.lower().endswith(IMAGE_SUFFIXES)}
+
+
 def _in_folder(folder: Path, what: str) -> Sequence:
-    names = [entry.name for entry in _entries(folder) if not entry.name.startswith(".") and not _is(entry.is_dir)]
-    movies = [n for n in names if n.lower().endswith(MOVIE_SUFFIXES)]
-    images = [n for n in names if n.lower().endswith(IMAGE_SUFFIXES)]
-    patterns = {re.sub(r"-?\d+(?=\.[^.]+$)", "#", name) for name in images}
-    candidates = sorted(patterns) + movies
+    names = _names(folder)
+    sequences = _sequences(names)
+    candidates = sorted(sequences) + [name for name in names if name.lower().endswith(MOVIE_SUFFIXES)]
     if not candidates:
         raise SequenceError(f"The {what} folder {folder} contains no image sequence or movie; name another.")
     if len(candidates) > 1:
-        listed = ", ".join(candidates[:4])
+        listed = ", ".join(candidates[:_LISTED])
         raise SequenceError(f"The {what} folder {folder} contains several sequences ({listed}); name one of them.")
-    return find(str(folder / candidates[0]), what)
+    (only,) = candidates
+    # by one of its files, whose name no notation has to express
+    found = find(str(folder / sequences.get(only, only)), what)
+    return replace(found, notes=())

@@ -45,6 +45,9 @@ class Codec:
     depth: type[np.unsignedinteger[Any]]
 
 
+# How far a short form may be from a rate of NTSC, for each frame a second: 23.98 is the roughest.
+_ROUNDED = Fraction(1, 4000)
+
 #: The movies that can be written: one for browsers, one for edit and review rooms (ProRes 422 HQ, 10 bits).
 CODECS = {
     "h264": Codec("libx264", {"crf": "18", "preset": "medium"}, "yuv420p", "mp4", ".mp4", "rgb24", np.uint8),
@@ -94,9 +97,15 @@ def check_movies() -> None:
 
 
 def rate(text: str, what: str = "fps") -> Fraction:
-    """Frames a second, such as 24 or 24000/1001. Raises :class:`SettingError`, naming ``what`` says it."""
+    """Frames a second, such as 24, 24000/1001, or 23.976, which is the same, as are the others of NTSC.
+
+    Raises :class:`SettingError`, naming ``what`` says it.
+    """
     try:
         found = Fraction(text)
+        ntsc = Fraction(round(found) * 1000, 1001)
+        if found.denominator > 1 and abs(found - ntsc) < _ROUNDED * round(found):
+            found = ntsc
         if not 1 <= found <= 1000:
             raise ValueError(text)
     except (ValueError, ZeroDivisionError):
