@@ -313,3 +313,10 @@ def test_the_sum_of_the_installer_is_printed_to_be_compared_first(
 def test_a_package_without_a_wheel_there_is_named() -> None:
     with pytest.raises(JobFailed, match=r"antlr4-python3-runtime.* cannot be had|cannot be had as wheels.*antlr4"):
         wheels.resolve(["antlr4-python3-runtime"], install_nuke.shared() / "constraints.txt", HERE, "linux-x86_64")
+
+
+@pytest.mark.slow
+def test_a_torch_that_no_index_has_says_which_index_is_lacking(tmp_path: Path) -> None:
+    with pytest.raises(JobFailed, match=r"torch==.*\+cu999.* The index of PyTorch with cu999 must be in \$UV_INDEX"):
+        bundle.write(bundle.Bundle([HERE], gpu="cu999"), tmp_path / "bundle.tar")
+    assert not list(tmp_path.iterdir())

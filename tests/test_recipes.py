@@ -62,6 +62,18 @@ def test_the_conda_recipe_is_of_this_package() -> None:
     }
 
 
+def test_rattler_build_reads_and_fills_in_the_conda_recipe() -> None:
+    """All of building it that needs no channel."""
+    reader = pytest.importorskip(
+        "rattler_build", reason="py-rattler-build is not installed: conda's recipe was NOT read"
+    )
+    (variant,) = reader.Stage0Recipe.from_file(str(RECIPES / "conda" / "recipe.yaml")).render()
+    said = variant.recipe.to_dict()
+    assert said["package"] == {"name": "void-nuke", "version": __version__}
+    assert said["build"]["noarch"] == "python"
+    assert (RECIPES / "conda" / said["source"][0]["path"]).resolve() == ROOT
+
+
 # -- rez
 
 
@@ -133,6 +145,15 @@ def test_the_container_runs_as_nobody_special_and_says_what_it_offers() -> None:
     assert "RUN" not in kinds[kinds.index("USER") :]
     assert "--from=build" in str(dockerfile.parse_file(str(CONTAINERFILE)))
     assert dict(zip(said["ENV"][::2], said["ENV"][1::2], strict=True))["VOID_HOME"] == "/var/lib/void"
+
+
+def test_hadolint_finds_nothing_wrong_with_the_container() -> None:
+    hadolint = shutil.which("hadolint", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+    if not hadolint:
+        pytest.skip("hadolint is not here: the Containerfile was NOT linted")
+    command = [hadolint, "--failure-threshold", "style", str(CONTAINERFILE)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_both_containers_are_of_the_same_base_and_of_a_python_that_void_runs_on() -> None:

@@ -112,8 +112,11 @@ def _fill(folder: Path, bundle: Bundle, wheel: Path | None) -> None:
     own = wheels.own(ours, wheel)
     extras = f"[{','.join(bundle.wanted)}]" if bundle.wanted else ""
     requirements = [f"void-nuke{extras} @ {own.as_uri()}", *([_torch(constraints, bundle.gpu)] if bundle.gpu else [])]
+    hint = (
+        f" The index of PyTorch with {bundle.gpu} must be in $UV_INDEX and $PIP_EXTRA_INDEX_URL." if bundle.gpu else ""
+    )
     for python in bundle.pythons:
-        pins = wheels.resolve(requirements, constraints, python, bundle.system)
+        pins = wheels.resolve(requirements, constraints, python, bundle.system, hint=hint)
         others = [pin for pin in pins if not pin.startswith("void-nuke")]
         wheels.fetch(others, python, wheels.SYSTEMS[bundle.system].tags, ours, None)
     for python in bundle.nuke_pythons:

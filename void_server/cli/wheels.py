@@ -61,13 +61,13 @@ def check_system(system: str) -> None:
 
 
 def resolve(
-    requirements: Iterable[str], constraints: Path, python: str, system: str, *, alone: bool = False
+    requirements: Iterable[str], constraints: Path, python: str, system: str, *, alone: bool = False, hint: str = ""
 ) -> list[str]:
     """The packages, pinned, that the ``requirements`` come to under that Python on that system, all there as wheels.
 
     ``alone``: without what they need in turn. Markers count as they do there, which pip cannot do from here. Raises
-    :class:`SettingError` without uv,
-    :class:`JobFailed` with what uv says, above all of packages that have no wheel there.
+    :class:`SettingError` without uv, :class:`JobFailed` with what uv says, above all of packages that have no wheel
+    there, and a ``hint``.
     """
     uv = shutil.which("uv", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
     if not uv:
@@ -77,9 +77,8 @@ def resolve(
     command += ["--no-deps"] if alone else []
     done = subprocess.run(command, input="\n".join(requirements), capture_output=True, text=True, check=False)
     if done.returncode:
-        raise JobFailed(
-            f"The packages for Python {python} on {system} cannot be had as wheels: {' '.join(done.stderr.split())}"
-        )
+        said = " ".join(done.stderr.split())
+        raise JobFailed(f"The packages for Python {python} on {system} cannot be had as wheels: {said}{hint}")
     return [line for line in done.stdout.splitlines() if line and not line.startswith(("#", "-"))]
 
 
