@@ -18,7 +18,7 @@ from void_server.farm import pathmap, site
 from void_server.farm.fields import Fields
 from void_server.farm.job import FarmJob
 from void_server.farm.schedulers import deadline, openjd, slurm
-from void_server.farm.schedulers.base import find
+from void_server.farm.schedulers.base import environment, find
 from void_server.farm.submit import batch, submit
 
 from .conftest import VOID
@@ -233,6 +233,17 @@ def test_a_table_of_shots_is_one_group(shot: Path, tmp_path: Path) -> None:
         table.write_text(wrong)
         with pytest.raises(SettingError, match=message):
             batch(table)
+
+
+def test_the_policy_goes_with_every_task_whatever_the_site_passes_on(
+    wanted: Make, site: site.Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "policy.json").write_text("{}")
+    monkeypatch.setenv("VOID_POLICY", str(tmp_path / "policy.json"))
+    job = planned(wanted(), site)
+    assert environment(dataclasses.replace(site, environment=("OCIO",)))["VOID_POLICY"] == str(tmp_path / "policy.json")
+    options = slurm.options(job, job.stages[0], dataclasses.replace(site, environment=()), "group", [])
+    assert any(option.startswith("--export=") and "VOID_POLICY" in option for option in options)
 
 
 def test_what_forbids_the_cloud_goes_with_every_task(

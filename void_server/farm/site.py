@@ -15,7 +15,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from .. import plugins
-from ..api import notices, policy
+from ..api import notices
 from ..api.errors import SettingError
 from ..api.files import read_json, write_atomically
 from ..api.home import home
@@ -59,7 +59,6 @@ class Site:
         PREVIEW_MOVIE,
         PREVIEW_FPS,
         "VOID_HOME",
-        policy.ENVIRONMENT,
         notices.ENVIRONMENT,
         ENVIRONMENT,
     )

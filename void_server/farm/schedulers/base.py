@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ... import plugins
+from ...api import policy
 from ...api.errors import JobFailed, SettingError
 from ..fields import Fields
 from ..job import GPU, NUKE, FarmJob, Stage
 from ..site import Options, Site
 
-# what decides where footage may go must hold on every machine; keys are never passed on
+# what decides what may be done, and where footage may go, must hold on every machine; keys are never passed on
 _ALWAYS = (
+    policy.ENVIRONMENT,
     *("VOID_NO_CLOUD", "VOID_ALLOWED_HOSTS", "VOID_GEMINI_URL", "VOID_GEMINI_MODEL"),
     *("VOID_REASONER_REQUESTS", "VOID_REASONER_TOKENS", "VOID_REASONER_SECONDS"),
     *("VOID_LOCAL_URL", "VOID_LOCAL_MODEL", "VOID_LOCAL_BOXES"),
