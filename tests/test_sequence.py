@@ -28,6 +28,8 @@ def folder(tmp_path: Path) -> Path:
         "shot.v2.#.exr",
         "shot.v2.997-1001#.exr",
         "shot.v2.997-1001####.exr",
+        "shot.v2.[0997-1001].exr",
+        "shot.v2.$F4.exr",
         "shot.v2.@@@@.exr",
         "",
     ],

@@ -86,6 +86,23 @@ def test_a_sequence_in_an_external_reference_is_numbered_by_its_range(tmp_path: 
     assert second["frames"] == "9-17"
 
 
+@pytest.mark.parametrize(
+    ("url", "code", "frames"),
+    [
+        # one of its frames, as a file manager gives it
+        ("/take #3/p.1001.exr", 1001, "1010-1014"),
+        ("/take #3/p.$F4.exr", 1001, "1010-1014"),
+        # Resolve's, whatever the time code
+        ("/take #3/p.[1001-1050].exr", 86400, "1010-1014"),
+        ("/take #3/p.mov", 86400, "10-14"),
+    ],
+)
+def test_frames_are_numbered_as_the_plates_notation_says(tmp_path: Path, url: str, code: int, frames: str) -> None:
+    media = otio.schema.ExternalReference(url, span(code, 50))
+    (row,) = rows(cut(tmp_path, clip("a", media, code + 9, 5)), TEMPLATES, 0)
+    assert (row["plate"], row["frames"]) == (url, frames)
+
+
 def test_a_clip_has_the_frames_that_a_transition_shows_of_it(tmp_path: Path) -> None:
     dissolve = otio.schema.Transition(
         in_offset=otio.opentime.RationalTime(6, 24), out_offset=otio.opentime.RationalTime(4, 24)

@@ -16,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 from ..api.errors import SettingError
 from ..api.files import is_plain_name
+from ..imaging.sequence import MOVIE_SUFFIXES
 from ..plugins import how_to_install, installed
 
 #: What a template may name of a clip.
@@ -91,9 +92,10 @@ def _media(clip: Any, handles: int, file: Path) -> tuple[str, str]:
         start = media.start_frame if available is None else media.frame_for_time(available.start_time)
     else:
         plate = _path(media.target_url, file)
-        # a movie's frames count from 1; a sequence's are numbered by its time code, or so it is cut
-        movie = not re.search(r"%0?\d*d|#|@", plate)
-        start = 1 if movie or available is None else available.start_time.to_frames()
+        # a movie's frames count from 1; a sequence's are numbered by its name, or its time code, or so it is cut
+        named = re.search(r"\[(\d+)-\d+\]\.\w+$", plate)
+        movie = Path(plate).suffix.lower() in MOVIE_SUFFIXES
+        start = int(named[1]) if named else 1 if movie or available is None else available.start_time.to_frames()
     if available is None:
         offset, last = used.start_time.to_frames(), None
     else:

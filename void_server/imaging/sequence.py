@@ -23,6 +23,8 @@ IMAGE_SUFFIXES = (".exr", ".png", ".tif", ".tiff", ".jpg", ".jpeg", ".dpx")
 MOST_FRAMES = 100_000
 # What stands for the number in a notation without a range, which would end in a digit.
 _PADDING = re.compile(r"(?<![\d#@])(?:%\d*d|#+|@+|\$F\d*)(?=\.\w+$)")
+# A range as Resolve writes it.
+_BRACKETS = re.compile(r"\[(\d+-\d+)\](?=\.\w+$)")
 # A frame's number in a file's name. A dash is its sign after what parts it from the name, and else parts it itself.
 _NUMBER = re.compile(r"(?:(?:(?<=[._ ])|^)-)?\d+(?=\.[^.]+$)")
 # So many sequences are named where one is to be chosen.
@@ -99,10 +101,11 @@ def parse_frames(text: str) -> tuple[int, ...]:
 def find(text: str, what: str = "sequence") -> Sequence:
     """Find the sequence or movie that an artist named.
 
-    ``text`` is a pattern (``name.%04d.exr``, ``name.####.exr``, ``name.1001-1100#.exr``), a folder that holds one
-    sequence or movie, a movie, or one frame, which stands for its whole sequence; ``what`` is its part in the shot, for
-    messages. A file's padding does not matter, only its number. Raises
-    :class:`~void_server.api.errors.InputError`; nothing but regular files is taken, and none is opened but a movie.
+    ``text`` is a pattern (``name.%04d.exr``, ``name.####.exr``, ``name.$F4.exr``, ``name.1001-1100#.exr``,
+    ``name.[1001-1100].exr``), a folder that holds one sequence or movie, a movie, or one frame, which stands for its
+    whole sequence; ``what`` is its part in the shot, for messages. A file's padding does not matter, only its number.
+    Raises :class:`~void_server.api.errors.InputError`; nothing but regular files is taken, and none is opened but a
+    movie.
     """
     if not text.strip():
         raise SequenceError(f"The {what} is empty; name its files like name.%04d.exr.")
@@ -153,7 +156,7 @@ def _by_pattern(path: Path, what: str) -> Sequence:
         before, after = path.name[: padding.start()], path.name[padding.end() :]
         return Sequence(path.name, _numbered(path, before, after, what))
     try:
-        pattern = FileSequence(path.name)
+        pattern = FileSequence(_BRACKETS.sub(r"\1#", path.name))
     except FileSeqException as error:
         message = f"{path} is not a sequence; write it like name.%04d.exr, name.####.exr or name.1001-1100#.exr."
         raise SequenceError(message) from error
