@@ -67,22 +67,23 @@ def farm_again(folder: JobFolder = None, batch: BatchName = "", scheduler: Sched
             print("nothing of the batch has failed or was stopped")
             return
 
-    taken: set[Path] = set()
+    left: set[Path] = set()
 
     def withdraw(job: FarmJob) -> None:
         control.withdraw(job, where, scheduler or "")
+        left.add(job.folder)
 
     def hand_over(job: FarmJob) -> None:
         if scheduler and (left_out := inexpressible(find(scheduler), job.fields)):
             print(f"{scheduler} has nothing for {', '.join(left_out)}; that is left out.", file=sys.stderr)
         print(numbers(job.folder, control.again(job, where, scheduler or "").ids))
-        taken.add(job.folder)
+        left.discard(job.folder)
 
     try:
         _each(jobs, withdraw, hand_over)
     finally:
         for job in jobs:
-            if job.folder not in taken:
+            if job.folder in left:
                 control.note_left(job)
 
 

@@ -60,6 +60,6 @@ def note_left(job: FarmJob) -> None:
 
     So whoever asks for it, and for its batch, hears of it, and ``void farm again`` takes it.
     """
-    if not submitted(job).stopped and not failures.any_in(job.folder):
+    if not failures.any_in(job.folder):
         why = JobFailed(f"It was withdrawn, and not handed over again; use: void farm again {job.folder}")
         failures.note(job.folder, job.stages[0].name, 0, why)
