@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -57,8 +57,10 @@ def job(folder: Path, out: Path, grain: bool) -> VersionFolder:
 METHODS = ("truth", "telea", "masked median", "neighbours", *suite.METHODS)
 
 
-def rows(folder: Path, methods: Sequence[str] = METHODS) -> Iterator[tuple[str, Mapping[str, float]]]:
-    """The figures of methods on a pair."""
+def rows(
+    folder: Path, methods: Sequence[str] = METHODS, measures: Collection[str] = ()
+) -> Iterator[tuple[str, Mapping[str, float]]]:
+    """The figures of methods on a pair: those of the measures, all of the table's where none is named."""
     shot = material.of_pair(PairFolder(folder))
     assert shot.truth is not None
     with tempfile.TemporaryDirectory() as temporary:
@@ -70,7 +72,7 @@ def rows(folder: Path, methods: Sequence[str] = METHODS) -> Iterator[tuple[str, 
                 made = results.of_pictures(shot, name, BASELINES[name](shot))
             else:
                 made = suite.removed(shot, Path(temporary), Settings(grain=False), name)
-            yield name, scoring.score(shot, made, _COLUMNS).figures
+            yield name, scoring.score(shot, made, measures or _COLUMNS).figures
 
 
 _BANDS = (0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 1.0, 4.0, 1e4)

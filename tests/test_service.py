@@ -147,7 +147,7 @@ def longer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from void_server.sample import write_sample
 
     folder = tmp_path_factory.mktemp("longer") / "shot"
-    write_sample(folder, "walkby", (320, 180), range(1001, 1001 + LONGER))
+    write_sample(folder, "walkby", (160, 90), range(1001, 1001 + LONGER))
     return folder
 
 
