@@ -204,6 +204,12 @@ def test_a_server_does_all_of_a_job(wanted: Make, site: site.Site, whole: Versio
         assert do(job, "serve") == []
 
 
+def test_what_makes_pairs_is_loaded_for_pairs_alone() -> None:
+    """Each task is a process, which waited for it."""
+    code = "import sys, void_server.farm.submit, void_server.farm.tasks.run; print('void_server.pairs' in sys.modules)"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "False"
+
+
 def test_a_stopped_export_ends_nuke(wanted: Make, tmp_path: Path) -> None:
     """SIGTERM must not leave a Nuke behind that holds a licence, though a studio's script has started it."""
     wrapper, pid = tmp_path / "nuke", tmp_path / "pid"

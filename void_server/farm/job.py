@@ -11,14 +11,17 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..api.errors import SettingError
 from ..api.files import is_written, read_json, write_atomically
 from ..api.shot import Shot
 from ..imaging import sequence
-from ..pairs.ordering import Order
 from .fields import Fields
+
+if TYPE_CHECKING:
+    from ..pairs.ordering import Order
 
 FILE = "farm.json"
 #: What looks, before anything expensive begins, whether a machine has what the job needs: any, and one with a GPU.
@@ -169,7 +172,7 @@ class FarmJob:
             )
             shot = Shot.from_dict(data["shot"]) if data["shot"] else None
             fields = Fields.from_dict(data["fields"])
-            pairs = Order.from_dict(data["pairs"]) if data["pairs"] else None
+            pairs = _order(data["pairs"]) if data["pairs"] else None
             frames = tuple(data["frames"])
             export = Export(**{**data["export"], "nuke": tuple(data["export"]["nuke"])}) if data["export"] else None
             folder = file.absolute().parent
@@ -183,3 +186,10 @@ class FarmJob:
             raise SettingError(f"{file} is no farm job: it lacks {error}.") from error
         except (ValueError, TypeError) as error:
             raise SettingError(f"{file} is no farm job that can be read: {error}") from error
+
+
+def _order(data: Any) -> Order:
+    # heavy, and needed by jobs that make pairs alone
+    from ..pairs.ordering import Order
+
+    return Order.from_dict(data)

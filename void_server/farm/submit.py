@@ -10,18 +10,21 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..api.account import user
 from ..api.errors import SettingError, VoidError
 from ..api.files import read_json, write_atomically
 from ..api.shot import Shot
-from ..pairs.ordering import Order
 from . import batches
 from .fields import Fields
 from .job import CPU, INDEX, PAIRS, Export, FarmJob, Stage, checked
 from .plan import Plan, plan
 from .schedulers.base import Scheduler, Submission, check_fields, find, limits
 from .site import Site
+
+if TYPE_CHECKING:
+    from ..pairs.ordering import Order
 
 RECORD = "farm_submitted.json"
 

@@ -11,7 +11,6 @@ from ...api.errors import JobFailed, SettingError
 from ...api.files import write_atomically
 from ...api.shot import Shot
 from ...api.version import VersionFolder
-from ...pairs import renderer
 from ...pipeline import Part, check_part
 from ..job import CHECK, FarmJob
 
@@ -27,6 +26,8 @@ def look(job: FarmJob, stage: str, here: Callable[[str], str]) -> tuple[str, ...
         with Client(job.server, timeout=30) as client:
             client.hello()
     elif job.pairs:
+        from ...pairs import renderer
+
         renderer.command(job.pairs.blender)
     found: tuple[str, ...] = ()
     if job.shot:

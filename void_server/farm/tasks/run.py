@@ -19,7 +19,7 @@ from ...signing import sign_made
 from .. import failures, notices, pathmap, site
 from ..job import CHECK, CHECK_GPU, EXPORT, SERVE, FarmJob
 from ..schedulers import deadline
-from . import check, export, pairs
+from . import check, export
 
 # Seconds before the second attempt; each further one waits twice as long.
 _FIRST_PAUSE = 10.0
@@ -128,6 +128,8 @@ def _frames(job: FarmJob, stage: str, tasks: tuple[int, ...]) -> tuple[int, ...]
 
 def _one(job: FarmJob, stage: str, task: int, here: Callable[[str], str], report: Report) -> tuple[str, ...]:
     if job.pairs:
+        from . import pairs
+
         return pairs.do(job.pairs, job.folder, stage, task, report, threads=job.fields.cores)
     return _served(job, here, report) if stage == SERVE else _own(job, stage, task, here, report)
 
@@ -249,6 +251,8 @@ def is_done(job: FarmJob, stage: str, task: int) -> bool:
     if version.manifest.is_file():
         return True
     if job.pairs and stage != CHECK:
+        from . import pairs
+
         return pairs.done(job.pairs, job.folder, stage, task)
     frames = job.stage(stage).frames_of(task)
     if stage == Part.FINISH.value:
