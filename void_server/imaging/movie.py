@@ -63,4 +63,4 @@ def read_frames(path: Path) -> Iterator[NDArray[np.uint8]]:
             good, frame = capture.read()
             if not good:
                 return
-            yield np.ascontiguousarray(frame[..., ::-1]).astype(np.uint8)
+            yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)

@@ -160,6 +160,6 @@ def _movie(path: Path, size: tuple[int, int], pictures: Iterable[NDArray[np.uint
                 writer = cv2.VideoWriter(str(temporary), cv2.CAP_FFMPEG, codec, RATE, size, colour)
                 if not writer.isOpened():
                     raise SequenceError(f"{path} cannot be written: this OpenCV has no encoder for FFV1.")
-            writer.write(np.ascontiguousarray(picture[..., ::-1] if colour else picture))
+            writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR) if colour else np.ascontiguousarray(picture))
         if writer is not None:
             writer.release()
