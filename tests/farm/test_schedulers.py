@@ -65,6 +65,7 @@ def void(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*VOID, "farm", *words], capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("studio")
 def test_a_scheduler_from_another_package_works(shot: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
@@ -87,6 +88,7 @@ def test_a_scheduler_from_another_package_works(shot: Path, tmp_path: Path) -> N
     assert "stopped where it runs" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("studio")
 def test_schedulers_are_listed_and_one_that_is_broken_hides_no_other() -> None:
     done = void("schedulers", "--json")
@@ -147,6 +149,7 @@ def test_percent_signs_of_a_folder_are_not_slurms(wanted: Make, site: Site, tmp_
     assert output == f"--output={tmp_path}/100%%j/v001/logs/quadmask_%a.log"
 
 
+@pytest.mark.slow
 def test_a_job_is_not_stopped_for_a_scheduler_that_would_not_take_it(
     wanted: Make, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,10 +13,13 @@ import numpy as np
 import pytest
 from driving import PYTHON, ROOT, pixels, read_node, void_remove
 
-pytestmark = pytest.mark.skipif(
-    sys.version_info < (3, 10) and "VOID_TEST_PYTHON" not in os.environ,
-    reason="the command runs in the server's Python, which is 3.10 or newer",
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        sys.version_info < (3, 10) and "VOID_TEST_PYTHON" not in os.environ,
+        reason="the command runs in the server's Python, which is 3.10 or newer",
+    ),
+]
 COMMAND = [PYTHON, "-c", "from void_server.cli import main; main()"]
 
 
@@ -68,7 +71,6 @@ def node(site, sample):
     return void_remove(graded, matte)
 
 
-@pytest.mark.slow
 def test_nuke_on_the_farm_writes_what_the_artists_nuke_would(node, tmp_path):
     (folder,) = submitted(node)
     job = job_of(folder)
@@ -133,6 +135,7 @@ def test_what_lies_in_the_working_space_needs_no_nuke_on_the_farm(node, sample):
     assert job_of(folder)["shot"]["plate"] == plate["file"].value()
 
 
+@pytest.mark.oldest
 def test_the_script_finds_what_lies_beside_the_artists(node, sample, tmp_path):
     """Relative paths count from the artist's script, though the farm opens a copy."""
     beside = Path(nuke.root().name()).parent
@@ -186,6 +189,7 @@ def test_a_farm_without_nuke_refuses_and_nothing_stays(node, site):
     assert not list((Path(nuke.root().name()).parent).rglob("farm.json"))
 
 
+@pytest.mark.oldest
 def test_several_nodes_from_the_command_line_are_one_group(node, sample, monkeypatch, capsys):
     from void_nuke import batch
 
@@ -231,6 +235,7 @@ def silent(node, tmp_path):
     return begun
 
 
+@pytest.mark.oldest
 @pytest.mark.usefixtures("silent")
 def test_a_submission_without_an_answer_is_stopped_with_a_sentence(node):
     from void_server.api.errors import JobFailed
@@ -239,6 +244,7 @@ def test_a_submission_without_an_answer_is_stopped_with_a_sentence(node):
         submitted(node, limit=0.5)
 
 
+@pytest.mark.oldest
 def test_whoever_waits_for_a_submission_can_stop_it(node, silent):
     from void_server.api.errors import JobCancelled
 
