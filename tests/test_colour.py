@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from void_server.api.errors import ColourError, InputError
+from void_server.imaging import jpeg
 from void_server.imaging.colour import BUILT_IN, ColourSpace, Curve, look_up, opencolorio
 
 maxima = st.floats(0.1, 60000)
@@ -101,3 +104,9 @@ def test_a_large_picture_is_converted_as_a_small_one(maximum: float) -> None:
     curve, values = Curve(maximum), np.linspace(-2, 30000, 300_000, dtype=np.float32)
     for convert in (curve.to_display, curve.to_linear):
         assert np.array_equal(convert(values)[-1000:], convert(values[-1000:].copy()))
+
+
+def test_a_jpeg_of_red_is_red() -> None:
+    red = np.full((16, 16, 3), (200, 40, 10), np.uint8)
+    blue_first: Any = cv2.imdecode(np.frombuffer(jpeg.encoded(red, 95), np.uint8), cv2.IMREAD_COLOR)
+    assert np.abs(blue_first.mean(axis=(0, 1)) - (10, 40, 200)).max() < 3
