@@ -27,7 +27,7 @@ from ..clip import Clip
 from ..origin import FILLED, RECOVERED
 from .inpaint import inpaint
 from .sampling import INTERPOLATED, Plates, analysed_positions, cubic, in_plate, lookup, sample
-from .texture import complete
+from .shade import Shade, fill_and_lift, lay_over, shown
 
 #: The number of frames on either side to look up each pixel in.
 _SIDE = 3
@@ -101,17 +101,20 @@ def prepare(clip: Clip, camera: Camera) -> dict[str, NDArray[Any]]:
     unseen = {index: number for index, number in in_order(count, chosen) if number}
     anchor = max(unseen, key=lambda index: unseen[index], default=-1)
     nothing = np.zeros((0, 0, 3), np.float32), Window(0, 0, 0, 0)
-    fill, window = _fill(clip, anchor) if unseen else nothing
+    fill, window, shade = _fill(clip, anchor) if unseen else (*nothing, Shade.none())
     return {
         "hidden": np.packbits(np.stack(hidden)),
         "anchor": np.array(anchor),
         "fill": fill,
         "fill_window": np.array(window),
+        **shade.arrays(),
     }
 
 
-def _fill(clip: Clip, anchor: int) -> tuple[FloatImage, Window]:
-    """The region of the anchor frame with what is hidden filled from around it, and where in the plate it lies."""
+def _fill(clip: Clip, anchor: int) -> tuple[FloatImage, Window, Shade]:
+    """The region of the anchor frame with what is hidden filled from around it, where in the plate it lies, and how
+    shaded what is there is.
+    """
     canvas, region = clip.footage.canvas, clip.region(anchor)
     around = region.grown(max(region.width, region.height)).intersection(canvas)
     hidden = clip.rewritten(anchor, around)
@@ -119,7 +122,10 @@ def _fill(clip: Clip, anchor: int) -> tuple[FloatImage, Window]:
     edge = 2 * math.ceil(2 / clip.footage.scale) + 1
     beside = cv2.dilate(hidden.astype(np.uint8), np.ones((edge, edge), np.uint8)) > 0
     window = region.grown(edge).intersection(canvas)
-    return complete(clip.plate(anchor, around), hidden, ~beside)[around.slices(window)], window
+    part = around.slices(window)
+    plate, surface = clip.plate(anchor, around), shown(clip, anchor, around)
+    filled, shade = fill_and_lift(clip, plate, hidden, ~beside, surface)
+    return filled[part], window, shade.cut(part)
 
 
 class _Background:
@@ -133,6 +139,7 @@ class _Background:
         self._anchor = int(arrays["anchor"])
         self._fill: FloatImage = arrays["fill"]
         self._fill_window = Window(*arrays["fill_window"].tolist())
+        self._shade = Shade.load(arrays)
 
     def frame(self, index: int) -> NewPixels:
         """What lies behind the region of frame ``index`` that is to be rewritten."""
@@ -182,7 +189,12 @@ class _Background:
             height, width = self._fill.shape[:2]
             there = in_plate(self._clip, anchored) - np.array([self._fill_window.x, self._fill_window.y], np.float32)
             carried = ~filled & (there >= 0).all(axis=1) & (there <= [width - 1, height - 1]).all(axis=1)
-            plate[rows[carried], columns[carried]] = cubic(self._fill, there[carried])
+            here, there = (rows[carried], columns[carried]), there[carried]
+            plate[here] = cubic(self._fill, there)
+            if not self._shade.empty:
+                light, share = np.ones_like(plate), np.zeros_like(grain)
+                light[here], share[here] = (lookup(known, there) for known in (self._shade.light, self._shade.share))
+                lay_over(self._clip, index, band, Shade(light, share), plate, grain)
             filled |= carried
         missing = np.zeros(blended.shape, bool)
         missing[rows[~filled], columns[~filled]] = True

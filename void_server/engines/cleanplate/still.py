@@ -31,7 +31,7 @@ from .passers import find
 from .passing import Passing
 from .resting import Resting, anything_moves
 from .sampling import Plates
-from .texture import complete
+from .shade import Shade, fill_and_lift, lay_over, shown
 
 #: Memory for the samples of one band of rows, in bytes.
 _BAND_MEMORY = 160 * 2**20
@@ -191,13 +191,16 @@ def prepare(clip: Clip, report: Callable[[float], None]) -> dict[str, NDArray[An
         shot = Resting(clip.footage, hidden, light)
         passing, lively = find(shot), living.find(shot)
     plate, unseen, grain, strengths = clean_plate(clip, clip.whole_region, light, passing, report)
-    filled = _filled(clip, plate, grain > 0, unseen) if unseen.any() else plate
+    filled, shade = _filled(clip, plate, grain > 0, unseen) if unseen.any() else (plate, Shade.none())
     scene = {"plate": filled, "unseen": unseen, "grain": grain, "curves": light.curves, "strengths": strengths}
-    return {**scene, **passing.arrays(), **lively.arrays()}
+    return {**scene, **shade.arrays(), **passing.arrays(), **lively.arrays()}
 
 
-def _filled(clip: Clip, plate: FloatImage, known: NDArray[np.bool_], unseen: NDArray[np.bool_]) -> FloatImage:
-    """The clean plate of the whole region, which is ``known``, with what no frame shows filled from around it.
+def _filled(
+    clip: Clip, plate: FloatImage, known: NDArray[np.bool_], unseen: NDArray[np.bool_]
+) -> tuple[FloatImage, Shade]:
+    """The clean plate of the whole region, which is ``known``, with what no frame shows filled from around it, and how
+    shaded that is.
 
     What is never rewritten is as one frame shows it.
     """
@@ -209,8 +212,10 @@ def _filled(clip: Clip, plate: FloatImage, known: NDArray[np.bool_], unseen: NDA
     image = clip.plate(anchor, window)
     hole = np.zeros(image.shape[:2], bool)
     hole[where] = unseen
-    image[where] = np.where((known | unseen)[..., None], plate, image[where])
-    return complete(image, hole, ~(cv2.dilate(hole.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0))[where]
+    image[where] = np.where(known[..., None], plate, image[where])
+    usable = cv2.dilate(hole.astype(np.uint8), np.ones((5, 5), np.uint8)) == 0
+    filled, shade = fill_and_lift(clip, image, hole, usable, shown(clip, anchor, window) & hole)
+    return filled[where], shade.cut(where)
 
 
 def synthesise(clip: Clip, arrays: Mapping[str, NDArray[Any]], wanted: Sequence[int]) -> Iterator[NewPixels]:
@@ -219,6 +224,7 @@ def synthesise(clip: Clip, arrays: Mapping[str, NDArray[Any]], wanted: Sequence[
     light, strengths = Light(arrays["curves"], np.zeros(0, np.float32)), arrays["strengths"]
     plates = Plates(clip)
     passing, lively = Passing.load(arrays, light, clip.footage), living.Living.load(arrays)
+    shade = Shade.load(arrays)
     for index in wanted:
         window = clip.region(index)
         if not window.empty:
@@ -230,4 +236,6 @@ def synthesise(clip: Clip, arrays: Mapping[str, NDArray[Any]], wanted: Sequence[
             if light.changes:
                 lit = LitScene(light, strengths[:, where[0], where[1]], clip.footage.curve)
                 rgb = lit.in_light_of(index, rgb)
+            if not shade.empty:
+                origin[lay_over(clip, index, window, shade.cut(where), rgb, grain)] = RECOVERED
             yield NewPixels(index, window, rgb, grain, origin)

@@ -1,0 +1,135 @@
+"""The shadow of an object that stands: found by its outline, and taken off the surface that it lies on."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from void_server import engines
+from void_server.api.shot import SCENE_LINEAR_REC709, Settings, Shot
+from void_server.engines import Clip
+from void_server.engines.origin import FILLED, RECOVERED
+from void_server.imaging import exr, sequence
+from void_server.imaging.colour import ColourSpace
+from void_server.imaging.exr import FloatImage
+from void_server.imaging.footage import Footage
+from void_server.imaging.window import Window
+from void_server.quadmask import classes, image_reasoner
+
+HEIGHT, WIDTH, COUNT = 180, 320, 8
+Mask = NDArray[np.bool_]
+
+
+def _ground() -> FloatImage:
+    """A floor of coloured tiles of many sizes, no two alike, scene-linear."""
+    rng = np.random.default_rng(7)
+    noise = sum(cv2.GaussianBlur(rng.standard_normal((HEIGHT, WIDTH, 3)), (0, 0), s) * s * 0.15 for s in (1.0, 2.0))
+    return (np.array([0.4, 0.34, 0.3]) * np.exp(np.clip(noise, -1, 1))).astype(np.float32)
+
+
+def _figure() -> Mask:
+    """A figure that is narrow above its foot, and has a head."""
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+    cv2.fillPoly(mask, [np.array([[110, 150], [146, 150], [136, 90], [120, 90]])], 1)
+    cv2.circle(mask, (128, 78), 16, 1, -1)
+    return mask > 0
+
+
+def _light() -> FloatImage:
+    """How much light the figure's shadow leaves: 0.4, softly; it falls to the right and away from the camera."""
+    laid = cv2.warpAffine(
+        _figure().astype(np.float32), np.array([[1, -0.9, 0.9 * 150], [0, 0.35, 150 * 0.65]]), (WIDTH, HEIGHT)
+    )
+    return 1 - 0.6 * cv2.GaussianBlur(laid, (0, 0), 2)[..., None]
+
+
+def _seen(picture: FloatImage, index: int, held: bool) -> FloatImage:
+    """The picture as a camera at rest sees it, or one that is held by hand, somewhat nearer."""
+    if not held:
+        return picture
+    turned = cv2.getRotationMatrix2D((WIDTH / 2, HEIGHT / 2), 0.4 * math.sin(index / 2), 1.06)
+    turned[:, 2] += 3 * math.sin(index), 2 * math.sin(index / 2 + 1)
+    return cv2.warpAffine(picture, turned, (WIDTH, HEIGHT), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+
+
+def _shot(folder: Path, plate: FloatImage, held: bool = False, exposure: float = 1.0) -> Footage:
+    rng = np.random.default_rng(9)
+    for index in range(COUNT):
+        seen = _seen(plate, index, held) * exposure
+        grain = seen * (1 + 0.01 * rng.standard_normal(seen.shape))
+        roto = _seen(_figure().astype(np.float32), index, held)
+        exr.write(folder / f"plate/plate.{index:04d}.exr", grain.astype(np.float16), exr.RGB)
+        exr.write(folder / f"roto/roto.{index:04d}.exr", roto[..., None].astype(np.float16), ("A",))
+    found, matte = (sequence.find(str(folder / name)) for name in ("plate", "roto"))
+    canvas = Window(0, 0, WIDTH, HEIGHT)
+    footage = Footage(found, matte, found.frames, ColourSpace(SCENE_LINEAR_REC709), canvas, folder / "work")
+    footage.look(lambda _: None)
+    return footage
+
+
+def _clip(folder: Path, plate: FloatImage, affected: Mask, held: bool = False) -> Clip:
+    footage = _shot(folder, plate, held)
+    for index in range(COUNT):
+        own, changed = (_seen(mask.astype(np.float32), index, held) >= 0.5 for mask in (_figure(), affected))
+        codes = np.where(own, classes.REMOVE, np.where(changed, classes.AFFECTED, classes.KEEP)) / np.float32(255)
+        exr.write(folder / f"quadmask.{index}.exr", codes[..., None].astype(np.float16), ("Y",))
+    shot = Shot("plate", "roto", settings=Settings(grain=False))
+    return Clip(footage, lambda frame: folder / f"quadmask.{frame}.exr", shot, folder)
+
+
+def _around(mask: Mask, pixels: int) -> Mask:
+    return cv2.dilate(mask.astype(np.uint8), np.ones((2 * pixels + 1,) * 2, np.uint8)) > 0
+
+
+@pytest.mark.parametrize("held", [False, True], ids=["at rest", "held by hand"])
+def test_a_surface_that_is_never_seen_but_in_the_shade_keeps_its_own_texture(held: bool, tmp_path: Path) -> None:
+    shadow = (_light()[..., 0] < 0.95) & ~_figure()
+    plate = np.where(_figure()[..., None], np.float32([0.05, 0.3, 0.1]), _ground() * _light())
+    clip = _clip(tmp_path, plate.astype(np.float32), shadow, held)
+    for frame in engines.load(Settings()).synthesise(clip, [0, 3, COUNT - 1], lambda _: None):
+        part = Window(0, 0, WIDTH, HEIGHT).slices(frame.window)
+        deep = (_light()[..., 0] < 0.7) & ~_around(_figure(), 5)
+        inner = _seen(deep.astype(np.float32), frame.index, held)[part] > 0.99
+        truth = clip.footage.curve.to_display(_seen(_ground(), frame.index, held))[part]
+        assert np.mean(np.abs(frame.rgb - truth)[inner]) < 0.03
+        assert np.corrcoef(frame.rgb[inner].ravel(), truth[inner].ravel())[0, 1] > 0.8
+        assert frame.origin is not None
+        assert np.mean(frame.origin[inner] == RECOVERED) > 0.9
+
+
+def test_a_thing_that_stays_is_not_taken_for_the_ground_in_less_light(tmp_path: Path) -> None:
+    box = np.zeros((HEIGHT, WIDTH), bool)
+    box[110:150, 150:200] = True
+    plate = _ground()
+    plate[box] = 0.5 * plate[box] * np.float32([1.6, 0.1, 0.1])
+    plate[_figure()] = 0.05, 0.3, 0.1
+    clip = _clip(tmp_path, plate, box)
+    for frame in engines.load(Settings()).synthesise(clip, [0, COUNT - 1], lambda _: None):
+        part = Window(0, 0, WIDTH, HEIGHT).slices(frame.window)
+        assert frame.origin is not None
+        assert (frame.origin[box[part]] == FILLED).all()
+        red, green, _ = clip.footage.curve.to_linear(frame.rgb)[box[part]].mean(axis=0)
+        assert red / green == pytest.approx(0.4 / 0.34, rel=0.15)
+
+
+@pytest.mark.parametrize("exposure", [1 / 8, 1.0, 8.0])
+def test_the_plain_shadow_of_an_object_that_stands_is_found_by_its_outline(exposure: float, tmp_path: Path) -> None:
+    plate = np.where(_figure()[..., None], np.float32([0.05, 0.3, 0.1]), _ground() * _light()).astype(np.float32)
+    found = image_reasoner.reason(_shot(tmp_path, plate, exposure=exposure), tmp_path, lambda _: None)
+    assert [region.name for region in found.regions] == ["shadow"]
+    mask, true = found.affected(0), (_light()[..., 0] < 0.95) & ~_figure()
+    assert mask is not None
+    assert (mask & true).sum() > 0.6 * (mask | true).sum()
+    assert "A shadow of its outline was found" in found.warnings[0]
+
+
+def test_no_shadow_is_found_of_an_object_that_stands_and_throws_none(tmp_path: Path) -> None:
+    plate = np.where(_figure()[..., None], np.float32([0.05, 0.3, 0.1]), _ground()).astype(np.float32)
+    found = image_reasoner.reason(_shot(tmp_path, plate), tmp_path, lambda _: None)
+    assert not found.regions
+    assert "cannot be told apart" in found.warnings[0]
