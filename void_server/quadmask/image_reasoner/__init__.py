@@ -22,10 +22,12 @@ from ...imaging.exr import FloatImage
 from ...imaging.footage import Footage
 from ...imaging.framefile import FrameFile
 from ...imaging.parallel import in_order
+from ...imaging.sequence import spread
 from ...imaging.trajectories import Trajectories
 from ...imaging.window import Window
 from ..contact import first_contact, lasting_contact
 from ..reasoning import ARTEFACT, UNKNOWN, Reasoning, Region
+from . import cast
 from .background import Background, around_frame, at_rest, look_at
 from .causes import STALE, aged, around, effects, shadows
 from .departing import beyond_noise, departing
@@ -46,6 +48,13 @@ _STANDING = (
     "apart from the background: check the quadmask and paint what should change. What would fall or move "
     "without the object is not simulated."
 )
+_STANDING_IN_SHADOW = (
+    "The object hardly moves. A shadow of its outline was found on the ground beside it; its reflection, and what it "
+    "carries or holds up, cannot be told apart from the background: check the quadmask and paint what is missing or "
+    "too much. What would fall or move without the object is not simulated."
+)
+#: So many frames tell how the shadow of an object that stands falls.
+_LOOKS = 3
 #: The kinds of effects: name, kind of region, and why it is in.
 _MOVED, _SHADOW, _ALONG = 1, 2, 3
 _EFFECTS = {
@@ -78,7 +87,7 @@ def reason(footage: Footage, scratch: Path, report: Callable[[float], None]) -> 
     rotos = [footage.small_roto(index) >= 0.5 for index in range(count)]
     if stands(hidden, camera):
         # what moves near a stationary object moves by itself
-        return Reasoning(warnings=[_STANDING], contact=contact_of(rotos))
+        return _of_standing(footage, rotos)
     shot = Steady(footage, hidden, camera)
     paths = None if shot.rests else Trajectories(footage, hidden, camera, scratch / "reasoner_paths.raw")
     report(0.3)
@@ -94,6 +103,20 @@ def reason(footage: Footage, scratch: Path, report: Callable[[float], None]) -> 
     found = Reasoning(regions, [] if regions else [_NOTHING])
     found.warnings += _little(footage, rotos, camera, found)
     return found
+
+
+def _of_standing(footage: Footage, rotos: Sequence[Mask]) -> Reasoning:
+    """What can be known of an object that stands: the shadow that it casts on the ground, where that is plain."""
+    seen = [index for index, roto in enumerate(rotos) if roto.any()]
+    chosen = [seen[position] for position in spread(len(seen), _LOOKS)]
+    pictures = [footage.even_curve.to_linear(footage.evenly_exposed(index)) for index in chosen]
+    found = cast.find(pictures, [rotos[index] for index in chosen])
+    if found is None:
+        return Reasoning(warnings=[_STANDING], contact=contact_of(rotos))
+    name, kind, _ = _EFFECTS[_SHADOW]
+    why = "the ground is darker in the object's outline, laid down from its feet"
+    shadow = Region(name, kind, why, "one frame's pixels", found.certainty, lambda index: found.over(rotos[index]))
+    return Reasoning([shadow], [_STANDING_IN_SHADOW], contact=contact_of(rotos))
 
 
 def _certainties(affected: FrameFile, departures: _Departures, count: int) -> dict[int, float]:
