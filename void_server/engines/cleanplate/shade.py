@@ -103,7 +103,7 @@ def measure(clip: Clip, plate: FloatImage, fill: FloatImage, hole: Mask, surface
     )
     if not shaded.any():
         return Shade.none()
-    least = _DARKEST * np.float32(max(np.median(there), 1e-6))
+    least = _DARKEST * np.float32(max(float(np.median(there)), 1e-6))
     texture = np.log(np.maximum(there, 0) + least)
     missing = _missing(np.log(np.maximum(here, 0) + least) - texture, texture, inside, shaded)
     light = np.exp(smooth_fill(missing, shaded))

@@ -107,16 +107,20 @@ def reason(footage: Footage, scratch: Path, report: Callable[[float], None]) -> 
 
 def _of_standing(footage: Footage, rotos: Sequence[Mask]) -> Reasoning:
     """What can be known of an object that stands: the shadow that it casts on the ground, where that is plain."""
+    contact = contact_of(rotos)
+    if contact is None:
+        # a shadow begins where the frame has cut the object off
+        return Reasoning(warnings=[_STANDING])
     seen = [index for index, roto in enumerate(rotos) if roto.any()]
     chosen = [seen[position] for position in spread(len(seen), _LOOKS)]
     pictures = [footage.even_curve.to_linear(footage.evenly_exposed(index)) for index in chosen]
     found = cast.find(pictures, [rotos[index] for index in chosen])
     if found is None:
-        return Reasoning(warnings=[_STANDING], contact=contact_of(rotos))
+        return Reasoning(warnings=[_STANDING], contact=contact)
     name, kind, _ = _EFFECTS[_SHADOW]
     why = "the ground is darker in the object's outline, laid down from its feet"
     shadow = Region(name, kind, why, "one frame's pixels", found.certainty, lambda index: found.over(rotos[index]))
-    return Reasoning([shadow], [_STANDING_IN_SHADOW], contact=contact_of(rotos))
+    return Reasoning([shadow], [_STANDING_IN_SHADOW], contact=contact)
 
 
 def _certainties(affected: FrameFile, departures: _Departures, count: int) -> dict[int, float]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ...imaging.camera import Mask
 from ...imaging.exr import FloatImage
 
-#: The object is so many pixels high where its shadow is looked for, and told apart at so many heights.
+#: The object is so many pixels high at most where its shadow is looked for, and told apart at so many heights.
 _HEIGHT, _HEIGHTS = 48, 8
 #: Ways that are tried: by so much sideways, and up the picture (down: negative), for each pixel of height.
 _SIDEWAYS = np.arange(-24, 25) / 10
@@ -85,11 +85,11 @@ class _Outline:
     """A frame around an object at the size at which its shadow is looked for, and what of it is compared."""
 
     def __init__(self, picture: FloatImage, roto: Mask) -> None:
-        scale = _HEIGHT / int(roto.any(axis=1).sum())
+        scale = min(1.0, _HEIGHT / int(roto.any(axis=1).sum()))
         small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         size = small.shape[1], small.shape[0]
         own = cv2.resize(roto.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0.3
-        level = _DARKEST * np.float32(max(np.median(small), 1e-6))
+        level = _DARKEST * np.float32(max(float(np.median(small)), 1e-6))
         self._light = np.log(np.maximum(small, 0) + level)
         free = cv2.dilate(own.astype(np.uint8), np.ones((3, 3), np.uint8)) == 0
         self._grey = np.dstack([self._light.mean(axis=-1), free.astype(np.float32)])
