@@ -89,7 +89,7 @@ def _around(mask: Mask, pixels: int) -> Mask:
 @pytest.mark.parametrize("held", [False, True], ids=["at rest", "held by hand"])
 def test_a_surface_that_is_never_seen_but_in_the_shade_keeps_its_own_texture(held: bool, tmp_path: Path) -> None:
     shadow = (_light()[..., 0] < 0.95) & ~_figure()
-    plate = np.where(_figure()[..., None], np.float32([0.05, 0.3, 0.1]), _ground() * _light())
+    plate = np.where(_figure()[..., None], np.array([0.05, 0.3, 0.1], np.float32), _ground() * _light())
     clip = _clip(tmp_path, plate.astype(np.float32), shadow, held)
     for frame in engines.load(Settings()).synthesise(clip, [0, 3, COUNT - 1], lambda _: None):
         part = Window(0, 0, WIDTH, HEIGHT).slices(frame.window)
@@ -106,7 +106,7 @@ def test_a_thing_that_stays_is_not_taken_for_the_ground_in_less_light(tmp_path: 
     box = np.zeros((HEIGHT, WIDTH), bool)
     box[110:150, 150:200] = True
     plate = _ground()
-    plate[box] = 0.5 * plate[box] * np.float32([1.6, 0.1, 0.1])
+    plate[box] = 0.5 * plate[box] * np.array([1.6, 0.1, 0.1], np.float32)
     plate[_figure()] = 0.05, 0.3, 0.1
     clip = _clip(tmp_path, plate, box)
     for frame in engines.load(Settings()).synthesise(clip, [0, COUNT - 1], lambda _: None):
@@ -119,7 +119,9 @@ def test_a_thing_that_stays_is_not_taken_for_the_ground_in_less_light(tmp_path: 
 
 @pytest.mark.parametrize("exposure", [1 / 8, 1.0, 8.0])
 def test_the_plain_shadow_of_an_object_that_stands_is_found_by_its_outline(exposure: float, tmp_path: Path) -> None:
-    plate = np.where(_figure()[..., None], np.float32([0.05, 0.3, 0.1]), _ground() * _light()).astype(np.float32)
+    plate = np.where(_figure()[..., None], np.array([0.05, 0.3, 0.1], np.float32), _ground() * _light()).astype(
+        np.float32
+    )
     found = image_reasoner.reason(_shot(tmp_path, plate, exposure=exposure), tmp_path, lambda _: None)
     assert [region.name for region in found.regions] == ["shadow"]
     mask, true = found.affected(0), (_light()[..., 0] < 0.95) & ~_figure()
@@ -129,7 +131,7 @@ def test_the_plain_shadow_of_an_object_that_stands_is_found_by_its_outline(expos
 
 
 def test_no_shadow_is_found_of_an_object_that_stands_and_throws_none(tmp_path: Path) -> None:
-    plate = np.where(_figure()[..., None], np.float32([0.05, 0.3, 0.1]), _ground()).astype(np.float32)
+    plate = np.where(_figure()[..., None], np.array([0.05, 0.3, 0.1], np.float32), _ground()).astype(np.float32)
     found = image_reasoner.reason(_shot(tmp_path, plate), tmp_path, lambda _: None)
     assert not found.regions
     assert "cannot be told apart" in found.warnings[0]

@@ -110,7 +110,7 @@ def measure(clip: Clip, plate: FloatImage, fill: FloatImage, hole: Mask, surface
     lit = _of_light(light, shaded)
     return Shade(
         cv2.resize(np.minimum(light, 1), (width, height), interpolation=cv2.INTER_LINEAR),
-        cv2.resize(lit, (width, height), interpolation=cv2.INTER_LINEAR),
+        cv2.resize(lit, (width, height), interpolation=cv2.INTER_LINEAR) * surface,
     )
 
 
