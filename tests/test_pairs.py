@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
 from void_server.api.errors import JobFailed, SettingError
@@ -394,8 +395,27 @@ def test_a_folder_with_another_pair_is_left_alone(copy: PairFolder) -> None:
 
 def test_a_pair_is_made_by_one_process_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(making, "command", lambda blender: [blender])
-    with alone_in(tmp_path / "pair" / "making"), pytest.raises(JobFailed, match="Another process is making the pair"):
+    with alone_in(tmp_path / "pair"), pytest.raises(JobFailed, match="Another process is making the pair"):
         make(tmp_path / "pair", 11, TINY, quiet, kind="support")
+
+
+def test_no_file_is_open_in_a_folder_that_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Disks in the network keep such a file, and with it the folder; Windows refuses."""
+    remove = shutil.rmtree
+
+    def removed(folder: Path) -> None:
+        if still := [one.path for one in psutil.Process().open_files() if Path(one.path).is_relative_to(folder)]:
+            raise OSError(errno.ENOTEMPTY, "Directory not empty", still[0])
+        remove(folder)
+
+    def rendered(pair: PairFolder, *_: Any) -> None:
+        (pair.folder / "making").mkdir(exist_ok=True)
+
+    monkeypatch.setattr(making, "command", lambda blender: [blender])
+    monkeypatch.setattr(making, "_make", rendered)
+    monkeypatch.setattr(shutil, "rmtree", removed)
+    make(tmp_path / "pair", 11, TINY, quiet, kind="support")
+    assert not (tmp_path / "pair" / "making").exists()
 
 
 def test_the_blender_of_a_process_that_was_killed_writes_into_no_other_ones_folder(
@@ -419,7 +439,7 @@ def test_the_blender_of_a_process_that_was_killed_writes_into_no_other_ones_fold
 
 
 def test_a_full_disk_stops_a_pair_with_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(path: Path, _: str) -> None:
+    def full(path: Path, _: str, **__: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
     monkeypatch.setattr(making, "command", lambda blender: [blender])

@@ -97,13 +97,14 @@ def make(
         return pair
     # before anything is written
     command(blender)
-    with alone_in(folder / _WORK) as alone:
+    # not in the folder of the work, which some disks would keep for the file that is open in it
+    with alone_in(folder) as alone:
         if not alone:
             raise JobFailed(f"Another process is making the pair {folder}; wait until it ends, or stop it.")
         try:
             if not pair.facts_file.is_file():
                 _make(pair, order, look, report, kind, blender, threads)
-            shutil.rmtree(folder / _WORK)
+                shutil.rmtree(folder / _WORK)
         except OSError as error:
             raise JobFailed(
                 f"The pair {folder} cannot be written ({error.strerror or error}); free the disk, then run the same "
@@ -120,7 +121,7 @@ def _make(
     report("drawing", 0.0)
     recipe = draw(order["seed"], look.seconds, kind)
     work = pair.folder / _WORK
-    write_atomically(work / _ORDER, json.dumps(order))
+    write_atomically(work / _ORDER, json.dumps(order), parents=True)
     # a folder of its own: the Blender of a process that was killed may still be writing into the one before
     with (
         TemporaryDirectory(dir=work) as scratch,
