@@ -71,6 +71,27 @@ def test_a_dash_before_the_number_is_no_sign_where_it_parts_it_from_the_name(tmp
         assert found.path(1001) == tmp_path / "sh-010_v2-1001.exr"
 
 
+@pytest.mark.parametrize("notation", ["a-[1-2].exr", "a-[0001-0002].exr", "a-1-2#.exr", "a-0001-0002####.exr"])
+def test_a_dash_before_a_range_is_no_sign_either(tmp_path: Path, notation: str) -> None:
+    for frame in (1, 2, 3):
+        (tmp_path / f"a-{frame:04d}.exr").touch()
+    assert sequence.find(str(tmp_path / notation)).frames == (1, 2)
+
+
+@pytest.mark.parametrize("notation", ["a.-2--1#.exr", "a.[-2--1].exr", "a.-2,-1@.exr"])
+def test_a_range_may_begin_below_zero(tmp_path: Path, notation: str) -> None:
+    for frame in (-2, -1, 0):
+        (tmp_path / f"a.{frame:05d}.exr").touch()
+    assert sequence.find(str(tmp_path / notation)).frames == (-2, -1)
+
+
+@pytest.mark.parametrize("notation", ["a.####.left.exr", "a.%04d.left.exr", "a.1001-1002#.left.exr"])
+def test_a_number_need_not_stand_last(tmp_path: Path, notation: str) -> None:
+    for frame in (1001, 1002):
+        (tmp_path / f"a.{frame}.left.exr").touch()
+    assert sequence.find(str(tmp_path / notation)).frames == (1001, 1002)
+
+
 @pytest.mark.parametrize("name", ["plate (1) #3.", "100% [a] {b}.", "größe x_", "sh-010_v2-", ""])
 def test_a_name_may_hold_whatever_a_notation_could_mean(tmp_path: Path, name: str) -> None:
     for frame in (1, 2):
@@ -78,6 +99,13 @@ def test_a_name_may_hold_whatever_a_notation_could_mean(tmp_path: Path, name: st
     notations = [f"{name}{padding}.exr" for padding in ("%04d", "%d", "####", "@", "$F4")]
     for named in (tmp_path, tmp_path / f"{name}0002.exr", *(tmp_path / one for one in notations)):
         assert sequence.find(str(named)).frames == (1, 2)
+
+
+@pytest.mark.parametrize("padding", ["%04d", "%d", "####", "@", "$F4", "[1001-1002]"])
+def test_a_name_may_end_in_a_digit(tmp_path: Path, padding: str) -> None:
+    for frame in (1001, 1002):
+        (tmp_path / f"sh02{frame}.exr").touch()
+    assert sequence.find(str(tmp_path / f"sh02{padding}.exr")).frames == (1001, 1002)
 
 
 def test_accents_are_the_same_however_a_system_writes_them(tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 from fileseq.exceptions import FileSeqException, MaxSizeException
-from fileseq.filesequence import FileSequence
 from fileseq.frameset import FrameSet
 
 from ..api.errors import SequenceError
@@ -21,12 +20,18 @@ MOVIE_SUFFIXES = (".mov", ".mp4", ".mkv", ".avi", ".mxf", ".m4v", ".webm")
 IMAGE_SUFFIXES = (".exr", ".png", ".tif", ".tiff", ".jpg", ".jpeg", ".dpx")
 #: The limit for a range or a movie; a shot has hundreds.
 MOST_FRAMES = 100_000
-# What stands for the number in a notation without a range, which would end in a digit.
-_PADDING = re.compile(r"(?<![\d#@])(?:%\d*d|#+|@+|\$F\d*)(?=\.\w+$)")
-# A range as Resolve writes it.
-_BRACKETS = re.compile(r"\[(\d+-\d+)\](?=\.\w+$)")
-# A frame's number in a file's name. A dash is its sign after what parts it from the name, and else parts it itself.
-_NUMBER = re.compile(r"(?:(?:(?<=[._ ])|^)-)?\d+(?=\.[^.]+$)")
+# A number in a file's name. A dash is its sign after what parts it from the name, and else parts it itself.
+_SIGNED = r"(?:(?:(?<=[._ ])|^)-)?\d+"
+# A frame's number in a file's name.
+_NUMBER = re.compile(rf"{_SIGNED}(?=\.[^.]+$)")
+_TO, _ENDS = r"--?\d+(?:[xy:]\d+)?", r"(?=(?:\.\w+)+$)"
+_ALSO = rf",-?\d+(?:{_TO})?"
+#: A range as Resolve writes it in a file's name, which counts from ``first``.
+BRACKETS = re.compile(rf"\[(?P<bracketed>(?P<first>-?\d+)--?\d+)\]{_ENDS}")
+# What stands for the number in a file's name. A number alone is no range: names end in one, as in sh02####.exr.
+_NOTATION = re.compile(
+    rf"{BRACKETS.pattern}|(?:%\d*d|\$F\d*|(?P<range>{_SIGNED}(?:{_TO}(?:{_ALSO})*|(?:{_ALSO})+))?(?:#+|@+)){_ENDS}"
+)
 # So many sequences are named where one is to be chosen.
 _LISTED = 4
 
@@ -143,33 +148,22 @@ def _is(of_kind: Callable[[], bool]) -> bool:
         return False
 
 
-def prepare() -> None:
-    """Have the parser of names learn its grammar, which takes it longer than most names do: for processes to come."""
-    for name in ("a.%04d.exr", "a_b-c.####.exr", "a.1001-1100#.exr", "a_1.0001.exr", "a.b.-0001.exr", "a.@@.exr"):
-        FileSequence(name)
-
-
 def _by_pattern(path: Path, what: str) -> Sequence:
     if (number := _NUMBER.search(path.name)) and os.path.lexists(path):
         return _of_one_frame(path, path.name[: number.start()], path.name[number.end() :], what)
-    if padding := _PADDING.search(path.name):
-        before, after = path.name[: padding.start()], path.name[padding.end() :]
-        return Sequence(path.name, _numbered(path, before, after, what))
-    try:
-        pattern = FileSequence(_BRACKETS.sub(r"\1#", path.name))
-    except FileSeqException as error:
-        message = f"{path} is not a sequence; write it like name.%04d.exr, name.####.exr or name.1001-1100#.exr."
-        raise SequenceError(message) from error
-    if not pattern.padding():
+    notation = _NOTATION.search(path.name)
+    if not notation:
         there = os.path.lexists(path)
         if there:
             check_regular(path)
         problem = "has no frame number" if there else "does not exist"
         raise SequenceError(f"The {what} {path} {problem}; name a sequence like name.%04d.exr.")
-    whole = Sequence(path.name, _numbered(path, pattern.basename(), pattern.extension(), what))
-    if pattern.frameSet() is None:
+    before, after = path.name[: notation.start()], path.name[notation.end() :]
+    whole = Sequence(path.name, _numbered(path, before, after, what))
+    limits = notation["bracketed"] or notation["range"]
+    if not limits:
         return whole
-    return Sequence(path.name, {frame: whole.path(frame) for frame in parse_frames(pattern.frameRange())})
+    return Sequence(path.name, {frame: whole.path(frame) for frame in parse_frames(limits)})
 
 
 def _numbered(path: Path, before: str, after: str, what: str) -> dict[int, Path]:

@@ -290,7 +290,7 @@ def main() -> None:
     with contextlib.suppress(Exception):
         # ahead of the request; what is wrong with it is said in the answer
         import_module(pipeline)
-        import_module("void_server.imaging.sequence").prepare()
+        import_module("void_server.imaging.sequence")
         needed_to_run()
     # what is not moved about is not copied for each process that is split off
     gc.freeze()
