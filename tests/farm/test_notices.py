@@ -124,6 +124,18 @@ def test_a_batch_of_which_a_version_was_deleted_ends_all_the_same(wanted: Make, 
     assert heard.all[-1]["text"] == f"Batch night: 1 of 2 shots are done; missing: {jobs[1].folder}"
 
 
+def test_a_batch_waits_for_a_version_whose_disk_is_not_there(wanted: Make, heard: Heard, tmp_path: Path) -> None:
+    batch = batches.begin("night", load())
+    jobs = [begun(wanted, tmp_path / name, str(batch.file), shot=name) for name in ("sh010", "sh020")]
+    batch.holding(tuple(job.folder for job in jobs))
+    (tmp_path / "sh020").rename(tmp_path / "elsewhere")
+    finish(jobs[0])
+    assert heard.events == ["job_done"]
+    (tmp_path / "elsewhere").rename(tmp_path / "sh020")
+    finish(jobs[1])
+    assert heard.events == ["job_done", "job_done", "batch_done"]
+
+
 def test_a_batch_is_found_on_a_machine_with_other_names_for_its_disks(
     wanted: Make, heard: Heard, tmp_path: Path
 ) -> None:

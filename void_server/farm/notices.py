@@ -102,8 +102,8 @@ def _tell_batch(job: FarmJob, here: Callable[[str], str]) -> None:
         return
     record = Path(here(job.batch))
     folders = [Path(here(str(folder))) for folder in batches.read(record, site.load()).folders]
-    # whoever deleted a version waits for it no longer
-    missing = [folder for folder in folders if not folder.is_dir()]
+    # whoever deleted a version waits for it no longer; where its folder is gone too, its disk is not there
+    missing = [folder for folder in folders if not folder.is_dir() and folder.parent.is_dir()]
     there = [folder for folder in folders if folder not in missing]
     over = [VersionFolder(folder).manifest.is_file() for folder in there]
     wrong = [bool(failures.any_in(folder)) for folder in there]
