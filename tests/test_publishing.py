@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -377,6 +378,9 @@ def test_ftrack_gets_the_next_version_with_frames_media_and_thumbnail(
     [
         ([1001, 1004], "void_plate.%04d.exr [1001-1004]"),
         ([1001001, 1001004], "void_plate.%07d.exr [1001001-1001004]"),
+        # whose numbers have the width of the files all the same
+        ([1, 100], "void_plate.%04d.exr [1-100]"),
+        ([998, 1003], "void_plate.%04d.exr [998-1003]"),
         # of these its client knows no sequence
         ([-2, 1], "void_plate.%04d.exr"),
         ([9998, 10001], "void_plate.%04d.exr"),
@@ -386,6 +390,49 @@ def test_ftrack_is_told_of_frames_as_its_client_reads_them(frames: list[int], se
     from void_server.publishing.recipes import ftrack_client
 
     assert ftrack_client.sequence("void_plate.%04d.exr", *frames) == sequence
+
+
+@pytest.fixture
+def ftrack_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """Have this shell script as the Python of ftrack's client, and no server."""
+    for name in ("FTRACK_SERVER", "FTRACK_API_KEY", "FTRACK_API_USER"):
+        monkeypatch.setenv(name, "https://bot:secret@studio.example")
+    python = tmp_path / "python"
+    monkeypatch.setenv("FTRACK_PYTHON", str(python))
+
+    def write(script: str) -> Path:
+        python.write_text(f"#!/bin/sh\n{script}\n")
+        python.chmod(0o755)
+        return python
+
+    return write
+
+
+@pytest.mark.parametrize("of", ["check", "publish"])
+def test_an_ftrack_that_never_answers_is_given_up(
+    version: VersionFolder, monkeypatch: pytest.MonkeyPatch, ftrack_python: Callable[[str], Path], of: str
+) -> None:
+    from void_server.publishing.recipes import ftrack as recipe
+
+    monkeypatch.setattr(recipe, "_LOADING", 0.2)
+    monkeypatch.setattr(recipe, "_PUBLISHING", 0.2)
+    python = ftrack_python("exec sleep 600")
+    told: pytest.ExceptionInfo[JobFailed]
+    with pytest.raises(JobFailed, match=rf"ftrack's client in {python} did not end in 0.2 s") as told:
+        recipe.RECIPE.check(recipe.RECIPE()) if of == "check" else recipe.RECIPE().publish(published(version), WHERE)
+    assert "secret" not in str(told.value)
+
+
+def test_no_password_gets_out_of_an_ftrack_client_that_ended_early(
+    version: VersionFolder, ftrack_python: Callable[[str], Path]
+) -> None:
+    from void_server.publishing.recipes import ftrack as recipe
+
+    python = ftrack_python("echo 'no route to https://bot:secret@studio.example/api' >&2; exit 1")
+    with pytest.raises(JobFailed, match=r"no route to https://studio\.example/api\.$") as told:
+        recipe.RECIPE().publish(published(version), WHERE)
+    assert str(python) in str(told.value)
+    assert "secret" not in str(told.value)
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,10 @@ class Recipe(ABC):
 
 
 def find(name: str) -> Recipe:
-    """The recipe of that name. Raises :class:`SettingError` where there is none, or its client is not ready."""
+    """The recipe of that name. Raises :class:`SettingError` where there is none, or its client is not ready.
+
+    Raises :class:`JobFailed` where the client does not answer.
+    """
     if name not in NAMES:
         raise SettingError(f"There is no recipe {name!r}; choose from {', '.join(NAMES)}.")
     recipe: Recipe = import_module(f".{name}", __name__).RECIPE()

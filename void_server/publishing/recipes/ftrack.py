@@ -21,6 +21,8 @@ from . import Recipe, Target, needed, refused, unknown
 PYTHON = "FTRACK_PYTHON"
 #: The type of the asset that versions belong to, as the site calls it: by default what the page's own uploads have.
 ASSET_TYPE = "FTRACK_ASSET_TYPE"
+#: How many seconds its client may take to load, also from a slow disk, and to publish, with the movie's upload.
+_LOADING, _PUBLISHING = 120.0, 3600.0
 _VARIABLES = ("FTRACK_SERVER", "FTRACK_API_KEY", "FTRACK_API_USER")
 
 
@@ -31,15 +33,9 @@ class Ftrack(Recipe):
 
     def check(self) -> None:
         """See :class:`Recipe`."""
-        python = _python()
-        try:
-            # -I: with what is installed there, and nothing that lies about here
-            done = subprocess.run([python, "-I", "-c", f"import {self.module}"], capture_output=True, check=False)
-        except OSError as error:
-            raise SettingError(f"{python} cannot be run ({error.strerror}); correct ${PYTHON}.") from error
-        if done.returncode:
+        if _run("-c", f"import {self.module}", seconds=_LOADING).returncode:
             raise SettingError(
-                f"{self.title}'s client does not load in {python}: {how_to_install(self.extra)}, or, beside AYON's "
+                f"{self.title}'s client does not load in {_python()}: {how_to_install(self.extra)}, or, beside AYON's "
                 f"client, install it in an environment of its own and name that one's Python in ${PYTHON}."
             )
 
@@ -58,16 +54,13 @@ class Ftrack(Recipe):
         }
         from . import ftrack_client
 
-        command = [_python(), "-I", ftrack_client.__file__]
-        done = subprocess.run(
-            command, input=json.dumps(said), capture_output=True, encoding="utf-8", errors="replace", check=False
-        )
+        done = _run(ftrack_client.__file__, said=json.dumps(said), seconds=_PUBLISHING)
         *_, last = done.stdout.splitlines() or [""]
         try:
             answer = dict(json.loads(last))
         except (ValueError, TypeError) as error:
             *_, why = done.stderr.splitlines() or [f"exit code {done.returncode}"]
-            raise JobFailed(f"ftrack's client in {_python()} ended early: {why}.") from error
+            raise refused(self.title, server, f"its client in {_python()} ended early: {why}") from error
         if "unknown" in answer:
             raise unknown(self.title, *answer["unknown"])
         if "refused" in answer:
@@ -77,6 +70,28 @@ class Ftrack(Recipe):
 
 def _python() -> str:
     return os.environ.get(PYTHON) or sys.executable
+
+
+def _run(*words: str, said: str = "", seconds: float) -> subprocess.CompletedProcess[str]:
+    """Run the Python that has ftrack's client, with this on its standard input.
+
+    Raises :class:`SettingError` where it cannot be run, :class:`JobFailed` where it does not end within ``seconds``.
+    """
+    python = _python()
+    # -I: with what is installed there, and nothing that lies about here
+    command = [python, "-I", *words]
+    try:
+        return subprocess.run(
+            command, input=said, capture_output=True, encoding="utf-8", errors="replace", check=False, timeout=seconds
+        )
+    except OSError as error:
+        raise SettingError(f"{python} cannot be run ({error.strerror}); correct ${PYTHON}.") from error
+    except subprocess.TimeoutExpired:
+        # its command is of no use to anybody
+        raise JobFailed(
+            f"ftrack's client in {python} did not end in {seconds:g} s; look at the network, and at ftrack for what it "
+            "has of the version already."
+        ) from None
 
 
 RECIPE = Ftrack

@@ -84,12 +84,13 @@ def _quoted(name: str) -> str:
 
 
 def sequence(plates: str, first: int, last: int) -> str:
-    """The frames as ftrack's client reads a sequence: it wants the width that numbers have, and none below zero.
+    """The frames as ftrack's client reads a sequence: it wants the width that the files' numbers have, which is 4 at
+    least, and none below zero.
 
-    Where there is no such width it gets the pattern alone.
+    Where they have more than one width it gets the pattern alone.
     """
-    width = len(str(first))
-    if first < 0 or width < 4 or width != len(str(last)):
+    width = max(4, len(str(first)))
+    if first < 0 or width != max(4, len(str(last))):
         return plates
     return f"{plates.replace('%04d', f'%0{width}d')} [{first}-{last}]"
 
