@@ -94,7 +94,10 @@ def test_a_sequence_in_an_external_reference_is_numbered_by_its_range(tmp_path: 
         ("/take #3/p.$F4.exr", 1001, "1010-1014"),
         # Resolve's, whatever the time code
         ("/take #3/p.[1001-1050].exr", 86400, "1010-1014"),
+        ("/take #3/p.[-1001-1050].exr", 86400, "-992--988"),
         ("/take #3/p.mov", 86400, "10-14"),
+        # a movie's own name
+        ("/take #3/p[10-20].mov", 86400, "10-14"),
     ],
 )
 def test_frames_are_numbered_as_the_plates_notation_says(tmp_path: Path, url: str, code: int, frames: str) -> None:
@@ -128,6 +131,20 @@ def test_a_clip_has_the_frames_that_its_speed_uses(tmp_path: Path, effect: Any, 
     retimed = clip("a", sequence("/p", 1001, 100, 0), 20, 10)
     retimed.effects.append(effect)
     assert rows(cut(tmp_path, retimed), TEMPLATES, 0)[0]["frames"] == frames
+
+
+def test_a_frame_is_not_rounded_into_another(tmp_path: Path) -> None:
+    retimed = clip("a", sequence("/p", 1001, 200, 0), 0, 100)
+    retimed.effects.append(otio.schema.LinearTimeWarp(time_scalar=1.1))
+    assert rows(cut(tmp_path, retimed), TEMPLATES, 0)[0]["frames"] == "1001-1110"
+
+
+@pytest.mark.parametrize("effect", [otio.schema.LinearTimeWarp(time_scalar=2.0), otio.schema.TimeEffect()])
+def test_a_retime_that_is_switched_off_changes_nothing(tmp_path: Path, effect: Any) -> None:
+    effect.enabled = False
+    retimed = clip("a", sequence("/p", 1001, 100, 0), 20, 10)
+    retimed.effects.append(effect)
+    assert rows(cut(tmp_path, retimed), TEMPLATES, 0)[0]["frames"] == "1021-1030"
 
 
 @pytest.mark.parametrize("effect", [otio.schema.LinearTimeWarp(time_scalar=-1.0), otio.schema.TimeEffect()])

@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 from ..api.errors import SettingError
 from ..api.files import is_plain_name
-from ..imaging.sequence import MOVIE_SUFFIXES
+from ..imaging.sequence import BRACKETS, MOVIE_SUFFIXES
 from ..plugins import how_to_install, installed
 
 #: What a template may name of a clip.
@@ -93,9 +93,11 @@ def _media(clip: Any, handles: int, file: Path) -> tuple[str, str]:
     else:
         plate = _path(media.target_url, file)
         # a movie's frames count from 1; a sequence's are numbered by its name, or its time code, or so it is cut
-        named = re.search(r"\[(\d+)-\d+\]\.\w+$", plate)
         movie = Path(plate).suffix.lower() in MOVIE_SUFFIXES
-        start = int(named[1]) if named else 1 if movie or available is None else available.start_time.to_frames()
+        if not movie and (named := BRACKETS.search(Path(plate).name)):
+            start = int(named["first"])
+        else:
+            start = 1 if movie or available is None else available.start_time.to_frames()
     if available is None:
         offset, last = used.start_time.to_frames(), None
     else:
@@ -119,6 +121,8 @@ def _used(clip: Any, file: Path) -> Any:
     visible = clip.visible_range()
     speed = 1.0
     for effect in clip.effects:
+        if not effect.enabled:
+            continue
         # a freeze is one of speed 0
         if isinstance(effect, otio.schema.LinearTimeWarp) and effect.time_scalar >= 0:
             speed *= effect.time_scalar
@@ -131,11 +135,16 @@ def _used(clip: Any, file: Path) -> Any:
     rate, begin = visible.start_time.rate, clip.trimmed_range().start_time
     before = (begin - visible.start_time).rescaled_to(rate).to_frames()
     after = visible.duration.rescaled_to(rate).to_frames() - before
-    first = begin.to_frames() - math.ceil(before * speed)
-    last = begin.to_frames() + max(math.ceil(after * speed), 1) - 1
+    first = begin.to_frames() - _frames(before * speed)
+    last = begin.to_frames() + max(_frames(after * speed), 1) - 1
     return otio.opentime.TimeRange.range_from_start_end_time_inclusive(
         otio.opentime.RationalTime(first, rate), otio.opentime.RationalTime(last, rate)
     )
+
+
+def _frames(count: float) -> int:
+    """How many frames hold so many: a part of one is one, but for the error of a product such as 100 * 1.1."""
+    return math.ceil(round(count, 6))
 
 
 def _path(url: str, file: Path) -> str:
