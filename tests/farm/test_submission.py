@@ -365,8 +365,12 @@ def test_a_table_may_be_excels_and_name_no_folder(shot: Path, tmp_path: Path) ->
         "\ufeffPlate; Roto ;shot;\r\na;b;Tür;\r\n;;;\r\n",
         "plate\troto\tshot\na\tb\tTür\n",
         'plate, roto, shot\na, b, "Tür"\n\n',
+        "\n\nplate;roto;shot\na;b;Tür\n",
+        "\ufeffsep=;\r\nplate;roto;shot\r\na;b;Tür\r\n",
+        "SEP=|\nplate|roto|shot\na|b|Tür\n",
+        "plate,roto,shot\ra,b,Tür\r",
     ],
-    ids=["semicolons", "tabs", "commas"],
+    ids=["semicolons", "tabs", "commas", "empty-lines", "excel", "sep", "old-mac"],
 )
 def test_a_table_may_be_as_spreadsheets_write_it(tmp_path: Path, text: str) -> None:
     table = tmp_path / "shots.csv"
@@ -374,9 +378,18 @@ def test_a_table_may_be_as_spreadsheets_write_it(tmp_path: Path, text: str) -> N
     assert batch(table, "/out") == [{"plate": "a", "roto": "b", "shot": "Tür", "out": "/out"}]
 
 
+@pytest.mark.parametrize("character", ["\u2028", "\u0085", "\v", "\f", "\x1c"])
+def test_only_the_end_of_a_line_ends_a_row(tmp_path: Path, character: str) -> None:
+    table = tmp_path / "shots.csv"
+    comment = f"first{character}second"
+    table.write_text(f"plate,roto,out,comment\na,b,c,{comment}\n", encoding="utf-8")
+    assert batch(table) == [{"plate": "a", "roto": "b", "out": "c", "comment": comment}]
+
+
 @pytest.mark.parametrize(
     ("data", "sentence"),
     [
+        (b"plate,roto,out,Plate\na,b,c,d\n", "there are two columns 'plate'; keep one"),
         ("plate;roto\na;Tür\n".encode("cp1252"), "is not in UTF-8; save it as CSV UTF-8"),
         (b"plate,roto,out\na,b,c\nplates/sh010, take 2,b,c\n", "line 3: a cell has no heading; quote what holds ','"),
     ],

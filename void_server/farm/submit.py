@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import secrets
 import shutil
 from collections.abc import Sequence
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from ..pairs.ordering import Order
 
 RECORD = "farm_submitted.json"
+# What Excel takes for the delimiter, in a table's first line.
+_DELIMITER = re.compile(r"\s*sep=([^\w\s\"]|\t)\s*", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -174,15 +177,19 @@ def submitted(job: FarmJob) -> Submitted:
 def batch(file: Path, out: str = "") -> list[dict[str, str]]:
     """The rows of a table of shots, with ``out`` where one names none.
 
-    That is CSV with a heading, in UTF-8, parted by commas, semicolons or tabs, as spreadsheets write it. Raises
-    :class:`SettingError` naming file and line.
+    That is CSV with a heading, in UTF-8, as spreadsheets write it: parted by commas, semicolons or tabs, or by what
+    Excel's line ``sep=`` says. Raises :class:`SettingError` naming file and line.
     """
     try:
         text = file.read_text(encoding="utf-8-sig")
-        heading = text.partition("\n")[0]
-        delimiter = max(",;\t", key=heading.count)
-        lines = csv.reader(text.splitlines(keepends=True), delimiter=delimiter, skipinitialspace=True)
-        table = [(lines.line_num, [cell.strip() for cell in cells]) for cells in lines]
+        # not splitlines(), which knows ends of lines that cells may hold
+        lines = text.split("\n")
+        heading = next(filter(str.strip, lines), "")
+        if said := _DELIMITER.fullmatch(heading):
+            lines[lines.index(heading)] = ""
+        delimiter = said[1] if said else max(",;\t", key=heading.count)
+        reader = csv.reader((f"{line}\n" for line in lines), delimiter=delimiter, skipinitialspace=True)
+        table = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
     except UnicodeDecodeError as error:
         raise SettingError(f"The table {file} is not in UTF-8; save it as CSV UTF-8.") from error
     except (OSError, csv.Error) as error:
@@ -193,6 +200,8 @@ def batch(file: Path, out: str = "") -> list[dict[str, str]]:
     known = {"plate", "roto", "out", "quadmask", "prompt", "frames", "colorspace", "name", "shot", "show", "comment"}
     if wrong := [name for name in names if name and name not in known]:
         raise SettingError(f"{file}: there is no column {wrong[0]!r}; known are {', '.join(sorted(known))}.")
+    if twice := [name for name in names if name and names.count(name) > 1]:
+        raise SettingError(f"{file}: there are two columns {twice[0]!r}; keep one.")
     found = []
     for number, cells in rows:
         if any(cells[len(names) :]) or any(cell and not name for name, cell in zip(names, cells, strict=False)):
