@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
@@ -197,7 +198,7 @@ READERS: dict[str, tuple[Any, Callable[[Path], object]]] = {
     "analysis.json": (ANALYSIS, lambda path: read_file(path.read_bytes().decode(errors="replace"), "the analysis")),
     "site.json": (SITE, lambda _: site.load()),
     "farm.json": (FARM, FarmJob.read),
-    submit.RECORD: ({"scheduler": "local", "ids": {"a": "1"}, "stopped": False}, record),
+    submit.RECORD: (asdict(submit.Submitted("local", {"a": "1"})), record),
     "night.json": ({"created": 1.0, "folders": ["/out/v001"]}, lambda path: batches.read(path, site.Site())),
     "failed_finish_0.json": ({"message": "a", "host": "b", "when": 1.0}, failures.read),
     "pathmap.json": ({"path_mapping_rules": SITE["path_map"]}, pathmap.read),

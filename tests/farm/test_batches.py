@@ -7,6 +7,8 @@ import json
 import os
 import shutil
 import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,13 +19,14 @@ from void_server.api import notices as journal
 from void_server.api.errors import JobFailed, SettingError
 from void_server.api.home import home
 from void_server.api.version import VersionFolder
-from void_server.farm import batches, control, standing
+from void_server.cli import main
+from void_server.farm import batches, control, notices, standing
 from void_server.farm.failures import note
 from void_server.farm.job import FILE, FarmJob
 from void_server.farm.plan import plan
-from void_server.farm.schedulers.base import Submission
+from void_server.farm.schedulers.base import Submission, find
 from void_server.farm.site import Site
-from void_server.farm.submit import hand_over, submit
+from void_server.farm.submit import Submitted, hand_over, submit
 from void_server.publishing import verification
 from void_server.sample import write_sample
 
@@ -284,6 +287,63 @@ def test_what_was_withdrawn_and_not_handed_over_has_failed_and_is_taken_by_the_n
     assert void("status", "--batch", "night_shift").stdout.splitlines()[0] == "2 waiting"
 
 
+@pytest.mark.usefixtures("emulated")
+def test_what_was_handed_over_has_not_failed_though_nobody_could_be_told(table: Path) -> None:
+    """Such as a pipe whose reader has gone."""
+    assert void("submit", "--batch", str(table)).returncode == 0
+    assert void("cancel", "--batch", "night_shift").returncode == 0
+    read, write = os.pipe()
+    os.close(read)
+    with open(write, "wb") as closed:
+        # unbuffered: the first job's line fails, and the second is not handed over
+        command = [VOID[0], "-u", *VOID[1:], "farm", "again", "--batch", "night_shift"]
+        subprocess.run(command, stdout=closed, stderr=subprocess.DEVNULL, check=False)
+    told = void("status", "--batch", "night_shift").stdout.splitlines()
+    assert told[0] == "1 failed, 1 waiting"
+    assert told[1].split()[:2] == ["sh020", "failed"]
+
+
+def test_a_job_whose_withdrawal_was_interrupted_has_failed(
+    wanted: Make, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = planned(wanted(), site, "openjd")
+    hand_over(job, Submission(), site, "openjd", "group")
+
+    def interrupted(_: FarmJob) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(notices, "forget", interrupted)
+    monkeypatch.setattr(sys, "argv", ["void", "farm", "again", str(job.folder)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 130
+    (failed,) = standing.of(job).failed
+    assert failed.message.startswith("It was withdrawn, and not handed over again; use: void farm again")
+
+
+def test_what_is_being_handed_over_is_not_lost_until_that_takes_too_long(
+    wanted: Make, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a batch, all jobs are withdrawn before the first is handed over."""
+    job = refused(wanted, site, monkeypatch)
+    assert standing.of(job).state == standing.FAILED
+    control.withdraw(job, site)
+    assert standing.of(job).state == standing.WAITING
+    monkeypatch.setattr(time, "time", lambda now=time.time: now() + 24 * 3600)
+    assert standing.of(job).state == standing.FAILED
+
+
+@pytest.mark.parametrize("scheduler", ["deadline", "slurm"])
+def test_a_scheduler_that_took_a_job_and_gave_no_number_has_it(
+    wanted: Make, site: Site, monkeypatch: pytest.MonkeyPatch, scheduler: str
+) -> None:
+    job = planned(wanted(), site, "openjd")
+    monkeypatch.setattr(type(find(scheduler)), "submit", lambda *_, **__: None)
+    hand_over(job, Submission(), site, scheduler, "group")
+    found = standing.of(job)
+    assert (found.state, found.failed) == (standing.WAITING, ())
+
+
 def test_of_a_batch_all_failures_are_forgotten_before_the_first_job_is_handed_over(
     wanted: Make, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -294,7 +354,7 @@ def test_of_a_batch_all_failures_are_forgotten_before_the_first_job_is_handed_ov
     jobs = [plan(one.shot, one.fields).begin(one.out, str(batch.file)) for _ in range(2)]
     batch.holding(tuple(job.folder for job in jobs))
     for job in jobs:
-        (job.folder / "farm_submitted.json").write_text(json.dumps({"scheduler": "local", "ids": {}, "stopped": False}))
+        (job.folder / "farm_submitted.json").write_text(json.dumps(dataclasses.asdict(Submitted("local"))))
         note(job.folder, "check", 0, SettingError("a disk was gone"))
     again = void("again", "--batch", "night")
     assert again.returncode == 0, again.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 from void_server.api.errors import JobFailed, SettingError
 from void_server.api.version import VersionFolder
 from void_server.farm import control, failures, site, standing
+from void_server.farm.submit import Submitted
 
 from . import opencue_scheduler
 from .conftest import open_gate, same
@@ -127,8 +129,9 @@ def test_a_machine_without_opencues_client_says_so(
         monkeypatch.setitem(sys.modules, name, None)
     job = planned(wanted(), site, "openjd")
     ids = {stage.name: "void-shot-artist_x" for stage in job.stages}
-    record = {"scheduler": "opencue", "ids": ids, "stopped": False}
-    (job.folder / "farm_submitted.json").write_text(json.dumps(record))
+    (job.folder / "farm_submitted.json").write_text(
+        json.dumps(dataclasses.asdict(Submitted("opencue", ids, taken=True)))
+    )
     lacks = "OpenCue's pyoutline is not installed here"
     stands = standing.of(job)
     assert stands.state == "waiting"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -67,23 +68,20 @@ def farm_again(folder: JobFolder = None, batch: BatchName = "", scheduler: Sched
             print("nothing of the batch has failed or was stopped")
             return
 
-    left: set[Path] = set()
-
     def withdraw(job: FarmJob) -> None:
         control.withdraw(job, where, scheduler or "")
-        left.add(job.folder)
 
     def hand_over(job: FarmJob) -> None:
         if scheduler and (left_out := inexpressible(find(scheduler), job.fields)):
             print(f"{scheduler} has nothing for {', '.join(left_out)}; that is left out.", file=sys.stderr)
         print(numbers(job.folder, control.again(job, where, scheduler or "").ids))
-        left.discard(job.folder)
 
     try:
         _each(jobs, withdraw, hand_over)
     finally:
         for job in jobs:
-            if job.folder in left:
+            # what has no record was never withdrawn, and is told
+            with suppress(SettingError):
                 control.note_left(job)
 
 

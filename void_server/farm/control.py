@@ -58,8 +58,9 @@ def again(job: FarmJob, site: Site, scheduler: str = "") -> Submission:
 def note_left(job: FarmJob) -> None:
     """Count a job as failed that was withdrawn and then not handed over, because that was refused or interrupted.
 
-    So whoever asks for it, and for its batch, hears of it, and ``void farm again`` takes it.
+    So whoever asks for it, and for its batch, hears of it, and ``void farm again`` takes it. By its record: a job that
+    a scheduler took is none, whatever went wrong then. Raises :class:`SettingError` where there is no record.
     """
-    if not failures.any_in(job.folder):
+    if not submitted(job).taken and not failures.any_in(job.folder):
         why = JobFailed(f"It was withdrawn, and not handed over again; use: void farm again {job.folder}")
         failures.note(job.folder, job.stages[0].name, 0, why)

@@ -86,13 +86,13 @@ def of(job: FarmJob) -> Standing:
     stages = state(job)
     if all(done == tasks for done, tasks in stages.values()):
         return Standing(job, DONE, stages, {}, ())
-    handed, said, ended, nobody, wrong = Submitted(""), {}, False, False, ""
+    handed, said, ended, lost, wrong = Submitted(""), {}, False, False, ""
     try:
         handed = submitted(job)
         scheduler = find(handed.scheduler)
         said = scheduler.states(handed.ids) if handed.ids else {}
-        ended = scheduler.ended(said)
-        nobody = scheduler.gives_numbers and not handed.ids
+        ended = bool(said) and scheduler.ended(said)
+        lost = scheduler.gives_numbers and handed.lost
     except VoidError as error:
         wrong = str(error)
     # once more, after the scheduler was asked: what has left its queue meanwhile is told by its files
@@ -100,7 +100,7 @@ def of(job: FarmJob) -> Standing:
     failed = _failed(job, handed)
     if all(done == tasks for done, tasks in stages.values()):
         return Standing(job, DONE, stages, said, ())
-    if not failed and nobody and not handed.stopped:
+    if not failed and lost and not handed.stopped:
         why = f"{handed.scheduler} does not have the job; hand it over with: void farm again {job.folder}"
         failed = (Failed("", 0, "", why, ""),)
     elif not failed and ended and not handed.stopped:

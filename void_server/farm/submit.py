@@ -7,6 +7,7 @@ import json
 import re
 import secrets
 import shutil
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from ..pairs.ordering import Order
 
 RECORD = "farm_submitted.json"
+# For so many seconds, a job that was withdrawn may be waiting for others of its batch to be handed over.
+_ON_ITS_WAY = 3600.0
 # What Excel takes for the delimiter, in a table's first line.
 _DELIMITER = re.compile(r"\s*sep=([^\w\s\"]|\t)\s*", re.IGNORECASE)
 
@@ -44,11 +47,22 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Submitted:
-    """The scheduler that has a job, its id there for each stage, and whether somebody has stopped it on purpose."""
+    """The scheduler that has a job, its id there for each stage, and whether somebody has stopped it on purpose.
+
+    ``taken`` is whether the scheduler took all of it, ``withdrawn`` since when it has been withdrawn to be handed over
+    again (seconds since 1970), 0 where that is not so.
+    """
 
     scheduler: str
     ids: dict[str, str] = field(default_factory=dict)
     stopped: bool = False
+    taken: bool = False
+    withdrawn: float = 0.0
+
+    @property
+    def lost(self) -> bool:
+        """Whether no scheduler has the job, nor is it on its way to one."""
+        return not (self.taken or self.ids) and time.time() - self.withdrawn > _ON_ITS_WAY
 
 
 def submit(
@@ -128,12 +142,14 @@ def hand_over(
     job: FarmJob, submission: Submission, site: Site, scheduler: str, group: str, *, dry_run: bool = False
 ) -> None:
     """Hand one job to a scheduler, and note its ids there beside it."""
+    taken = False
     try:
         find(scheduler).submit(job, site, group, submission, dry_run=dry_run)
+        taken = True
     finally:
         # whatever came between: what was handed over can be found again
         if not dry_run:
-            _record(job, Submitted(scheduler, submission.ids))
+            _record(job, Submitted(scheduler, submission.ids, taken=taken))
 
 
 def _record(job: FarmJob, handed: Submitted) -> None:
@@ -146,8 +162,8 @@ def note_stopped(job: FarmJob) -> None:
 
 
 def note_withdrawn(job: FarmJob) -> None:
-    """Write down that no scheduler has the job any more."""
-    _record(job, Submitted(submitted(job).scheduler))
+    """Write down that no scheduler has the job any more, and that it is on its way to one."""
+    _record(job, Submitted(submitted(job).scheduler, withdrawn=time.time()))
 
 
 def check_limits(scheduler: Scheduler, job: Plan | FarmJob, site: Site) -> None:
@@ -169,8 +185,9 @@ def submitted(job: FarmJob) -> Submitted:
     file = job.folder / RECORD
     try:
         record = read_json(file)
-        return Submitted(str(record["scheduler"]), dict(record["ids"]), bool(record["stopped"]))
-    except (OSError, ValueError, LookupError, TypeError) as error:
+        ids, stopped, taken = dict(record["ids"]), bool(record["stopped"]), bool(record["taken"])
+        return Submitted(str(record["scheduler"]), ids, stopped, taken, float(record["withdrawn"]))
+    except (OSError, ValueError, LookupError, TypeError, OverflowError) as error:
         raise SettingError(f"{job.folder} was not submitted to a farm ({file.name} is not there).") from error
 
 

@@ -58,7 +58,8 @@ class Scheduler(ABC):
     options: ClassVar[type[Options]] = Options
     #: Whether :meth:`submit` itself does the work, on this machine, and returns when all is done.
     runs_here: ClassVar[bool] = False
-    #: Whether a job that was handed over has a number there, by which it can be asked about.
+    #: Whether a job that was handed over has a number there, by which it can be asked about and stopped. One whose
+    #: submission failed, and that has none, counts as failed then.
     gives_numbers: ClassVar[bool] = True
 
     @abstractmethod
