@@ -85,11 +85,16 @@ def test_a_range_may_begin_below_zero(tmp_path: Path, notation: str) -> None:
     assert sequence.find(str(tmp_path / notation)).frames == (-2, -1)
 
 
-@pytest.mark.parametrize("notation", ["a.####.left.exr", "a.%04d.left.exr", "a.1001-1002#.left.exr"])
+@pytest.mark.parametrize("notation", ["a.####.left.exr", "a.%04d.left.exr", "a.1001-1002#.left.exr", "a.1001.left.exr"])
 def test_a_number_need_not_stand_last(tmp_path: Path, notation: str) -> None:
     for frame in (1001, 1002):
         (tmp_path / f"a.{frame}.left.exr").touch()
     assert sequence.find(str(tmp_path / notation)).frames == (1001, 1002)
+
+
+def test_a_folder_may_hold_one_file_whose_number_does_not_stand_last(tmp_path: Path) -> None:
+    (tmp_path / "a.1001.left.exr").touch()
+    assert sequence.find(str(tmp_path)).frames == (1001,)
 
 
 @pytest.mark.parametrize("name", ["plate (1) #3.", "100% [a] {b}.", "größe x_", "sh-010_v2-", ""])

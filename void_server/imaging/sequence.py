@@ -24,6 +24,8 @@ MOST_FRAMES = 100_000
 _SIGNED = r"(?:(?:(?<=[._ ])|^)-)?\d+"
 # A frame's number in a file's name.
 _NUMBER = re.compile(rf"{_SIGNED}(?=\.[^.]+$)")
+# One that words follow, as in plate.1001.left.exr.
+_INNER_NUMBER = re.compile(rf"{_SIGNED}(?=(?:\.[^\W\d]\w*)+$)")
 _TO, _ENDS = r"--?\d+(?:[xy:]\d+)?", r"(?=(?:\.\w+)+$)"
 _ALSO = rf",-?\d+(?:{_TO})?"
 #: A range as Resolve writes it in a file's name, which counts from ``first``.
@@ -149,7 +151,7 @@ def _is(of_kind: Callable[[], bool]) -> bool:
 
 
 def _by_pattern(path: Path, what: str) -> Sequence:
-    if (number := _NUMBER.search(path.name)) and os.path.lexists(path):
+    if (number := _NUMBER.search(path.name) or _INNER_NUMBER.search(path.name)) and os.path.lexists(path):
         return _of_one_frame(path, path.name[: number.start()], path.name[number.end() :], what)
     notation = _NOTATION.search(path.name)
     if not notation:
