@@ -18,15 +18,18 @@ from typing import Any, TypeVar
 
 import pytest
 
-from tests.test_service import shot_of, wait_for
+from tests.test_service import listed, shot_of, wait_for
 from void_server.api import Client, Job, JobState, Keys
 from void_server.api import client as client_module
 from void_server.api.errors import AccessDenied, JobCancelled, JobFailed, ServerUnreachable, UnknownJob, VoidError
+from void_server.api.files import new_version_folder
 from void_server.api.home import home
 from void_server.api.shot import Settings
+from void_server.service import requests
 from void_server.service.audit import AuditLog
 from void_server.service.inspection import Inspector
 from void_server.service.keys import KeyRing
+from void_server.service.queue import JobQueue
 from void_server.service.server import Server, ServerConfig
 from void_server.service.store import Store
 from void_server.service.workers import WorkerHandle, WorkerPool
@@ -54,7 +57,7 @@ def within(server: Server, work: Callable[[str], Result]) -> Result:
 class Fault:
     """Lets a method fail for as long as it is ``on``."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, owner: type, method: str, error: Exception) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, owner: type, method: str, error: BaseException) -> None:
         self.on = False
         whole = getattr(owner, method)
 
@@ -135,6 +138,68 @@ def test_a_job_that_is_stopped_while_its_files_are_looked_at_never_begins(
 
     within(Server(ServerConfig(HERE, (shot, tmp_path), pipeline="json")), work)
     assert [folder.name for folder in (tmp_path / "out").iterdir()] == ["v001"]
+
+
+def test_a_job_that_is_stopped_while_its_folder_is_made_never_begins(
+    shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on, told = threading.Event(), threading.Event(), []
+
+    def folder_of(out: Path) -> Path:
+        begun.set()
+        go_on.wait(60)
+        return new_version_folder(out)
+
+    Gate(monkeypatch).open.set()
+    monkeypatch.setattr(requests, "new_version_folder", folder_of)
+
+    def work(address: str) -> None:
+        with Client(address) as asking, Client(address) as stopping:
+            submit = partial(asking.submit, shot_of(shot), str(tmp_path / "out"), job_id=JOB)
+            thread = threading.Thread(target=lambda: told.append(failure(submit)))
+            thread.start()
+            assert begun.wait(60)
+            assert isinstance(failure(partial(stopping.cancel, JOB)), UnknownJob)
+            go_on.set()
+            thread.join(60)
+            assert isinstance(told[0], JobCancelled)
+            assert stopping.jobs() == []
+
+    within(Server(ServerConfig(HERE, (shot, tmp_path), pipeline="json")), work)
+
+
+@pytest.mark.parametrize("fault", ["stopped", "no folder", "no list", "the server ends"])
+def test_what_was_laid_out_for_a_submission_that_becomes_no_job_goes(
+    shot: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    gate, told = Gate(monkeypatch), []
+    monkeypatch.setattr(client_module, "_LOOKING", 0.0)
+    if fault != "stopped":
+        gate.open.set()
+    if fault == "no folder":
+        Fault(monkeypatch, requests.Requests, "_version_folder", OSError(errno.EIO, "Input/output error")).on = True
+    if fault == "no list":
+        Fault(monkeypatch, Store, "add", sqlite3.OperationalError("database or disk is full")).on = True
+    if fault == "the server ends":
+        # as for what its loop has ended
+        Fault(monkeypatch, JobQueue, "frames_of", asyncio.CancelledError()).on = True
+
+    def work(address: str) -> None:
+        with Client(address, timeout=3) as asking, Client(address) as stopping:
+            submit = partial(asking.submit_files, shot_of(shot), listed(shot), job_id=JOB)
+            thread = threading.Thread(target=lambda: told.append(failure(submit)))
+            thread.start()
+            assert gate.begun.wait(60)
+            if fault == "stopped":
+                assert isinstance(failure(partial(stopping.cancel, JOB)), UnknownJob)
+                gate.open.set()
+            wait_for(lambda: not (home() / "jobs" / JOB).exists())
+            thread.join(60)
+            assert isinstance(told[0], VoidError)
+            assert stopping.jobs() == []
+
+    within(Server(ServerConfig(HERE, pipeline="json")), work)
+    assert not list((home() / "jobs").iterdir())
 
 
 def test_a_submission_that_nobody_waits_for_any_more_never_begins(

@@ -29,6 +29,7 @@ from void_server.api.errors import AccessDenied, InputError, JobFailed, Protocol
 from void_server.api.files import inside
 from void_server.api.home import home
 from void_server.service import transfer
+from void_server.service.requests import Requests
 from void_server.service.store import FILE
 from void_server.service.transfer import Downloads, Upload, Uploads
 
@@ -483,17 +484,43 @@ def test_two_uploaded_files_of_one_name_are_refused(tmp_path: Path, second: str)
     assert uploads._path(one, "").read_bytes() == b"one"
 
 
+def laid_out(uploads: Uploads, state: Path, job: str, files: dict[str, list[list[str]]]) -> dict[str, str]:
+    """Lay out a job's uploads as a server of this state folder does."""
+    asked = Requests.__new__(Requests)
+    asked._uploads, asked._owner_of_work = uploads, None
+    return asked._lay_out(files, state / "jobs" / job, "")
+
+
 def test_a_submission_with_other_files_leaves_those_of_other_jobs_alone(tmp_path: Path) -> None:
-    uploads = Uploads(tmp_path / "uploads")
+    uploads, jobs = Uploads(tmp_path / "uploads"), tmp_path / "jobs"
     one, two = uploaded(uploads, b"one"), uploaded(uploads, b"another")
-    uploads.place({"plate": [["x.exr", one], ["y.exr", one]]}, tmp_path / "mine", "")
-    uploads.place({"plate": [["x.exr", one]]}, tmp_path / "other", "")
+    laid_out(uploads, tmp_path, "mine", {"plate": [["x.exr", one], ["y.exr", one]]})
+    laid_out(uploads, tmp_path, "other", {"plate": [["x.exr", one]]})
     # the same again, as after a lost answer, then other content and fewer files, as after a refusal
-    uploads.place({"plate": [["x.exr", one], ["y.exr", one]]}, tmp_path / "mine", "")
-    uploads.place({"plate": [["x.exr", two]]}, tmp_path / "mine", "")
-    assert {file.name: file.read_bytes() for file in (tmp_path / "mine" / "plate").iterdir()} == {"x.exr": b"another"}
-    assert (tmp_path / "other" / "plate" / "x.exr").read_bytes() == b"one"
+    laid_out(uploads, tmp_path, "mine", {"plate": [["x.exr", one], ["y.exr", one]]})
+    places = laid_out(uploads, tmp_path, "mine", {"plate": [["x.exr", two]]})
+    assert places == {"plate": str(jobs / "mine" / "input" / "plate" / "x.exr")}
+    found = {str(file.relative_to(jobs)): file.read_bytes() for file in jobs.rglob("*") if file.is_file()}
+    assert found == {"mine/input/plate/x.exr": b"another", "other/input/plate/x.exr": b"one"}
     assert uploads._path(one, "").read_bytes() == b"one"
+
+
+@pytest.mark.parametrize("link", ["input", "input/plate", "input/plate/x.exr"])
+def test_a_link_that_a_worker_left_in_the_folder_of_a_job_leads_nowhere(tmp_path: Path, link: str) -> None:
+    """The server may be root, and the folder the workers' user's."""
+    uploads, precious = Uploads(tmp_path / "uploads"), tmp_path / "cron.d"
+    one = uploaded(uploads, b"one")
+    (precious / "plate").mkdir(parents=True)
+    (precious / "plate" / "daily").write_text("theirs")
+    before = sorted(precious.rglob("*"))
+    way = tmp_path / "jobs" / "mine" / link
+    way.parent.mkdir(parents=True)
+    way.symlink_to(precious / "plate" / "daily" if link.endswith("exr") else precious)
+    places = laid_out(uploads, tmp_path, "mine", {"plate": [["x.exr", one]]})
+    assert Path(places["plate"]).read_bytes() == b"one"
+    assert Path(places["plate"]).resolve() == Path(places["plate"])
+    assert sorted(precious.rglob("*")) == before
+    assert (precious / "plate" / "daily").read_text() == "theirs"
 
 
 @pytest.mark.parametrize(("error", "copied"), [(errno.EXDEV, True), (errno.EPERM, True), (errno.ENOSPC, False)])
@@ -509,6 +536,7 @@ def test_uploads_are_copied_only_where_there_are_no_links(
     with nullcontext() if copied else pytest.raises(OSError, match="space"):
         uploads.place({"plate": [["x.exr", one]]}, tmp_path / "job", "")
     assert [file.name for file in (tmp_path / "job" / "plate").iterdir()] == ["x.exr"] * copied
+    assert uploads._path(one, "").read_bytes() == b"one"
 
 
 # All at once

@@ -25,7 +25,7 @@ from tests.test_service import RunningServer, shot_of, wait_for
 from void_server.api import Client, Job, JobState, Shot, messages
 from void_server.api import client as client_module
 from void_server.api.errors import JobFailed, ProtocolError, UnknownJob
-from void_server.api.files import CHUNK
+from void_server.api.files import CHUNK, new_version_folder
 from void_server.api.home import home
 from void_server.service import disks, requests, transfer
 from void_server.service import store as store_module
@@ -154,14 +154,26 @@ def test_nothing_is_done_for_a_client_that_reads_nothing(
     within(Server(ServerConfig(HERE, (shot, tmp_path), pipeline="json")), work)
 
 
-def test_nobody_meddles_with_a_submission_that_is_not_his(shot: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("while_", ["its files are looked at", "its folder is made"])
+def test_nobody_meddles_with_a_submission_that_is_not_his(
+    shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, while_: str
+) -> None:
     """Its id is not known to others yet; who guesses it neither stops it nor puts files in the place of its own."""
     looked_at, go_on = threading.Event(), threading.Event()
 
-    async def inspect(*_: object) -> int:
+    def wait() -> None:
         looked_at.set()
-        await asyncio.to_thread(go_on.wait, 60)
+        go_on.wait(60)
+
+    async def inspect(*_: object) -> int:
+        if while_ == "its files are looked at":
+            await asyncio.to_thread(wait)
         return 1
+
+    def folder_of(out: Path) -> Path:
+        if while_ == "its folder is made":
+            wait()
+        return new_version_folder(out)
 
     keys = {name: allowed(tmp_path, name, Role.ARTIST) for name in ("ann", "eve")}
     config = ServerConfig(HERE, (shot, tmp_path), pipeline="json", require_keys=True)
@@ -186,9 +198,9 @@ def test_nobody_meddles_with_a_submission_that_is_not_his(shot: Path, tmp_path: 
         ann.join(60)
         assert told[0].submitter == "ann"
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Inspector, "inspect", inspect)
-        within(Server(config), work)
+    monkeypatch.setattr(Inspector, "inspect", inspect)
+    monkeypatch.setattr(requests, "new_version_folder", folder_of)
+    within(Server(config), work)
 
 
 def test_few_pieces_of_a_result_are_read_at_once_for_one_user_on_many_connections(

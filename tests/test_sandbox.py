@@ -426,7 +426,9 @@ def test_workers_run_as_another_user(shot: Path, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.skipif(sys.platform == "win32" or os.geteuid() != 0, reason="root is needed: NOT tested")
-def test_what_is_uploaded_is_for_the_workers_user_and_for_nobody_else(shot: Path, tmp_path: Path) -> None:
+def test_what_is_uploaded_is_for_the_workers_user_and_for_nobody_else(
+    shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The state folder must be passable for that user, and so is for all others."""
     nobody = pwd.getpwnam("nobody")
     config = ServerConfig("tcp://127.0.0.1:*", state=tmp_path, worker_user="nobody")
@@ -440,7 +442,19 @@ def test_what_is_uploaded_is_for_the_workers_user_and_for_nobody_else(shot: Path
     digest = hashlib.sha256(content).hexdigest()
     uploads.chunk(Upload(digest, len(content), "ann"), 0, content)
     files = {role: [["x.exr", digest]] for role in ("plate", "roto")}
-    given, _, _ = asked._admit("0123456789ab", shot_of(shot), {"files": files}, "ann")
+    link, ways = os.link, []
+
+    def seen(source: Path, target: Path) -> None:
+        ways.append([(one.stat().st_uid, one.stat().st_mode & 0o777) for one in target.parents])
+        link(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "link", seen)
+        for _ in ("the first time", "once that user has the folder"):
+            given, _, _ = asked._admit("0123456789ab", shot_of(shot), {"files": files}, "ann")
+    # where root writes, that user neither writes nor looks
+    assert len(ways) == 4
+    assert all((0, 0o700) in way and (nobody.pw_uid, 0o700) not in way for way in ways)
     job = tmp_path / "jobs" / "0123456789ab"
     assert (job.stat().st_uid, job.stat().st_mode & 0o777) == (nobody.pw_uid, 0o700)
     assert job.parent.stat().st_mode & 0o777 == 0o711

@@ -9,6 +9,7 @@ import logging
 import os
 import re
 import shutil
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Hashable, Iterator, Sequence
@@ -18,8 +19,8 @@ from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 from .. import __version__, permission, plugins
-from ..api.errors import AccessDenied, InputError, JobCancelled, ProtocolError, ServerRefused, UnknownJob, VoidError
-from ..api.files import new_version_folder
+from ..api.errors import AccessDenied, InputError, JobCancelled, ProtocolError, ServerRefused, UnknownJob
+from ..api.files import new_version_folder, to_disk
 from ..api.home import made
 from ..api.job import HIGHEST, MANIFEST, NORMAL, Job, JobState
 from ..api.messages import PROTOCOL
@@ -88,7 +89,7 @@ class Requests:
         }
         self._generative = plugins.saying(plugins.ENGINES, "generative")
         self._cloud = plugins.saying(plugins.REASONERS, "cloud")
-        # submissions whose files are looked at, by job, and those of them that were stopped meanwhile
+        # submissions that are no jobs yet, by job, and those of them that were stopped meanwhile
         self._submitting: Counter[str] = Counter()
         self._submitters: dict[str, str] = {}
         self._withdrawn: set[str] = set()
@@ -102,7 +103,7 @@ class Requests:
         self._reading: WeakValueDictionary[Hashable, asyncio.Semaphore] = WeakValueDictionary()
         # by user, whose disk may hang
         self._inspecting: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
-        # by job: of a submission that came twice at once, the second finds what the first did
+        # by job
         self._accepting: WeakValueDictionary[Hashable, asyncio.Lock] = WeakValueDictionary()
         self._verbs: dict[str, Callable[[Caller, dict[str, Any]], Awaitable[Any]]] = {
             "hello": self._hello,
@@ -181,35 +182,43 @@ class Requests:
             return self._job_of(caller, body, "id").to_dict()
         self._room.check(caller.name)
         shot = Shot.from_dict(_field(body, "shot", dict))
+        # of one that came twice at once, the second waits, and finds what the first did
         with self._withdrawable(caller, job_id):
-            try:
-                asked = shot
-                shot, out, roots = await self._disks.ask(
-                    lambda: self._admit(job_id, asked, body, caller.name), whole_files="files" in body
-                )
-                async with self._inspecting.setdefault(caller.name, asyncio.Semaphore(_INSPECTIONS)):
-                    frames = await self._inspector.inspect(shot, roots)
-                self._check_frames(caller, frames)
-            except VoidError:
-                if "files" in body and self._submitting[job_id] == 1 and not self._queue.store.find(job_id):
-                    # what was laid out for it is nobody's
-                    await asyncio.to_thread(shutil.rmtree, self._config.uploaded(job_id), ignore_errors=True)
-                raise
-        async with _lock(self._accepting, job_id):
-            if self._queue.store.find(job_id):
-                # submitted a second time while it was looked at
-                return self._job_of(caller, body, "id").to_dict()
-            reserved = bool(body.get("reserved"))
-            folder = await self._disks.ask(lambda: self._version_folder(out, roots, reserved))
-            # from here on nothing is waited for: of two into one folder the second finds the first
-            if reserved and (other := self._queue.store.unfinished_in(str(out))):
-                raise InputError(f"{out} is reserved for job {other}; submit to the folder above it.")
-            now = time.time()
-            job = Job(job_id, JobState.QUEUED, shot, str(folder), now, now, submitter=caller.name)
-            self._queue.add(job, frames)
-        _log.info("job %s submitted by %s: plate %s, into %s", job_id, caller, shot.plate, folder)
-        await self._note(caller, "submit", job, plate=shot.plate)
+            async with _lock(self._accepting, job_id):
+                if self._queue.store.find(job_id):
+                    return self._job_of(caller, body, "id").to_dict()
+                try:
+                    job = await self._accepted(caller, job_id, shot, body)
+                except BaseException:
+                    if "files" in body and job_id not in self._queue.unfinished:
+                        # what was laid out for it is nobody's
+                        await asyncio.to_thread(shutil.rmtree, self._config.uploaded(job_id), ignore_errors=True)
+                    raise
+        _log.info("job %s submitted by %s: plate %s, into %s", job_id, caller, job.shot.plate, job.folder)
+        await self._note(caller, "submit", job, plate=job.shot.plate)
         return job.to_dict()
+
+    async def _accepted(self, caller: Caller, job_id: str, asked: Shot, body: dict[str, Any]) -> Job:
+        """The new job of a submission, which waits in the queue. Raises what speaks against it."""
+        self._check_wanted(job_id)
+        shot, out, roots = await self._disks.ask(
+            lambda: self._admit(job_id, asked, body, caller.name), whole_files="files" in body
+        )
+        async with self._inspecting.setdefault(caller.name, asyncio.Semaphore(_INSPECTIONS)):
+            frames = await self._inspector.inspect(shot, roots)
+        self._check_frames(caller, frames)
+        # no folder is made for a job that never begins
+        self._check_wanted(job_id)
+        reserved = bool(body.get("reserved"))
+        folder = await self._disks.ask(lambda: self._version_folder(out, roots, reserved))
+        # from here on nothing is waited for: of two into one folder the second finds the first
+        self._check_wanted(job_id)
+        if reserved and (other := self._queue.store.unfinished_in(str(out))):
+            raise InputError(f"{out} is reserved for job {other}; submit to the folder above it.")
+        now = time.time()
+        job = Job(job_id, JobState.QUEUED, shot, str(folder), now, now, submitter=caller.name)
+        self._queue.add(job, frames)
+        return job
 
     def _check_frames(self, caller: Caller, frames: int) -> None:
         limit, waiting = self._config.frame_limit, self._queue.frames_of(caller.name)
@@ -232,21 +241,24 @@ class Requests:
 
     @contextlib.contextmanager
     def _withdrawable(self, caller: Caller, job_id: str) -> Iterator[None]:
-        """While a submission is looked at. Raises JobCancelled at its end where the job was stopped meanwhile, and
-        :class:`UnknownJob` where somebody else submits one of that id.
+        """Until a submission is a job, its submitter may stop it. Raises :class:`UnknownJob` where somebody else
+        submits one of that id.
         """
         if self._submitters.setdefault(job_id, caller.name) != caller.name:
             raise _no_such_job(job_id)
         self._submitting[job_id] += 1
         try:
             yield
-            if job_id in self._withdrawn:
-                raise JobCancelled("The job was stopped before it began.")
         finally:
             self._submitting[job_id] -= 1
             if not self._submitting[job_id]:
                 del self._submitting[job_id], self._submitters[job_id]
                 self._withdrawn.discard(job_id)
+
+    def _check_wanted(self, job_id: str) -> None:
+        """Raise :class:`JobCancelled` for a submission that was stopped meanwhile."""
+        if job_id in self._withdrawn:
+            raise JobCancelled("The job was stopped before it began.")
 
     def _admit(
         self, job_id: str, shot: Shot, body: dict[str, Any], sender: str
@@ -255,10 +267,8 @@ class Requests:
         version folder goes, and the roots that its files must lie below.
         """
         if "files" in body:
-            folder = made(self._config.uploaded(job_id))
-            if self._owner_of_work:
-                os.chown(folder, *self._owner_of_work)
-            places = self._uploads.place(body["files"], folder / "input", sender)
+            folder = self._config.uploaded(job_id)
+            places = self._lay_out(body["files"], folder, sender)
             if lacking := sorted(set(shot.paths()) - set(places)):
                 raise InputError(f"The shot's {lacking[0]} was not uploaded; upload its files too.")
             return Shot.from_dict({**shot.to_dict(), **places}), folder, None
@@ -266,6 +276,26 @@ class Requests:
         if body.get("reserved") and (not out.is_dir() or (out / MANIFEST).exists()):
             raise InputError(f"{out} is not a version folder waiting for its result; submit to the folder above it.")
         return shot, out, self._config.roots
+
+    def _lay_out(self, files: Any, folder: Path, sender: str) -> dict[str, str]:
+        """Lay out the uploads of a job as ``input`` in its ``folder``; returns the path of each part of the shot.
+
+        That folder is the workers' user's, who may have put links there. So they are laid out beside it, where only the
+        server comes, and then given their name, which follows no link.
+        """
+        inputs = made(folder) / "input"
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as own:
+            fresh = Path(own, "input")
+            places = self._uploads.place(files, fresh, sender)
+            with contextlib.suppress(FileNotFoundError):
+                # what an earlier submission laid out goes with the rest
+                os.rename(inputs, Path(own, "before"))
+            os.rename(fresh, inputs)
+        for changed in (folder, folder.parent):
+            to_disk(changed)
+        if self._owner_of_work:
+            os.chown(folder, *self._owner_of_work, follow_symlinks=False)
+        return {role: str(inputs / place) for role, place in places.items()}
 
     async def _status(self, caller: Caller, body: dict[str, Any]) -> dict[str, Any]:
         return self._job_of(caller, body).to_dict()
@@ -383,9 +413,9 @@ class Requests:
         await asyncio.to_thread(self._uploads.clear, older_than)
         # also what was refused as damaged, or never came
         store.forget_uploads(await asyncio.to_thread(lambda: [one for one in noted if not holds(one)]))
-        for job in self._queue.store.all():
-            own = self._config.uploaded(job.id)
-            if job.state is JobState.DONE and own in Path(job.folder).parents:
+        for job_id, folder in store.done():
+            own = self._config.uploaded(job_id)
+            if own in Path(folder).parents:
                 await asyncio.to_thread(shutil.rmtree, own / "input", ignore_errors=True)
 
     async def _result_list(self, caller: Caller, body: dict[str, Any]) -> list[dict[str, Any]]:

@@ -171,6 +171,11 @@ class Store:
         )
         return [(str(row[0]), str(row[1])) for row in rows]
 
+    def done(self) -> list[tuple[str, str]]:
+        """Ids and folders of the jobs that are done, including those cleared from the list."""
+        rows = self._database.execute("select id, folder from jobs where state = ?", (JobState.DONE.value,))
+        return [(str(row[0]), str(row[1])) for row in rows]
+
     def size_of_uploads(self) -> int:
         """The bytes of all uploaded files."""
         return int(self._database.execute("select coalesce(sum(size), 0) from uploads").fetchone()[0])

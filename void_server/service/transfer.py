@@ -7,7 +7,6 @@ import hashlib
 import logging
 import os
 import re
-import secrets
 import shutil
 import threading
 import time
@@ -154,12 +153,10 @@ class Uploads:
         return self._path(upload.digest, upload.sender).is_file() or self._part(upload).is_file()
 
     def place(self, files: Any, folder: Path, sender: str) -> dict[str, str]:
-        """Lay out the files that ``sender`` uploaded for a job below ``folder``, by hard links.
+        """Lay out the files that ``sender`` uploaded for a job in a new ``folder``, by hard links.
 
-        Returns the path of each part of the shot.
-
-        ``files`` lists [name, digest] by what the shot calls them. What an earlier submission laid out there is
-        replaced. Raises :class:`InputError`.
+        Returns the path of each part of the shot below it. ``files`` lists [name, digest] by what the shot calls them.
+        Nobody else may write where ``folder`` is. Raises :class:`InputError`.
         """
         if not isinstance(files, Mapping) or not set(files) <= set(_ROLES) or "plate" not in files:
             raise InputError(f"An upload needs the files of the plate, and may include those of {_ROLES[1:]}.")
@@ -185,14 +182,9 @@ class Uploads:
                     raise InputError(f"{name} of the {role} was not uploaded completely; submit again.")
                 target.parent.mkdir(parents=True, exist_ok=True)
                 _link(source, target)
-            for stray in (folder / role).iterdir():
-                if stray.name.casefold() not in names:
-                    stray.unlink(missing_ok=True)
             to_disk(folder / role)
-            single = len(entries) == 1
-            places[role] = str(folder / role / entries[0][0] if single else folder / role)
-        for above in (folder, *list(folder.parents)[:2]):
-            to_disk(above)
+            places[role] = f"{role}/{entries[0][0]}" if len(entries) == 1 else role
+        to_disk(folder)
         return places
 
     def clear(self, older_than: float) -> None:
@@ -212,19 +204,13 @@ def _is_pair(entry: Any) -> bool:
 
 
 def _link(source: Path, target: Path) -> None:
-    """Have ``target`` be ``source``. What was there is replaced, never written to, as others may share it."""
-    fresh = target.with_name(f".{secrets.token_hex(8)}.part")
+    """Have the new ``target`` be ``source``."""
     try:
-        try:
-            os.link(source, fresh)
-        except OSError as error:
-            if error.errno not in _NO_LINK:
-                raise
-            shutil.copy2(source, fresh)
-        os.replace(fresh, target)
-    finally:
-        # also left where both were one file already
-        fresh.unlink(missing_ok=True)
+        os.link(source, target)
+    except OSError as error:
+        if error.errno not in _NO_LINK:
+            raise
+        shutil.copy2(source, target)
 
 
 def _results(job: Job) -> list[Path]:
