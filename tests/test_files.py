@@ -7,6 +7,7 @@ import hashlib
 import os
 import shutil
 import threading
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from void_server.api.errors import InputError, ProtocolError
 from void_server.api.files import remove_leftovers, replacing, write_atomically
 from void_server.imaging import arrays, exr
 from void_server.imaging.framefile import FrameFile
+from void_server.service import transfer
 from void_server.service.keys import KeyRing
 from void_server.service.transfer import Upload, Uploads
 
@@ -220,9 +222,33 @@ def test_a_file_whose_disk_fails_at_its_end_was_not_uploaded(tmp_path: Path, mon
         uploads.chunk(upload, 0, content)
         with pytest.raises(InputError, match="not uploaded completely"):
             uploads.place({"plate": [["x.exr", upload.digest]]}, tmp_path / "job", "ann")
-    # once the disk is well, what came is taken
-    assert uploads.offset(upload) == len(content)
+    # the system tells that once; what came may be gone though the disk is well
+    assert uploads.offset(upload) == 0
+    assert uploads.chunk(upload, 0, content) == len(content)
     uploads.place({"plate": [["x.exr", upload.digest]]}, tmp_path / "job", "ann")
+
+
+def test_files_that_are_flushed_hold_up_no_piece_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flush, whole = threading.Event(), [bytes([number]) for number in range(transfer._FLUSHES)]
+    uploads = Uploads(tmp_path / "uploads")
+
+    def received(content: bytes, size: int) -> int:
+        return uploads.chunk(Upload(hashlib.sha256(content).hexdigest(), size, "ann"), 0, content)
+
+    monkeypatch.setattr(files, "to_disk", lambda _: flush.wait(60))
+    with ThreadPoolExecutor(2) as threads:
+        for content in whole:
+            assert received(content, 1) == 1
+        try:
+            assert threads.submit(received, b"a piece", 100).result(30) == 7
+            # no more of them wait than are flushed at once
+            last = threads.submit(received, b"!", 1)
+            assert not wait([last], 0.2).done
+            assert len(uploads._keeping) == transfer._FLUSHES
+        finally:
+            flush.set()
+        assert last.result(60) == 1
+        assert len(uploads._keeping) <= transfer._FLUSHES
 
 
 def test_what_cannot_be_written_is_told_by_the_name_that_people_know(tmp_path: Path) -> None:

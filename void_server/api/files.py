@@ -241,19 +241,31 @@ def open_partial(part: Path, *, create: bool = True) -> BinaryIO:
 def complete(part: Path, path: Path, digest: str, found: str = "") -> bool:
     """Move a file that has arrived to ``path``; where its SHA-256 is not ``digest``, remove it and return False.
 
-    ``found`` is its SHA-256 where that is known already. What has this name outlives a loss of power.
+    ``found`` is its SHA-256 where that is known already. What has this name outlives a loss of power. Raises OSError
+    where the disk fails; the file arrives anew then.
     """
     try:
         if (found or digest_of(part)) != digest:
             part.unlink()
             return False
-        to_disk(part)
+        _flush_or_remove(part)
         os.replace(part, path)
         to_disk(path.parent)
     except (FileNotFoundError, InputError):
         # another process that received the same file was quicker
         return path.is_file()
     return True
+
+
+def _flush_or_remove(part: Path) -> None:
+    """Have a file on the disk. That it could not be is told once only: what is left must not pass for whole later."""
+    try:
+        to_disk(part)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def remove_leftovers(folder: Path) -> None:

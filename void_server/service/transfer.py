@@ -28,6 +28,8 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 _ROLES = (*Shot.SEQUENCES, *Shot.FILES)
 #: Unfinished uploads whose hash is kept, and bytes of the disk that no upload takes.
 _HASHERS, _SPARE = 256, 2**30
+#: Whole files that are flushed at once, or wait for that.
+_FLUSHES = 8
 #: How a file system says that it knows no hard links, or not this one.
 _NO_LINK = (errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
@@ -79,8 +81,10 @@ class Uploads:
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._digests = folder, Digests()
-        # pieces are hashed while they are written; whole files are flushed while others come
-        self._threads = ThreadPoolExecutor(os.cpu_count())
+        # pieces are hashed while they are written
+        self._hashing = ThreadPoolExecutor(os.cpu_count())
+        # whole files are flushed while others come; the oldest is the first
+        self._flushing = ThreadPoolExecutor(_FLUSHES)
         self._keeping: dict[Path, Future[bool]] = {}
 
     def _path(self, digest: Any, sender: str) -> Path:
@@ -121,7 +125,7 @@ class Uploads:
                 f"The server has no room for a file of {upload.size / 1e9:.1f} GB; ask whoever runs it to free some "
                 "disk."
             )
-        hashing = self._threads.submit(self._digests.add, upload, offset, data)
+        hashing = self._hashing.submit(self._digests.add, upload, offset, data)
         try:
             with open_partial(part, create=offset == 0) as file:
                 file.seek(offset)
@@ -133,7 +137,9 @@ class Uploads:
         if have + len(data) == upload.size:
             self._digests.forget(upload)
             if found == upload.digest:
-                self._keeping[path] = self._threads.submit(complete, part, path, found, found)
+                for oldest in [*self._keeping][: 1 - _FLUSHES]:
+                    self._kept(oldest)
+                self._keeping[path] = self._flushing.submit(complete, part, path, found, found)
             # where another server received pieces of it, those are in the file alone
             elif not complete(part, path, upload.digest):
                 raise ProtocolError("An uploaded file arrived damaged; submit again.")
