@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -222,6 +224,30 @@ def test_a_link_that_appears_after_the_check_leads_nowhere(
         assert not isinstance(ended.error, JobFailed)
         assert "link" in str(ended.error) or "leads outside" in str(ended.error)
     assert sorted(outside.rglob("*")) == before
+
+
+AS_NOBODY = """
+import os, sys
+from pathlib import Path
+from void_server.api.files import open_unlinked
+os.setgid(65534)
+os.setuid(65534)
+with open_unlinked(Path(sys.argv[1])) as file:
+    sys.stdout.write(file.read().decode())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="root on Linux is needed: NOT tested")
+def test_a_folder_that_may_be_entered_and_not_listed_leads_to_what_is_in_it() -> None:
+    """As homes are, and root's own files on a disk in the network. Those of pytest may not even be entered."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as home:
+        os.chmod(home, 0o711)
+        file = Path(home, "v001", "frame.exr")
+        file.parent.mkdir(mode=0o755)
+        file.write_bytes(b"frame")
+        file.chmod(0o644)
+        done = subprocess.run([sys.executable, "-c", AS_NOBODY, str(file)], capture_output=True, text=True, check=False)
+        assert (done.stdout, done.returncode) == ("frame", 0), done.stderr
 
 
 def test_a_result_that_becomes_a_link_is_not_listed(shot: Path, places: tuple[Path, Path]) -> None:

@@ -461,10 +461,16 @@ class Client:
             begin = arrived = file.tell()
             hashed = hashlib.sha256()
             writing: deque[Future[None]] = deque()
+            without_gap = True
 
             def keep(data: Bytes) -> None:
-                file.write(data)
-                hashed.update(data)
+                nonlocal without_gap
+                # behind a piece that failed, the others would not be where they belong
+                if without_gap:
+                    without_gap = False
+                    file.write(data)
+                    hashed.update(data)
+                    without_gap = True
 
             # one that is complete already asks for its end, which brings the digest
             offsets = range(begin, max(entry.size, begin + 1), CHUNK)

@@ -21,6 +21,8 @@ _ROOTS = "VOID_CONFINED_TO"
 #: Where the system names what a process holds open; only Linux has it.
 _HELD = "/proc/self/fd"
 _LINK_OR_FILE = (errno.ELOOP, errno.ENOTDIR)
+#: To go through a folder needs no right to list it, where the system makes that difference.
+_FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | getattr(os, "O_DIRECTORY", 0)
 
 
 @contextmanager
@@ -75,19 +77,19 @@ def held(folder: Path, *, make: bool = False) -> Iterator[Path]:
 
 
 def entered(root: Path, folder: Path, *, make: bool = False) -> int:
-    """A descriptor of ``folder``, reached from ``root`` without a link; with ``make`` it is made.
+    """A descriptor of ``folder``, reached from ``root`` without a link, to go on from; with ``make`` it is made.
 
     Raises :class:`AccessDenied` where there is a link or a file on the way, and OSError.
     """
     if make:
         root.mkdir(parents=True, exist_ok=True)
-    number = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    number = os.open(root, _FOLDER)
     try:
         for name in folder.relative_to(root).parts:
             if make:
                 with suppress(FileExistsError):
                     os.mkdir(name, dir_fd=number)
-            inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=number)
+            inner = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=number)
             os.close(number)
             number = inner
     except OSError as error:
