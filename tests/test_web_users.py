@@ -19,11 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvicorn
 
 from .browser import VOID, SignedInPage, certificate  # isort: skip -- skips all where the page is not installed
 
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
+from starlette.types import Receive, Scope, Send
 
 from void_server.api import Client, Settings, Shot, notices
 from void_server.api.client import Keys
@@ -33,6 +35,7 @@ from void_server.service.audit import AuditLog
 from void_server.service.keys import KeyRing
 from void_server.service.roles import Role
 from void_server.service.tokens import Tokens, new_token
+from void_server.web import patience
 from void_server.web.asking import Asking
 from void_server.web.at import Certificate
 from void_server.web.doors import KeyDoor, SignInDoor
@@ -410,6 +413,51 @@ def test_slow_clients_keep_nobody_waiting(running: SignedInPage) -> None:
 def test_a_connection_on_which_no_request_comes_is_ended(running: SignedInPage) -> None:
     """A byte now and then does not keep it open; one with a request that is answered slowly stays."""
     assert raw(running, b"GET / HTTP/1.1\r\nHost:") == b""
+
+
+def test_a_token_that_comes_too_slowly_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody has signed in yet, and so anybody could hold the page's connections open."""
+    request = posted("/sign-in", b"")
+
+    async def nothing() -> Any:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(patience, "SECONDS", 0.1)
+    entrance = SignInDoor(Asking("tcp://127.0.0.1:1"), "key").entrance(Request(request.scope, nothing))
+    answer = asyncio.run(asyncio.wait_for(entrance, 30))
+    assert answer is not None
+    assert (answer.status_code, bytes(answer.body)) == (403, b'{"error":"No token has come for 0.1 s; try again."}')
+
+
+def test_what_comes_of_a_request_that_was_refused_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refuse(_: Scope, __: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 403, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def trickle(to: asyncio.StreamWriter) -> None:
+        while True:
+            to.write(b"x")
+            await asyncio.sleep(0.05)
+
+    async def ended() -> None:
+        config = uvicorn.Config(refuse, http=patience.Impatient, lifespan="off", log_level="warning")
+        server, listening = uvicorn.Server(config), socket.create_server(("127.0.0.1", 0))
+        running = asyncio.create_task(server.serve([listening]))
+        reader, writer = await asyncio.open_connection(*listening.getsockname())
+        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n")
+        assert b" 403 " in await reader.readuntil(b"\r\n\r\n")
+        trickling = asyncio.create_task(trickle(writer))
+        try:
+            with contextlib.suppress(ConnectionError):
+                assert await asyncio.wait_for(reader.read(), 30) == b""
+        finally:
+            trickling.cancel()
+            writer.close()
+            server.should_exit = True
+            await running
+
+    monkeypatch.setattr(patience, "SECONDS", 0.2)
+    asyncio.run(ended())
 
 
 def test_a_page_without_users_or_a_certificate_is_refused_with_a_sentence(tmp_path: Path) -> None:

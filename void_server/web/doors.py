@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import json
@@ -13,6 +14,7 @@ from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, R
 
 from ..api.errors import AccessDenied, ServerUnreachable, VoidError
 from ..api.files import is_plain_name, write_atomically
+from . import patience
 from .asking import Asking
 from .guard import bearer_of, cookie_of, same
 from .sessions import LASTING, Attempts, Sessions
@@ -149,13 +151,21 @@ def _host(request: Request) -> str:
 
 
 async def _token(request: Request) -> str:
-    """The token that somebody shows. Raises :class:`AccessDenied` for what holds none."""
+    """The token that somebody shows. Raises :class:`AccessDenied` for what holds none, or comes too slowly."""
+    try:
+        body = await asyncio.wait_for(_begun(request), patience.SECONDS)
+        return str(json.loads(body)["token"])
+    except asyncio.TimeoutError:
+        raise AccessDenied(f"No token has come for {patience.SECONDS:g} s; try again.") from None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise AccessDenied("There is no token in this; make one with `void token`.") from None
+
+
+async def _begun(request: Request) -> bytes:
+    """The body of a request, or what is longer than any token of it."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > _MOST:
             break
-    try:
-        return str(json.loads(body)["token"])
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise AccessDenied("There is no token in this; make one with `void token`.") from None
+    return bytes(body)

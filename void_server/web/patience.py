@@ -7,7 +7,8 @@ import asyncio
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-#: Seconds within which a client sends the head of a request.
+#: Seconds within which a client sends the head of a request, all of one before it has signed in, and the rest of one
+#: that was answered already.
 SECONDS = 10.0
 
 
@@ -22,9 +23,12 @@ class Impatient(H11Protocol):
         self._wait()
 
     def data_received(self, data: bytes) -> None:
-        """Wait no longer once a head is whole; a piece of one does not begin the time anew."""
+        """Wait no longer once a head is whole; a piece of one does not begin the time anew.
+
+        What still comes of a request that was answered is waited for likewise.
+        """
         super().data_received(data)
-        if self.conn.their_state is h11.IDLE:
+        if self.conn.their_state is h11.IDLE or self.conn.our_state is h11.DONE:
             self._wait()
         else:
             self._wait_no_longer()
