@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import os
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -243,11 +244,23 @@ def test_changes_are_brought_into_the_list_of_jobs_beside_the_loop(
         store.add(Job(f"{number:012x}", JobState.DONE, Shot("p" * 1000, "r"), "f", 1.0, 1.0))
     assert file.stat().st_size == before
     monkeypatch.setattr(store_module, "_CHECKPOINT", 0.0)
-    beside = threading.Thread(target=store.flush)
+    # which answers wait for
+    store.flush()
+    assert file.stat().st_size == before
+    beside = threading.Thread(target=store.checkpoint)
     beside.start()
     beside.join(60)
     assert file.stat().st_size > before + 3000 * 1000
     store.close()
+
+
+def test_a_server_brings_changes_into_the_list_though_no_answer_waits_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    brought: list[str] = []
+    monkeypatch.setattr(Store, "checkpoint", lambda _: brought.append(threading.current_thread().name))
+    within(Server(ServerConfig(HERE, pipeline="json")), lambda _: wait_for(lambda: brought))
+    assert "MainThread" not in brought
 
 
 def test_a_shot_is_read_and_checked_once_however_often_its_job_is_asked_for(tmp_path: Path) -> None:
@@ -408,6 +421,48 @@ def test_a_piece_of_a_result_is_written_while_the_next_arrives(tmp_path: Path, m
         fetched = client.fetch("0123456789ab", client_module.ResultFile("large.bin", len(content)), str(tmp_path))
     assert Path(fetched).read_bytes() == content
     assert waited == [True, True]
+
+
+def test_nothing_is_written_behind_a_piece_of_a_result_that_the_disk_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is there is the beginning of the file, and so the next try goes on with it."""
+    content, opened = os.urandom(6 * CHUNK), client_module.open_partial
+
+    def answers(_: object, __: str, bodies: Iterable[dict[str, Any]], ___: object) -> Iterator[dict[str, Any]]:
+        for body in bodies:
+            begin = body["offset"]
+            end = begin + CHUNK
+            digest = hashlib.sha256(content).hexdigest() if end >= len(content) else ""
+            yield {"data": content[begin:end], "digest": digest}
+
+    class Full:
+        def __init__(self, path: Path) -> None:
+            self._file, self._written = opened(path), 0
+            self.tell = self._file.tell
+
+        def write(self, data: bytes) -> None:
+            self._written += 1
+            if self._written == 2:
+                self._file.write(data[:1000])
+                raise OSError(errno.ENOSPC, "No space left on device")
+            self._file.write(data)
+
+        def __enter__(self) -> Full:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            self._file.close()
+
+    monkeypatch.setattr(Client, "_ask_ahead", answers)
+    result = client_module.ResultFile("large.bin", len(content))
+    with Client(HERE) as client:
+        with monkeypatch.context() as patch:
+            patch.setattr(client_module, "open_partial", Full)
+            with pytest.raises(OSError, match="No space left"):
+                client.fetch("0123456789ab", result, str(tmp_path))
+        assert (tmp_path / ".large.bin.part").read_bytes() == content[: CHUNK + 1000]
+        assert Path(client.fetch("0123456789ab", result, str(tmp_path))).read_bytes() == content
 
 
 def test_a_result_is_hashed_as_it_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -225,6 +225,8 @@ class Server:
         # how jobs have ended; what clients have asked for is kept before they are answered
         await self._requests.keep()
         await self._queue.workers.look_after()
+        # no client waits for this
+        await asyncio.to_thread(self._queue.store.checkpoint)
         if time.monotonic() - self._cleared > 3600:
             self._cleared = time.monotonic()
             await self._requests.clear_uploads(self._config.keep_uploads_days * _DAY)

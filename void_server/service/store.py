@@ -80,7 +80,7 @@ class Store:
         self._database.execute("pragma journal_mode = wal")
         # whoever must outlive a loss of power is flushed by flush(), many at once and in a thread
         self._database.execute("pragma synchronous = normal")
-        # likewise for bringing changes into the list itself, which waits for the disk twice
+        # checkpoint() brings changes into the list itself, which waits for the disk twice
         self._database.execute("pragma wal_autocheckpoint = 0")
         with self._database:
             # nobody else makes the table meanwhile
@@ -94,10 +94,13 @@ class Store:
         # where it is gone, another server's end has brought it into the list itself, and flushed that
         with contextlib.suppress(FileNotFoundError), open(f"{self._file}-wal", "rb") as written:
             os.fsync(written.fileno())
+
+    def checkpoint(self) -> None:
+        """Bring what was written into the list itself now and then; may be called from any thread."""
         if time.monotonic() - self._checkpoint > _CHECKPOINT:
             self._checkpoint = time.monotonic()
             with contextlib.closing(sqlite3.connect(self._file, timeout=0)) as own, contextlib.suppress(sqlite3.Error):
-                # what others use now is left for the next time; nobody waits for this
+                # what others use now is left for the next time
                 own.execute("pragma wal_checkpoint(passive)")
 
     def close(self) -> None:
