@@ -26,7 +26,7 @@ from void_server.api.errors import SettingError
 from void_server.engines.void import sampling, selftest
 from void_server.engines.void import weights as module_weights
 from void_server.engines.void.header import header, standard_key
-from void_server.engines.void.kept import KeptTensors, Progress
+from void_server.engines.void.kept import EVERY, KeptTensors, Progress
 from void_server.engines.void.memory import LOW
 from void_server.engines.void.model import Model, choose_device
 from void_server.engines.void.parity import compare
@@ -112,6 +112,19 @@ def test_missing_weights_are_named(copied: Weights, monkeypatch: pytest.MonkeyPa
     monkeypatch.delenv("VOID_WEIGHTS", raising=False)
     with pytest.raises(SettingError, match="set VOID_WEIGHTS"):
         find()
+
+
+def test_a_sampling_whose_last_step_is_kept_goes_on_to_its_end(
+    model: Model, given: Conditioning, tmp_path: Path
+) -> None:
+    """After the last step DPM-Solver++ remembers the very latents that it made."""
+    one = sampler(model, steps=EVERY, solver=DPM)
+    noise = starting_noise((1, 6, 16, 4, 6), 1)
+    progress = Progress(KeptTensors(tmp_path / "latents.safetensors", {}))
+    whole = one.run(model, noise, given, lambda *_: None, progress)
+    seen: list[int] = []
+    assert torch.equal(one.run(model, noise, given, lambda done, _: seen.append(done), progress), whole)
+    assert seen == [EVERY]
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,8 @@ class KeptTensors:
     def write(self, **tensors: torch.Tensor) -> None:
         """Keep these instead of what was there."""
         described = torch.tensor(list(self._described.encode()), dtype=torch.uint8)
-        content = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        # copies: two names may be one tensor, which safetensors refuses
+        content = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
         write_atomically(self.path, save({**content, _MADE_FROM: described}), parents=True)
 
     def remove(self) -> None:

@@ -20,7 +20,8 @@ class Message:
 
     def send(self, pipe: IO[bytes]) -> None:
         """Write the message: a line of JSON, and then as many bytes of tensors as it says."""
-        content = save({name: tensor.detach().cpu().contiguous() for name, tensor in self.tensors.items()})
+        # copies: two names may be one tensor, which safetensors refuses
+        content = save({name: tensor.detach().cpu().contiguous().clone() for name, tensor in self.tensors.items()})
         pipe.write(json.dumps({"values": self.values, "bytes": len(content)}).encode() + b"\n")
         pipe.write(content)
         pipe.flush()
