@@ -16,8 +16,9 @@ import pytest
 import zmq
 import zmq.auth
 
-from void_server.api import files
-from void_server.api.errors import InputError, ProtocolError
+from void_server.api import exclusive, files
+from void_server.api.errors import InputError, JobFailed, ProtocolError
+from void_server.api.exclusive import alone_in, lock
 from void_server.api.files import remove_leftovers, replacing, write_atomically
 from void_server.imaging import arrays, exr
 from void_server.imaging.framefile import FrameFile
@@ -256,3 +257,70 @@ def test_what_cannot_be_written_is_told_by_the_name_that_people_know(tmp_path: P
     with pytest.raises(IsADirectoryError) as found:
         write_atomically(tmp_path / "frame.exr", "content")
     assert str(found.value) == f"[Errno {errno.EISDIR}] Is a directory: {str(tmp_path / 'frame.exr')!r}"
+
+
+# -- one process at a time
+
+
+def taken_first(monkeypatch: pytest.MonkeyPatch, *reasons: int) -> list[int]:
+    """Locks that fail for these reasons before one is given: what some disks in the network do, and none here does."""
+    fcntl = pytest.importorskip("fcntl")
+    asked: list[int] = []
+
+    def flock(_: int, operation: int) -> None:
+        asked.append(operation)
+        if len(asked) <= len(reasons):
+            reason = reasons[len(asked) - 1]
+            raise OSError(reason, os.strerror(reason))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    monkeypatch.setattr(exclusive, "_PAUSE", 0.0)
+    return asked
+
+
+@pytest.mark.parametrize("reason", [errno.EACCES, errno.EAGAIN])
+def test_a_folder_that_another_machine_has_on_an_smb_disk_is_not_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: int
+) -> None:
+    taken_first(monkeypatch, reason)
+    with alone_in(tmp_path / "version") as alone:
+        assert not alone
+
+
+def test_whoever_waits_for_a_folder_on_an_smb_disk_asks_until_it_is_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = taken_first(monkeypatch, *[errno.EACCES] * 3)
+    told: list[str] = []
+    with alone_in(tmp_path / "encoded", waiting=lambda: told.append("waiting")) as alone:
+        assert alone
+    assert told == ["waiting"]
+    assert len(asked) == 4
+
+
+@pytest.mark.parametrize("reason", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL])
+def test_a_disk_that_knows_no_locks_is_worked_on_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: int
+) -> None:
+    taken_first(monkeypatch, reason)
+    with alone_in(tmp_path / "version") as alone:
+        assert alone
+
+
+def test_a_disk_that_fails_is_not_taken_for_a_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken_first(monkeypatch, errno.EIO)
+    with pytest.raises(JobFailed, match="cannot be written"), alone_in(tmp_path / "version"):
+        pass
+
+
+def test_a_folder_is_free_again_after_its_block_and_only_who_waits_is_told(tmp_path: Path) -> None:
+    pytest.importorskip("fcntl")
+    told: list[str] = []
+    with alone_in(tmp_path / "encoded", waiting=lambda: told.append("waiting")) as first:
+        assert first
+        with alone_in(tmp_path / "encoded") as second, open(tmp_path / "encoded" / ".held", "ab") as third:
+            assert not second
+            assert not lock(third.fileno())
+    assert not told
+    with alone_in(tmp_path / "encoded") as again:
+        assert again
