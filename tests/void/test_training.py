@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from diffusers.optimization import get_cosine_with_hard_restarts_schedule_with_w
 from safetensors.torch import load_file, save_file
 
 from void_server.api.errors import JobFailed, SettingError, VoidError
+from void_server.api.exclusive import alone_in
 from void_server.engines.void import attention
 from void_server.engines.void.lora import DOWN, UP
 from void_server.engines.void.model import Model
@@ -669,6 +671,30 @@ with alone_in(pathlib.Path({str(wanted.out)!r})) as alone:
         finally:
             other.kill()
     assert trained(wanted), "who was killed holds nothing"
+
+
+def test_a_training_does_not_wait_for_itself(pairs: Path, tmp_path: Path) -> None:
+    """One process writes into a folder, and what is encoded lies in another one that has its own turn."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "out")
+    for name in ("out", "link", "other/../out"):
+        with pytest.raises(SettingError, match=r"data\.encoded is the folder out"):
+            run.check(configured(tmp_path, pairs, data=f'encoded = "{name}"'))
+
+
+def test_a_training_says_that_it_waits_for_another_one_that_encodes(pairs: Path, tmp_path: Path) -> None:
+    wanted = configured(tmp_path, pairs, data='encoded = "encoded"', run="steps = 1")
+    said: list[str] = []
+    with ExitStack() as encoding:
+        assert encoding.enter_context(alone_in(tmp_path / "encoded"))
+
+        def told(_: float, words: str) -> None:
+            said.append(words)
+            if words.startswith("waiting for the other training"):
+                encoding.close()
+
+        assert run.train(wanted, told)
+    assert f"waiting for the other training that encodes in {tmp_path / 'encoded'}" in said
 
 
 @pytest.mark.parametrize("kind", ["clips", "prompts"])

@@ -35,6 +35,8 @@ _ENCODING = 0.05
 
 def check(config: Training) -> Weights:
     """Raise :class:`~void_server.api.errors.InputError` for what can be known to be wrong before anything is done."""
+    if store.folder_of(config).resolve() == config.out.resolve():
+        raise SettingError(f"data.encoded is the folder out, {config.out}; leave it out, or choose another.")
     weights = find("" if config.model.start == BASE else config.model.start)
     learner.check(config, weights)
     beginning.check_settings(config)
@@ -87,7 +89,7 @@ def _encoded(config: Training, model: Model, report: Report) -> store.Prepared:
     """Encode what is not yet, one training after the other where several share the folder."""
     folder = store.folder_of(config)
     report(0.0, f"looking for what is encoded in {folder}")
-    with alone_in(folder, wait=True):
+    with alone_in(folder, waiting=lambda: report(0.0, f"waiting for the other training that encodes in {folder}")):
         # of killed processes, as nobody else is writing here now
         remove_leftovers(config.out)
         remove_leftovers(folder)
