@@ -204,6 +204,12 @@ def test_the_model_makes_every_nth_frame_and_both_ends(count: int, step: int, ex
         ("7", [(0, 1)]),
         ("1,8", [(0, 2)]),
         ("1,2,9,20,21", [(0, 2), (2, 3), (3, 5)]),
+        # a last frame that lies nearer changes nothing of the others, nor does one in the middle
+        ("1001-1099x2,1100", [(0, 51)]),
+        ("1001-1031x2,1032,1033-1063x2", [(0, 33)]),
+        # a shot at half the rate and then whole
+        ("1001-1031x2,1032-1062", [(0, 15), (15, 47)]),
+        ("1001-1030,1032-1062x2", [(0, 30), (30, 46)]),
     ],
 )
 def test_frames_beside_a_gap_are_never_one_piece(frames: str, expected: list[tuple[int, int]]) -> None:
@@ -220,6 +226,14 @@ def test_frames_beside_a_gap_are_never_one_piece(frames: str, expected: list[tup
     assert made == (*pieces_alone, *(range(count + one.start, count + one.stop) for one in pieces_alone))
 
 
+@pytest.mark.parametrize(
+    ("frames", "expected"),
+    [("1001-1003", ""), ("1001-1010,1020-1030", ""), ("1001-1010,1020,1030-1033,1041-1060", "1020,1030-1033")],
+)
+def test_short_runs_between_gaps_are_known(frames: str, expected: str) -> None:
+    assert sequence.format_frames(pieces.between_gaps(sequence.parse_frames(frames))) == expected
+
+
 def test_a_shot_with_a_gap_is_made_run_by_run_on_one_machine_and_on_a_farm(
     long_shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -232,7 +246,8 @@ def test_a_shot_with_a_gap_is_made_run_by_run_on_one_machine_and_on_a_farm(
     monkeypatch.setattr(Piece, "order", order)
     (tmp_path / "v001").mkdir()
     pipeline.inspect(gap)
-    pipeline.run("0123456789ab", gap, tmp_path / "v001", lambda _: None)
+    warnings = pipeline.run("0123456789ab", gap, tmp_path / "v001", lambda _: None)
+    assert any(text.startswith("The frames 1003-1005,1020-1023 lie between gaps") for text in warnings)
     assert seen == [[0, 1, 2], [3, 4, 5, 6]]
     assert len(list((tmp_path / "v001" / "plate").glob("*.exr"))) == 7
     stages = {stage.name: stage for stage in plan(gap, Fields()).stages}

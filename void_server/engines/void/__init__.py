@@ -76,11 +76,18 @@ class Void(Engine):
 
     def synthesise(self, clip: Clip, wanted: Sequence[int], report: Callable[[float], None]) -> Iterator[NewPixels]:
         """See :class:`void_server.engines.Engine`; where all pieces are made, this needs no torch and no weights."""
+        from ...imaging.sequence import format_frames
         from .frames import Made
+        from .pieces import between_gaps
 
         region = clip.whole_region
         if region.empty:
             return
+        if few := between_gaps(clip.footage.frames):
+            clip.warnings.append(
+                f"The frames {format_frames(few)} lie between gaps, only a few together: the model sees hardly any "
+                "motion there. Give the frames beside them too, or look at these first."
+            )
         made = Made(clip, region)
         if made.missing:
             _model_at_work(made).make(made.missing, lambda share: report(_PASSES * share))

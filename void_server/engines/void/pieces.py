@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
@@ -19,6 +20,9 @@ from .between import between
 SHARED = 16
 #: Frames of a latent frame. Pieces begin where one does, so that frames they share begin with the same noise.
 STRIDE = 4
+
+# A run of fewer frames is not one latent frame beside its first.
+_SHORT = 1 + STRIDE
 
 
 class Planned(NamedTuple):
@@ -46,11 +50,23 @@ def planned(frames: Sequence[int], step: int, most: int) -> Planned:
 
 
 def runs(frames: Sequence[int]) -> list[range]:
-    """The runs among frame numbers, by index: 1001-1010,1020-1030 is two; 1001-1031x2 is one, at half the rate."""
+    """The runs among frame numbers, by index: 1001-1010,1020-1030 is two; 1001-1031x2 is one, at half the rate.
+
+    A gap is larger than the commonest step between frames, and differs from a step beside it: what goes on at its own
+    steady rate is a run, too.
+    """
     steps = [after - before for before, after in pairwise(frames)]
-    own = min(steps, default=1)
-    cuts = [index for index, step in enumerate(steps, 1) if step != own]
+    often = Counter(steps)
+    own = min(often, key=lambda step: (-often[step], step), default=1)
+    beside = [{*steps[max(0, index - 1) : index + 2]} for index in range(len(steps))]
+    cuts = [index for index, step in enumerate(steps, 1) if step > own and beside[index - 1] != {step}]
     return [range(start, end) for start, end in pairwise([0, *cuts, len(frames)])]
+
+
+def between_gaps(frames: Sequence[int]) -> list[int]:
+    """The numbers of the frames in runs so short that the model sees hardly any motion; none where there is one run."""
+    found = runs(frames)
+    return [frames[index] for run in found if len(run) < _SHORT for index in run] if len(found) > 1 else []
 
 
 def made(run: range, step: int) -> list[int]:
