@@ -7,6 +7,7 @@ import os
 import pickle
 import signal
 import subprocess
+import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ import torch
 import torch.distributed as dist
 
 from void_server.api.errors import JobCancelled, JobFailed
+from void_server.engines.void import team
 from void_server.engines.void.kept import EVERY, KeptTensors, Progress, Underway
 from void_server.engines.void.message import Message
 from void_server.engines.void.model import Model, cards_beside
@@ -165,6 +167,60 @@ def test_a_helper_that_cannot_start_is_a_sentence(pair: Model, tmp_path: Path, m
     assert pair.group is None
 
 
+def test_a_helper_that_ends_before_it_joins_is_a_sentence_at_once_and_the_next_job_works(
+    model: Model, pair: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has said that it is ready, so the others are on their way to meet it."""
+    pair.send_helpers_away()
+    ends = "import os; from void_server.engines.void import helper; "
+    ends += "helper.Group.join = lambda *_: os._exit(7); helper.main()"
+    noise, conditions = given(6)
+    one = sampler(pair, 6)
+    waited = threading.Event()
+    with monkeypatch.context() as started:
+        started.setattr(
+            team,
+            "_started",
+            lambda: subprocess.Popen([sys.executable, "-c", ends], stdin=subprocess.PIPE, stdout=subprocess.PIPE),
+        )
+        real = team.Group.join
+
+        def join(*what: Any) -> team.Group:
+            try:
+                return real(*what)
+            finally:
+                waited.set()
+
+        started.setattr(team.Group, "join", join)
+        with pytest.raises(JobFailed, match="samples on another CPU has ended") as told:
+            one.run(pair, noise, conditions, lambda *_: None)
+    assert not waited.is_set(), "the leader waited until its patience ended"
+    assert told.value.detail == "exit status 7"
+    assert pair.group is None
+    assert close(one.run(pair, noise, conditions, lambda *_: None), one.run(model, noise, conditions, lambda *_: None))
+
+
+def test_a_lost_helper_is_told_where_its_card_can_no_longer_say_its_name(
+    pair: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever waits must be let go, whatever the driver says by then."""
+    noise, conditions = given(6)
+    one = sampler(pair, 6)
+    one.run(pair, noise, conditions, lambda *_: None)
+
+    def lost(_: torch.device) -> str:
+        raise RuntimeError("CUDA error: the launch failed")
+
+    def kill(done: int, _: int) -> None:
+        if done == 1:
+            monkeypatch.setattr(team, "_named", lost)
+            helper_of(pair).kill()
+
+    with pytest.raises(JobFailed, match="samples on another CPU has ended"):
+        one.run(pair, noise, conditions, kill)
+    assert pair.group is None
+
+
 def test_a_helper_killed_while_others_wait_for_it_is_a_sentence_that_names_its_card(
     pair: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -243,15 +299,15 @@ def test_cancelling_gives_up_the_talk_before_it_ends_the_processes_and_leaves_no
 
     one = sampler(pair, 6)
     one.run(pair, noise, conditions, lambda *_: None)
-    helper, team = helper_of(pair), pair._team
+    helper, one_team = helper_of(pair), pair._team
     monkeypatch.setattr(dist.distributed_c10d, "_abort_process_group", noted)
     with pytest.raises(JobCancelled):
         one.run(pair, noise, conditions, cancel)
     assert alive == [True]
-    assert team is not None
-    assert not Path(team._folder.name).exists()
+    assert one_team is not None
+    assert not Path(one_team._folder.name).exists()
     assert helper.poll() == -9
-    assert not any(watcher.is_alive() for watcher in team._watchers)
+    assert not any(watcher.is_alive() for watcher in one_team._watchers)
     assert pair._team is None
     assert not dist.is_initialized()
 

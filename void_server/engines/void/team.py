@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import torch
@@ -35,6 +36,8 @@ from .message import Message
 _PATIENCE = timedelta(minutes=10)
 #: How long a helper that talks no more may take to end, in seconds.
 _MOMENT = 5.0
+#: How often whoever meets the helpers looks whether they live, in seconds.
+_LOOK = 0.1
 #: What a helper says once it has started, and whenever it has loaded what an order needs.
 READY = b"ready\n"
 
@@ -52,12 +55,10 @@ class Group:
         if sys.platform == "linux":
             for library in ("GLOO", "NCCL"):
                 os.environ.setdefault(f"{library}_SOCKET_IFNAME", "lo")
-        # after an error NCCL ends what it is doing (2), not this process (3, which is usual)
+        # after an error or the patience NCCL's watchdog ends what it is doing (2), not this process (3, which is usual).
+        # torch advises none (0) to whoever gives up a group himself, but then a helper that hangs is waited for for ever
         os.environ["TORCH_NCCL_ASYNC_ERROR_HANDLING"] = "2"
-        # which one, also where it was not said: both take cards by number alone
-        card = torch.device("cuda", device.index or 0) if device.type == "cuda" else None
-        if card:
-            torch.cuda.set_device(card)
+        card = _take(device)
         dist.init_process_group(
             "nccl" if card else "gloo",
             store=dist.FileStore(str(meeting), size),
@@ -172,6 +173,8 @@ class Team:
 
     def __init__(self, device: torch.device, devices: Sequence[torch.device]) -> None:
         self._device, self._devices = device, devices
+        # asked for while they work: a card that was lost no longer says it
+        self._names = [_named(one) for one in devices]
         self._helpers: list[subprocess.Popen[bytes]] = []
         self._watchers: list[threading.Thread] = []
         # NCCL looks at the file now and then for as long as it runs
@@ -190,18 +193,45 @@ class Team:
         """
         size = 1 + len(self._devices)
         meeting = Path(self._folder.name) / "meeting"
-        for rank, device in enumerate(self._devices, 1):
+        for rank, (device, name) in enumerate(zip(self._devices, self._names, strict=True), 1):
             helper = _started()
             self._helpers.append(helper)
-            watcher = threading.Thread(target=self._watch, args=(helper, device), daemon=True)
+            watcher = threading.Thread(target=self._watch, args=(helper, name), daemon=True)
             self._watchers.append(watcher)
             watcher.start()
             values = {"device": str(device), "rank": rank, "size": size, "meeting": str(meeting), "model": model}
             self._tell(helper, Message(values))
         self.wait()
-        group = Group.join(0, size, self._device, meeting)
+        group = self._meet(size, meeting)
         self._talk = dist.group.WORLD
         return group
+
+    def _meet(self, size: int, meeting: Path) -> Group:
+        """Join the group, unless a helper ends meanwhile: nothing else would stop this process from waiting for it."""
+        # a thread's choice is its own
+        _take(self._device)
+        joined: SimpleQueue[Group | Exception] = SimpleQueue()
+
+        def join() -> None:
+            try:
+                joined.put(Group.join(0, size, self._device, meeting))
+            except Exception as error:
+                joined.put(error)
+            with self._leaving:
+                if self._ended:
+                    # nobody waits for it any more
+                    self._leave()
+
+        threading.Thread(target=join, daemon=True).start()
+        while not self._noticed.is_set():
+            with contextlib.suppress(Empty):
+                found = joined.get(timeout=_LOOK)
+                if isinstance(found, Group):
+                    return found
+                raise found
+        # the number of groups so far is in the name of the next one, and new helpers count from 0
+        dist.distributed_c10d._world.group_count = 0
+        raise BrokenPipeError("a helper has ended")
 
     def order(self, order: Message) -> None:
         """Have all helpers do their part in ``order``, as soon as they have loaded what it needs."""
@@ -243,19 +273,21 @@ class Team:
         self._talk = None
         self._folder.cleanup()
 
-    def _watch(self, helper: subprocess.Popen[bytes], device: torch.device) -> None:
+    def _watch(self, helper: subprocess.Popen[bytes], name: str) -> None:
         """Where a helper ends by itself, give up what waits for it: NCCL would do so for as long as the patience is."""
         status = helper.wait()
         with self._leaving:
             if self._ended:
                 return
-            self._lost = self._lost or JobFailed(
-                f"The process that samples on {_named(device)} has ended; the log says why. "
-                "Resume, or let the worker see one GPU only.",
-                f"exit status {status}",
-            )
-            self._leave()
-        self._noticed.set()
+            try:
+                self._leave()
+            finally:
+                self._lost = self._lost or JobFailed(
+                    f"The process that samples on {name} has ended; the log says why. "
+                    "Resume, or let the worker see one GPU only.",
+                    f"exit status {status}",
+                )
+                self._noticed.set()
 
     def _leave(self) -> None:
         """Stop whatever the processes say to each other at the moment, and be no group any more."""
@@ -269,6 +301,16 @@ class Team:
 
 def _started() -> subprocess.Popen[bytes]:
     return subprocess.Popen(running("void_server.engines.void.helper"), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+
+def _take(device: torch.device) -> torch.device | None:
+    """Have this thread use a card, which is returned; None for a CPU."""
+    if device.type != "cuda":
+        return None
+    # by its number, also where that was not said: the talk and the kernels take cards by number alone
+    card = torch.device("cuda", device.index or 0)
+    torch.cuda.set_device(card)
+    return card
 
 
 def _named(device: torch.device) -> str:
