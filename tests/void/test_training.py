@@ -453,6 +453,35 @@ def together(config: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+WAITS = """
+import sys
+from datetime import timedelta
+from pathlib import Path
+import torch
+import torch.distributed as dist
+from void_server.training import run, config
+
+def encoded(*_):
+    patience = dist.distributed_c10d._get_default_group()._get_backend(torch.device("cpu")).options._timeout
+    sys.exit(0 if patience > timedelta(days=7) else f"others give up after {patience}")
+
+run._encoded = run._prepared = encoded
+run.Accelerator.wait_for_everyone = lambda _: None
+run.train(config.read(Path(sys.argv[1])), lambda *_: None)
+"""
+
+
+def test_the_others_wait_however_long_the_first_process_encodes(pairs: Path, tmp_path: Path) -> None:
+    (tmp_path / "waits.py").write_text(WAITS)
+    words = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(tmp_path / "waits.py")]
+    known = {**os.environ, "ACCELERATE_USE_CPU": "1", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, *words, str(written(tmp_path, pairs))],
+        cwd=ROOT, env=known, text=True, capture_output=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_a_step_of_two_processes_is_one_of_a_single_with_twice_the_clips(pairs: Path, tmp_path: Path) -> None:
     lines = {
         "model": "full = true\ncheckpointing = false",

@@ -6,11 +6,12 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, InitProcessGroupKwargs
 from diffusers import CogVideoXDDIMScheduler
 
 from ..api.errors import JobFailed, SettingError
@@ -29,6 +30,9 @@ from .step import loss_of, optimiser, rate_at
 Report = Callable[[float, str], None]
 #: Steps between two versions of the page.
 _PAGE_EVERY = 10
+# How long a process waits for others that live: the first encodes meanwhile, or waits for another training. Whoever
+# starts the processes ends them all where one of them has ended.
+_PATIENCE = timedelta(days=30)
 # Encoding is told as this share of a training.
 _ENCODING = 0.05
 
@@ -55,7 +59,10 @@ def train(config: Training, report: Report, kind: type[Model] = Model) -> list[P
     device = choose_device(config.run.device)
     mixed = "bf16" if config.model.precision == "bfloat16" else "no"
     accelerator = Accelerator(
-        mixed_precision=mixed, gradient_accumulation_steps=config.optimiser.accumulate, cpu=device.type == "cpu"
+        mixed_precision=mixed,
+        gradient_accumulation_steps=config.optimiser.accumulate,
+        cpu=device.type == "cpu",
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)],
     )
     if accelerator.device.type == "cuda":
         # so that a training which goes on has the very bits that it would have had
