@@ -74,6 +74,7 @@ def test_a_torch_without_cuda_beside_a_card_is_named(machine) -> None:
         ("2.8.0", "9.8.0.87", "163539"),
         ("2.8.0", "9.7.1.26", ""),
         ("2.13.0", "9.20.0.48", ""),
+        ("2.5.1+cu124", "9.1.0.70", "needs 2.6 or later"),
     ],
 )
 def test_versions_that_compute_wrongly_are_named(machine, torch: str, cudnn: str, fault: str) -> None:

@@ -40,6 +40,8 @@ _EXTRAS = {
 
 # The oldest cards with bfloat16.
 _AMPERE = (8, 0)
+# The oldest torch that the extra void takes.
+_TORCH = (2, 6)
 
 
 @dataclass(frozen=True)
@@ -165,6 +167,8 @@ def _torch(gpu: bool) -> Iterator[Finding]:
         yield Finding("torch", False, release, "it knows no GPU: install a torch that is built for CUDA (pytorch.org)")
         return
     faults = []
+    if tuple(map(int, re.findall(r"\d+", release)[:2])) < _TORCH:
+        faults.append(f"the engine void needs {'.'.join(map(str, _TORCH))} or later")
     if release.startswith("2.9."):
         faults.append("its Conv3d takes far too much memory in bfloat16 (pytorch issue 166643): use 2.10 or later")
     try:
