@@ -280,6 +280,8 @@ def turned(places: list[Path], folder: Path) -> list[Path]:
             made.append(copy)
             if copy.is_dir():
                 continue
+            # one that was stopped leaves no half of a pair
+            unfinished = folder / f".{copy.name}"
             for index, frame in enumerate(pair.frames):
                 blue_first = [*order][::-1]
                 for role, picture in (
@@ -287,10 +289,11 @@ def turned(places: list[Path], folder: Path) -> list[Path]:
                     (published.REMOVED, pair.truth(frame, pair.canvas)[..., blue_first]),
                     (published.MASK, pair.codes(frame, pair.canvas).astype(np.float32)[..., None] / 255),
                 ):
-                    file = copy / role / f"{index:04d}.png"
+                    file = unfinished / role / f"{index:04d}.png"
                     file.parent.mkdir(parents=True, exist_ok=True)
                     shown = np.ascontiguousarray(np.round(255 * picture[:, ::flip].clip(0, 1)), np.uint8)
                     assert cv2.imwrite(str(file), shown), file
+            unfinished.rename(copy)
     return made
 
 
