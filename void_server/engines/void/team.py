@@ -55,8 +55,8 @@ class Group:
         if sys.platform == "linux":
             for library in ("GLOO", "NCCL"):
                 os.environ.setdefault(f"{library}_SOCKET_IFNAME", "lo")
-        # after an error or the patience NCCL's watchdog ends what it is doing (2), not this process (3, which is usual).
-        # torch advises none (0) to whoever gives up a group himself, but then a helper that hangs is waited for for ever
+        # after an error, or its patience, NCCL's watchdog ends what it is doing (2), not this process (3, the default);
+        # torch advises neither (0) to whoever gives up groups himself, but nobody would give up a helper that hangs
         os.environ["TORCH_NCCL_ASYNC_ERROR_HANDLING"] = "2"
         card = _take(device)
         dist.init_process_group(
