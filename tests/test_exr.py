@@ -341,3 +341,17 @@ def test_a_frame_whose_last_bytes_found_no_room_is_not_written(tmp_path: Path) -
     words = [sys.executable, "-c", WRITES, str(folder / "a.exr")]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
+
+
+def test_some_rows_of_a_tiled_file_are_read_without_unpacking_all_of_it(tmp_path: Path) -> None:
+    """Rows far from a damaged tile can be read."""
+    made = spec(50, 130, exr.RGB, compression="zip")
+    made.x, made.y, made.tile_width, made.tile_height = -7, 11, 16, 32
+    pixels = noise(130, 50, 3)
+    path = write_parts(tmp_path / "tiled.exr", (made, pixels))
+    for top, end in ((11, 12), (40, 80), (43, 75), (140, 141), (11, 141)):
+        assert np.array_equal(exr.read_rgb(path, Window(-7, top, 50, end - top)), pixels[top - 11 : end - 11])
+    path.write_bytes(path.read_bytes()[:-10])
+    assert np.array_equal(exr.read_rgb(path, Window(-7, 11, 50, 20)), pixels[:20])
+    with pytest.raises(ImageError, match="damaged or cut short"):
+        exr.read_rgb(path, Window(-7, 140, 50, 1))

@@ -135,10 +135,15 @@ def _read_rows(
     image.seek_subimage(part, 0)
     spec = image.spec()
     whole = rows == (spec.y, spec.y + spec.height)
-    if whole or spec.tile_width:
+    if whole:
         pixels = image.read_image(part, 0, *channels, kind)
-        if pixels is not None and not whole:
-            pixels = pixels[rows[0] - spec.y : rows[1] - spec.y]
+    elif spec.tile_width:
+        # whole tiles, from the first row of the upper ones
+        top = rows[0] - (rows[0] - spec.y) % spec.tile_height
+        end = min(rows[1] + (spec.y - rows[1]) % spec.tile_height, spec.y + spec.height)
+        pixels = image.read_tiles(part, 0, spec.x, spec.x + spec.width, top, end, 0, 1, *channels, kind)
+        if pixels is not None:
+            pixels = pixels.reshape(end - top, spec.width, -1)[rows[0] - top : rows[1] - top]
     else:
         pixels = image.read_scanlines(part, 0, *rows, 0, *channels, kind)
     # A truncated file may still yield invented pixels: trust the error, not the result.
