@@ -20,6 +20,7 @@ from void_server.imaging.exr import FloatImage
 from void_server.imaging.footage import Footage
 from void_server.imaging.window import Window
 from void_server.quadmask import classes, image_reasoner
+from void_server.quadmask.image_reasoner import cast
 
 HEIGHT, WIDTH, COUNT = 180, 320, 8
 Mask = NDArray[np.bool_]
@@ -135,3 +136,40 @@ def test_no_shadow_is_found_of_an_object_that_stands_and_throws_none(tmp_path: P
     found = image_reasoner.reason(_shot(tmp_path, plate), tmp_path, lambda _: None)
     assert not found.regions
     assert "cannot be told apart" in found.warnings[0]
+
+
+@pytest.mark.parametrize("width", [1, 2])
+def test_an_object_thinner_than_a_pixel_of_the_size_that_is_analysed_is_no_fault(
+    width: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pole = np.zeros((HEIGHT, WIDTH), bool)
+    pole[4:172, 150 : 150 + width] = True
+    monkeypatch.setattr(f"{__name__}._figure", lambda: pole)
+    plate = np.where(pole[..., None], np.array([0.05, 0.3, 0.1], np.float32), _ground()).astype(np.float32)
+    found = image_reasoner.reason(_shot(tmp_path, plate), tmp_path, lambda _: None)
+    assert not found.regions
+    assert "cannot be told apart" in found.warnings[0]
+
+
+def _even(height: int = HEIGHT, width: int = WIDTH) -> FloatImage:
+    """A floor of one grey with hardly any texture, scene-linear."""
+    noise = np.random.default_rng(0).normal(0, 0.02, (height, width, 3))
+    return (0.3 * np.exp(noise)).astype(np.float32)
+
+
+def test_a_dark_thing_that_leads_away_from_the_feet_is_no_shadow() -> None:
+    standing = np.zeros((360, 640), bool)
+    standing[100:250, 300:330] = True
+    for end, thickness in (((470, 180), 28), ((380, 250), 24), ((250, 262), 20), ((315, 262), 24)):
+        floor = _even(360, 640)
+        cv2.line(floor, (315, 250), end, (0.08, 0.08, 0.08), thickness)
+        assert cast.find([floor], [standing]) is None, end
+
+
+def test_a_shadow_is_not_found_where_hardly_another_way_is_seen() -> None:
+    plate = _even() * _light()
+    assert cast.find([plate.astype(np.float32)], [_figure()]) is not None
+    # all but the shadow itself is hidden by the frame
+    rows, columns = np.flatnonzero(_figure().any(axis=1)), np.flatnonzero(((_light()[..., 0] < 0.95) | _figure()).any(0))
+    part = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 2]
+    assert cast.find([plate[part].astype(np.float32)], [_figure()[part]]) is None

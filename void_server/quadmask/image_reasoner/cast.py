@@ -3,7 +3,8 @@
 It has the object's outline, laid down from its feet: every height of it is moved sideways and up or down the picture by
 so much for each pixel that it stands above the ground. Of all such ways the one is taken along which the ground is
 darker inside the outline than on both sides of it, if it is so all the way, in the light's colour, and far more than
-along any other way: texture and things beside the object make it darker here and there.
+along any other way: texture and things beside the object make it darker here and there. A shadow that would lie so flat
+that it is a few rows of pixels is not told from a dark thing at the feet, and not taken.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ _UPWARDS = np.concatenate([np.arange(-14, 0), np.arange(1, 18)]) / 20
 _NEAR = 5
 #: At so many heights at least it is compared, and at this share of them it is as dark as is said.
 _FEWEST, _MOST = 4, 0.7
+#: Laid flatter than this, an outline is a few rows of pixels, and so is any dark thing at the feet; and where so few of
+#: the ways are seen, none stands out.
+_FLATTEST, _SEEN = 0.15, 0.25
 #: A shadow is darker by this logarithm at least, and by so many times what any other way shows.
 _DARKER, _STANDS_OUT = 0.25, 1.75
 #: Less light leaves channels apart by this share of what is missing at most, and by so much more for what is uneven.
@@ -66,7 +70,7 @@ def find(pictures: Sequence[FloatImage], rotos: Sequence[Mask]) -> Cast | None:
         return None
     # what is not compared in one frame is in none
     depths = np.mean([list(outline.depths()) for outline in outlines], axis=0).reshape(len(_SIDEWAYS), -1)
-    if np.isnan(depths).all():
+    if np.mean(np.isfinite(depths)) < _SEEN:
         return None
     across, up = np.unravel_index(int(np.nanargmax(depths)), depths.shape)
     deepest = float(depths[across, up])
@@ -76,7 +80,8 @@ def find(pictures: Sequence[FloatImage], rotos: Sequence[Mask]) -> Cast | None:
     way = float(_SIDEWAYS[across]), float(_UPWARDS[up])
     light = np.exp(-np.mean([outline.darker(*way) for outline in outlines], axis=0))
     coloured = light.max() - light.min() > _COLOURED * (1 - light.min()) + _SPARE
-    if deepest < _DARKER or deepest < _STANDS_OUT * next_best or coloured:
+    flat = abs(way[1]) < _FLATTEST
+    if deepest < _DARKER or deepest < _STANDS_OUT * next_best or coloured or flat:
         return None
     return Cast(*way, 1 - next_best / deepest)
 
@@ -88,7 +93,9 @@ class _Outline:
         scale = min(1.0, _HEIGHT / int(roto.any(axis=1).sum()))
         small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         size = small.shape[1], small.shape[0]
-        own = cv2.resize(roto.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0.3
+        covered = cv2.resize(roto.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+        # what is thinner than a pixel covers none as much
+        own = covered > min(0.3, float(covered.max()) / 2)
         level = _DARKEST * np.float32(max(float(np.median(small)), 1e-6))
         self._light = np.log(np.maximum(small, 0) + level)
         free = cv2.dilate(own.astype(np.uint8), np.ones((3, 3), np.uint8)) == 0
