@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -58,10 +59,12 @@ def _seen(picture: FloatImage, index: int, held: bool) -> FloatImage:
     return cv2.warpAffine(picture, turned, (WIDTH, HEIGHT), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
 
 
-def _shot(folder: Path, plate: FloatImage, held: bool = False, exposure: float = 1.0) -> Footage:
+def _shot(
+    folder: Path, plate: FloatImage, held: bool = False, exposure: float = 1.0, light: Sequence[float] = (1,) * COUNT
+) -> Footage:
     rng = np.random.default_rng(9)
     for index in range(COUNT):
-        seen = _seen(plate, index, held) * exposure
+        seen = _seen(plate, index, held) * exposure * light[index]
         grain = seen * (1 + 0.01 * rng.standard_normal(seen.shape))
         roto = _seen(_figure().astype(np.float32), index, held)
         exr.write(folder / f"plate/plate.{index:04d}.exr", grain.astype(np.float16), exr.RGB)
@@ -73,8 +76,10 @@ def _shot(folder: Path, plate: FloatImage, held: bool = False, exposure: float =
     return footage
 
 
-def _clip(folder: Path, plate: FloatImage, affected: Mask, held: bool = False) -> Clip:
-    footage = _shot(folder, plate, held)
+def _clip(
+    folder: Path, plate: FloatImage, affected: Mask, held: bool = False, light: Sequence[float] = (1,) * COUNT
+) -> Clip:
+    footage = _shot(folder, plate, held, light=light)
     for index in range(COUNT):
         own, changed = (_seen(mask.astype(np.float32), index, held) >= 0.5 for mask in (_figure(), affected))
         codes = np.where(own, classes.REMOVE, np.where(changed, classes.AFFECTED, classes.KEEP)) / np.float32(255)
@@ -101,6 +106,50 @@ def test_a_surface_that_is_never_seen_but_in_the_shade_keeps_its_own_texture(hel
         assert np.corrcoef(frame.rgb[inner].ravel(), truth[inner].ravel())[0, 1] > 0.8
         assert frame.origin is not None
         assert np.mean(frame.origin[inner] == RECOVERED) > 0.9
+
+
+@pytest.mark.parametrize("depth", [1.0, 1.7], ids=["0.4 is left", "0.2 is left"])
+def test_what_is_lifted_out_of_the_shade_is_as_bright_as_in_full_light(depth: float, tmp_path: Path) -> None:
+    plate = np.where(_figure()[..., None], np.array([0.05, 0.3, 0.1], np.float32), _ground() * _light() ** depth)
+    clip = _clip(tmp_path, plate.astype(np.float32), (_light()[..., 0] < 0.95) & ~_figure())
+    frame = next(iter(engines.load(Settings()).synthesise(clip, [3], lambda _: None)))
+    part = Window(0, 0, WIDTH, HEIGHT).slices(frame.window)
+    deep = ((_light()[..., 0] < 0.7) & ~_around(_figure(), 5))[part]
+    lifted = clip.footage.curve.to_linear(frame.rgb)[deep].mean()
+    assert lifted == pytest.approx(_ground()[part][deep].mean(), rel=0.036)
+
+
+@pytest.mark.parametrize("light", [(1, 0.5), (0.5, 1)], ids=["dimming", "brightening"])
+def test_the_shade_is_lifted_as_much_in_a_light_that_changes(light: tuple[float, float], tmp_path: Path) -> None:
+    lamps = np.linspace(*light, COUNT).tolist()
+    plate = np.where(_figure()[..., None], np.array([0.05, 0.3, 0.1], np.float32), _ground() * _light())
+    clip = _clip(tmp_path, plate.astype(np.float32), (_light()[..., 0] < 0.95) & ~_figure(), light=lamps)
+    for frame in engines.load(Settings()).synthesise(clip, [0, 4, COUNT - 1], lambda _: None):
+        part = Window(0, 0, WIDTH, HEIGHT).slices(frame.window)
+        deep = ((_light()[..., 0] < 0.7) & ~_around(_figure(), 5))[part]
+        lifted = clip.footage.curve.to_linear(frame.rgb)[deep].mean()
+        assert lifted == pytest.approx(lamps[frame.index] * _ground()[part][deep].mean(), rel=0.04)
+        assert frame.origin is not None
+        assert np.mean(frame.origin[deep] == RECOVERED) > 0.9
+
+
+_STRIPES = np.where(np.arange(WIDTH) // 5 % 2 > 0, 1.3, 0.7)[None, :, None]
+
+
+@pytest.mark.parametrize("stripes", [_STRIPES, 1.0], ids=["striped", "plain"])
+@pytest.mark.parametrize("grey", [0.18, 0.05, 0.01], ids=["grey", "dark", "black"])
+def test_a_grey_thing_that_stays_is_told_from_shade_by_its_texture(
+    grey: float, stripes: NDArray[np.float64] | float, tmp_path: Path
+) -> None:
+    box = np.zeros((HEIGHT, WIDTH), bool)
+    box[110:150, 150:200] = True
+    plate = np.where(box[..., None], grey * stripes * np.ones((HEIGHT, WIDTH, 3)), _ground())
+    plate[_figure()] = 0.05, 0.3, 0.1
+    clip = _clip(tmp_path, plate.astype(np.float32), box)
+    frame = next(iter(engines.load(Settings()).synthesise(clip, [0], lambda _: None)))
+    part = Window(0, 0, WIDTH, HEIGHT).slices(frame.window)
+    assert frame.origin is not None
+    assert (frame.origin[box[part]] == FILLED).all()
 
 
 def test_a_thing_that_stays_is_not_taken_for_the_ground_in_less_light(tmp_path: Path) -> None:

@@ -113,19 +113,21 @@ class Light:
         result = np.empty((self.curves.shape[1], *samples.shape[1:]), np.float32)
         for begin in range(0, samples.shape[1], _PIECE):
             piece = slice(begin, begin + _PIECE)
-            expected = self._expected(places[piece])
+            expected = self.expected(places[piece][:, None])[:, :, 0]
             for channel in range(3):
                 result[:, piece, channel] = _fit(
                     self.curves[list(indices)], samples[:, piece, channel], weights[:, piece], expected[..., channel]
                 )
         return result
 
-    def _expected(self, places: FloatImage) -> FloatImage:
-        """What the patches say of pixels at relative places: (lamps, pixels, 3)."""
+    def expected(self, places: FloatImage) -> FloatImage:
+        """How strongly each lamp acts at places (height, width, 2), relative to the frame, by the patches around:
+        (lamps, height, width, 3).
+        """
         size = np.array(self.shares.shape[2:0:-1], np.float32)
-        at = (places * size - 0.5).astype(np.float32)[:, None]
+        at = (places * size - 0.5).astype(np.float32)
         options = cv2.INTER_LINEAR, cv2.BORDER_REPLICATE
-        return np.stack([cv2.remap(share, at, None, options[0], borderMode=options[1])[:, 0] for share in self.shares])
+        return np.stack([cv2.remap(share, at, None, options[0], borderMode=options[1]) for share in self.shares])
 
     def gain(self, index: int, strengths: FloatImage) -> FloatImage:
         """The light in frame ``index`` over its mean, of strengths (lamps, ...): (...)."""

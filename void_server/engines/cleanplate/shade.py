@@ -34,6 +34,11 @@ _DARKEST = 0.03
 #: Light that is missing has nearly the colour of the light: channels differ by this share of what is missing at most,
 #: and by so much more, as the fill is not the truth; nor is it brighter by more than that.
 _COLOURED, _SPARE, _BRIGHTER = 0.3, 0.1, 0.15
+#: Nor is there less light than this share: what is darker is black.
+_DIMMEST = 0.1
+#: In full light, its texture is that of the surroundings: as strong, finer than this many analysed pixels, to this ratio
+#: of variances; a logarithm that is softer than the last is noise.
+_TEXTURE, _AS_STRONG, _NOISE = 4.0, 4.0, 0.015
 #: A region of which less than this looks shaded is something else: a thing that is gone once the object is.
 _SHADED = 0.6
 #: From so much on, a pixel is taken from the shade and not from the fill.
@@ -106,8 +111,12 @@ def measure(clip: Clip, plate: FloatImage, fill: FloatImage, hole: Mask, surface
     least = _DARKEST * np.float32(max(float(np.median(there)), 1e-6))
     texture = np.log(np.maximum(there, 0) + least)
     missing = _missing(np.log(np.maximum(here, 0) + least) - texture, texture, inside, shaded)
+    # of the sums with the least light, what share of the light itself
+    level = _mean(there, shaded.astype(np.float32), _ALONG)
     light = np.exp(smooth_fill(missing, shaded))
-    lit = _of_light(light, shaded)
+    light = np.maximum(light - (1 - light) * least / np.maximum(level, least), 0)
+    lifted = np.log(np.maximum(_lit(here, light), 0) + least)
+    lit = _of_regions(shaded, _of_light(light, shaded), _texture(lifted, shaded), _texture(texture, shaded))
     return Shade(
         cv2.resize(np.minimum(light, 1), (width, height), interpolation=cv2.INTER_LINEAR),
         cv2.resize(lit, (width, height), interpolation=cv2.INTER_LINEAR) * surface,
@@ -125,8 +134,11 @@ def fill_and_lift(clip: Clip, plate: FloatImage, hole: Mask, usable: Mask, surfa
         return filled, shade
     share = shade.share[..., None]
     lifted = np.where(hole[..., None], filled + (lift(clip, plate, shade.light) - filled) * share, plate)
+    lifted = lifted.astype(np.float32, copy=False)
     rest = hole & (shade.share < _SURE)
-    return complete(lifted.astype(np.float32), rest, ~rest), shade
+    if not rest.any():
+        return lifted, shade
+    return complete(lifted, rest, usable | (shade.share >= _SURE)), shade
 
 
 def lay_over(clip: Clip, index: int, window: Window, shade: Shade, rgb: FloatImage, grain: FloatImage) -> Mask:
@@ -149,7 +161,12 @@ def lay_over(clip: Clip, index: int, window: Window, shade: Shade, rgb: FloatIma
 def lift(clip: Clip, plate: FloatImage, light: FloatImage) -> FloatImage:
     """Display-referred pixels, (..., 3), as they are in full light, of which they got the share ``light``."""
     curve: Curve = clip.footage.curve
-    return curve.to_display(curve.to_linear(plate) / np.maximum(light, np.float32(0.05)))
+    return curve.to_display(_lit(curve.to_linear(plate), light))
+
+
+def _lit(linear: FloatImage, light: FloatImage) -> FloatImage:
+    """Linear pixels, of which they got the share ``light``, in full light."""
+    return linear / np.maximum(light, np.float32(0.05))
 
 
 def _missing(departs: FloatImage, texture: FloatImage, hole: Mask, shaded: Mask) -> FloatImage:
@@ -185,12 +202,30 @@ def _mean(values: FloatImage, weight: FloatImage, softness: float) -> FloatImage
     return cv2.GaussianBlur(values * weight[..., None], (0, 0), softness) / total[..., None]
 
 
-def _of_light(light: FloatImage, shaded: Mask) -> FloatImage:
-    """1 for the pixels, (height, width), of regions of which less light explains enough, else 0."""
+def _texture(values: FloatImage, weight: Mask) -> FloatImage:
+    """How strong the fine texture of logarithms, (height, width, channels), is at each pixel: its variance."""
+    return ((values - _mean(values, weight.astype(np.float32), _TEXTURE)) ** 2).mean(axis=-1)
+
+
+def _of_light(light: FloatImage, shaded: Mask) -> Mask:
+    """The pixels, (height, width), that less light explains."""
     darkest, lightest = light.min(axis=-1), light.max(axis=-1)
-    fits = shaded & (lightest < 1 + _BRIGHTER) & (lightest - darkest < _COLOURED * (1 - darkest) + _SPARE)
+    plausible = (lightest < 1 + _BRIGHTER) & (lightest > _DIMMEST)
+    return shaded & plausible & (lightest - darkest < _COLOURED * (1 - darkest) + _SPARE)
+
+
+def _of_regions(shaded: Mask, fits: Mask, texture: FloatImage, expected: FloatImage) -> FloatImage:
+    """1 for the pixels, (height, width), of regions of which enough ``fits`` and whose texture, in full light, is as
+    strong as expected, else 0.
+    """
     count, regions = cv2.connectedComponents(shaded.astype(np.uint8), connectivity=8)
-    area, explained = (np.bincount(regions[mask], minlength=count) for mask in (shaded, fits))
-    wanted = explained > _SHADED * area
+    # where a region begins, the light's own edge is no texture
+    inside = cv2.erode(shaded.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    area, explained, inner = (np.bincount(regions[mask], minlength=count) for mask in (shaded, fits, inside))
+    strong, usual = (
+        np.bincount(regions[inside], values[inside], minlength=count) / np.maximum(inner, 1) + _NOISE**2
+        for values in (texture, expected)
+    )
+    wanted = (explained > _SHADED * area) & (strong < _AS_STRONG * usual) & (usual < _AS_STRONG * strong)
     wanted[0] = False
     return wanted[regions].astype(np.float32)

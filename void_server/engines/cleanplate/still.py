@@ -141,7 +141,7 @@ def _in_piece(
 
 
 def _places(clip: Clip, band: Window, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> FloatImage:
-    """Where a band's pixels lie in the frame, (pixels, 2), relative to it."""
+    """Where a band's pixels lie in the frame, (..., 2), relative to it."""
     canvas = clip.footage.canvas
     x = (columns + (band.x - canvas.x + 0.5)) / canvas.width
     y = (rows + (band.y - canvas.y + 0.5)) / canvas.height
@@ -191,18 +191,18 @@ def prepare(clip: Clip, report: Callable[[float], None]) -> dict[str, NDArray[An
         shot = Resting(clip.footage, hidden, light)
         passing, lively = find(shot), living.find(shot)
     plate, unseen, grain, strengths = clean_plate(clip, clip.whole_region, light, passing, report)
-    filled, shade = _filled(clip, plate, grain > 0, unseen) if unseen.any() else (plate, Shade.none())
+    filled, shade = _filled(clip, plate, grain > 0, unseen, light) if unseen.any() else (plate, Shade.none())
     scene = {"plate": filled, "unseen": unseen, "grain": grain, "curves": light.curves, "strengths": strengths}
     return {**scene, **shade.arrays(), **passing.arrays(), **lively.arrays()}
 
 
 def _filled(
-    clip: Clip, plate: FloatImage, known: NDArray[np.bool_], unseen: NDArray[np.bool_]
+    clip: Clip, plate: FloatImage, known: NDArray[np.bool_], unseen: NDArray[np.bool_], light: Light
 ) -> tuple[FloatImage, Shade]:
     """The clean plate of the whole region, which is ``known``, with what no frame shows filled from around it, and how
     shaded that is.
 
-    What is never rewritten is as one frame shows it.
+    What is never rewritten is as one frame shows it, in the mean light.
     """
     canvas, region = clip.footage.canvas, clip.whole_region
     window = region.grown(max(region.width, region.height) // 2).intersection(canvas)
@@ -210,6 +210,9 @@ def _filled(
     # that frame has the most of its own: the fewest rewritten pixels
     anchor = min(range(len(clip)), key=lambda index: clip.region(index).width * clip.region(index).height)
     image = clip.plate(anchor, window)
+    if light.changes:
+        places = _places(clip, window, *np.indices(image.shape[:2]))
+        image = LitScene(light, light.expected(places), clip.footage.curve).in_mean_light(anchor, image)
     hole = np.zeros(image.shape[:2], bool)
     hole[where] = unseen
     image[where] = np.where(known[..., None], plate, image[where])
