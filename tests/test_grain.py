@@ -113,6 +113,16 @@ def test_the_level_at_a_brightness_is_worked_out_once_not_pixel_by_pixel(monkeyp
     assert np.allclose(found, exact, rtol=2e-3)
 
 
+@pytest.mark.parametrize("count", [1, 3, 64])
+def test_the_level_at_what_is_no_brightness_is_that_of_black_or_of_the_brightest(count: int) -> None:
+    level = np.linspace(0.01, 0.4, grain._STEPS, dtype=np.float32)[:, None].repeat(3, axis=1)
+    known = grain.Grain(level, np.zeros((3, 7, 7), np.float32), np.eye(3, dtype=np.float32))
+    for value, same in ((-0.0, 0), (-1, 0), (-np.inf, 0), (np.nan, 0), (1e6, exr.HALF_MAX), (np.inf, exr.HALF_MAX)):
+        # as many as a processor's registers take at once, and not
+        odd, usual = (np.full((count, 3), one, np.float32) for one in (value, same))
+        assert np.array_equal(known.at(odd), known.at(usual)), value
+
+
 def test_edges_of_lamps_are_not_taken_for_grain() -> None:
     scene = np.full((240, 320, 3), 0.1, np.float32)
     scene[::6, ::6] = 300

@@ -147,6 +147,12 @@ def test_a_frame_is_analysed_small_once(clip: Clip, monkeypatch: pytest.MonkeyPa
     assert asked == [0]
 
 
+def test_the_small_frames_of_a_long_shot_are_remembered_packed(clip: Clip) -> None:
+    small = clip.small_rewritten(0)
+    assert clip._small[0].nbytes <= small.size // 8 + len(small)
+    assert not small.flags.writeable
+
+
 @pytest.mark.parametrize("kind", ["_masks", "_blends", "_small"])
 def test_of_long_shots_no_more_is_remembered_than_of_short_ones(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

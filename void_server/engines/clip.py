@@ -21,7 +21,8 @@ from ..imaging.window import Window
 from ..quadmask import classes, extent
 
 _REGIONS, _CELLS = "regions.json", "cells.json"
-#: Memory for the frames under way, in bytes: their quadmasks, their blends, and their rewritten pixels when small.
+#: Memory for the frames under way, in bytes: their quadmasks, their blends, and their rewritten pixels when small, of
+#: which packed all of thousands fit.
 _MASKS, _BLENDS, _SMALL = 256 * 2**20, 128 * 2**20, 64 * 2**20
 
 
@@ -185,11 +186,13 @@ class Clip:
 
     def small_rewritten(self, index: int) -> NDArray[np.bool_]:
         """The rewritten pixels at the analysed size, each that holds any; not to be written to."""
-        return self._small[index]
-
-    def _small_rewritten(self, index: int) -> NDArray[np.bool_]:
-        given_up = self.rewritten(index, self.footage.canvas).astype(np.float32)
-        height, width = self.footage.small_size
-        small: NDArray[np.bool_] = cv2.resize(given_up, (width, height), interpolation=cv2.INTER_AREA) > 0
+        _, width = self.footage.small_size
+        small = np.unpackbits(self._small[index], axis=1, count=width).view(bool)
         small.flags.writeable = False
         return small
+
+    def _small_rewritten(self, index: int) -> NDArray[np.uint8]:
+        """Packed, eight pixels of a row to the byte: every frame's are asked for, time and again."""
+        given_up = self.rewritten(index, self.footage.canvas).astype(np.float32)
+        height, width = self.footage.small_size
+        return np.packbits(cv2.resize(given_up, (width, height), interpolation=cv2.INTER_AREA) > 0, axis=1)

@@ -64,8 +64,8 @@ class Grain:
 
     def at(self, rgb: FloatImage) -> FloatImage:
         """The standard deviation at each pixel of scene-linear ``rgb``, (..., 3); 0 where not measured."""
-        # a half float tells the brightness far more finely than the steps
-        bits = np.minimum(np.fmax(rgb, 0), HALF_MAX).astype(np.float16).view(np.uint16)
+        # a half float tells the brightness far more finely than the steps; the sum turns a negative zero
+        bits = np.minimum(np.fmax(rgb, 0) + np.float32(0), HALF_MAX).astype(np.float16).view(np.uint16)
         return np.stack([self._of_halves[channel][bits[..., channel]] for channel in range(3)], axis=-1)
 
     @cached_property
