@@ -219,6 +219,7 @@ def test_a_shadow_is_not_found_where_hardly_another_way_is_seen() -> None:
     plate = _even() * _light()
     assert cast.find([plate.astype(np.float32)], [_figure()]) is not None
     # all but the shadow itself is hidden by the frame
-    rows, columns = np.flatnonzero(_figure().any(axis=1)), np.flatnonzero(((_light()[..., 0] < 0.95) | _figure()).any(0))
+    both = (_light()[..., 0] < 0.95) | _figure()
+    rows, columns = np.flatnonzero(_figure().any(axis=1)), np.flatnonzero(both.any(axis=0))
     part = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 2]
     assert cast.find([plate[part].astype(np.float32)], [_figure()[part]]) is None

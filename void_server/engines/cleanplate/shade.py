@@ -36,8 +36,8 @@ _DARKEST = 0.03
 _COLOURED, _SPARE, _BRIGHTER = 0.3, 0.1, 0.15
 #: Nor is there less light than this share: what is darker is black.
 _DIMMEST = 0.1
-#: In full light, its texture is that of the surroundings: as strong, finer than this many analysed pixels, to this ratio
-#: of variances; a logarithm that is softer than the last is noise.
+#: In full light, its texture is that of the surroundings: finer than this many analysed pixels it is as strong, to this
+#: ratio of variances; a logarithm that is softer than the last is noise.
 _TEXTURE, _AS_STRONG, _NOISE = 4.0, 4.0, 0.015
 #: A region of which less than this looks shaded is something else: a thing that is gone once the object is.
 _SHADED = 0.6
