@@ -138,7 +138,8 @@ def fill_and_lift(clip: Clip, plate: FloatImage, hole: Mask, usable: Mask, surfa
     rest = hole & (shade.share < _SURE)
     if not rest.any():
         return lifted, shade
-    return complete(lifted, rest, usable | (shade.share >= _SURE)), shade
+    # the texture beside what is left is the nearest to it
+    return complete(lifted, rest, ~rest), shade
 
 
 def lay_over(clip: Clip, index: int, window: Window, shade: Shade, rgb: FloatImage, grain: FloatImage) -> Mask:
