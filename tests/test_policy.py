@@ -232,10 +232,6 @@ def test_a_farm_task_obeys_a_policy_that_came_after_its_submission(shot: Path, t
         run_tasks(job, "quadmask", (0,), lambda path: path, lambda _: None)
 
 
-def test_a_farm_passes_the_policy_on_to_its_tasks() -> None:
-    assert policy.ENVIRONMENT in Site().environment
-
-
 @pytest.mark.parametrize("by", ["variable", "policy"])
 def test_no_cloud_holds_a_local_model_on_a_public_host_back(
     decide: Any, monkeypatch: pytest.MonkeyPatch, by: str
