@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import cv2
 import numpy as np
@@ -23,6 +22,8 @@ from void_server.quadmask import classes
 from void_server.quadmask.classes import AFFECTED, KEEP, OVERLAP, REMOVE
 from void_server.quadmask.edits import Edits, edit, undo
 from void_server.quadmask.grid import Grid
+
+from .commands import void
 
 pytestmark = pytest.mark.slow
 
@@ -220,11 +221,8 @@ def test_the_command_undoes_an_edit_and_shows_what_is_left(job: Path, tmp_path: 
 # -- what is to be looked at
 
 
-VOID = (sys.executable, "-c", "from void_server.cli import main; main()")
-
-
-def void_edit(*words: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*VOID, "edit", *map(str, words)], capture_output=True, text=True, check=False)
+def void_edit(*words: str | Path) -> CompletedProcess[str]:
+    return void("edit", *words)
 
 
 @pytest.fixture(scope="module")

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from ..commands import void
+
 pytestmark = pytest.mark.slow
-
-VOID = [sys.executable, "-c", "from void_server.cli import main; main()"]
-
-
-def void(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*VOID, *map(str, arguments)], capture_output=True, text=True, timeout=240, check=False)
 
 
 def test_a_suite_writes_page_figures_and_a_record_that_compares(shot: Path, tmp_path: Path) -> None:

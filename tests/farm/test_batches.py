@@ -30,6 +30,7 @@ from void_server.farm.submit import Submitted, hand_over, submit
 from void_server.publishing import verification
 from void_server.sample import write_sample
 
+from .. import commands
 from . import slurm_cluster
 from .conftest import VOID, open_gate
 from .jobs import Make, planned, until
@@ -38,7 +39,7 @@ pytestmark = pytest.mark.slow
 
 
 def void(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*VOID, "farm", *words], capture_output=True, text=True, check=False)
+    return commands.void("farm", *words)
 
 
 @pytest.fixture
@@ -278,7 +279,8 @@ def test_what_was_withdrawn_and_not_handed_over_has_failed_and_is_taken_by_the_n
     program.write_text(f'#!/bin/sh\ncase "$*" in */out/sh010/*) {reason};; esac\nexec {emulated} "$@"\n')
     program.chmod(0o755)
     monkeypatch.setenv("DEADLINE_PATH", str(program.parent))
-    assert void("again", "--batch", "night_shift").returncode == code
+    # a process of its own: it is interrupted by its child
+    assert subprocess.run([*VOID, "farm", "again", "--batch", "night_shift"], check=False).returncode == code
     told = void("status", "--batch", "night_shift")
     assert (told.returncode, told.stdout.splitlines()[0]) == (1, left)
     assert "It was withdrawn, and not handed over again; use: void farm again" in told.stdout

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-import subprocess
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
@@ -21,7 +21,7 @@ from void_server.farm.schedulers import deadline, openjd, slurm
 from void_server.farm.schedulers.base import environment, find
 from void_server.farm.submit import batch, submit
 
-from .conftest import VOID
+from .. import commands
 from .jobs import Make, planned
 
 pytestmark = pytest.mark.slow
@@ -78,15 +78,13 @@ def test_what_the_site_says_does_not_keep_another_scheduler_from_working(
     file = tmp_path / "site.json"
     file.write_text(json.dumps({"scheduler": "slurm", "fields": {"pool": "gpu", "limits": {"void": 1}}}))
     monkeypatch.setenv("VOID_FARM_SETTINGS", str(file))
-    command = [*VOID, "farm", "submit", f"{shot}/plate", f"{shot}/roto", "-o", str(tmp_path / "out"), "--dry-run"]
-    done = subprocess.run([*command, "--scheduler", "deadline"], capture_output=True, text=True, check=False)
+    words = ["submit", f"{shot}/plate", f"{shot}/roto", "-o", str(tmp_path / "out"), "--dry-run"]
+    done = void(*words, "--scheduler", "deadline")
     assert done.returncode == 0, done.stderr
     assert "Pool=gpu\n" in (tmp_path / "out" / "v001" / "deadline" / "finish.job").read_text()
-    done = subprocess.run([*command, "--scheduler", "local"], capture_output=True, text=True, check=False)
+    done = void(*words, "--scheduler", "local")
     assert done.returncode == 0, done.stderr
-    done = subprocess.run(
-        [*command, "--scheduler", "local", "--set", "pool=x"], capture_output=True, text=True, check=False
-    )
+    done = void(*words, "--scheduler", "local", "--set", "pool=x")
     assert "local has nothing for the field pool" in done.stderr
 
 
@@ -215,12 +213,7 @@ def test_a_table_of_shots_is_one_group(shot: Path, tmp_path: Path) -> None:
     table = tmp_path / "shots.csv"
     lines = [f"{shot}/plate,{shot}/roto,{tmp_path}/{folder},{name}" for folder, name in (("one", "A"), ("two", "B"))]
     table.write_text("\n".join(["plate,roto,out,name", *lines]))
-    done = subprocess.run(
-        [*VOID, "farm", "submit", "--batch", str(table), "--scheduler", "deadline", "--dry-run"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = void("submit", "--batch", str(table), "--scheduler", "deadline", "--dry-run")
     assert done.returncode == 0, done.stderr
     for name in ("one", "two"):
         info = (tmp_path / name / "v001" / "deadline" / "quadmask.job").read_text()
@@ -271,8 +264,8 @@ def test_points_outside_the_shot_are_refused_at_submission(wanted: Make, site: s
     assert list(one.out.glob("*")) == []
 
 
-def void(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*VOID, "farm", *words], capture_output=True, text=True, check=False)
+def void(*words: str) -> CompletedProcess[str]:
+    return commands.void("farm", *words)
 
 
 def test_all_that_remove_takes_can_be_said_of_a_farm_job(shot: Path, tmp_path: Path) -> None:
