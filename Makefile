@@ -14,7 +14,8 @@ SHELL := /bin/bash
 
 USABLE = import sys, venv; sys.exit(sys.version_info < (3, 10))
 BPY = bpy==5.0.1
-PIP = -m pip --disable-pip-version-check install --quiet -c constraints.txt
+# what is imported is compiled then; the many other modules of the packages need not be
+PIP = -m pip --disable-pip-version-check install --quiet --no-compile -c constraints.txt
 
 demo: .venv-demo/ready
 	@[ -d demo/sample ] || .venv-demo/bin/void sample demo/sample
@@ -56,7 +57,7 @@ blender:
 .venv-blender/ready:
 	@echo "setting up .venv-blender"
 	@$(PYTHON) -m venv .venv-blender
-	@.venv-blender/bin/python -m pip --disable-pip-version-check install --quiet $(BPY)
+	@.venv-blender/bin/python -m pip --disable-pip-version-check install --quiet --no-compile $(BPY)
 	@touch $@
 
 define make-venv
