@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,6 +24,7 @@ from void_server.api.version import VersionFolder
 from void_server.cli.declared import settings_of
 from void_server.engines.void import fit, inputs, synthesis
 from void_server.engines.void.sampling import Sampler
+from void_server.engines.void.weights import Weights
 from void_server.imaging import exr
 from void_server.imaging.window import Window
 from void_server.quadmask import classes
@@ -231,6 +233,52 @@ def test_weights_replaced_while_a_job_runs_are_told_and_never_named_for_what_oth
     manifest = json.loads((resumed.folder / "job.json").read_text())
     assert manifest["engine"]["void_pass1.safetensors"] == new
     assert not np.array_equal(pictures(first, range(1001, 1003)), pictures(resumed, range(1001, 1003)))
+
+
+@pytest.mark.parametrize("kept_steps", [2, 6], ids=["before any latents were kept", "with latents of the second pass"])
+def test_a_first_pass_of_weights_that_were_replaced_is_made_again(
+    shot: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept_steps: int
+) -> None:
+    """And what the second pass had made of it: the manifest names the new ones for all."""
+    own = tmp_path / "weights"
+    shutil.copytree(weights, own)
+    monkeypatch.setenv("VOID_WEIGHTS", str(own))
+    one = replace(shot_of(shot, second_pass=True, steps=6, grain=False), frames="1001-1002")
+    steps: list[int] = []
+    real = Sampler.forward
+
+    def counted(self: Sampler, *rest: Any) -> torch.Tensor:
+        steps.append(self.number)
+        if stopping and steps.count(2) == kept_steps:
+            raise JobCancelled("stop")
+        return real(self, *rest)
+
+    monkeypatch.setattr(Sampler, "forward", counted)
+    stopping = True
+    with pytest.raises(JobCancelled):
+        run(one, tmp_path / "v001")
+    shutil.copy(own / "void_pass2.safetensors", tmp_path / "new")
+    (tmp_path / "new").replace(own / "void_pass1.safetensors")
+    steps.clear()
+    stopping = False
+    resumed, _ = run(one, tmp_path / "v001")
+    assert steps == [1] * 6 + [2] * 6
+    whole, _ = run(one, tmp_path / "v002")
+    assert np.array_equal(pictures(resumed, range(1001, 1003)), pictures(whole, range(1001, 1003)))
+
+
+def test_weights_of_the_same_size_and_time_are_other_weights(weights: Path, tmp_path: Path) -> None:
+    """Copying with times, as rsync does, leaves both as they were."""
+    shutil.copytree(weights, tmp_path / "weights")
+    found = Weights(tmp_path / "weights")
+    before, file = found.state(), found.checkpoint(1)
+    assert found.state() == before
+    times = file.stat()
+    shutil.copy(found.checkpoint(2), tmp_path / "new")
+    os.utime(tmp_path / "new", ns=(times.st_atime_ns, times.st_mtime_ns))
+    (tmp_path / "new").replace(file)
+    assert (file.stat().st_size, file.stat().st_mtime_ns) == (times.st_size, times.st_mtime_ns)
+    assert found.state() != before
 
 
 def test_another_solver_is_named_in_the_manifest(shot: Path, tmp_path: Path) -> None:

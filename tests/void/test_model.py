@@ -19,6 +19,7 @@ import pytest
 import torch
 from diffusers import AutoencoderKLCogVideoX, CogVideoXDPMScheduler, CogVideoXPipeline
 from diffusers.models.attention_dispatch import _HUB_KERNELS_REGISTRY, _AttentionBackendRegistry
+from diffusers.schedulers import scheduling_dpm_cogvideox
 from random_weights import checkpoint
 from safetensors.torch import load_file, save_file
 
@@ -40,7 +41,7 @@ from void_server.engines.void.sampling import (
     too_long,
 )
 from void_server.engines.void.settings import DPM, VoidSettings
-from void_server.engines.void.solvers import SOLVERS, noise_of_steps
+from void_server.engines.void.solvers import SOLVERS, noise_of_step
 from void_server.engines.void.vae import decode, encode, encoder_parts, latent_length
 from void_server.engines.void.weights import PASSES, Weights, find
 from void_server.engines.void.windows import plan
@@ -446,9 +447,12 @@ def test_nothing_heavy_is_loaded_to_check_a_job() -> None:
 @pytest.mark.parametrize("steps", [8, 7])
 @pytest.mark.parametrize("guidance", [1.0, 6.0])
 def test_dpm_makes_what_diffusers_own_pipeline_makes(
-    model: Model, given: Conditioning, steps: int, guidance: float
+    model: Model, given: Conditioning, monkeypatch: pytest.MonkeyPatch, steps: int, guidance: float
 ) -> None:
-    """The pipeline's loop, prompts and guidance; the conditioning's channels are put beside its latents in the call."""
+    """The pipeline's loop, prompts and guidance; the conditioning's channels are put beside its latents in the call.
+
+    Its noise is ours, frame by frame.
+    """
     prompt, negative = embed(model, "a lime falls", "").split(1)
     noise = starting_noise((1, 6, 16, 4, 6), 1)
     transformer = model.transformer(1)
@@ -470,15 +474,21 @@ def test_dpm_makes_what_diffusers_own_pipeline_makes(
     pipeline.set_progress_bar_config(disable=True)
     # what the last step hands on, where it leaves noise in what it makes
     predictions: list[torch.Tensor] = []
-    real = scheduler.step
+    generators: list[torch.Generator] = []
+    real, drawn = scheduler.step, scheduling_dpm_cogvideox.randn_tensor
 
     @wraps(real)
     def step(*what: Any, **more: Any) -> Any:
+        generators[:] = [noise_of_step(3, len(predictions), 5 + frame) for frame in range(6)]
         made = real(*what, **more)
         predictions.append(made[1])
         return made
 
+    def randn_tensor(shape: torch.Size, **_: object) -> torch.Tensor:
+        return drawn(shape[1:], generator=generators)[None]
+
     scheduler.step = step
+    monkeypatch.setattr(scheduling_dpm_cogvideox, "randn_tensor", randn_tensor)
     theirs = pipeline(
         prompt_embeds=prompt,
         negative_prompt_embeds=negative,
@@ -487,13 +497,13 @@ def test_dpm_makes_what_diffusers_own_pipeline_makes(
         num_frames=21,
         num_inference_steps=steps,
         guidance_scale=guidance,
-        generator=noise_of_steps(3),
         latents=noise,
         output_type="latent",
     ).frames
+    monkeypatch.undo()
     one = sampler(
         model, steps=steps, guidance=guidance, prompt=prompt, negative=negative if guidance > 1 else None,
-        solver=DPM, seed=3,
+        solver=DPM, seed=3, first=5,
     )  # fmt: skip
     ours = one.run(model, noise, given, lambda *_: None)
     assert torch.allclose(ours, predictions[-1], atol=1e-5)
@@ -509,9 +519,9 @@ def test_dpm_has_one_noise_where_windows_overlap(model: Model) -> None:
     latents = torch.zeros(1, 4000, 1, 1, 1)
     two = plan(4000, 2002)
     assert len(two.windows) == 2
-    solver = SOLVERS[DPM](model.scheduler_config, 20, 20, 5)
+    solver = SOLVERS[DPM](model.scheduler_config, 20, 20, 5, 0)
     made = solver.step(0, latents, (latents[:, start:end] for start, end in two.windows), two)
-    alone = SOLVERS[DPM](model.scheduler_config, 20, 20, 5).step(0, latents, [latents], plan(4000, 4000))
+    alone = SOLVERS[DPM](model.scheduler_config, 20, 20, 5, 0).step(0, latents, [latents], plan(4000, 4000))
     assert torch.equal(made, alone)
     assert float(made.std()) > 0
 
@@ -524,7 +534,20 @@ def test_dpm_depends_on_the_seed_and_its_noise_is_not_that_it_begins_with(model:
 
     assert torch.equal(run(1), run(1))
     assert not torch.equal(run(1), run(2))
-    assert not torch.equal(torch.randn(noise.shape, generator=noise_of_steps(1)), noise)
+    assert not torch.equal(torch.randn(noise[0, 0].shape, generator=noise_of_step(1, 0, 0)), noise[0, 0])
+
+
+def test_dpm_draws_the_noise_of_a_frame_as_it_is_in_the_shot_whatever_piece_it_is_in(model: Model) -> None:
+    """So that what two pieces share fades from one to the like; and each step's is another."""
+    latents = torch.zeros(1, 8, 1, 2, 2)
+
+    def made(first: int, index: int = 0) -> torch.Tensor:
+        return SOLVERS[DPM](model.scheduler_config, 20, 20, 5, first).step(index, latents, [latents], plan(8, 8))
+
+    assert torch.equal(made(0)[:, 5:], made(5)[:, :3])
+    assert not torch.equal(made(0)[:, :3], made(5)[:, :3])
+    at_once, again = made(0, 2), made(0, 1)
+    assert not torch.allclose(at_once / at_once.std(), again / again.std())
 
 
 # -- what was done is not done again

@@ -28,6 +28,7 @@ from void_server.api.version import PLATE, VersionFolder
 from void_server.cli.declared import settings_of
 from void_server.engines.void import pieces, synthesis
 from void_server.engines.void.between import between
+from void_server.engines.void.frames import Made
 from void_server.engines.void.sampling import Sampler
 from void_server.engines.void.settings import VoidSettings
 from void_server.engines.void.synthesis import Piece
@@ -252,6 +253,50 @@ def test_a_shot_with_a_gap_is_made_run_by_run_on_one_machine_and_on_a_farm(
     assert len(list((tmp_path / "v001" / "plate").glob("*.exr"))) == 7
     stages = {stage.name: stage for stage in plan(gap, Fields()).stages}
     assert stages[pipeline.Part.REMOVE.value].tasks == 2
+
+
+def test_a_farm_and_one_machine_sample_with_dpm_to_the_same_bits(long_shot: Path, tmp_path: Path) -> None:
+    """Its steps have noise; the later piece comes first on the farm."""
+    one = replace(shot_of(long_shot, solver="dpm", steps=3), frames="1003-1004,1020-1021")
+    job = plan(one, Fields()).begin(tmp_path / "farm")
+    for stage, tasks in (("quadmask", [0]), ("remove", [1, 0]), ("finish", range(job.stage("finish").tasks))):
+        for task in tasks:
+            run_tasks(job, stage, (task,), str, lambda _: None)
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    pipeline.run("0123456789ab", one, whole, lambda _: None)
+    for frame in (1003, 1004, 1020, 1021):
+        made, other = (exr.read_rgb(VersionFolder(folder).plate(frame)) for folder in (job.folder, whole))
+        assert np.array_equal(made, other)
+
+
+def test_a_piece_in_which_nothing_changes_is_not_sampled(
+    long_shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And all other frames are as they are with it."""
+    shutil.copytree(long_shot, tmp_path / "shot")
+    for frame in range(1020, 1023):
+        exr.write(tmp_path / "shot" / "roto" / f"roto.{frame}.exr", np.zeros((54, 96, 1), np.float16), ("A",))
+    one = replace(shot_of(tmp_path / "shot"), frames="1003-1004,1020-1022,1040-1041")
+    sampled: list[int] = []
+    real = Sampler.run
+    monkeypatch.setattr(Sampler, "run", lambda self, *rest: sampled.append(self.first) or real(self, *rest))
+    folders = tmp_path / "v001", tmp_path / "v002"
+    for folder in folders:
+        folder.mkdir()
+        pipeline.run("0123456789ab", one, folder, lambda _: None)
+        monkeypatch.setattr(Made, "missing", property(lambda made: [n for n in range(3) if not made._done(n).exists()]))
+    assert sampled == [0, 1, 0, 0, 1], "first without the second piece, then with it"
+    for frame in (1003, 1004, 1020, 1021, 1022, 1040, 1041):
+        skipped, whole = (exr.read_rgb(VersionFolder(folder).plate(frame)) for folder in folders)
+        assert np.array_equal(skipped, whole)
+
+
+def test_what_a_frame_between_is_made_of_is_sampled_too() -> None:
+    indices = pieces.made(range(20), 3)
+    assert indices == [0, 3, 6, 9, 12, 15, 18, 19]
+    found = {index: [*pieces.sources(index, indices)] for index in (0, 1, 9, 16, 18, 19)}
+    assert found == {0: [0], 1: [0, 1], 9: [3], 16: [5, 6], 18: [6], 19: [7]}
 
 
 def test_a_frame_between_shows_things_where_they_are_by_then() -> None:

@@ -316,10 +316,10 @@ def test_orders_arrive_as_they_were_sent() -> None:
     torch.manual_seed(2)
     negative, latents = torch.randn(1, 4, 8).to(torch.bfloat16), torch.randn(1, 8, 16, 2, 3)
     # DPM-Solver++ may remember the very latents
-    memory = {"random": torch.Generator().get_state(), "predicted": latents * 2, "the same": latents}
+    memory = {"bytes": torch.arange(9, dtype=torch.uint8), "predicted": latents * 2, "the same": latents}
     begun = Underway(5, latents, memory)
     conditions = Conditioning(latents.transpose(1, 2), -latents.transpose(1, 2))
-    one = Sampler(2, plan(8, 6), 7, 6.0, negative + 1, negative, 0.5, fast=True, solver="dpm", seed=2**32 - 1)
+    one = Sampler(2, plan(8, 6), 7, 6.0, negative + 1, negative, 0.5, fast=True, solver="dpm", seed=2**32 - 1, first=3)
     pipe = io.BytesIO()
     Order(one, "native", conditions, begun).message().send(pipe)
     pipe.seek(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from ..clip import Clip
 from . import fit
 from .detail import restored
 from .inputs import Inputs
-from .pieces import at, faded, planned
+from .pieces import at, faded, planned, sources
 from .settings import VoidSettings
 
 # Marks a piece as complete, and records what made it.
@@ -45,6 +46,11 @@ class Made:
         """The frames of a piece, display-referred."""
         return FrameFile(self.clip.kept / f"void_{number}.raw", self.shape, np.float16)
 
+    def first_pass(self, number: int, made_from: Mapping[str, str]) -> FrameFile:
+        """The same of a first pass, for the second; ``made_from`` tells it from those of other weights."""
+        name = hashlib.sha256(repr(sorted(made_from.items())).encode()).hexdigest()[:16]
+        return FrameFile(self.clip.kept / f"void_{number}_pass1_{name}.raw", self.shape, np.float16)
+
     def _done(self, number: int) -> Path:
         return self.clip.kept / _DONE.format(number)
 
@@ -54,8 +60,11 @@ class Made:
 
     @property
     def missing(self) -> list[int]:
-        """The numbers of the missing pieces."""
-        return [number for number in range(len(self.pieces)) if not self._done(number).is_file()]
+        """The numbers of the missing pieces. One in which nothing changes is none: no pixel of it is used."""
+        changing = [index for index in range(len(self.clip)) if not self.clip.region(index).empty]
+        used = {number for index in changing for number in sources(index, self.indices)}
+        found = [number for number, piece in enumerate(self.pieces) if not used.isdisjoint(piece)]
+        return [number for number in found if not self._done(number).is_file()]
 
     def frames(self, wanted: Sequence[int], report: Callable[[float], None]) -> Iterator[NewPixels]:
         """The new frames at full size, once no piece is missing; see :class:`void_server.engines.Engine`."""

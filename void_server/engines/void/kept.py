@@ -8,9 +8,10 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import load
 
 from ...api.files import write_atomically
+from .tensors import packed
 
 #: Sampling is kept after so many steps each.
 EVERY = 5
@@ -35,9 +36,7 @@ class KeptTensors:
     def write(self, **tensors: torch.Tensor) -> None:
         """Keep these instead of what was there."""
         described = torch.tensor(list(self._described.encode()), dtype=torch.uint8)
-        # copies: two names may be one tensor, which safetensors refuses
-        content = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-        write_atomically(self.path, save({**content, _MADE_FROM: described}), parents=True)
+        write_atomically(self.path, packed({**tensors, _MADE_FROM: described}), parents=True)
 
     def remove(self) -> None:
         """Remove the file, if it is there."""

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from typing import IO, Any
 
 import torch
-from safetensors.torch import load, save
+from safetensors.torch import load
+
+from .tensors import packed
 
 
 @dataclass(frozen=True)
@@ -20,8 +22,7 @@ class Message:
 
     def send(self, pipe: IO[bytes]) -> None:
         """Write the message: a line of JSON, and then as many bytes of tensors as it says."""
-        # copies: two names may be one tensor, which safetensors refuses
-        content = save({name: tensor.detach().cpu().contiguous().clone() for name, tensor in self.tensors.items()})
+        content = packed(self.tensors)
         pipe.write(json.dumps({"values": self.values, "bytes": len(content)}).encode() + b"\n")
         pipe.write(content)
         pipe.flush()

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections import Counter
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from typing import NamedTuple
 
 from ...imaging.exr import FloatImage
+from ...imaging.runs import runs
 from .between import between
 
 #: Frames that neighbouring pieces share.
@@ -49,20 +48,6 @@ def planned(frames: Sequence[int], step: int, most: int) -> Planned:
     return Planned(indices, tuple(pieces))
 
 
-def runs(frames: Sequence[int]) -> list[range]:
-    """The runs among frame numbers, by index: 1001-1010,1020-1030 is two; 1001-1031x2 is one, at half the rate.
-
-    A gap is larger than the commonest step between frames, and differs from a step beside it: what goes on at its own
-    steady rate is a run, too.
-    """
-    steps = [after - before for before, after in pairwise(frames)]
-    often = Counter(steps)
-    own = min(often, key=lambda step: (-often[step], step), default=1)
-    beside = [{*steps[max(0, index - 1) : index + 2]} for index in range(len(steps))]
-    cuts = [index for index, step in enumerate(steps, 1) if step > own and beside[index - 1] != {step}]
-    return [range(start, end) for start, end in pairwise([0, *cuts, len(frames)])]
-
-
 def between_gaps(frames: Sequence[int]) -> list[int]:
     """The numbers of the frames in runs so short that the model sees hardly any motion; none where there is one run."""
     found = runs(frames)
@@ -74,13 +59,19 @@ def made(run: range, step: int) -> list[int]:
     return sorted({*run[::step], run[-1]})
 
 
+def sources(index: int, indices: Sequence[int]) -> range:
+    """The numbers of the frames, of those ``indices`` that are made, out of which comes the frame ``index``: 1 or 2."""
+    after = bisect_left(indices, index)
+    return range(after if indices[after] == index else after - 1, after + 1)
+
+
 def at(index: int, indices: Sequence[int], read: Callable[[int], FloatImage]) -> FloatImage:
     """The frame ``index`` of a shot, of whose frames ``indices`` were made; ``read`` gives those by their number."""
-    after = bisect_left(indices, index)
-    if indices[after] == index:
-        return read(after)
-    share = (index - indices[after - 1]) / (indices[after] - indices[after - 1])
-    return between(read(after - 1), read(after), share)
+    first, *last = sources(index, indices)
+    if not last:
+        return read(first)
+    share = (index - indices[first]) / (indices[last[0]] - indices[first])
+    return between(read(first), read(last[0]), share)
 
 
 def cut(count: int, most: int) -> tuple[range, ...]:

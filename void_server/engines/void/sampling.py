@@ -146,7 +146,8 @@ class Sampler:
     ``prompt`` and ``negative`` are embeddings; ``negative`` is used with a guidance above 1 only. With a ``strength``
     below 1 the plate's own latents are the beginning, with so much noise, and so many of the steps are left. ``fast``
     skips most of the transformer where its first block says that little has changed since the last step. ``solver`` is
-    one of :data:`.solvers.SOLVERS`, and ``seed`` decides the noise of its steps, if they have any.
+    one of :data:`.solvers.SOLVERS`; ``seed``, and where in the shot the ``first`` latent frame is, decide the noise of
+    its steps, if they have any.
     """
 
     number: int
@@ -159,6 +160,7 @@ class Sampler:
     fast: bool = False
     solver: str = DDIM
     seed: int = 0
+    first: int = 0
 
     def run(
         self,
@@ -210,7 +212,7 @@ class Sampler:
         return _settled(model, latents)
 
     def _solver(self, model: Model) -> Solver:
-        return SOLVERS[self.solver](model.scheduler_config, self.steps, self._left, self.seed)
+        return SOLVERS[self.solver](model.scheduler_config, self.steps, self._left, self.seed, self.first)
 
     def _plate(self, conditions: Conditioning) -> torch.Tensor | None:
         """The latents of the plate where they are part of the beginning."""
@@ -383,5 +385,5 @@ class Order:
 
 
 # What of a sampler is plain, and what marks tensors that its solver remembers.
-_PLAIN = ("number", "steps", "guidance", "strength", "fast", "solver", "seed")
+_PLAIN = ("number", "steps", "guidance", "strength", "fast", "solver", "seed", "first")
 _MEMORY = "memory: "

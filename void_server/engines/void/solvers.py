@@ -19,12 +19,16 @@ from .windows import WindowPlan
 
 
 class Solver(ABC):
-    """The last ``left`` of ``steps`` steps, with the scheduler's ``config``."""
+    """The last ``left`` of ``steps`` steps, with the scheduler's ``config``.
+
+    ``seed`` is the job's, and ``first`` the number in the shot of the latents' first frame: they decide the noise of
+    the steps, where there is any.
+    """
 
     _kind: type[CogVideoXDDIMScheduler] | type[CogVideoXDPMScheduler]
 
-    def __init__(self, config: Mapping[str, Any], steps: int, left: int, seed: int) -> None:
-        del seed
+    def __init__(self, config: Mapping[str, Any], steps: int, left: int, seed: int, first: int) -> None:
+        self._seed, self._first = seed, first
         self._scheduler = self._kind.from_config(config)
         self._scheduler.set_timesteps(steps)
         self.timesteps: torch.Tensor = self._scheduler.timesteps[-left:]
@@ -74,44 +78,46 @@ class Dpm(Solver):
 
     _kind = CogVideoXDPMScheduler
 
-    def __init__(self, config: Mapping[str, Any], steps: int, left: int, seed: int) -> None:
-        super().__init__(config, steps, left, seed)
-        self._random = noise_of_steps(seed)
+    def __init__(self, config: Mapping[str, Any], steps: int, left: int, seed: int, first: int) -> None:
+        super().__init__(config, steps, left, seed, first)
         self._predicted: torch.Tensor | None = None
 
     def step(
         self, index: int, latents: torch.Tensor, velocities: Iterable[torch.Tensor], plan: WindowPlan
     ) -> torch.Tensor:
         """See :class:`Solver`."""
+        (clip,) = latents
+        # frames stand for clips: each has a noise of its own there
         made, predicted = self._scheduler.step(
-            plan.blend(list(velocities)),
-            self._predicted,
+            plan.blend(list(velocities))[0],
+            None if self._predicted is None else self._predicted[0],
             self.timesteps[index],
             self.timesteps[index - 1] if index else None,
-            latents,
-            generator=self._random,
+            clip,
+            generator=[noise_of_step(self._seed, index, self._first + frame) for frame in range(len(clip))],
             return_dict=False,
         )
-        self._predicted = predicted.to(latents.dtype)
+        self._predicted = predicted[None].to(latents.dtype)
         # for some numbers of steps diffusers ends short of the end, and leaves the last noise in
-        return self._predicted if index + 1 == len(self.timesteps) else made.to(latents.dtype)
+        return self._predicted if index + 1 == len(self.timesteps) else made[None].to(latents.dtype)
 
     @property
     def memory(self) -> dict[str, torch.Tensor]:
         """See :class:`Solver`."""
-        known = {} if self._predicted is None else {"predicted": self._predicted}
-        return {"random": self._random.get_state(), **known}
+        return {} if self._predicted is None else {"predicted": self._predicted}
 
     def remember(self, memory: Mapping[str, torch.Tensor], device: torch.device) -> None:
         """See :class:`Solver`."""
         if memory:
-            self._random.set_state(memory["random"])
-            self._predicted = memory["predicted"].to(device) if "predicted" in memory else None
+            self._predicted = memory["predicted"].to(device)
 
 
-def noise_of_steps(seed: int) -> torch.Generator:
-    """Draws the noise of the steps of a job of this seed: the same on every device, and other than it begins with."""
-    return torch.Generator().manual_seed(int(np.random.SeedSequence((seed, 1)).generate_state(1)[0]))
+def noise_of_step(seed: int, step: int, frame: int) -> torch.Generator:
+    """Draws a step's noise of a latent frame of the shot, in a job of this seed: other than it begins with.
+
+    The same on every device, whatever the piece that the frame is in, and whatever was drawn before.
+    """
+    return torch.Generator().manual_seed(int(np.random.SeedSequence((seed, 1, step, frame)).generate_state(1)[0]))
 
 
 #: Solvers by the name that settings give them.

@@ -32,7 +32,7 @@ from .sampling import (
 )
 from .settings import DDIM
 from .vae import SPATIAL, decode, encoder_parts, latent_length
-from .weights import find
+from .weights import digest, find
 from .windows import plan
 
 
@@ -48,6 +48,11 @@ class Piece:
         """The numbers of the frames as the model sees them: long enough for it, mirrored in time."""
         count = len(self.frames)
         return [self.frames[index] for index in fit.mirrored(count, fit.clip_length(count))]
+
+    @property
+    def first(self) -> int:
+        """The number of its first latent frame among all: what pieces share, they share the noise of."""
+        return self.frames.start // STRIDE
 
     @property
     def latents(self) -> tuple[int, int, int]:
@@ -87,25 +92,40 @@ class Synthesis:
 
     def _make(self, number: int, report: Callable[[float], None]) -> None:
         piece, frames = Piece(self._made.pieces[number], self._fit.size), self._made.file(number)
-        weights, passes = self._model.weights, self._passes
         with explaining_memory(self._model):
             self._check_memory()
             if self._settings.second_pass:
-                first = FrameFile(self._clip.kept / f"void_{number}_pass1.raw", self._made.shape, np.float16)
+                first = self._made.first_pass(number, self._made_from(FIRST))
                 if not first.whole:
                     self._run(FIRST, number, piece, first, lambda share: report(0.25 * share))
                 self._run(SECOND, number, piece, frames, lambda share: report(0.25 + 0.75 * share), first)
                 first.remove()
             else:
                 self._run(FIRST, number, piece, frames, report)
-        if weights.state(passes) != self._loaded_from:
-            # nobody knows which of them made what
+        self._check_same_weights()
+        # named where it is not the published one
+        solver = {"solver": self._settings.solver} if self._settings.solver != DDIM else {}
+        hashes = self._model.weights.hashes(self._passes)
+        self._made.note(number, {"device": self._model.described, **solver, **hashes})
+
+    def _made_from(self, number: int) -> dict[str, str]:
+        """What decides the bits of a pass beside the job itself; what else made is not used.
+
+        Another card makes other bits, too. Raises :class:`JobFailed` where the weights were replaced.
+        """
+        self._check_same_weights()
+        weights = self._model.weights
+        # a second pass is made from the first
+        hashes = weights.hashes(self._passes[:number])
+        return {"device": self._model.described, "autoencoder": digest(weights.vae), **hashes}
+
+    def _check_same_weights(self) -> None:
+        """Raise :class:`JobFailed` where files were replaced meanwhile: nobody knows which of them made what."""
+        weights = self._model.weights
+        if weights.state(self._passes) != self._loaded_from:
             raise JobFailed(
                 f"The weights in {weights.folder} were replaced while the job ran; resume it with the new ones."
             )
-        # named where it is not the published one
-        solver = {"solver": self._settings.solver} if self._settings.solver != DDIM else {}
-        self._made.note(number, {"device": self._model.described, **solver, **weights.hashes(passes)})
 
     def _check_memory(self) -> None:
         """Raise :class:`SettingError` where the card is too small, before anything is loaded."""
@@ -141,20 +161,14 @@ class Synthesis:
             fast=settings.quality == "fast",
             solver=settings.solver,
             seed=self._clip.seed,
+            first=piece.first,
         )
 
         def on_step(done: int, total: int) -> None:
             report(0.1 + 0.8 * done / total)
 
-        # another card makes other bits, and begins anew
-        made_from = {
-            "device": model.described,
-            "steps": str(steps),
-            "guidance": str(guidance),
-            "solver": settings.solver,
-            **model.weights.hashes((number,)),
-        }
-        progress = Progress(KeptTensors(self._clip.kept / f"void_{index}_pass{number}.safetensors", made_from))
+        file = self._clip.kept / f"void_{index}_pass{number}.safetensors"
+        progress = Progress(KeptTensors(file, self._made_from(number)))
         latents = sampler.run(model, self._noise(piece, before), conditions, on_step, progress)
         tile = model.profile.tile
         self._clip.scratch.mkdir(parents=True, exist_ok=True)
@@ -187,8 +201,8 @@ class Synthesis:
     def _noise(self, piece: Piece, before: FrameFile | None) -> torch.Tensor:
         length, height, width = piece.latents
         if before is None:
-            skipped = piece.frames.start // STRIDE
-            return starting_noise((1, skipped + length, 16, height, width), self._clip.seed)[:, skipped:]
+            shape = 1, piece.first + length, 16, height, width
+            return starting_noise(shape, self._clip.seed)[:, piece.first :]
         frames = (before[index - piece.frames.start].astype(np.float32) for index in piece.order)
         if self._settings.published_sampling:
             return noise.as_published(list(frames), piece.latents, self._clip.seed)

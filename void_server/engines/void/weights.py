@@ -68,15 +68,19 @@ class Weights:
         """The required files that do not exist."""
         return [path for path in self._required(passes) if not path.is_file()]
 
-    def state(self, passes: tuple[int, ...] = (1, 2)) -> tuple[tuple[str, int, int], ...]:
-        """What changes when somebody replaces a file: path, size and time of each that exists."""
-        there = [path for path in self._required(passes) if path.is_file()]
-        return tuple((str(path), status.st_size, status.st_mtime_ns) for path in there for status in [path.stat()])
+    def state(self, passes: tuple[int, ...] = (1, 2)) -> tuple[tuple[str | int, ...], ...]:
+        """What changes when somebody replaces a file: path and :func:`~void_server.api.files.stamp` of each."""
+        return tuple((str(path), *stamp(path)) for path in self._required(passes) if path.is_file())
 
     def _required(self, passes: tuple[int, ...]) -> list[Path]:
         files = [self.base / part / name for part, names in _PARTS.items() for name in names]
         loras = [self.folder / self.lora] if self.lora else []
         return [*files, *self._shards, *map(self.checkpoint, passes), *loras]
+
+    @property
+    def vae(self) -> Path:
+        """The autoencoder's weights."""
+        return self.base / "vae" / "diffusion_pytorch_model.safetensors"
 
     @property
     def _shards(self) -> list[Path]:
@@ -108,7 +112,7 @@ class Weights:
                 + (f" and {len(absent) - 1} more files" if absent[1:] else "")
                 + "; run `void doctor` to see what belongs where and where to get it."
             )
-        for path in (self.base / "vae" / "diffusion_pytorch_model.safetensors", *self._shards):
+        for path in (self.vae, *self._shards):
             header(path)
         for number in passes:
             self._check_input(self.checkpoint(number))
@@ -153,8 +157,7 @@ class Weights:
     @property
     def encoders(self) -> dict[str, str]:
         """The SHA-256 of what prompts and pictures are encoded with, remembered likewise, by part."""
-        vae = self.base / "vae" / "diffusion_pytorch_model.safetensors"
-        return {"vae": digest(vae), "text encoder": " ".join(digest(shard) for shard in self._shards)}
+        return {"vae": digest(self.vae), "text encoder": " ".join(digest(shard) for shard in self._shards)}
 
 
 def digest(path: Path) -> str:
