@@ -96,7 +96,15 @@ Make = Callable[..., Made]
 def make(tmp_path: Path) -> Make:
     (tmp_path / "scratch").mkdir()
 
-    def shot(backdrop: Callable[[int], FloatImage], *, wide: int = 26, begin: float = 0.25, end: float = 0.6) -> Made:
+    def shot(
+        backdrop: Callable[[int], FloatImage],
+        *,
+        wide: int = 26,
+        begin: float = 0.25,
+        end: float = 0.6,
+        gap: int = COUNT,
+    ) -> Made:
+        """From frame index ``gap`` on, frames are numbered as if a hundred were left out."""
         rng, truths = np.random.default_rng(9), []
         for index in range(COUNT):
             moment = index / (COUNT - 1)
@@ -108,7 +116,8 @@ def make(tmp_path: Path) -> Make:
             grain = 1 + np.float32(0.01) * rng.standard_normal(plate.shape).astype(np.float32)
             for name, picture in (("plate", plate * grain), ("roto", mask[..., None]), ("q", 1.0 - mask[..., None])):
                 channels = exr.RGB if name == "plate" else ("A",) if name == "roto" else ("Y",)
-                exr.write(tmp_path / name / f"{name}.{index:04d}.exr", picture.astype(np.float16), channels)
+                frame = index + 100 * (index >= gap)
+                exr.write(tmp_path / name / f"{name}.{frame:04d}.exr", picture.astype(np.float16), channels)
             truths.append(truth)
         plate_files, roto = (sequence.find(str(tmp_path / name)) for name in ("plate", "roto"))
         canvas = Window(0, 0, WIDTH, HEIGHT)
@@ -170,6 +179,22 @@ def test_what_stops_behind_the_object_for_a_while_is_not_made_to_go_on(make: Mak
     poses = np.load(made.clip.kept / "cleanplate.npz")["passing_poses"]
     assert len(poses)
     assert np.isnan(poses[:, 9:14]).all()
+
+
+@pytest.mark.parametrize("gap", [COUNT // 2, COUNT - 8])
+def test_a_thing_that_passes_is_not_followed_across_a_gap(make: Make, empty: FloatImage, gap: int) -> None:
+    """Where it was in between, nobody knows; what passes afterwards may be another."""
+    mover = Mover(300, 40)
+    made = make(lambda index: mover.over(empty, index / (COUNT - 1)), gap=gap)
+    poses = np.load(made.clip.kept / "cleanplate.npz")["passing_poses"]
+    there = np.isfinite(poses[..., 0, 0])
+    assert len(there)
+    assert not (there[:, :gap].any(axis=1) & there[:, gap:].any(axis=1)).any()
+    rest = made.clip.footage.curve.to_display(empty)
+    at_rest = Made(
+        made.clip, made.truth, {i: (rest[w.y : w.bottom, w.x : w.right], w) for i, (_, w) in made.new.items()}
+    )
+    assert made.error() < 1.02 * at_rest.error()
 
 
 @pytest.fixture(scope="module")

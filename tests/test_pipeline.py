@@ -10,6 +10,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -223,6 +224,22 @@ def test_a_moving_camera(scene: str, tmp_path: Path) -> None:
     assert psnr(result[roto], truth[roto]) > psnr(plate[roto], truth[roto]) + 8
 
 
+def test_a_moving_camera_takes_nothing_from_beyond_a_gap(tmp_path: Path) -> None:
+    """How it got there nobody knows: here, the scene is the other way round."""
+    write_sample(tmp_path / "pan", "pan", (256, 144), range(1001, 1011), grain=False)
+    for name, channels in (("plate", exr.RGB), ("roto", ("A",))):
+        for frame in range(1001, 1011):
+            file = tmp_path / "pan" / name / f"{name}.{frame}.exr"
+            there = exr.read_channels(file, channels, exr.windows(file)[0])[:, ::-1]
+            exr.write(file.with_name(f"{name}.{frame + 30}.exr"), there.astype(np.float16), channels)
+    pictures = []
+    for number, frames in enumerate(("1001-1010,1031-1040", "1001-1010")):
+        one = shot_of(tmp_path / "pan", settings=Settings(reasoner="none", grain=False), frames=frames)
+        results, _ = run(one, tmp_path / f"v00{number}")
+        pictures.append([exr.read_rgb(results.plate(frame)) for frame in range(1001, 1011)])
+    assert np.array_equal(*pictures)
+
+
 @pytest.mark.parametrize(
     ("data", "display"),
     [
@@ -238,6 +255,24 @@ def test_a_window_that_claims_more_than_memory_holds_is_refused(tmp_path: Path, 
         file, pixels = folder / f"plate.{frame}.exr", np.full((2, 2, 3), 0.5, np.float16)
         exr.write(file, pixels, exr.RGB, data_window=window, display_window=display)
     with pytest.raises(SequenceError, match=r"Frame 100[12] of the plate .* crop the frame"):
+        open_source(Shot(str(folder), str(folder)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"display_window": Window(0, 0, 8, 5)}, r"\(8x5, not 8x6\)"),
+        ({"display_window": Window(2, -1, 8, 6)}, r"\(8x6 at 2,-1, not 8x6\)"),
+        ({"pixel_aspect": 2.0}, r"\(8x6, pixel aspect 2, not 8x6\)"),
+    ],
+)
+def test_a_frame_of_another_format_is_refused_with_what_differs(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    folder, pixels = tmp_path / "plate", np.full((6, 8, 3), 0.5, np.float16)
+    for frame in (1001, 1002):
+        exr.write(folder / f"plate.{frame}.exr", pixels, exr.RGB, **(changes if frame == 1002 else {}))
+    with pytest.raises(SequenceError, match=message):
         open_source(Shot(str(folder), str(folder)))
 
 

@@ -17,10 +17,10 @@ import pytest
 import torch
 
 from void_server import pipeline
-from void_server.api.errors import JobCancelled, JobFailed, SettingError
+from void_server.api.errors import JobCancelled, JobFailed, SequenceError, SettingError
 from void_server.api.job import Progress
 from void_server.api.shot import Shot
-from void_server.api.version import VersionFolder
+from void_server.api.version import PLATE, VersionFolder
 from void_server.cli.declared import settings_of
 from void_server.engines.void import fit, inputs, synthesis
 from void_server.engines.void.sampling import Sampler
@@ -190,6 +190,89 @@ def test_very_short_clips(count: int, shot: Path, tmp_path: Path) -> None:
     short = Shot(base.plate, base.roto, frames=f"1005-{1004 + count}", settings=base.settings)
     results, _ = run(short, tmp_path / "v001")
     assert len(list((results.folder / "plate").glob("*.exr"))) == count
+
+
+def _overscan(plate: np.ndarray, roto: np.ndarray, frame: int) -> dict[str, Any]:
+    del plate, roto, frame
+    return {"display_window": Window(6, 4, 80, 45)}
+
+
+def _box_inside(plate: np.ndarray, roto: np.ndarray, frame: int) -> dict[str, Any]:
+    del plate, roto
+    return {"data_window": Window(20 - 3 * (frame % 2), 10, 96, 54), "display_window": Window(0, 0, 190, 100)}
+
+
+def _wild_values(plate: np.ndarray, roto: np.ndarray, frame: int) -> dict[str, Any]:
+    """Beside the object, in it, and far from it."""
+    del roto
+    plate[18:30, 30:40] = 5000
+    plate[20, 44], plate[40:] = -3, -0.5
+    plate[2:4, 2:4], plate[24, 36] = np.nan, np.inf if frame % 2 else -np.inf
+    return {}
+
+
+def _rotos_come_and_go(plate: np.ndarray, roto: np.ndarray, frame: int) -> dict[str, Any]:
+    del plate
+    roto[:] = {1001: roto, 1002: 1, 1003: 0, 1004: roto}[frame]
+    return {}
+
+
+def _anamorphic_and_upright(plate: np.ndarray, roto: np.ndarray, frame: int) -> dict[str, Any]:
+    del plate, roto, frame
+    return {"pixel_aspect": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("size", "spoil"),
+    [
+        ((96, 54), _overscan),
+        ((96, 54), _box_inside),
+        ((96, 54), _wild_values),
+        ((97, 53), _rotos_come_and_go),
+        ((53, 161), _anamorphic_and_upright),
+        ((333, 187), _anamorphic_and_upright),
+    ],
+)
+def test_what_plates_may_be_like(
+    tmp_path: Path, size: tuple[int, int], spoil: Callable[[np.ndarray, np.ndarray, int], dict[str, Any]]
+) -> None:
+    """In a folder whose name has blanks and dots."""
+    folder, (width, height) = tmp_path / "a shot. of many", size
+    x, y = np.meshgrid(np.linspace(0, 1, width), np.linspace(0, 1, height))
+    for frame in range(1001, 1005):
+        plate = np.stack([0.1 + 0.3 * x, 0.2 + 0.2 * y, 0.3 - 0.2 * x * y], axis=-1).astype(np.float16)
+        roto = np.zeros((height, width, 1), np.float16)
+        roto[height // 3 : height // 2, width // 3 : width // 2] = 1
+        header = spoil(plate, roto, frame)
+        exr.write(folder / "plate" / f"plate.{frame}.exr", plate, exr.RGB, **header)
+        exr.write(folder / "roto" / f"roto.{frame}.exr", roto, ("A",), **header)
+    results, _ = run(shot_of(folder, steps=1), tmp_path / "v001")
+    for frame in range(1001, 1005):
+        before, after = folder / "plate" / f"plate.{frame}.exr", results.plate(frame)
+        assert exr.windows(after) == exr.windows(before)
+        assert exr.pixel_aspect(after) == exr.pixel_aspect(before)
+        plate, new = exr.read_rgb(before), exr.read_rgb(after)
+        blend = exr.read_channels(results.mattes(frame), ("void_blend.A",), exr.windows(after)[0])[..., 0]
+        assert np.array_equal(new[blend == 0], plate[blend == 0], equal_nan=True)
+        assert np.isfinite(new[blend > 0]).all()
+        removed = exr.read_channels(folder / "roto" / f"roto.{frame}.exr", ("A",), exr.windows(after)[0])[..., 0] == 1
+        assert (blend[removed] == 1).all()
+
+
+def test_a_quadmask_that_keeps_nothing_is_refused_and_one_that_is_empty_for_a_while_is_not(
+    shot: Path, tmp_path: Path
+) -> None:
+    window = exr.windows(shot / "plate" / "plate.1001.exr")[0]
+    for name in ("nothing", "a while"):
+        for frame in range(1001, 1007):
+            roto = exr.read_matte(shot / "roto" / f"roto.{frame}.exr", window)
+            kept = np.zeros_like(roto) if name == "nothing" else 1 - (roto > 0) * float(frame not in (1003, 1004))
+            exr.write(tmp_path / name / f"quadmask.{frame}.exr", kept[..., None].astype(np.float16), ("Y",))
+    one = replace(shot_of(shot, steps=1), frames="1001-1006")
+    with pytest.raises(SequenceError, match="removes the whole picture, which leaves nothing to tell the scene by"):
+        pipeline.inspect(replace(one, quadmask=str(tmp_path / "nothing")))
+    results, _ = run(replace(one, quadmask=str(tmp_path / "a while")), tmp_path / "v001")
+    assert not results.missing(range(1001, 1007), PLATE)
 
 
 def test_a_roto_of_one_pixel_and_a_plate_smaller_than_the_model(tmp_path: Path) -> None:

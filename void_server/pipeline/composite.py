@@ -21,6 +21,7 @@ from ..imaging import arrays, exr, grain, sequence
 from ..imaging.exr import FloatImage
 from ..imaging.grain import Grain, Look
 from ..imaging.parallel import for_each, in_order
+from ..imaging.runs import neighbour
 from ..imaging.window import Window
 from ..quadmask import classes
 from . import origins, overshoot
@@ -211,12 +212,12 @@ def _plates_grain(clip: Clip) -> Grain:
 
 
 def _looks(clip: Clip, index: int) -> tuple[Look, Look | None]:
-    """A frame and the one after it, or before it at the end, around what is rewritten."""
+    """A frame and the one beside it in time, if there is one, around what is rewritten."""
     canvas = clip.footage.canvas
     window = clip.region(index).grown(max(canvas.width, canvas.height) // 4).intersection(canvas)
-    other = index + 1 if index + 1 < len(clip) else index - 1
+    other = neighbour(clip.footage.frames, index)
 
     def look(index: int) -> Look:
         return Look(clip.footage.read_linear(clip.footage.frames[index], window), ~clip.rewritten(index, window))
 
-    return look(index), look(other) if other >= 0 else None
+    return look(index), look(other) if other is not None else None

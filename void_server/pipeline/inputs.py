@@ -158,6 +158,11 @@ def check_quadmask(source: Source) -> None:
             f"The quadmask {quadmask.name} removes what lies around the roto {roto.name}, not what it covers; black "
             "(0) is what is removed, white (255) what is kept. Is it a roto, or inverted?"
         )
+    if shares and all(min(pair) >= 0.999 for pair in shares):
+        raise SequenceError(
+            f"The quadmask {quadmask.name} removes the whole picture, which leaves nothing to tell the scene by; draw "
+            "what is kept in white (255)."
+        )
 
 
 def to_be_segmented(shot: Shot) -> bool:
@@ -255,8 +260,7 @@ def _plate_windows(plate: Sequence, frames: tuple[int, ...]) -> tuple[Window, Wi
         if (header.display_window, header.pixel_aspect) != (first.display_window, first.pixel_aspect):
             raise SequenceError(
                 f"Frame {frame} of the plate {plate.name} differs in format from frame {frames[0]} "
-                f"({_size(header.display_window)}, not {_size(first.display_window)}); write all frames in "
-                "one format."
+                f"({_format(header)}, not {_format(first)}); write all frames in one format."
             )
         canvas = canvas.union(header.data_window)
         display = first.display_window
@@ -269,6 +273,13 @@ def _plate_windows(plate: Sequence, frames: tuple[int, ...]) -> tuple[Window, Wi
             )
     assert first is not None, "a shot has frames"
     return canvas, first.display_window, first.pixel_aspect
+
+
+def _format(header: exr.Header) -> str:
+    window = header.display_window
+    place = f" at {window.x},{window.y}" if (window.x, window.y) != (0, 0) else ""
+    shape = f", pixel aspect {header.pixel_aspect:g}" if header.pixel_aspect != 1 else ""
+    return _size(window) + place + shape
 
 
 def _size(window: Window) -> str:

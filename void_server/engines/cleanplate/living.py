@@ -154,7 +154,8 @@ def find(shot: Resting) -> Living:
 
 def _motion(shot: Resting) -> FloatImage:
     """How far each pixel usually departs from what it usually shows, where that changes from frame to frame; else 0."""
-    pairs = [(index, index + 1) for index in spread(len(shot.hidden) - 1, _PAIRS)] if len(shot.hidden) > 1 else []
+    firsts = [index for run in shot.runs for index in run[:-1]]
+    pairs = [(firsts[position], firsts[position] + 1) for position in spread(len(firsts), _PAIRS)]
     changes, seen = [], []
     for one, other in pairs:
         change = cv2.GaussianBlur(shot.plate(other) - shot.plate(one), (0, 0), 1.2)

@@ -1,6 +1,7 @@
 """New pixels for a moving camera: each is looked up in the frames before and after that see what lies behind it.
 
-What no frame sees is filled once, in one frame, and carried to the others along the same trajectories.
+What no frame sees is filled once, in one frame, and carried to the others along the same trajectories. Those end at
+gaps between frames: nobody knows how the camera got to the other side.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from ...imaging.exr import FloatImage
 from ...imaging.footage import Footage
 from ...imaging.grain import share_of_median
 from ...imaging.parallel import in_order
+from ...imaging.runs import runs
 from ...imaging.sequence import spread
 from ...imaging.temporal import agreeing_median
 from ...imaging.trajectories import Trajectories
@@ -42,6 +44,34 @@ _APART = 0.1
 _CANDIDATES = 16
 
 
+class _Fill(NamedTuple):
+    """What no frame of a run shows, filled in the one with most of it, the ``anchor`` (-1 for none).
+
+    ``rgb`` (height, width, 3) is its ``window`` of the plate's, and ``shade`` how shaded what is there is.
+    """
+
+    anchor: int
+    rgb: FloatImage
+    window: Window
+    shade: Shade
+
+    @classmethod
+    def none(cls) -> _Fill:
+        """Of a run that shows all."""
+        return cls(-1, np.zeros((0, 0, 3), np.float32), Window(0, 0, 0, 0), Shade.none())
+
+    @classmethod
+    def load(cls, arrays: Mapping[str, NDArray[Any]], run: int) -> _Fill:
+        """That which :meth:`arrays` describes, of a run by its number."""
+        own = {name: arrays[f"{name}_{run}"] for name in ("anchor", "fill", "window", "shade_light", "shade_share")}
+        return cls(int(own["anchor"]), own["fill"], Window(*own["window"].tolist()), Shade.load(own))
+
+    def arrays(self, run: int) -> dict[str, NDArray[Any]]:
+        """All that :meth:`load` needs."""
+        own = {"anchor": np.array(self.anchor), "fill": self.rgb, "window": np.array(self.window)}
+        return {f"{name}_{run}": value for name, value in {**own, **self.shade.arrays()}.items()}
+
+
 class _Sources(NamedTuple):
     """Where to find what lies behind a small window of a frame.
 
@@ -54,13 +84,15 @@ class _Sources(NamedTuple):
     in_anchor: FloatImage | None
 
 
-def _sources(paths: Trajectories, index: int, window: Window, anchor: int | None) -> _Sources:
+def _sources(paths: Trajectories, index: int, window: Window, run: range, anchor: int | None) -> _Sources:
     sources: dict[int, tuple[FloatImage, Mask]] = {}
     unseen = np.ones((window.height, window.width), bool)
     in_anchor = None
     for direction in (-1, 1):
         count = np.zeros(unseen.shape, np.int32)
         for steps, (source, positions, seen) in enumerate(paths.walk(index, window, direction)):
+            if source not in run:
+                break
             if source == anchor:
                 in_anchor = positions
             take = seen & (count < _SIDE)
@@ -84,37 +116,32 @@ def _small(footage: Footage, window: Window) -> Window:
 
 
 def prepare(clip: Clip, camera: Camera) -> dict[str, NDArray[Any]]:
-    """Prepare what all frames need: the trajectories, in a file of their own, what is hidden, and the fill.
-
-    What no frame shows is filled once, in the frame with most of it, the ``anchor`` (-1 for none).
-    """
+    """Prepare what all frames need: the trajectories, in a file of their own, what is hidden, and each run's fill."""
     hidden = [clip.small_rewritten(index) for index in range(len(clip))]
     paths = Trajectories(clip.footage, hidden, camera, clip.kept / _PATHS)
-    busy = [index for index in range(len(clip)) if not clip.region(index).empty]
+    prepared: dict[str, NDArray[Any]] = {"hidden": np.packbits(np.stack(hidden))}
+    for number, run in enumerate(runs(clip.footage.frames)):
+        anchor = _anchor(clip, paths, run)
+        prepared |= (_Fill.none() if anchor is None else _fill(clip, anchor)).arrays(number)
+    return prepared
+
+
+def _anchor(clip: Clip, paths: Trajectories, run: range) -> int | None:
+    """The frame of a run with most of what none of its frames shows; None where they show all."""
+    busy = [index for index in run if not clip.region(index).empty]
     chosen = [busy[position] for position in spread(len(busy), _CANDIDATES)]
 
     def count(index: int) -> int:
         window = _small(clip.footage, clip.region(index))
-        covered = hidden[index][window.y : window.bottom, window.x : window.right]
-        return int(np.count_nonzero(_sources(paths, index, window, None).unseen & covered))
+        covered = paths.hidden[index][window.y : window.bottom, window.x : window.right]
+        return int(np.count_nonzero(_sources(paths, index, window, run, None).unseen & covered))
 
     unseen = {index: number for index, number in in_order(count, chosen) if number}
-    anchor = max(unseen, key=lambda index: unseen[index], default=-1)
-    nothing = np.zeros((0, 0, 3), np.float32), Window(0, 0, 0, 0)
-    fill, window, shade = _fill(clip, anchor) if unseen else (*nothing, Shade.none())
-    return {
-        "hidden": np.packbits(np.stack(hidden)),
-        "anchor": np.array(anchor),
-        "fill": fill,
-        "fill_window": np.array(window),
-        **shade.arrays(),
-    }
+    return max(unseen, key=lambda index: unseen[index], default=None)
 
 
-def _fill(clip: Clip, anchor: int) -> tuple[FloatImage, Window, Shade]:
-    """The region of the anchor frame with what is hidden filled from around it, where in the plate it lies, and how
-    shaded what is there is.
-    """
+def _fill(clip: Clip, anchor: int) -> _Fill:
+    """The region of the anchor frame with what is hidden filled from around it."""
     canvas, region = clip.footage.canvas, clip.region(anchor)
     around = region.grown(max(region.width, region.height)).intersection(canvas)
     hidden = clip.rewritten(anchor, around)
@@ -125,7 +152,7 @@ def _fill(clip: Clip, anchor: int) -> tuple[FloatImage, Window, Shade]:
     part = around.slices(window)
     plate, surface = clip.plate(anchor, around), shown(clip, anchor, around)
     filled, shade = fill_and_lift(clip, plate, hidden, ~beside, surface)
-    return filled[part], window, shade.cut(part)
+    return _Fill(anchor, filled[part], window, shade.cut(part))
 
 
 class _Background:
@@ -136,10 +163,7 @@ class _Background:
         shape = len(clip), *clip.footage.small_size
         hidden = np.unpackbits(arrays["hidden"], count=math.prod(shape)).reshape(shape).astype(bool)
         self._paths = Trajectories(clip.footage, list(hidden), camera, clip.kept / _PATHS, measured=True)
-        self._anchor = int(arrays["anchor"])
-        self._fill: FloatImage = arrays["fill"]
-        self._fill_window = Window(*arrays["fill_window"].tolist())
-        self._shade = Shade.load(arrays)
+        self._runs = [(run, _Fill.load(arrays, number)) for number, run in enumerate(runs(clip.footage.frames))]
 
     def frame(self, index: int) -> NewPixels:
         """What lies behind the region of frame ``index`` that is to be rewritten."""
@@ -147,7 +171,8 @@ class _Background:
         if window.empty:
             return NewPixels(index, window, np.zeros((0, 0, 3), np.float32))
         small = _small(self._clip.footage, window)
-        sources = _sources(self._paths, index, small, self._anchor)
+        run, fill = next(pair for pair in self._runs if index in pair[0])
+        sources = _sources(self._paths, index, small, run, fill.anchor)
         result = np.zeros((window.height, window.width, 3), np.float32)
         grain = np.zeros((window.height, window.width), np.float32)
         missing = np.zeros((window.height, window.width), bool)
@@ -155,13 +180,13 @@ class _Background:
         for top in range(0, window.height, _BAND):
             band = Window(window.x, window.y + top, window.width, min(_BAND, window.height - top))
             rows = slice(top, top + band.height)
-            result[rows], grain[rows], missing[rows] = self._band(index, band, blended[rows], small, sources)
+            result[rows], grain[rows], missing[rows] = self._band(index, band, blended[rows], small, sources, fill)
         # what no frame shows has no grain
         origin = np.where(grain > 0, RECOVERED, FILLED).astype(np.uint8)
         return NewPixels(index, window, inpaint(result, missing), grain, origin)
 
     def _band(
-        self, index: int, band: Window, blended: Mask, small: Window, sources: _Sources
+        self, index: int, band: Window, blended: Mask, small: Window, sources: _Sources, fill: _Fill
     ) -> tuple[FloatImage, FloatImage, Mask]:
         """The band's new pixels where ``blended``, the share of the plate's grain that they have, and what is still
         missing.
@@ -184,27 +209,28 @@ class _Background:
             filled = np.any(seen, axis=0)
             plate[rows[filled], columns[filled]] = agreeing_median(np.stack(samples), np.stack(seen), _APART)[filled]
             grain[rows, columns] = INTERPOLATED * share_of_median(np.sum(seen, axis=0))
-        anchored = self._in_anchor(index, small, sources, at)
+        anchored = _in_anchor(fill.anchor, index, small, sources, at)
         if anchored is not None:
-            height, width = self._fill.shape[:2]
-            there = in_plate(self._clip, anchored) - np.array([self._fill_window.x, self._fill_window.y], np.float32)
+            height, width = fill.rgb.shape[:2]
+            there = in_plate(self._clip, anchored) - np.array([fill.window.x, fill.window.y], np.float32)
             carried = ~filled & (there >= 0).all(axis=1) & (there <= [width - 1, height - 1]).all(axis=1)
             here, there = (rows[carried], columns[carried]), there[carried]
-            plate[here] = cubic(self._fill, there)
-            if not self._shade.empty:
+            plate[here] = cubic(fill.rgb, there)
+            if not fill.shade.empty:
                 light, share = np.ones_like(plate), np.zeros_like(grain)
-                light[here], share[here] = (lookup(known, there) for known in (self._shade.light, self._shade.share))
+                light[here], share[here] = (lookup(known, there) for known in (fill.shade.light, fill.shade.share))
                 lay_over(self._clip, index, band, Shade(light, share), plate, grain)
             filled |= carried
         missing = np.zeros(blended.shape, bool)
         missing[rows[~filled], columns[~filled]] = True
         return plate, grain, missing
 
-    def _in_anchor(self, index: int, small: Window, sources: _Sources, at: FloatImage) -> FloatImage | None:
-        """Where positions ``at`` of the window ``small`` of frame ``index`` lie in the anchor, None where unknown."""
-        if index == self._anchor:
-            return at + np.array([small.x, small.y], np.float32)
-        return None if sources.in_anchor is None else lookup(sources.in_anchor, at)
+
+def _in_anchor(anchor: int, index: int, small: Window, sources: _Sources, at: FloatImage) -> FloatImage | None:
+    """Where positions ``at`` of the window ``small`` of frame ``index`` lie in the anchor, None where unknown."""
+    if index == anchor:
+        return at + np.array([small.x, small.y], np.float32)
+    return None if sources.in_anchor is None else lookup(sources.in_anchor, at)
 
 
 def synthesise(

@@ -57,11 +57,14 @@ def find(shot: Resting) -> Passing:
 
 
 def _things(shot: Resting) -> list[Thing]:
-    """All that moves apart from the object for a while, before it is hidden or afterwards."""
-    last = len(shot.hidden) - 1
-    back = follow(last + 1, lambda index: shot.departs(last - index), shot.hidden[::-1])
-    turned = [Thing(thing.own, {last - i: seen for i, seen in reversed(thing.sightings.items())}) for thing in back]
-    return follow(last + 1, shot.departs, shot.hidden) + turned
+    """All that moves apart from the object for a while, before it is hidden or afterwards, in each run for itself."""
+    return [thing for run in shot.runs for ahead in (run, run[::-1]) for thing in _things_of(shot, ahead)]
+
+
+def _things_of(shot: Resting, run: range) -> list[Thing]:
+    """The same, of a run, ahead or back in time."""
+    found = follow(len(run), lambda number: shot.departs(run[number]), [shot.hidden[index] for index in run])
+    return [Thing(thing.own, dict(sorted((run[i], seen) for i, seen in thing.sightings.items()))) for thing in found]
 
 
 def _among(thing: Thing, layers: Sequence[Layer]) -> bool:
@@ -121,13 +124,14 @@ def _tracked(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The pose of a thing in each frame, NaN where unknown, and how much of it is seen there."""
     count = len(shot.hidden)
+    run = next(run for run in shot.runs if reference in run)
     poses, seen = np.full((count, 2, 3), np.nan), np.zeros(count)
     poses[reference], seen[reference] = np.eye(2, 3), 1
     middle = thing.sightings[reference].centre
     for direction in (-1, 1):
         known = [reference]
         key, look, own = reference, shot.plate(reference), weight
-        for index in range(reference + direction, -1 if direction < 0 else count, direction):
+        for index in range(reference + direction, run.start - 1 if direction < 0 else run.stop, direction):
             if abs(index - known[-1]) > REACH:
                 break
             sighting = thing.sightings.get(index)

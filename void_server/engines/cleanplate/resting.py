@@ -13,6 +13,7 @@ from ...imaging.exr import FloatImage
 from ...imaging.footage import Footage
 from ...imaging.light import Light, LitScene
 from ...imaging.parallel import in_order
+from ...imaging.runs import runs
 from ...imaging.sequence import spread
 from ...imaging.temporal import median
 
@@ -35,7 +36,8 @@ def anything_moves(footage: Footage, hidden: Sequence[Mask]) -> bool:
         moved = cv2.morphologyEx(((change > _DIFFERS) & seen).astype(np.uint8), cv2.MORPH_OPEN, kernel)
         return bool(np.count_nonzero(moved) > _LEAST * moved.size)
 
-    return any(found for _, found in in_order(differs, range(len(hidden) - _APART)))
+    pairs = [index for run in runs(footage.frames) for index in run[:-_APART]]
+    return any(found for _, found in in_order(differs, pairs))
 
 
 class Resting:
@@ -43,6 +45,8 @@ class Resting:
 
     def __init__(self, footage: Footage, hidden: Sequence[Mask], light: Light) -> None:
         self.footage, self.hidden = footage, hidden
+        #: What moves is followed in each of these for itself.
+        self.runs = runs(footage.frames)
         self._near = [grown(mask, 1) for mask in hidden]
         self._samples = spread(len(hidden), _SAMPLES)
         self.lit = self._strengths(light) if light.changes else None
