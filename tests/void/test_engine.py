@@ -17,6 +17,7 @@ import pytest
 import torch
 
 from void_server import pipeline
+from void_server.api.confinement import confined
 from void_server.api.errors import JobCancelled, JobFailed, SequenceError, SettingError
 from void_server.api.job import Progress
 from void_server.api.shot import Shot
@@ -362,6 +363,22 @@ def test_weights_of_the_same_size_and_time_are_other_weights(weights: Path, tmp_
     (tmp_path / "new").replace(file)
     assert (file.stat().st_size, file.stat().st_mtime_ns) == (times.st_size, times.st_mtime_ns)
     assert found.state() != before
+
+
+def test_a_worker_that_may_read_no_more_than_the_shot_has_the_weights(
+    shot: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also to hash them, the first time; as workers of a server do, and of `void remove`."""
+    own = tmp_path / "weights"
+    shutil.copytree(weights, own)
+    monkeypatch.setenv("VOID_WEIGHTS", str(own))
+    one, out = replace(shot_of(shot, steps=1, second_pass=True), frames="1001-1002"), tmp_path / "v001"
+    out.mkdir()
+    with confined([shot, out]):
+        results, _ = run(one, out)
+    found = json.loads((results.folder / "job.json").read_text())["engine"]
+    for name in ("void_pass1.safetensors", "void_pass2.safetensors"):
+        assert found[name] == hashlib.sha256((own / name).read_bytes()).hexdigest()
 
 
 def test_another_solver_is_named_in_the_manifest(shot: Path, tmp_path: Path) -> None:

@@ -98,12 +98,12 @@ def _check_mode(path: Path, mode: int) -> None:
         raise InputError(f"{path} is {kind}, not a file; name a regular file.")
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path, *, trusted: bool = False) -> BinaryIO:
     """Open a regular file to read its bytes; nothing else, also where it was exchanged a moment ago.
 
-    Raises :class:`InputError`.
+    Raises as :func:`check_regular`.
     """
-    check_regular(path)
+    check_regular(path, trusted=trusted)
     try:
         number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except OSError as error:
@@ -150,9 +150,9 @@ def read_json(path: Path) -> Any:
         raise ValueError("it is nested too deeply") from None
 
 
-def digest_of(path: Path) -> str:
-    """The SHA-256 of a file. Raises :class:`InputError` where it is no regular file that can be read."""
-    with open_regular(path) as file:
+def digest_of(path: Path, *, trusted: bool = False) -> str:
+    """The SHA-256 of a file. Raises as :func:`check_regular` where it is no regular file that can be read."""
+    with open_regular(path, trusted=trusted) as file:
         return digest_of_open(file)
 
 
