@@ -1,7 +1,7 @@
 """Does training work, and how fast is it?
 
-    python benchmarks/training.py learn [--pairs FOLDER [--unseen FOLDER] [--first N]] [--steps 4000]
-        [--out FOLDER [--start NAME]]
+    python benchmarks/training.py learn [--pairs FOLDER [--unseen FOLDER] [--first N] [--quadmask effects]]
+        [--steps 4000] [--out FOLDER [--start NAME]]
     python benchmarks/training.py speed [--device cuda] [--full] [--tiny] [--height 384] [--frames 85]
 
 `learn` trains a small model of ours from nothing, with `void train`'s own code, on pairs drawn here (or those of a
@@ -13,7 +13,8 @@ a drawn pair a block slides past or into a ball: without it the ball stays where
 
 Of a set of rendered pairs, --pairs, every fifth kind is not learnt from, and of the others not every fifth pair, or
 those of another set, --unseen; with --first only so many are learnt from. Each is also learnt from mirrored, and with
-its colours exchanged: what is true of a scene is true of these.
+its colours exchanged: what is true of a scene is true of these. With --quadmask effects the object's own shadow,
+reflection and light are to go too, and count; VOID's own rule leaves them out.
 
 With --start it goes on from the result of an earlier run in the same folder, as it stands in its folder of weights.
 
@@ -30,8 +31,8 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,7 @@ from void_server.imaging import exr  # noqa: E402
 from void_server.imaging.exr import FloatImage  # noqa: E402
 from void_server.pairs import PairFolder, pairs_in  # noqa: E402
 from void_server.pairs.export import published  # noqa: E402
+from void_server.pairs.layout import EFFECTS, QUADMASK  # noqa: E402
 from void_server.quadmask import classes  # noqa: E402
 from void_server.training import course, examples, learner, run, step, store  # noqa: E402
 from void_server.training.clips import Clip, clips_of  # noqa: E402
@@ -69,8 +71,10 @@ LEARNT, UNSEEN = 48, 12
 _LEFT_OUT = 5
 #: Steps of diffusion: one gives the mean of all that the model holds possible, many give one of it.
 SAMPLED = (1, 4, 30)
-#: Red, green and blue as they are, and turned by one and by two.
-_COLOURS = ((0, 1, 2), (1, 2, 0), (2, 0, 1))
+#: How a pair may be written: mirrored or not, 1 or -1, and the order of red, green and blue.
+Way = tuple[int, tuple[int, int, int]]
+#: As it is, mirrored, and both with the colours turned by one and by two.
+WAYS: tuple[Way, ...] = tuple(itertools.product((1, -1), ((0, 1, 2), (1, 2, 0), (2, 0, 1))))
 Table = dict[str, list[float]]
 _LATENTS, _TOGETHER = 16, 4
 #: Wider and deeper than the tests' model.
@@ -267,15 +271,13 @@ def parted(folder: Path, unseen: Path | None, first: int) -> Material:
     return Material(learnt[: first or None], {"seeds": seeds, "kinds": kinds})
 
 
-def turned(places: list[Path], folder: Path) -> list[Path]:
-    """Pairs in the published form: as they are mirrored, and with their colours exchanged; those there are taken."""
-    data = Data(pairs=(folder,))
+def written(places: list[Path], folder: Path, quadmask: str, ways: Sequence[Way]) -> list[Path]:
+    """Pairs in the published form with one of their quadmasks, once for each way; those there are taken."""
+    data = Data(pairs=(folder,), quadmask=quadmask)
     made = []
     for place in places:
         pair = OwnPair(PairFolder(place), data)
-        for flip, order in itertools.product((1, -1), _COLOURS):
-            if (flip, order) == (1, _COLOURS[0]):
-                continue
+        for flip, order in ways:
             copy = folder / f"{place.name}_{'mirrored_' * (flip < 0)}{''.join(map(str, order))}"
             made.append(copy)
             if copy.is_dir():
@@ -307,7 +309,14 @@ def learn(args: argparse.Namespace) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         material = parted(args.pairs, args.unseen, args.first) if args.pairs else drawn_here(folder)
         if args.pairs:
-            material = replace(material, learnt=[*material.learnt, *turned(material.learnt, folder / "turned")])
+            seen = folder / args.quadmask
+            material = Material(
+                written(material.learnt, seen / "learnt", args.quadmask, WAYS),
+                {
+                    why: written(places, seen / "unseen", args.quadmask, WAYS[:1])
+                    for why, places in material.unseen.items()
+                },
+            )
         tables = learnt(folder, args.steps, material, args.start)
     for why, table in tables.items():
         print(f"{f'on unseen {why}':<34}{'PSNR, dB':>9}{'worst pair':>12}")
@@ -469,6 +478,7 @@ def main() -> None:
     one.add_argument("--pairs", type=Path)
     one.add_argument("--unseen", type=Path)
     one.add_argument("--first", type=int, default=0)
+    one.add_argument("--quadmask", choices=(QUADMASK, EFFECTS), default=QUADMASK)
     one.add_argument("--steps", type=int, default=4000)
     one.add_argument("--out", type=Path)
     one.add_argument("--start", default=BASE_MODEL)

@@ -476,6 +476,8 @@ def spoil(pair: PairFolder, how: str) -> None:
     elif how == "leak":
         rewrite(pair, CHANGE, np.zeros_like)
         rewrite(pair, PLATE, lambda image: image * np.float32(1.2))
+    elif how == "lost":
+        pair.frame(PLATE, 1004).unlink()
     elif how == "codes":
         rewrite(pair, QUADMASK, lambda image: np.full_like(image, 0.4))
 
@@ -496,6 +498,7 @@ def sparked(image: Any) -> Any:
         ("fireflies", "There are fireflies, in frame 1001-1008"),
         ("leak", "Plate and truth differ where no mask says so"),
         ("codes", "is no quadmask"),
+        ("lost", "Frame 1004 of plate.* is missing"),
     ],
 )
 def test_the_check_says_what_is_wrong_with_a_pair(

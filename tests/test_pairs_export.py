@@ -53,6 +53,13 @@ def codes_of(pair: PairSource, frames: tuple[int, ...]) -> list[np.ndarray]:
     return list(found.codes)
 
 
+def test_a_pair_with_a_gap_becomes_no_movie_which_would_leap_over_it(shot: Path, tmp_path: Path) -> None:
+    shutil.copytree(shot, tmp_path / "walkby")
+    PairFolder(tmp_path / "walkby").frame("plate", 1006).unlink()
+    with pytest.raises(InputError, match="walkby has a gap between the frames 1005 and 1007, which a movie would leap"):
+        written(tmp_path / "out", "void", of_folder(PairFolder(tmp_path / "walkby")))
+
+
 def test_the_published_loader_reads_every_code_as_it_is_meant(pair: PairSource, tmp_path: Path) -> None:
     assert not written(tmp_path, "void", pair)
     frames = tuple(json.loads((tmp_path / "walkby/metadata.json").read_text())["frames"])

@@ -104,6 +104,15 @@ def test_a_version_is_judged_by_origin_and_kept_pixels(shot: Path, version: Path
     assert "generated" not in groups
 
 
+def test_nothing_that_moves_is_judged_across_a_gap(shot: Path) -> None:
+    """Between frames that do not follow each other, what moves would count as flicker and drift."""
+    found = material.of_pair(PairFolder(shot), (1002, 1003, 1004, 1008, 1009, 1010))
+    assert found.plate is not None
+    frames = scoring.score(found, results.of_pictures(found, "", found.plate), QUICK).frames
+    assert [frame for frame, figures in frames.items() if "flicker" in figures] == [1003, 1004, 1009, 1010]
+    assert [frame for frame, figures in frames.items() if "drift" in figures] == [1003, 1004, 1009, 1010]
+
+
 def test_what_was_kept_is_counted_bit_for_bit(shot: Path, tmp_path: Path) -> None:
     pair = PairFolder(shot)
     found = material.of_pair(pair)

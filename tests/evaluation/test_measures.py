@@ -5,13 +5,16 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from void_server.evaluation import fidelity, motion, perception, seam
 from void_server.evaluation.agreement import overlap
+from void_server.evaluation.scoring import CHANGED, Sums
 from void_server.evaluation.structure import slope, ssim
 from void_server.imaging.exr import FloatImage
 from void_server.imaging.flow import flow, luma
@@ -52,11 +55,12 @@ def test_psnr_is_that_of_scikit_image() -> None:
 def test_flip_is_what_flip_evaluator_says() -> None:
     flip_evaluator = pytest.importorskip("flip_evaluator", reason="FLIP was NOT tested: flip-evaluator is missing")
     true, image = coloured()
-    assert perception.flip(image, true).mean() == pytest.approx(
+    everywhere = np.ones(true.shape[:2], bool)
+    assert perception.flip(image, true, everywhere).mean() == pytest.approx(
         flip_evaluator.evaluate(true, image, "LDR", applyMagma=False)[1], abs=1e-5
     )
     bright = true * 4, image * 4
-    assert perception.hdr_flip(bright[1], bright[0]).mean() == pytest.approx(
+    assert perception.hdr_flip(bright[1], bright[0], everywhere).mean() == pytest.approx(
         flip_evaluator.evaluate(*bright, "HDR", inputsRGB=False, applyMagma=False)[1], abs=1e-5
     )
 
@@ -64,10 +68,66 @@ def test_flip_is_what_flip_evaluator_says() -> None:
 def test_flip_of_a_part_is_that_of_the_whole_frame() -> None:
     pytest.importorskip("flip_evaluator", reason="FLIP was NOT tested: flip-evaluator is missing")
     true, image = (np.tile(one, (2, 2, 1)) for one in coloured())
-    reach = perception.REACH
-    inner, outer = (slice(60, 70), slice(80, 90)), (slice(60 - reach, 70 + reach), slice(80 - reach, 90 + reach))
-    whole, part = perception.flip(image, true)[inner], perception.flip(image[outer], true[outer])
-    assert part[reach:-reach, reach:-reach] == pytest.approx(whole, abs=1e-5)
+    whole = perception.flip(image, true, np.ones(true.shape[:2], bool))
+    inner = np.zeros(true.shape[:2], bool)
+    inner[60:70, 80:90] = True
+    part = perception.flip(image, true, inner)
+    assert part[inner] == pytest.approx(whole[inner], abs=1e-5)
+    assert np.isnan(part[~inner]).all()
+
+
+def large() -> tuple[FloatImage, FloatImage, NDArray[np.bool_]]:
+    """A truth and a result of more than one tile, of values above 1, and two places far from each other."""
+    true, image = (
+        np.tile(one, (5, 6, 1)) * np.geomspace(0.01, 90, 6 * 96, dtype=np.float32)[:, None] for one in coloured()
+    )
+    where = np.zeros(true.shape[:2], bool)
+    where[20:50, 30:40] = where[300:310, 500:560] = True
+    return true, image, where
+
+
+def test_hdr_flip_where_little_changes_is_that_of_the_whole_frame() -> None:
+    """Its exposures come from all of the frame, though only tiles of it are looked at."""
+    flip_evaluator = pytest.importorskip("flip_evaluator", reason="FLIP was NOT tested: flip-evaluator is missing")
+    true, image, where = large()
+    whole = flip_evaluator.evaluate(true, image, "HDR", inputsRGB=False, applyMagma=False, computeMeanError=False)
+    assert whole[2]["numExposures"] > 2
+    assert perception.hdr_flip(image, true, where)[where] == pytest.approx(whole[0][..., 0][where], abs=1e-3)
+
+
+def test_flip_looks_only_near_what_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes seconds for a million pixels, times the exposures: minutes for a frame of 4K."""
+    flip_evaluator = pytest.importorskip("flip_evaluator", reason="FLIP was NOT tested: flip-evaluator is missing")
+    evaluate, looked_at = flip_evaluator.evaluate, []
+
+    def counting(true: FloatImage, *given: Any, **options: Any) -> Any:
+        looked_at.append(true.shape[0] * true.shape[1])
+        return evaluate(true, *given, **options)
+
+    monkeypatch.setattr(flip_evaluator, "evaluate", counting)
+    true, image, where = large()
+    perception.flip(np.clip(image, 0, 1), np.clip(true, 0, 1), where)
+    assert 0 < sum(looked_at) < 0.06 * where.size
+    looked_at.clear()
+    perception.hdr_flip(image, true, where)
+    assert 0 < sum(looked_at) < 0.06 * where.size
+
+
+def test_where_much_changes_flip_is_of_tiles_spread_over_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("flip_evaluator", reason="FLIP was NOT tested: flip-evaluator is missing")
+    true, image, where = large()
+    true, image, where = np.clip(true, 0, 1), np.clip(image, 0, 1), np.ones_like(where)
+    whole = perception.flip(image, true, where)
+    monkeypatch.setattr(perception, "MOST", where.size // 3)
+    part = perception.flip(image, true, where)
+    known = np.isfinite(part)
+    assert where.size / 5 < known.sum() <= where.size // 3
+    assert all(side.any() for side in (known[:100], known[-100:], known[:, :100], known[:, -100:]))
+    assert part[known] == pytest.approx(whole[known], abs=1e-5)
+    sums = Sums()
+    sums.count(CHANGED, where.size)
+    sums.add(CHANGED, "FLIP", part[where])
+    assert sums.figures()["FLIP"] == pytest.approx(float(part[known].mean()), abs=1e-6)
 
 
 def test_a_black_truth_is_judged_at_its_own_exposure() -> None:
@@ -76,9 +136,9 @@ def test_a_black_truth_is_judged_at_its_own_exposure() -> None:
     script = """
 import numpy as np
 from void_server.evaluation.perception import hdr_flip
-black = np.zeros((32, 32, 3), np.float32)
-assert hdr_flip(black, black).max() == 0
-assert 0.9 < hdr_flip(black + 1, black).mean() <= 1
+black, everywhere = np.zeros((32, 32, 3), np.float32), np.ones((32, 32), bool)
+assert hdr_flip(black, black, everywhere).max() == 0
+assert 0.9 < hdr_flip(black + 1, black, everywhere).mean() <= 1
 """
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

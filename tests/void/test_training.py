@@ -25,7 +25,7 @@ from diffusers import CogVideoXDDIMScheduler, CogVideoXTransformer3DModel
 from diffusers.optimization import get_cosine_with_hard_restarts_schedule_with_warmup
 from safetensors.torch import load_file, save_file
 
-from void_server.api.errors import JobFailed, SettingError, VoidError
+from void_server.api.errors import JobFailed, SequenceError, SettingError, VoidError
 from void_server.api.exclusive import alone_in
 from void_server.engines.void import attention
 from void_server.engines.void.lora import DOWN, UP
@@ -782,6 +782,60 @@ def test_a_pair_that_cannot_be_read_is_named_or_skipped_if_asked(pairs: Path, tm
     wanted = configured(tmp_path, own, "skipping", data="skip_unreadable = true", run="steps = 1")
     trained(wanted)
     assert "mirror was left out" in (wanted.out / "index.html").read_text()
+
+
+def without(pairs: Path, out: Path, *frames: int, sequences: tuple[str, ...] = ("plate", "truth", "quadmask")) -> Path:
+    """Pairs of which one lacks frames."""
+    shutil.copytree(pairs, out)
+    for name in sequences:
+        for frame in frames:
+            PairFolder(out / "mirror").frame(name, frame).unlink()
+    return out
+
+
+def test_no_clip_runs_across_a_gap(pairs: Path, tmp_path: Path) -> None:
+    """To the model, what follows in a clip follows in time."""
+    place = PairFolder(without(pairs, tmp_path / "pairs", 1006, 1007) / "mirror")
+    data = configured(tmp_path, place.folder).data
+    assert [clip.frames for clip in clips_of(opened(place, data), data)] == [
+        (1001, 1002, 1003, 1004, 1005),
+        (1008, 1009, 1010, 1011, 1012),
+    ]
+    PairFolder(place.folder).frame("plate", 1010).unlink()
+    assert [clip.frames for clip in clips_of(opened(place, data), data)] == [(1001, 1002, 1003, 1004, 1005)]
+    PairFolder(place.folder).frame("plate", 1003).unlink()
+    with pytest.raises(SequenceError, match=r"3 frames to learn from without a gap, of 1001-1002,.* 5 are the least"):
+        opened(place, data)
+
+
+def test_a_truth_that_lacks_a_frame_or_has_another_format_is_named(pairs: Path, tmp_path: Path) -> None:
+    lacking = without(pairs, tmp_path / "lacking", 1004, sequences=("truth",))
+    with pytest.raises(VoidError, match=r"The pair mirror cannot be learnt from: Frame 1004 of truth.* is missing"):
+        trained(configured(tmp_path, lacking))
+    other = without(pairs, tmp_path / "other")
+    exr.write(PairFolder(other / "mirror").frame("truth", 1005), np.zeros((32, 48, 3), np.float16), exr.RGB)
+    with pytest.raises(
+        VoidError, match=r"cannot be learnt from: .*truth\.1005\.exr is 48 x 32 at 0, 0, and the plate 96"
+    ):
+        trained(configured(tmp_path, other))
+
+
+def as_images(film: Path, out: Path, *without: int) -> None:
+    """A lossless movie as images, without some of them, by their number from 0."""
+    out.mkdir(parents=True)
+    for number, picture in enumerate(movie.read_frames(film)):
+        if number not in without:
+            assert cv2.imwrite(str(out / f"{number:05d}.png"), np.ascontiguousarray(picture[..., ::-1]))
+
+
+def test_images_of_a_published_clip_that_lack_others_are_not_taken_for_each_other(pairs: Path, tmp_path: Path) -> None:
+    films, images = as_published(pairs, tmp_path / "films"), tmp_path / "images"
+    for role in ("rgb_full", "rgb_removed", "mask"):
+        as_images(films / "mirror" / f"{role}.mp4", images / "mirror" / role, 2 if role == "mask" else 3)
+    data = configured(tmp_path, films).data
+    (found,) = folders_in(images)
+    with pytest.raises(SequenceError, match="has picture 3 in one of rgb_full and mask only, counted from the first"):
+        opened(found, data)
 
 
 def as_published(pairs: Path, out: Path) -> Path:

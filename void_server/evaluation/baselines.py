@@ -58,7 +58,8 @@ def masked_median(material: Material) -> Shown:
     def fill(index: int) -> FloatImage:
         hole, image = material.changed(index), plate[index].copy()
         image[hole & known] = median[hole & known]
-        image[hole & ~known] = unseen[index][hole & ~known]
+        if (hidden := hole & ~known).any():
+            image[hidden] = unseen[index][hidden]
         return image
 
     return Pictures(fill, len(plate))
@@ -91,7 +92,8 @@ def neighbours(material: Material) -> Shown:
             take = missing & ~hidden
             image[take] = (there * gain)[take]
             missing = missing & hidden
-        image[missing] = unseen[index][missing]
+        if missing.any():
+            image[missing] = unseen[index][missing]
         return np.clip(image, 0, 1).astype(np.float32)
 
     return Pictures(fill, len(plate))

@@ -14,6 +14,7 @@ from ..imaging import exr, sequence
 from ..imaging.colour import ColourSpace, Curve
 from ..imaging.exr import FloatImage
 from ..imaging.flow import flow, luma
+from ..imaging.runs import runs
 from ..imaging.sequence import Sequence
 from ..imaging.window import Window
 from ..pairs import layout, source
@@ -83,6 +84,10 @@ class Material:
         assert self.truth is not None, "results without a truth have a motion of their own"
         truth = self.truth
         return Pictures(lambda i: flow(luma(truth[i]), luma(truth[max(i - 1, 0)])), len(truth))
+
+    def follows(self, index: int) -> bool:
+        """Whether a frame follows in time the one before it: nothing that moves is judged across a gap."""
+        return all(index != run.start for run in runs(self.frames))
 
     def changed(self, index: int) -> Mask:
         """The pixels that change."""

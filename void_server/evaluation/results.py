@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,13 +29,14 @@ from .pictures import Pictures
 class Result:
     """What one ``method`` made of a shot, by frame index.
 
-    ``shown`` is display-referred, 0..1, ``linear`` scene-linear Rec.709; both are (height, width, 3). ``raw`` are the
-    file's own pixels, None for what was never written. ``origin`` holds the codes of :mod:`..engines.origin`.
+    ``shown`` is display-referred, 0..1, ``linear`` gives a part of a frame in scene-linear Rec.709; both are (height,
+    width, 3). ``raw`` are the file's own pixels, None for what was never written. ``origin`` holds the codes of
+    :mod:`..engines.origin`.
     """
 
     method: str
     shown: Pictures[FloatImage]
-    linear: Pictures[FloatImage]
+    linear: Callable[[int, tuple[slice, slice]], FloatImage]
     raw: Pictures[FloatImage] | None = None
     origin: Pictures[NDArray[np.uint8]] | None = None
     quadmask: Pictures[Quadmask] | None = None
@@ -49,7 +50,7 @@ class Result:
 
 def of_pictures(material: Material, method: str, shown: Pictures[FloatImage]) -> Result:
     """A result that exists only display-referred, such as a baseline's."""
-    return Result(method, shown, Pictures(lambda index: material.curve.to_linear(shown[index]), len(shown)))
+    return Result(method, shown, lambda index, part: material.curve.to_linear(shown[index][part]))
 
 
 def of_sequence(material: Material, found: Sequence, method: str, **more: Any) -> Result:
@@ -59,7 +60,7 @@ def of_sequence(material: Material, found: Sequence, method: str, **more: Any) -
     return Result(
         method,
         Pictures(lambda index: material.shown(raw[index]), len(raw)),
-        Pictures(lambda index: material.linear(raw[index]), len(raw)),
+        lambda index, part: material.linear(raw[index][part]),
         raw,
         notes=(note,) if note else (),
         source=found,

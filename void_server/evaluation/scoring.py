@@ -89,10 +89,11 @@ class Sums:
         self._pixels: dict[str, int] = defaultdict(int)
 
     def add(self, group: str, name: str, values: FloatImage) -> None:
-        """Add the values of a map at a group's pixels."""
+        """Add the values of a map at a group's pixels, those that were looked at: what was not is no number."""
         one = self._of[group][name]
-        one[0] += float(values.sum(dtype=np.float64))
-        one[1] += values.size
+        known = np.isfinite(values)
+        one[0] += float(values.sum(dtype=np.float64, where=known))
+        one[1] += int(known.sum())
 
     def count(self, group: str, pixels: int) -> None:
         """Count a group's pixels."""
@@ -213,14 +214,18 @@ def _maps(
     if material.truth is not None and raw_truth is not None:
         image, true = result.shown[index][part], material.truth[index][part]
         maps = {_SUMMED.get(name, name): made(image, true) for name, made in _SHOWN.items() if name in names}
+        changed = material.changed(index)[part]
+        if "FLIP" in names:
+            maps["FLIP"] = perception.flip(image, true, changed)
         if "HDR-FLIP" in names:
-            maps["HDR-FLIP"] = perception.hdr_flip(result.linear[index][part], material.linear(raw_truth[index])[part])
+            linear, true_linear = result.linear(index, part), material.linear(raw_truth[index][part])
+            maps["HDR-FLIP"] = perception.hdr_flip(linear, true_linear, changed)
         if "ssim" in names:
             maps["ssim"] = ssim(luma(image), luma(true))
-        if index and "flicker" in names:
+        if "flicker" in names and material.follows(index):
             before = result.shown[index - 1][part], material.truth[index - 1][part]
             maps["flicker"] = motion.flicker(image, before[0], true, before[1])
-    if index and "drift" in names:
+    if "drift" in names and material.follows(index):
         maps["drift"] = _drift(material, result, index)[part]
     return maps
 
@@ -230,7 +235,7 @@ def _slopes(material: Material, result: Result, index: int, part: tuple[slice, s
     return found if material.truth is None else {**found, "true slope": slope(luma(material.truth[index][part]))}
 
 
-_SHOWN: Mapping[str, ErrorMap] = {"psnr": squares, "FLIP": perception.flip, "LPIPS": learned.lpips}
+_SHOWN: Mapping[str, ErrorMap] = {"psnr": squares, "LPIPS": learned.lpips}
 #: What is summed up for a figure that has another name.
 _SUMMED = {"psnr": "squares"}
 

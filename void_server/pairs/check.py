@@ -57,6 +57,10 @@ def faults(pair: PairFolder) -> list[str]:
         if lacking := [name for name in (PLATE, TRUTH, ROTO, CHANGE, QUADMASK, EFFECTS) if not pair.has(name)]:
             return [f"It has no {', '.join(lacking)}."]
         frames = sorted(pair.sequence(PLATE).frames)
+        for name in (ROTO, CHANGE, QUADMASK, EFFECTS):
+            # what only a mask has, the plate lacks
+            for frame in pair.sequence(name).frames:
+                pair.sequence(PLATE).path(frame)
         paths = (facts.model_extra or {}).get("paths", {})
         _check_codes(pair, frames)
         return [*_of_paths(paths, facts.fps), *_of_frames(list(_read(pair, frames)))]

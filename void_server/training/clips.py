@@ -51,17 +51,22 @@ class Clip:
 
 
 def clips_of(pair: Pair, data: Data) -> Iterator[Clip]:
-    """The clips of a pair: at each height, parts of the longest length that cover it."""
+    """The clips of a pair: at each height, parts of the longest length that cover it, none of them across a gap."""
     for height in data.heights:
         share = min(1.0, (data.full_length_height / height) ** 2)
-        length = _length(min(len(pair.frames), int(data.frames * share)))
-        count = max(1, round(len(pair.frames) / length))
-        for start in np.linspace(0, len(pair.frames) - length, count).round().astype(int):
-            frames = pair.frames[start : start + length]
+        for frames in (part for run in pair.runs for part in _parts(run, int(data.frames * share))):
             crop = pair.canvas
             if data.crop == "engine" and not (region := pair.changing(frames)).empty:
                 crop = fit.around(region, pair.canvas, pair.pixel_aspect, height)
             yield Clip(pair, frames, fit.fit(crop, pair.pixel_aspect, height))
+
+
+def _parts(run: tuple[int, ...], most: int) -> Iterator[tuple[int, ...]]:
+    """Parts of one length, of ``most`` frames at most, that cover a run of frames."""
+    length = _length(min(len(run), most))
+    count = max(1, round(len(run) / length))
+    for start in np.linspace(0, len(run) - length, count).round().astype(int):
+        yield run[start : start + length]
 
 
 def _length(frames: int) -> int:

@@ -30,22 +30,27 @@ from .config import LEAST_FRAMES, Data
 class Pair(ABC):
     """A pair: pictures are (height, width, 3), display-referred, quadmasks (height, width).
 
-    ``frames`` are those that are learnt from, ``canvas`` is the window that they fill.
+    ``frames`` are those that are learnt from, ``runs`` the same in parts with no gap in them, each long enough for a
+    clip; ``canvas`` is the window that they fill.
     """
 
     def __init__(self, folder: Path, prompt: str) -> None:
         self.folder, self.prompt = folder, prompt
         self.frames: tuple[int, ...] = ()
+        self.runs: tuple[tuple[int, ...], ...] = ()
         self.canvas, self.pixel_aspect = Window(0, 0, 0, 0), 1.0
 
     def _take(self, frames: tuple[int, ...], fps: float, data: Data) -> None:
         """Learn from these frames, of which ``fps`` are a second. Raises :class:`SequenceError` for too few."""
         step = max(1, round(fps / data.fps)) if data.fps else 1
-        self.frames = frames[::step]
-        if len(self.frames) < LEAST_FRAMES:
+        runs = [tuple(frames[index] for index in run[::step]) for run in footage.runs(frames)]
+        self.runs = tuple(run for run in runs if len(run) >= LEAST_FRAMES)
+        self.frames = tuple(frame for run in self.runs for frame in run)
+        if not self.runs:
+            gaps = f" without a gap, of {footage.format_frames(frames)}" if len(runs) > 1 else ""
             raise SequenceError(
-                f"{self.folder} has {len(self.frames)} frames to learn from, and {LEAST_FRAMES} are the least; leave "
-                "it out, or set data.fps higher."
+                f"{self.folder} has {max(map(len, runs), default=0)} frames to learn from{gaps}, and {LEAST_FRAMES} "
+                "are the least; leave it out, or set data.fps higher."
             )
 
     @property
@@ -92,6 +97,13 @@ class OwnPair(Pair):
         self._take(self._plate.frames, facts.fps, data)
         header = exr.read_header(self._plate.path(self.frames[0]))
         self.canvas, self.pixel_aspect = header.display_window, header.pixel_aspect
+        for file in self.files:
+            if (window := exr.windows(file)[1]) != self.canvas:
+                raise SequenceError(
+                    f"{file} is {window.width} x {window.height} at {window.x}, {window.y}, and the plate "
+                    f"{self.canvas.width} x {self.canvas.height} at {self.canvas.x}, {self.canvas.y}; write all in one "
+                    "format."
+                )
         self._colour = ColourSpace(SCENE_LINEAR_REC709)
 
     @property
@@ -137,13 +149,20 @@ class PublishedPair(Pair):
                 f"{self.folder} has one mask, as published, and no {data.quadmask}; set data.quadmask to {QUADMASK}."
             )
         self._parts = {role: _Pictures(folder.footage(role)) for role in (FULL, REMOVED, MASK)}
-        if len({(part.count, part.size) for part in self._parts.values()}) > 1:
+        if len({(part.numbers[-1], part.size) for part in self._parts.values()}) > 1:
             told = ", ".join(
-                f"{role} {part.count} frames of {part.size[0]} x {part.size[1]}" for role, part in self._parts.items()
+                f"{role} {len(part.numbers)} frames of {part.size[0]} x {part.size[1]}"
+                for role, part in self._parts.items()
             )
             raise SequenceError(f"{self.folder} has in {told}; all must be as many and as large.")
         whole = self._parts[FULL]
-        self._take(tuple(range(1, whole.count + 1)), folder.rate(), data)
+        for role, part in self._parts.items():
+            if lacking := sorted({*whole.numbers} ^ {*part.numbers}):
+                raise SequenceError(
+                    f"{self.folder} has picture {lacking[0]} in one of {FULL} and {role} only, counted from the first; "
+                    "all must have the same."
+                )
+        self._take(whole.numbers, folder.rate(), data)
         self.canvas = Window(0, 0, *whole.size)
 
     @property
@@ -183,18 +202,18 @@ def opened(folder: Folder, data: Data) -> Pair:
 
 
 class _Pictures:
-    """Pictures by their number, from 1, of a movie or of a folder of images."""
+    """Pictures by their number, of a movie or of a folder of images; the first is 1, and one that is missing counts."""
 
     def __init__(self, found: footage.Sequence) -> None:
         self._found, self._reel = found, _Reel(found.movie) if found.movie else None
-        self.count = len(found.frames)
+        self.numbers = tuple(frame - found.frames[0] + 1 for frame in found.frames)
         first = self._path(1)
         window = exr.windows(first)[1] if self._reel is None else Window(0, 0, *movie.size(first))
         #: Width and height.
         self.size = window.width, window.height
 
     def _path(self, number: int) -> Path:
-        return self._found.path(self._found.frames[number - 1])
+        return self._found.path(self._found.frames[0] + number - 1)
 
     def files(self, numbers: Sequence[int]) -> list[Path]:
         """The files that hold these pictures."""
