@@ -53,11 +53,14 @@ def codes_of(pair: PairSource, frames: tuple[int, ...]) -> list[np.ndarray]:
     return list(found.codes)
 
 
-def test_a_pair_with_a_gap_becomes_no_movie_which_would_leap_over_it(shot: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("form", "why"), [("void", "a movie would leap over it"), ("copycat", "CopyCat reads every")])
+def test_a_pair_with_a_gap_is_not_written_for_what_cannot_do_with_it(
+    shot: Path, tmp_path: Path, form: str, why: str
+) -> None:
     shutil.copytree(shot, tmp_path / "walkby")
     PairFolder(tmp_path / "walkby").frame("plate", 1006).unlink()
-    with pytest.raises(InputError, match="walkby has a gap between the frames 1005 and 1007, which a movie would leap"):
-        written(tmp_path / "out", "void", of_folder(PairFolder(tmp_path / "walkby")))
+    with pytest.raises(InputError, match=f"walkby has a gap between the frames 1005 and 1007, and {why}"):
+        written(tmp_path / "out", form, of_folder(PairFolder(tmp_path / "walkby")))
 
 
 def test_the_published_loader_reads_every_code_as_it_is_meant(pair: PairSource, tmp_path: Path) -> None:

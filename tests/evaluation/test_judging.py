@@ -300,6 +300,15 @@ def test_a_suite_is_done_with_both_quadmasks(shot: Path, tmp_path: Path) -> None
         list(judging.suites(shot, Settings(), wanted(tmp_path), "nothing"))
 
 
+def test_a_suite_takes_a_pair_with_a_gap(shot: Path, tmp_path: Path) -> None:
+    shutil.copytree(shot, tmp_path / "walkby")
+    for name in ("plate", "truth", "roto", "change"):
+        (PairFolder(tmp_path / "walkby").frame(name, 1006)).unlink()
+    (judged,) = judging.suites(tmp_path / "walkby", Settings(), wanted(tmp_path / "work", measures=("psnr",)), "")
+    assert not judged.failures
+    assert [one.method for one in judged.scores] == ["given quadmask", "own reasoner"]
+
+
 def test_a_job_that_fails_is_told_and_the_rest_is_judged(shot: Path, tmp_path: Path) -> None:
     judged = list(judging.suites(shot, Settings(engine="void"), wanted(tmp_path / "work", "telea"), ""))
     assert len(judged[0].failures) == len(suite.METHODS)

@@ -34,6 +34,7 @@ from void_server.engines.void.sampling import mask_video
 from void_server.engines.void.vae import encoder_parts, moments
 from void_server.engines.void.weights import BASE, Weights
 from void_server.imaging import exr, movie
+from void_server.imaging.colour import ColourSpace
 from void_server.pairs import PairFolder, pairs_in
 from void_server.pairs.export import Rights, export
 from void_server.pairs.source import of_folder
@@ -818,6 +819,31 @@ def test_a_truth_that_lacks_a_frame_or_has_another_format_is_named(pairs: Path, 
         VoidError, match=r"cannot be learnt from: .*truth\.1005\.exr is 48 x 32 at 0, 0, and the plate 96"
     ):
         trained(configured(tmp_path, other))
+
+
+def test_a_pair_is_learnt_from_in_the_colour_space_that_it_names(pairs: Path, tmp_path: Path) -> None:
+    """Approved shots of a show may be in any; they become pairs as they are."""
+    place = PairFolder(without(pairs, tmp_path / "pairs") / "mirror")
+    data = configured(tmp_path, place.folder).data
+    (plain,) = clips_of(opened(place, data), data)
+    as_rec709 = plain.plates([5])
+    place.facts_file.write_text(json.dumps({"fps": 24, "prompt": "", "colour": "ACEScg"}))
+    pair = opened(place, data)
+    (wide,) = clips_of(pair, data)
+    linear = ColourSpace("ACEScg").to_linear(exr.read_rgb(place.frame("plate", 1006)))
+    assert isinstance(pair, OwnPair)
+    assert wide.plates([5])[0] == pytest.approx(pair.curve.to_display(linear).clip(0, 1), abs=1e-5)
+    assert np.abs(wide.plates([5]) - as_rec709).max() > 0.02
+
+
+@pytest.mark.parametrize("rate", ["0", "-24", "NaN", "Infinity"])
+def test_a_frame_rate_that_is_none_is_named(pairs: Path, tmp_path: Path, rate: str) -> None:
+    place = PairFolder(without(pairs, tmp_path / "pairs") / "mirror")
+    place.facts_file.write_text(f'{{"fps": {rate}}}')
+    with pytest.raises(
+        SequenceError, match=r"meta\.json does not hold the facts of a pair, its fps cannot be used: Input should be"
+    ):
+        place.facts()
 
 
 def as_images(film: Path, out: Path, *without: int) -> None:

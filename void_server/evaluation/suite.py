@@ -80,7 +80,8 @@ def removed(material: Material, work: Path, settings: Settings, method: str) -> 
         raise SequenceError(f"{method} cannot be run on {material.name}, which has no {missing[0]}.")
     plate, roto = (_pattern(material.sources[what]) for what in (layout.PLATE, layout.ROTO))
     shot = Shot(plate, roto, colorspace=material.colour.name, prompt=material.prompt, settings=settings)
-    if material.frames != material.sources[layout.PLATE].frames:
+    known = material.sources[layout.PLATE].frames
+    if material.frames != tuple(range(known[0], known[-1] + 1)):
         shot = replace(shot, frames=format_frames(material.frames))
     if method != OWN:
         shot = replace(shot, quadmask=str(write_codes(material, out / "quadmask")))

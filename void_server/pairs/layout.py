@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..api.errors import SequenceError
 from ..imaging import sequence
@@ -23,7 +23,7 @@ class PairFacts(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    fps: float = 24
+    fps: float = Field(24, gt=0, allow_inf_nan=False)
     #: The scene after the removal, as the model's prompt.
     prompt: str = ""
     description: str = ""
@@ -77,8 +77,14 @@ class PairFolder:
         """What is known of the pair. Raises :class:`SequenceError` for a file that cannot be read."""
         try:
             return PairFacts.model_validate_json(self.facts_file.read_bytes())
-        except (OSError, ValidationError) as error:
-            raise SequenceError(f"{self.facts_file} cannot be read as the facts of a pair: {error}") from None
+        except OSError as error:
+            raise SequenceError(f"{self.facts_file} cannot be read: {error}.") from None
+        except ValidationError as error:
+            wrong = error.errors()[0]
+            what = f"its {wrong['loc'][0]} cannot be used" if wrong["loc"] else "it cannot be read"
+            raise SequenceError(
+                f"{self.facts_file} does not hold the facts of a pair, {what}: {wrong['msg']}.", str(error)
+            ) from None
 
 
 def pairs_in(folder: Path) -> list[PairFolder]:

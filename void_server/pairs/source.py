@@ -11,6 +11,7 @@ import numpy as np
 from ..api.errors import SequenceError
 from ..api.shot import SCENE_LINEAR_REC709
 from ..imaging import exr
+from ..imaging.runs import runs
 from ..imaging.sequence import Sequence
 from ..imaging.window import Window
 from ..quadmask import classes
@@ -35,6 +36,16 @@ class PairSource:
     def frames(self) -> tuple[int, ...]:
         """The frames of the plate."""
         return self.plate.frames
+
+    def check_steady(self, reader: str) -> None:
+        """Raise :class:`SequenceError` where frames are missing in between, which ``reader`` cannot do without."""
+        parts = runs(self.frames)
+        if len(parts) > 1:
+            before, after = self.frames[parts[0][-1]], self.frames[parts[1][0]]
+            raise SequenceError(
+                f"The pair {self.name} has a gap between the frames {before} and {after}, and {reader}; write these "
+                "frames, or make two pairs of it."
+            )
 
     @property
     def colour(self) -> str:

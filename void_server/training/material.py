@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..api.errors import SequenceError
-from ..api.shot import SCENE_LINEAR_REC709
 from ..imaging import exr, movie
 from ..imaging import sequence as footage
 from ..imaging.colour import ColourSpace, Curve
@@ -21,7 +20,8 @@ from ..imaging.footage import curve_up_to
 from ..imaging.window import Window
 from ..pairs import PairFolder, pairs_in
 from ..pairs.export.published import FULL, MASK, REMOVED, PublishedFolder, published_in
-from ..pairs.layout import PLATE, QUADMASK, TRUTH
+from ..pairs.layout import QUADMASK
+from ..pairs.source import of_folder
 from ..quadmask import classes
 from ..quadmask.classes import Quadmask
 from .config import LEAST_FRAMES, Data
@@ -39,6 +39,8 @@ class Pair(ABC):
         self.frames: tuple[int, ...] = ()
         self.runs: tuple[tuple[int, ...], ...] = ()
         self.canvas, self.pixel_aspect = Window(0, 0, 0, 0), 1.0
+        #: The name of the files' colour space; empty where they are display-referred.
+        self.colour = ""
 
     def _take(self, frames: tuple[int, ...], fps: float, data: Data) -> None:
         """Learn from these frames, of which ``fps`` are a second. Raises :class:`SequenceError` for too few."""
@@ -87,14 +89,14 @@ class Pair(ABC):
 
 
 class OwnPair(Pair):
-    """A pair in our folder, scene-linear: shown by the engine's curve for the plate."""
+    """A pair in our folder, in the colour space that it names: shown by the engine's curve for the plate."""
 
     def __init__(self, folder: PairFolder, data: Data) -> None:
-        facts = folder.facts()
-        super().__init__(folder.folder, facts.prompt)
-        self._plate, self._truth = folder.sequence(PLATE), folder.sequence(TRUTH)
+        given = of_folder(folder)
+        super().__init__(folder.folder, given.facts.prompt)
+        self._plate, self._truth = given.plate, given.truth
         self._quadmask = folder.sequence(data.quadmask)
-        self._take(self._plate.frames, facts.fps, data)
+        self._take(given.frames, given.facts.fps, data)
         header = exr.read_header(self._plate.path(self.frames[0]))
         self.canvas, self.pixel_aspect = header.display_window, header.pixel_aspect
         for file in self.files:
@@ -104,18 +106,15 @@ class OwnPair(Pair):
                     f"{self.canvas.width} x {self.canvas.height} at {self.canvas.x}, {self.canvas.y}; write all in one "
                     "format."
                 )
-        self._colour = ColourSpace(SCENE_LINEAR_REC709)
+        self.colour = given.colour
+        self._space = ColourSpace(given.colour)
 
     @property
     def files(self) -> list[Path]:
         """Plates, quadmasks and truths."""
         found = [self._plate.path(f) for f in self.frames] + [self._quadmask.path(f) for f in self.frames]
-        return [*found, *dict.fromkeys(self._truth_file(f) for f in self.frames)]
-
-    def _truth_file(self, frame: int) -> Path:
-        """The truth's file for a frame; a single one serves all."""
-        only = self._truth.frames[0] if len(self._truth.frames) == 1 else frame
-        return self._truth.path(only)
+        # a single one serves all
+        return [*found, *dict.fromkeys(self._truth.path(f) for f in self.frames)]
 
     @cached_property
     def curve(self) -> Curve:
@@ -124,7 +123,7 @@ class OwnPair(Pair):
 
     def _linear(self, path: Path, window: Window) -> FloatImage:
         pixels = np.nan_to_num(exr.read_rgb(path, window), nan=0.0, posinf=0.0, neginf=0.0)
-        return np.clip(self._colour.to_linear(pixels), -exr.HALF_MAX, exr.HALF_MAX)
+        return np.clip(self._space.to_linear(pixels), -exr.HALF_MAX, exr.HALF_MAX)
 
     def plate(self, frame: int, window: Window) -> FloatImage:
         """By the curve."""
@@ -132,7 +131,7 @@ class OwnPair(Pair):
 
     def truth(self, frame: int, window: Window) -> FloatImage:
         """By the plate's curve."""
-        return self.curve.to_display(self._linear(self._truth_file(frame), window))
+        return self.curve.to_display(self._linear(self._truth.path(frame), window))
 
     def codes(self, frame: int, window: Window) -> Quadmask:
         """The quadmask that the settings name."""

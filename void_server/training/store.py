@@ -113,6 +113,7 @@ class Store:
         key = {
             "version": _VERSION,
             "pair": self._fingerprint(pair),
+            "colour": pair.colour,
             "frames": clip.frames,
             "crop": clip.fit.crop,
             "size": clip.fit.size,

@@ -13,7 +13,8 @@ INPUT, GROUND_TRUTH = "input", "ground_truth"
 
 
 def write(pair: PairSource, out: Path) -> list[str]:
-    """Copy plate and truth of a pair bit for bit; returns no notes."""
+    """Copy plate and truth of a pair bit for bit; returns no notes. Raises :class:`SequenceError` for a gap."""
+    pair.check_steady("CopyCat reads every frame")
     for role, found in ((INPUT, pair.plate), (GROUND_TRUTH, pair.truth)):
         copy(found, pair.frames, out / role / pair.name, pair.name)
     return []

@@ -23,7 +23,6 @@ from ...api.errors import SequenceError
 from ...api.files import read_json, replacing, write_atomically
 from ...imaging import exr
 from ...imaging.colour import ColourSpace, Curve
-from ...imaging.runs import runs
 from ...imaging.sequence import MOVIE_SUFFIXES, Sequence, find
 from ...quadmask import classes
 from ..source import PairSource, read_codes
@@ -88,12 +87,7 @@ def published_in(folder: Path) -> list[PublishedFolder]:
 def write(pair: PairSource, out: Path) -> list[str]:
     """Write a pair to its folder in ``out``; returns notes for whoever exports."""
     folder, masks = out / pair.name, pair.published
-    if len(parts := runs(pair.frames)) > 1:
-        before, after = pair.frames[parts[0].stop - 1], pair.frames[parts[1].start]
-        raise SequenceError(
-            f"The pair {pair.name} has a gap between the frames {before} and {after}, which a movie would leap over; "
-            "write these frames, or make two pairs of it."
-        )
+    pair.check_steady("a movie would leap over it")
     frames = sampled(pair.frames, pair.facts.fps)
     header = exr.read_header(pair.plate.path(frames[0]))
     window, size = header.data_window, fitting(header.data_window.width, header.data_window.height)
