@@ -23,7 +23,7 @@ class PairFacts(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    fps: float = Field(24, gt=0, allow_inf_nan=False)
+    fps: float = Field(default=24, gt=0, allow_inf_nan=False)
     #: The scene after the removal, as the model's prompt.
     prompt: str = ""
     description: str = ""
