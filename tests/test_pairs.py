@@ -186,6 +186,27 @@ def flat(codes: Any) -> Any:
     return np.repeat(np.vectorize(linear)(np.asarray(codes))[..., None], 3, axis=-1).astype(np.float32)
 
 
+@pytest.mark.parametrize("what", ["camera", "body"])
+def test_what_creeps_gets_a_truth_of_its_own_and_what_rests_one_for_all(what: str) -> None:
+    """A pan begins and ends slowly: by less in a tick than counts as movement, by several pixels in all."""
+    recipe = draw(11, 2.0, "support")
+    pose = recipe.camera.poses[0]
+    creeping = [(pose[0] + 1e-5 * tick, *pose[1:]) for tick in range(recipe.ticks)]
+    resting = [pose] * recipe.ticks
+    bodies = tuple(replace(body, material=replace(body.material, drift=False)) for body in recipe.bodies)
+    camera = replace(
+        recipe.camera,
+        poses=tuple(creeping if what == "camera" else resting),
+        lens=(35.0,) * recipe.ticks,
+    )
+    recipe = replace(recipe, bodies=bodies, camera=camera)
+    faster = [[1e-4 * tick, *pose[1:]] for tick in range(recipe.ticks)]
+    paths = {"a ball": faster if what == "body" else [list(pose)] * recipe.ticks}
+    assert making.truths(recipe, paths, 20, 4) == list(range(20))
+    still = replace(recipe, camera=replace(camera, poses=tuple(resting)))
+    assert making.truths(still, {"a ball": [list(pose)] * recipe.ticks}, 20, 4) == [0] * 20
+
+
 def test_affected_is_what_moves_by_fifteen_steps_and_overlap_where_it_is_on_the_object() -> None:
     """The published rule, from renders C (hidden) and B (simulated again)."""
     c = flat([[100, 100, 100, 100]])

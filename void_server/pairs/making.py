@@ -193,7 +193,8 @@ class _Shot:
 
     def __init__(self, recipe: Recipe, renderer: Renderer, look: Look, work: Path, pair: PairFolder) -> None:
         self.recipe, self.renderer, self.look, self.work, self.pair = recipe, renderer, look, work, pair
-        self.moves = _moves(recipe, renderer.paths["truth"])
+        #: For each frame the first one whose truth is also its own.
+        self.truths = truths(recipe, renderer.paths["truth"], look.frames, look.per_frame)
         self.truth: tuple[int, FloatImage] | None = None
         #: What light is multiplied by, so that little of the plate is brighter than display white.
         self.exposure = 1.0
@@ -205,12 +206,6 @@ class _Shot:
             report(f"frame {FIRST + index}", index / self.look.frames)
             if not self._written(index):
                 self._frame(index)
-
-    def truth_of(self, index: int) -> int:
-        """The first frame whose truth is that of frame ``index`` too."""
-        while index and not any(self.moves[self._open(index - 1).start : self._open(index).stop]):
-            index -= 1
-        return index
 
     def _metered(self) -> float:
         """The exposure by small test renders at the beginning, in the middle and at the end; 1 for what is not bright.
@@ -233,7 +228,7 @@ class _Shot:
         return range(index * self.look.per_frame, (index + 1) * self.look.per_frame)
 
     def _single(self) -> bool:
-        return self.truth_of(self.look.frames - 1) == 0
+        return self.truths[-1] == 0
 
     def _written(self, index: int) -> bool:
         names = [*_SEQUENCES, *([] if index and self._single() else [TRUTH])]
@@ -260,7 +255,7 @@ class _Shot:
         exr.write(self.pair.frame(PLATE, frame), a.astype(np.float16), exr.RGB)
 
     def _truth(self, index: int) -> FloatImage:
-        source = self.truth_of(index)
+        source = self.truths[index]
         if self.truth is None or self.truth[0] != source:
             self.truth = source, self._rendered("truth", source, self.look.samples)[0]
         return self.truth[1]
@@ -317,17 +312,33 @@ def _apart(a: Sequence[float], b: Sequence[float]) -> bool:
     return any(abs(x - y) > SAME for x, y in zip(a, b, strict=True))
 
 
-def _moves(recipe: Recipe, paths: dict[str, list[list[float]]]) -> list[bool]:
-    """For each tick, whether anything of the truth's picture changes from it to the next."""
+def truths(recipe: Recipe, paths: dict[str, list[list[float]]], frames: int, per_frame: int) -> list[int]:
+    """For each frame the first one whose truth is also its own; ``paths`` are those of the truth.
+
+    Frames are compared with that first one and not with their neighbours: what creeps arrives, too. No camera that
+    moves at all rests, as the plate is rendered from where it is.
+    """
     drifts = any(body.material.drift for body in recipe.bodies)
     camera = recipe.camera
-    return [
-        drifts
-        or camera.lens[tick] != camera.lens[tick + 1]
-        or _apart(camera.poses[tick], camera.poses[tick + 1])
-        or any(_apart(path[tick], path[tick + 1]) for path in paths.values())
-        for tick in range(recipe.ticks - 1)
-    ]
+
+    def alike(tick: int, other: int) -> bool:
+        return (
+            not drifts
+            and camera.lens[tick] == camera.lens[other]
+            and camera.poses[tick] == camera.poses[other]
+            and not any(_apart(path[tick], path[other]) for path in paths.values())
+        )
+
+    def still(index: int, source: int) -> bool:
+        """Whether all ticks of a frame are like the beginning of another."""
+        ticks = range(index * per_frame, min((index + 1) * per_frame, recipe.ticks))
+        return all(alike(tick, source * per_frame) for tick in ticks)
+
+    found: list[int] = []
+    for index in range(frames):
+        source = found[-1] if found else index
+        found.append(source if still(index, source) and still(source, source) else index)
+    return found
 
 
 def part_of(differs: NDArray[np.bool_]) -> Border:
