@@ -20,6 +20,8 @@ from ..quadmask import classes
 from .layout import CHANGE, EFFECTS, GRID, PLATE, QUADMASK, ROTO, TRUTH, PairFolder
 from .masks import FLOOR, VISIBLE
 
+#: The masks that every pair has, in every frame of the plate.
+_MASKS = (ROTO, CHANGE, QUADMASK, EFFECTS)
 #: The share of the frame that an object must cover to be seen, and of the frames in which it must be.
 SEEN, SEEN_FRAMES = 0.0008, 0.25
 #: The share that it may cover at most, in any frame.
@@ -54,13 +56,13 @@ def faults(pair: PairFolder) -> list[str]:
     """What is wrong with a pair, a sentence each; none where it is good."""
     try:
         facts = pair.facts()
-        if lacking := [name for name in (PLATE, TRUTH, ROTO, CHANGE, QUADMASK, EFFECTS) if not pair.has(name)]:
+        if lacking := [name for name in (PLATE, TRUTH, *_MASKS) if not pair.has(name)]:
             return [f"It has no {', '.join(lacking)}."]
-        frames = sorted(pair.sequence(PLATE).frames)
-        for name in (ROTO, CHANGE, QUADMASK, EFFECTS):
-            # what only a mask has, the plate lacks
-            for frame in pair.sequence(name).frames:
-                pair.sequence(PLATE).path(frame)
+        plate = pair.sequence(PLATE)
+        # what only a mask has, the plate lacks
+        frames = sorted({*plate.frames, *(frame for name in _MASKS for frame in pair.sequence(name).frames)})
+        for frame in frames:
+            plate.path(frame)
         paths = (facts.model_extra or {}).get("paths", {})
         _check_codes(pair, frames)
         return [*_of_paths(paths, facts.fps), *_of_frames(list(_read(pair, frames)))]
