@@ -17,6 +17,7 @@ from ..imaging import sequence as footage
 from ..imaging.colour import ColourSpace, Curve
 from ..imaging.exr import FloatImage
 from ..imaging.footage import curve_up_to
+from ..imaging.runs import runs
 from ..imaging.window import Window
 from ..pairs import PairFolder, pairs_in
 from ..pairs.export.published import FULL, MASK, REMOVED, PublishedFolder, published_in
@@ -45,13 +46,13 @@ class Pair(ABC):
     def _take(self, frames: tuple[int, ...], fps: float, data: Data) -> None:
         """Learn from these frames, of which ``fps`` are a second. Raises :class:`SequenceError` for too few."""
         step = max(1, round(fps / data.fps)) if data.fps else 1
-        runs = [tuple(frames[index] for index in run[::step]) for run in footage.runs(frames)]
-        self.runs = tuple(run for run in runs if len(run) >= LEAST_FRAMES)
+        parts = [tuple(frames[index] for index in run[::step]) for run in runs(frames)]
+        self.runs = tuple(run for run in parts if len(run) >= LEAST_FRAMES)
         self.frames = tuple(frame for run in self.runs for frame in run)
         if not self.runs:
-            gaps = f" without a gap, of {footage.format_frames(frames)}" if len(runs) > 1 else ""
+            gaps = f" without a gap, of {footage.format_frames(frames)}" if len(parts) > 1 else ""
             raise SequenceError(
-                f"{self.folder} has {max(map(len, runs), default=0)} frames to learn from{gaps}, and {LEAST_FRAMES} "
+                f"{self.folder} has {max(map(len, parts), default=0)} frames to learn from{gaps}, and {LEAST_FRAMES} "
                 "are the least; leave it out, or set data.fps higher."
             )
 
