@@ -19,7 +19,7 @@ from ...imaging.fill import smooth_fill
 from ...imaging.sequence import spread
 from ...imaging.temporal import median
 from ...imaging.window import Window
-from ...quadmask.image_reasoner.movers import Thing, follow
+from ...quadmask.image_reasoner.movers import Sighting, Thing, follow
 from .passing import REACH, Layer, Passing
 from .registration import Pose, register
 from .resting import Resting, grown
@@ -27,12 +27,14 @@ from .sampling import lookup
 
 #: A thing's edge departs less than the thing: so many analysed pixels around it belong to it.
 _EDGE = 3
+#: A thing that nothing shows any more goes on for so many frames.
+_LOST = 6
 #: So many frames at most tell how a thing looks; it is all that departs in so much of them.
 _LOOKS, _USUAL = 12, 0.4
 #: A shadow leaves the scene so much of its light, and its channels not farther apart.
 _DARKEST, _LIGHTEST, _TINT = 0.06, 1.06, 0.25
-#: To register a thing, so much of it must be seen, and be off by no more, display-referred.
-_SEEN, _OFF = 0.12, 0.07
+#: To register a thing, this share of it must be seen, so many analysed pixels, and be off by no more, display-referred.
+_SEEN, _FEWEST, _OFF = 0.12, 40, 0.07
 #: Where less of it is seen, its place is that between the frames around.
 _CLEARLY = 0.6
 #: Its size changes by no more from frame to frame; after so many frames it may look different.
@@ -63,7 +65,7 @@ def _things(shot: Resting) -> list[Thing]:
 
 def _things_of(shot: Resting, run: range) -> list[Thing]:
     """The same, of a run, ahead or back in time."""
-    found = follow(len(run), lambda number: shot.departs(run[number]), [shot.hidden[index] for index in run])
+    found = follow(len(run), lambda number: shot.departs(run[number]), [shot.removed[index] for index in run])
     return [Thing(thing.own, dict(sorted((run[i], seen) for i, seen in thing.sightings.items()))) for thing in found]
 
 
@@ -78,12 +80,17 @@ def _among(thing: Thing, layers: Sequence[Layer]) -> bool:
 
 
 def _passes(thing: Thing, hidden: Sequence[Mask]) -> bool:
-    """Whether part of a thing is hidden in some frame."""
-    return any(
-        (sighting.whole(hidden[index].shape) & hidden[index]).any()
-        for index, sighting in thing.sightings.items()
-        if not sighting.free
-    )
+    """Whether part of a thing is hidden in some frame, or would be soon after it was lost if it went on."""
+    shape = hidden[0].shape
+    known = [index for index, _ in thing.free()]
+    placed = {index: sighting for index, sighting in thing.sightings.items() if not sighting.free}
+    for end, step in ((known[0], -1), (known[-1], 1)):
+        near = known[:_LOST] if step < 0 else known[-_LOST:]
+        speed = np.polyfit(near, [thing.sightings[index].centre for index in near], 1)[0]
+        for index in range(end + step, end + step * (_LOST + 1), step):
+            if 0 <= index < len(hidden) and index not in thing.sightings:
+                placed[index] = thing.sightings[end].moved(speed * (index - end))
+    return any((sighting.whole(shape) & hidden[index]).any() for index, sighting in placed.items())
 
 
 def _covered(things: Sequence[Thing], index: int, shape: tuple[int, int]) -> Mask:
@@ -96,9 +103,10 @@ def _layer(shot: Resting, thing: Thing) -> Layer | None:
     free = [(index, sighting) for index, sighting in thing.free() if _whole_in_frame(sighting.window, shot.rest.shape)]
     if not free:
         return None
-    behind = [index for index, seen in thing.sightings.items() if not seen.free]
-    reference, sighting = min(free, key=lambda pair: min(abs(pair[0] - index) for index in behind))
     shape = shot.rest.shape[:2]
+    # the last that show all of it are the most like what is hidden
+    whole = [(index, seen) for index, seen in free if not (grown(seen.whole(shape), _EDGE) & shot.hidden[index]).any()]
+    reference, sighting = min(whole or free, key=lambda pair: _away(shot, *pair))
     mask = grown(sighting.whole(shape), _EDGE)
     strength = np.abs(shot.plate(reference) - shot.rest).max(axis=-1)
     weight = (np.clip(strength / 0.15, 0, 1) * mask).astype(np.float32)
@@ -110,9 +118,16 @@ def _layer(shot: Resting, thing: Thing) -> Layer | None:
         if len(clear) < 3:
             return None
         looks = [clear[number] for number in spread(len(clear), _LOOKS)]
-        layer = Layer(_filled(poses, seen), *_appearance(shot, poses, looks))
+        layer = Layer(_filled(poses, seen), *_appearance(shot, poses, looks, mask))
         weight = layer.opaque if layer.opaque.sum() > 0.2 * weight.sum() else weight
     return layer if layer is not None and _predicts(shot, layer, seen) else None
+
+
+def _away(shot: Resting, index: int, sighting: Sighting) -> float:
+    """How far a thing is from what is hidden in a frame, in analysed pixels."""
+    seen = (~shot.hidden[index]).astype(np.uint8)
+    distance = cv2.distanceTransform(seen, cv2.DIST_L2, cv2.DIST_MASK_5)
+    return float(distance[sighting.whole(seen.shape)].min(initial=np.inf))
 
 
 def _whole_in_frame(window: Window, shape: tuple[int, ...]) -> bool:
@@ -128,6 +143,7 @@ def _tracked(
     poses, seen = np.full((count, 2, 3), np.nan), np.zeros(count)
     poses[reference], seen[reference] = np.eye(2, 3), 1
     middle = thing.sightings[reference].centre
+    fewest = max(_SEEN, _FEWEST / max(float(weight.sum()), 1.0))
     for direction in (-1, 1):
         known = [reference]
         key, look, own = reference, shot.plate(reference), weight
@@ -145,7 +161,7 @@ def _tracked(
             found = min(tried, key=lambda result: result.error)
             pose = _after(poses[key], found.pose)
             growth = abs(np.hypot(*pose[:, 0]) / np.hypot(*poses[known[-1]][:, 0]) - 1)
-            if found.seen < _SEEN or found.error > _OFF or growth > _GROWS * abs(index - known[-1]):
+            if found.seen < fewest or found.error > _OFF or growth > _GROWS * abs(index - known[-1]):
                 continue
             poses[index], seen[index] = pose, found.seen
             known.append(index)
@@ -194,8 +210,11 @@ def _between(poses: NDArray[np.float64], seen: NDArray[np.float64], index: int) 
     return np.polyfit(times, values, min(2, len(times) - 1), w=weights)[-1].reshape(2, 3)
 
 
-def _appearance(shot: Resting, poses: NDArray[np.float64], clear: Sequence[int]) -> tuple[FloatImage, FloatImage]:
-    """The matte of a thing and the light it leaves to what it does not cover, as its reference frame shows it.
+def _appearance(
+    shot: Resting, poses: NDArray[np.float64], clear: Sequence[int], mask: Mask
+) -> tuple[FloatImage, FloatImage]:
+    """The matte of a thing and the light it leaves to what it does not cover, as its reference frame shows it, where it
+    is the ``mask``.
 
     What keeps its colour as the thing moves on is the thing; what keeps its ratio to the scene is its shadow.
     """
@@ -203,7 +222,8 @@ def _appearance(shot: Resting, poses: NDArray[np.float64], clear: Sequence[int])
     departs = np.stack([_carried(shot.departs(index).astype(np.float32), poses[index]) for index in clear])
     seen = np.stack([_carried((~shot.hidden[index]).astype(np.float32), poses[index], 0) > 0.99 for index in clear])
     usual = (departs * seen).sum(axis=0) > _USUAL * np.maximum(seen.sum(axis=0), 1)
-    rows, columns = np.nonzero(grown(_closed(usual), _EDGE))
+    # what lies apart, such as the shadow of what floats, need not move alike
+    rows, columns = np.nonzero(grown(_touching(_closed(usual), mask), _EDGE))
     where = seen[:, rows, columns]
     samples = np.stack([_carried(shot.plate(index), poses[index])[rows, columns] for index in clear])
     scene = curve.to_linear(np.stack([_carried(shot.rest, poses[index])[rows, columns] for index in clear])) + _DARK
@@ -239,6 +259,12 @@ def _carried(image: FloatImage, pose: Pose, border: int | None = None) -> FloatI
 def _closed(mask: Mask) -> Mask:
     """The mask without gaps."""
     return cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8)) > 0
+
+
+def _touching(regions: Mask, mask: Mask) -> Mask:
+    """The regions that share some of the mask."""
+    _, labels = cv2.connectedComponents(regions.astype(np.uint8), connectivity=8)
+    return np.isin(labels, np.unique(labels[mask & regions])) & regions
 
 
 def _predicts(shot: Resting, layer: Layer, seen: NDArray[np.float64]) -> bool:

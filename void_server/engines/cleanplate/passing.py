@@ -31,8 +31,8 @@ Sampler = Callable[[int, FloatImage, Mask], tuple[FloatImage, Mask]]
 
 #: Frames farther away do not show a hidden thing.
 REACH = 60
-#: Less than this share changes nothing.
-_ACTS = 0.02
+#: Less than this share changes nothing; from the other on, the scene is not seen.
+_ACTS, _HIDES = 0.02, 0.15
 
 
 @dataclass(frozen=True)
@@ -74,12 +74,14 @@ class Layer:
         (left, top), (right, bottom) = np.floor(moved.min(axis=0)) - 1, np.ceil(moved.max(axis=0)) + 2
         return Window(int(left), int(top), int(right - left), int(bottom - top))
 
-    def covers(self, index: int) -> Mask:
-        """The pixels of frame ``index`` that show the thing or its shadow: (height, width)."""
+    def covers(self, index: int, least: float = _ACTS) -> Mask:
+        """The pixels of frame ``index`` that show the thing or its shadow, if that changes them by more than ``least``:
+        (height, width).
+        """
         if not self.there(index):
             return np.zeros(self.opaque.shape, bool)
         size = self.opaque.shape[::-1]
-        return cv2.warpAffine(self._acts, self.poses[index], size, flags=cv2.INTER_LINEAR) > _ACTS
+        return cv2.warpAffine(self._acts, self.poses[index], size, flags=cv2.INTER_LINEAR) > least
 
 
 class Passing:
@@ -114,15 +116,17 @@ class Passing:
             "passing_strengths": lit,
         }
 
-    def covers(self, clip: Clip, index: int, window: Window) -> Mask:
-        """The plate's pixels in ``window`` of a frame that show a thing or its shadow, (height, width)."""
-        result = np.zeros((window.height, window.width), bool)
+    def covers(self, clip: Clip, index: int, window: Window) -> tuple[Mask, Mask]:
+        """The plate's pixels in ``window`` of a frame that show a thing or its shadow, and those that show nothing
+        else, (height, width).
+        """
+        acted, hidden = np.zeros((2, window.height, window.width), bool)
         for layer in self.layers:
             if layer.there(index) and not (part := self._part(clip, layer, index, window)).empty:
-                at = analysed_positions(clip, part)
-                covered = cv2.remap(layer.covers(index).astype(np.float32), at, None, cv2.INTER_LINEAR) > 0
-                result[window.slices(part)] |= covered
-        return result
+                at, where = analysed_positions(clip, part), window.slices(part)
+                for result, mask in ((acted, layer.covers(index)), (hidden, layer.covers(index, _HIDES))):
+                    result[where] |= cv2.remap(mask.astype(np.float32), at, None, cv2.INTER_LINEAR) > 0
+        return acted, hidden
 
     @staticmethod
     def _part(clip: Clip, layer: Layer, index: int, window: Window) -> Window:

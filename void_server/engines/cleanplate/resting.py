@@ -41,10 +41,14 @@ def anything_moves(footage: Footage, hidden: Sequence[Mask]) -> bool:
 
 
 class Resting:
-    """The analysed frames, what rests in them, and what departs from that; all in the mean light."""
+    """The analysed frames, what rests in them, and what departs from that; all in the mean light.
 
-    def __init__(self, footage: Footage, hidden: Sequence[Mask], light: Light) -> None:
-        self.footage, self.hidden = footage, hidden
+    ``hidden`` says, frame by frame, where no scene is seen; ``removed``, where the object is to blame and not
+    a shadow or reflection of it that lies apart, on a thing that moves.
+    """
+
+    def __init__(self, footage: Footage, hidden: Sequence[Mask], removed: Sequence[Mask], light: Light) -> None:
+        self.footage, self.hidden, self.removed = footage, hidden, removed
         #: What moves is followed in each of these for itself.
         self.runs = runs(footage.frames)
         self._near = [grown(mask, 1) for mask in hidden]

@@ -22,7 +22,7 @@ from ...imaging.parallel import in_order
 from ...imaging.temporal import median
 from ...imaging.window import Window
 from ...quadmask import extent
-from ...quadmask.classes import AFFECTED, OVERLAP
+from ...quadmask.classes import AFFECTED, OVERLAP, REMOVE
 from .. import NewPixels
 from ..clip import Clip
 from ..origin import FILLED, RECOVERED
@@ -176,8 +176,12 @@ def _look_through(clip: Clip, band: Window, passing: Passing) -> _Looks:
     for index, (rgb, touched) in in_order(look, range(len(clip))):
         samples[index], affected[index] = rgb, touched
     seen = np.stack([~mask[inner][rows, columns] for mask in masks])
-    at_rest = seen & np.stack([~passing.covers(clip, index, band)[rows, columns] for index in range(len(clip))])
-    # what is never seen at rest is known only as something passes
+    at_rest = np.empty_like(seen)
+    for index in range(len(clip)):
+        acted, hidden = (mask[rows, columns] for mask in passing.covers(clip, index, band))
+        seen[index] &= ~hidden
+        at_rest[index] = seen[index] & ~acted
+    # what is never seen at rest is known only where a shadow that passes is weak
     seen = np.where(at_rest.any(axis=0), at_rest, seen)
     return _Looks((rows, columns), samples, seen, affected)
 
@@ -188,12 +192,22 @@ def prepare(clip: Clip, report: Callable[[float], None]) -> dict[str, NDArray[An
     hidden = [clip.small_rewritten(index) for index in range(len(clip))]
     passing, lively = Passing([], hidden, None), living.Living.none()
     if anything_moves(clip.footage, hidden):
-        shot = Resting(clip.footage, hidden, light)
+        shot = Resting(clip.footage, hidden, [_removed(clip, *frame) for frame in enumerate(hidden)], light)
         passing, lively = find(shot), living.find(shot)
     plate, unseen, grain, strengths = clean_plate(clip, clip.whole_region, light, passing, report)
     filled, shade = _filled(clip, plate, grain > 0, unseen, light) if unseen.any() else (plate, Shade.none())
     scene = {"plate": filled, "unseen": unseen, "grain": grain, "curves": light.curves, "strengths": strengths}
     return {**scene, **shade.arrays(), **passing.arrays(), **lively.arrays()}
+
+
+def _removed(clip: Clip, index: int, hidden: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The regions of a frame's ``hidden`` analysed pixels that hold some of the object itself."""
+    codes = clip.codes(index, clip.footage.canvas)
+    own = ((codes == REMOVE) | (codes == OVERLAP)).astype(np.float32)
+    small = cv2.resize(own, hidden.shape[::-1], interpolation=cv2.INTER_AREA) > 0
+    count, regions = cv2.connectedComponents(hidden.astype(np.uint8), connectivity=8)
+    held = np.bincount(regions[small & hidden], minlength=count) > 0
+    return held[regions] & hidden
 
 
 def _filled(
