@@ -1,0 +1,57 @@
+"""Where the background of a shot lies from frame to frame, on frames whose motion is known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+
+import cv2
+import numpy as np
+
+from void_server.imaging.camera import Camera
+from void_server.imaging.exr import FloatImage
+from void_server.imaging.footage import Footage
+from void_server.imaging.trajectories import Trajectories
+from void_server.imaging.window import Window
+
+HEIGHT, WIDTH, COUNT = 160, 256, 8
+
+
+class Zooming:
+    """A lens that widens before a flat wall and a textured floor, with new noise in each frame."""
+
+    small_size = HEIGHT, WIDTH
+
+    def __init__(self) -> None:
+        rng = np.random.default_rng(4)
+        floor = cv2.GaussianBlur(rng.random((HEIGHT, WIDTH), np.float32), (0, 0), 2.5)
+        scene = np.full((HEIGHT, WIDTH), 0.4, np.float32)
+        scene[HEIGHT // 2 :] += 3 * (floor - floor.mean())[HEIGHT // 2 :]
+        self.from_first = np.stack([_zoom(0.985**index) for index in range(COUNT)])
+        noise = np.float32(0.012) * rng.standard_normal((COUNT, HEIGHT, WIDTH)).astype(np.float32)
+        self._frames = [
+            cv2.warpPerspective(scene, matrix, (WIDTH, HEIGHT), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+            + noise[index]
+            for index, matrix in enumerate(self.from_first)
+        ]
+
+    def evenly_exposed(self, index: int) -> FloatImage:
+        return cv2.merge([self._frames[index]] * 3)
+
+
+def _zoom(scale: float) -> np.ndarray:
+    x, y = (WIDTH - 1) / 2, (HEIGHT - 1) / 2
+    return np.array([[scale, 0, x * (1 - scale)], [0, scale, y * (1 - scale)], [0, 0, 1]])
+
+
+def test_noise_on_a_flat_wall_does_not_move_what_is_hidden_before_it(tmp_path: Path) -> None:
+    shot = Zooming()
+    hidden = np.zeros((HEIGHT, WIDTH), bool)
+    hidden[40:100, 90:150] = True
+    camera = Camera(shot.from_first)
+    paths = Trajectories(cast("Footage", shot), [hidden] * COUNT, camera, tmp_path / "paths.raw")
+    window = Window(90, 40, 60, 60)
+    *_, (last, found, _) = paths.walk(0, window, 1)
+    columns, rows = np.meshgrid(np.arange(90, 150, dtype=np.float32), np.arange(40, 100, dtype=np.float32))
+    expected = cv2.perspectiveTransform(np.stack([columns, rows], axis=-1), camera.between(0, last))
+    assert np.median(np.linalg.norm(found - expected, axis=-1)) < 0.8
