@@ -173,6 +173,10 @@ class VersionFolder:
         """What the headers of the shot's files say, for whoever goes on with the job."""
         return self.intermediate / "headers.json"
 
+    def class_shares(self, frame: int) -> Path:
+        """The share of a frame that each class of its quadmask covers, by name."""
+        return self.intermediate / f"classes_{frame}.json"
+
     @property
     def segmenter_device(self) -> Path:
         """The GPU on which the roto was made, as text; empty for the CPU."""

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import cv2
@@ -114,12 +114,17 @@ class Footage:
 
     def read_roto(self, frame: int, window: Window) -> FloatImage:
         """The roto in ``window``, (height, width), 0..1."""
-        return _as_matte(self._read_roto(frame, window))
+        return self._read_roto(frame, window)[0]
 
-    def _read_roto(self, frame: int, window: Window) -> FloatImage:
+    def _read_roto(self, frame: int, window: Window) -> tuple[FloatImage, int]:
+        """That, and how many pixels are not finite."""
         if self.roto is None:
-            return np.zeros((window.height, window.width), np.float32)
-        return exr.read_matte(self.roto.path(frame), window, self.roto.channels)
+            return np.zeros((window.height, window.width), np.float32), 0
+        stored = exr.read_stored_matte(self.roto.path(frame), window, self.roto.channels)
+        if stored.dtype == np.float16 and _all_finite(stored):
+            return look_up(_matte_of_halves(), np.asarray(stored, np.float16)), 0
+        values = stored.astype(np.float32, copy=False)
+        return _as_matte(values), values.size - int(np.count_nonzero(np.isfinite(values)))
 
     def _read_linear(self, frame: int, window: Window) -> tuple[FloatImage, int]:
         return self._counted(exr.read_stored_rgb(self.plate.path(frame), window))
@@ -209,9 +214,7 @@ class Footage:
         height, width = self.small_size
         # the mean of linear light is what a smaller sensor would record
         small = cv2.resize(linear, (width, height), interpolation=cv2.INTER_AREA)
-        values = self._read_roto(frame, self.canvas)
-        broken_roto = values.size - int(np.count_nonzero(np.isfinite(values)))
-        roto = _as_matte(values)
+        roto, broken_roto = self._read_roto(frame, self.canvas)
         # the largest value of each block: an edge that is soft at full size must not get lost
         block = max(1, math.ceil(1 / self.scale))
         roto = cv2.dilate(roto, np.ones((block, block), np.uint8)) if block > 1 else roto
@@ -230,6 +233,15 @@ class Footage:
     def small_roto(self, index: int) -> FloatImage:
         """The roto of small frame number ``index``, (height, width), 0..1."""
         return self._rotos[index].astype(np.float32) / np.float32(255)
+
+    def analysed(self, window: Window) -> Window:
+        """The window of analysed pixels that holds ``window`` of the plate, with a pixel to spare."""
+        height, width = self.small_size
+        x, y = (window.x - self.canvas.x) * self.scale, (window.y - self.canvas.y) * self.scale
+        left, top = math.floor(x) - 1, math.floor(y) - 1
+        right = math.ceil(x + window.width * self.scale) + 1
+        bottom = math.ceil(y + window.height * self.scale) + 1
+        return Window(left, top, right - left, bottom - top).intersection(Window(0, 0, width, height))
 
     def at_full_size(self, small: Window) -> Window:
         """The plate's pixels that a window of analysed ones covers."""
@@ -255,6 +267,12 @@ def _all_finite(halves: NDArray[np.floating]) -> bool:
 def _as_matte(values: FloatImage) -> FloatImage:
     """Values as a matte, 0..1; NaN is 0."""
     return np.minimum(np.fmax(values, np.float32(0)), np.float32(1))
+
+
+@cache
+def _matte_of_halves() -> HalvesTable:
+    """What :func:`_as_matte` makes of all halves."""
+    return _as_matte(np.arange(2**16, dtype=np.uint16).view(np.float16).astype(np.float32))
 
 
 def _brightness(plate: NDArray[np.floating]) -> float:

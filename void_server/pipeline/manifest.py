@@ -23,7 +23,9 @@ from ..engines import Engine
 from ..imaging import exr, sequence
 from ..imaging.colour import Curve, opencolorio
 from ..imaging.exr import FloatImage
+from ..imaging.footage import Footage
 from ..imaging.parallel import in_order
+from ..imaging.window import Window
 from ..quadmask import classes, reasoners
 from ..quadmask.edits import HISTORY
 from ..quadmask.grid import Grid
@@ -107,15 +109,25 @@ def _thumbnail(context: JobContext, index: int, regions: list[dict[str, Any]], s
     # show anamorphic frames unsqueezed
     size = round(width * context.source.pixel_aspect), height
 
-    def shown(linear: FloatImage) -> FloatImage:
-        return np.clip(footage.curve.to_display(cv2.resize(linear, size, interpolation=cv2.INTER_AREA)), 0, 1)
+    def shown(display: FloatImage) -> FloatImage:
+        return np.clip(cv2.resize(display, size, interpolation=cv2.INTER_AREA), 0, 1)
 
     def underexposed(linear: FloatImage) -> FloatImage:
         return np.clip(Curve(1.0).to_display(peaks(linear, *size) * np.float32(2.0**-stops)), 0, 1)
 
-    plate, result = footage.read_linear(frame, context.source.canvas), None
+    plate, result, dark = footage.small_plate(index), None, None
     if _has_result(context):
-        result = footage.linear(exr.read_stored_rgb(context.version.plate(frame), context.source.canvas))
+        # only there it is not the plate, and read
+        changed = footage.analysed(exr.windows(context.version.patch(frame))[0])
+        window = footage.at_full_size(changed).intersection(context.source.canvas)
+        whole = footage.read_linear(frame, context.source.canvas if stops else window)
+        before = whole[context.source.canvas.slices(window)] if stops else whole
+        after = footage.linear(exr.read_stored_rgb(context.version.plate(frame), window))
+        result = _changed(footage, plate, changed, before, after)
+        if stops:
+            old = underexposed(whole)
+            before[:] = after
+            dark = old, underexposed(whole)
     roto = None
     if context.shot.settings.until == ROTO:
         roto = cv2.resize(footage.read_roto(frame, context.source.canvas), size, interpolation=cv2.INTER_AREA)
@@ -130,8 +142,21 @@ def _thumbnail(context: JobContext, index: int, regions: list[dict[str, Any]], s
             if str(frame) in region["frames"]
         ),
         roto=roto,
-        underexposed=(underexposed(plate), underexposed(result)) if stops and result is not None else None,
+        underexposed=dark,
     )
+
+
+def _changed(footage: Footage, small: FloatImage, part: Window, before: FloatImage, after: FloatImage) -> FloatImage:
+    """The analysed frame ``small``, display-referred, with what has changed in a ``part`` of it, scene-linear and at
+    full size.
+    """
+    touched = (before != after).any(axis=-1).astype(np.float32)
+    shrunk, share = (
+        cv2.resize(image, (part.width, part.height), interpolation=cv2.INTER_AREA) for image in (after, touched)
+    )
+    result, where = small.copy(), Window(0, 0, small.shape[1], small.shape[0]).slices(part)
+    result[where] = np.where(share[..., None] > 0, footage.curve.to_display(shrunk), small[where])
+    return result
 
 
 def _cells(context: JobContext) -> Cells:
@@ -159,7 +184,10 @@ def _manifest(context: JobContext, job_id: str, overshoots: list[Overshoot], mad
     edits = history.read_text(encoding="utf-8").splitlines() if history.is_file() else []
 
     def shares(frame: int) -> dict[str, float]:
-        return classes.shares(_codes(context, frame))
+        noted, canvas = context.version.class_shares(frame), context.source.canvas
+        if noted.is_file():
+            return dict(json.loads(noted.read_text(encoding="utf-8")))
+        return classes.shares(_codes(context, frame), canvas.width * canvas.height)
 
     return {
         "schema": SCHEMA,

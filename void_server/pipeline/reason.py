@@ -23,6 +23,8 @@ from .context import JobContext
 from .gridding import grid_for
 from .inputs import to_be_segmented
 
+#: The value that a file holds for each code.
+_VALUES = (np.arange(256) / np.float32(255)).astype(np.float16)
 #: The quadmask of a frame, in a window.
 Codes = Callable[[int, Window], classes.Quadmask]
 
@@ -77,9 +79,12 @@ def write_quadmask(context: JobContext) -> list[str]:
         write_atomically(version.reasoning_file, json.dumps(reasoning.to_dict(context.frames), indent=2))
 
     def write(frame: int) -> None:
-        window = context.plate_window(frame)
-        values = (codes(frame, window) / np.float32(255)).astype(np.float16)
-        context.write(version.quadmask(frame), values[..., None], ("Y",), window)
+        window, canvas = context.plate_window(frame), context.source.canvas
+        found = codes(frame, window)
+        # before the frame exists, so that a resumed job still knows
+        shares = classes.shares(found, canvas.width * canvas.height)
+        write_atomically(version.class_shares(frame), json.dumps(shares))
+        context.write(version.quadmask(frame), _VALUES[found][..., None], ("Y",), window)
 
     for done, (frame, _) in enumerate(in_order(write, missing)):
         tracker.at(0.8 + 0.2 * (done + 1) / len(missing), frame)

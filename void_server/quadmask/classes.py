@@ -32,6 +32,8 @@ _MATTES = (np.arange(256)[:, None] == list(NAMES)).astype(np.float16)
 # Halfway between the codes, as in VOID's own loader.
 _THRESHOLDS = (31, 95, 191)
 _NEAREST = np.array(list(NAMES), np.uint8)[np.digitize(np.arange(256), _THRESHOLDS)]
+# Stands for values that are near no code.
+_NO_CODE = np.uint8(1)
 # Lossy or limited-range codecs move codes by a few steps; an image that is not a quadmask has far more in between.
 _DRIFT = 14
 _DRIFTING_SHARE = 0.01
@@ -64,20 +66,19 @@ def wrong(values: NDArray[np.floating]) -> str:
 
 
 def _fault(values: NDArray[np.floating], codes: Quadmask) -> str:
-    return _complaint(int(np.count_nonzero(_is_near(values, codes))), values.size)
+    return _complaint(values.size - int(np.count_nonzero(_is_near(values, codes))), values.size)
 
 
 def _is_near(values: NDArray[np.floating], codes: Quadmask) -> NDArray[np.bool_]:
     return np.abs(values - codes) <= _DRIFT
 
 
-def _complaint(near: int, pixels: int) -> str:
-    """What is wrong with so many pixels, so many of which are near a code; empty where that is enough."""
-    far = 1 - near / pixels if pixels else 0.0
-    if far <= _DRIFTING_SHARE:
+def _complaint(far: int, pixels: int) -> str:
+    """What is wrong with so many pixels, so many of which are far from every code; empty where that is few enough."""
+    if far <= _DRIFTING_SHARE * pixels:
         return ""
     return (
-        f"no quadmask: {far:.0%} of its pixels are far from 0, 63, 127 and 255; write it without lossy "
+        f"no quadmask: {far / pixels:.0%} of its pixels are far from 0, 63, 127 and 255; write it without lossy "
         "compression and without a colour transform"
     )
 
@@ -103,22 +104,26 @@ def _scaled(values: NDArray[np.floating]) -> NDArray[np.floating]:
 
 
 @cache
-def _of_halves() -> tuple[Quadmask, NDArray[np.bool_]]:
-    """The code of each half float, by its bits, and whether it is near that."""
+def _of_halves() -> tuple[Quadmask, Quadmask]:
+    """The code nearest to each half float, by its bits; and the same with :data:`_NO_CODE` where it is far from it."""
     with np.errstate(invalid="ignore"):
         values = _scaled(np.arange(2**16, dtype=np.uint16).view(np.float16).astype(np.float32))
     codes = nearest(values)
-    return codes, _is_near(values, codes)
+    return codes, np.where(_is_near(values, codes), codes, _NO_CODE)
 
 
 def _quantised(stored: NDArray[np.floating], source: str) -> Quadmask:
     """Codes of the channels of a file, (height, width, channels), as :func:`quantise` finds them in the largest."""
     if stored.dtype != np.float16 or stored.shape[-1] > 1:
         return quantise(_scaled(largest(stored.astype(np.float32, copy=False))), source)
-    codes, near = _of_halves()
+    always, near = _of_halves()
     bits = stored[..., 0].view(np.uint16)
-    _refuse(_complaint(int(np.count_nonzero(near[bits])), bits.size), source)
-    return codes[bits]
+    codes = near[bits]
+    far = codes == _NO_CODE
+    if far.any():
+        _refuse(_complaint(int(np.count_nonzero(far)), far.size), source)
+        codes[far] = always[bits[far]]
+    return codes
 
 
 def chosen(sequence: Sequence, frames: tuple[int, ...]) -> Sequence:
@@ -165,7 +170,8 @@ def resize(codes: Quadmask, width: int, height: int) -> Quadmask:
     return cv2.resize(codes, (width, height), interpolation=cv2.INTER_NEAREST_EXACT).astype(np.uint8)
 
 
-def shares(codes: Quadmask) -> dict[str, float]:
-    """The share of the frame that each class covers, by name."""
-    counts = np.bincount(codes.ravel(), minlength=KEEP + 1)
-    return {name: float(counts[code] / codes.size) for code, name in NAMES.items()}
+def shares(codes: Quadmask, pixels: int) -> dict[str, float]:
+    """The share of a frame of so many ``pixels`` that each class covers, by name; what ``codes`` leave out is kept."""
+    counts = {code: int(np.count_nonzero(codes == code)) for code in NAMES if code != KEEP}
+    counts[KEEP] = pixels - sum(counts.values())
+    return {name: counts[code] / pixels for code, name in NAMES.items()}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .. import Engine, NewPixels
@@ -42,7 +41,7 @@ class CleanPlate(Engine):
         """See :class:`void_server.engines.Engine`."""
         from ...imaging import arrays
         from ...imaging.camera import Camera
-        from . import exposure, moving, still
+        from . import moving, still
 
         if clip.whole_region.empty:
             return
@@ -50,10 +49,6 @@ class CleanPlate(Engine):
         prepared = arrays.load(clip.kept / _PREPARED)
         camera = Camera(prepared["camera"])
         if camera.at_rest:
-            frames = still.synthesise(clip, prepared, wanted)
+            yield from still.synthesise(clip, prepared, wanted)
         else:
-            frames = moving.synthesise(clip, camera, prepared, wanted)
-        for frame in frames:
-            index, window = frame.index, frame.window
-            border = (clip.blend(index, window) > 0) & ~clip.rewritten(index, window)
-            yield replace(frame, rgb=exposure.match(frame.rgb, clip.plate(index, window), border))
+            yield from moving.synthesise(clip, camera, prepared, wanted)

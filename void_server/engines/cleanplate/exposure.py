@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from ...imaging.exr import FloatImage
 from ...imaging.fill import smooth_fill
+from .. import NewPixels
+from ..clip import Clip
 
 #: Display-referred: a smaller difference at the border counts as equal brightness.
 _SAME = 0.006
 _SOFTNESS = 12.0
 _FEWEST = 200
+
+
+def matched(clip: Clip, new: NewPixels, plate: FloatImage) -> NewPixels:
+    """New pixels that meet the ``plate`` of their window, (height, width, 3), where both show the scene."""
+    border = (clip.blend(new.index, new.window) > 0) & ~clip.rewritten(new.index, new.window)
+    return replace(new, rgb=match(new.rgb, plate, border))
 
 
 def match(rgb: FloatImage, plate: FloatImage, border: NDArray[np.bool_]) -> FloatImage:

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from ...imaging.exr import FloatImage
 from ...imaging.fill import smooth_fill
 
-_STEPS = 60
+#: Steps at each size, and by how much one without acceleration leaves of the softest error that they are to take out.
+_STEPS, _LEFT = 16, 0.985
 _SMALLEST = 16
 #: By this much a correction falls back to 0 in each pixel.
 _SCREEN = 4e-3
@@ -19,8 +20,9 @@ _NEIGHBOURS = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], np.float32) / 4
 def inpaint(image: FloatImage, hole: NDArray[np.bool_]) -> FloatImage:
     """Fill ``hole`` of ``image``, (height, width, 3), as smoothly as its border allows: the harmonic membrane.
 
-    Laplace's equation with the border's values, by relaxation from coarse to fine. It invents no texture, and is closer
-    to the truth than fast marching on the shots that were measured.
+    Laplace's equation with the border's values, by relaxation from coarse to fine, accelerated (Golub and Varga,
+    Chebyshev semi-iterative methods, 1961). It invents no texture, and is closer to the truth than fast marching on the
+    shots that were measured.
     """
     if not hole.any():
         return image
@@ -56,10 +58,13 @@ def _membrane(
         start = smooth_fill(image, ~hole)
     inside = hole.astype(np.uint8)
     filled = cv2.copyTo(start, inside, image.astype(np.float32))
-    mean = np.empty_like(filled)
-    for _ in range(_STEPS):
+    before, mean, ahead = filled.copy(), np.empty_like(filled), 1.0
+    for step in range(_STEPS):
         cv2.filter2D(filled, -1, _NEIGHBOURS, mean, borderType=cv2.BORDER_REPLICATE)
         if bend is not None:
             cv2.addWeighted(mean, 1 / (1 + screen), bend, 1 / 4 / (1 + screen), 0, mean)
-        cv2.copyTo(mean, inside, filled)
+        if step:
+            ahead = 1 / (1 - _LEFT**2 * ahead / (2 if step == 1 else 4))
+            cv2.addWeighted(mean, ahead, before, 1 - ahead, 0, mean)
+        filled, before = cv2.copyTo(mean, inside, before), filled
     return filled

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from ...imaging.camera import Camera, Mask
 from ...imaging.exr import FloatImage
-from ...imaging.footage import Footage
 from ...imaging.grain import share_of_median
 from ...imaging.parallel import in_order
 from ...imaging.runs import runs
@@ -27,6 +26,7 @@ from ...imaging.window import Window
 from .. import NewPixels
 from ..clip import Clip
 from ..origin import FILLED, RECOVERED
+from .exposure import matched
 from .inpaint import inpaint
 from .sampling import INTERPOLATED, Plates, analysed_positions, cubic, in_plate, lookup, sample
 from .shade import Shade, fill_and_lift, lay_over, shown
@@ -105,16 +105,6 @@ def _sources(paths: Trajectories, index: int, window: Window, run: range, anchor
     return _Sources(sources, unseen, in_anchor)
 
 
-def _small(footage: Footage, window: Window) -> Window:
-    """The window of the analysed size that holds ``window`` of the plate, with a pixel to spare."""
-    canvas, scale, (height, width) = footage.canvas, footage.scale, footage.small_size
-    x, y = (window.x - canvas.x) * scale, (window.y - canvas.y) * scale
-    left, top = int(np.floor(x)) - 1, int(np.floor(y)) - 1
-    right = int(np.ceil(x + window.width * scale)) + 1
-    bottom = int(np.ceil(y + window.height * scale)) + 1
-    return Window(left, top, right - left, bottom - top).intersection(Window(0, 0, width, height))
-
-
 def prepare(clip: Clip, camera: Camera) -> dict[str, NDArray[Any]]:
     """Prepare what all frames need: the trajectories, in a file of their own, what is hidden, and each run's fill."""
     hidden = [clip.small_rewritten(index) for index in range(len(clip))]
@@ -132,7 +122,7 @@ def _anchor(clip: Clip, paths: Trajectories, run: range) -> int | None:
     chosen = [busy[position] for position in spread(len(busy), _CANDIDATES)]
 
     def count(index: int) -> int:
-        window = _small(clip.footage, clip.region(index))
+        window = clip.footage.analysed(clip.region(index))
         covered = paths.hidden[index][window.y : window.bottom, window.x : window.right]
         return int(np.count_nonzero(_sources(paths, index, window, run, None).unseen & covered))
 
@@ -170,7 +160,7 @@ class _Background:
         window = self._clip.region(index)
         if window.empty:
             return NewPixels(index, window, np.zeros((0, 0, 3), np.float32))
-        small = _small(self._clip.footage, window)
+        small = self._clip.footage.analysed(window)
         run, fill = next(pair for pair in self._runs if index in pair[0])
         sources = _sources(self._paths, index, small, run, fill.anchor)
         result = np.zeros((window.height, window.width, 3), np.float32)
@@ -183,7 +173,8 @@ class _Background:
             result[rows], grain[rows], missing[rows] = self._band(index, band, blended[rows], small, sources, fill)
         # what no frame shows has no grain
         origin = np.where(grain > 0, RECOVERED, FILLED).astype(np.uint8)
-        return NewPixels(index, window, inpaint(result, missing), grain, origin)
+        new = NewPixels(index, window, inpaint(result, missing), grain, origin)
+        return matched(self._clip, new, self._plates.read(index, window))
 
     def _band(
         self, index: int, band: Window, blended: Mask, small: Window, sources: _Sources, fill: _Fill
@@ -191,7 +182,8 @@ class _Background:
         """The band's new pixels where ``blended``, the share of the plate's grain that they have, and what is still
         missing.
         """
-        plate, grain = self._clip.plate(index, band), np.zeros(blended.shape, np.float32)
+        own, grain = self._plates.read(index, band), np.zeros(blended.shape, np.float32)
+        plate = own.copy()
         rows, columns = np.nonzero(blended)
         at = analysed_positions(self._clip, band)[rows, columns] - np.array([small.x, small.y], np.float32)
         samples, seen = [], []
@@ -219,7 +211,7 @@ class _Background:
             if not fill.shade.empty:
                 light, share = np.ones_like(plate), np.zeros_like(grain)
                 light[here], share[here] = (lookup(known, there) for known in (fill.shade.light, fill.shade.share))
-                lay_over(self._clip, index, band, Shade(light, share), plate, grain)
+                lay_over(self._clip, index, band, Shade(light, share), own, plate, grain)
             filled |= carried
         missing = np.zeros(blended.shape, bool)
         missing[rows[~filled], columns[~filled]] = True

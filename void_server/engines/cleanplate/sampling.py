@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from functools import reduce
 
 import cv2
 import numpy as np
@@ -19,10 +20,10 @@ INTERPOLATED = 0.7
 #: Plates are kept by blocks of so many rows in so many bytes, those in floats with so much more to both sides than was
 #: asked for.
 _ROWS, _BESIDE, _MEMORY = 256, 0.5, 320 * 2**20
-
-
 #: Positions looked up at once: their values fit into a core's cache.
 _PIECE = 1 << 14
+#: The ways from the upper left of four pixels to each, x and y.
+_SQUARE = ((0, 0), (1, 0), (0, 1), (1, 1))
 
 
 class Plates:
@@ -123,13 +124,11 @@ def cubic(image: FloatImage, at: FloatImage) -> FloatImage:
     Beyond them cubic interpolation rings at hard edges, and the way back from display-referred to a lamp's linear light
     magnifies that many times.
     """
-    around = np.ones((2, 2), np.uint8)
-    # anchored so that each pixel looks at itself and its right and lower neighbours
-    least, largest = (shrink(image, around, anchor=(0, 0)) for shrink in (cv2.erode, cv2.dilate))
     values = np.empty((len(at), *image.shape[2:]), image.dtype)
     for begin in range(0, len(at), _PIECE):
         here, piece = at[begin : begin + _PIECE], values[begin : begin + _PIECE]
         corner = np.floor(here)
-        np.maximum(lookup(image, here, cv2.INTER_CUBIC), lookup(least, corner, cv2.INTER_NEAREST), out=piece)
-        np.minimum(piece, lookup(largest, corner, cv2.INTER_NEAREST), out=piece)
+        around = [lookup(image, corner + np.array(step, np.float32), cv2.INTER_NEAREST) for step in _SQUARE]
+        np.maximum(lookup(image, here, cv2.INTER_CUBIC), reduce(np.minimum, around), out=piece)
+        np.minimum(piece, reduce(np.maximum, around), out=piece)
     return values

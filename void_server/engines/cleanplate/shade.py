@@ -142,21 +142,41 @@ def fill_and_lift(clip: Clip, plate: FloatImage, hole: Mask, usable: Mask, surfa
     return complete(lifted, rest, ~rest), shade
 
 
-def lay_over(clip: Clip, index: int, window: Window, shade: Shade, rgb: FloatImage, grain: FloatImage) -> Mask:
-    """Take what a frame shows in the ``shade`` of ``window`` from its own plate, in place; where that was done.
+def lay_over(
+    clip: Clip, index: int, window: Window, shade: Shade, plate: FloatImage, rgb: FloatImage, grain: FloatImage
+) -> Mask:
+    """Take what a frame shows in the ``shade`` of ``window`` from its own ``plate`` there, in place; where that was
+    done.
 
     ``rgb`` (height, width, 3) is the filled scene, display-referred, and decides how bright it is: where the shade has
     moved, the fill stays. ``grain``, (height, width), follows.
     """
     share = shade.share * shown(clip, index, window)
-    lifted = lift(clip, clip.plate(index, window), shade.light)
-    off = np.abs(_mean(lifted - rgb, share, _ALONG / clip.footage.scale)).max(axis=-1)
-    share *= np.clip(2 - off / np.float32(_SAME), 0, 1)
-    rgb += (lifted - rgb) * share[..., None]
+    x, y, width, height = cv2.boundingRect((share > 0).astype(np.uint8))
+    if width:
+        part = np.s_[y : y + height, x : x + width]
+        here, inside = rgb[part], share[part]
+        lifted = lift(clip, plate[part], shade.light[part])
+        inside *= np.clip(2 - _off(lifted - here, inside, clip.footage.scale) / np.float32(_SAME), 0, 1)
+        here += (lifted - here) * inside[..., None]
     own = share > _SURE
     # what is seen in the shade has the plate's own grain
     grain[own] = share[own]
     return own
+
+
+def _off(difference: FloatImage, weight: FloatImage, scale: float) -> FloatImage:
+    """The largest channel of a ``difference``, (height, width, 3), softly seen: at the analysed size, so many times
+    ``scale``.
+    """
+    height, width = weight.shape
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    sums, total = (
+        cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in (difference * weight[..., None], weight)
+    )
+    sums, total = (cv2.GaussianBlur(image, (0, 0), _ALONG) for image in (sums, total))
+    off = np.abs(sums / np.maximum(total, np.float32(1e-4))[..., None]).max(axis=-1)
+    return cv2.resize(off, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
 def lift(clip: Clip, plate: FloatImage, light: FloatImage) -> FloatImage:

@@ -27,6 +27,7 @@ from .. import NewPixels
 from ..clip import Clip
 from ..origin import FILLED, RECOVERED
 from . import living
+from .exposure import matched
 from .passers import find
 from .passing import Passing
 from .resting import Resting, anything_moves
@@ -246,6 +247,7 @@ def synthesise(clip: Clip, arrays: Mapping[str, NDArray[Any]], wanted: Sequence[
         window = clip.region(index)
         if not window.empty:
             where = region.slices(window)
+            own = clip.plate(index, window)
             rgb, grain = plate[where].copy(), arrays["grain"][where].copy()
             origin = np.where(unseen[where], FILLED, RECOVERED).astype(np.uint8)
             lively.lay_over(clip, index, window, rgb, grain, origin)
@@ -254,5 +256,5 @@ def synthesise(clip: Clip, arrays: Mapping[str, NDArray[Any]], wanted: Sequence[
                 lit = LitScene(light, strengths[:, where[0], where[1]], clip.footage.curve)
                 rgb = lit.in_light_of(index, rgb)
             if not shade.empty:
-                origin[lay_over(clip, index, window, shade.cut(where), rgb, grain)] = RECOVERED
-            yield NewPixels(index, window, rgb, grain, origin)
+                origin[lay_over(clip, index, window, shade.cut(where), own, rgb, grain)] = RECOVERED
+            yield matched(clip, NewPixels(index, window, rgb, grain, origin), own)
