@@ -355,3 +355,20 @@ def test_some_rows_of_a_tiled_file_are_read_without_unpacking_all_of_it(tmp_path
     assert np.array_equal(exr.read_rgb(path, Window(-7, 11, 50, 20)), pixels[:20])
     with pytest.raises(ImageError, match="damaged or cut short"):
         exr.read_rgb(path, Window(-7, 140, 50, 1))
+
+
+def test_what_is_written_is_zipped_at_the_quickest_level(tmp_path: Path) -> None:
+    pixels = np.clip(RNG.normal(0.4, 0.02, (64, 96, 3)), 0, 1).astype(np.float16)
+
+    def written(compression: str) -> Path:
+        made = spec(96, 64, exr.RGB, compression=compression)
+        return write_parts(tmp_path / f"{compression.replace(':', '_')}.exr", (made, pixels))
+
+    quick, slow = written("zip:1"), written("zip:9")
+    blocks_of = [blocks.find(path) for path in (quick, slow)]
+    assert not np.array_equal(blocks_of[0].offsets, blocks_of[1].offsets)
+    exr.write(tmp_path / "new.exr", pixels, exr.RGB)
+    exr.rewrite(slow, tmp_path / "over.exr", Window(0, 0, 96, 64), np.ones((64, 96), bool), lambda rgb: rgb)
+    for name in ("new", "over"):
+        offsets = blocks.find(tmp_path / f"{name}.exr").offsets
+        assert np.array_equal(np.diff(offsets), np.diff(blocks_of[0].offsets))

@@ -25,6 +25,7 @@ from void_server.imaging.footage import Footage
 from void_server.imaging.recent import Recent
 from void_server.imaging.window import Window
 from void_server.quadmask import classes, extent
+from void_server.sample import write_sample
 
 HEIGHT, WIDTH = 600, 400
 
@@ -81,8 +82,28 @@ def test_a_jobs_frames_are_opened_no_more_often_than_they_need(shot: Path, tmp_p
     # four headers, to survey it, to recover, to match, to lay over; for grain and the sheet, a few
     assert opens["plate"] <= 10 * frames
     assert opens["roto"] <= 6 * frames
-    # for the region, for its shares, for the sheet
-    assert opens["quadmask"] <= 8 * frames
+    # for the region, for the sheet
+    assert opens["quadmask"] <= 5 * frames
+
+
+def test_under_a_moving_camera_a_plate_is_read_once_for_all_that_the_engine_asks(tmp_path: Path) -> None:
+    frames, size = range(1, 11), (256, 144)
+    write_sample(tmp_path / "pan", "pan", size, frames)
+    rows, read = Counter[str](), exr._read_rows
+
+    def counted(path: Path, image: Any, part: int, asked: tuple[int, int], *rest: Any) -> NDArray[Any]:
+        rows[path.relative_to(tmp_path).parent.as_posix()] += asked[1] - asked[0]
+        return read(path, image, part, asked, *rest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exr, "_read_rows", counted)
+        job = Shot(str(tmp_path / "pan/plate"), str(tmp_path / "pan/roto"), settings=Settings())
+        pipeline.run("job", job, tmp_path / "v001", lambda _: None)
+    times = {name: count / (size[1] * len(frames)) for name, count in rows.items()}
+    # to survey it, for the engine, to lay over; for the anchor, grain and the sheet, a few
+    assert times["pan/plate"] < 5
+    # for the sheet, where it is not the plate
+    assert times["v001/plate"] < 0.45
 
 
 @pytest.mark.parametrize(("kind", "reads_beyond"), [(np.float16, 0), (np.float32, 1)])

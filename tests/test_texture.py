@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from void_server.engines.cleanplate.inpaint import inpaint
+from void_server.engines.cleanplate import inpaint as inpainting
+from void_server.engines.cleanplate.inpaint import correction, inpaint
 from void_server.engines.cleanplate.texture import _Search, complete
 from void_server.imaging.exr import FloatImage
 
@@ -78,3 +79,19 @@ def test_a_patch_is_compared_only_until_it_has_lost(bricks: FloatImage, monkeypa
 def test_where_the_surroundings_are_smooth_so_is_the_fill() -> None:
     ramp = np.repeat(np.linspace(0.2, 0.4, WIDTH, dtype=np.float32)[None, :, None], HEIGHT, axis=0).repeat(3, axis=-1)
     assert np.allclose(complete(ramp, hole(), ~hole()), inpaint(ramp, hole()), atol=1e-4)
+
+
+def test_the_membrane_of_a_large_hole_is_near_the_solution_in_few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    y, x = np.mgrid[:400, :300].astype(np.float32) / 100
+    mask = ((x - 1.5) / 1.3) ** 2 + ((y - 2) / 1.8) ** 2 < 1
+    bend = np.zeros((400, 300, 3), np.float32)
+    bend[::40], bend[:, ::50] = 0.05, -0.03
+    bend *= mask[..., None]
+    steps, filter_ = [], cv2.filter2D
+    monkeypatch.setattr(cv2, "filter2D", lambda image, *how, **more: steps.append(1) or filter_(image, *how, **more))
+    found = correction(bend, mask)
+    assert len(steps) < 150
+    monkeypatch.setattr(inpainting, "_STEPS", 400)
+    monkeypatch.setattr(cv2, "filter2D", filter_)
+    exact = correction(bend, mask)
+    assert np.sqrt(np.mean((found - exact)[mask] ** 2)) < 0.025 * exact[mask].std()
