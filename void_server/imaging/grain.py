@@ -344,8 +344,8 @@ def add(
     not known: it is measured then. No pixel is lifted above ``maximum`` by its grain.
     """
     # at an edge, neither side takes the grain of the other
-    level = np.minimum(grain.at(rgb), grain.at(cv2.GaussianBlur(rgb, (0, 0), 1.5)))
-    level *= where[..., None]
+    level = np.zeros_like(rgb)
+    level[where] = np.minimum(grain.at(rgb[where]), grain.at(cv2.GaussianBlur(rgb, (0, 0), 1.5)[where]))
     if not level.any():
         return rgb
     share = _carried(rgb, where, level) if carried is None else carried[..., None]

@@ -161,7 +161,10 @@ class Compositor:
         def over(plate: FloatImage) -> FloatImage:
             # what is not finite in the plate is replaced wholly
             finite = np.isfinite(plate)
-            result = np.where(finite, rgb + np.where(finite, plate, 0) * (1 - blend), rgb / np.maximum(blend, _TINY))
+            known = plate if finite.all() else np.where(finite, plate, 0)
+            result = rgb + known * (1 - blend)
+            if known is not plate:
+                result = np.where(finite, result, rgb / np.maximum(blend, _TINY))
             # before the frame exists, so that a resumed job still knows
             written = footage.colour.to_linear(result)
             overshoot.note(self._clip.kept, overshoot.find(frame, written, window, touched, footage.survey.maximum))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import OrderedDict
 from functools import reduce
@@ -95,14 +96,16 @@ def sample(plates: Plates, source: int, there: FloatImage, take: Mask) -> tuple[
     canvas, full = clip.footage.canvas, in_plate(clip, there[take])
     values = np.zeros((len(there), 3), np.float32)
     visible = np.zeros(len(there), bool)
-    low, high = np.floor(full.min(axis=0)) - 4, np.ceil(full.max(axis=0)) + 5
-    window = Window(int(low[0]), int(low[1]), int(high[0] - low[0]), int(high[1] - low[1])).intersection(canvas)
+    # column by column, which is many times as fast
+    (left, right), (top, bottom) = ((math.floor(side.min()) - 4, math.ceil(side.max()) + 5) for side in full.T)
+    window = Window(left, top, right - left, bottom - top).intersection(canvas)
     if window.empty:
         return values, visible
     at = full - np.array([window.x, window.y], np.float32)
     values[take] = cubic(plates.read(source, window), at)
     free = ~clip.rewritten(source, window)
-    inside = (at >= 0).all(axis=1) & (at <= [window.width - 1, window.height - 1]).all(axis=1)
+    x, y = at.T
+    inside = (x >= 0) & (y >= 0) & (x <= window.width - 1) & (y <= window.height - 1)
     visible[take] = (lookup(free.astype(np.float32), at) > 0.99) & inside
     return values, visible
 
