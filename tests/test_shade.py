@@ -215,6 +215,13 @@ def test_a_dark_thing_that_leads_away_from_the_feet_is_no_shadow() -> None:
         assert cast.find([floor], [standing]) is None, end
 
 
+def test_what_is_dark_upright_behind_an_object_is_no_shadow() -> None:
+    for upwards, found in ((0.3, True), (0.8, False)):
+        laid = cast.Cast(0.6, upwards, 1).over(_figure())[..., None]
+        picture = np.where(laid, _even() * np.float32(0.4), _even())
+        assert (cast.find([picture], [_figure()]) is not None) == found, upwards
+
+
 def test_a_shadow_is_not_found_where_hardly_another_way_is_seen() -> None:
     plate = _even() * _light()
     assert cast.find([plate.astype(np.float32)], [_figure()]) is not None

@@ -31,6 +31,9 @@ _FEWEST, _MOST = 4, 0.7
 #: Laid flatter than this, an outline is a few rows of pixels, and so is any dark thing at the feet; and where so few of
 #: the ways are seen, none stands out.
 _FLATTEST, _SEEN = 0.15, 0.25
+#: Laid up the picture more steeply than this, it lies on what stands behind the object, and what is dark there is
+#: seldom its shadow.
+_STEEPEST = 0.45
 #: A shadow is darker by this logarithm at least, and by so many times what any other way shows.
 _DARKER, _STANDS_OUT = 0.25, 1.75
 #: Less light leaves channels apart by this share of what is missing at most, and by so much more for what is uneven.
@@ -80,8 +83,8 @@ def find(pictures: Sequence[FloatImage], rotos: Sequence[Mask]) -> Cast | None:
     way = float(_SIDEWAYS[across]), float(_UPWARDS[up])
     light = np.exp(-np.mean([outline.darker(*way) for outline in outlines], axis=0))
     coloured = light.max() - light.min() > _COLOURED * (1 - light.min()) + _SPARE
-    flat = abs(way[1]) < _FLATTEST
-    if deepest < _DARKER or deepest < _STANDS_OUT * next_best or coloured or flat:
+    flat, steep = abs(way[1]) < _FLATTEST, way[1] > _STEEPEST
+    if deepest < _DARKER or deepest < _STANDS_OUT * next_best or coloured or flat or steep:
         return None
     return Cast(*way, 1 - next_best / deepest)
 
