@@ -308,6 +308,18 @@ def test_a_shadow_is_found_where_the_place_is_seen_without_it_in_the_first_frame
     assert np.mean(found[3:]) > 0.6
 
 
+def test_a_shadow_longer_than_the_way_of_what_throws_it_is_an_effect(empty: FloatImage, tmp_path: Path) -> None:
+    shadow = [box(80 + 2.5 * index, 92, 50, 18) for index in range(COUNT)]
+
+    def scene(index: int) -> tuple[FloatImage, Mask]:
+        walker = box(128 + 2.5 * index, 50, 18, 60)
+        dark = painted(np.where(shadow[index][..., None], empty * np.float32(0.4), empty), (walker, GREEN))
+        return dark, walker
+
+    for mask, where in zip(reasoned(tmp_path, scene), shadow, strict=True):
+        assert mask[where].mean() > 0.8
+
+
 def test_a_shadow_that_runs_ahead_of_what_throws_it_is_an_effect_before_it_is_touched(
     empty: FloatImage, tmp_path: Path
 ) -> None:

@@ -27,7 +27,7 @@ from ...imaging.trajectories import Trajectories
 from ...imaging.window import Window
 from ..contact import first_contact, lasting_contact
 from ..reasoning import ARTEFACT, UNKNOWN, Reasoning, Region
-from . import cast
+from . import cast, shade
 from .background import Background, around_frame, at_rest, look_at
 from .causes import STALE, aged, around, effects, shadows
 from .departing import beyond_noise, departing
@@ -209,6 +209,7 @@ def _compare(shot: Steady, paths: Trajectories | None, report: Callable[[float],
         if still.light:
             # the light is measured again, without the shadows that it was taken to make
             still = at_rest(shot, _unlit(shot, still))
+        shade.lift(still)
         restore(still)
         still.looks.clear()
 

@@ -1,0 +1,138 @@
+"""The object's shadow where it never leaves: an object that moves by less than its shadow is long hides what it shades.
+
+Seen from the object, its shadow lies always in the same place, and what it leaves is lit: that tells it from what is
+dark by itself, also where the shadow is there longer than the light.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ...imaging.camera import Mask
+from ...imaging.exr import FloatImage
+from ...imaging.temporal import median
+from .background import SCALES, Background, Look
+from .causes import around, effects
+from .departing import over_noise
+
+#: Less than this share of the most light that a pixel is seen in is shade.
+_SHADE = 0.9
+#: Seen from the object, so much of what is lit at times is in the shade there, in so many looks.
+_ALWAYS, _LOOKS = 0.75, 4
+#: So many looks show a pixel in its full light.
+_LIT = 3
+#: A shadow is no larger than so many times the object.
+_LARGEST = 6.0
+#: Darker than this, noise is more than the light; less light leaves the channels' shares apart by so much at most.
+_LEAST, _COLOURED = np.float32(0.02), 0.3
+
+
+class _Placed(NamedTuple):
+    """A look with the object's place in it, x and y of its middle."""
+
+    look: Look
+    x: int
+    y: int
+
+    def seen_from_object(self, canvas: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The part of a canvas of twice the frame's size, with the object in its middle, that the look shows."""
+        height, width = self.look.visible.shape
+        return canvas[height - self.y : 2 * height - self.y, width - self.x : 2 * width - self.x]
+
+
+def lift(model: Background) -> None:
+    """Give back to ``model`` the light that the object takes from it for so long that the shade counts as the scene."""
+    placed = [place for look in model.looks if (place := _placed(look)) is not None]
+    if len(placed) < _LOOKS:
+        return
+    left = _light_left(model, placed)
+    if left is None:
+        return
+    ever = np.logical_or.reduce([place.seen_from_object(left) < 1 for place in placed]) & model.known
+    samples, lit, visible = [], [], []
+    for place in placed:
+        share = place.seen_from_object(left)[ever]
+        samples.append(place.look.rgb[ever] / share[:, None])
+        visible.append(place.look.visible[ever])
+        lit.append((share == 1) & visible[-1])
+    # what is seen in full light is better than what is made of the shade
+    told = np.logical_or.reduce(lit)
+    plate = model.plate.copy()
+    plate[ever] = median(np.stack(samples), np.where(told, np.stack(lit), np.stack(visible)))
+    shaded = ever & _darker(_soft(model.plate), _soft(plate))
+    model.plate[shaded] = plate[shaded]
+    for level in model.noise:
+        level[shaded] = np.minimum(level[shaded], np.median(level))
+
+
+def _placed(look: Look) -> _Placed | None:
+    """A look with the object whole in the frame; None where it is not."""
+    hidden = (look.distance == 0).astype(np.uint8)
+    x, y, width, height = cv2.boundingRect(hidden)
+    tall, wide = hidden.shape
+    if not width or x == 0 or x + width == wide or y + height == tall:
+        return None
+    rows, columns = np.nonzero(hidden)
+    return _Placed(look, round(float(np.median(columns))), round(float(np.median(rows))))
+
+
+def _light_left(model: Background, placed: Sequence[_Placed]) -> NDArray[np.float32] | None:
+    """The light that the shadow leaves, seen from the object, in a canvas of twice the frame's size; 1 beside it.
+
+    None where there is no shadow that goes with the object.
+    """
+    height, width = model.known.shape
+    brightest = _lit(placed)
+    # where the shadow comes and goes it was taken for noise
+    least = float(np.median(over_noise(model, 0)))
+    shades = []
+    for place in placed:
+        here = _soft(place.look.rgb)
+        shades.append(place.look.visible & ((brightest - here).max(axis=-1) > least) & _darker(here, brightest))
+    at_times = np.logical_or.reduce(shades)
+    dark, told, light, objects = np.zeros((4, 2 * height, 2 * width), np.float32)
+    for place, shade in zip(placed, shades, strict=True):
+        share = (_soft(place.look.rgb) / np.maximum(brightest, _LEAST)).mean(axis=-1)
+        place.seen_from_object(dark)[...] += shade
+        place.seen_from_object(told)[...] += place.look.visible & at_times
+        place.seen_from_object(light)[...] += np.where(shade, share, 0)
+        place.seen_from_object(objects)[...] += place.look.distance == 0
+    always = ((dark > _ALWAYS * told) & (told >= _LOOKS)).astype(np.uint8)
+    always = cv2.morphologyEx(always, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    always = cv2.morphologyEx(always, cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8))
+    outline = objects > len(placed) / 2
+    shadow = effects(always > 0, around(outline), np.zeros_like(outline))
+    if not shadow.any() or np.count_nonzero(shadow) > _LARGEST * np.count_nonzero(outline):
+        return None
+    share = light / np.maximum(dark, 1)
+    mean = share[shadow & (dark > 0)].mean()
+    return np.where(shadow, np.where(dark > 0, share, mean), np.float32(1)).astype(np.float32)
+
+
+def _lit(placed: Sequence[_Placed]) -> FloatImage:
+    """The most light in which so many looks show each pixel that nothing bright just passed there."""
+    highest = [np.zeros_like(placed[0].look.rgb)] * _LIT
+    for place in placed:
+        seen = _soft(place.look.rgb) * place.look.visible[..., None]
+        for number, known in enumerate(highest):
+            highest[number], seen = np.maximum(known, seen), np.minimum(known, seen)
+    return highest[-1]
+
+
+def _darker(here: FloatImage, there: FloatImage) -> Mask:
+    """Where one picture shows another in less light of nearly the same colour."""
+    share = (here + _LEAST) / (there + _LEAST)
+    return (
+        (share.max(axis=-1) < _SHADE + 0.05)
+        & (share.mean(axis=-1) < _SHADE)
+        & (share.max(axis=-1) - share.min(axis=-1) < _COLOURED * (1.05 - share.min(axis=-1)))
+    )
+
+
+def _soft(picture: FloatImage) -> FloatImage:
+    return cv2.GaussianBlur(picture, (0, 0), SCALES[0])
