@@ -1,6 +1,9 @@
 """How does a server answer under load? Many clients, a long queue, and clients that behave badly. Prints tables.
 
     python benchmarks/server.py [--clients 200] [--jobs 2000] [--seconds 60] [--megabytes 512]
+        [--parts jobs files crowd] [--bad flooding,never_reading dying ...]
+
+With ``--bad`` the crowd is measured once with each of these groups of clients that behave badly, instead of all.
 
 Everything stays on the loopback interface of this machine, and is bounded in number and time. The engine does nothing
 but compute for a few milliseconds, so what is measured is the server. Aims: p99 of status below 100 ms while workers
@@ -70,6 +73,7 @@ serve(ServerConfig("tcp://127.0.0.1:*", (root,), root / "state", workers=int(sys
 #: Milliseconds that a job computes.
 WORK = 20
 USERS = 20
+PARTS = ("jobs", "files", "crowd")
 #: Megabytes of a frame: 2K, RGBA in floats.
 FRAME = 32
 
@@ -148,6 +152,39 @@ class Memory(threading.Thread):
         self.join()
 
 
+class Cpu:
+    """The processor time, in seconds, that a server and its children have used since this was made, by what used it."""
+
+    def __init__(self, pid: int) -> None:
+        self._process = psutil.Process(pid)
+        self._before = self._now()
+
+    def used(self) -> dict[str, float]:
+        return {what: seconds - self._before.get(what, 0.0) for what, seconds in self._now().items()}
+
+    def _now(self) -> dict[str, float]:
+        own = self._process.cpu_times()
+        found = {"server": own.user + own.system, "its loop": 0.0, "its ZeroMQ": 0.0}
+        for thread in self._process.threads():
+            name = Path(f"/proc/{self._process.pid}/task/{thread.id}/comm").read_text().strip()
+            what = "its ZeroMQ" if name.startswith("ZMQ") else "its loop" if thread.id == self._process.pid else ""
+            if what:
+                found[what] += thread.user_time + thread.system_time
+        found["workers and inspections"] = own.children_user + own.children_system
+        for child in self._process.children():
+            times = child.cpu_times()
+            found["workers and inspections"] += sum(
+                (times.user, times.system, times.children_user, times.children_system)
+            )
+        return found
+
+
+def cpu_of(processes: Sequence[multiprocessing.Process]) -> float:
+    """The processor time of these processes so far, in seconds."""
+    times = [psutil.Process(one.pid).cpu_times() for one in processes]
+    return sum(one.user + one.system for one in times)
+
+
 class Probe(threading.Thread):
     """A well-behaved user who asks for the status of a job, ten times a second; ``seconds`` is how long each took."""
 
@@ -201,6 +238,8 @@ class Told:
     status: list[float] = field(default_factory=list)
     events: int = 0
     refused: Counter[str] = field(default_factory=Counter)
+    # the processor time of the crowd itself
+    cpu: float = 0.0
 
 
 class Member:
@@ -268,7 +307,9 @@ def crowd(place: Place, clients: int, jobs: int, until: float, told: Any) -> Non
             await asyncio.gather(*(m.live(count, until) for m, count in zip(members, share, strict=True)))
         return together
 
-    told.put(asyncio.run(all_at_once()))
+    result = asyncio.run(all_at_once())
+    result.cpu = time.process_time()
+    told.put(result)
 
 
 # Clients that behave badly, each in a process of its own until ``over``
@@ -312,7 +353,9 @@ def dying(place: Place, job_id: str, over: Event) -> None:
             socket.close()
 
 
-MISBEHAVIOUR: tuple[Callable[[Place, str, Event], None], ...] = (never_reading, flooding, dying)
+MISBEHAVIOUR: dict[str, Callable[[Place, str, Event], None]] = {
+    one.__name__: one for one in (never_reading, flooding, dying)
+}
 LARGE = "large.bin"
 
 
@@ -426,21 +469,22 @@ def begun(place: Place) -> list[str]:
     return [user for _, user in sorted((json.loads(one.read_text())["begin"], one.parents[1].name) for one in told)]
 
 
-def loaded(place: Place, clients: int, jobs: int, seconds: float, *, misbehaving: bool) -> None:
-    """Print what a crowd and a well-behaved user measure, with or without clients that behave badly."""
+def loaded(place: Place, clients: int, jobs: int, seconds: float, misbehaving: Sequence[str]) -> None:
+    """Print what a crowd and a well-behaved user measure, with clients that behave badly in these ways."""
     with place.client("user0") as client:
         *_, job = client.watch(client.submit(place.shot(), place.out("user0")).id)
     (Path(job.folder) / LARGE).write_bytes(os.urandom(8 * CHUNK))
     told, over = multiprocessing.Queue(), multiprocessing.Event()
-    bad = [multiprocessing.Process(target=one, args=(place, job.id, over)) for one in MISBEHAVIOUR if misbehaving]
+    bad = [multiprocessing.Process(target=MISBEHAVIOUR[one], args=(place, job.id, over)) for one in misbehaving]
     good = multiprocessing.Process(target=crowd, args=(place, clients, jobs, time.time() + seconds, told))
-    memory, probe = Memory(place.pid), Probe(place)
+    memory, probe, cpu = Memory(place.pid), Probe(place), Cpu(place.pid)
     before = len(begun(place))
     begin = time.time()
     for one in [*bad, good, memory, probe]:
         one.start()
     result = told.get(timeout=seconds + 120)
     took = time.time() - begin
+    used = {**cpu.used(), "crowd": result.cpu, "bad clients": cpu_of(bad)}
     over.set()
     status = probe.stop()
     memory.stop()
@@ -450,9 +494,8 @@ def loaded(place: Place, clients: int, jobs: int, seconds: float, *, misbehaving
             print(f"{one.name} ended with {one.exitcode}")
     order = begun(place)[before:]
     share = Counter(order)
-    print(
-        f"{clients} clients, {len(result.submission)} jobs, {took:.0f} s{', with bad clients' if misbehaving else ''}"
-    )
+    with_whom = f", with clients {', '.join(misbehaving)}" if misbehaving else ""
+    print(f"{clients} clients, {len(result.submission)} jobs, {took:.0f} s{with_whom}")
     print(f"  submission      {percentiles(result.submission)}")
     print(f"  status, crowd   {percentiles(result.status)}")
     print(f"  status, probe   {percentiles(status)}")
@@ -460,6 +503,7 @@ def loaded(place: Place, clients: int, jobs: int, seconds: float, *, misbehaving
     third = -(-len(memory.seen) // 3)
     most = [max(memory.seen[at : at + third]) for at in range(0, len(memory.seen), third)]
     print(", ".join(f"{one:.0f}" for one in most), "MB at most in each third")
+    print("  CPU seconds: " + ", ".join(f"{what} {seconds:.1f}" for what, seconds in used.items()))
     if share:
         print(f"  jobs done of each user: {min(share.values())} to {max(share.values())}")
     for message, count in result.refused.most_common(3):
@@ -474,17 +518,22 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--megabytes", type=int, default=512)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--bad", nargs="*", default=[",".join(MISBEHAVIOUR)])
     arguments = parser.parse_args()
     with served(arguments.workers) as place:
-        whole, queued = overhead(place, 30)
-        print(f"a job beyond the engine: {percentiles(whole)}")
-        print(f"  once it is accepted:   {percentiles(queued)}", flush=True)
-        # a shot, and one large file, such as a movie
-        transferred(place, arguments.megabytes, FRAME)
-        transferred(place, arguments.megabytes, arguments.megabytes)
-        for misbehaving in (False, True):
+        if "jobs" in arguments.parts:
+            whole, queued = overhead(place, 30)
+            print(f"a job beyond the engine: {percentiles(whole)}")
+            print(f"  once it is accepted:   {percentiles(queued)}", flush=True)
+        if "files" in arguments.parts:
+            # a shot, and one large file, such as a movie
+            transferred(place, arguments.megabytes, FRAME)
+            transferred(place, arguments.megabytes, arguments.megabytes)
+        for group in ["", *arguments.bad] if "crowd" in arguments.parts else []:
             try:
-                loaded(place, arguments.clients, arguments.jobs, arguments.seconds, misbehaving=misbehaving)
+                misbehaving = group.split(",") if group else []
+                loaded(place, arguments.clients, arguments.jobs, arguments.seconds, misbehaving)
             except VoidError as error:
                 print(f"the server did not bear it: {error}", flush=True)
 

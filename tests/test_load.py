@@ -25,10 +25,11 @@ from tests.test_roles import allowed
 from tests.test_service import RunningServer, shot_of, wait_for
 from void_server.api import Client, Job, JobState, Shot, messages
 from void_server.api import client as client_module
-from void_server.api.errors import JobFailed, ProtocolError, UnknownJob
+from void_server.api.errors import JobFailed, ProtocolError, ServerError, UnknownJob
 from void_server.api.files import CHUNK, new_version_folder
 from void_server.api.home import home
-from void_server.service import disks, requests, transfer
+from void_server.service import budgets, disks, requests, transfer
+from void_server.service import server as server_module
 from void_server.service import store as store_module
 from void_server.service.inspection import Inspector
 from void_server.service.roles import Role
@@ -153,6 +154,105 @@ def test_nothing_is_done_for_a_client_that_reads_nothing(
         assert len(read) < 100
 
     within(Server(ServerConfig(HERE, (shot, tmp_path), pipeline="json")), work)
+
+
+def test_who_asks_without_waiting_for_answers_is_told_once_and_then_not_heard(
+    shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A refusal of each message takes the time of all others, too."""
+    read, go_on = [], threading.Event()
+
+    def chunk(*_: object) -> dict[str, Any]:
+        read.append(1)
+        go_on.wait(60)
+        return {"data": b"", "digest": ""}
+
+    monkeypatch.setattr(Downloads, "chunk", chunk)
+    monkeypatch.setattr(server_module, "_UNHEARD", 3600)
+    job = with_a_result(shot, tmp_path / "v001")
+
+    def work(address: str) -> None:
+        with Client(address, timeout=60) as client, zmq.Context() as context, context.socket(zmq.DEALER) as flooding:
+            flooding.linger = 0
+            flooding.connect(address)
+            for number in range(1, 60):
+                flooding.send(piece_of(job, number))
+            assert flooding.poll(60_000)
+            with pytest.raises(ServerError, match="too many requests open; wait for answers"):
+                messages.result(messages.unpack(flooding.recv()))
+            for _ in range(60):
+                # by then the others have been taken up, as connections take turns
+                client.hello()
+            go_on.set()
+            wait_for(lambda: len(read) == 16)
+            answers = [messages.opened(flooding.recv_multipart()) for _ in range(16) if flooding.poll(60_000)]
+            assert sorted(answer["id"] for answer in answers) == list(range(1, 17))
+            client.hello()
+            assert not flooding.poll(0)
+
+    within(Server(ServerConfig(HERE, (shot, tmp_path), pipeline="json")), work)
+
+
+def test_a_connection_that_read_nothing_is_tried_with_one_request(tmp_path: Path) -> None:
+    """All that wait would be done for nothing once more."""
+
+    async def trying() -> None:
+        server, doing = Server(ServerConfig(HERE, (tmp_path,))), asyncio.create_task(asyncio.sleep(0))
+        assert server._is_heard(b"one")
+        server._unheard[b"one"] = time.monotonic()
+        assert not server._is_heard(b"one")
+        server._unheard[b"one"] -= server_module._UNHEARD
+        assert server._is_heard(b"one")
+        server._open[doing] = b"one"
+        assert not server._is_heard(b"one")
+        assert server._is_heard(b"another")
+        await doing
+
+    asyncio.run(trying())
+
+
+def test_who_takes_more_than_a_share_of_the_loop_waits_on_all_connections_and_nobody_else_does(
+    shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = []
+
+    async def jobs(*_: object) -> list[Any]:
+        begin = time.thread_time()
+        while time.thread_time() - begin < 0.3:
+            pass
+        taken.append(1)
+        return []
+
+    monkeypatch.setattr(requests.Requests, "_jobs", jobs)
+    monkeypatch.setattr(budgets, "SAVED", 0.5)
+    monkeypatch.setattr(budgets, "SHARE", 1e-6)
+    keys = {name: allowed(tmp_path, name, Role.ARTIST) for name in ("ann", "eve")}
+
+    def work(address: str) -> None:
+        with ExitStack() as stack:
+            ann = stack.enter_context(Client(address, keys=keys["ann"], timeout=60))
+            eves = [stack.enter_context(Client(address, keys=keys["eve"], timeout=60)) for _ in range(3)]
+            for eve in eves:
+                for _ in range(5):
+                    eve._send("jobs", {})
+            wait_for(lambda: taken)
+            for _ in range(30):
+                # by then those have been taken up, as connections take turns
+                ann.hello()
+            # less than what is saved is left after the first, nothing after the second
+            assert len(taken) == 2
+
+    within(Server(ServerConfig(HERE, (shot, tmp_path), pipeline="json", require_keys=True)), work)
+
+
+def test_calls_of_disks_have_no_thread_started_that_the_loop_waits_for() -> None:
+    """Whoever starts a thread waits until it has run, which takes long where all cores are busy."""
+
+    async def asking_disks() -> set[threading.Thread]:
+        asked = disks.Disks()
+        return {await asked.ask(threading.current_thread) for _ in range(50)}
+
+    assert len(asyncio.run(asking_disks())) == 1
 
 
 @pytest.mark.parametrize("while_", ["its files are looked at", "its folder is made"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import queue
 import threading
 from collections.abc import Callable
 from typing import TypeVar
@@ -15,17 +16,20 @@ Result = TypeVar("Result")
 #: Seconds after which a file system is taken not to answer, so many times more where whole files are read, and calls
 #: that may hang at once.
 SECONDS, _MORE, _HANGING = 20.0, 6, 64
+#: Threads that are kept for further calls.
+_KEPT = 16
 
 
 class Disks:
-    """Has the file systems of jobs asked, each time in a thread of its own.
+    """Has the file systems of jobs asked, each time in a thread that does nothing else meanwhile.
 
-    One that hangs keeps nobody from the others: neither the loop, nor the threads that others share, nor the end of
-    the process.
+    One that hangs keeps nobody from the others: neither the loop, nor threads that others wait for, nor the end of
+    the process. Threads are used again, as whoever starts one waits until it has run.
     """
 
     def __init__(self) -> None:
-        self._hanging = 0
+        self._hanging = self._idle = 0
+        self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
 
     async def ask(self, work: Callable[[], Result], *, whole_files: bool = False) -> Result:
         """What ``work`` gives or raises. Raises :class:`JobFailed` where that takes too long.
@@ -41,6 +45,7 @@ class Disks:
 
         def tell(result: Result | None, error: Exception | None) -> None:
             ended.set()
+            self._spared()
             if future.done():
                 # nobody waited any more
                 self._hanging -= late.is_set()
@@ -60,7 +65,7 @@ class Disks:
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(tell, result, raised)
 
-        threading.Thread(target=run, daemon=True).start()
+        self._have_run(run)
         try:
             return await asyncio.wait_for(future, seconds)
         except asyncio.TimeoutError as error:
@@ -70,3 +75,22 @@ class Disks:
             raise JobFailed(
                 f"The disk of this job has not responded for {seconds:g} s; check that it is mounted, and try again."
             ) from error
+
+    def _have_run(self, call: Callable[[], None]) -> None:
+        """Give a call to a thread that has nothing to do, or to a new one; in the loop."""
+        if self._idle:
+            self._idle -= 1
+        else:
+            threading.Thread(target=self._run_calls, daemon=True).start()
+        self._calls.put(call)
+
+    def _run_calls(self) -> None:
+        while call := self._calls.get():
+            call()
+
+    def _spared(self) -> None:
+        """Keep a thread whose call has ended, or have it end; in the loop."""
+        if self._idle < _KEPT:
+            self._idle += 1
+        else:
+            self._calls.put(None)

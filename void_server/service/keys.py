@@ -103,6 +103,10 @@ class KeyRing:
             client = clients.get(public)
         return client
 
+    def remembered(self, public: str) -> Client | None:
+        """The client with this key as it was when it was looked up last."""
+        return self._known.get(public, (None, ()))[0]
+
     def named(self, name: str) -> Client | None:
         """The client of this name, None if none is allowed."""
         file = self.clients / f"{name}{PUBLIC}"

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from ..api.messages import MAX_FRAME, UNASKED, frames_of, opened, pack, pack_err
 from ..interruption import handling
 from . import inspection, log, transfer
 from .audit import AuditLog
+from .budgets import Budgets
 from .config import ServerConfig
 from .inspection import Inspector
 from .keys import KeyRing
@@ -47,9 +49,13 @@ _ZAP_DOMAIN = "void"
 #: The limits for one connection: messages that wait, and requests in progress at once.
 _WAITING, _AT_ONCE = 64, 16
 #: Answers that may lie ready for a client, up to a chunk of a file each; one that reads none gets no more.
-_UNREAD = 16
-#: For so many seconds nothing is done for a client whose answer could not be sent, as it does not read.
-_UNHEARD = 5.0
+_UNREAD = 8
+#: For so many seconds nothing is done for a client that does not read its answers, or asks without waiting for them;
+#: after so many it is forgotten, as it has gone or reads again.
+_UNHEARD, _FORGOTTEN = 5.0, 60.0
+#: After so many messages that are not heard reading pauses for so many seconds: what comes faster waits where it was
+#: sent.
+_DROPPED, _PAUSE = 10, 0.001
 #: Threads that encrypt; each connection has one of them, so that no large transfer is ahead of all other answers.
 _ENCRYPTING = 4
 #: A watcher that has been silent for this many seconds gets no more updates.
@@ -93,8 +99,10 @@ class Server:
                 "127.0.0.1."
             )
         self._watchers: dict[tuple[bytes, str], float] = {}
-        # connections that read nothing, and when that was found
-        self._deaf: dict[bytes, float] = {}
+        # connections that read nothing or ask too much, and when that was found
+        self._unheard: dict[bytes, float] = {}
+        self._dropped = 0
+        self._budgets = Budgets()
         self._ended_by: int | None = None
         self._open: dict[asyncio.Task[None], bytes] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -220,7 +228,9 @@ class Server:
             _log.info("idle for %g minutes", self._config.idle_minutes)
             self._stop.set()
         self._forget_silent()
-        self._deaf = {connection: found for connection, found in self._deaf.items() if self._is_deaf(connection)}
+        now = time.monotonic()
+        self._unheard = {one: found for one, found in self._unheard.items() if now - found < _FORGOTTEN}
+        self._budgets.forget()
         self._queue.look_after()
         # how jobs have ended; what clients have asked for is kept before they are answered
         await self._requests.keep()
@@ -247,13 +257,34 @@ class Server:
     async def _listen(self) -> None:
         frames = await self._socket.recv_multipart(copy=False)
         self._asked = time.monotonic()
-        if self._is_deaf(frames[0].bytes):
+        connection = frames[0].bytes
+        if not self._is_heard(connection):
+            self._dropped += 1
+            if self._dropped % _DROPPED == 0:
+                await asyncio.sleep(_PAUSE)
             return
-        task = asyncio.get_running_loop().create_task(self._answer(frames))
-        self._open[task] = frames[0].bytes
+        answering = self._budgets.charged(self._payer(frames), partial(self._answer, frames))
+        task = asyncio.get_running_loop().create_task(answering)
+        self._open[task] = connection
         task.add_done_callback(self._open.pop)
         # a message that waits is received without a pause, and answers need one
         await asyncio.sleep(0)
+
+    def _is_heard(self, connection: bytes) -> bool:
+        """Whether something is done for a connection; one that was found not to read is tried with one request."""
+        found = self._unheard.get(connection)
+        if found is None:
+            return True
+        return time.monotonic() - found > _UNHEARD and connection not in self._open.values()
+
+    def _payer(self, frames: list[zmq.Frame]) -> str | bytes:
+        """Whose budget a message is taken from: a user's, however many connections that has.
+
+        Where nobody is known, and at the page, whose connections are for one user each, it is the connection's.
+        """
+        key, connection = _told(frames[-1], "User-Id"), frames[0].bytes
+        client = self._keys.remembered(key) if self._secure else None
+        return connection if client is None or Right.ACT_FOR in client.role.rights else key
 
     async def _answer(self, frames: list[zmq.Frame]) -> None:
         connection = frames[0].bytes
@@ -267,7 +298,10 @@ class Server:
             self._check_key(caller)
             caller = self._acting(caller, message.get("acting_for"))
             if list(self._open.values()).count(connection) > _AT_ONCE:
-                raise ServerError("This client has too many requests open; wait for answers.")
+                self._unheard[connection] = time.monotonic()
+                raise ServerError(
+                    f"This client has too many requests open; wait for answers. For {_UNHEARD:g} s it is not heard."
+                )
             verb, request = self._requests.find(message)
             answer = frames_of(number, await request(caller))
         except VoidError as error:
@@ -315,12 +349,11 @@ class Server:
             await self._socket.send_multipart([receiver, *frames], zmq.NOBLOCK, copy=False)
         except zmq.ZMQError as error:
             _log.debug("an answer was dropped, as its client has gone or does not read: %s", error)
-            self._deaf[receiver] = time.monotonic()
+            self._unheard[receiver] = time.monotonic()
             self._watchers = {key: heard for key, heard in self._watchers.items() if key[0] != receiver}
-
-    def _is_deaf(self, connection: bytes) -> bool:
-        """Whether answers to a connection went nowhere a moment ago, so that others come first."""
-        return time.monotonic() - self._deaf.get(connection, -math.inf) < _UNHEARD
+        else:
+            if time.monotonic() - self._unheard.get(receiver, math.inf) > _UNHEARD:
+                del self._unheard[receiver]
 
     def _check_key(self, caller: Caller) -> None:
         # The handshake checks a key once; one that was revoked since must not go on using its connection.
