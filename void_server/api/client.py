@@ -43,7 +43,7 @@ _MOST_JOBS = 100_000
 #: The longest pause before a client looks again for a server that is gone.
 _RECONNECT_MS = 2000
 #: Chunks of a file that are under way at once.
-_AHEAD = 4
+_AHEAD = 3
 #: A server may look so many seconds at the files of a shot before it says whether it takes it.
 _LOOKING = 150.0
 

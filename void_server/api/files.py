@@ -18,7 +18,7 @@ from .confinement import check_inside, entered, held
 from .errors import AccessDenied, InputError, JobFailed
 
 #: Files are read, and travel, in pieces of so many bytes.
-CHUNK = 2**20
+CHUNK = 2**21
 
 _KINDS = (
     (stat.S_ISDIR, "a folder"),

@@ -47,7 +47,7 @@ _log = logging.getLogger(__name__)
 #: such a question, which a web page can be made to speak.
 _ZAP_DOMAIN = "void"
 #: The limits for one connection: messages that wait, and requests in progress at once.
-_WAITING, _AT_ONCE = 64, 16
+_WAITING, _AT_ONCE = 32, 8
 #: Answers that may lie ready for a client, up to a chunk of a file each; one that reads none gets no more.
 _UNREAD = 8
 #: For so many seconds nothing is done for a client that does not read its answers, or asks without waiting for them;
