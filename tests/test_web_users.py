@@ -14,7 +14,7 @@ import ssl
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from void_server.service import tokens
 from void_server.service.audit import AuditLog
 from void_server.service.keys import KeyRing
 from void_server.service.roles import Role
+from void_server.service.store import Store
 from void_server.service.tokens import Tokens, new_token
 from void_server.web import patience
 from void_server.web.asking import Asking
@@ -497,12 +498,28 @@ def test_a_token_is_forgotten_once_it_would_be_too_late_anyway(tmp_path: Path, m
     ring = KeyRing(tmp_path)
     public, secret = ring.new("ann", tmp_path)
     ring.allow(public)
-    keys, taken, now = Keys(str(secret), str(ring.server_public)), Tokens(ring), [1e9]
+    store, now = Store(tmp_path), [1e9]
+    keys, taken = Keys(str(secret), str(ring.server_public)), Tokens(ring, store.take_token)
     monkeypatch.setattr(time, "time", lambda: now[0])
     for _ in range(3):
         assert taken.owner(new_token(keys)).name == "ann"
         now[0] += 400
-    assert len(taken._taken) == 1
+    assert store._database.execute("select count(*) from tokens").fetchone()[0] == 1
+    store.close()
+
+
+def test_a_token_that_was_taken_is_not_good_for_a_server_that_is_started_anew(tmp_path: Path) -> None:
+    ring = KeyRing(tmp_path)
+    public, secret = ring.new("ann", tmp_path)
+    ring.allow(public)
+    token = new_token(Keys(str(secret), str(ring.server_public)))
+    for is_first in (True, False):
+        with closing(Store(tmp_path)) as store:
+            tokens = Tokens(ring, store.take_token)
+            if is_first:
+                assert tokens.owner(token).name == "ann"
+            with pytest.raises(AccessDenied, match="not good, or no longer"):
+                tokens.owner(token)
 
 
 def test_a_user_keeps_twenty_sessions() -> None:
@@ -524,7 +541,7 @@ def test_a_token_that_is_no_token_is_not_good_whatever_is_in_it(tmp_path: Path) 
     ):
         text = base64.urlsafe_b64encode(json.dumps(said).encode()).decode().rstrip("=")
         with pytest.raises(AccessDenied, match="not good"):
-            Tokens(ring).owner(f"{text}.AAAA")
+            Tokens(ring, lambda *_: True).owner(f"{text}.AAAA")
 
 
 @pytest.mark.parametrize(

@@ -143,7 +143,13 @@ class Server:
         )
         audit = AuditLog(config.state)
         self._requests = Requests(
-            config, self._queue, self._uploads, self._inspector, audit, self._watch, Tokens(self._keys)
+            config,
+            self._queue,
+            self._uploads,
+            self._inspector,
+            audit,
+            self._watch,
+            Tokens(self._keys, self._queue.store.take_token),
         )
         tasks: list[asyncio.Task[None]] = []
         try:

@@ -23,7 +23,7 @@ from ..api.shot import Shot
 from .transfer import Upload
 
 #: Its number changes with the schema, or with what a shot is: another version of VOID keeps a list of its own.
-FILE = "jobs_6.sqlite"
+FILE = "jobs_7.sqlite"
 _SCHEMA = """
 create table jobs (
   id text primary key, state text not null, shot text not null, folder text not null,
@@ -40,6 +40,7 @@ create table uploads (
   digest text not null, size integer not null, submitter text not null, primary key (digest, size, submitter)
 )
 """
+_TOKENS = "create table tokens (once text primary key, until real not null)"
 _log = logging.getLogger(__name__)
 
 #: Seconds after which changes are brought from the journal into the list itself.
@@ -88,6 +89,7 @@ class Store:
             if not self._database.execute("select 1 from sqlite_master where name = 'jobs'").fetchone():
                 self._database.execute(_SCHEMA)
                 self._database.execute(_UPLOADS)
+                self._database.execute(_TOKENS)
 
     def flush(self) -> None:
         """Have all that was written so far outlive a loss of power; may be called from any thread. Raises OSError."""
@@ -205,6 +207,12 @@ class Store:
         """Count these files no more."""
         query = "delete from uploads where digest = ? and size = ? and submitter = ?"
         self._database.executemany(query, map(astuple, uploads))
+
+    def take_token(self, once: str, until: float, now: float) -> bool:
+        """Keep ``until`` then that a token was taken; False if it was before. Those until ``now`` are forgotten."""
+        self._database.execute("delete from tokens where until < ?", (now,))
+        taken = self._database.execute("insert or ignore into tokens values (?, ?)", (once, until))
+        return taken.rowcount > 0
 
     def unfinished_in(self, folder: str) -> str | None:
         """The id of an unfinished job whose result goes to this folder."""

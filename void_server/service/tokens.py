@@ -7,11 +7,13 @@ server finds from its secret key and the user's public one. No secret travels, a
 from __future__ import annotations
 
 import base64
+import hashlib
 import hmac
 import json
 import secrets
 import struct
 import time
+from collections.abc import Callable
 from typing import Any
 
 import zmq.auth
@@ -47,18 +49,18 @@ def new_token(keys: Keys) -> str:
 
 
 class Tokens:
-    """Says whose a token is; takes each only once."""
+    """Says whose a token is; takes each only once.
 
-    def __init__(self, keys: KeyRing) -> None:
-        self._keys = keys
-        # those taken, until they are good no more
-        self._taken: dict[str, float] = {}
+    ``take(once, until, now)`` keeps that a token was taken, so that a server which is started anew knows it too, as
+    long as it would be good; False if it was taken before.
+    """
+
+    def __init__(self, keys: KeyRing, take: Callable[[str, float, float], bool]) -> None:
+        self._keys, self._take = keys, take
 
     def owner(self, token: str) -> Client:
         """The client that made a token. Raises :class:`AccessDenied` for one that is not good, or was taken."""
-        now = time.time()
-        self._taken = {once: until for once, until in self._taken.items() if until + _CLOCKS > now}
-        client = self._sealed(token, now)
+        client = self._sealed(token, time.time())
         if client is None:
             raise AccessDenied("This token is not good, or no longer; make another with `void token`.")
         return client
@@ -69,16 +71,16 @@ class Tokens:
             if len(token) > _LONGEST:
                 return None
             said: Any = json.loads(_bytes(text))
-            key, until, once = str(said["key"]), float(said["until"]), str(said["once"])
+            key, until = str(said["key"]), float(said["until"])
             client = self._keys.find(key)
             own = _seal(self._keys.server_pair()[1], key.encode(), _bytes(text))
             good = hmac.compare_digest(own, _bytes(seal)) and -_CLOCKS < until - now < GOOD_FOR + _CLOCKS
         except (ValueError, KeyError, TypeError, ArithmeticError, RecursionError, struct.error):
             return None
-        if client is None or not good or once in self._taken:
+        if client is None or not good:
             return None
-        self._taken[once] = until
-        return client
+        once = hashlib.sha256(_bytes(text)).hexdigest()
+        return client if self._take(once, until + _CLOCKS, now) else None
 
 
 def _seal(secret: bytes, public: bytes, text: bytes) -> bytes:
