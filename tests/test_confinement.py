@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from void_server.api import Client, JobState, Shot
+from void_server.api import Client, JobState, Shot, files
 from void_server.api.confinement import check_inside, confined, held
 from void_server.api.errors import AccessDenied, ImageError, InputError, JobFailed, VoidError
 from void_server.api.files import open_regular, remove_leftovers, write_atomically
 from void_server.imaging import exr, movie
 from void_server.imaging.colour import ColourSpace
+from void_server.service import requests
 
 from . import test_service
 from .test_service import RunningServer, shot_of, wait_for
@@ -224,6 +225,63 @@ def test_a_link_that_appears_after_the_check_leads_nowhere(
         assert not isinstance(ended.error, JobFailed)
         assert "link" in str(ended.error) or "leads outside" in str(ended.error)
     assert sorted(outside.rglob("*")) == before
+
+
+@on_linux
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+def test_a_version_folder_is_made_where_its_parent_was_whatever_has_that_name_now(
+    places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """The server may be root, and gives the folder away: nobody may lead it elsewhere after it has checked."""
+    root, outside = places
+    out = root / "show" / "out"
+    out.mkdir(parents=True)
+
+    def swap() -> None:
+        out.parent.rename(root / "moved")
+        out.parent.symlink_to(outside)
+        (outside / "out").mkdir(exist_ok=True)
+
+    def looking(place: Path, owner: tuple[int, int] | None) -> str:
+        swap()
+        return next_version(place, owner)
+
+    next_version = files._next_version
+    if when == "meanwhile":
+        monkeypatch.setattr(files, "_next_version", looking)
+    else:
+        swap()
+    if when == "meanwhile":
+        assert requests._version_folder(out, (root,), False, None) == out / "v001"
+        assert (root / "moved" / "out" / "v001").is_dir()
+    else:
+        for reserved in (False, True):
+            with pytest.raises(AccessDenied, match="link or a file on the way"):
+                requests._version_folder(out, (root,), reserved, None)
+    assert not [*(outside / "out").iterdir()]
+
+
+@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="root on Linux is needed: NOT tested")
+def test_a_version_folder_is_given_to_the_workers_user_and_what_has_its_name_meanwhile_is_not(
+    places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, outside = places
+    assert files.new_version_folder(root, [root], (65534, 65533)) == root / "v001"
+    found = (root / "v001").stat()
+    assert (found.st_uid, found.st_gid) == (65534, 65533)
+    (outside / "theirs").write_text("root's")
+    mkdir = Path.mkdir
+
+    def exchanged(path: Path, *args: Any, **named: Any) -> None:
+        mkdir(path, *args, **named)
+        if path.name == "v002":
+            path.rmdir()
+            os.link(outside / "theirs", path)
+
+    monkeypatch.setattr(Path, "mkdir", exchanged)
+    with pytest.raises(InputError):
+        files.new_version_folder(root, [root], (65534, 65533))
+    assert (outside / "theirs").stat().st_uid == 0
 
 
 AS_NOBODY = """

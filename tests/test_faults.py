@@ -57,7 +57,7 @@ def within(server: Server, work: Callable[[str], Result]) -> Result:
 class Fault:
     """Lets a method fail for as long as it is ``on``."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, owner: type, method: str, error: BaseException) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, owner: object, method: str, error: BaseException) -> None:
         self.on = False
         whole = getattr(owner, method)
 
@@ -145,10 +145,10 @@ def test_a_job_that_is_stopped_while_its_folder_is_made_never_begins(
 ) -> None:
     begun, go_on, told = threading.Event(), threading.Event(), []
 
-    def folder_of(out: Path) -> Path:
+    def folder_of(out: Path, *rest: Any) -> Path:
         begun.set()
         go_on.wait(60)
-        return new_version_folder(out)
+        return new_version_folder(out, *rest)
 
     Gate(monkeypatch).open.set()
     monkeypatch.setattr(requests, "new_version_folder", folder_of)
@@ -177,7 +177,7 @@ def test_what_was_laid_out_for_a_submission_that_becomes_no_job_goes(
     if fault != "stopped":
         gate.open.set()
     if fault == "no folder":
-        Fault(monkeypatch, requests.Requests, "_version_folder", OSError(errno.EIO, "Input/output error")).on = True
+        Fault(monkeypatch, requests, "_version_folder", OSError(errno.EIO, "Input/output error")).on = True
     if fault == "no list":
         Fault(monkeypatch, Store, "add", sqlite3.OperationalError("database or disk is full")).on = True
     if fault == "the server ends":

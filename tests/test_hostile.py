@@ -25,7 +25,15 @@ import zmq
 from tests import test_service
 from tests.test_service import RunningServer, ended, plates, raw, shot_of, wait_for
 from void_server.api import Client, Job, JobState, Shot, messages
-from void_server.api.errors import AccessDenied, InputError, JobFailed, ProtocolError, ServerError, SettingError
+from void_server.api.errors import (
+    AccessDenied,
+    InputError,
+    JobCancelled,
+    JobFailed,
+    ProtocolError,
+    ServerError,
+    SettingError,
+)
 from void_server.api.files import inside
 from void_server.api.home import home
 from void_server.service import transfer
@@ -484,11 +492,32 @@ def test_two_uploaded_files_of_one_name_are_refused(tmp_path: Path, second: str)
     assert uploads._path(one, "").read_bytes() == b"one"
 
 
-def laid_out(uploads: Uploads, state: Path, job: str, files: dict[str, list[list[str]]]) -> dict[str, str]:
+def laid_out(
+    uploads: Uploads, state: Path, job: str, files: dict[str, list[list[str]]], given_up: threading.Event | None = None
+) -> dict[str, str]:
     """Lay out a job's uploads as a server of this state folder does."""
     asked = Requests.__new__(Requests)
     asked._uploads, asked._owner_of_work = uploads, None
-    return asked._lay_out(files, state / "jobs" / job, "")
+    return asked._lay_out(files, state / "jobs" / job, "", given_up or threading.Event())
+
+
+def test_what_is_laid_out_too_late_is_left_to_no_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk was too slow, its job was refused, and its submitter may have submitted it again."""
+    uploads, given_up = Uploads(tmp_path / "uploads"), threading.Event()
+    one, two = uploaded(uploads, b"one"), uploaded(uploads, b"two")
+    places = laid_out(uploads, tmp_path, "mine", {"plate": [["x.exr", one]]})
+    link = os.link
+
+    def slow(source: Path, target: Path) -> None:
+        link(source, target)
+        given_up.set()
+
+    monkeypatch.setattr(os, "link", slow)
+    for job in ("mine", "other"):
+        with pytest.raises(JobCancelled, match="took too long; submit again"):
+            laid_out(uploads, tmp_path, job, {"plate": [["x.exr", two]]}, given_up)
+    assert Path(places["plate"]).read_bytes() == b"one"
+    assert [folder.name for folder in (tmp_path / "jobs").iterdir()] == ["mine"]
 
 
 def test_a_submission_with_other_files_leaves_those_of_other_jobs_alone(tmp_path: Path) -> None:

@@ -271,10 +271,10 @@ def test_nobody_meddles_with_a_submission_that_is_not_his(
             await asyncio.to_thread(wait)
         return 1
 
-    def folder_of(out: Path) -> Path:
+    def folder_of(*given: Any) -> Path:
         if while_ == "its folder is made":
             wait()
-        return new_version_folder(out)
+        return new_version_folder(*given)
 
     keys = {name: allowed(tmp_path, name, Role.ARTIST) for name in ("ann", "eve")}
     config = ServerConfig(HERE, (shot, tmp_path), pipeline="json", require_keys=True)

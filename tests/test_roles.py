@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import sqlite3
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from void_server.api import Client, Job, JobState, Shot
 from void_server.api.client import Keys
-from void_server.api.errors import AccessDenied, InputError, ServerRefused, SettingError, UnknownJob
+from void_server.api.errors import AccessDenied, InputError, ServerRefused, SettingError, UnknownJob, VoidError
 from void_server.api.home import home
 from void_server.api.job import new_id
 from void_server.api.shot import Prompt, Settings
@@ -21,9 +23,11 @@ from void_server.service.config import ServerConfig
 from void_server.service.keys import KeyRing
 from void_server.service.queue import JobQueue
 from void_server.service.roles import Role
+from void_server.service.server import Server
 from void_server.service.store import FILE, Store, repair
 
 from . import test_service
+from .test_faults import HERE, within
 from .test_service import RunningServer, shot_of, wait_for
 
 pytestmark = pytest.mark.slow
@@ -91,6 +95,69 @@ def test_a_job_is_its_submitters_own(shot: Path, tmp_path: Path) -> None:
             admin.resume(job.id)
         assert admin.clear_jobs() == 1
     assert not (tmp_path / "stolen").exists()
+
+
+def test_to_others_a_job_is_like_none_whatever_they_ask(shot: Path, tmp_path: Path) -> None:
+    """In every kind of request: whoever adds one says here what somebody else may try with it."""
+    keys = {name: allowed(tmp_path, name, Role.ARTIST) for name in ("ann", "eve")}
+    store, hers, content = Store(home()), [], b"her frame"
+    for number, state in enumerate(JobState):
+        folder = tmp_path / f"secret{number}"
+        folder.mkdir()
+        (folder / "x.exr").write_text("secret")
+        asked = Shot("/secret/plate", "/secret/roto", prompt="secret")
+        hers.append(Job(new_id(), state, asked, str(folder), 1.0, 1.0, submitter="ann"))
+        store.add(hers[-1])
+    before = store.all(submitter="ann")
+    server = Server(ServerConfig(HERE, (tmp_path, shot), pipeline="json", require_keys=True))
+
+    def bodies(job: str, digest: str) -> dict[str, dict[str, Any]]:
+        of_job = {"job": job}
+        file = {"digest": digest, "size": len(content)}
+        return {
+            "hello": of_job,
+            "sign_in": of_job | {"token": "x"},
+            "submit": of_job | {"id": job},
+            "status": of_job,
+            "watch": of_job,
+            "jobs": of_job | {"submitter": "ann", "skip": 0},
+            "jobs.clear": of_job,
+            "workers": of_job,
+            "cancel": of_job,
+            "resume": of_job,
+            "prioritise": of_job | {"priority": 1},
+            "upload.offset": file,
+            "upload.chunk": file | {"offset": len(content) - 1, "data": b"x"},
+            "result.list": of_job,
+            "result.chunk": of_job | {"path": "x.exr", "offset": 0},
+        }
+
+    def answer(client: Client, verb: str, job: str, digest: str) -> str:
+        try:
+            said = repr(client._ask(verb, **bodies(job, digest)[verb]))
+        except VoidError as error:
+            said = repr(error.to_dict())
+        assert "secret" not in said
+        return said.replace(job, "...")
+
+    def work(address: str) -> None:
+        with Client(address, keys=keys["ann"], timeout=60) as ann, Client(address, keys=keys["eve"], timeout=60) as eve:
+            assert len(ann.jobs()) == len(hers)
+            digest = hashlib.sha256(content).hexdigest()
+            ann._ask("upload.chunk", digest=digest, size=len(content), offset=0, data=content)
+            assert set(bodies("", "")) == set(server._requests._verbs)
+            for job in hers:
+                for verb in bodies("", ""):
+                    told = answer(eve, verb, job.id, digest)
+                    if verb == "submit":
+                        # with the id of none it would be one
+                        assert "There is no job '...' of yours" in told
+                    else:
+                        assert told == answer(eve, verb, new_id(), "0" * 64), verb
+
+    within(server, work)
+    assert store.all(submitter="ann") == before
+    store.close()
 
 
 def test_nobody_revokes_what_is_no_client(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -451,7 +452,7 @@ def test_what_is_uploaded_is_for_the_workers_user_and_for_nobody_else(
     with monkeypatch.context() as patch:
         patch.setattr(os, "link", seen)
         for _ in ("the first time", "once that user has the folder"):
-            given, _, _ = asked._admit("0123456789ab", shot_of(shot), {"files": files}, "ann")
+            given, _, _ = asked._admit("0123456789ab", shot_of(shot), {"files": files}, "ann", threading.Event())
     # where root writes, that user neither writes nor looks
     assert len(ways) == 4
     assert all((0, 0o700) in way and (nobody.pw_uid, 0o700) not in way for way in ways)

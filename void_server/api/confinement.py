@@ -66,9 +66,26 @@ def held(folder: Path, *, make: bool = False) -> Iterator[Path]:
             folder.mkdir(parents=True, exist_ok=True)
         yield folder
         return
+    with held_below(roots, folder, make=make) as place:
+        yield place
+
+
+@contextmanager
+def held_below(roots: Sequence[Path], folder: Path, *, make: bool = False) -> Iterator[Path]:
+    """As :func:`held`, for a ``folder`` below one of these ``roots``, which are no links, whoever asks.
+
+    Where the system does not name what is held, a link that appears in the block is followed.
+    """
     root = next((root for root in roots if root == folder or root in folder.parents), None)
     if root is None:
         raise _outside(folder)
+    if not os.path.isdir(_HELD):
+        if Path(os.path.realpath(folder)) != folder:
+            raise _outside(folder)
+        if make:
+            folder.mkdir(parents=True, exist_ok=True)
+        yield folder
+        return
     number = entered(root, folder, make=make)
     try:
         yield Path(_HELD, str(number))

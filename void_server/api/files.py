@@ -9,12 +9,12 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Union
+from typing import Any, BinaryIO, Optional, Union
 
-from .confinement import check_inside, entered, held
+from .confinement import check_inside, entered, held, held_below
 from .errors import AccessDenied, InputError, JobFailed
 
 #: Files are read, and travel, in pieces of so many bytes.
@@ -291,26 +291,41 @@ def name_once(file: Path, name: Path) -> None:
         os.replace(file, name)
 
 
-def new_version_folder(out: Path) -> Path:
+def new_version_folder(
+    out: Path, roots: Optional[Sequence[Path]] = None, owner: Optional[tuple[int, int]] = None
+) -> Path:
     """Make the next free version folder, v001, v002, ..., in ``out``; no two callers get the same.
 
-    Raises :class:`InputError` where ``out`` is or lies in a file, :class:`JobFailed` where it cannot be made.
+    Where ``roots`` are given, ``out`` is reached from one of them without a link, and held meanwhile. The folder is the
+    ``owner``'s, a user and a group by their numbers. Raises :class:`InputError` where ``out`` is or lies in a file,
+    :class:`AccessDenied` where there is a link on the way, :class:`JobFailed` where the folder cannot be made.
     """
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        numbers = [int(f.name[1:]) for f in out.iterdir() if f.name[:1] == "v" and f.name[1:].isdigit()]
-        number = max(numbers, default=0)
-        while True:
-            number += 1
-            folder = out / f"v{number:03d}"
-            try:
-                folder.mkdir()
-            except FileExistsError:
-                continue
-            return folder
+        with held(out, make=True) if roots is None else held_below(roots, out, make=True) as place:
+            return out / _next_version(place, owner)
     except (FileExistsError, NotADirectoryError) as error:
         raise InputError(f"The output folder {out} is no folder ({error.strerror}); name another.") from error
     except OSError as error:
         raise JobFailed(
             f"The output folder {out} cannot be written ({error.strerror}); choose another or free the disk."
         ) from error
+
+
+def _next_version(place: Path, owner: Optional[tuple[int, int]]) -> str:
+    """Make the next free version folder of ``owner``'s in ``place``; its name."""
+    number = max((int(f.name[1:]) for f in place.iterdir() if f.name[:1] == "v" and f.name[1:].isdigit()), default=0)
+    while True:
+        number += 1
+        name = f"v{number:03d}"
+        try:
+            (place / name).mkdir()
+        except FileExistsError:
+            continue
+        if owner is not None:
+            # the folder itself, and nothing that has its name meanwhile
+            made = os.open(place / name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                os.fchown(made, *owner)
+            finally:
+                os.close(made)
+        return name

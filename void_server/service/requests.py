@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Hashable, Iterator, Sequence
@@ -19,6 +20,7 @@ from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 from .. import __version__, permission, plugins
+from ..api.confinement import held_below
 from ..api.errors import AccessDenied, InputError, JobCancelled, ProtocolError, ServerRefused, UnknownJob
 from ..api.files import new_version_folder, to_disk
 from ..api.home import made
@@ -201,16 +203,22 @@ class Requests:
     async def _accepted(self, caller: Caller, job_id: str, asked: Shot, body: dict[str, Any]) -> Job:
         """The new job of a submission, which waits in the queue. Raises what speaks against it."""
         self._check_wanted(job_id)
-        shot, out, roots = await self._disks.ask(
-            lambda: self._admit(job_id, asked, body, caller.name), whole_files="files" in body
-        )
+        given_up = threading.Event()
+        try:
+            shot, out, roots = await self._disks.ask(
+                lambda: self._admit(job_id, asked, body, caller.name, given_up), whole_files="files" in body
+            )
+        except BaseException:
+            # a thread that has not ended yet leaves nothing any more
+            given_up.set()
+            raise
         async with self._inspecting.setdefault(caller.name, asyncio.Semaphore(_INSPECTIONS)):
             frames = await self._inspector.inspect(shot, roots)
         self._check_frames(caller, frames)
         # no folder is made for a job that never begins
         self._check_wanted(job_id)
         reserved = bool(body.get("reserved"))
-        folder = await self._disks.ask(lambda: self._version_folder(out, roots, reserved))
+        folder = await self._disks.ask(lambda: _version_folder(out, roots, reserved, self._owner_of_work))
         # from here on nothing is waited for: of two into one folder the second finds the first
         self._check_wanted(job_id)
         if reserved and (other := self._queue.store.unfinished_in(str(out))):
@@ -228,16 +236,6 @@ class Requests:
                 f"{caller.name} has {waiting} frames waiting, and this shot has {frames}; this server takes {limit} "
                 "from one user. Wait for some jobs, or cancel some."
             )
-
-    def _version_folder(self, out: Path, roots: tuple[Path, ...] | None, reserved: bool) -> Path:
-        """Where a job's result goes: ``out`` itself where it is reserved, or a new folder in it."""
-        if roots is not None:
-            # looking at the files took a while, in which a link may have been put there
-            below_roots(out, roots)
-        folder = out if reserved else new_version_folder(out)
-        if self._owner_of_work and not reserved:
-            os.chown(folder, *self._owner_of_work, follow_symlinks=False)
-        return folder
 
     @contextlib.contextmanager
     def _withdrawable(self, caller: Caller, job_id: str) -> Iterator[None]:
@@ -261,14 +259,14 @@ class Requests:
             raise JobCancelled("The job was stopped before it began.")
 
     def _admit(
-        self, job_id: str, shot: Shot, body: dict[str, Any], sender: str
+        self, job_id: str, shot: Shot, body: dict[str, Any], sender: str, given_up: threading.Event
     ) -> tuple[Shot, Path, tuple[Path, ...] | None]:
         """Check a submission, but not its files. Returns the shot with the paths that the server uses, where its
         version folder goes, and the roots that its files must lie below.
         """
         if "files" in body:
             folder = self._config.uploaded(job_id)
-            places = self._lay_out(body["files"], folder, sender)
+            places = self._lay_out(body["files"], folder, sender, given_up)
             if lacking := sorted(set(shot.paths()) - set(places)):
                 raise InputError(f"The shot's {lacking[0]} was not uploaded; upload its files too.")
             return Shot.from_dict({**shot.to_dict(), **places}), folder, None
@@ -277,16 +275,21 @@ class Requests:
             raise InputError(f"{out} is not a version folder waiting for its result; submit to the folder above it.")
         return shot, out, self._config.roots
 
-    def _lay_out(self, files: Any, folder: Path, sender: str) -> dict[str, str]:
+    def _lay_out(self, files: Any, folder: Path, sender: str, given_up: threading.Event) -> dict[str, str]:
         """Lay out the uploads of a job as ``input`` in its ``folder``; returns the path of each part of the shot.
+
+        Raises :class:`JobCancelled` where that was ``given_up`` meanwhile, as it took too long.
 
         That folder is the workers' user's, who may have put links there. So they are laid out beside it, where only the
         server comes, and then given their name, which follows no link.
         """
-        inputs = made(folder) / "input"
-        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as own:
+        inputs = folder / "input"
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=made(folder.parent)) as own:
             fresh = Path(own, "input")
             places = self._uploads.place(files, fresh, sender)
+            if given_up.is_set():
+                raise JobCancelled("The submission was given up, as the disk took too long; submit again.")
+            made(folder)
             with contextlib.suppress(FileNotFoundError):
                 # what an earlier submission laid out goes with the rest
                 os.rename(inputs, Path(own, "before"))
@@ -476,6 +479,20 @@ def _lock(locks: WeakValueDictionary[Hashable, asyncio.Lock], name: Hashable) ->
 
 def _no_such_job(job_id: str) -> UnknownJob:
     return UnknownJob(f"There is no job {job_id!r} of yours; `void jobs` lists them.")
+
+
+def _version_folder(
+    out: Path, roots: tuple[Path, ...] | None, reserved: bool, owner: tuple[int, int] | None
+) -> Path:  # fmt: skip
+    """Where a job's result goes: ``out`` itself where it is reserved, or a new folder in it, which is ``owner``'s.
+
+    Raises :class:`AccessDenied` where a link was put on the way while the shot's files were looked at.
+    """
+    above = [out.parent] if roots is None else [Path(os.path.realpath(root)) for root in roots]
+    if not reserved:
+        return new_version_folder(out, above, owner)
+    with held_below(above, out):
+        return out
 
 
 def _check_reach(job: Job, roots: Sequence[Path]) -> None:
