@@ -10,8 +10,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -243,6 +243,35 @@ def test_who_takes_more_than_a_share_of_the_loop_waits_on_all_connections_and_no
             assert len(taken) == 2
 
     within(Server(ServerConfig(HERE, (shot, tmp_path), pipeline="json", require_keys=True)), work)
+
+
+def test_the_processors_time_of_each_step_is_paid_and_pieces_of_files_are_free() -> None:
+    async def working(is_free: bool) -> bool:
+        for _ in range(2):
+            begin = time.thread_time()
+            while time.thread_time() - begin < 0.05:
+                pass
+            # what is waited for costs nothing
+            await asyncio.sleep(0.3)
+        return is_free
+
+    async def failing() -> bool:
+        await working(False)
+        raise ValueError
+
+    async def left(work: Callable[[], Coroutine[Any, Any, bool]]) -> float:
+        paying = budgets.Budgets()
+        with suppress(ValueError):
+            await paying.charged("ann", work)
+        return paying.left("ann")
+
+    async def all_of_them() -> list[float]:
+        return [await left(work) for work in (lambda: working(True), lambda: working(False), failing)]
+
+    free, paid, failed = asyncio.run(all_of_them())
+    assert free == budgets.SAVED
+    assert paid < budgets.SAVED - 0.05
+    assert failed < budgets.SAVED - 0.05
 
 
 def test_calls_of_disks_have_no_thread_started_that_the_loop_waits_for() -> None:

@@ -7,10 +7,12 @@ import time
 import types
 from collections.abc import Callable, Coroutine, Generator, Hashable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
 
 #: The share of the loop's time that goes to one user for long, and the seconds of it that may be taken at once.
-SHARE, SAVED = 0.25, 2.0
+SHARE, SAVED = 0.1, 1.0
 
 
 class Budgets:
@@ -38,27 +40,30 @@ class Budgets:
         """Keep nothing of those who have all of their budget; called now and then."""
         self._left = {payer: left for payer, left in self._left.items() if self.left(payer) < SAVED}
 
-    async def charged(self, payer: Hashable, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Do some work for somebody, as soon as the budget allows it."""
+    async def charged(self, payer: Hashable, work: Callable[[], Coroutine[Any, Any, bool]]) -> None:
+        """Do some work for somebody, as soon as the budget allows it; it is free if that says so."""
         while (left := self.left(payer)) < 0:
             await asyncio.sleep(-left / SHARE)
-        await _timed(work(), partial(self.spend, payer))
+        steps: list[float] = []
+        try:
+            if await _timed(work(), steps.append):
+                steps.clear()
+        finally:
+            self.spend(payer, sum(steps))
 
 
 @types.coroutine
-def _timed(
-    work: Coroutine[Any, Any, None], spend: Callable[[float], None]
-) -> Generator[Any, None, None]:  # fmt: skip
-    """Do ``work``, and tell ``spend`` the seconds of processor time of each of its steps."""
+def _timed(work: Coroutine[Any, Any, Result], tell: Callable[[float], None]) -> Generator[Any, None, Result]:
+    """Do ``work``, and ``tell`` the seconds of processor time of each of its steps."""
     step = partial(work.send, None)
     while True:
         begin = time.thread_time()
         try:
             waits_for = step()
-        except StopIteration:
-            return
+        except StopIteration as end:
+            return end.value
         finally:
-            spend(time.thread_time() - begin)
+            tell(time.thread_time() - begin)
         try:
             yield waits_for
             step = partial(work.send, None)

@@ -55,7 +55,9 @@ _UNREAD = 8
 _UNHEARD, _FORGOTTEN = 5.0, 60.0
 #: After so many messages that are not heard reading pauses for so many seconds: what comes faster waits where it was
 #: sent.
-_DROPPED, _PAUSE = 10, 0.001
+_DROPPED, _PAUSE = 5, 0.005
+#: Requests that cost their user nothing once they are answered, as few are under way at once and users wait for disks.
+_FREE = ("upload.chunk", "result.chunk")
 #: Threads that encrypt; each connection has one of them, so that no large transfer is ahead of all other answers.
 _ENCRYPTING = 4
 #: A watcher that has been silent for this many seconds gets no more updates.
@@ -105,7 +107,7 @@ class Server:
         self._budgets = Budgets()
         self._ended_by: int | None = None
         self._open: dict[asyncio.Task[None], bytes] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
 
     async def run(self, on_ready: Callable[[str], None]) -> int | None:
         """Serve until stopped; returns the signal, None if idle."""
@@ -151,7 +153,7 @@ class Server:
             self._watch,
             Tokens(self._keys, self._queue.store.take_token),
         )
-        tasks: list[asyncio.Task[None]] = []
+        tasks: list[asyncio.Task[Any]] = []
         try:
             self._queue.start()
             tasks = [self._task(self._for_ever(step)) for step in (self._listen, self._look_after, self._count)]
@@ -172,7 +174,7 @@ class Server:
             await self._queue.stop()
             _log.info("VOID server at %s has ended", address)
 
-    def _task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def _task(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Run a coroutine beside the others until it or the server ends."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
@@ -292,7 +294,8 @@ class Server:
         client = self._keys.remembered(key) if self._secure else None
         return connection if client is None or Right.ACT_FOR in client.role.rights else key
 
-    async def _answer(self, frames: list[zmq.Frame]) -> None:
+    async def _answer(self, frames: list[zmq.Frame]) -> bool:
+        """Answer a message; returns whether that is free of charge."""
         connection = frames[0].bytes
         number, verb, caller = UNASKED, "a message", Caller(connection, "a client", "unknown")
         failure: VoidError
@@ -325,9 +328,9 @@ class Server:
             )
             _log.exception("%s of %s failed", verb, caller)
         else:
-            await self._tell(connection, answer)
-            return
+            return await self._tell(connection, answer) and verb in _FREE
         await self._tell(connection, [pack_error(number, failure)])
+        return False
 
     def _caller(self, frames: list[zmq.Frame]) -> Caller:
         """Who sent a message. On this machine nobody need show a key."""
@@ -349,7 +352,8 @@ class Server:
             raise AccessDenied(f"{name:.64} is no longer allowed; ask whoever runs the server.")
         return Caller(caller.connection, client.name, host, client.role)
 
-    async def _tell(self, receiver: bytes, frames: list[bytes]) -> None:
+    async def _tell(self, receiver: bytes, frames: list[bytes]) -> bool:
+        """Send a message, and return whether it is on its way."""
         try:
             # waiting for one that does not read would hold up all others
             await self._socket.send_multipart([receiver, *frames], zmq.NOBLOCK, copy=False)
@@ -357,9 +361,10 @@ class Server:
             _log.debug("an answer was dropped, as its client has gone or does not read: %s", error)
             self._unheard[receiver] = time.monotonic()
             self._watchers = {key: heard for key, heard in self._watchers.items() if key[0] != receiver}
-        else:
-            if time.monotonic() - self._unheard.get(receiver, math.inf) > _UNHEARD:
-                del self._unheard[receiver]
+            return False
+        if time.monotonic() - self._unheard.get(receiver, math.inf) > _UNHEARD:
+            del self._unheard[receiver]
+        return True
 
     def _check_key(self, caller: Caller) -> None:
         # The handshake checks a key once; one that was revoked since must not go on using its connection.
