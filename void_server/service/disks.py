@@ -87,6 +87,8 @@ class Disks:
     def _run_calls(self) -> None:
         while call := self._calls.get():
             call()
+            # what it holds is not kept until the next one
+            del call
 
     def _spared(self) -> None:
         """Keep a thread whose call has ended, or have it end; in the loop."""

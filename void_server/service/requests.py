@@ -481,9 +481,7 @@ def _no_such_job(job_id: str) -> UnknownJob:
     return UnknownJob(f"There is no job {job_id!r} of yours; `void jobs` lists them.")
 
 
-def _version_folder(
-    out: Path, roots: tuple[Path, ...] | None, reserved: bool, owner: tuple[int, int] | None
-) -> Path:  # fmt: skip
+def _version_folder(out: Path, roots: tuple[Path, ...] | None, reserved: bool, owner: tuple[int, int] | None) -> Path:
     """Where a job's result goes: ``out`` itself where it is reserved, or a new folder in it, which is ``owner``'s.
 
     Raises :class:`AccessDenied` where a link was put on the way while the shot's files were looked at.
