@@ -303,6 +303,12 @@ def new_version_folder(
     try:
         with held(out, make=True) if roots is None else held_below(roots, out, make=True) as place:
             return out / _next_version(place, owner)
+    except AccessDenied as error:
+        if roots is None or Path(os.path.realpath(out)) != out:
+            raise
+        # there is no link, so it is a file that is on the way
+        why = os.strerror(errno.ENOTDIR)
+        raise InputError(f"The output folder {out} is no folder ({why}); name another.") from error
     except (FileExistsError, NotADirectoryError) as error:
         raise InputError(f"The output folder {out} is no folder ({error.strerror}); name another.") from error
     except OSError as error:
