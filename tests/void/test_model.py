@@ -636,7 +636,7 @@ def test_hashes_are_remembered_for_as_long_as_the_file_is_the_same(
 ) -> None:
     hashed: list[Path] = []
     real = module_weights.digest_of
-    monkeypatch.setattr(module_weights, "digest_of", lambda path: hashed.append(path) or real(path))
+    monkeypatch.setattr(module_weights, "digest_of", lambda path, **how: hashed.append(path) or real(path, **how))
     first = copied.hashes((1, 2))
     assert copied.hashes((1, 2)) == first
     assert hashed == [copied.checkpoint(1), copied.checkpoint(2)]
@@ -656,7 +656,7 @@ def test_a_worker_that_may_not_write_its_state_folder_hashes_once(
 ) -> None:
     hashed: list[Path] = []
     real = module_weights.digest_of
-    monkeypatch.setattr(module_weights, "digest_of", lambda path: hashed.append(path) or real(path))
+    monkeypatch.setattr(module_weights, "digest_of", lambda path, **how: hashed.append(path) or real(path, **how))
     # no folder can be made below a file
     monkeypatch.setenv("VOID_HOME", str(copied.checkpoint(2)))
     assert copied.hashes((1,)) == copied.hashes((1,))
