@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 from .exr import FloatImage
 
 
-def smooth_fill(image: FloatImage, known: NDArray[np.bool_]) -> FloatImage:
+def smooth_fill(image: FloatImage, known: NDArray[np.bool_] | FloatImage) -> FloatImage:
     """Continue ``image``, (height, width, channels), from its ``known`` pixels into all others.
+
+    ``known`` may also say how far each pixel is, 0..1.
 
     Push-pull: averages of ever larger neighbourhoods, each level used only where the finer one has no data (Gortler
     et al., The Lumigraph, 1996). Without any known pixel the result is 0.

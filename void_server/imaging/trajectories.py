@@ -26,9 +26,11 @@ from .window import Window
 
 # Around rewritten pixels, the flow's window includes the object.
 _CONTAMINATED = 9
-#: Motion counts where it explains the picture, over so many pixels around, better than none: from the first ratio of
-#: squared errors on, fully from the second. On flat or noisy ground it is arbitrary.
-_AROUND, _BETTER = 6.0, (1.05, 1.3)
+#: The flow of a pixel is found by the patch around it, so many pixels wide; it counts half where its standard error is
+#: so many pixels: on flat or noisy ground it is arbitrary.
+_PATCH, _UNSURE = 8, 0.25
+#: The least variance of the difference of two frames: of their rounding to 8 bits.
+_ROUNDING = 2 / 12
 
 
 class Trajectories:
@@ -66,11 +68,9 @@ class Trajectories:
         hidden |= self.hidden[source]
         there[hidden] = here[hidden]
         flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(here, there, None)
-        flow *= _explains(here, there, flow)[..., None]
         kernel = np.ones((2 * _CONTAMINATED + 1,) * 2, np.uint8)
         known = cv2.dilate(hidden.astype(np.uint8), kernel) == 0
-        filled = smooth_fill(flow, known)
-        return np.where(known[..., None], flow, filled).astype(np.float16)
+        return smooth_fill(flow, _certainty(here, there, flow, known)).astype(np.float16)
 
     def _read(self, source: int, target: int) -> FloatImage:
         if self.camera.at_rest:
@@ -107,13 +107,20 @@ class Trajectories:
         return cv2.remap(visible, positions, None, cv2.INTER_NEAREST, borderValue=0).astype(bool)
 
 
-def _explains(here: Grey, there: Grey, flow: FloatImage) -> FloatImage:
-    """How far the flow from ``here`` to ``there`` is known by more than noise, 0..1: (height, width)."""
+def _certainty(here: Grey, there: Grey, flow: FloatImage, known: Mask) -> FloatImage:
+    """How far the flow from ``here`` to ``there`` can be trusted, 0..1: (height, width), 0 where it is not ``known``.
+
+    By its variance as least squares have it (Shi and Tomasi, Good Features to Track, 1994): that of the frames' noise
+    over the lesser eigenvalue of the patch's gradients, without what the noise itself adds to those.
+    """
     height, width = here.shape
     at = flow + np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).astype(np.float32)
-    moved = cv2.remap(there, at, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    without, left = (
-        cv2.GaussianBlur((here.astype(np.float32) - other) ** 2, (0, 0), _AROUND) for other in (there, moved)
-    )
-    ratio = without / np.maximum(left, np.float32(1e-2))
-    return np.clip((ratio - _BETTER[0]) / (_BETTER[1] - _BETTER[0]), 0, 1)
+    moved = cv2.remap(there.astype(np.float32), at, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    difference = np.abs(here - moved)[known]
+    noise = max((1.4826 * float(np.median(difference))) ** 2, _ROUNDING) if difference.size else _ROUNDING
+    x, y = (cv2.Sobel(here, cv2.CV_32F, *order, scale=1 / 8) for order in ((1, 0), (0, 1)))
+    # a frame has half of the noise; the squared weights of Sobel's operator add up to 12 / 64
+    xx, xy, yy = (cv2.boxFilter(product, -1, (_PATCH, _PATCH)) for product in (x * x, x * y, y * y))
+    least = (xx + yy) / 2 - np.hypot((xx - yy) / 2, xy) - noise / 2 * 12 / 64
+    information = _PATCH**2 * np.maximum(least, 0) / noise
+    return known * information / (information + 1 / _UNSURE**2)
