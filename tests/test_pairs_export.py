@@ -12,7 +12,7 @@ import pytest
 from void_nuke.node.training_script import TrainingClip, training_script
 
 from void_server import pipeline
-from void_server.api.errors import InputError
+from void_server.api.errors import InputError, SequenceError
 from void_server.api.files import digest_of
 from void_server.api.shot import Settings, Shot
 from void_server.evaluation import material
@@ -271,3 +271,25 @@ def test_a_table_of_shots_that_is_wrong_is_refused(
     said = {"name": "sh010", "version": str(approved), "source": "x", "licence": "y", "approved_by": "z", **change}
     with pytest.raises(InputError, match=sentence):
         list(approved_shots(table(tmp_path / "shots.csv", **said)))
+
+
+@pytest.mark.parametrize("rate", ['"abc"', "[1]", "NaN", "Infinity", "-12", "0"])
+def test_a_frame_rate_of_a_published_pair_that_is_none_is_named(tmp_path: Path, rate: str) -> None:
+    folder = published.PublishedFolder(tmp_path)
+    assert folder.rate() == published.RATE
+    (tmp_path / "metadata.json").write_text(f'{{"frame_rate": {rate}, "size": [1, 2]}}')
+    with pytest.raises(SequenceError, match=r"metadata\.json does not hold .*, its frame_rate cannot be used: Input"):
+        folder.rate()
+    (tmp_path / "metadata.json").write_text('{"frame_rate": 24, "size": [1, 2]}')
+    assert folder.rate() == 24
+
+
+@pytest.mark.parametrize("told", ['{"bg": ["a", "list"]}', "[]", "no JSON"])
+def test_a_prompt_of_a_published_pair_that_is_none_is_named(tmp_path: Path, told: str) -> None:
+    folder = published.PublishedFolder(tmp_path)
+    assert folder.prompt() == ""
+    (tmp_path / "prompt.json").write_text(told)
+    with pytest.raises(SequenceError, match=r"prompt\.json does not hold the facts of a pair"):
+        folder.prompt()
+    (tmp_path / "prompt.json").write_text('{"bg": "An empty room."}')
+    assert folder.prompt() == "An empty room."

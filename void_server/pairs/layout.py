@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -16,6 +17,8 @@ QUADMASK, EFFECTS = "quadmask", "effects"
 #: The quadmask with what is affected in whole cells, as the published training data has it.
 GRID = "grid"
 _FACTS = "meta.json"
+
+Facts = TypeVar("Facts", bound=BaseModel)
 
 
 class PairFacts(BaseModel):
@@ -75,16 +78,19 @@ class PairFolder:
 
     def facts(self) -> PairFacts:
         """What is known of the pair. Raises :class:`SequenceError` for a file that cannot be read."""
-        try:
-            return PairFacts.model_validate_json(self.facts_file.read_bytes())
-        except OSError as error:
-            raise SequenceError(f"{self.facts_file} cannot be read: {error}.") from None
-        except ValidationError as error:
-            wrong = error.errors()[0]
-            what = f"its {wrong['loc'][0]} cannot be used" if wrong["loc"] else "it cannot be read"
-            raise SequenceError(
-                f"{self.facts_file} does not hold the facts of a pair, {what}: {wrong['msg']}.", str(error)
-            ) from None
+        return read_facts(self.facts_file, PairFacts)
+
+
+def read_facts(file: Path, kind: type[Facts]) -> Facts:
+    """What a JSON file says of a pair. Raises :class:`SequenceError` for one that cannot be read or used."""
+    try:
+        return kind.model_validate_json(file.read_bytes())
+    except OSError as error:
+        raise SequenceError(f"{file} cannot be read: {error}.") from None
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        what = f"its {wrong['loc'][0]} cannot be used" if wrong["loc"] else "it cannot be read"
+        raise SequenceError(f"{file} does not hold the facts of a pair, {what}: {wrong['msg']}.", str(error)) from None
 
 
 def pairs_in(folder: Path) -> list[PairFolder]:

@@ -13,11 +13,11 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, Field
 
 from ...api.errors import SequenceError
 from ...api.files import read_json, replacing, write_atomically
@@ -25,6 +25,7 @@ from ...imaging import exr
 from ...imaging.colour import ColourSpace, Curve
 from ...imaging.sequence import MOVIE_SUFFIXES, Sequence, find
 from ...quadmask import classes
+from ..layout import Facts, read_facts
 from ..source import PairSource, read_codes
 
 #: Frames a second of the published clips, whatever the real speed of the motion.
@@ -33,6 +34,18 @@ RATE = 12
 _LARGEST = (1600, 900)
 FULL, REMOVED, MASK = "rgb_full", "rgb_removed", "mask"
 _PROMPT, _METADATA, _LIST = "prompt.json", "metadata.json", "train_data.json"
+
+
+class _Prompt(BaseModel):
+    """What prompt.json says: the background, as the makers name it."""
+
+    bg: str | None = None
+
+
+class _Metadata(BaseModel):
+    """What is read of metadata.json; there is more in it."""
+
+    frame_rate: float | None = Field(default=None, gt=0, allow_inf_nan=False)
 
 
 @dataclass(frozen=True)
@@ -55,22 +68,16 @@ class PublishedFolder:
         return find(str(there), role)
 
     def prompt(self) -> str:
-        """The scene after the removal; empty where nobody has written it."""
-        return str(self._read(_PROMPT).get("bg") or "")
+        """The scene after the removal; empty where nobody has written it. Raises as :meth:`rate`."""
+        return self._read(_PROMPT, _Prompt).bg or ""
 
     def rate(self) -> float:
-        """Frames a second."""
-        return float(self._read(_METADATA).get("frame_rate") or RATE)
+        """Frames a second. Raises :class:`SequenceError` for a file that cannot be read, or holds no such number."""
+        return self._read(_METADATA, _Metadata).frame_rate or RATE
 
-    def _read(self, name: str) -> dict[str, Any]:
+    def _read(self, name: str, kind: type[Facts]) -> Facts:
         file = self.folder / name
-        try:
-            found = read_json(file)
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError) as error:
-            raise SequenceError(f"{file} cannot be read ({error}); write it again, or remove it.") from None
-        return found if isinstance(found, dict) else {}
+        return read_facts(file, kind) if file.exists() else kind()
 
 
 def published_in(folder: Path) -> list[PublishedFolder]:
