@@ -25,6 +25,7 @@ from void_server.service.queue import JobQueue
 from void_server.service.roles import Role
 from void_server.service.server import Server
 from void_server.service.store import FILE, Store, repair
+from void_server.service.transfer import Upload
 
 from . import test_service
 from .test_faults import HERE, within
@@ -292,6 +293,27 @@ def test_a_damaged_list_is_set_aside_and_what_can_be_read_kept() -> None:
         Store(home())
     assert repair(home())
     Store(home()).close()
+
+
+@pytest.mark.parametrize("all_jobs", [False, True])
+def test_uploads_and_taken_tokens_outlive_a_repair(all_jobs: bool) -> None:
+    """A token that was taken is not taken again, and what somebody has uploaded goes on to count."""
+    stored(200)
+    store, upload = Store(home()), Upload("a" * 64, 1000, "ann")
+    store.note_upload(upload)
+    assert store.take_token("once", 2e9, 1e9)
+    store.close()
+    file = home() / FILE
+    data = bytearray(file.read_bytes())
+    # the root of the table of jobs, so that none can be read, or another page of it
+    page = 1 if all_jobs else 12
+    data[4096 * page : 4096 * (page + 1)] = b"\xff" * 4096
+    file.write_bytes(data)
+    assert repair(home())
+    store = Store(home())
+    assert store.uploads() == [upload]
+    assert not store.take_token("once", 2e9, 1e9)
+    store.close()
 
 
 def test_a_locked_list_holds_nobody_up() -> None:

@@ -24,8 +24,8 @@ from .transfer import Upload
 
 #: Its number changes with the schema, or with what a shot is: another version of VOID keeps a list of its own.
 FILE = "jobs_7.sqlite"
-_SCHEMA = """
-create table jobs (
+_TABLES = {
+    "jobs": """
   id text primary key, state text not null, shot text not null, folder text not null,
   created real not null, updated real not null, progress text not null, error text, warnings text not null,
   attempts integer not null default 0, listed integer not null default 1,
@@ -33,14 +33,12 @@ create table jobs (
   priority integer not null default 50, size integer,
   owner_host text not null, owner_pid integer not null, owner_started real not null, owner_address text not null,
   embedded integer not null
-)
-"""
-_UPLOADS = """
-create table uploads (
-  digest text not null, size integer not null, submitter text not null, primary key (digest, size, submitter)
-)
-"""
-_TOKENS = "create table tokens (once text primary key, until real not null)"
+""",
+    "uploads": "digest text not null, size integer not null, submitter text not null,"
+    " primary key (digest, size, submitter)",
+    # those that were taken: none of them is taken twice
+    "tokens": "once text primary key, until real not null",
+}
 _log = logging.getLogger(__name__)
 
 #: Seconds after which changes are brought from the journal into the list itself.
@@ -87,9 +85,8 @@ class Store:
             # nobody else makes the table meanwhile
             self._database.execute("begin immediate")
             if not self._database.execute("select 1 from sqlite_master where name = 'jobs'").fetchone():
-                self._database.execute(_SCHEMA)
-                self._database.execute(_UPLOADS)
-                self._database.execute(_TOKENS)
+                for table, columns in _TABLES.items():
+                    self._database.execute(f"create table {table} ({columns})")
 
     def flush(self) -> None:
         """Have all that was written so far outlive a loss of power; may be called from any thread. Raises OSError."""
@@ -346,10 +343,13 @@ def repair(folder: Path) -> Path | None:
     new = Store(folder)
     old = sqlite3.connect(aside)
     try:
-        for row in old.execute("select * from jobs"):
-            new._database.execute(f"insert into jobs values ({','.join('?' * len(row))})", row)
-    except sqlite3.DatabaseError as error:
-        _log.warning("the rest of %s cannot be read: %s", aside, error)
+        for table in _TABLES:
+            try:
+                # an index may be damaged, too
+                for row in old.execute(f"select * from {table} not indexed"):
+                    new._database.execute(f"insert into {table} values ({','.join('?' * len(row))})", row)
+            except sqlite3.DatabaseError as error:
+                _log.warning("the rest of the %s in %s cannot be read: %s", table, aside, error)
     finally:
         old.close()
         new.close()
