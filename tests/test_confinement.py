@@ -256,7 +256,7 @@ def test_a_version_folder_is_made_where_its_parent_was_whatever_has_that_name_no
         assert (root / "moved" / "out" / "v001").is_dir()
     else:
         for reserved in (False, True):
-            with pytest.raises(AccessDenied, match="link or a file on the way"):
+            with pytest.raises(AccessDenied, match="link on the way"):
                 requests._version_folder(out, (root,), reserved, None)
     assert not [*(outside / "out").iterdir()]
 
@@ -282,6 +282,48 @@ def test_a_version_folder_is_given_to_the_workers_user_and_what_has_its_name_mea
     with pytest.raises(InputError):
         files.new_version_folder(root, [root], (65534, 65533))
     assert (outside / "theirs").stat().st_uid == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="root on Linux is needed: NOT tested")
+@pytest.mark.parametrize("theirs", ["the worker's user's", "not empty"])
+def test_another_folder_in_the_place_of_a_new_version_folder_is_not_given_away(
+    places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, theirs: str
+) -> None:
+    root, outside = places
+    other = outside / "other"
+    other.mkdir()
+    if theirs == "not empty":
+        (other / "secret").write_text("root's")
+    else:
+        os.chown(other, 65534, 65534)
+    owner, mkdir = other.stat().st_uid, Path.mkdir
+
+    def exchanged(path: Path, *args: Any, **named: Any) -> None:
+        mkdir(path, *args, **named)
+        if path.name == "v001":
+            path.rmdir()
+            other.rename(path)
+
+    monkeypatch.setattr(Path, "mkdir", exchanged)
+    with pytest.raises(AccessDenied, match="v001 is not the one that was made"):
+        files.new_version_folder(root, [root], (65533, 65533))
+    assert (root / "v001").stat().st_uid == owner
+
+
+@pytest.mark.parametrize("file", ["out", "out/deeper"])
+def test_an_output_folder_below_a_root_that_is_a_file_is_told_as_such(places: tuple[Path, Path], file: str) -> None:
+    root, _ = places
+    (root / "out").write_text("x")
+    with pytest.raises(InputError, match=r"The output folder .* is no folder \(Not a directory\)"):
+        files.new_version_folder(root / file, [root])
+
+
+def test_an_output_folder_outside_all_roots_is_denied_whatever_is_there(places: tuple[Path, Path]) -> None:
+    root, outside = places
+    (outside / "file").write_text("x")
+    for out in (outside, outside / "file", outside / "new"):
+        with pytest.raises(AccessDenied, match="leads outside"):
+            files.new_version_folder(out, [root])
 
 
 AS_NOBODY = """

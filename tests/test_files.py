@@ -19,7 +19,7 @@ import zmq.auth
 from void_server.api import exclusive, files
 from void_server.api.errors import InputError, JobFailed, ProtocolError
 from void_server.api.exclusive import alone_in, lock
-from void_server.api.files import remove_leftovers, replacing, write_atomically
+from void_server.api.files import new_version_folder, remove_leftovers, replacing, write_atomically
 from void_server.imaging import arrays, exr
 from void_server.imaging.framefile import FrameFile
 from void_server.service import transfer
@@ -324,3 +324,9 @@ def test_a_folder_is_free_again_after_its_block_and_only_who_waits_is_told(tmp_p
     assert not told
     with alone_in(tmp_path / "encoded") as again:
         assert again
+
+
+def test_a_folder_beside_versions_whose_name_is_almost_a_number_is_no_version(tmp_path: Path) -> None:
+    for name in ("v001", "v\u00b2", "v\u2460"):
+        (tmp_path / name).mkdir()
+    assert new_version_folder(tmp_path) == tmp_path / "v002"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import stat
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Iterator, Optional, Sequence
@@ -60,8 +61,7 @@ def held(folder: Path, *, make: bool = False) -> Iterator[Path]:
     Raises :class:`AccessDenied` if this process is confined, and the folder is outside or a link leads to it.
     """
     roots = confinement()
-    if roots is None or not os.path.isdir(_HELD):
-        check_inside(folder)
+    if roots is None:
         if make:
             folder.mkdir(parents=True, exist_ok=True)
         yield folder
@@ -96,11 +96,11 @@ def held_below(roots: Sequence[Path], folder: Path, *, make: bool = False) -> It
 def entered(root: Path, folder: Path, *, make: bool = False) -> int:
     """A descriptor of ``folder``, reached from ``root`` without a link, to go on from; with ``make`` it is made.
 
-    Raises :class:`AccessDenied` where there is a link or a file on the way, and OSError.
+    Raises :class:`AccessDenied` where there is a link on the way, and OSError, as where a file is.
     """
     if make:
         root.mkdir(parents=True, exist_ok=True)
-    number = os.open(root, _FOLDER)
+    number, name = os.open(root, _FOLDER), ""
     try:
         for name in folder.relative_to(root).parts:
             if make:
@@ -110,15 +110,25 @@ def entered(root: Path, folder: Path, *, make: bool = False) -> int:
             os.close(number)
             number = inner
     except OSError as error:
+        # a link that is not followed fails with the same words as a file
+        linked = error.errno in _LINK_OR_FILE and not _is_file(name, number)
         os.close(number)
-        if error.errno in _LINK_OR_FILE:
+        if linked:
             raise AccessDenied(
-                f"There is a link or a file on the way to {folder}; remove it, or choose another folder."
+                f"There is a link on the way to {folder}; remove it, or choose another folder."
             ) from error
         # by the name that people know
         error.filename = str(folder)
         raise
     return number
+
+
+def _is_file(name: str, within: int) -> bool:
+    """Whether ``name`` in this open folder is neither a folder nor a link."""
+    with suppress(OSError):
+        mode = os.stat(name, dir_fd=within, follow_symlinks=False).st_mode
+        return not stat.S_ISDIR(mode) and not stat.S_ISLNK(mode)
+    return False
 
 
 def _outside(path: Path) -> AccessDenied:

@@ -298,17 +298,12 @@ def new_version_folder(
 
     Where ``roots`` are given, ``out`` is reached from one of them without a link, and held meanwhile. The folder is the
     ``owner``'s, a user and a group by their numbers. Raises :class:`InputError` where ``out`` is or lies in a file,
-    :class:`AccessDenied` where there is a link on the way, :class:`JobFailed` where the folder cannot be made.
+    :class:`AccessDenied` where there is a link on the way, or another folder has taken the new one's place,
+    :class:`JobFailed` where the folder cannot be made.
     """
     try:
         with held(out, make=True) if roots is None else held_below(roots, out, make=True) as place:
             return out / _next_version(place, owner)
-    except AccessDenied as error:
-        if roots is None or Path(os.path.realpath(out)) != out:
-            raise
-        # there is no link, so it is a file that is on the way
-        why = os.strerror(errno.ENOTDIR)
-        raise InputError(f"The output folder {out} is no folder ({why}); name another.") from error
     except (FileExistsError, NotADirectoryError) as error:
         raise InputError(f"The output folder {out} is no folder ({error.strerror}); name another.") from error
     except OSError as error:
@@ -319,7 +314,7 @@ def new_version_folder(
 
 def _next_version(place: Path, owner: Optional[tuple[int, int]]) -> str:
     """Make the next free version folder of ``owner``'s in ``place``; its name."""
-    number = max((int(f.name[1:]) for f in place.iterdir() if f.name[:1] == "v" and f.name[1:].isdigit()), default=0)
+    number = max((int(f.name[1:]) for f in place.iterdir() if f.name[:1] == "v" and f.name[1:].isdecimal()), default=0)
     while True:
         number += 1
         name = f"v{number:03d}"
@@ -328,10 +323,22 @@ def _next_version(place: Path, owner: Optional[tuple[int, int]]) -> str:
         except FileExistsError:
             continue
         if owner is not None:
-            # the folder itself, and nothing that has its name meanwhile
-            made = os.open(place / name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-            try:
-                os.fchown(made, *owner)
-            finally:
-                os.close(made)
+            _give(place / name, owner)
         return name
+
+
+def _give(folder: Path, owner: tuple[int, int]) -> None:
+    """Give a folder that was just made to ``owner``, who may have put something else in its place meanwhile.
+
+    Neither a link nor what it leads to is given away, nor a folder that is somebody else's or holds anything.
+    """
+    number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        if os.fstat(number).st_uid != os.geteuid() or os.listdir(number):
+            raise AccessDenied(
+                f"The new folder {folder.name} is not the one that was made: another has taken its place, or its disk "
+                "gives it to another user; choose another output folder."
+            )
+        os.fchown(number, *owner)
+    finally:
+        os.close(number)

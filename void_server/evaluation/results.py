@@ -108,7 +108,7 @@ def of_version(material: Material, folder: Path, method: str, cost: Mapping[str,
 
 def version_in(folder: Path) -> Path | None:
     """A finished version: ``folder`` itself, or the newest in it; None where there is none."""
-    versions = [one for one in folder.glob("v[0-9]*") if one.name[1:].isdigit()]
+    versions = [one for one in folder.glob("v[0-9]*") if one.name[1:].isdecimal()]
     for one in (folder, *sorted(versions, key=lambda one: -int(one.name[1:]))):
         if VersionFolder(one).manifest.is_file():
             return one
