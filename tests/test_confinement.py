@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -252,12 +253,13 @@ def test_a_version_folder_is_made_where_its_parent_was_whatever_has_that_name_no
     else:
         swap()
     if when == "meanwhile":
-        assert requests._version_folder(out, (root,), False, None) == out / "v001"
+        assert requests._NewFolder(threading.Event()).make(out, (root,), None) == out / "v001"
         assert (root / "moved" / "out" / "v001").is_dir()
     else:
-        for reserved in (False, True):
-            with pytest.raises(AccessDenied, match="link on the way"):
-                requests._version_folder(out, (root,), reserved, None)
+        with pytest.raises(AccessDenied, match="link on the way"):
+            requests._NewFolder(threading.Event()).make(out, (root,), None)
+        with pytest.raises(AccessDenied, match="link on the way"):
+            requests._reserved(out, (root,))
     assert not [*(outside / "out").iterdir()]
 
 

@@ -25,7 +25,7 @@ from void_server.api.errors import AccessDenied, JobCancelled, JobFailed, Server
 from void_server.api.files import new_version_folder
 from void_server.api.home import home
 from void_server.api.shot import Settings
-from void_server.service import requests
+from void_server.service import disks, requests
 from void_server.service.audit import AuditLog
 from void_server.service.inspection import Inspector
 from void_server.service.keys import KeyRing
@@ -166,6 +166,36 @@ def test_a_job_that_is_stopped_while_its_folder_is_made_never_begins(
             assert stopping.jobs() == []
 
     within(Server(ServerConfig(HERE, (shot, tmp_path), pipeline="json")), work)
+    assert [*(tmp_path / "out").iterdir()] == []
+
+
+def test_a_folder_that_a_slow_disk_makes_for_a_submission_that_was_given_up_goes(
+    shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on, made = threading.Event(), list[Path]()
+
+    async def inspect(*_: Any) -> int:
+        # for the folder, which is next
+        monkeypatch.setattr(disks, "SECONDS", 0.1)
+        return 12
+
+    def folder_of(out: Path, *rest: Any) -> Path:
+        go_on.wait(60)
+        made.append(new_version_folder(out, *rest))
+        return made[0]
+
+    monkeypatch.setattr(Inspector, "inspect", inspect)
+    monkeypatch.setattr(requests, "new_version_folder", folder_of)
+
+    def work(address: str) -> None:
+        with Client(address) as client:
+            told = failure(partial(client.submit, shot_of(shot), str(tmp_path / "out")))
+            assert "has not responded for 0.1 s" in str(told)
+            go_on.set()
+            wait_for(lambda: made and not made[0].exists())
+            assert client.jobs() == []
+
+    within(Server(ServerConfig(HERE, (shot, tmp_path), pipeline="json")), work)
 
 
 @pytest.mark.parametrize("fault", ["stopped", "no folder", "no list", "the server ends"])
@@ -177,7 +207,7 @@ def test_what_was_laid_out_for_a_submission_that_becomes_no_job_goes(
     if fault != "stopped":
         gate.open.set()
     if fault == "no folder":
-        Fault(monkeypatch, requests, "_version_folder", OSError(errno.EIO, "Input/output error")).on = True
+        Fault(monkeypatch, requests, "new_version_folder", OSError(errno.EIO, "Input/output error")).on = True
     if fault == "no list":
         Fault(monkeypatch, Store, "add", sqlite3.OperationalError("database or disk is full")).on = True
     if fault == "the server ends":

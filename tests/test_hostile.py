@@ -520,6 +520,21 @@ def test_what_is_laid_out_too_late_is_left_to_no_job(tmp_path: Path, monkeypatch
     assert [folder.name for folder in (tmp_path / "jobs").iterdir()] == ["mine"]
 
 
+def test_what_was_laid_out_as_its_submission_was_given_up_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was looked at before, and nobody takes away what gets its name after that."""
+    uploads, given_up, rename = Uploads(tmp_path / "uploads"), threading.Event(), os.rename
+    one = uploaded(uploads, b"one")
+
+    def slow(source: Path, target: Path) -> None:
+        given_up.set()
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", slow)
+    with pytest.raises(JobCancelled, match="took too long; submit again"):
+        laid_out(uploads, tmp_path, "mine", {"plate": [["x.exr", one]]}, given_up)
+    assert [*(tmp_path / "jobs" / "mine").iterdir()] == []
+
+
 def test_a_submission_with_other_files_leaves_those_of_other_jobs_alone(tmp_path: Path) -> None:
     uploads, jobs = Uploads(tmp_path / "uploads"), tmp_path / "jobs"
     one, two = uploaded(uploads, b"one"), uploaded(uploads, b"another")

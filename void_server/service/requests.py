@@ -21,7 +21,7 @@ from weakref import WeakValueDictionary
 
 from .. import __version__, permission, plugins
 from ..api.confinement import held_below
-from ..api.errors import AccessDenied, InputError, JobCancelled, ProtocolError, ServerRefused, UnknownJob
+from ..api.errors import AccessDenied, InputError, JobCancelled, JobFailed, ProtocolError, ServerRefused, UnknownJob
 from ..api.files import new_version_folder, to_disk
 from ..api.home import made
 from ..api.job import HIGHEST, MANIFEST, NORMAL, Job, JobState
@@ -49,6 +49,7 @@ _PAGE, _PAGE_BYTES = 50, 2**20
 _INSPECTIONS = 2
 #: The pieces of one job's result that are read at once for one user, on however many connections.
 _PIECES = 4
+_TOO_SLOW = "The submission was given up, as the disk took too long; submit again."
 
 
 @dataclass(frozen=True)
@@ -204,28 +205,34 @@ class Requests:
         """The new job of a submission, which waits in the queue. Raises what speaks against it."""
         self._check_wanted(job_id)
         given_up = threading.Event()
+        new = _NewFolder(given_up)
         try:
             shot, out, roots = await self._disks.ask(
                 lambda: self._admit(job_id, asked, body, caller.name, given_up), whole_files="files" in body
             )
+            async with self._inspecting.setdefault(caller.name, asyncio.Semaphore(_INSPECTIONS)):
+                frames = await self._inspector.inspect(shot, roots)
+            self._check_frames(caller, frames)
+            # no folder is made for a job that never begins
+            self._check_wanted(job_id)
+            reserved = bool(body.get("reserved"))
+            folder = await self._disks.ask(
+                lambda: _reserved(out, roots) if reserved else new.make(out, roots, self._owner_of_work)
+            )
+            # from here on nothing is waited for: of two into one folder the second finds the first
+            self._check_wanted(job_id)
+            if reserved and (other := self._queue.store.unfinished_in(str(out))):
+                raise InputError(f"{out} is reserved for job {other}; submit to the folder above it.")
+            now = time.time()
+            job = Job(job_id, JobState.QUEUED, shot, str(folder), now, now, submitter=caller.name)
+            self._queue.add(job, frames)
         except BaseException:
             # a thread that has not ended yet leaves nothing any more
             given_up.set()
+            if new.is_made:
+                with contextlib.suppress(JobFailed):
+                    await self._disks.ask(new.remove)
             raise
-        async with self._inspecting.setdefault(caller.name, asyncio.Semaphore(_INSPECTIONS)):
-            frames = await self._inspector.inspect(shot, roots)
-        self._check_frames(caller, frames)
-        # no folder is made for a job that never begins
-        self._check_wanted(job_id)
-        reserved = bool(body.get("reserved"))
-        folder = await self._disks.ask(lambda: _version_folder(out, roots, reserved, self._owner_of_work))
-        # from here on nothing is waited for: of two into one folder the second finds the first
-        self._check_wanted(job_id)
-        if reserved and (other := self._queue.store.unfinished_in(str(out))):
-            raise InputError(f"{out} is reserved for job {other}; submit to the folder above it.")
-        now = time.time()
-        job = Job(job_id, JobState.QUEUED, shot, str(folder), now, now, submitter=caller.name)
-        self._queue.add(job, frames)
         return job
 
     def _check_frames(self, caller: Caller, frames: int) -> None:
@@ -288,12 +295,18 @@ class Requests:
             fresh = Path(own, "input")
             places = self._uploads.place(files, fresh, sender)
             if given_up.is_set():
-                raise JobCancelled("The submission was given up, as the disk took too long; submit again.")
+                raise JobCancelled(_TOO_SLOW)
             made(folder)
             with contextlib.suppress(FileNotFoundError):
                 # what an earlier submission laid out goes with the rest
                 os.rename(inputs, Path(own, "before"))
+            laid_out = os.stat(fresh).st_ino
             os.rename(fresh, inputs)
+            if given_up.is_set():
+                # nobody takes it away any more, unless it is already another's
+                if os.lstat(inputs).st_ino == laid_out:
+                    os.rename(inputs, Path(own, "late"))
+                raise JobCancelled(_TOO_SLOW)
         for changed in (folder, folder.parent):
             to_disk(changed)
         if self._owner_of_work:
@@ -481,16 +494,49 @@ def _no_such_job(job_id: str) -> UnknownJob:
     return UnknownJob(f"There is no job {job_id!r} of yours; `void jobs` lists them.")
 
 
-def _version_folder(out: Path, roots: tuple[Path, ...] | None, reserved: bool, owner: tuple[int, int] | None) -> Path:
-    """Where a job's result goes: ``out`` itself where it is reserved, or a new folder in it, which is ``owner``'s.
+class _NewFolder:
+    """The new version folder of a submission, made in a thread: it goes where that was ``given_up`` meanwhile."""
+
+    def __init__(self, given_up: threading.Event) -> None:
+        self._given_up, self._made = given_up, list[tuple[Path, list[Path]]]()
+
+    @property
+    def is_made(self) -> bool:
+        """Whether it is there. One that comes once the submission was given up goes by itself."""
+        return bool(self._made)
+
+    def make(self, out: Path, roots: tuple[Path, ...] | None, owner: tuple[int, int] | None) -> Path:
+        """Make it in ``out``, for ``owner``. Raises as :func:`new_version_folder`, and :class:`JobCancelled` where the
+        submission was given up meanwhile, as the disk took too long.
+        """
+        above = _above(out, roots)
+        folder = new_version_folder(out, above, owner)
+        self._made.append((folder, above))
+        if self._given_up.is_set():
+            self.remove()
+            raise JobCancelled(_TOO_SLOW)
+        return folder
+
+    def remove(self) -> None:
+        """Remove it, as far as it is empty. Of several threads one does: what has its name after that is another's."""
+        with contextlib.suppress(IndexError, OSError, AccessDenied):
+            folder, above = self._made.pop()
+            with held_below(above, folder.parent) as place:
+                (place / folder.name).rmdir()
+
+
+def _reserved(out: Path, roots: tuple[Path, ...] | None) -> Path:
+    """The reserved folder ``out``, which is still there.
 
     Raises :class:`AccessDenied` where a link was put on the way while the shot's files were looked at.
     """
-    above = [out.parent] if roots is None else [Path(os.path.realpath(root)) for root in roots]
-    if not reserved:
-        return new_version_folder(out, above, owner)
-    with held_below(above, out):
+    with held_below(_above(out, roots), out):
         return out
+
+
+def _above(out: Path, roots: tuple[Path, ...] | None) -> list[Path]:
+    """The folders, links followed, from which ``out`` is reached: the roots, or for uploads its own."""
+    return [out.parent] if roots is None else [Path(os.path.realpath(root)) for root in roots]
 
 
 def _check_reach(job: Job, roots: Sequence[Path]) -> None:
