@@ -272,7 +272,10 @@ def parted(folder: Path, unseen: Path | None, first: int) -> Material:
 
 
 def written(places: list[Path], folder: Path, quadmask: str, ways: Sequence[Way]) -> list[Path]:
-    """Pairs in the published form with one of their quadmasks, once for each way; those there are taken."""
+    """Pairs in the published form with one of their quadmasks, once for each way; those there are taken.
+
+    Images keep the numbers of their frames, and so the gaps between them.
+    """
     data = Data(pairs=(folder,), quadmask=quadmask)
     made = []
     for place in places:
@@ -284,14 +287,14 @@ def written(places: list[Path], folder: Path, quadmask: str, ways: Sequence[Way]
                 continue
             # one that was stopped leaves no half of a pair
             unfinished = folder / f".{copy.name}"
-            for index, frame in enumerate(pair.frames):
+            for frame in pair.frames:
                 blue_first = [*order][::-1]
                 for role, picture in (
                     (published.FULL, pair.plate(frame, pair.canvas)[..., blue_first]),
                     (published.REMOVED, pair.truth(frame, pair.canvas)[..., blue_first]),
                     (published.MASK, pair.codes(frame, pair.canvas).astype(np.float32)[..., None] / 255),
                 ):
-                    file = unfinished / role / f"{index:04d}.png"
+                    file = unfinished / role / f"{frame:04d}.png"
                     file.parent.mkdir(parents=True, exist_ok=True)
                     shown = np.ascontiguousarray(np.round(255 * picture[:, ::flip].clip(0, 1)), np.uint8)
                     assert cv2.imwrite(str(file), shown), file

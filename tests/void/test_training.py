@@ -440,6 +440,18 @@ def test_a_small_model_learns_what_the_plate_without_the_object_is(
         assert np.mean(table["the truth through the autoencoder"]) > np.mean(table["trained, 1 step"])
 
 
+def test_pairs_that_the_benchmark_writes_keep_their_gaps(
+    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    bench = importlib.import_module("training")
+    place = without(pairs, tmp_path / "pairs", 1006, 1007) / "mirror"
+    (written,) = bench.written([place], tmp_path / "written", "quadmask", [(1, (0, 1, 2))])
+    data = configured(tmp_path, written).data
+    (folder,) = folders_in(written)
+    assert [clip.frames for clip in clips_of(opened(folder, data), data)] == [(1, 2, 3, 4, 5), (8, 9, 10, 11, 12)]
+
+
 # -- several processes
 
 

@@ -1,4 +1,4 @@
-"""The runs of a shot's frames between gaps, such as 1001-1010,1020-1030 has one.
+"""The runs of a shot's frames between its gaps, such as the two of 1001-1010,1020-1030.
 
 What follows in a run follows in time; on the other side of a gap, things and the camera may be anywhere.
 """
