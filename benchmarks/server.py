@@ -26,7 +26,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -166,23 +166,33 @@ class Cpu:
         own = self._process.cpu_times()
         found = {"server": own.user + own.system, "its loop": 0.0, "its ZeroMQ": 0.0}
         for thread in self._process.threads():
-            name = Path(f"/proc/{self._process.pid}/task/{thread.id}/comm").read_text().strip()
+            try:
+                name = Path(f"/proc/{self._process.pid}/task/{thread.id}/comm").read_text().strip()
+            except (FileNotFoundError, ProcessLookupError):
+                continue  # it has ended since
             what = "its ZeroMQ" if name.startswith("ZMQ") else "its loop" if thread.id == self._process.pid else ""
             if what:
                 found[what] += thread.user_time + thread.system_time
         found["workers and inspections"] = own.children_user + own.children_system
         for child in self._process.children():
-            times = child.cpu_times()
-            found["workers and inspections"] += sum(
-                (times.user, times.system, times.children_user, times.children_system)
-            )
+            # what has ended since is counted with the server's children
+            with suppress(psutil.NoSuchProcess):
+                times = child.cpu_times()
+                found["workers and inspections"] += sum(
+                    (times.user, times.system, times.children_user, times.children_system)
+                )
         return found
 
 
 def cpu_of(processes: Sequence[multiprocessing.Process]) -> float:
     """The processor time of these processes so far, in seconds."""
-    times = [psutil.Process(one.pid).cpu_times() for one in processes]
-    return sum(one.user + one.system for one in times)
+    total = 0.0
+    for one in processes:
+        # one that failed has ended before
+        with suppress(psutil.NoSuchProcess):
+            times = psutil.Process(one.pid).cpu_times()
+            total += times.user + times.system
+    return total
 
 
 class Probe(threading.Thread):
@@ -549,6 +559,14 @@ def loaded(place: Place, clients: int, jobs: int, seconds: float, misbehaving: S
     sys.stdout.flush()
 
 
+def group(words: str) -> list[str]:
+    """The clients that behave badly together, as they are named, with commas between."""
+    names = words.split(",")
+    if unknown := [name for name in names if name not in MISBEHAVIOUR]:
+        raise argparse.ArgumentTypeError(f"there is no {unknown[0]!r}; choose from {', '.join(MISBEHAVIOUR)}")
+    return names
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--clients", type=int, default=200)
@@ -557,7 +575,7 @@ def main() -> None:
     parser.add_argument("--megabytes", type=int, default=512)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
-    parser.add_argument("--bad", nargs="*", default=[",".join(MISBEHAVIOUR)])
+    parser.add_argument("--bad", nargs="*", type=group, default=[[*MISBEHAVIOUR]])
     arguments = parser.parse_args()
     with served(arguments.workers) as place:
         if "jobs" in arguments.parts:
@@ -568,9 +586,8 @@ def main() -> None:
             # a shot, and one large file, such as a movie
             transferred(place, arguments.megabytes, FRAME)
             transferred(place, arguments.megabytes, arguments.megabytes)
-        for group in ["", *arguments.bad] if "crowd" in arguments.parts else []:
+        for misbehaving in [[], *arguments.bad] if "crowd" in arguments.parts else []:
             try:
-                misbehaving = group.split(",") if group else []
                 loaded(place, arguments.clients, arguments.jobs, arguments.seconds, misbehaving)
             except VoidError as error:
                 print(f"the server did not bear it: {error}", flush=True)
