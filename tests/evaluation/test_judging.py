@@ -113,6 +113,53 @@ def test_nothing_that_moves_is_judged_across_a_gap(shot: Path) -> None:
     assert [frame for frame, figures in frames.items() if "drift" in figures] == [1003, 1004, 1009, 1010]
 
 
+def test_the_jod_of_a_shot_with_a_gap_is_that_of_its_runs(shot: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ColorVideoVDP looks at motion; the package is not needed to see what it is asked."""
+    asked: list[tuple[tuple[int, ...], tuple[int, ...], float]] = []
+
+    def cvvdp(result: np.ndarray, truth: np.ndarray, fps: float) -> float:
+        asked.append((result.shape, truth.shape, fps))
+        return float(len(result))
+
+    monkeypatch.setattr(scoring.learned, "cvvdp", cvvdp)
+    monkeypatch.setattr(scoring, "OPTIONAL", {})
+    found = material.of_pair(PairFolder(shot), (1002, 1003, 1004, 1008, 1009, 1010, 1011, 1012))
+    assert found.plate is not None
+    figures = scoring.score(found, results.of_pictures(found, "", found.plate), ("JOD",)).figures
+    assert [(result[0], truth[0]) for result, truth, _ in asked] == [(3, 3), (5, 5)]
+    assert figures["JOD"] == pytest.approx((3 * 3 + 5 * 5) / 8)
+
+
+def test_a_measure_that_breaks_drops_out_with_a_note(shot: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was left out of a mean unseen would make the rest look good."""
+    whole, calls = scoring.motion.warp_error, []
+
+    def warp_error(*given: np.ndarray) -> np.ndarray:
+        calls.append(1)
+        error = whole(*given)
+        if len(calls) == 2:
+            error[::2] = np.nan
+        return error
+
+    monkeypatch.setattr(scoring.motion, "warp_error", warp_error)
+    found = material.of_pair(PairFolder(shot))
+    assert found.plate is not None
+    score = scoring.score(found, results.of_pictures(found, "untouched", found.plate), ("drift", "psnr"))
+    assert set(score.figures) == {"psnr"}
+    assert [frame for frame in found.frames[1:] if "drift" not in score.frames[frame]] == [found.frames[2]]
+    assert f"drift of untouched is not a number in 1 of 12 frames ({found.frames[2]})" in score.notes[0]
+
+
+def test_pixels_that_flip_did_not_look_at_count_for_nothing() -> None:
+    sums = scoring.Sums()
+    sums.count(scoring.CHANGED, 4)
+    for name in ("FLIP", "HDR-FLIP", "ssim"):
+        sums.add(scoring.CHANGED, name, np.array([0.5, np.nan, 0.1, np.nan], np.float32))
+    figures = sums.figures()
+    assert (figures["FLIP"], figures["HDR-FLIP"]) == pytest.approx((0.3, 0.3))
+    assert np.isnan(figures["ssim"])
+
+
 def test_what_was_kept_is_counted_bit_for_bit(shot: Path, tmp_path: Path) -> None:
     pair = PairFolder(shot)
     found = material.of_pair(pair)

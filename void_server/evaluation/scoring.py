@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,12 +15,15 @@ from numpy.typing import NDArray
 from ..engines import origin
 from ..imaging.exr import FloatImage
 from ..imaging.flow import flow, luma
+from ..imaging.runs import runs
+from ..imaging.sequence import format_frames
 from ..imaging.window import Window
 from ..quadmask import classes
 from . import learned, motion, perception, seam
 from .agreement import overlap
 from .fidelity import psnr, squares
 from .material import Material
+from .pictures import Pictures
 from .results import Result
 from .structure import slope, ssim
 
@@ -36,6 +40,8 @@ GROUPS = (
     LEFT,
     *(classes.NAMES[code] for code in classes.NAMES if code != classes.KEEP),
 )
+#: Measures that are taken of some pixels only; the others are NaN.
+_OF_SOME = ("FLIP", "HDR-FLIP")
 #: So far from a true change, what is kept is to be the plate's: antialiasing and a feather lie closer.
 _FAR = 8
 _NEAR = np.ones((3, 3), np.uint8)
@@ -89,9 +95,9 @@ class Sums:
         self._pixels: dict[str, int] = defaultdict(int)
 
     def add(self, group: str, name: str, values: FloatImage) -> None:
-        """Add the values of a map at a group's pixels, those that were looked at: what was not is no number."""
+        """Add the values of a map at a group's pixels, those that were looked at."""
         one = self._of[group][name]
-        known = np.isfinite(values)
+        known = ~np.isnan(values) if name in _OF_SOME else np.ones(values.shape, bool)
         one[0] += float(values.sum(dtype=np.float64, where=known))
         one[1] += int(known.sum())
 
@@ -180,7 +186,28 @@ def score(material: Material, result: Result, wanted: Iterable[str] = ()) -> Sco
             **_of_clip(material, result, names),
             **{name: value for name, value in result.cost.items() if name in names},
         }
-    return Score(result.method, groups, frames, result.notes, result.made_by)
+    notes = [
+        f"The {name} of {result.method} is not a number{_where(name, frames)}: it is not given."
+        for name in (one.name for one in MEASURES)
+        if any(not math.isfinite(figures.get(name, 0)) for figures in (*groups.values(), *frames.values()))
+    ]
+    return Score(
+        result.method,
+        {group: _numbers(figures) for group, figures in groups.items()},
+        {frame: _numbers(figures) for frame, figures in frames.items()},
+        (*result.notes, *notes),
+        result.made_by,
+    )
+
+
+def _where(name: str, frames: Mapping[int, Mapping[str, float]]) -> str:
+    """The frames in which a figure is not a number, in words; empty where it is one in each."""
+    broken = [frame for frame, figures in frames.items() if not math.isfinite(figures.get(name, 0))]
+    return f" in {len(broken)} of {len(frames)} frames ({format_frames(broken)})" if broken else ""
+
+
+def _numbers(figures: Mapping[str, float]) -> dict[str, float]:
+    return {name: value for name, value in figures.items() if math.isfinite(value)}
 
 
 def _measured(
@@ -282,7 +309,7 @@ def _of_clip(material: Material, result: Result, names: set[str]) -> dict[str, f
         theirs = (codes == classes.AFFECTED for codes in result.quadmask)
         found["iou"] = overlap(zip(theirs, (codes == classes.AFFECTED for codes in material.codes), strict=True))
     if "JOD" in names and material.truth is not None:
-        found["JOD"] = learned.cvvdp(*_clips(material, result), material.fps)
+        found["JOD"] = _jod(material, result, material.truth)
     return found
 
 
@@ -300,14 +327,19 @@ def _kept(material: Material, result: Result) -> float | None:
     return 100 * same / count if count else None
 
 
-def _clips(material: Material, result: Result) -> tuple[FloatImage, FloatImage]:
-    """Result and truth as (frames, height, width, 3), of the part in which anything changes."""
-    assert material.truth is not None
+def _jod(material: Material, result: Result, truth: Pictures[FloatImage]) -> float:
+    """The mean JOD of all runs of frames, by their lengths, of the part in which anything changes.
+
+    It looks at motion and flicker, and across a gap there is none.
+    """
     any_changed = np.zeros(material.codes[0].shape, bool)
     for index in range(len(material.frames)):
         any_changed |= material.changed(index)
     window = _around(any_changed)
     assert window is not None, "something changes"
     part = _frame(any_changed).slices(window)
-    result_clip, truth_clip = (np.stack([image[part] for image in one]) for one in (result.shown, material.truth))
-    return result_clip, truth_clip
+    total = 0.0
+    for run in runs(material.frames):
+        ours, true = (np.stack([images[index][part] for index in run]) for images in (result.shown, truth))
+        total += len(run) * learned.cvvdp(ours, true, material.fps)
+    return total / len(material.frames)
