@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from void_server.api import Client, Job, JobState, ServerInfo, Shot, messages
-from void_server.api.errors import ProtocolError, ServerUnreachable, VoidError, from_dict
+from void_server.api.errors import ProtocolError, ServerBusy, ServerUnreachable, VoidError, from_dict
 from void_server.api.reach import Reach
 
 pytestmark = pytest.mark.slow
@@ -147,6 +147,23 @@ def test_a_refusal_by_who_could_not_read_the_request_is_told() -> None:
 
     with answering(refusing) as client, pytest.raises(ProtocolError, match="protocol 2"):
         client.hello()
+
+
+def refusing_three(number: int) -> list[bytes]:
+    refused = messages.pack_error(messages.UNASKED, ServerBusy("Wait 3 s."))
+    return [refused if number <= 3 else messages.pack(number, body={**JOB, "state": "done"})]
+
+
+def test_refusals_of_requests_under_way_are_no_answers_to_later_ones() -> None:
+    with answering(refusing_three) as client:
+        with pytest.raises(ServerBusy, match="Wait 3 s"):
+            list(client._ask_ahead("upload.chunk", [{}, {}, {}]))
+        assert client.status(JOB["id"]).state is JobState.DONE
+
+
+def test_a_job_is_followed_also_where_its_user_has_to_wait() -> None:
+    with answering(refusing_three) as client:
+        assert [job.state for job in client.watch(JOB["id"], heartbeat=0.1)] == [JobState.DONE]
 
 
 def test_a_message_that_is_too_large_never_arrives() -> None:

@@ -12,26 +12,29 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 import zmq
+import zmq.auth
 
 from tests import test_service
 from tests.test_faults import HERE, within
 from tests.test_roles import allowed
 from tests.test_service import RunningServer, shot_of, wait_for
-from void_server.api import Client, Job, JobState, Shot, messages
+from void_server.api import Client, Job, JobState, Keys, Shot, messages
 from void_server.api import client as client_module
-from void_server.api.errors import JobFailed, ProtocolError, ServerError, UnknownJob
+from void_server.api.errors import JobFailed, ProtocolError, ServerBusy, ServerError, UnknownJob
 from void_server.api.files import CHUNK, new_version_folder
 from void_server.api.home import home
 from void_server.service import budgets, disks, requests, transfer
 from void_server.service import server as server_module
 from void_server.service import store as store_module
 from void_server.service.inspection import Inspector
+from void_server.service.keys import KeyRing
 from void_server.service.roles import Role
 from void_server.service.server import Server, ServerConfig
 from void_server.service.store import FILE, Store
@@ -44,6 +47,7 @@ no_server_stays = test_service.no_server_stays
 HELD_UP = """
 import sys, zmq, zmq.auth.thread
 from void_server.service.inspection import Inspector
+from void_server.service.keys import KeyRing
 from void_server.service.roles import Role
 from void_server.service.server import Server, ServerConfig
 context = zmq.Context()
@@ -184,9 +188,9 @@ def test_who_asks_without_waiting_for_answers_is_told_once_and_then_not_heard(
                 # by then the others have been taken up, as connections take turns
                 client.hello()
             go_on.set()
-            wait_for(lambda: len(read) == server_module._AT_ONCE)
+            wait_for(lambda: len(read) == budgets.OF_CONNECTION)
             answers = [messages.opened(flooding.recv_multipart()) for _ in read if flooding.poll(60_000)]
-            assert sorted(answer["id"] for answer in answers) == list(range(1, server_module._AT_ONCE + 1))
+            assert sorted(answer["id"] for answer in answers) == list(range(1, budgets.OF_CONNECTION + 1))
             client.hello()
             assert not flooding.poll(0)
 
@@ -197,29 +201,52 @@ def test_a_connection_that_read_nothing_is_tried_with_one_request(tmp_path: Path
     """All that wait would be done for nothing once more."""
 
     async def trying() -> None:
-        server, doing = Server(ServerConfig(HERE, (tmp_path,))), asyncio.create_task(asyncio.sleep(0))
+        server = Server(ServerConfig(HERE, (tmp_path,)))
         assert server._is_heard(b"one")
         server._unheard[b"one"] = time.monotonic()
         assert not server._is_heard(b"one")
         server._unheard[b"one"] -= server_module._UNHEARD
         assert server._is_heard(b"one")
-        server._open[doing] = b"one"
+        server._under_way.begin(b"one", "ann", 1)
         assert not server._is_heard(b"one")
         assert server._is_heard(b"another")
-        await doing
+        server._under_way.end(b"one", "ann", 1)
+        assert server._is_heard(b"one")
 
     asyncio.run(trying())
 
 
-def test_who_takes_more_than_a_share_of_the_loop_waits_on_all_connections_and_nobody_else_does(
+def spent(seconds: float) -> None:
+    """Return when so much of the processor's time was taken."""
+    begin = time.thread_time()
+    while time.thread_time() - begin < seconds:
+        pass
+
+
+@contextmanager
+def speaking(address: str, keys: Keys, count: int) -> Iterator[list[Any]]:
+    """Connections with somebody's keys."""
+    (server, _), (public, secret) = zmq.auth.load_certificate(keys.server), zmq.auth.load_certificate(keys.secret)
+    with zmq.Context() as context, ExitStack() as stack:
+        sockets = [stack.enter_context(context.socket(zmq.DEALER)) for _ in range(count)]
+        for one in sockets:
+            one.linger = 0
+            one.curve_serverkey, one.curve_publickey, one.curve_secretkey = server, public, secret
+            one.connect(address)
+        yield sockets
+
+
+@pytest.fixture
+def greedy(
     shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    taken = []
+) -> Iterator[Callable[[Callable[[str, list[int], dict[str, Keys]], None]], None]]:
+    """Runs a server where two lists of jobs take all that a user may take, for ever, with the address, a list that has
+    an entry for each that was made, and the keys of ann, eve and the page.
+    """
+    taken: list[int] = []
 
     async def jobs(*_: object) -> list[Any]:
-        begin = time.thread_time()
-        while time.thread_time() - begin < 0.3:
-            pass
+        spent(0.3)
         taken.append(1)
         return []
 
@@ -227,8 +254,24 @@ def test_who_takes_more_than_a_share_of_the_loop_waits_on_all_connections_and_no
     monkeypatch.setattr(budgets, "SAVED", 0.5)
     monkeypatch.setattr(budgets, "SHARE", 1e-6)
     keys = {name: allowed(tmp_path, name, Role.ARTIST) for name in ("ann", "eve")}
+    keys["page"] = KeyRing(home()).of_page()
 
-    def work(address: str) -> None:
+    def run(work: Callable[[str, list[int], dict[str, Keys]], None]) -> None:
+        config = ServerConfig(HERE, (shot, tmp_path), pipeline="json", require_keys=True)
+        within(Server(config), lambda address: work(address, taken, keys))
+
+    return run
+
+
+def overdraw(address: str, keys: Keys) -> None:
+    """Take all that a user may take of a server that is ``greedy``."""
+    with Client(address, keys=keys, timeout=60) as client:
+        for _ in range(2):
+            client.jobs()
+
+
+def test_who_takes_more_than_a_share_of_the_loop_waits_on_all_connections_and_nobody_else_does(greedy: Any) -> None:
+    def work(address: str, taken: list[int], keys: dict[str, Keys]) -> None:
         with ExitStack() as stack:
             ann = stack.enter_context(Client(address, keys=keys["ann"], timeout=60))
             eves = [stack.enter_context(Client(address, keys=keys["eve"], timeout=60)) for _ in range(3)]
@@ -242,17 +285,117 @@ def test_who_takes_more_than_a_share_of_the_loop_waits_on_all_connections_and_no
             # less than what is saved is left after the first, nothing after the second
             assert len(taken) == 2
 
-    within(Server(ServerConfig(HERE, (shot, tmp_path), pipeline="json", require_keys=True)), work)
+    greedy(work)
 
 
-def test_the_processors_time_of_each_step_is_paid_and_pieces_of_files_are_free() -> None:
+def test_a_user_of_the_page_has_one_share_there_and_elsewhere(greedy: Any) -> None:
+    """The page opens a connection for each of its user's questions at once."""
+
+    def work(address: str, taken: list[int], keys: dict[str, Keys]) -> None:
+        overdraw(address, keys["eve"])
+        for _ in range(3):
+            acting_for = {"user": "eve", "host": "there"}
+            with (
+                Client(address, keys=keys["page"], timeout=60, acting_for=acting_for) as eve,
+                pytest.raises(ServerError, match="share of this server's time"),
+            ):
+                eve.jobs()
+        assert len(taken) == 2
+        with Client(address, keys=keys["page"], timeout=60, acting_for={"user": "ann", "host": "there"}) as ann:
+            assert ann.jobs() == []
+
+    greedy(work)
+
+
+def test_who_is_over_the_budget_hears_so_as_often_as_he_asks(greedy: Any) -> None:
+    """And not that no server answers."""
+
+    def work(address: str, _: list[int], keys: dict[str, Keys]) -> None:
+        overdraw(address, keys["eve"])
+        with Client(address, keys=keys["eve"], timeout=60) as eve:
+            for _ in range(3):
+                with pytest.raises(ServerBusy, match=r"more than your share of this server's time; wait \d+ s\."):
+                    eve.hello()
+
+    greedy(work)
+
+
+@pytest.mark.parametrize("limit", ["OF_CONNECTION", "OF_USER", "BYTES"])
+def test_what_waits_for_the_budget_is_bounded(greedy: Any, monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
+    """Each message that waits is kept in memory."""
+    monkeypatch.setattr(budgets, "PATIENCE", 1e9)
+    most, size, sockets_ = {"OF_CONNECTION": (8, 1, 1), "OF_USER": (12, 1, 4), "BYTES": (3, 2**20, 3)}[limit]
+    monkeypatch.setattr(budgets, limit, most * size + (1000 * most if limit == "BYTES" else 0))
+
+    def work(address: str, _: list[int], keys: dict[str, Keys]) -> None:
+        overdraw(address, keys["eve"])
+        with speaking(address, keys["eve"], sockets_) as sockets:
+            for number in range(1, most + 2):
+                body = {"fill": bytes(size)}
+                sockets[number % len(sockets)].send(messages.pack(number, verb="hello", body=body))
+            wait_for(lambda: any(one.poll(0) for one in sockets))
+            (heard,) = [one for one in sockets if one.poll(0)]
+            refused = messages.unpack(heard.recv())
+            assert refused["id"] == messages.UNASKED
+            with pytest.raises(ServerError, match="too many requests open"):
+                messages.result(refused)
+
+    greedy(work)
+
+
+def test_requests_of_a_user_begin_in_their_order_also_after_waiting_for_the_budget() -> None:
+    begun = []
+
+    async def begin(number: int) -> bool:
+        begun.append(number)
+        return True
+
+    async def all_of_them() -> None:
+        paying, asked = budgets.Budgets(), []
+        paying.spend("ann", budgets.SAVED + 0.01)
+        for number in range(50):
+            asked.append(asyncio.create_task(paying.charged("ann", partial(begin, number))))
+            await asyncio.sleep(0.0005)
+        await asyncio.gather(*asked)
+
+    asyncio.run(all_of_them())
+    assert begun == list(range(50))
+
+
+def test_what_a_request_took_is_paid_while_it_waits_for_a_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else all that wait for one in their middle would begin first, and be paid when it is too late."""
+    monkeypatch.setattr(budgets, "SAVED", 0.03)
+    monkeypatch.setattr(budgets, "SHARE", 1e-9)
+    monkeypatch.setattr(budgets, "PATIENCE", 1e12)
+    begun = []
+
+    async def all_of_them() -> None:
+        paying, disk = budgets.Budgets(), asyncio.Event()
+
+        async def work() -> bool:
+            begun.append(1)
+            spent(0.02)
+            await disk.wait()
+            return False
+
+        asked = [asyncio.create_task(paying.charged("ann", work)) for _ in range(10)]
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert len(begun) == 2
+        for one in asked:
+            one.cancel()
+
+    asyncio.run(all_of_them())
+
+
+def test_the_processors_time_of_each_step_is_paid_and_pieces_of_files_are_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budgets, "SHARE", 1e-9)
+
     async def working(is_free: bool) -> bool:
         for _ in range(2):
-            begin = time.thread_time()
-            while time.thread_time() - begin < 0.05:
-                pass
+            spent(0.05)
             # what is waited for costs nothing
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(0.1)
         return is_free
 
     async def failing() -> bool:
@@ -269,9 +412,10 @@ def test_the_processors_time_of_each_step_is_paid_and_pieces_of_files_are_free()
         return [await left(work) for work in (lambda: working(True), lambda: working(False), failing)]
 
     free, paid, failed = asyncio.run(all_of_them())
-    assert free == budgets.SAVED
-    assert paid < budgets.SAVED - 0.05
-    assert failed < budgets.SAVED - 0.05
+    assert free == pytest.approx(budgets.SAVED)
+    # both steps
+    assert paid < budgets.SAVED - 0.09
+    assert failed < budgets.SAVED - 0.09
 
 
 def test_calls_of_disks_have_no_thread_started_that_the_loop_waits_for() -> None:

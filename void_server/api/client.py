@@ -17,7 +17,7 @@ import zmq
 import zmq.auth
 
 from .connection import notice_its_end
-from .errors import InputError, ProtocolError, ServerUnreachable, SettingError, VoidError
+from .errors import InputError, ProtocolError, ServerBusy, ServerUnreachable, SettingError, VoidError
 from .files import (
     CHUNK,
     check_regular,
@@ -320,8 +320,10 @@ class Client:
                 error = self._unreachable()
                 self._disconnect()
                 raise error
-            # a refusal by whoever could not even read which request it is names none
+            # a refusal by whoever did not even read which request it is names none; those of the others that are under
+            # way are no answers to later ones
             if message["id"] == UNASKED and "error" in message:
+                self._disconnect()
                 return result(message)
             if message["id"] == number or message["id"] in under_way:
                 early[message["id"]] = message
@@ -554,7 +556,11 @@ class Client:
                 heard = time.monotonic()
                 if message["id"] not in (UNASKED, number):
                     continue
-                job = Job.from_dict(result(message))
+                try:
+                    job = Job.from_dict(result(message))
+                except ServerBusy:
+                    # the job goes on, and is asked for again later
+                    continue
                 if job.id == job_id and job != last:
                     last = job
                     yield job

@@ -18,6 +18,7 @@ Each message is a sentence that an artist can act on: what is wrong, with which 
     │   └── JobCancelled        somebody stopped the job; finished frames are kept
     └── ServerError
         ├── ServerUnreachable   nothing answers at the address
+        ├── ServerBusy          the user asks for more than a share of the server's time; ask again later
         ├── ServerRefused       the server cannot start with this configuration
         └── ProtocolError       a message is malformed, too large, or of another protocol version
 """
@@ -89,6 +90,10 @@ class ServerError(VoidError):
 
 class ServerUnreachable(ServerError):
     """Nothing answers at the address."""
+
+
+class ServerBusy(ServerError):
+    """Too many requests are open, or they take more than their user's share of the server's time; ask again later."""
 
 
 class ServerRefused(ServerError):

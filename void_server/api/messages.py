@@ -2,7 +2,7 @@
 
 A request is ``{"protocol", "id", "verb", "body"}``. Its answer is ``{"protocol", "id", "body"}`` or, where it failed,
 ``{"protocol", "id", "error"}``. A piece of a file follows as it is, as a second frame: it is the body's ``data``. What
-the server says unasked has the id 0 and the body of a job, or the error of a message whose id it could not read.
+the server says unasked has the id 0 and the body of a job, or the error of a message that it could not or did not read.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..api.client import Client
-from ..api.errors import InputError, JobError, JobFailed, ServerUnreachable, UnknownJob, VoidError
+from ..api.errors import InputError, JobError, JobFailed, ServerBusy, ServerUnreachable, UnknownJob, VoidError
 from ..api.job import Job, JobState
 from ..interruption import Interrupted, no_more
 from .console import ByteProgress, JobProgress
@@ -69,8 +69,8 @@ class Errand:
         except Interrupted as stop:
             no_more()
             raise stop.saying(go_on) from None
-        except ServerUnreachable as error:
-            raise ServerUnreachable(f"{error} {go_on}") from error
+        except (ServerUnreachable, ServerBusy) as error:
+            raise type(error)(f"{error} {go_on}") from error
         except JobFailed as error:
             raise JobFailed(f"{error} {go_on}") from error
         except OSError as error:

@@ -22,14 +22,23 @@ import zmq.auth.asyncio
 
 from .. import __version__
 from ..api.connection import notice_its_end
-from ..api.errors import AccessDenied, JobFailed, ServerError, ServerRefused, SettingError, VoidError
+from ..api.errors import (
+    AccessDenied,
+    JobFailed,
+    ProtocolError,
+    ServerBusy,
+    ServerError,
+    ServerRefused,
+    SettingError,
+    VoidError,
+)
 from ..api.home import made
 from ..api.job import Job
 from ..api.messages import MAX_FRAME, UNASKED, frames_of, opened, pack, pack_error, understood
 from ..interruption import handling
 from . import inspection, log, transfer
 from .audit import AuditLog
-from .budgets import Budgets
+from .budgets import Budgets, UnderWay
 from .config import ServerConfig
 from .inspection import Inspector
 from .keys import KeyRing
@@ -46,8 +55,8 @@ _log = logging.getLogger(__name__)
 #: With a domain ZeroMQ asks whether a peer may come in, and refuses those that speak a protocol from before there was
 #: such a question, which a web page can be made to speak.
 _ZAP_DOMAIN = "void"
-#: The limits for one connection: messages that wait, and requests in progress at once.
-_WAITING, _AT_ONCE = 32, 8
+#: The messages of one connection that wait until they are read.
+_WAITING = 32
 #: Answers that may lie ready for a client, up to a chunk of a file each; one that reads none gets no more.
 _UNREAD = 8
 #: For so many seconds nothing is done for a client that does not read its answers, or asks without waiting for them;
@@ -104,9 +113,9 @@ class Server:
         # connections that read nothing or ask too much, and when that was found
         self._unheard: dict[bytes, float] = {}
         self._dropped = 0
-        self._budgets = Budgets()
+        self._budgets, self._under_way = Budgets(), UnderWay()
         self._ended_by: int | None = None
-        self._open: dict[asyncio.Task[None], bytes] = {}
+        self._answering: set[asyncio.Task[Any]] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def run(self, on_ready: Callable[[str], None]) -> int | None:
@@ -168,7 +177,7 @@ class Server:
             on_ready(address)
             await self._stop.wait()
         finally:
-            for task in [*tasks, *self._open]:
+            for task in [*tasks, *self._answering]:
                 task.cancel()
             self._inspector.stop()
             await self._queue.stop()
@@ -271,10 +280,16 @@ class Server:
             if self._dropped % _DROPPED == 0:
                 await asyncio.sleep(_PAUSE)
             return
-        answering = self._budgets.charged(self._payer(frames), partial(self._answer, frames))
-        task = asyncio.get_running_loop().create_task(answering)
-        self._open[task] = connection
-        task.add_done_callback(self._open.pop)
+        payer, size = self._payer(frames), sum(len(frame.buffer) for frame in frames)
+        # before it is a task, which keeps the message
+        if not self._under_way.have_room(connection, payer, size):
+            too_many = f"This client has too many requests open; wait for answers. For {_UNHEARD:g} s it is not heard."
+            await self._turn_away(connection, payer, ServerBusy(too_many))
+            return
+        self._under_way.begin(connection, payer, size)
+        task = asyncio.get_running_loop().create_task(self._in_turn(payer, frames, size))
+        self._answering.add(task)
+        task.add_done_callback(self._answering.discard)
         # a message that waits is received without a pause, and answers need one
         await asyncio.sleep(0)
 
@@ -283,16 +298,45 @@ class Server:
         found = self._unheard.get(connection)
         if found is None:
             return True
-        return time.monotonic() - found > _UNHEARD and connection not in self._open.values()
+        return time.monotonic() - found > _UNHEARD and not self._under_way[connection]
 
     def _payer(self, frames: list[zmq.Frame]) -> str | bytes:
-        """Whose budget a message is taken from: a user's, however many connections that has.
+        """Whose budget a message is taken from: a user's, however many connections that has, also those of the page.
 
-        Where nobody is known, and at the page, whose connections are for one user each, it is the connection's.
+        Where nobody is known, it is the connection's.
         """
-        key, connection = _told(frames[-1], "User-Id"), frames[0].bytes
-        client = self._keys.remembered(key) if self._secure else None
-        return connection if client is None or Right.ACT_FOR in client.role.rights else key
+        connection = frames[0].bytes
+        client = self._keys.remembered(_told(frames[-1], "User-Id")) if self._secure else None
+        if client is None:
+            return connection
+        return self._user_at_page(frames) or connection if Right.ACT_FOR in client.role.rights else client.name
+
+    def _user_at_page(self, frames: list[zmq.Frame]) -> str:
+        """For whom the page asks, who pays for reading that; empty where it asks for itself."""
+        begin = time.thread_time()
+        try:
+            name = str(opened([frame.buffer for frame in frames[1:]])["acting_for"]["user"])
+        except (ProtocolError, KeyError, TypeError):
+            return ""
+        self._budgets.spend(name, time.thread_time() - begin)
+        return name
+
+    async def _turn_away(self, connection: bytes, payer: str | bytes, error: ServerBusy) -> None:
+        """Refuse a message unread, and hear no more of that connection for a while, as refusals take time, too."""
+        self._unheard[connection] = time.monotonic()
+        who = payer if isinstance(payer, str) else "a client"
+        log.log_error(_log, logging.INFO, f"a message of {who} refused", error)
+        await self._tell(connection, [pack_error(UNASKED, error)])
+
+    async def _in_turn(self, payer: str | bytes, frames: list[zmq.Frame], size: int) -> None:
+        """Answer a message as soon as it is its turn."""
+        connection = frames[0].bytes
+        try:
+            await self._budgets.charged(payer, partial(self._answer, frames))
+        except ServerBusy as error:
+            await self._turn_away(connection, payer, error)
+        finally:
+            self._under_way.end(connection, payer, size)
 
     async def _answer(self, frames: list[zmq.Frame]) -> bool:
         """Answer a message; returns whether that is free of charge."""
@@ -306,11 +350,6 @@ class Server:
             caller = self._caller(frames)
             self._check_key(caller)
             caller = self._acting(caller, message.get("acting_for"))
-            if list(self._open.values()).count(connection) > _AT_ONCE:
-                self._unheard[connection] = time.monotonic()
-                raise ServerError(
-                    f"This client has too many requests open; wait for answers. For {_UNHEARD:g} s it is not heard."
-                )
             verb, request = self._requests.find(message)
             answer = frames_of(number, await request(caller))
         except VoidError as error:

@@ -12,7 +12,7 @@ from pathlib import Path
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 
-from ..api.errors import AccessDenied, ServerUnreachable, VoidError
+from ..api.errors import AccessDenied, ServerBusy, ServerUnreachable, VoidError
 from ..api.files import is_plain_name, write_atomically
 from . import patience
 from .asking import Asking
@@ -114,7 +114,7 @@ class SignInDoor:
             return _refused("Too many tokens were no good; wait a minute.", 429)
         try:
             user = await self._user(await _token(request), host)
-        except ServerUnreachable as error:
+        except (ServerUnreachable, ServerBusy) as error:
             return _refused(str(error), 502)
         except VoidError as error:
             self._attempts.note(host)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Callable, Iterator, Mapping, Optional, Sequence
 
 from void_server.api.client import Client, Keys
-from void_server.api.errors import JobCancelled, JobFailed, ServerUnreachable, UnknownJob, VoidError
+from void_server.api.errors import JobCancelled, JobFailed, ServerBusy, ServerUnreachable, UnknownJob, VoidError
 from void_server.api.job import Job, JobState
 from void_server.api.shot import Shot
 
@@ -335,7 +335,8 @@ class Monitor:
                 failure = JobFailed(f"The result cannot be written to {ticket.out}: {error}; then press Resume.")
                 self._end(Update(*key, ticket=ticket, error=failure))
                 return
-            except ServerUnreachable:
+            except (ServerUnreachable, ServerBusy):
+                # fetched later, where it stopped
                 raise
             except VoidError as error:
                 self._end(Update(*key, ticket=ticket, error=error))
