@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import msgpack
@@ -17,6 +18,8 @@ from hypothesis import strategies as st
 from void_server.api import Client, Job, JobState, ServerInfo, Shot, messages
 from void_server.api.errors import ProtocolError, ServerBusy, ServerUnreachable, VoidError, from_dict
 from void_server.api.reach import Reach
+from void_server.cli.deliveries import Delivery
+from void_server.cli.errand import Errand
 
 pytestmark = pytest.mark.slow
 
@@ -164,6 +167,13 @@ def test_refusals_of_requests_under_way_are_no_answers_to_later_ones() -> None:
 def test_a_job_is_followed_also_where_its_user_has_to_wait() -> None:
     with answering(refusing_three) as client:
         assert [job.state for job in client.watch(JOB["id"], heartbeat=0.1)] == [JobState.DONE]
+
+
+def test_who_has_to_wait_for_a_result_hears_how_to_fetch_it(tmp_path: Path) -> None:
+    with answering(refusing_three) as client:
+        errand = Errand(client, JOB["id"], progress=False, delivery=Delivery(JOB["id"], str(tmp_path)))
+        with pytest.raises(ServerBusy, match=r"Wait 3 s\. .* void fetch 0123456789ab"):
+            errand.bring(Job.from_dict({**JOB, "state": "done"}))
 
 
 def test_a_message_that_is_too_large_never_arrives() -> None:

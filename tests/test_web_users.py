@@ -29,7 +29,7 @@ from starlette.types import Receive, Scope, Send
 
 from void_server.api import Client, Settings, Shot, notices
 from void_server.api.client import Keys
-from void_server.api.errors import AccessDenied, ProtocolError, ServerUnreachable, VoidError
+from void_server.api.errors import AccessDenied, ProtocolError, ServerBusy, ServerUnreachable, VoidError
 from void_server.service import tokens
 from void_server.service.audit import AuditLog
 from void_server.service.keys import KeyRing
@@ -546,9 +546,14 @@ def test_a_token_that_is_no_token_is_not_good_whatever_is_in_it(tmp_path: Path) 
 
 @pytest.mark.parametrize(
     ("error", "status", "counts"),
-    [(AccessDenied("no"), 403, True), (ProtocolError("odd"), 502, True), (ServerUnreachable("gone"), 502, False)],
+    [
+        (AccessDenied("no"), 403, True),
+        (ProtocolError("odd"), 502, True),
+        (ServerUnreachable("gone"), 502, False),
+        (ServerBusy("wait"), 502, False),
+    ],
 )
-def test_every_failure_to_sign_in_counts_unless_the_server_cannot_be_reached(
+def test_every_failure_to_sign_in_counts_unless_the_server_did_not_look_at_it(
     error: VoidError, status: int, counts: bool
 ) -> None:
     class Failing(Asking):
