@@ -16,9 +16,9 @@ from void_nuke.node.tile import Step
 from void_nuke.studio import hooks, settings
 from void_nuke.studio.pathmap import translated
 
+from void_server.api import Client, Shot
 from void_server.api import Settings as ShotSettings
-from void_server.api import Shot
-from void_server.api.errors import JobCancelled, ServerUnreachable, SettingError
+from void_server.api.errors import JobCancelled, ServerBusy, ServerUnreachable, SettingError
 
 pytestmark = [pytest.mark.slow, pytest.mark.oldest]
 
@@ -238,6 +238,22 @@ def test_monitor_brings_a_job_to_its_end(linked, tmp_path):
     end = linked.until(lambda update: update.arrived)
     assert end.folder == str(tmp_path / "out" / "v001")
     assert linked.seen[0].ticket.job == end.job.id
+
+
+def test_monitor_fetches_a_result_later_where_its_user_has_to_wait(linked, sample, tmp_path, monkeypatch):
+    fetch, tries = Client.download, []
+
+    def busy_at_first(*given):
+        tries.append(1)
+        if len(tries) == 1:
+            raise ServerBusy("Your requests take more than your share of this server's time; wait 3 s.")
+        return fetch(*given)
+
+    monkeypatch.setattr(Client, "download", busy_at_first)
+    files = {part: [str(file) for file in sorted((sample / part).iterdir())] for part in ("plate", "roto")}
+    linked.monitor.submit(order(sample, tmp_path, files=files))
+    linked.until(lambda update: update.note and "wait 3 s" in (update.note.said or ""))
+    assert linked.until(lambda update: update.arrived).folder == str(tmp_path / "out" / "v001")
 
 
 def test_monitor_tells_what_the_server_refuses(linked, tmp_path):
