@@ -240,6 +240,51 @@ def test_a_moving_camera_takes_nothing_from_beyond_a_gap(tmp_path: Path) -> None
     assert np.array_equal(*pictures)
 
 
+@pytest.mark.parametrize("given", ["roto", "quadmask"])
+def test_frames_beyond_a_gap_that_show_nothing_of_the_scene_are_refused(given: str, tmp_path: Path) -> None:
+    """They were black, or cv2.error."""
+    folder, window = tmp_path / "pan", Window(0, 0, 128, 72)
+    write_sample(folder, "pan", (128, 72), range(1001, 1011), grain=False)
+    for frame in range(1001, 1011):
+        file, whole = folder / f"roto/roto.{frame}.exr", frame in (1009, 1010)
+        drawn = exr.read_matte(file, window)[..., None] > 0.5
+        if given == "quadmask":
+            codes = np.where(drawn, classes.OVERLAP if whole else 0, classes.AFFECTED if whole else classes.KEEP)
+            exr.write(folder / f"quadmask/quadmask.{frame}.exr", (codes / 255).astype(np.float16), ("Y",))
+        elif whole:
+            exr.write(file, np.ones_like(drawn, np.float16), ("A",))
+    quadmask = str(folder / "quadmask") if given == "quadmask" else None
+    one = shot_of(folder, quadmask=quadmask, settings=Settings(reasoner="none"), frames="1001-1005,1009-1010")
+    with pytest.raises(SequenceError, match="to be rewritten in 1009-1010, and no frame"):
+        run(one, tmp_path / "v001")
+
+
+def test_all_affected_in_all_frames_is_refused(shot: Path, tmp_path: Path) -> None:
+    for frame in frames_of(shot):
+        drawn = exr.read_matte(shot / f"roto/roto.{frame}.exr", Window(0, 0, 192, 108))[..., None] > 0.5
+        codes = np.where(drawn, classes.OVERLAP, classes.AFFECTED) / 255
+        exr.write(tmp_path / f"codes/codes.{frame}.exr", codes.astype(np.float16), ("Y",))
+    with pytest.raises(SequenceError, match="to be rewritten in 1001-1012, and no frame"):
+        run(shot_of(shot, quadmask=str(tmp_path / "codes")), tmp_path / "v001")
+
+
+def test_what_a_moving_camera_never_sees_is_filled_in_a_frame_that_shows_the_rest(tmp_path: Path) -> None:
+    """Not in one that is rewritten wholly, where the fill is black."""
+    folder = tmp_path / "pan"
+    write_sample(folder, "pan", (128, 72), range(1001, 1031), grain=False)
+    for frame in range(1001, 1007):
+        drawn = np.zeros((72, 128, 1), np.float16)
+        drawn[15:60, 25:105] = 1
+        exr.write(folder / f"roto/roto.{frame}.exr", drawn if frame > 1001 else np.ones_like(drawn), ("A",))
+    one = shot_of(folder, settings=Settings(reasoner="none", grain=False), frames="1001-1006")
+    results, _ = run(one, tmp_path / "v001")
+    for frame in range(1001, 1007):
+        middle, plate = (
+            exr.read_rgb(file)[30:45, 50:80] for file in (results.plate(frame), folder / f"plate/plate.{frame}.exr")
+        )
+        assert middle.mean() > 0.2 * plate.mean()
+
+
 @pytest.mark.parametrize(
     ("data", "display"),
     [

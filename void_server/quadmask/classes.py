@@ -49,6 +49,16 @@ def assemble(roto: NDArray[np.floating], affected: NDArray[np.bool_]) -> Quadmas
     return codes
 
 
+def is_removed(codes: Quadmask) -> NDArray[np.bool_]:
+    """Where the quadmask is the object, alone or together with what is affected."""
+    return (codes == REMOVE) | (codes == OVERLAP)
+
+
+def is_affected(codes: Quadmask) -> NDArray[np.bool_]:
+    """Where the quadmask is what is affected, alone or together with the object."""
+    return (codes == AFFECTED) | (codes == OVERLAP)
+
+
 def unaffected(codes: Quadmask) -> Quadmask:
     """The quadmask without what is affected: of the object and of what is kept alone."""
     return np.where(codes == AFFECTED, KEEP, np.where(codes == OVERLAP, REMOVE, codes)).astype(np.uint8)

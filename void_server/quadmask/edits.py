@@ -24,7 +24,7 @@ from ..imaging.parallel import in_order
 from ..imaging.sequence import Sequence, find, format_frames
 from ..imaging.window import Window
 from . import classes
-from .classes import AFFECTED, OVERLAP, REMOVE, Quadmask
+from .classes import Quadmask
 from .grid import Grid
 
 HISTORY = "history.jsonl"
@@ -45,8 +45,7 @@ class Edits:
 
     def apply(self, codes: Quadmask, frame: int, window: Window, display: Window) -> Quadmask:
         """The edited codes of a frame, which cover ``window``."""
-        affected = (codes == AFFECTED) | (codes == OVERLAP)
-        removed = (codes == REMOVE) | (codes == OVERLAP)
+        removed, affected = classes.is_removed(codes), classes.is_affected(codes)
         marks = self._marks(frame, window, Grid(display))
         kept = _matte(self.protect, frame, window) | (marks < 0)
         added = _matte(self.add, frame, window) | (marks > 0)

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -208,7 +207,7 @@ def _whole(path: Path) -> bool:
 
 def all_object(clip: Clip) -> bool:
     """Whether nothing but the object to remove is seen in a clip."""
-    seen = (np.isin(clip.codes([index]), (classes.REMOVE, classes.OVERLAP)).all() for index in range(len(clip.frames)))
+    seen = (classes.is_removed(clip.codes([index])).all() for index in range(len(clip.frames)))
     return all(seen)
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ...api.errors import SequenceError
 from ...imaging.exr import FloatImage
 from ...imaging.fill import smooth_fill
+from ...imaging.sequence import format_frames
 
 #: Steps at each size, and by how much one without acceleration leaves of the softest error that they are to take out.
 _STEPS, _LEFT = 16, 0.985
@@ -15,6 +19,15 @@ _SMALLEST = 16
 #: By this much a correction falls back to 0 in each pixel.
 _SCREEN = 4e-3
 _NEIGHBOURS = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], np.float32) / 4
+
+
+def nothing_to_fill_from(frames: Iterable[int]) -> SequenceError:
+    """The error for ``frames``, by number, that are rewritten wholly while no frame shows what lies behind."""
+    return SequenceError(
+        f"All of the picture is to be rewritten in {format_frames(frames)}, and no frame from which the motion can be "
+        "followed there shows what lies behind; keep part of the picture there, in roto and quadmask, or leave these "
+        "frames out of the frame range."
+    )
 
 
 def inpaint(image: FloatImage, hole: NDArray[np.bool_]) -> FloatImage:

@@ -27,7 +27,7 @@ from .. import NewPixels
 from ..clip import Clip
 from ..origin import FILLED, RECOVERED
 from .exposure import matched
-from .inpaint import inpaint
+from .inpaint import inpaint, nothing_to_fill_from
 from .sampling import INTERPOLATED, Plates, analysed_positions, cubic, in_plate, lookup, sample
 from .shade import Shade, fill_and_lift, lay_over, shown
 
@@ -106,9 +106,13 @@ def _sources(paths: Trajectories, index: int, window: Window, run: range, anchor
 
 
 def prepare(clip: Clip, camera: Camera) -> dict[str, NDArray[Any]]:
-    """Prepare what all frames need: the trajectories, in a file of their own, what is hidden, and each run's fill."""
+    """Prepare what all frames need: the trajectories, in a file of their own, what is hidden, and each run's fill.
+
+    Raises :class:`~void_server.api.errors.SequenceError` where nothing is known of what lies behind a frame.
+    """
     hidden = [clip.small_rewritten(index) for index in range(len(clip))]
     paths = Trajectories(clip.footage, hidden, camera, clip.kept / _PATHS)
+    _check_seen(clip, paths)
     prepared: dict[str, NDArray[Any]] = {"hidden": np.packbits(np.stack(hidden))}
     for number, run in enumerate(runs(clip.footage.frames)):
         anchor = _anchor(clip, paths, run)
@@ -116,9 +120,26 @@ def prepare(clip: Clip, camera: Camera) -> dict[str, NDArray[Any]]:
     return prepared
 
 
+def _check_seen(clip: Clip, paths: Trajectories) -> None:
+    """Refuse frames that are hidden wholly, and of which no frame of their run shows anything."""
+    height, width = clip.footage.small_size
+    whole = Window(0, 0, width, height)
+    unknown = [
+        clip.footage.frames[index]
+        for run in runs(clip.footage.frames)
+        for index in run
+        if paths.hidden[index].all() and _sources(paths, index, whole, run, None).unseen.all()
+    ]
+    if unknown:
+        raise nothing_to_fill_from(unknown)
+
+
 def _anchor(clip: Clip, paths: Trajectories, run: range) -> int | None:
-    """The frame of a run with most of what none of its frames shows; None where they show all."""
-    busy = [index for index in run if not clip.region(index).empty]
+    """The frame of a run with most of what none of its frames shows; None where they show all.
+
+    What is hidden wholly has nothing to fill from.
+    """
+    busy = [index for index in run if not (clip.region(index).empty or paths.hidden[index].all())]
     chosen = [busy[position] for position in spread(len(busy), _CANDIDATES)]
 
     def count(index: int) -> int:

@@ -20,7 +20,7 @@ from ...imaging.colour import Curve
 from ...imaging.exr import FloatImage
 from ...imaging.fill import smooth_fill
 from ...imaging.window import Window
-from ...quadmask.classes import OVERLAP, REMOVE
+from ...quadmask.classes import is_removed
 from ..clip import Clip
 from .texture import complete
 
@@ -86,7 +86,7 @@ def shown(clip: Clip, index: int, window: Window) -> Mask:
     """Which rewritten pixels in ``window`` of a frame show the scene, changed by the object, and not the object."""
     codes, roto = clip.codes(index, window), clip.footage.read_roto(clip.footage.frames[index], window)
     size = 2 * int(np.ceil(_EDGE / clip.footage.scale)) + 1
-    own = ((codes == REMOVE) | (codes == OVERLAP) | (roto > 0)).astype(np.uint8)
+    own = (is_removed(codes) | (roto > 0)).astype(np.uint8)
     return clip.rewritten(index, window) & (cv2.dilate(own, np.ones((size, size), np.uint8)) == 0)
 
 
@@ -106,7 +106,8 @@ def measure(clip: Clip, plate: FloatImage, fill: FloatImage, hole: Mask, surface
     inside, shaded = (
         cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0.5 for mask in (hole, surface)
     )
-    if not shaded.any():
+    # where nothing lies beside it, nothing tells how bright it is
+    if not shaded.any() or inside.all():
         return Shade.none()
     least = _DARKEST * np.float32(max(float(np.median(there)), 1e-6))
     texture = np.log(np.maximum(there, 0) + least)

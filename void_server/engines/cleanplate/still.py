@@ -22,12 +22,13 @@ from ...imaging.parallel import in_order
 from ...imaging.temporal import median
 from ...imaging.window import Window
 from ...quadmask import extent
-from ...quadmask.classes import AFFECTED, OVERLAP, REMOVE
+from ...quadmask.classes import is_affected, is_removed
 from .. import NewPixels
 from ..clip import Clip
 from ..origin import FILLED, RECOVERED
 from . import living
 from .exposure import matched
+from .inpaint import nothing_to_fill_from
 from .passers import find
 from .passing import Passing
 from .resting import Resting, anything_moves
@@ -169,8 +170,7 @@ def _look_through(clip: Clip, band: Window, passing: Passing) -> _Looks:
     rows, columns = np.nonzero(extent.blend(np.logical_or.reduce(masks), clip.feather)[inner] > 0)
 
     def look(index: int) -> tuple[FloatImage, NDArray[np.bool_]]:
-        codes = clip.codes(index, band)[rows, columns]
-        return clip.plate(index, band)[rows, columns], (codes == AFFECTED) | (codes == OVERLAP)
+        return clip.plate(index, band)[rows, columns], is_affected(clip.codes(index, band)[rows, columns])
 
     samples = np.empty((len(clip), len(rows), 3), np.float32)
     affected = np.empty((len(clip), len(rows)), bool)
@@ -188,12 +188,18 @@ def _look_through(clip: Clip, band: Window, passing: Passing) -> _Looks:
 
 
 def prepare(clip: Clip, report: Callable[[float], None]) -> dict[str, NDArray[Any]]:
-    """Prepare what all frames need: the clean plate of the whole region, which of it no frame shows, and the light."""
-    light = measure_light(clip)
+    """Prepare what all frames need: the clean plate of the whole region, which of it no frame shows, and the light.
+
+    Raises :class:`~void_server.api.errors.SequenceError` where nothing is seen in any frame.
+    """
     hidden = [clip.small_rewritten(index) for index in range(len(clip))]
+    if all(mask.all() for mask in hidden):
+        raise nothing_to_fill_from(clip.footage.frames)
+    light = measure_light(clip)
     passing, lively = Passing([], hidden, None), living.Living.none()
     if anything_moves(clip.footage, hidden):
-        shot = Resting(clip.footage, hidden, [_removed(clip, *frame) for frame in enumerate(hidden)], light)
+        own = [mask for _, mask in in_order(lambda index: _removed(clip, index, hidden[index]), range(len(clip)))]
+        shot = Resting(clip.footage, hidden, own, light)
         passing, lively = find(shot), living.find(shot)
     plate, unseen, grain, strengths = clean_plate(clip, clip.whole_region, light, passing, report)
     filled, shade = _filled(clip, plate, grain > 0, unseen, light) if unseen.any() else (plate, Shade.none())
@@ -203,12 +209,15 @@ def prepare(clip: Clip, report: Callable[[float], None]) -> dict[str, NDArray[An
 
 def _removed(clip: Clip, index: int, hidden: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """The regions of a frame's ``hidden`` analysed pixels that hold some of the object itself."""
-    codes = clip.codes(index, clip.footage.canvas)
-    own = ((codes == REMOVE) | (codes == OVERLAP)).astype(np.float32)
-    small = cv2.resize(own, hidden.shape[::-1], interpolation=cv2.INTER_AREA) > 0
+    canvas, region = clip.footage.canvas, clip.region(index)
+    rows, columns = np.nonzero(is_removed(clip.codes(index, region)))
+    # those pixels are hidden where they lie
+    down = (rows + region.y - canvas.y) * hidden.shape[0] // canvas.height
+    across = (columns + region.x - canvas.x) * hidden.shape[1] // canvas.width
     count, regions = cv2.connectedComponents(hidden.astype(np.uint8), connectivity=8)
-    held = np.bincount(regions[small & hidden], minlength=count) > 0
-    return held[regions] & hidden
+    held = np.zeros(count, bool)
+    held[regions[down, across]] = True
+    return held[regions]
 
 
 def _filled(
