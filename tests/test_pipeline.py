@@ -507,6 +507,68 @@ def test_not_a_number_in_the_plate_is_a_warning(shot: Path, tmp_path: Path) -> N
     assert np.isfinite(after[blend > 0]).all()
 
 
+def quadmask_of(code: Callable[[int], int], tmp_path: Path, movie: bool) -> Path:
+    """A quadmask of one code in each frame of the sample shot."""
+    pictures = {frame: np.full((108, 192, 3), code(frame), np.uint8) for frame in range(1001, 1013)}
+    if movie:
+        file = tmp_path / "codes.avi"
+        writer = cv2.VideoWriter(str(file), cv2.VideoWriter.fourcc(*"FFV1"), 24, (192, 108))
+        for picture in pictures.values():
+            writer.write(picture)
+        writer.release()
+        return file
+    for frame, picture in pictures.items():
+        exr.write(tmp_path / f"codes/codes.{frame}.exr", (picture[..., :1] / 255).astype(np.float16), ("Y",))
+    return tmp_path / "codes"
+
+
+@pytest.mark.parametrize("movie", [False, True], ids=["files", "movie"])
+@pytest.mark.parametrize("alone", [False, True], ids=["with a roto", "alone"])
+def test_a_quadmask_that_removes_all_in_all_frames_is_refused_at_submission(
+    shot: Path, tmp_path: Path, movie: bool, alone: bool
+) -> None:
+    given = str(quadmask_of(lambda _: 0, tmp_path, movie))
+    with pytest.raises(SequenceError, match=r"The quadmask \S+ removes the whole picture in all frames"):
+        pipeline.inspect(shot_of(shot, quadmask=given, **({"roto": None} if alone else {})))
+
+
+@pytest.mark.parametrize("movie", [False, True], ids=["files", "movie"])
+def test_a_quadmask_alone_that_removes_nothing_is_refused_at_submission(
+    shot: Path, tmp_path: Path, movie: bool
+) -> None:
+    given = str(quadmask_of(lambda _: classes.AFFECTED, tmp_path, movie))
+    with pytest.raises(SequenceError, match=r"The quadmask \S+ removes nothing in any of the 12 frames"):
+        pipeline.inspect(shot_of(shot, quadmask=given, roto=None))
+    assert pipeline.inspect(shot_of(shot, quadmask=given)) == 12
+
+
+@pytest.mark.parametrize("movie", [False, True], ids=["files", "movie"])
+def test_a_quadmask_that_removes_all_for_a_while_is_none_that_removes_the_whole_picture(
+    tmp_path: Path, movie: bool
+) -> None:
+    """Elsewhere its roto is empty, and all is kept."""
+    noise = np.random.default_rng(0).uniform(0.1, 0.9, (108, 192, 3))
+    plate = write_sequence(tmp_path / "plate", range(1001, 1013), noise)
+    wiped = range(1005, 1009)
+    given = quadmask_of(lambda frame: 0 if frame in wiped else 255, tmp_path, movie)
+    for frame in range(1001, 1013):
+        drawn = np.zeros((108, 192, 1), np.float16)
+        drawn[:, :183] = float(frame in wiped)
+        exr.write(tmp_path / f"roto/roto.{frame}.exr", drawn, ("A",))
+    assert pipeline.inspect(Shot(str(plate), str(tmp_path / "roto"), quadmask=str(given))) == 12
+
+
+def test_a_movie_that_is_the_roto_is_no_quadmask(shot: Path, tmp_path: Path) -> None:
+    file = tmp_path / "roto.avi"
+    writer = cv2.VideoWriter(str(file), cv2.VideoWriter.fourcc(*"FFV1"), 24, (192, 108))
+    for frame in frames_of(shot):
+        drawn = exr.read_matte(shot / f"roto/roto.{frame}.exr", Window(0, 0, 192, 108)) >= 0.5
+        writer.write(np.repeat(255 * drawn[..., None].astype(np.uint8), 3, axis=-1))
+    writer.release()
+    with pytest.raises(SequenceError, match="Is it a roto, or inverted"):
+        pipeline.inspect(shot_of(shot, quadmask=str(file)))
+
+
 def test_an_empty_roto(shot: Path, tmp_path: Path) -> None:
     roto = write_sequence(tmp_path / "roto", range(1001, 1013), np.zeros((108, 192, 1)), ("A",), "roto")
     with pytest.raises(SequenceError, match="is empty in all 12 frames; draw what to remove"):

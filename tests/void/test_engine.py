@@ -270,7 +270,9 @@ def test_a_quadmask_that_keeps_nothing_is_refused_and_one_that_is_empty_for_a_wh
             kept = np.zeros_like(roto) if name == "nothing" else 1 - (roto > 0) * float(frame not in (1003, 1004))
             exr.write(tmp_path / name / f"quadmask.{frame}.exr", kept[..., None].astype(np.float16), ("Y",))
     one = replace(shot_of(shot, steps=1), frames="1001-1006")
-    with pytest.raises(SequenceError, match="removes the whole picture, which leaves nothing to tell the scene by"):
+    with pytest.raises(
+        SequenceError, match="removes the whole picture in all frames, which leaves nothing to tell the"
+    ):
         pipeline.inspect(replace(one, quadmask=str(tmp_path / "nothing")))
     results, _ = run(replace(one, quadmask=str(tmp_path / "a while")), tmp_path / "v001")
     assert not results.missing(range(1001, 1007), PLATE)

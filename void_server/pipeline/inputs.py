@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ from ..imaging.sequence import Sequence
 from ..imaging.window import Window
 from ..quadmask import classes
 
-#: Quadmask and roto are compared in so many frames.
+#: Quadmask and roto are compared in so many frames, and the quadmask is looked at in as many first.
 _LOOKED_AT = 5
 #: The colour space of a movie's pixels, unless the shot names another.
 _MOVIE_SPACE = "sRGB"
@@ -138,31 +138,93 @@ def check_plate(source: Source) -> None:
         )
 
 
-def check_quadmask(source: Source) -> None:
-    """Read a few frames of quadmask and roto. Raises :class:`SequenceError` where they contradict each other.
+def check_quadmask(shot: Shot, source: Source) -> None:
+    """Read frames of the quadmask until they tell enough, and compare a few with the roto.
 
-    A roto that is taken for a quadmask is the most likely: black is the object in one, and nothing in the other.
+    Raises :class:`SequenceError` where it leaves nothing of the picture in any frame, where it is to name the object
+    and does not, or where the two contradict each other.
     """
-    quadmask, roto = source.quadmask, source.roto
-    if quadmask is None or roto is None or quadmask.movie or roto.movie or roto is quadmask:
+    quadmask = source.quadmask
+    if quadmask is None:
         return
+    if source.roto is not None:
+        _check_against(quadmask, source.roto, source)
+    # a few frames tell it of nearly all shots
+    few = sequence.spread(len(source.frames), _LOOKED_AT)
+    order = dict.fromkeys([*few, *range(len(source.frames))])
+    keeps, removes = False, source.roto is not None or to_be_segmented(shot)
+    for codes in _quadmasks(quadmask, [source.frames[index] for index in order], source.canvas):
+        removed = classes.is_removed(codes)
+        keeps, removes = keeps or float(removed.mean()) < 0.999, removes or bool(removed.any())
+        if keeps and removes:
+            return
+    if not keeps:
+        raise SequenceError(
+            f"The quadmask {quadmask.name} removes the whole picture in all frames, which leaves nothing to tell the "
+            "scene by; draw what is kept in white (255)."
+        )
+    raise SequenceError(
+        f"The quadmask {quadmask.name} removes nothing in any of the {len(source.frames)} frames; draw the object in "
+        "black (0), or name its roto."
+    )
+
+
+def _check_against(quadmask: Sequence, roto: Sequence, source: Source) -> None:
+    """A roto that is taken for a quadmask is the likely mistake: black is the object in one, and nothing in the other.
+
+    Movies are compared in their first frames.
+    """
+    count = len(source.frames)
+    looked_at = range(min(count, _LOOKED_AT)) if quadmask.movie or roto.movie else sequence.spread(count, _LOOKED_AT)
+    frames = [source.frames[index] for index in looked_at if source.frames[index] in roto.files]
     shares = []
-    for frame in (source.frames[index] for index in sequence.spread(len(source.frames), _LOOKED_AT)):
-        if frame in roto.files:
-            drawn = exr.read_matte(roto.path(frame), source.display, roto.channels) >= 0.5
-            removed = classes.read(quadmask.path(frame), source.display, quadmask.channels) == classes.REMOVE
-            if drawn.any() and not drawn.all():
-                shares.append((float(removed[drawn].mean()), float(removed[~drawn].mean())))
+    for drawn, codes in zip(
+        _rotos(roto, frames, source.display), _quadmasks(quadmask, frames, source.display), strict=False
+    ):
+        if drawn.any() and not drawn.all():
+            removed = codes == classes.REMOVE
+            shares.append((float(removed[drawn].mean()), float(removed[~drawn].mean())))
     if shares and all(inside < 0.5 < outside for inside, outside in shares):
         raise SequenceError(
             f"The quadmask {quadmask.name} removes what lies around the roto {roto.name}, not what it covers; black "
             "(0) is what is removed, white (255) what is kept. Is it a roto, or inverted?"
         )
-    if shares and all(min(pair) >= 0.999 for pair in shares):
-        raise SequenceError(
-            f"The quadmask {quadmask.name} removes the whole picture, which leaves nothing to tell the scene by; draw "
-            "what is kept in white (255)."
-        )
+
+
+def _quadmasks(quadmask: Sequence, frames: Iterable[int], window: Window) -> Iterator[classes.Quadmask]:
+    """The quadmask of frames in ``window``; a movie's in its own order, and whole."""
+    if quadmask.movie:
+        return (_codes(quadmask, pixels) for _, pixels in _pictures(quadmask, frames))
+    return (classes.read(quadmask.path(frame), window, quadmask.channels) for frame in frames)
+
+
+def _rotos(roto: Sequence, frames: Iterable[int], window: Window) -> Iterator[NDArray[np.bool_]]:
+    """Where the roto of frames is object, as :func:`_quadmasks`."""
+    if roto.movie:
+        return (_alpha(roto, pixels) >= matte.OBJECT for _, pixels in _pictures(roto, frames))
+    return (exr.read_matte(roto.path(frame), window, roto.channels) >= matte.OBJECT for frame in frames)
+
+
+def _pictures(sequence_: Sequence, frames: Iterable[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """The frames of a movie that are asked for, with their numbers, in its own order; no more is read."""
+    assert sequence_.movie is not None
+    wanted = set(frames)
+    for frame, pixels in enumerate(movie.read_frames(sequence_.movie), start=sequence_.frames[0]) if wanted else ():
+        if frame in wanted:
+            yield frame, pixels
+            wanted.discard(frame)
+        if not wanted:
+            return
+
+
+def _codes(quadmask: Sequence, pixels: NDArray[np.uint8]) -> classes.Quadmask:
+    """The quadmask that a frame of a movie holds."""
+    return classes.quantise(pixels[..., _rgb(quadmask)].max(axis=-1).astype(np.float32), quadmask.name)
+
+
+def _alpha(roto: Sequence, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """The matte that a frame of a movie holds."""
+    return pixels[..., _rgb(roto)].max(axis=-1) / np.float32(255)
 
 
 def to_be_segmented(shot: Shot) -> bool:
@@ -302,18 +364,17 @@ def as_exr(source: Source, shot: Shot, work: Path, report: Callable[[int], None]
 
         plate = _decode(plate, work / "plate", exr.RGB, linear, source, report)
     if quadmask and quadmask.movie:
-        name, indices = quadmask.name, _rgb(quadmask)
+        painted = quadmask
 
         def codes(frame: NDArray[np.uint8]) -> NDArray[np.float16]:
-            found = classes.quantise(frame[..., indices].max(axis=-1).astype(np.float32), name)
-            return (found[..., None] / np.float32(255)).astype(np.float16)
+            return (_codes(painted, frame)[..., None] / np.float32(255)).astype(np.float16)
 
         quadmask = _decode(quadmask, work / "quadmask", ("Y",), codes, source, report)
     if roto and roto.movie:
-        drawn = _rgb(roto)
+        drawn = roto
 
         def alpha(frame: NDArray[np.uint8]) -> NDArray[np.float16]:
-            return (frame[..., drawn].max(axis=-1, keepdims=True) / np.float32(255)).astype(np.float16)
+            return _alpha(drawn, frame)[..., None].astype(np.float16)
 
         roto = _decode(roto, work / "roto", ("A",), alpha, source, report)
     elif roto is None and quadmask is not None and not to_be_segmented(shot):
@@ -331,10 +392,9 @@ def _object_of(quadmask: Sequence, source: Source, folder: Path) -> Sequence:
     for frame, file in files.items():
         if not file.is_file():
             codes = classes.read(quadmask.path(frame), source.canvas, quadmask.channels)
-            removed = (codes == classes.REMOVE) | (codes == classes.OVERLAP)
             exr.write(
                 file,
-                removed[..., None].astype(np.float16),
+                classes.is_removed(codes)[..., None].astype(np.float16),
                 ("A",),
                 data_window=source.canvas,
                 display_window=source.display,
@@ -350,21 +410,12 @@ def _decode(
     source: Source,
     report: Callable[[int], None],
 ) -> Sequence:
-    assert sequence_.movie is not None
     files = {frame: folder / f"{folder.name}.{frame:04d}.exr" for frame in source.frames}
-
-    def decoded() -> Iterator[tuple[int, NDArray[np.uint8]]]:
-        assert sequence_.movie is not None
-        return enumerate(movie.read_frames(sequence_.movie), start=sequence_.frames[0])
-
     missing = {frame for frame, file in files.items() if not file.is_file()}
-    for frame, pixels in decoded() if missing else ():
-        if frame in missing:
-            exr.write(files[frame], convert(pixels), channels, data_window=source.display)
-            report(frame)
-            missing.discard(frame)
-        if not missing:
-            break
+    for frame, pixels in _pictures(sequence_, missing):
+        exr.write(files[frame], convert(pixels), channels, data_window=source.display)
+        report(frame)
+        missing.discard(frame)
     if missing:
         raise SequenceError(f"The movie {sequence_.name} ends before frame {min(missing)}; give a shorter range.")
     return Sequence(sequence_.name, files, notes=sequence_.notes)

@@ -40,7 +40,7 @@ def inspect(shot: Shot) -> int:
     ColourSpace(shot.colorspace, shot.ocio)
     source = open_source(shot)
     check_plate(source)
-    check_quadmask(source)
+    check_quadmask(shot, source)
     segment.check_prompts(shot, source)
     return len(source.frames)
 
