@@ -197,6 +197,13 @@ def test_a_thing_that_passes_is_not_followed_across_a_gap(make: Make, empty: Flo
     assert made.error() < 1.02 * at_rest.error()
 
 
+def test_what_is_hidden_only_beyond_a_gap_does_not_pass(make: Make, empty: FloatImage) -> None:
+    """It would be hidden two frames later; it need not be the same thing, nor still be there."""
+    mover, gap = Mover(300, 40), 9
+    made = make(lambda index: mover.over(empty, index / (COUNT - 1)) if index < gap else empty, gap=gap)
+    assert not len(np.load(made.clip.kept / "cleanplate.npz")["passing_poses"])
+
+
 def test_what_swings_back_before_it_comes_free_again_is_whole(make: Make, empty: FloatImage) -> None:
     mover = Mover(60, 120)
     moments = np.sin(np.linspace(0, np.pi, COUNT))

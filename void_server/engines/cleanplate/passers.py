@@ -46,7 +46,7 @@ _DARK = np.float32(0.01)
 
 def find(shot: Resting) -> Passing:
     """Find the things that pass behind what is hidden in a shot, and follow them; what rests is seen without them."""
-    things = [thing for thing in _things(shot) if _passes(thing, shot.hidden)]
+    things = [thing for thing in _things(shot) if _passes(shot, thing)]
     if things:
         shot.leave_out(lambda index: _covered(things, index, shot.rest.shape[:2]))
     layers: list[Layer] = []
@@ -79,18 +79,19 @@ def _among(thing: Thing, layers: Sequence[Layer]) -> bool:
     return any(shared(layer) > 0.5 for layer in layers)
 
 
-def _passes(thing: Thing, hidden: Sequence[Mask]) -> bool:
-    """Whether part of a thing is hidden in some frame, or would be soon after it was lost if it went on."""
-    shape = hidden[0].shape
+def _passes(shot: Resting, thing: Thing) -> bool:
+    """Whether part of a thing is hidden in some frame, or would be soon after it was lost if it went on in its run."""
     known = [index for index, _ in thing.free()]
+    run = next(run for run in shot.runs if known[0] in run)
     placed = {index: sighting for index, sighting in thing.sightings.items() if not sighting.free}
     for end, step in ((known[0], -1), (known[-1], 1)):
         near = known[:_LOST] if step < 0 else known[-_LOST:]
         speed = np.polyfit(near, [thing.sightings[index].centre for index in near], 1)[0]
         for index in range(end + step, end + step * (_LOST + 1), step):
-            if 0 <= index < len(hidden) and index not in thing.sightings:
+            if index in run and index not in thing.sightings:
                 placed[index] = thing.sightings[end].moved(speed * (index - end))
-    return any((sighting.whole(shape) & hidden[index]).any() for index, sighting in placed.items())
+    shape = shot.rest.shape[:2]
+    return any((sighting.whole(shape) & shot.hidden[index]).any() for index, sighting in placed.items())
 
 
 def _covered(things: Sequence[Thing], index: int, shape: tuple[int, int]) -> Mask:
