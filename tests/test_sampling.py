@@ -19,7 +19,7 @@ from void_server.engines import Clip
 from void_server.engines import clip as clips
 from void_server.engines.cleanplate import sampling
 from void_server.engines.cleanplate.sampling import Plates
-from void_server.imaging import exr, sequence
+from void_server.imaging import arrays, exr, sequence
 from void_server.imaging.colour import ColourSpace
 from void_server.imaging.footage import Footage
 from void_server.imaging.recent import Recent
@@ -104,6 +104,32 @@ def test_under_a_moving_camera_a_plate_is_read_once_for_all_that_the_engine_asks
     assert times["pan/plate"] < 5
     # for the sheet, where it is not the plate
     assert times["v001/plate"] < 0.45
+
+
+def test_the_fill_of_a_run_is_loaded_without_those_of_others(tmp_path: Path) -> None:
+    """A shot with many gaps takes no more memory than one with none."""
+    write_sample(tmp_path / "pan", "pan", (128, 72), range(1, 31))
+    roto = np.zeros((72, 128, 1), np.float16)
+    roto[15:60, 25:105] = 1
+    for file in (tmp_path / "pan/roto").glob("*.exr"):
+        exr.write(file, roto, ("A",))
+    load, sizes = arrays.load, dict.fromkeys(("1-3", "1-3,5-7,9-11"), 0)
+
+    for frames in sizes:
+
+        def noted(path: Path, frames: str = frames) -> dict[str, NDArray[Any]]:
+            found = load(path)
+            sizes[frames] = max(sizes[frames], sum(array.nbytes for array in found.values()))
+            return found
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(arrays, "load", noted)
+            settings = Settings(reasoner="none", grain=False)
+            job = Shot(str(tmp_path / "pan/plate"), str(tmp_path / "pan/roto"), settings=settings, frames=frames)
+            pipeline.run("job", job, tmp_path / f"v{frames}", lambda _: None)
+    one, three = sizes.values()
+    assert one > roto.size
+    assert three < 1.5 * one
 
 
 @pytest.mark.parametrize(("kind", "reads_beyond"), [(np.float16, 0), (np.float32, 1)])

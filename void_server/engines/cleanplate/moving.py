@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ...imaging import arrays
 from ...imaging.camera import Camera, Mask
 from ...imaging.exr import FloatImage
 from ...imaging.grain import share_of_median
 from ...imaging.parallel import in_order
+from ...imaging.recent import Recent
 from ...imaging.runs import runs
 from ...imaging.sequence import spread
 from ...imaging.temporal import agreeing_median
@@ -38,6 +41,8 @@ _BAND = 256
 #: Farther frames are not used: errors of the steps add up.
 _REACH = 150
 _PATHS = "paths.raw"
+#: A file for each run, and memory for those that were used last, in bytes.
+_FILL, _FILLS = "fill_{}.npz", 256 * 2**20
 #: Samples of which the darkest and the brightest differ by more, display-referred, do not show the same.
 _APART = 0.1
 #: The number of candidates for the anchor frame.
@@ -61,15 +66,20 @@ class _Fill(NamedTuple):
         return cls(-1, np.zeros((0, 0, 3), np.float32), Window(0, 0, 0, 0), Shade.none())
 
     @classmethod
-    def load(cls, arrays: Mapping[str, NDArray[Any]], run: int) -> _Fill:
-        """That which :meth:`arrays` describes, of a run by its number."""
-        own = {name: arrays[f"{name}_{run}"] for name in ("anchor", "fill", "window", "shade_light", "shade_share")}
+    def load(cls, file: Path) -> _Fill:
+        """That which :meth:`save` wrote."""
+        own = arrays.load(file)
         return cls(int(own["anchor"]), own["fill"], Window(*own["window"].tolist()), Shade.load(own))
 
-    def arrays(self, run: int) -> dict[str, NDArray[Any]]:
-        """All that :meth:`load` needs."""
-        own = {"anchor": np.array(self.anchor), "fill": self.rgb, "window": np.array(self.window)}
-        return {f"{name}_{run}": value for name, value in {**own, **self.shade.arrays()}.items()}
+    def save(self, file: Path) -> None:
+        """Write it for every process that continues the job."""
+        window = np.array(self.window)
+        arrays.save(file, anchor=np.array(self.anchor), fill=self.rgb, window=window, **self.shade.arrays())
+
+    @property
+    def nbytes(self) -> int:
+        """The memory that it takes."""
+        return self.rgb.nbytes + self.shade.light.nbytes + self.shade.share.nbytes
 
 
 class _Sources(NamedTuple):
@@ -106,18 +116,18 @@ def _sources(paths: Trajectories, index: int, window: Window, run: range, anchor
 
 
 def prepare(clip: Clip, camera: Camera) -> dict[str, NDArray[Any]]:
-    """Prepare what all frames need: the trajectories, in a file of their own, what is hidden, and each run's fill.
+    """Prepare what all frames need: what is hidden, and, in files of their own, the trajectories and each run's fill.
 
     Raises :class:`~void_server.api.errors.SequenceError` where nothing is known of what lies behind a frame.
     """
     hidden = [clip.small_rewritten(index) for index in range(len(clip))]
     paths = Trajectories(clip.footage, hidden, camera, clip.kept / _PATHS)
     _check_seen(clip, paths)
-    prepared: dict[str, NDArray[Any]] = {"hidden": np.packbits(np.stack(hidden))}
     for number, run in enumerate(runs(clip.footage.frames)):
         anchor = _anchor(clip, paths, run)
-        prepared |= (_Fill.none() if anchor is None else _fill(clip, anchor)).arrays(number)
-    return prepared
+        fill = _Fill.none() if anchor is None else _fill(clip, anchor)
+        fill.save(clip.kept / _FILL.format(number))
+    return {"hidden": np.packbits(np.stack(hidden))}
 
 
 def _check_seen(clip: Clip, paths: Trajectories) -> None:
@@ -169,12 +179,13 @@ def _fill(clip: Clip, anchor: int) -> _Fill:
 class _Background:
     """The background of a shot, frame by frame."""
 
-    def __init__(self, clip: Clip, camera: Camera, arrays: Mapping[str, NDArray[Any]]) -> None:
+    def __init__(self, clip: Clip, camera: Camera, prepared: Mapping[str, NDArray[Any]]) -> None:
         self._clip, self._plates = clip, Plates(clip)
         shape = len(clip), *clip.footage.small_size
-        hidden = np.unpackbits(arrays["hidden"], count=math.prod(shape)).reshape(shape).astype(bool)
+        hidden = np.unpackbits(prepared["hidden"], count=math.prod(shape)).reshape(shape).astype(bool)
         self._paths = Trajectories(clip.footage, list(hidden), camera, clip.kept / _PATHS, measured=True)
-        self._runs = [(run, _Fill.load(arrays, number)) for number, run in enumerate(runs(clip.footage.frames))]
+        self._runs = runs(clip.footage.frames)
+        self._fills: Recent[int, _Fill] = Recent(lambda number: _Fill.load(clip.kept / _FILL.format(number)), _FILLS)
 
     def frame(self, index: int) -> NewPixels:
         """What lies behind the region of frame ``index`` that is to be rewritten."""
@@ -182,7 +193,8 @@ class _Background:
         if window.empty:
             return NewPixels(index, window, np.zeros((0, 0, 3), np.float32))
         small = self._clip.footage.analysed(window)
-        run, fill = next(pair for pair in self._runs if index in pair[0])
+        number, run = next((number, run) for number, run in enumerate(self._runs) if index in run)
+        fill = self._fills[number]
         sources = _sources(self._paths, index, small, run, fill.anchor)
         result = np.zeros((window.height, window.width, 3), np.float32)
         grain = np.zeros((window.height, window.width), np.float32)
@@ -247,10 +259,10 @@ def _in_anchor(anchor: int, index: int, small: Window, sources: _Sources, at: Fl
 
 
 def synthesise(
-    clip: Clip, camera: Camera, arrays: Mapping[str, NDArray[Any]], wanted: Sequence[int]
+    clip: Clip, camera: Camera, prepared: Mapping[str, NDArray[Any]], wanted: Sequence[int]
 ) -> Iterator[NewPixels]:
     """Yield the new pixels of each wanted frame that has any; see the engine."""
-    background = _Background(clip, camera, arrays)
+    background = _Background(clip, camera, prepared)
     for _, frame in in_order(background.frame, wanted):
         if not frame.window.empty:
             yield frame
