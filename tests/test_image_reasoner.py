@@ -22,6 +22,7 @@ from void_server.imaging.footage import Footage
 from void_server.imaging.window import Window
 from void_server.quadmask import classes, image_reasoner
 from void_server.quadmask.contact import lasting_contact
+from void_server.quadmask.image_reasoner import background, shade
 from void_server.sample import SCENES, Film, Frames
 from void_server.sample.stage import paint
 
@@ -318,6 +319,27 @@ def test_a_shadow_longer_than_the_way_of_what_throws_it_is_an_effect(empty: Floa
 
     for mask, where in zip(reasoned(tmp_path, scene), shadow, strict=True):
         assert mask[where].mean() > 0.8
+
+
+@pytest.mark.parametrize("grain", [0.0, 0.004])
+def test_a_black_shadow_tells_nothing_of_what_lies_in_it(empty: FloatImage, grain: float) -> None:
+    """Its noise is not the scene, however much brighter that is made."""
+    rng = np.random.default_rng(1)
+    looks = []
+    for index in range(COUNT):
+        thing = box(60 + 3 * index, 30, 14, 50)
+        rgb = empty * ~box(52 + 3 * index, 50, 78, 30)[..., None] + grain * rng.standard_normal(empty.shape)
+        picture = painted(rgb.astype(np.float32), (thing, GREEN))
+        looks.append(background.Look(index, picture, ~thing, background.distance_from(thing)))
+    shaded = np.median([look.rgb for look in looks], axis=0)
+    noise = [np.full((HEIGHT, WIDTH), 0.004, np.float32)] * len(background.SCALES)
+    model = background.Background(shaded.copy(), np.ones((HEIGHT, WIDTH), bool), noise, looks)
+    shade.lift(model)
+    # where a frame shows it lit, that is the scene
+    lit = (model.plate != shaded).any(axis=-1)
+    assert np.count_nonzero(lit) > 500
+    assert np.median(np.abs(model.plate - empty)[lit]) < 0.01
+    assert -0.1 < model.plate.min() and model.plate.max() < 1.1 * empty.max()
 
 
 def test_a_shadow_that_runs_ahead_of_what_throws_it_is_an_effect_before_it_is_touched(

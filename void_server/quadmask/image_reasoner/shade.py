@@ -57,13 +57,14 @@ def lift(model: Background) -> None:
     samples, lit, visible = [], [], []
     for place in placed:
         share = place.seen_from_object(left)[ever]
-        samples.append(place.look.rgb[ever] / share[:, None])
-        visible.append(place.look.visible[ever])
+        samples.append(place.look.rgb[ever] / np.maximum(share, _LEAST)[:, None])
+        visible.append(place.look.visible[ever] & (share > _LEAST))
         lit.append((share == 1) & visible[-1])
     # what is seen in full light is better than what is made of the shade
     told = np.logical_or.reduce(lit)
     plate = model.plate.copy()
-    plate[ever] = median(np.stack(samples), np.where(told, np.stack(lit), np.stack(visible)))
+    used = np.where(told, np.stack(lit), np.stack(visible))
+    plate[ever] = np.where(used.any(axis=0)[:, None], median(np.stack(samples), used), plate[ever])
     shaded = ever & _darker(_soft(model.plate), _soft(plate))
     model.plate[shaded] = plate[shaded]
     for level in model.noise:
