@@ -224,17 +224,22 @@ def test_a_moving_camera(scene: str, tmp_path: Path) -> None:
     assert psnr(result[roto], truth[roto]) > psnr(plate[roto], truth[roto]) + 8
 
 
-def test_a_moving_camera_takes_nothing_from_beyond_a_gap(tmp_path: Path) -> None:
-    """How it got there nobody knows: here, the scene is the other way round."""
+@pytest.fixture
+def turned(tmp_path: Path) -> Path:
+    """A shot of a camera that pans; how it got from 1010 to 1031 nobody knows: the scene is the other way round."""
     write_sample(tmp_path / "pan", "pan", (256, 144), range(1001, 1011), grain=False)
     for name, channels in (("plate", exr.RGB), ("roto", ("A",))):
         for frame in range(1001, 1011):
             file = tmp_path / "pan" / name / f"{name}.{frame}.exr"
             there = exr.read_channels(file, channels, exr.windows(file)[0])[:, ::-1]
             exr.write(file.with_name(f"{name}.{frame + 30}.exr"), there.astype(np.float16), channels)
+    return tmp_path / "pan"
+
+
+def test_a_moving_camera_takes_nothing_from_beyond_a_gap(turned: Path, tmp_path: Path) -> None:
     pictures = []
     for number, frames in enumerate(("1001-1010,1031-1040", "1001-1010")):
-        one = shot_of(tmp_path / "pan", settings=Settings(reasoner="none", grain=False), frames=frames)
+        one = shot_of(turned, settings=Settings(reasoner="none", grain=False), frames=frames)
         results, _ = run(one, tmp_path / f"v00{number}")
         pictures.append([exr.read_rgb(results.plate(frame)) for frame in range(1001, 1011)])
     assert np.array_equal(*pictures)
@@ -283,6 +288,21 @@ def test_what_a_moving_camera_never_sees_is_filled_in_a_frame_that_shows_the_res
             exr.read_rgb(file)[30:45, 50:80] for file in (results.plate(frame), folder / f"plate/plate.{frame}.exr")
         )
         assert middle.mean() > 0.2 * plate.mean()
+
+
+@pytest.mark.parametrize("frames", ["1001-1010", "1031-1040"])
+def test_the_effects_under_a_moving_camera_are_those_of_the_frames_between_gaps(
+    turned: Path, tmp_path: Path, frames: str
+) -> None:
+    quadmasks = []
+    for number, these in enumerate(("1001-1010,1031-1040", frames)):
+        one = shot_of(turned, settings=Settings(grain=False, until="quadmask"), frames=these)
+        results, _ = run(one, tmp_path / f"v00{number}")
+        # nothing is affected in a shot's first frame
+        codes = [classes.read(results.quadmask(f), Window(0, 0, 256, 144)) for f in sequence.parse_frames(frames)[1:]]
+        quadmasks.append(np.stack(codes))
+    assert (quadmasks[1] == classes.AFFECTED).any()
+    assert np.array_equal(*quadmasks)
 
 
 @pytest.mark.parametrize(

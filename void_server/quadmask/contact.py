@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import chain
 
 import cv2
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from ..imaging.camera import Camera, Mask
 from ..imaging.exr import FloatImage
 from ..imaging.footage import Footage
+from ..imaging.runs import runs
 
 # Shares of the short side: the edge around an object in which it moves itself, and what is close to it. A contact
 # changes what is close so many times as much as usual, and by no less than that.
@@ -26,7 +28,7 @@ def first_contact(footage: Footage, rotos: Sequence[Mask]) -> int | None:
     What it touches begins to move there, and what it moves, touches. The picture further away says what is usual, so
     that a moving camera, or flicker, is no contact.
     """
-    close, far = _changes(rotos, footage.small_plate)
+    close, far = _changes(footage, rotos)
     changes = close - far
     if not len(changes):
         return None
@@ -49,27 +51,28 @@ def lasting_contact(footage: Footage, rotos: Sequence[Mask], camera: Camera) -> 
             footage.small_plate(index), matrix, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
         )
 
-    close, far = _changes(rotos, footage.small_plate, as_next_sees)
+    close, far = _changes(footage, rotos, as_next_sees)
     touching = np.flatnonzero((close > _BESIDE * far) & (close > far + _LEAST))
     return int(touching[0]) + 1 if len(touching) >= max(_OFTEN * len(close), 1) else None
 
 
 def _changes(
-    rotos: Sequence[Mask], now: Callable[[int], FloatImage], before: Callable[[int], FloatImage] | None = None
+    footage: Footage, rotos: Sequence[Mask], before: Callable[[int], FloatImage] | None = None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """How much each frame after the first changes close to the object, and far from it, since the one before it.
 
-    Both 0 where the object leaves nothing of either.
+    Both 0 where the object leaves nothing of either, and across a gap. ``before`` gives the frame before; as it is, if
+    not given.
     """
-    before = before or now
+    before = before or footage.small_plate
     short = min(rotos[0].shape)
     inner, outer = (np.ones((2 * round(share * short) + 1,) * 2, np.uint8) for share in (_EDGE, _NEAR))
     changes = np.zeros((2, max(len(rotos) - 1, 0)))
-    for index in range(1, len(rotos)):
+    for index in chain.from_iterable(run[1:] for run in runs(footage.frames)):
         both = (rotos[index - 1] | rotos[index]).astype(np.uint8)
         edge, near = cv2.dilate(both, inner) > 0, cv2.dilate(both, outer) > 0
         close, far = near & ~edge, ~near
         if close.any() and far.any():
-            change = np.abs(now(index) - before(index - 1)).mean(axis=-1)
+            change = np.abs(footage.small_plate(index) - before(index - 1)).mean(axis=-1)
             changes[:, index - 1] = change[close].mean(), change[far].mean()
     return changes[0], changes[1]

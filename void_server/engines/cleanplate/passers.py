@@ -65,7 +65,7 @@ def _things(shot: Resting) -> list[Thing]:
 
 def _things_of(shot: Resting, run: range) -> list[Thing]:
     """The same, of a run, ahead or back in time."""
-    found = follow(len(run), lambda number: shot.departs(run[number]), [shot.removed[index] for index in run])
+    found = follow(range(len(run)), lambda number: shot.departs(run[number]), [shot.removed[index] for index in run])
     return [Thing(thing.own, dict(sorted((run[i], seen) for i, seen in thing.sightings.items()))) for thing in found]
 
 

@@ -9,7 +9,8 @@ object touched it belongs to the scene, and what is affected is that it is gone.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -263,7 +264,7 @@ def _follow(
     """The effects in every frame, in order, by their kinds."""
     found = _effects(shot, paths, departures)
     # pixels of a moving camera are not those of the frame before
-    for index, effect, along, _ in _foretold(found) if paths is None else found:
+    for index, effect, along, _ in _foretold(found, _begins(shot)) if paths is None else found:
         report((index + 1) / shot.count)
         yield _kinds(effect, along, departures.darkened(index), departures.certainty(index))
 
@@ -275,8 +276,11 @@ def _effects(shot: Steady, paths: Trajectories | None, departures: _Departures) 
     companions, bystanders = _things(shot, departures) if paths is None else ([], [])
     everywhere = Window(0, 0, width, height)
     effect, age = np.zeros((height, width), bool), np.zeros((height, width), np.uint8)
+    begins = _begins(shot)
     for index in range(shot.count):
-        if index and paths is not None:
+        if paths is not None and index in begins:
+            effect, age = np.zeros_like(effect), np.zeros_like(age)
+        elif paths is not None:
             _, positions, _ = next(paths.walk(index, everywhere, -1))
             moved = cv2.remap(np.dstack([effect, age]).astype(np.uint8), positions, None, cv2.INTER_NEAREST)
             effect, age = moved[..., 0] > 0, moved[..., 1]
@@ -289,10 +293,18 @@ def _effects(shot: Steady, paths: Trajectories | None, departures: _Departures) 
         yield _Found(index, effect, own, others)
 
 
-def _foretold(frames: Iterable[_Found]) -> Iterator[_Found]:
+def _begins(shot: Steady) -> set[int]:
+    """The frames that follow no other in time: the first, and those after gaps."""
+    return {run.start for run in shot.runs}
+
+
+def _foretold(frames: Iterable[_Found], begins: Collection[int]) -> Iterator[_Found]:
     """The same with the shadows that run ahead of what throws them: what they touch is an effect soon after."""
     held: deque[_Found] = deque()
     for found in frames:
+        if found.frame in begins:
+            yield from held
+            held.clear()
         later = found.effect
         for earlier in reversed(held):
             later = effects(earlier.others, later, np.zeros_like(later))
@@ -318,7 +330,8 @@ def _kinds(effect: Mask, along: Mask, darkened: Mask, certainty: FloatImage) -> 
 def _things(shot: Steady, departures: _Departures) -> tuple[list[Thing], list[Thing]]:
     """The companions of the object, and the bystanders."""
     companions, bystanders = [], []
-    for thing in follow(shot.count, departures.at, shot.hidden, shot.inside):
+    followed = (follow(run, departures.at, shot.hidden, shot.inside) for run in shot.runs)
+    for thing in chain.from_iterable(followed):
         if is_companion(thing, shot.roto, shot.rgb, departures.darkened):
             companions.append(thing)
         elif thing.own:

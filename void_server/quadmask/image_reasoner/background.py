@@ -289,11 +289,12 @@ def _farthest(looks: Sequence[Look], number: int = 1) -> FloatImage:
 
 
 def around_frame(shot: Steady, paths: Trajectories, anchor: int) -> Background:
-    """The background that frame ``anchor`` of a moving camera sees.
+    """The background that frame ``anchor`` of a moving camera sees: nobody knows how it got across a gap.
 
     Of two frames equally far in time, the earlier counts double: what the object did to the scene is seen later.
     """
-    chosen = {anchor + offset for step in _OFFSETS for offset in (-step, step)} & set(range(shot.count))
+    run = next(run for run in shot.runs if anchor in run)
+    chosen = {anchor + offset for step in _OFFSETS for offset in (-step, step)} & set(run)
     looks = _looks_around(shot, paths, anchor, chosen)
     sureness = [(1 + (look.frame < anchor)) / (1 + abs(look.frame - anchor) / _SURE) for look in looks]
     model = _build(looks, sureness, rests=False)

@@ -105,17 +105,17 @@ class Thing:
 
 
 def follow(
-    count: int, departing: Callable[[int], Mask], hidden: Sequence[Mask], inside: Callable[[int], Mask] | None = None
+    run: range, departing: Callable[[int], Mask], hidden: Sequence[Mask], inside: Callable[[int], Mask] | None = None
 ) -> list[Thing]:
     """Follow all things that stand out from the background and apart from the object for some time, and move.
 
-    By frame index, ``departing`` is what stands out, ``hidden`` is the object, and ``inside`` what the frame holds, all
-    without it.
+    By the frame indices of ``run``, ``departing`` is what stands out, ``hidden`` is the object, and ``inside`` what the
+    frame holds, all without it.
     """
     done: list[Thing] = []
     active: list[Thing] = []
     touched = np.zeros(hidden[0].shape, bool)
-    for index in range(count):
+    for index in run:
         now = departing(index)
         near = around(hidden[index])
         within = np.ones(touched.shape, bool) if inside is None else inside(index)

@@ -64,7 +64,7 @@ def lift(model: Background) -> None:
     told = np.logical_or.reduce(lit)
     plate = model.plate.copy()
     used = np.where(told, np.stack(lit), np.stack(visible))
-    plate[ever] = np.where(used.any(axis=0)[:, None], median(np.stack(samples), used), plate[ever])
+    plate[ever] = np.where(np.any(used, axis=0, keepdims=True).T, median(np.stack(samples), used), plate[ever])
     shaded = ever & _darker(_soft(model.plate), _soft(plate))
     model.plate[shaded] = plate[shaded]
     for level in model.noise:

@@ -13,6 +13,7 @@ from ...imaging.camera import Camera, Homography, Mask, slip
 from ...imaging.colour import Curve
 from ...imaging.exr import FloatImage
 from ...imaging.footage import Footage
+from ...imaging.runs import runs
 from ...imaging.sequence import spread
 
 #: A picture that holds all frames is so many times as large as one of them at most: a camera held by hand, not a pan,
@@ -84,6 +85,11 @@ class Steady:
     def count(self) -> int:
         """The number of frames."""
         return len(self._footage.frames)
+
+    @property
+    def runs(self) -> list[range]:
+        """The runs of its frames between gaps, by index."""
+        return runs(self._footage.frames)
 
     @property
     def curve(self) -> Curve:
