@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from void_server import pipeline
 from void_server.api.confinement import confined
@@ -319,6 +320,66 @@ def test_weights_replaced_while_a_job_runs_are_told_and_never_named_for_what_oth
     manifest = json.loads((resumed.folder / "job.json").read_text())
     assert manifest["engine"]["void_pass1.safetensors"] == new
     assert not np.array_equal(pictures(first, range(1001, 1003)), pictures(resumed, range(1001, 1003)))
+
+
+def _linked(file: Path) -> None:
+    os.link(file, file.with_suffix(".backup"))
+
+
+def _copied(file: Path) -> None:
+    shutil.copy2(file, file.with_suffix(".copy"))
+    file.with_suffix(".copy").replace(file)
+
+
+@pytest.mark.parametrize("change", [_linked, _copied, lambda file: file.chmod(0o640)], ids=["link", "copy", "chmod"])
+def test_weights_that_hold_the_same_were_not_replaced(
+    shot: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], None]
+) -> None:
+    """A backup of hard links, or a network disk without lasting numbers of files, changes their stamps alone."""
+    shutil.copytree(weights, tmp_path / "weights")
+    monkeypatch.setenv("VOID_WEIGHTS", str(tmp_path / "weights"))
+    found = Weights(tmp_path / "weights")
+    before, real = found.state(), Sampler.run
+
+    def changing(*rest: Any) -> torch.Tensor:
+        for file in (found.checkpoint(1), found.vae, *found.base.glob("text_encoder/*.safetensors")):
+            change(file)
+        return real(*rest)
+
+    monkeypatch.setattr(Sampler, "run", changing)
+    results, _ = run(replace(shot_of(shot, steps=1), frames="1001-1002"), tmp_path / "v001")
+    assert found.state() != before
+    assert not results.missing(range(1001, 1003), PLATE)
+
+
+def test_what_another_text_encoder_read_is_read_and_made_again(
+    shot: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(weights, tmp_path / "weights")
+    monkeypatch.setenv("VOID_WEIGHTS", str(tmp_path / "weights"))
+    one = replace(shot_of(shot, steps=6, grain=False), frames="1001-1002")
+    steps: list[int] = []
+    real = Sampler.forward
+
+    def counted(self: Sampler, *rest: Any) -> torch.Tensor:
+        steps.append(self.number)
+        if stopping and len(steps) == 6:
+            raise JobCancelled("stop")
+        return real(self, *rest)
+
+    monkeypatch.setattr(Sampler, "forward", counted)
+    stopping = True
+    with pytest.raises(JobCancelled):
+        run(one, tmp_path / "v001")
+    (encoder,) = Weights(tmp_path / "weights").base.glob("text_encoder/*.safetensors")
+    tensors = {name: -tensor for name, tensor in load_file(encoder).items()}
+    save_file(tensors, encoder, metadata={"format": "pt"})
+    steps.clear()
+    stopping = False
+    resumed, _ = run(one, tmp_path / "v001")
+    assert steps == [1] * 6
+    whole, _ = run(one, tmp_path / "v002")
+    assert np.array_equal(pictures(resumed, range(1001, 1003)), pictures(whole, range(1001, 1003)))
 
 
 @pytest.mark.parametrize("kept_steps", [2, 6], ids=["before any latents were kept", "with latents of the second pass"])

@@ -13,7 +13,7 @@ from ...imaging.exr import FloatImage
 from ...imaging.fill import smooth_fill
 from ...imaging.sequence import format_frames
 
-#: Steps at each size, and by how much one without acceleration leaves of the softest error that they are to take out.
+#: Steps at each size, and the spectral radius that is assumed of one without acceleration.
 _STEPS, _LEFT = 16, 0.985
 _SMALLEST = 16
 #: By this much a correction falls back to 0 in each pixel.

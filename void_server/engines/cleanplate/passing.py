@@ -117,8 +117,8 @@ class Passing:
         }
 
     def covers(self, clip: Clip, index: int, window: Window) -> tuple[Mask, Mask]:
-        """The plate's pixels in ``window`` of a frame that show a thing or its shadow, and those that show nothing
-        else, (height, width).
+        """The plate's pixels in ``window`` of a frame that show a thing or its shadow, and those in which it
+        hides the scene, (height, width).
         """
         acted, hidden = np.zeros((2, window.height, window.width), bool)
         for layer in self.layers:

@@ -32,7 +32,7 @@ from .sampling import (
 )
 from .settings import DDIM
 from .vae import SPATIAL, decode, encoder_parts, latent_length
-from .weights import digest, find
+from .weights import Loaded, digest, find
 from .windows import plan
 
 
@@ -77,7 +77,7 @@ class Synthesis:
         settings = self._settings
         device = choose_device(self._clip.settings.device)
         weights = find(settings.checkpoint, settings.lora, settings.lora_strength)
-        self._loaded_from = weights.state(self._passes)
+        self._loaded = Loaded(weights, self._passes)
         beside = cards_beside(self._clip.settings.device, device)
         return resident(weights, device, memory.PROFILES[settings.memory], settings.compiled, beside)
 
@@ -109,7 +109,7 @@ class Synthesis:
         self._made.note(number, {"device": self._model.described, **solver, **hashes})
 
     def _made_from(self, number: int) -> dict[str, str]:
-        """What decides the bits of a pass beside the job itself; what else made is not used.
+        """What decides the bits of a pass beside the job itself. Kept results made from anything else are not used.
 
         Another card makes other bits, too. Raises :class:`JobFailed` where the weights were replaced.
         """
@@ -117,12 +117,13 @@ class Synthesis:
         weights = self._model.weights
         # a second pass is made from the first
         hashes = weights.hashes(self._passes[:number])
-        return {"device": self._model.described, "autoencoder": digest(weights.vae), **hashes}
+        encoders = {"autoencoder": digest(weights.vae), "text encoder": weights.reader}
+        return {"device": self._model.described, **encoders, **hashes}
 
     def _check_same_weights(self) -> None:
         """Raise :class:`JobFailed` where files were replaced meanwhile: nobody knows which of them made what."""
         weights = self._model.weights
-        if weights.state(self._passes) != self._loaded_from:
+        if not self._loaded.same():
             raise JobFailed(
                 f"The weights in {weights.folder} were replaced while the job ran; resume it with the new ones."
             )
@@ -190,12 +191,16 @@ class Synthesis:
             self._clip.warnings.append(
                 f"The prompt is longer than {self._model.tokens} tokens; this part is ignored: {cut!r}. Shorten it."
             )
-        kept = KeptTensors(self._clip.kept / "void_prompts.safetensors", texts)
+        weights = self._model.weights
+        reader = weights.reader
+        kept = KeptTensors(self._clip.kept / "void_prompts.safetensors", {**texts, "text encoder": reader})
         found = kept.read()
         if found is None:
             prompt, negative = embed(self._model, *texts.values()).split(1)
             found = {"prompt": prompt, "negative": negative}
-            kept.write(**found)
+            # replaced while it was read, nobody knows which of them did
+            if weights.reader == reader:
+                kept.write(**found)
         return found["prompt"], found["negative"]
 
     def _noise(self, piece: Piece, before: FrameFile | None) -> torch.Tensor:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ...api.errors import AccessDenied, SettingError
-from ...api.files import digest_of, stamp, write_atomically
+from ...api.files import digest_of, open_regular, stamp, write_atomically
 from ...api.home import home
 from ...plugins import Download
 from .header import header, standard_key
@@ -33,6 +33,8 @@ SOURCES = {
 #: Noise latents, mask latents and video latents side by side.
 IN_CHANNELS = 48
 ENVIRONMENT = "VOID_WEIGHTS"
+#: So many blocks of so many bytes tell text encoders apart: each is as good as wholly different from any other.
+_BLOCKS, _BLOCK = 16, 1 << 16
 
 # What each part of the base is loaded from.
 _PARTS = {
@@ -155,9 +157,61 @@ class Weights:
         return {path.name: digest(path) for path in files}
 
     @property
+    def reader(self) -> str:
+        """What reads prompts, by a SHA-256 of parts of its files: to read all of them takes as long as to load them."""
+        return hashlib.sha256(" ".join(map(_sample, self._reading)).encode()).hexdigest()
+
+    @property
+    def _reading(self) -> list[Path]:
+        own = [self.base / part / name for part in ("text_encoder", "tokenizer") for name in _PARTS[part]]
+        return [*own, *self._shards]
+
+    def contents(self, passes: tuple[int, ...]) -> dict[str, str]:
+        """What is in the files of :meth:`state`, whatever their stamps: takes a while once one of these has changed."""
+        sampled = self._reading
+        files = [path for path in self._required(passes) if path not in sampled]
+        return {"reader": self.reader, **{str(path): digest(path) for path in files}}
+
+    @property
     def encoders(self) -> dict[str, str]:
         """The SHA-256 of what prompts and pictures are encoded with, remembered likewise, by part."""
         return {"vae": digest(self.vae), "text encoder": " ".join(digest(shard) for shard in self._shards)}
+
+
+class Loaded:
+    """Weights as they were when a model began to load them."""
+
+    def __init__(self, weights: Weights, passes: tuple[int, ...]) -> None:
+        self._weights, self._passes = weights, passes
+        self._state = weights.state(passes)
+        self._contents: dict[str, str] | None = None
+
+    def same(self) -> bool:
+        """Whether the files hold the same still, as after a hard link, chmod or chown. The first call reads them."""
+        state = self._weights.state(self._passes)
+        if state == self._state and self._contents is not None:
+            return True
+        if self._weights.missing(self._passes):
+            return False
+        contents = self._weights.contents(self._passes)
+        same = state == self._state if self._contents is None else contents == self._contents
+        # replaced while they were read, nobody knows what was
+        if not same or self._weights.state(self._passes) != state:
+            return False
+        self._state, self._contents = state, contents
+        return True
+
+
+def _sample(path: Path) -> str:
+    """The SHA-256 of a file's size and of blocks all over it."""
+    found = hashlib.sha256()
+    with open_regular(path, trusted=True) as file:
+        size = file.seek(0, os.SEEK_END)
+        found.update(str(size).encode())
+        for number in range(_BLOCKS):
+            file.seek(number * max(size - _BLOCK, 0) // (_BLOCKS - 1))
+            found.update(file.read(_BLOCK))
+    return found.hexdigest()
 
 
 def digest(path: Path) -> str:
