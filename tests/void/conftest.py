@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -26,3 +27,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of weights."""
     return write(tmp_path_factory.mktemp("weights"))
+
+
+@pytest.fixture
+def own_weights(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of them that a test may change, and that its jobs use."""
+    folder = shutil.copytree(weights, tmp_path / "weights")
+    monkeypatch.setenv("VOID_WEIGHTS", str(folder))
+    return folder

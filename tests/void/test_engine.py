@@ -46,6 +46,26 @@ def shot_of(folder: Path, **settings: Any) -> Shot:
     return Shot(str(folder / "plate"), str(folder / "roto"), settings=settings_of({**TINY, **settings}))
 
 
+class Steps(list[int]):
+    """The passes of the steps that were sampled; the job is stopped in step number ``last[1]`` of pass ``last[0]``."""
+
+    last: tuple[int, int] | None = None
+
+
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> Steps:
+    sampled, real = Steps(), Sampler.forward
+
+    def counted(self: Sampler, *rest: Any) -> torch.Tensor:
+        sampled.append(self.number)
+        if sampled.last == (self.number, sampled.count(self.number)):
+            raise JobCancelled("stop")
+        return real(self, *rest)
+
+    monkeypatch.setattr(Sampler, "forward", counted)
+    return sampled
+
+
 def run(shot: Shot, out: Path, report: Callable[[Progress], None] = lambda _: None) -> tuple[VersionFolder, Any]:
     out.mkdir(exist_ok=True)
     pipeline.inspect(shot)
@@ -97,29 +117,20 @@ def test_the_second_pass_changes_the_first(shot: Path, tmp_path: Path, monkeypat
 
 
 def test_a_second_pass_that_was_stopped_goes_on_where_it_was(
-    shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shot: Path, tmp_path: Path, steps: Steps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    steps: list[tuple[int, int]] = []
     encoded: list[int] = []
-    real, real_text = Sampler.forward, synthesis.embed
-
-    def counted(self: Sampler, *rest: Any) -> torch.Tensor:
-        steps.append((self.number, len(steps)))
-        if stopping and self.number == 2 and [number for number, _ in steps].count(2) == 8:
-            raise JobCancelled("stop")
-        return real(self, *rest)
-
-    monkeypatch.setattr(Sampler, "forward", counted)
+    real_text = synthesis.embed
     monkeypatch.setattr(synthesis, "embed", lambda *rest: encoded.append(1) or real_text(*rest))
     one = shot_of(shot, second_pass=True, steps=9, grain=False)
-    stopping = True
+    steps.last = 2, 8
     with pytest.raises(JobCancelled):
         run(one, tmp_path / "v001")
-    assert [number for number, _ in steps] == [1] * 9 + [2] * 8
+    assert steps == [1] * 9 + [2] * 8
     steps.clear()
-    stopping = False
+    steps.last = None
     resumed, _ = run(one, tmp_path / "v001")
-    assert [number for number, _ in steps] == [2] * 4, "neither the first pass again, nor the five steps that were kept"
+    assert steps == [2] * 4, "neither the first pass again, nor the five steps that were kept"
     assert encoded == [1], "the prompt was read once"
     whole, _ = run(one, tmp_path / "v002")
     assert np.array_equal(pictures(resumed, range(1001, 1013)), pictures(whole, range(1001, 1013)))
@@ -294,16 +305,13 @@ def test_a_roto_of_one_pixel_and_a_plate_smaller_than_the_model(tmp_path: Path) 
 
 
 def test_weights_replaced_while_a_job_runs_are_told_and_never_named_for_what_others_made(
-    shot: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shot: Path, own_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither by the manifest, nor by a worker that has the old ones loaded."""
-    own = tmp_path / "weights"
-    shutil.copytree(weights, own)
-    monkeypatch.setenv("VOID_WEIGHTS", str(own))
     one = replace(shot_of(shot, steps=1), frames="1001-1002")
     first, _ = run(one, tmp_path / "v001")
-    checkpoint = own / "void_pass1.safetensors"
-    shutil.copy(own / "void_pass2.safetensors", tmp_path / "new")
+    checkpoint = own_weights / "void_pass1.safetensors"
+    shutil.copy(own_weights / "void_pass2.safetensors", tmp_path / "new")
     new = hashlib.sha256((tmp_path / "new").read_bytes()).hexdigest()
     real = Sampler.run
 
@@ -333,12 +341,10 @@ def _copied(file: Path) -> None:
 
 @pytest.mark.parametrize("change", [_linked, _copied, lambda file: file.chmod(0o640)], ids=["link", "copy", "chmod"])
 def test_weights_that_hold_the_same_were_not_replaced(
-    shot: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], None]
+    shot: Path, own_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], None]
 ) -> None:
     """A backup of hard links, or a network disk without lasting numbers of files, changes their stamps alone."""
-    shutil.copytree(weights, tmp_path / "weights")
-    monkeypatch.setenv("VOID_WEIGHTS", str(tmp_path / "weights"))
-    found = Weights(tmp_path / "weights")
+    found = Weights(own_weights)
     before, real = found.state(), Sampler.run
 
     def changing(*rest: Any) -> torch.Tensor:
@@ -353,29 +359,17 @@ def test_weights_that_hold_the_same_were_not_replaced(
 
 
 def test_what_another_text_encoder_read_is_read_and_made_again(
-    shot: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shot: Path, own_weights: Path, tmp_path: Path, steps: Steps
 ) -> None:
-    shutil.copytree(weights, tmp_path / "weights")
-    monkeypatch.setenv("VOID_WEIGHTS", str(tmp_path / "weights"))
     one = replace(shot_of(shot, steps=6, grain=False), frames="1001-1002")
-    steps: list[int] = []
-    real = Sampler.forward
-
-    def counted(self: Sampler, *rest: Any) -> torch.Tensor:
-        steps.append(self.number)
-        if stopping and len(steps) == 6:
-            raise JobCancelled("stop")
-        return real(self, *rest)
-
-    monkeypatch.setattr(Sampler, "forward", counted)
-    stopping = True
+    steps.last = 1, 6
     with pytest.raises(JobCancelled):
         run(one, tmp_path / "v001")
-    (encoder,) = Weights(tmp_path / "weights").base.glob("text_encoder/*.safetensors")
+    (encoder,) = Weights(own_weights).base.glob("text_encoder/*.safetensors")
     tensors = {name: -tensor for name, tensor in load_file(encoder).items()}
     save_file(tensors, encoder, metadata={"format": "pt"})
     steps.clear()
-    stopping = False
+    steps.last = None
     resumed, _ = run(one, tmp_path / "v001")
     assert steps == [1] * 6
     whole, _ = run(one, tmp_path / "v002")
@@ -384,40 +378,26 @@ def test_what_another_text_encoder_read_is_read_and_made_again(
 
 @pytest.mark.parametrize("kept_steps", [2, 6], ids=["before any latents were kept", "with latents of the second pass"])
 def test_a_first_pass_of_weights_that_were_replaced_is_made_again(
-    shot: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept_steps: int
+    shot: Path, own_weights: Path, tmp_path: Path, steps: Steps, kept_steps: int
 ) -> None:
     """And what the second pass had made of it: the manifest names the new ones for all."""
-    own = tmp_path / "weights"
-    shutil.copytree(weights, own)
-    monkeypatch.setenv("VOID_WEIGHTS", str(own))
     one = replace(shot_of(shot, second_pass=True, steps=6, grain=False), frames="1001-1002")
-    steps: list[int] = []
-    real = Sampler.forward
-
-    def counted(self: Sampler, *rest: Any) -> torch.Tensor:
-        steps.append(self.number)
-        if stopping and steps.count(2) == kept_steps:
-            raise JobCancelled("stop")
-        return real(self, *rest)
-
-    monkeypatch.setattr(Sampler, "forward", counted)
-    stopping = True
+    steps.last = 2, kept_steps
     with pytest.raises(JobCancelled):
         run(one, tmp_path / "v001")
-    shutil.copy(own / "void_pass2.safetensors", tmp_path / "new")
-    (tmp_path / "new").replace(own / "void_pass1.safetensors")
+    shutil.copy(own_weights / "void_pass2.safetensors", tmp_path / "new")
+    (tmp_path / "new").replace(own_weights / "void_pass1.safetensors")
     steps.clear()
-    stopping = False
+    steps.last = None
     resumed, _ = run(one, tmp_path / "v001")
     assert steps == [1] * 6 + [2] * 6
     whole, _ = run(one, tmp_path / "v002")
     assert np.array_equal(pictures(resumed, range(1001, 1003)), pictures(whole, range(1001, 1003)))
 
 
-def test_weights_of_the_same_size_and_time_are_other_weights(weights: Path, tmp_path: Path) -> None:
+def test_weights_of_the_same_size_and_time_are_other_weights(own_weights: Path, tmp_path: Path) -> None:
     """Copying with times, as rsync does, leaves both as they were."""
-    shutil.copytree(weights, tmp_path / "weights")
-    found = Weights(tmp_path / "weights")
+    found = Weights(own_weights)
     before, file = found.state(), found.checkpoint(1)
     assert found.state() == before
     times = file.stat()
@@ -429,19 +409,16 @@ def test_weights_of_the_same_size_and_time_are_other_weights(weights: Path, tmp_
 
 
 def test_a_worker_that_may_read_no_more_than_the_shot_has_the_weights(
-    shot: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shot: Path, own_weights: Path, tmp_path: Path
 ) -> None:
     """Also to hash them, the first time; as workers of a server do, and of `void remove`."""
-    own = tmp_path / "weights"
-    shutil.copytree(weights, own)
-    monkeypatch.setenv("VOID_WEIGHTS", str(own))
     one, out = replace(shot_of(shot, steps=1, second_pass=True), frames="1001-1002"), tmp_path / "v001"
     out.mkdir()
     with confined([shot, out]):
         results, _ = run(one, out)
     found = json.loads((results.folder / "job.json").read_text())["engine"]
     for name in ("void_pass1.safetensors", "void_pass2.safetensors"):
-        assert found[name] == hashlib.sha256((own / name).read_bytes()).hexdigest()
+        assert found[name] == hashlib.sha256((own_weights / name).read_bytes()).hexdigest()
 
 
 def test_another_solver_is_named_in_the_manifest(shot: Path, tmp_path: Path) -> None:

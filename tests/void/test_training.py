@@ -662,14 +662,9 @@ def test_a_training_does_not_go_on_with_other_pictures(pairs: Path, tmp_path: Pa
     assert trained(configured(tmp_path, own, run="steps = 1")), "as it was, it goes on"
 
 
-def test_a_training_does_not_go_on_from_another_checkpoint(
-    pairs: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    own = tmp_path / "weights"
-    shutil.copytree(weights, own)
-    monkeypatch.setenv("VOID_WEIGHTS", str(own))
+def test_a_training_does_not_go_on_from_another_checkpoint(pairs: Path, own_weights: Path, tmp_path: Path) -> None:
     trained(configured(tmp_path, pairs, run="steps = 1"))
-    shutil.copy(own / "void_pass2.safetensors", own / "void_pass1.safetensors")
+    shutil.copy(own_weights / "void_pass2.safetensors", own_weights / "void_pass1.safetensors")
     with pytest.raises(SettingError, match=r"a training with checkpoint\.void_pass1\.safetensors = "):
         trained(configured(tmp_path, pairs, run="steps = 1"))
 

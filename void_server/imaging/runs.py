@@ -24,7 +24,12 @@ def runs(frames: Sequence[int]) -> list[range]:
     return [range(start, end) for start, end in pairwise([0, *cuts, len(frames)])]
 
 
+def run_of(index: int, runs: Sequence[range]) -> range:
+    """The one of these runs that the frame of ``index`` is in."""
+    return next(run for run in runs if index in run)
+
+
 def neighbour(frames: Sequence[int], index: int) -> int | None:
     """The index of the frame after the one of ``index``, or before it at the end of a run; None where it is alone."""
-    run = next(run for run in runs(frames) if index in run)
+    run = run_of(index, runs(frames))
     return next((beside for beside in (index + 1, index - 1) if beside in run), None)

@@ -21,7 +21,7 @@ from ...imaging.exr import FloatImage
 from ...imaging.grain import share_of_median
 from ...imaging.parallel import in_order
 from ...imaging.recent import Recent
-from ...imaging.runs import runs
+from ...imaging.runs import run_of, runs
 from ...imaging.sequence import spread
 from ...imaging.temporal import agreeing_median
 from ...imaging.trajectories import Trajectories
@@ -193,8 +193,8 @@ class _Background:
         if window.empty:
             return NewPixels(index, window, np.zeros((0, 0, 3), np.float32))
         small = self._clip.footage.analysed(window)
-        number, run = next((number, run) for number, run in enumerate(self._runs) if index in run)
-        fill = self._fills[number]
+        run = run_of(index, self._runs)
+        fill = self._fills[self._runs.index(run)]
         sources = _sources(self._paths, index, small, run, fill.anchor)
         result = np.zeros((window.height, window.width, 3), np.float32)
         grain = np.zeros((window.height, window.width), np.float32)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ...imaging.camera import Mask
 from ...imaging.exr import FloatImage
 from ...imaging.fill import smooth_fill
+from ...imaging.runs import run_of
 from ...imaging.sequence import spread
 from ...imaging.temporal import median
 from ...imaging.window import Window
@@ -82,7 +83,7 @@ def _among(thing: Thing, layers: Sequence[Layer]) -> bool:
 def _passes(shot: Resting, thing: Thing) -> bool:
     """Whether part of a thing is hidden in some frame, or would be soon after it was lost if it went on in its run."""
     known = [index for index, _ in thing.free()]
-    run = next(run for run in shot.runs if known[0] in run)
+    run = run_of(known[0], shot.runs)
     placed = {index: sighting for index, sighting in thing.sightings.items() if not sighting.free}
     for end, step in ((known[0], -1), (known[-1], 1)):
         near = known[:_LOST] if step < 0 else known[-_LOST:]
@@ -140,7 +141,7 @@ def _tracked(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The pose of a thing in each frame, NaN where unknown, and how much of it is seen there."""
     count = len(shot.hidden)
-    run = next(run for run in shot.runs if reference in run)
+    run = run_of(reference, shot.runs)
     poses, seen = np.full((count, 2, 3), np.nan), np.zeros(count)
     poses[reference], seen[reference] = np.eye(2, 3), 1
     middle = thing.sightings[reference].centre

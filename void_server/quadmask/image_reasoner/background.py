@@ -17,6 +17,7 @@ from ...imaging.exr import FloatImage
 from ...imaging.fill import smooth_fill
 from ...imaging.light import Light, LitScene
 from ...imaging.parallel import in_order
+from ...imaging.runs import run_of
 from ...imaging.sequence import spread
 from ...imaging.temporal import median, weighted_median
 from ...imaging.trajectories import Trajectories
@@ -293,7 +294,7 @@ def around_frame(shot: Steady, paths: Trajectories, anchor: int) -> Background:
 
     Of two frames equally far in time, the earlier counts double: what the object did to the scene is seen later.
     """
-    run = next(run for run in shot.runs if anchor in run)
+    run = run_of(anchor, shot.runs)
     chosen = {anchor + offset for step in _OFFSETS for offset in (-step, step)} & set(run)
     looks = _looks_around(shot, paths, anchor, chosen)
     sureness = [(1 + (look.frame < anchor)) / (1 + abs(look.frame - anchor) / _SURE) for look in looks]
