@@ -147,7 +147,17 @@ def test_a_small_message_cannot_claim_much_memory() -> None:
     assert psutil.Process().memory_info().rss - before < 2**28
 
 
-# Trajectories that clients name
+def test_a_message_of_very_many_names_is_refused_before_they_are_read() -> None:
+    """Half a million of them would keep the loop from everybody else for a quarter of a second; long lists may come."""
+    names = {str(number): 0 for number in range(100_000)}
+    for body in (names, {str(part): dict.fromkeys(list(names)[part::100], 0) for part in range(100)}):
+        with pytest.raises(ProtocolError, match="not msgpack"):
+            messages.unpack(messages.pack(1, verb="submit", body=body))
+    files = [[f"plate.{number:08}.exr", "0" * 64] for number in range(80_000)]
+    assert messages.unpack(messages.pack(1, verb="submit", body={"files": {"plate": files}}))["id"] == 1
+
+
+# Paths that clients name
 
 
 @pytest.mark.parametrize("path", ["~nobody-of-this-name/plate", "plate", "{tmp}/a\0b", ""])

@@ -36,7 +36,9 @@ from void_server.api.errors import (
 )
 from void_server.api.home import home
 from void_server.imaging import exr
+from void_server.service import keys as keys_module
 from void_server.service.keys import KeyRing
+from void_server.service.roles import Role
 from void_server.service.server import Server, ServerConfig
 from void_server.service.store import Store
 
@@ -616,6 +618,24 @@ def test_key_files_are_checked(tmp_path: Path) -> None:
     # the secret half handed over by mistake goes no further
     ring.allow(tmp_path / "bob.key_secret")
     assert "secret" not in (ring.clients / "bob.key").read_text()
+    # nobody who revokes bob leaves him another name
+    shutil.copy(tmp_path / "bob.key", tmp_path / "laptop.key")
+    with pytest.raises(InputError, match=r"laptop\.key is allowed already, as bob; revoke that first"):
+        ring.allow(tmp_path / "laptop.key")
+    assert ring.allow(tmp_path / "bob.key", Role.SUPERVISOR) == "bob", "another role, by the same name"
+
+
+def test_keys_of_strangers_have_no_files_read_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever reaches the server may show it any number of them; but one that was allowed just now comes in."""
+    ring, read = KeyRing(tmp_path), list[int]()
+    monkeypatch.setattr(KeyRing, "allowed", lambda self, real=KeyRing.allowed: read.append(1) or real(self))
+    monkeypatch.setattr(keys_module, "_ANEW", 3600)
+    assert [ring.find(f"{number:040}") for number in range(100)] == [None] * 100
+    assert len(read) == 1
+    public, _ = ring.new("ann", tmp_path)
+    KeyRing(tmp_path).allow(public)
+    (ann,) = ring.allowed().values()
+    assert ring.find(ann.public) == ann
 
 
 # Python 3.9 is Nuke 14's

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import re
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +24,9 @@ _log = logging.getLogger(__name__)
 PUBLIC, SECRET = ".key", ".key_secret"
 # the client that the page in the browser is
 _PAGE = "page"
+#: All files are read again for an unknown key where their folder has changed, and after so many seconds, as strangers
+#: may show any number of keys.
+_ANEW = 1.0
 _ROLE = re.compile(r'^\s*role\s*=\s*"(\w+)"', re.MULTILINE)
 
 
@@ -46,6 +51,8 @@ class KeyRing:
         self.clients = self.folder / "clients"
         # clients by their public keys, and what their files were like when they were read
         self._known: dict[str, tuple[Client, tuple[int, ...]]] = {}
+        # what their folder was like then, and when that was
+        self._folder_seen, self._read_at = 0, -math.inf
 
     @property
     def server_public(self) -> Path:
@@ -80,13 +87,24 @@ class KeyRing:
         return public, public.with_suffix(SECRET)
 
     def allow(self, file: Path, role: Role = Role.ARTIST) -> str:
-        """Admit the client with this public key file, in this role; returns its name. Raises :class:`InputError`."""
+        """Admit the client with this public key file, in this role; returns its name.
+
+        Raises :class:`InputError`, also where that key is allowed by another name.
+        """
         try:
             zmq.auth.load_certificate(file)
         except (OSError, ValueError) as error:
             raise InputError(f"{file} is not a public key file; make one with `void keys new NAME`.") from error
         if file.stem == _PAGE and role is not Role.PAGE:
             raise InputError(f"The server's own page in the browser is called {_PAGE}; give {file} another name.")
+        key = _public_of(file)
+        others = [one.name for one in self.allowed().values() if one.public == key and one.name != file.stem]
+        if others:
+            # whoever revoked one of the two would not have locked it out
+            raise InputError(
+                f"The key in {file} is allowed already, as {others[0]}; revoke that first, or make another with "
+                "`void keys new`."
+            )
         # copied without the secret, should somebody hand over the wrong file of the two
         _write_public(made(self.clients) / f"{file.stem}{PUBLIC}", file, role)
         return file.stem
@@ -94,14 +112,29 @@ class KeyRing:
     def find(self, public: str) -> Client | None:
         """The client with this public key, None if it is not allowed; changes count at once.
 
-        Only where the client's own file has changed are all of them read: this is asked for every message.
+        Only where the client's own file has changed, or it is unknown, are all of them read: this is asked for every
+        message. A file that was written over in place counts for an unknown key a second later.
         """
         client, seen = self._known.get(public, (None, ()))
-        if client is None or seen != self._state(client):
-            clients = {one.public: one for one in self.allowed().values()}
-            self._known = {key: (one, self._state(one)) for key, one in clients.items()}
-            client = clients.get(public)
-        return client
+        if client is None:
+            return self._read().get(public) if self._may_have_changed() else None
+        return client if seen == self._state(client) else self._read().get(public)
+
+    def _may_have_changed(self) -> bool:
+        return self._state_of_folder() != self._folder_seen or time.monotonic() - self._read_at > _ANEW
+
+    def _read(self) -> dict[str, Client]:
+        """Read the files of all clients, and keep what is in them by public key."""
+        self._folder_seen, self._read_at = self._state_of_folder(), time.monotonic()
+        clients = {one.public: one for one in self.allowed().values()}
+        self._known = {key: (one, self._state(one)) for key, one in clients.items()}
+        return clients
+
+    def _state_of_folder(self) -> int:
+        try:
+            return os.stat(self.clients).st_mtime_ns
+        except FileNotFoundError:
+            return 0
 
     def remembered(self, public: str) -> Client | None:
         """The client with this key as it was when it was looked up last."""
@@ -163,7 +196,7 @@ class KeyRing:
 
 def _client(file: Path) -> Client | None:
     try:
-        return Client(file.stem, zmq.auth.load_certificate(file)[0].decode(), _role(file))
+        return Client(file.stem, _public_of(file), _role(file))
     except (OSError, ValueError) as error:
         # a damaged or just removed file must not lock out the others
         _log.warning("%s is not a public key file: %s", file, error)
@@ -180,6 +213,9 @@ def _role(file: Path) -> Role:
 
 def _write_public(target: Path, source: Path, role: Role | None = None) -> None:
     """Write the public key file ``target`` with the public key in ``source``, which may hold the secret one too."""
-    public, _ = zmq.auth.load_certificate(source)
     metadata = f'    role = "{role.value}"\n' if role else ""
-    write_atomically(target, f'metadata\n{metadata}curve\n    public-key = "{public.decode()}"\n')
+    write_atomically(target, f'metadata\n{metadata}curve\n    public-key = "{_public_of(source)}"\n')
+
+
+def _public_of(file: Path) -> str:
+    return zmq.auth.load_certificate(file)[0].decode()
