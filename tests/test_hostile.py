@@ -33,6 +33,7 @@ from void_server.api.errors import (
     ProtocolError,
     ServerError,
     SettingError,
+    UnknownJob,
 )
 from void_server.api.files import inside
 from void_server.api.home import home
@@ -155,6 +156,12 @@ def test_a_message_of_very_many_names_is_refused_before_they_are_read() -> None:
             messages.unpack(messages.pack(1, verb="submit", body=body))
     files = [[f"plate.{number:08}.exr", "0" * 64] for number in range(80_000)]
     assert messages.unpack(messages.pack(1, verb="submit", body={"files": {"plate": files}}))["id"] == 1
+
+
+def test_what_a_client_calls_a_job_is_not_sent_back_whole(client: Client) -> None:
+    with pytest.raises(UnknownJob) as caught:
+        client.status("a" * 1_000_000)
+    assert len(str(caught.value)) < 200
 
 
 # Paths that clients name

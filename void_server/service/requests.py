@@ -491,7 +491,7 @@ def _lock(locks: WeakValueDictionary[Hashable, asyncio.Lock], name: Hashable) ->
 
 
 def _no_such_job(job_id: str) -> UnknownJob:
-    return UnknownJob(f"There is no job {job_id!r} of yours; `void jobs` lists them.")
+    return UnknownJob(f"There is no job {job_id!r:.100} of yours; `void jobs` lists them.")
 
 
 class _NewFolder:

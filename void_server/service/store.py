@@ -222,7 +222,7 @@ class Store:
         """The job of this id. Raises :class:`UnknownJob`."""
         job = self.find(job_id)
         if job is None:
-            raise UnknownJob(f"There is no job {job_id!r}; `void jobs` lists the existing ones.")
+            raise UnknownJob(f"There is no job {job_id!r:.100}; `void jobs` lists the existing ones.")
         return job
 
     def all(self, limit: int | None = None, skip: int = 0, submitter: str | None = None) -> list[Job]:
