@@ -12,7 +12,7 @@ import sys
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import psutil
@@ -257,6 +257,49 @@ def test_a_part_covers_all_that_differs_and_its_render_is_laid_over_softly() -> 
     assert (over[:30] == 0).all()
     assert (over[60:] == 0).all()
     assert (laid_over(image, under, (0.5, 0.0, 1.0, 1.0))[:, 90:] == 1).all()
+
+
+class Painter:
+    """Stands for a renderer: a grey room, in which the removed shines at the left, and what it pushed at the right."""
+
+    def __init__(self, ticks: int) -> None:
+        ways = {state: [[place, 0, 0, 1, 0, 0, 0]] * ticks for state, place in (("plate", 1), ("truth", 0))}
+        self.paths = {state: {"pushed": way} for state, way in ways.items()}
+        #: The border of each whole render, by state.
+        self.borders: dict[str, making.Border] = {}
+
+    def render(
+        self, state: str, _index: int, file: Path, *, percentage: int, border: making.Border, **_more: object
+    ) -> None:
+        width, height = round(6.72 * percentage), round(3.84 * percentage)
+        if percentage == 100:
+            self.borders[state] = border
+        image = np.full((height, width, 4), (0.2, 0.2, 0.2, 0.0), np.float32)
+        rows = slice(height // 2, height * 5 // 8)
+        if state != "truth":
+            image[rows, width * 6 // 8 : width * 7 // 8, :3] = 0.6
+        if state == "plate":
+            image[rows, width // 8 : width * 2 // 8] = 1.0
+        exr.write(file, image, ("Layer.Combined.R", "Layer.Combined.G", "Layer.Combined.B", "Layer.removed.X"))
+
+
+def test_plate_and_what_moved_are_rendered_each_where_it_differs_from_the_truth(tmp_path: Path) -> None:
+    look = Look(frames=2)
+    recipe = draw(11, look.seconds, "support")
+    painter = Painter(recipe.ticks)
+    found = making.Shot(recipe, cast("renderers.Renderer", painter), look, tmp_path).renders(0)
+    assert painter.borders["truth"] == (0, 0, 1, 1)
+    left, bottom, right, top = painter.borders["plate"]
+    assert left < 1 / 8 < 7 / 8 < right
+    assert bottom < 3 / 8 < 1 / 2 < top < 0.7
+    narrow = painter.borders["moved"]
+    assert 5 / 8 < narrow[0] < 6 / 8 < 7 / 8 < narrow[2]
+    assert narrow[1] == pytest.approx(bottom, abs=0.02)
+    assert narrow[3] == pytest.approx(top, abs=0.02)
+    codes = masks.quadmask(found.roto, found.moved, found.truth)
+    assert (codes[200:230, 90:160] == 0).all()
+    assert (codes[200:230, 510:580] == 127).all()
+    assert (codes == 255).mean() > 0.95
 
 
 # real renders

@@ -1,70 +1,92 @@
-"""Put pairs of a set beside each other as one picture: plate above truth, of the frame in which most changes.
+"""Render frames of pairs as one picture, plate, truth and quadmask, to look a set over before it is made.
 
-    python tools/pair_pictures.py SET [--count 24] [--out docs/images/pairs.jpg]
+    python tools/pair_pictures.py TILES [--count 24] [--seed 1] [--size 448x256] [--out docs/images/pairs.jpg]
 
-The kinds take turns, so that all of them are seen.
+Of each pair that `void pairs make --count 24 --seed 1` would make, three moments are rendered. Each becomes a file in
+the folder TILES; what lies there is not rendered again. The picture has the moment of each at which most changes.
 """
 
 from __future__ import annotations
 
 import argparse
-from itertools import chain, zip_longest
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from void_server.api.files import write_atomically
-from void_server.imaging import exr, jpeg
-from void_server.pairs import PairFolder, pairs_in
-from void_server.pairs.layout import PLATE, TRUTH
+from void_server.cli.options import size_of
+from void_server.imaging import jpeg
+from void_server.pairs import masks
+from void_server.pairs.drawing import draw, seed_of
+from void_server.pairs.making import Look, Renders, Shot
+from void_server.pairs.ordering import Order
 from void_server.pairs.preview import shown
+from void_server.pairs.renderer import Renderer
 
-COLUMNS, WIDTH, GAP = 6, 200, 4
+COLUMNS, WIDTH, GAP = 2, 320, 4
+#: The moments that are rendered, as shares of the pair's length.
+MOMENTS = (0.25, 0.55, 0.85)
 
 
-def tile(pair: PairFolder) -> NDArray[np.uint8]:
-    """Plate and truth of a pair with its kind, (height, width, 3)."""
-    plates, truths = pair.sequence(PLATE), pair.sequence(TRUTH)
-    pictures = [
-        (exr.read_rgb(plates.path(frame)), exr.read_rgb(truths.files.get(frame) or truths.path(truths.frames[0])))
-        for frame in plates.frames
-    ]
-    most = max(pictures, key=lambda both: float(np.abs(both[0] - both[1]).mean()))
-    height, width = most[0].shape[:2]
-    found = np.vstack([shown(image, (WIDTH, round(WIDTH * height / width))) for image in most])
-    cv2.putText(found, kind(pair), (5, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (255, 255, 255), 1, cv2.LINE_AA)
+def tile(name: str, renders: Renders) -> NDArray[np.uint8]:
+    """Plate, truth and quadmask of a frame beside each other, with the pair's name, (height, width, 3)."""
+    height, width = renders.roto.shape
+    size = (WIDTH, round(WIDTH * height / width))
+    codes = masks.quadmask(renders.roto, renders.moved, renders.truth)
+    mask = cv2.cvtColor(cv2.resize(codes, size, interpolation=cv2.INTER_NEAREST), cv2.COLOR_GRAY2RGB)
+    found = np.hstack([shown(renders.plate, size), shown(renders.truth, size), mask])
+    cv2.putText(found, name, (5, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (255, 255, 255), 1, cv2.LINE_AA)
     return np.pad(found, ((0, GAP), (0, GAP), (0, 0)), constant_values=255)
 
 
-def kind(pair: PairFolder) -> str:
-    """The kind of scene that a pair shows."""
-    return str((pair.facts().model_extra or {}).get("kind", pair.name)).replace("_", " ")
+def render(order: Order, number: int, tiles: Path) -> None:
+    """Write the tiles of a pair that are not there yet."""
+    look, kind = order.look, order.kind(number)
+    files = {round(share * (look.frames - 1)): tiles / f"{number + 1:02d}_{kind}" for share in MOMENTS}
+    files = {index: Path(f"{file}.{index:02d}.png") for index, file in files.items()}
+    if all(file.is_file() for file in files.values()):
+        return
+    recipe = draw(seed_of(order.seed, number), look.seconds, kind)
+    with (
+        TemporaryDirectory() as work,
+        Renderer(recipe, Path(work), (look.width, look.height), look.per_frame) as renderer,
+    ):
+        shot = Shot(recipe, renderer, look, Path(work))
+        for index, file in files.items():
+            picture = tile(f"{kind.replace('_', ' ')}, {recipe.camera.kind}", shot.renders(index))
+            _, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+            write_atomically(file, data.tobytes(), parents=True)
 
 
-def chosen(pairs: list[PairFolder], count: int) -> list[PairFolder]:
-    """So many pairs, of the kinds in turn."""
-    groups: dict[str, list[PairFolder]] = {}
-    for pair in pairs:
-        groups.setdefault(kind(pair), []).append(pair)
-    turns = chain.from_iterable(zip_longest(*(groups[name] for name in sorted(groups))))
-    return [pair for pair in turns if pair is not None][:count]
+def telling(files: list[Path]) -> NDArray[np.uint8]:
+    """Of the moments of a pair that in which plate and truth differ most."""
+    pictures = [cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB) for file in files]
+    return np.asarray(max(pictures, key=lambda one: cv2.absdiff(one[:, :WIDTH], one[:, WIDTH : 2 * WIDTH]).mean()))
 
 
 def main() -> None:
-    """Write the picture."""
+    """Render what is lacking, and write the picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("set", type=Path)
+    parser.add_argument("tiles", type=Path)
     parser.add_argument("--count", type=int, default=24)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--size", default="448x256")
     parser.add_argument(
         "--out", type=Path, default=Path(__file__).resolve().parents[1] / "docs" / "images" / "pairs.jpg"
     )
     asked = parser.parse_args()
-    tiles = [tile(pair) for pair in chosen(pairs_in(asked.set), asked.count)]
-    tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % COLUMNS)
-    rows = [np.hstack(tiles[start : start + COLUMNS]) for start in range(0, len(tiles), COLUMNS)]
-    write_atomically(asked.out, jpeg.encoded(np.vstack(rows), 85), parents=True)
+    width, height = size_of(asked.size)
+    order = Order(asked.count, asked.seed, look=Look(width, height))
+    for number in range(order.count):
+        render(order, number, asked.tiles)
+        print(f"{number + 1} of {order.count}")
+    found = [telling(sorted(asked.tiles.glob(f"{number + 1:02d}_*.png"))) for number in range(order.count)]
+    found += [np.full_like(found[0], 255)] * (-len(found) % COLUMNS)
+    rows = [np.hstack(found[start : start + COLUMNS]) for start in range(0, len(found), COLUMNS)]
+    write_atomically(asked.out, jpeg.encoded(np.vstack(rows), 80), parents=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """One pair: its recipe is rendered with and without the object, and written as a pair's folder.
 
-Only what changes is rendered: the truth once where it stays the same, plate and the moved things only within the part
-of the frame that a small test render finds to differ from the truth.
+Only what changes is rendered: the truth once where it stays the same, plate and the moved things each only within the
+part of the frame in which a small test render finds it to differ from the truth.
 """
 
 from __future__ import annotations
@@ -129,8 +129,8 @@ def _make(
             recipe, Path(scratch), (look.width, look.height), look.per_frame, blender=blender, threads=threads
         ) as renderer,
     ):
-        shot = _Shot(recipe, renderer, look, Path(scratch), pair)
-        shot.render(report)
+        shot = Shot(recipe, renderer, look, Path(scratch))
+        _write(pair, shot, report)
         facts = {**_facts(recipe, renderer, look, order), "exposure": round(shot.exposure, 4)}
     (pair.folder / "preview.jpg").write_bytes(preview.picture(pair, look.frames, FIRST))
     write_atomically(pair.facts_file, json.dumps(facts, indent=1))
@@ -149,6 +149,28 @@ def _check_order(pair: PairFolder, order: dict[str, Any]) -> None:
         raise SettingError(f"{pair.folder} holds what is no pair ({error}); name another folder.") from None
     if there != order:
         raise SettingError(f"{pair.folder} holds a pair of another seed, kind or size; name another folder.")
+
+
+def _write(pair: PairFolder, shot: Shot, report: Report) -> None:
+    """Write all frames of a pair that are not there yet."""
+    for index in range(shot.look.frames):
+        report(f"frame {FIRST + index}", index / shot.look.frames)
+        names = [*_SEQUENCES, *([] if index and shot.single else [TRUTH])]
+        if not all(is_written(pair.frame(name, FIRST + index)) for name in names):
+            _write_frame(pair, FIRST + index, shot.renders(index), with_truth=TRUTH in names)
+
+
+def _write_frame(pair: PairFolder, frame: int, renders: Renders, *, with_truth: bool) -> None:
+    a, b, c, roto = renders.plate, renders.truth, renders.moved, renders.roto
+    codes = masks.quadmask(roto, c, b)
+    if with_truth:
+        exr.write(pair.frame(TRUTH, frame), b.astype(np.float16), exr.RGB)
+    exr.write(pair.frame(ROTO, frame), roto.astype(np.float16)[..., None], ("A",))
+    change = masks.outside(roto, masks.changed(a, b))
+    exr.write(pair.frame(CHANGE, frame), change.astype(np.float16)[..., None], ("Y",))
+    for name, found in ((QUADMASK, codes), (GRID, masks.gridded(codes)), (EFFECTS, masks.effects(roto, a, c, b))):
+        exr.write(pair.frame(name, frame), (found / np.float32(255)).astype(np.float32)[..., None], ("Y",))
+    exr.write(pair.frame(PLATE, frame), a.astype(np.float16), exr.RGB)
 
 
 def _facts(recipe: Recipe, renderer: Renderer, look: Look, order: dict[str, Any]) -> dict[str, Any]:
@@ -188,24 +210,29 @@ def _facts(recipe: Recipe, renderer: Renderer, look: Look, order: dict[str, Any]
     }
 
 
-class _Shot:
-    """The frames of one pair on their way from the renderer to its folder."""
+@dataclass(frozen=True)
+class Renders:
+    """The renders of one frame, (height, width, 3), scene-linear and exposed, and the matte of the removed, 0 to 1."""
 
-    def __init__(self, recipe: Recipe, renderer: Renderer, look: Look, work: Path, pair: PairFolder) -> None:
-        self.recipe, self.renderer, self.look, self.work, self.pair = recipe, renderer, look, work, pair
+    plate: FloatImage
+    truth: FloatImage
+    #: The physics of the plate, without the removed.
+    moved: FloatImage
+    roto: NDArray[np.float32]
+
+
+class Shot:
+    """The frames of one pair as they come from the renderer."""
+
+    def __init__(self, recipe: Recipe, renderer: Renderer, look: Look, work: Path) -> None:
+        """``work`` is a folder for what passes between the two."""
+        self.recipe, self.renderer, self.look, self.work = recipe, renderer, look, work
         #: For each frame the first one whose truth is also its own.
         self.truths = truths(recipe, renderer.paths["truth"], look.frames, look.per_frame)
         self.truth: tuple[int, FloatImage] | None = None
         #: What light is multiplied by, so that little of the plate is brighter than display white.
         self.exposure = 1.0
         self.exposure = self._metered()
-
-    def render(self, report: Report) -> None:
-        """Write all frames that are not there yet."""
-        for index in range(self.look.frames):
-            report(f"frame {FIRST + index}", index / self.look.frames)
-            if not self._written(index):
-                self._frame(index)
 
     def _metered(self) -> float:
         """The exposure by small test renders at the beginning, in the middle and at the end; 1 for what is not bright.
@@ -215,9 +242,8 @@ class _Shot:
         look = self.look
         a_twelfth = look.fps // SLOWEST
         last = (look.frames - 1) // a_twelfth
-        percentage = max(1, min(100, round(100 * _TEST_WIDTH / look.width)))
         levels = [
-            self._rendered("plate", moment * a_twelfth, look.samples, percentage=percentage)[0].max(axis=-1)
+            self._rendered("plate", moment * a_twelfth, look.samples, percentage=self._test_percentage)[0].max(axis=-1)
             for moment in sorted({0, last // 2, last})
         ]
         bright = float(np.quantile(levels, 1 - _BRIGHT_SHARE))
@@ -227,32 +253,18 @@ class _Shot:
         """The ticks of a frame, from its beginning to that of the next."""
         return range(index * self.look.per_frame, (index + 1) * self.look.per_frame)
 
-    def _single(self) -> bool:
+    @property
+    def single(self) -> bool:
+        """Whether the truth is the same in all frames."""
         return self.truths[-1] == 0
 
-    def _written(self, index: int) -> bool:
-        names = [*_SEQUENCES, *([] if index and self._single() else [TRUTH])]
-        return all(is_written(self.pair.frame(name, FIRST + index)) for name in names)
-
-    def _frame(self, index: int) -> None:
-        b = self._truth(index)
-        border = self._border(index)
-        a, roto = self._over("plate", index, border, b)
-        c = self._over("moved", index, border, b)[0] if self._differs(index) else b
-        change = masks.outside(roto, masks.changed(a, b))
-        codes = masks.quadmask(roto, c, b)
-        frame = FIRST + index
-        if not (index and self._single()):
-            exr.write(self.pair.frame(TRUTH, frame), b.astype(np.float16), exr.RGB)
-        exr.write(self.pair.frame(ROTO, frame), roto.astype(np.float16)[..., None], ("A",))
-        exr.write(self.pair.frame(CHANGE, frame), change.astype(np.float16)[..., None], ("Y",))
-        for name, found in (
-            (QUADMASK, codes),
-            (GRID, masks.gridded(codes)),
-            (EFFECTS, masks.effects(roto, a, c, b)),
-        ):
-            exr.write(self.pair.frame(name, frame), (found / np.float32(255)).astype(np.float32)[..., None], ("Y",))
-        exr.write(self.pair.frame(PLATE, frame), a.astype(np.float16), exr.RGB)
+    def renders(self, index: int) -> Renders:
+        """Render a frame, counted from 0. Raises :class:`~void_server.api.errors.JobFailed` where Blender fails."""
+        truth = self._truth(index)
+        test = self._tested("truth", index) if self._test_percentage <= 50 else None
+        plate, roto = self._over("plate", index, truth, test)
+        moved = self._over("moved", index, truth, test)[0] if self._differs(index) else truth
+        return Renders(plate, truth, moved, roto)
 
     def _truth(self, index: int) -> FloatImage:
         source = self.truths[index]
@@ -266,23 +278,22 @@ class _Shot:
         ticks = self._open(index)
         return any(_apart(plate[name][tick], truth[name][tick]) for name in truth for tick in ticks)
 
-    def _border(self, index: int) -> Border:
-        """The part of the frame in which plate and truth differ, as a small test render of both finds."""
-        look = self.look
-        percentage = round(100 * _TEST_WIDTH / look.width)
-        if percentage > 50:
-            return _WHOLE
-        plate, _ = self._rendered("plate", index, _TEST_SAMPLES, percentage=percentage, denoise=False)
-        truth, _ = self._rendered("truth", index, _TEST_SAMPLES, percentage=percentage, denoise=False)
-        # the noise of both is the same, so that what differs is the scene
-        difference = cv2.blur(np.abs(plate - truth).max(axis=-1), (5, 5))
-        level = cv2.blur(np.maximum(plate, truth).max(axis=-1), (5, 5))
-        return part_of(difference > _TEST_STEP * (level + _TEST_FLOOR))
+    @property
+    def _test_percentage(self) -> int:
+        return max(1, min(100, round(100 * _TEST_WIDTH / self.look.width)))
+
+    def _tested(self, state: str, index: int) -> FloatImage:
+        """A small render with noise."""
+        return self._rendered(state, index, _TEST_SAMPLES, percentage=self._test_percentage, denoise=False)[0]
 
     def _over(
-        self, state: str, index: int, border: Border, truth: FloatImage
+        self, state: str, index: int, truth: FloatImage, test: FloatImage | None
     ) -> tuple[FloatImage, NDArray[np.float32]]:
-        """A state's render within ``border`` over the truth, and the matte of the removed."""
+        """A state's render over the truth where it differs from the truth's ``test``, and the matte of the removed.
+
+        Without a test the whole frame is rendered.
+        """
+        border = _WHOLE if test is None else part_of(differs(self._tested(state, index), test))
         image, roto = self._rendered(state, index, self.look.samples, border=border)
         return (image if border == _WHOLE else laid_over(image, truth, border)), roto
 
@@ -339,6 +350,13 @@ def truths(recipe: Recipe, paths: dict[str, list[list[float]]], frames: int, per
         source = found[-1] if found else index
         found.append(source if still(index, source) and still(source, source) else index)
     return found
+
+
+def differs(image: FloatImage, other: FloatImage) -> NDArray[np.bool_]:
+    """Where two test renders differ: the noise of both is the same, so that what differs is the scene."""
+    difference = cv2.blur(np.abs(image - other).max(axis=-1), (5, 5))
+    level = cv2.blur(np.maximum(image, other).max(axis=-1), (5, 5))
+    return np.asarray(difference > _TEST_STEP * (level + _TEST_FLOOR))
 
 
 def part_of(differs: NDArray[np.bool_]) -> Border:
