@@ -218,6 +218,19 @@ def test_affected_is_what_moves_by_fifteen_steps_and_overlap_where_it_is_on_the_
     assert masks.quadmask(np.zeros((1, 1), np.float32), flat([[100]]), one_channel).tolist() == [[127]]
 
 
+def test_a_speck_of_noise_is_not_affected_and_fills_no_cell() -> None:
+    """Noise is denoised otherwise beside what moves; at the edges of a checker by more than fifteen steps."""
+    b = flat(np.full((256, 448), 120))
+    c = b.copy()
+    c[175:180, 176:178] = linear(142)
+    c[60:72, 300:312] = linear(142)
+    affected = masks.quadmask(np.zeros((256, 448), np.float32), c, b) == classes.AFFECTED
+    assert not affected[170:190].any()
+    assert affected[60:72, 300:312].all()
+    grid = masks.gridded(np.where(affected, classes.AFFECTED, classes.KEEP).astype(np.uint8))
+    assert (grid == classes.AFFECTED).sum() < 3 * 32 * 32
+
+
 def test_the_objects_own_shadow_is_in_effects_and_not_in_the_published_quadmask() -> None:
     b = flat(np.full((40, 60), 160))
     a = b.copy()

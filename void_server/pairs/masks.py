@@ -32,7 +32,7 @@ _CELLS = 8
 def moved(c: FloatImage, b: FloatImage) -> Mask:
     """What moves otherwise without the object, by the published rule; its shadow and reflection are not in it."""
     difference = np.abs(_eight_bit(c) - _eight_bit(b)).max(axis=-1)
-    return np.asarray(difference >= MOVED)
+    return _without_specks(difference >= MOVED)
 
 
 def _eight_bit(linear: FloatImage) -> NDArray[np.int16]:
@@ -43,10 +43,13 @@ def changed(a: FloatImage, b: FloatImage) -> Mask:
     """Where plate and truth differ visibly, beyond the renderer's noise."""
     difference = _blurred(np.abs(a - b).mean(axis=-1))
     level = _blurred(((a + b) / 2).mean(axis=-1))
-    found = (difference > VISIBLE * (level + FLOOR)).astype(np.uint8)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(found, connectivity=8)
+    return _without_specks(difference > VISIBLE * (level + FLOOR))
+
+
+def _without_specks(found: Mask) -> Mask:
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(found.astype(np.uint8), connectivity=8)
     large = np.arange(count) > 0
-    large &= stats[:, cv2.CC_STAT_AREA] >= max(2.0, _PIECE * found.size)
+    large &= stats[:, cv2.CC_STAT_AREA] >= _PIECE * found.size
     return np.asarray(large[labels])
 
 
