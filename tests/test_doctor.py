@@ -83,6 +83,13 @@ def test_versions_that_compute_wrongly_are_named(machine, torch: str, cudnn: str
     assert fault in found.remedy
 
 
+def test_where_to_get_the_weights_is_said_before_there_is_a_folder_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("VOID_WEIGHTS", raising=False)
+    said = [f"{found.subject}: {found.remedy}" for found in doctor._weights()]
+    assert any("void_pass1.safetensors: netflix/void-model, on Hugging Face" in one for one in said)
+    assert any(f"{BASE}: " in one and "on Hugging Face" in one and "licence" in one for one in said)
+
+
 def test_a_list_of_shards_that_cannot_be_read_is_a_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     index = tmp_path / BASE / "text_encoder" / "model.safetensors.index.json"
     index.parent.mkdir(parents=True)

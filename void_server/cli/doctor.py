@@ -186,8 +186,11 @@ def _torch(gpu: bool) -> Iterator[Finding]:
 def _weights() -> Iterator[Finding]:
     folder = os.environ.get(ENVIRONMENT)
     if not folder:
-        remedy = f"for the engine void: set it to a folder with {BASE}/ and {', '.join(PASSES.values())}"
-        yield Finding("weights", False, f"${ENVIRONMENT} is not set", remedy)
+        yield Finding(
+            "weights", False, f"${ENVIRONMENT} is not set", "for the engine void: set it to a folder with these"
+        )
+        for number, name in {0: BASE, **PASSES}.items():
+            yield Finding(f"weights {name}", False, "not found", str(SOURCES[number]))
         return
     weights = Weights(Path(folder).expanduser())
     try:
