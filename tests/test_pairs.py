@@ -273,46 +273,65 @@ def test_a_part_covers_all_that_differs_and_its_render_is_laid_over_softly() -> 
 
 
 class Painter:
-    """Stands for a renderer: a grey room, in which the removed shines at the left, and what it pushed at the right."""
+    """Stands for a renderer: a grey room, in which the removed shines at the left, and what it pushed at the right.
+
+    Without the removed, that other thing falls beside its place.
+    """
 
     def __init__(self, ticks: int) -> None:
-        ways = {state: [[place, 0, 0, 1, 0, 0, 0]] * ticks for state, place in (("plate", 1), ("truth", 0))}
-        self.paths = {state: {"pushed": way} for state, way in ways.items()}
-        #: The border of each whole render, by state.
+        ways = {"plate": [1.0] * ticks, "truth": [-1.0 * tick for tick in range(ticks)]}
+        self.paths = {state: {"pushed": [[place, 0, 0, 1, 0, 0, 0] for place in way]} for state, way in ways.items()}
+        #: The border of each render that is no small one, by state.
         self.borders: dict[str, making.Border] = {}
 
     def render(
-        self, state: str, _index: int, file: Path, *, percentage: int, border: making.Border, **_more: object
+        self, state: str, index: int, file: Path, *, percentage: int, border: making.Border, **_more: object
     ) -> None:
         width, height = round(6.72 * percentage), round(3.84 * percentage)
         if percentage == 100:
             self.borders[state] = border
         image = np.full((height, width, 4), (0.2, 0.2, 0.2, 0.0), np.float32)
-        rows = slice(height // 2, height * 5 // 8)
-        if state != "truth":
+        rows = slice(height * 4 // 8, height * 5 // 8)
+        if state == "truth":
+            image[height * (4 + index) // 8 : height * (5 + index) // 8, width * 5 // 8 : width * 6 // 8, :3] = 0.6
+        else:
             image[rows, width * 6 // 8 : width * 7 // 8, :3] = 0.6
         if state == "plate":
-            image[rows, width // 8 : width * 2 // 8] = 1.0
+            image[rows, width * 1 // 8 : width * 2 // 8] = 1.0
         exr.write(file, image, ("Layer.Combined.R", "Layer.Combined.G", "Layer.Combined.B", "Layer.removed.X"))
 
 
-def test_plate_and_what_moved_are_rendered_each_where_it_differs_from_the_truth(tmp_path: Path) -> None:
+def around(border: making.Border, left: float, bottom: float, right: float, top: float) -> bool:
+    """Whether a border is that of a part, in eighths, with a margin."""
+    grown = (left - border[0] * 8, bottom - border[1] * 8, border[2] * 8 - right, border[3] * 8 - top)
+    return all(0 < margin < 1 for margin in grown)
+
+
+@pytest.mark.parametrize("camera", ["static", "pan"])
+def test_of_each_state_is_rendered_what_differs_and_no_more(camera: str, tmp_path: Path) -> None:
     look = Look(frames=2)
-    recipe = draw(11, look.seconds, "support")
+    drawn = (draw(seed, look.seconds, "support") for seed in range(50))
+    recipe = next(one for one in drawn if one.camera.kind == camera)
     painter = Painter(recipe.ticks)
-    found = making.Shot(recipe, cast("renderers.Renderer", painter), look, tmp_path).renders(0)
+    shot = making.Shot(recipe, cast("renderers.Renderer", painter), look, tmp_path)
+    first = shot.renders(0)
     assert painter.borders["truth"] == (0, 0, 1, 1)
-    left, bottom, right, top = painter.borders["plate"]
-    assert left < 1 / 8 < 7 / 8 < right
-    assert bottom < 3 / 8 < 1 / 2 < top < 0.7
-    narrow = painter.borders["moved"]
-    assert 5 / 8 < narrow[0] < 6 / 8 < 7 / 8 < narrow[2]
-    assert narrow[1] == pytest.approx(bottom, abs=0.02)
-    assert narrow[3] == pytest.approx(top, abs=0.02)
-    codes = masks.quadmask(found.roto, found.moved, found.truth)
-    assert (codes[200:230, 90:160] == 0).all()
-    assert (codes[200:230, 510:580] == 127).all()
-    assert (codes == 255).mean() > 0.95
+    assert around(painter.borders["plate"], 1, 3, 7, 4)
+    assert around(painter.borders["moved"], 5, 3, 7, 4)
+    codes = masks.quadmask(first.roto, first.moved, first.truth)
+    assert (codes[200:230, 90:160] == classes.REMOVE).all()
+    assert (codes[200:230, 430:580] == classes.AFFECTED).all()
+    assert (codes == classes.KEEP).mean() > 0.9
+    second = shot.renders(1)
+    if camera == "static":
+        assert around(painter.borders["truth"], 5, 2, 6, 4)
+    else:
+        assert painter.borders["truth"] == (0, 0, 1, 1)
+    assert np.allclose(second.truth[250:280, 430:490], 0.6)
+    assert np.allclose(second.truth[200:230], 0.2)
+    # a stopped pair goes on with the second frame
+    again = making.Shot(recipe, cast("renderers.Renderer", painter), look, tmp_path).renders(1)
+    assert np.array_equal(again.truth, second.truth)
 
 
 # real renders

@@ -1,7 +1,8 @@
 """One pair: its recipe is rendered with and without the object, and written as a pair's folder.
 
-Only what changes is rendered: the truth once where it stays the same, plate and the moved things each only within the
-part of the frame in which a small test render finds it to differ from the truth.
+Only what changes is rendered: the truth once where it stays the same, and under a camera that rests only within the
+part of the frame in which a small test render finds it to differ from the first; plate and moved things only where they
+differ from the truth.
 """
 
 from __future__ import annotations
@@ -157,10 +158,11 @@ def _write(pair: PairFolder, shot: Shot, report: Report) -> None:
         report(f"frame {FIRST + index}", index / shot.look.frames)
         names = [*_SEQUENCES, *([] if index and shot.single else [TRUTH])]
         if not all(is_written(pair.frame(name, FIRST + index)) for name in names):
-            _write_frame(pair, FIRST + index, shot.renders(index), with_truth=TRUTH in names)
+            write_frame(pair, FIRST + index, shot.renders(index), with_truth=TRUTH in names)
 
 
-def _write_frame(pair: PairFolder, frame: int, renders: Renders, *, with_truth: bool) -> None:
+def write_frame(pair: PairFolder, frame: int, renders: Renders, *, with_truth: bool) -> None:
+    """Write pictures and masks of a frame, the plate last."""
     a, b, c, roto = renders.plate, renders.truth, renders.moved, renders.roto
     codes = masks.quadmask(roto, c, b)
     if with_truth:
@@ -221,6 +223,15 @@ class Renders:
     roto: NDArray[np.float32]
 
 
+@dataclass(frozen=True)
+class _Truth:
+    """The truth of a frame, and a small test render of it; none where the frames themselves are small."""
+
+    index: int
+    image: FloatImage
+    test: FloatImage | None
+
+
 class Shot:
     """The frames of one pair as they come from the renderer."""
 
@@ -229,7 +240,10 @@ class Shot:
         self.recipe, self.renderer, self.look, self.work = recipe, renderer, look, work
         #: For each frame the first one whose truth is also its own.
         self.truths = truths(recipe, renderer.paths["truth"], look.frames, look.per_frame)
-        self.truth: tuple[int, FloatImage] | None = None
+        camera = recipe.camera
+        self._camera_rests = len(set(camera.poses)) == len(set(camera.lens)) == 1
+        self._first: _Truth | None = None
+        self._last: _Truth | None = None
         #: What light is multiplied by, so that little of the plate is brighter than display white.
         self.exposure = 1.0
         self.exposure = self._metered()
@@ -261,16 +275,25 @@ class Shot:
     def renders(self, index: int) -> Renders:
         """Render a frame, counted from 0. Raises :class:`~void_server.api.errors.JobFailed` where Blender fails."""
         truth = self._truth(index)
-        test = self._tested("truth", index) if self._test_percentage <= 50 else None
-        plate, roto = self._over("plate", index, truth, test)
-        moved = self._over("moved", index, truth, test)[0] if self._differs(index) else truth
-        return Renders(plate, truth, moved, roto)
+        plate, roto = self._over("plate", index, self._tested("plate", index), truth)
+        moved = truth.image
+        if self._differs(index):
+            moved, _ = self._over("moved", index, self._tested("moved", index), truth)
+        return Renders(plate, truth.image, moved, roto)
 
-    def _truth(self, index: int) -> FloatImage:
+    def _truth(self, index: int) -> _Truth:
         source = self.truths[index]
-        if self.truth is None or self.truth[0] != source:
-            self.truth = source, self._rendered("truth", source, self.look.samples)[0]
-        return self.truth[1]
+        if self._last is None or self._last.index != source:
+            test = self._tested("truth", source)
+            under = self._first_truth() if source and self._camera_rests else None
+            image, _ = self._over("truth", source, test, under)
+            self._last = _Truth(source, image, test)
+        return self._last
+
+    def _first_truth(self) -> _Truth:
+        if self._first is None:
+            self._first = self._truth(0)
+        return self._first
 
     def _differs(self, index: int) -> bool:
         """Whether anything but the removed is elsewhere in the plate than in the truth."""
@@ -282,20 +305,25 @@ class Shot:
     def _test_percentage(self) -> int:
         return max(1, min(100, round(100 * _TEST_WIDTH / self.look.width)))
 
-    def _tested(self, state: str, index: int) -> FloatImage:
-        """A small render with noise."""
-        return self._rendered(state, index, _TEST_SAMPLES, percentage=self._test_percentage, denoise=False)[0]
+    def _tested(self, state: str, index: int) -> FloatImage | None:
+        """A small render with noise; none where the frame itself is small."""
+        percentage = self._test_percentage
+        if percentage > 50:
+            return None
+        return self._rendered(state, index, _TEST_SAMPLES, percentage=percentage, denoise=False)[0]
 
     def _over(
-        self, state: str, index: int, truth: FloatImage, test: FloatImage | None
+        self, state: str, index: int, test: FloatImage | None, under: _Truth | None
     ) -> tuple[FloatImage, NDArray[np.float32]]:
-        """A state's render over the truth where it differs from the truth's ``test``, and the matte of the removed.
+        """A state's render, which by its ``test`` is laid over a truth where it differs, and the matte of the removed.
 
-        Without a test the whole frame is rendered.
+        Without a test, or a truth, the whole frame is rendered.
         """
-        border = _WHOLE if test is None else part_of(differs(self._tested(state, index), test))
+        border = _WHOLE
+        if test is not None and under is not None and under.test is not None:
+            border = part_of(differs(test, under.test))
         image, roto = self._rendered(state, index, self.look.samples, border=border)
-        return (image if border == _WHOLE else laid_over(image, truth, border)), roto
+        return (laid_over(image, under.image, border) if under and border != _WHOLE else image), roto
 
     def _rendered(
         self,
