@@ -223,7 +223,14 @@ def ramp(scene: Scene) -> None:
     tilt = about((0, 1, 0), angle)
     middle: Vector = (-0.5, 0, long / 2 * math.sin(angle) + 0.03)
     down, out = turned(tilt, (1, 0, 0)), turned(tilt, (0, 0, 1))
-    scene.thing("box", (long, 1.0, 0.1), middle, mass=0.0, turn=tilt, friction=0.25)
+    board = scene.thing("box", (long, 1.0, 0.1), middle, mass=0.0, turn=tilt, friction=0.25)
+    # what bears its upper end, to below its underside
+    under = add(add(middle, down, -0.42 * long), out, -0.05)
+    high = under[2] - 0.05 * math.tan(angle)
+    scene.thing(
+        *("box", (0.1, 0.9, high), (under[0], 0.0, high / 2)),
+        material=board.material, words=board.words, mass=0.0,
+    )  # fmt: skip
     radius = random.uniform(0.2, 0.3)
     stop = add(add(middle, down, 0.1 * long), out, 0.05 + 0.14)
     block = scene.thing("box", (0.12, 0.8, 0.28), stop, role=Role.REMOVED, turn=tilt)
@@ -348,8 +355,8 @@ def sitting(scene: Scene) -> None:
     words, parts = figure.bodies(random, height, stances, Role.REMOVED)
     scene.bodies += parts
     scene.description = f"{words[:1].upper()}{words[1:]} {'rises from' if rises else 'sits down on'} {stool.words}."
-    scene.by_the_way(random.randint(1, 3), 1.2, 2.0)
     _mover(scene)
+    scene.by_the_way(random.randint(1, 3), 1.2, 2.0)
     scene.look((0, 0, 0.8), 1.6, wall=2.4, azimuth=0.4)
 
 
@@ -496,7 +503,7 @@ def glass(scene: Scene) -> None:
         material=clear, words=f"the glass {noun}", role=Role.REMOVED, mass=0.0, path=path, solid=False,
     )  # fmt: skip
     for n in range(random.randint(3, 5)):
-        scene.any_thing((-1.5 + 0.8 * n, 0.7 + random.uniform(-0.2, 0.3), 0), random.uniform(0.4, 0.9), mass=0.0)
+        scene.aside((-1.5 + 0.8 * n, 0.7 + random.uniform(-0.2, 0.3), 0), random.uniform(0.4, 0.9), mass=0.0)
     scene.description = f"A glass {noun} glides past coloured things, which are seen through it."
     scene.effects += ["refraction", "see-through object"]
     scene.look((0, 0.2, 0.45), 1.6, wall=2.0)

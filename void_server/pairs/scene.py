@@ -36,6 +36,11 @@ def upright(shape: str, height: float) -> Vector:
     return (wide, wide, height)
 
 
+def _beside(body: Body, other: Body) -> float:
+    """How far apart the middles of two that stand beside each other must be, whichever way they are turned."""
+    return sum(math.hypot(*one.size[:2]) / 2 for one in (body, other)) + 0.05
+
+
 @dataclass
 class Scene:
     """What a kind of scene puts together: bodies, and words for the facts."""
@@ -91,7 +96,13 @@ class Scene:
             radius = self.random.uniform(inner, outer)
             place = (centre[0] + radius * math.cos(angle), centre[1] + 0.8 * radius * math.sin(angle), 0.0)
             if all(math.dist(place[:2], body.place[:2]) > 0.8 for body in self.bodies):
-                self.any_thing(place, self.random.uniform(0.3, 0.8), mass=2.0)
+                self.aside(place, self.random.uniform(0.3, 0.8), mass=2.0)
+
+    def aside(self, place: Vector, height: float, **more: Any) -> None:
+        """Add a body that stands about, but not where what is led along a path would pass through it."""
+        body = self.any_thing(place, height, **more)
+        if any(math.dist(at[:2], place[:2]) < _beside(body, other) for other in self.bodies for at in other.path):
+            self.bodies.remove(body)
 
     def look(self, target: Vector, radius: float, *, dark: bool = False, wall: float = 3.0, **more: Any) -> None:
         """Draw what is around it, and the camera."""
