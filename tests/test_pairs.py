@@ -31,6 +31,7 @@ from void_server.pairs import PairFolder, check, making, masks, pairs_in
 from void_server.pairs import renderer as renderers
 from void_server.pairs.drawing import draw
 from void_server.pairs.figure import body_parts, walking
+from void_server.pairs.geometry import add, turned
 from void_server.pairs.kinds import KINDS
 from void_server.pairs.layout import CHANGE, EFFECTS, GRID, PLATE, QUADMASK, ROTO, TRUTH
 from void_server.pairs.making import Look, laid_over, make, part_of
@@ -103,6 +104,17 @@ def test_every_scene_has_what_is_removed_names_it_and_stands_on_its_floor(kind: 
         assert all(math.isclose(math.hypot(*pose[3:]), 1, abs_tol=1e-6) for pose in recipe.camera.poses)
         assert min(pose[2] for pose in recipe.camera.poses) > 0
         assert json.loads(json.dumps(recipe.to_dict()))["kind"] == kind
+
+
+def test_what_swings_hangs_and_what_spins_stands_on_something() -> None:
+    recipes = [draw(seed, 1.0, "passing") for seed in range(20)]
+    for way in ("swings", "spins"):
+        recipe = next(one for one in recipes if any(body.words.endswith(way) for body in one.bodies))
+        thing, bearer = (body for body in recipe.bodies if body.words.endswith(way))
+        half = bearer.size[2] / 2
+        for at, pose in zip(thing.path, bearer.path or [(*bearer.place, *bearer.turn)] * recipe.ticks, strict=True):
+            ends = [add(pose[:3], turned(pose[3:], (0, 0, side * half))) for side in (-1, 1)]
+            assert min(math.dist(end, at[:3]) for end in ends) <= thing.size[2] / 2
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("sitting", "lifting")])

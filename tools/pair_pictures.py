@@ -2,7 +2,7 @@
 
     python tools/pair_pictures.py TILES [--count 24] [--seed 1] [--size 448x256] [--out docs/images/pairs.jpg]
 
-Of each pair that `void pairs make --count 24 --seed 1` would make, three moments are rendered. Each becomes a file in
+Of each pair that `void pairs make --count 24 --seed 1` would make, two moments are rendered. Each becomes a file in
 the folder TILES; what lies there is not rendered again. The picture has the moment of each at which most changes.
 """
 
@@ -28,7 +28,7 @@ from void_server.pairs.renderer import Renderer
 
 COLUMNS, WIDTH, GAP = 2, 320, 4
 #: The moments that are rendered, as shares of the pair's length.
-MOMENTS = (0.25, 0.55, 0.85)
+MOMENTS = (0.25, 0.55)
 
 
 def tile(name: str, renders: Renders) -> NDArray[np.uint8]:

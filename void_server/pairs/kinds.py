@@ -542,24 +542,38 @@ def _glider(scene: Scene, y: float) -> Body:
 
 
 def _mover(scene: Scene) -> None:
-    """Something that moves on its own, and must stay: it hops, swings or spins."""
+    """Something that moves on its own, and must stay: it hops, swings from a cord, or spins on a pole."""
     random = scene.random
     way, rate, x = random.choice(("hops", "swings", "spins")), random.uniform(0.5, 1.0), random.uniform(-1.2, 1.2)
     size = random.uniform(0.35, 0.5)
-    poses = []
+    y, high, reach = 1.1, 0.8, 3.1
+    poses, cords = [], []
     for tick in range(scene.ticks):
-        phase = rate * tick / TICKS
+        seconds = tick / TICKS
         if way == "hops":
-            poses.append(pose((x, 1.1, size / 2 + 0.7 * 4 * (phase % 1) * (1 - phase % 1))))
+            # as high as is hopped in that time
+            share = seconds * math.sqrt(9.81 / (8 * high * rate)) % 1
+            poses.append(pose((x, y, size / 2 + high * rate * 4 * share * (1 - share))))
         elif way == "swings":
-            angle = 0.6 * math.sin(math.tau * phase)
-            poses.append(pose((x + 1.2 * math.sin(angle), 1.1, 2.1 - 1.2 * math.cos(angle)), about((0, 1, 0), -angle)))
+            turn = about((0, 1, 0), -0.22 * math.sin(seconds * math.sqrt(9.81 / reach)))
+            hung: Vector = (x, y, high + reach)
+            poses.append(pose(add(hung, turned(turn, (0, 0, -reach))), turn))
+            cords.append(pose(add(hung, turned(turn, (0, 0, -reach / 2))), turn))
         else:
-            poses.append(pose((x, 1.1, 0.8), heading(math.tau * phase)))
+            poses.append(pose((x, y, high), heading(math.tau * rate * seconds)))
     said, look = surroundings.thing(random)
     shape = "box" if way == "spins" else "ball"
+    words = f"the {said} {shape} that {way}"
     scene.thing(
         *(shape, (size,) * 3, poses[0][:3]),
-        material=look, words=f"the {said} {shape} that {way}", role=Role.MOVER,
-        mass=0.0, path=tuple(poses), solid=False,
+        material=look, words=words, role=Role.MOVER, mass=0.0, path=tuple(poses), solid=False,
     )  # fmt: skip
+    if way == "spins":
+        scene.thing(
+            *("cylinder", (0.06, 0.06, high), (x, y, high / 2)), material=look, words=words, role=Role.STAGE, mass=0.0
+        )
+    elif way == "swings":
+        scene.thing(
+            *("cylinder", (0.02, 0.02, reach), cords[0][:3]),
+            material=look, words=words, role=Role.MOVER, mass=0.0, path=tuple(cords), solid=False,
+        )  # fmt: skip
