@@ -117,6 +117,20 @@ def test_what_swings_hangs_and_what_spins_stands_on_something() -> None:
             assert min(math.dist(end, at[:3]) for end in ends) <= thing.size[2] / 2
 
 
+def test_a_mirror_stands_on_the_floor_and_a_ramp_on_a_post() -> None:
+    for seed in range(10):
+        frame = next(body for body in draw(seed, 0.5, "mirror").bodies if body.words == "the mirror")
+        assert 0 <= frame.place[2] - frame.size[2] / 2 < 0.02
+        board, post = draw(seed, 0.5, "ramp").of_role(Role.THING)[:2]
+        assert post.place[2] == pytest.approx(post.size[2] / 2)
+        # the highest that it reaches, as seen from the board that lies on it
+        top = add((post.place[0] + post.size[0] / 2, 0.0, post.size[2]), board.place, -1.0)
+        w, *axis = board.turn
+        x, _, z = turned((w, -axis[0], -axis[1], -axis[2]), top)
+        assert -board.size[0] / 2 < x < -0.35 * board.size[0]
+        assert -board.size[2] / 2 - 0.01 < z < board.size[2] / 2
+
+
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("sitting", "lifting")])
 def test_nothing_that_is_led_along_a_path_passes_through_what_rests(kind: str) -> None:
     """But for the stool and the tables, which the figure is at."""

@@ -396,14 +396,15 @@ def crowd(scene: Scene) -> None:
 
 @_kind
 def mirror(scene: Scene) -> None:
-    """Something glides past a mirror."""
+    """Something glides past a mirror that stands on the floor."""
     random = scene.random
+    middle: Vector = (0, 1.3, 0.86)
     body = _glider(scene, y=0.0)
     silver = Material(colours=((0.92, 0.92, 0.92), (0.9, 0.9, 0.9)), roughness=0.015, metallic=1.0)
     frame = Material("planks", ((0.2, 0.1, 0.03), (0.1, 0.05, 0.02)), 3.0, 0.3)
     lean = heading(random.uniform(-0.25, 0.25))
     scene.thing(
-        *("box", (2.6, 0.06, 1.7), (0, 1.3, 1.05)),
+        *("box", (2.6, 0.06, 1.7), middle),
         material=frame,
         words="the mirror",
         turn=lean,
@@ -412,7 +413,7 @@ def mirror(scene: Scene) -> None:
     )
     front = turned(lean, (0, -0.035, 0))
     scene.thing(
-        *("box", (2.4, 0.02, 1.5), add((0, 1.3, 1.05), front)),
+        *("box", (2.4, 0.02, 1.5), add(middle, front)),
         material=silver, words="the mirror", turn=lean, mass=0.0, role=Role.STAGE,
     )  # fmt: skip
     scene.description = f"{_capital(body)} glides past a mirror."
