@@ -38,8 +38,9 @@ class Counting(Renderer):
         self.counts: Counter[str] = Counter()
 
     def render(self, state: str, index: int, file: Path, **more: Any) -> None:
-        left, bottom, right, top = more.get("border", (0, 0, 1, 1))
-        self.counts[state if more.get("percentage", 100) == 100 else "test"] += (right - left) * (top - bottom)
+        left, bottom, right, top = more["border"]
+        share = (right - left) * (top - bottom) * (more["percentage"] / 100) ** 2
+        self.counts[state if more["percentage"] == 100 else "test"] += share
         super().render(state, index, file, **more)
 
     def cpu(self) -> float:

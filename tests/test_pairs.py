@@ -20,6 +20,7 @@ import pytest
 
 from void_server.api.errors import JobFailed, SettingError
 from void_server.api.exclusive import alone_in
+from void_server.blender.profiles import PROFILES
 from void_server.cli import main
 from void_server.farm.fields import Fields
 from void_server.farm.site import Site
@@ -104,6 +105,14 @@ def test_every_scene_has_what_is_removed_names_it_and_stands_on_its_floor(kind: 
         assert all(math.isclose(math.hypot(*pose[3:]), 1, abs_tol=1e-6) for pose in recipe.camera.poses)
         assert min(pose[2] for pose in recipe.camera.poses) > 0
         assert json.loads(json.dumps(recipe.to_dict()))["kind"] == kind
+
+
+@pytest.mark.parametrize("shape", PROFILES)
+def test_a_shape_fills_the_extents_that_it_is_given_and_no_more(shape: str) -> None:
+    """A limb that was longer than said stuck out beyond knee and elbow."""
+    radii, heights = zip(*PROFILES[shape], strict=True)
+    assert max(radii) == pytest.approx(0.5, abs=0.01)
+    assert (min(heights), max(heights)) == pytest.approx((-0.5, 0.5), abs=0.01)
 
 
 def test_what_swings_hangs_and_what_spins_stands_on_something() -> None:

@@ -141,6 +141,8 @@ class Stage:
         background = nodes["Background"]
         links.new(ramp.outputs[0], background.inputs[0])
         background.inputs[1].default_value = sky["strength"]
+        # a sky so smooth is found by chance as well; as one of the lamps it would take samples from the others
+        world.cycles.sampling_method = "NONE"
 
     def _camera(self) -> None:
         camera = self.recipe["camera"]
