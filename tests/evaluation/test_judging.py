@@ -388,6 +388,7 @@ def test_the_page_shows_the_worst_frames_and_runs_nothing(shot: Path, version: P
     assert "&lt;script&gt;" in html
     assert "default-src 'none'" in html
     assert html.count("<img") == 3 * 4
+    assert "One shot, of all changed pixels" in html
     assert [name for name in ("plate", "result", "truth", "error x 4") if f"<th>{name}</th>" not in html] == []
     assert f"frame {judged[0].scores[0].worst[0]}: " in html
 

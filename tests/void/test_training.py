@@ -589,6 +589,14 @@ def go(config: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(words, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
+def test_a_check_that_finds_nothing_says_so(pairs: Path, tmp_path: Path) -> None:
+    config = written(tmp_path, pairs)
+    words = [sys.executable, "-m", "void_server.cli", "train", str(config), "--check"]
+    said = subprocess.run(words, cwd=ROOT, text=True, capture_output=True, check=True).stdout
+    assert f"{config} is good" in said.replace("\n", "")
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_training_killed_in_the_middle_goes_on_to_the_same_bits(pairs: Path, tmp_path: Path) -> None:
     lines = {"run": "steps = 40\nsave_every = 3", "optimiser": "rate = 0.01"}
     encoded = f'encoded = "{tmp_path / "encoded"}"'

@@ -40,6 +40,8 @@ def train(
 
     if check:
         run.check(wanted)
+        if not as_json:
+            print(f"{config} is good; train with: void train {config}")
         return
     from .console import StepProgress
 

@@ -29,10 +29,11 @@ def page(judged: Sequence[Judged], title: str = "Evaluation") -> str:
     shots = "".join(_shot(one) for one in judged)
     means = {method: groups.get(CHANGED, {}) for method, groups in totals(judged).items()}
     legend = [(one.name, one.help) for one in MEASURES if any(one.name in figures for figures in means.values())]
+    about = "One shot" if len(judged) == 1 else f"Means over {len(judged)} shots"
     return document(
         title,
         f"<h1>{escape(title)}</h1>"
-        f'<p class="about">{len(judged)} shots; means over them, of all changed pixels.</p>'
+        f'<p class="about">{about}, of all changed pixels.</p>'
         f"{_figures('method', means)}{shots}<h2>What the figures mean</h2>{listing(('figure', ''), legend)}",
     )
 
