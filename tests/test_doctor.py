@@ -10,6 +10,7 @@ import pytest
 
 from void_server.cli import doctor
 from void_server.cli.doctor import Finding
+from void_server.engines.void import support
 from void_server.engines.void.weights import BASE
 from void_server.pairs import renderer
 
@@ -52,6 +53,16 @@ def test_each_card_is_told_with_the_memory_setting_that_fits(machine) -> None:
     assert [found[f"GPU {index}"].good for index in range(3)] == [True, True, False]
     assert found["torch"].good
     assert found["torch"].command == "void parity --quick --device cuda"
+
+
+def test_each_card_is_told_with_the_precision_of_fast(machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(support, "installed", lambda _: True)
+    monkeypatch.setenv("CC", "cc")
+    cards = "0, NVIDIA GeForce RTX 4090, 24564, 8.9\\n1, NVIDIA GeForce RTX 3090, 24576, 8.6\\n"
+    found = machine(cards)
+    assert found["GPU 0"].found.endswith("fast multiplies in float8")
+    assert found["GPU 1"].found.endswith("fast multiplies in bfloat16, as the card is older than Ada (2022)")
+    assert machine(cards, torch="2.8.0")["GPU 0"].found.endswith("in bfloat16, as torch is older than 2.10")
 
 
 def test_a_card_without_bfloat16_is_named(machine) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,11 +14,11 @@ from torch.utils._pytree import tree_leaves
 
 
 class Meter(TorchDispatchMode):
-    """Counts the storages that operations make, and that are alive: ``peak`` bytes at most."""
+    """Counts the storages that operations make, and that are alive: ``peak`` bytes at most, without ``weights``."""
 
-    def __init__(self) -> None:
+    def __init__(self, weights: Iterable[torch.Tensor] = ()) -> None:
         super().__init__()
-        self._alive: dict[int, int] = {}
+        self._alive = {weight.untyped_storage()._cdata: 0 for weight in weights}
         self.peak = self.now = 0
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -50,7 +50,7 @@ class _FusedAttention(TorchFunctionMode):
 
 
 @contextmanager
-def measuring() -> Iterator[Meter]:
-    """Count what is made in the block."""
-    with torch.inference_mode(), _FusedAttention(), Meter() as meter:
+def measuring(weights: Iterable[torch.Tensor] = ()) -> Iterator[Meter]:
+    """Count what is made in the block; views of ``weights`` are nothing new."""
+    with torch.inference_mode(), _FusedAttention(), Meter(weights) as meter:
         yield meter

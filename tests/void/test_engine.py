@@ -24,7 +24,7 @@ from void_server.api.job import Progress
 from void_server.api.shot import Shot
 from void_server.api.version import PLATE, VersionFolder
 from void_server.cli.declared import settings_of
-from void_server.engines.void import fit, inputs, synthesis
+from void_server.engines.void import fit, float8, inputs, synthesis
 from void_server.engines.void.sampling import Sampler
 from void_server.engines.void.weights import Weights
 from void_server.imaging import exr
@@ -419,6 +419,36 @@ def test_a_worker_that_may_read_no_more_than_the_shot_has_the_weights(
     found = json.loads((results.folder / "job.json").read_text())["engine"]
     for name in ("void_pass1.safetensors", "void_pass2.safetensors"):
         assert found[name] == hashlib.sha256((own_weights / name).read_bytes()).hexdigest()
+
+
+def test_fast_multiplies_in_float8_where_all_cards_do_and_the_manifest_says_so(
+    shot: Path, tmp_path: Path, steps: Steps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was kept of a sampling in one precision is not continued in another."""
+    one = replace(shot_of(shot, quality="fast", steps=7), frames="1001-1002")
+    monkeypatch.setattr(float8, "possible", lambda _: True)
+    steps.last = (1, 7)
+    with pytest.raises(JobCancelled):
+        run(one, tmp_path / "v001")
+    steps.clear()
+    results, _ = run(one, tmp_path / "v001")
+    assert len(steps) == 2, "the first five were kept"
+    assert json.loads((results.folder / "job.json").read_text())["device"]["plate"] == (
+        "cpu, float32 with float8 products, exact"
+    )
+    steps.clear()
+    with pytest.raises(JobCancelled):
+        run(one, tmp_path / "v002")
+    steps.clear()
+    steps.last = None
+    monkeypatch.setattr(float8, "possible", lambda _: False)
+    results, _ = run(one, tmp_path / "v002")
+    assert len(steps) == 7
+    assert json.loads((results.folder / "job.json").read_text())["device"]["plate"] == "cpu, float32, exact"
+    exact = shot_of(shot, steps=1)
+    monkeypatch.setattr(float8, "possible", lambda _: True)
+    results, _ = run(replace(exact, frames="1001-1002"), tmp_path / "v003")
+    assert json.loads((results.folder / "job.json").read_text())["device"]["plate"] == "cpu, float32, exact"
 
 
 def test_another_solver_is_named_in_the_manifest(shot: Path, tmp_path: Path) -> None:

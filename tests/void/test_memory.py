@@ -19,7 +19,9 @@ from transformers import T5Config, T5EncoderModel
 
 from void_server.api.errors import SettingError
 from void_server.api.shot import Settings
-from void_server.engines.void import Void, attention, memory
+from void_server.engines.void import Void, attention, float8, memory
+from void_server.engines.void.eight_bit import quantise
+from void_server.engines.void.float8 import Float8Linear
 from void_server.engines.void.lean import slimmed
 from void_server.engines.void.memory import EXACT, GIB, LOW, PROFILES, TILED, needs, working_size
 from void_server.engines.void.model import Model, resident
@@ -49,12 +51,14 @@ def full_vae() -> AutoencoderKLCogVideoX:
 
 
 @cache
-def full_transformer(layers: int) -> CogVideoXTransformer3DModel:
+def full_transformer(layers: int, *, products: bool = False) -> CogVideoXTransformer3DModel:
     with META:
         made = CogVideoXTransformer3DModel.from_config(
             {**FULL.transformer, "in_channels": 48, "num_layers": layers}
         ).bfloat16()
     attention.use(made, "native")
+    if products:
+        quantise(made, Float8Linear)
     return made.eval()
 
 
@@ -68,6 +72,7 @@ def test_the_weights_are_as_large_as_the_plan_says() -> None:
     assert bytes_of(whole) == memory.TRANSFORMER
     blocks = bytes_of(whole.transformer_blocks)
     assert memory.TRANSFORMER - blocks + 2 * blocks // 42 <= memory.STREAMED
+    assert bytes_of(full_transformer(42, products=True)) == pytest.approx(5.95 * GIB, rel=0.001), "as docs/void.md says"
     with META:
         text = T5EncoderModel(T5Config(**FULL.text)).bfloat16()
     assert bytes_of(text) == memory.TEXT_ENCODER
@@ -90,17 +95,26 @@ def test_encoding_and_decoding_take_no_more_than_the_plan_says(size: tuple[int, 
     assert 0.9 * memory.decoding(*size) < meter.peak <= memory.decoding(*size)
 
 
+@pytest.mark.parametrize("products", [False, True])
 @pytest.mark.parametrize("guided", [False, True])
 @pytest.mark.parametrize("size", [(384, 672), (1072, 1888)])
-def test_a_step_takes_no_more_than_the_plan_says(size: tuple[int, int], guided: bool) -> None:
+def test_a_step_takes_no_more_than_the_plan_says(
+    size: tuple[int, int], guided: bool, products: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tokens are scaled to float8 in one kernel, as on GPUs; step by step they would come to half as much again."""
+
+    def fused(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return torch.empty_like(x, dtype=torch.float8_e4m3fn), torch.empty(len(x), 1, device=META)
+
+    monkeypatch.setattr(float8, "_scaled_tokens", fused)
     height, width = size
     batch, tokens = 1 + guided, 11 * (height // 16) * (width // 16)
 
     def empty(*shape: int) -> torch.Tensor:
         return torch.empty(shape, device=META, dtype=torch.bfloat16)
 
-    transformer = full_transformer(3)
-    with measuring() as meter:
+    transformer = full_transformer(3, products=products)
+    with measuring(weights_of(transformer)) as meter:
         transformer(
             hidden_states=empty(batch, 22, 48, height // 8, width // 8),
             encoder_hidden_states=empty(batch, 226, 4096),
@@ -273,14 +287,17 @@ def test_the_blocks_of_what_does_not_fit_take_turns_two_at_most() -> None:
     assert not relay._here
 
 
-def test_a_transformer_that_does_not_fit_makes_the_same_bits(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("products", [False, True])
+def test_a_transformer_that_does_not_fit_makes_the_same_bits(
+    weights: Path, monkeypatch: pytest.MonkeyPatch, products: bool
+) -> None:
     torch.manual_seed(1)
     given = Conditioning(torch.randn(1, 16, 6, 4, 6), torch.randn(1, 16, 6, 4, 6))
     noise = starting_noise((1, 6, 16, 4, 6), 1)
     made = []
     for room in (2**62, 2**20):
         monkeypatch.setattr("void_server.engines.void.model.free_memory", lambda _, room=room: room)
-        model = Model(Weights(weights), CPU)
+        model = Model(Weights(weights), CPU, float8=products)
         sampler = Sampler(1, plan(6, 22), 2, 1.0, embed(model, "a lime falls"))
         made.append((embed(model, "a lime"), sampler.run(model, noise, given, lambda *_: None)))
         assert set(model._relays) == (set() if room > 2**40 else {"transformer 1"})

@@ -22,13 +22,14 @@ from diffusers.models.attention_dispatch import _HUB_KERNELS_REGISTRY, _Attentio
 from diffusers.schedulers import scheduling_dpm_cogvideox
 from random_weights import checkpoint
 from safetensors.torch import load_file, save_file
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from void_server.api.errors import SettingError
-from void_server.engines.void import sampling, selftest
+from void_server.engines.void import float8, sampling, selftest, support
 from void_server.engines.void import weights as module_weights
 from void_server.engines.void.header import header, standard_key
 from void_server.engines.void.kept import EVERY, KeptTensors, Progress
-from void_server.engines.void.memory import LOW
+from void_server.engines.void.memory import EXACT, LOW, Profile
 from void_server.engines.void.model import Model, choose_device
 from void_server.engines.void.parity import compare
 from void_server.engines.void.sampling import (
@@ -424,6 +425,90 @@ def test_low_memory_keeps_scaled_8_bit_matrices_and_everything_else_as_it_is(
     noise = starting_noise((1, 6, 16, 4, 6), 1)
     exact, rough = (sampler(one).run(one, noise, given, lambda *_: None) for one in (model, low))
     assert 0 < (exact - rough).abs().mean() / exact.abs().mean() < 0.01
+
+
+@pytest.mark.parametrize("profile", [EXACT, LOW])
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_float8_products_are_taken_as_such_and_are_close(
+    weights: Path, given: Conditioning, profile: Profile, precision: torch.dtype
+) -> None:
+    """By torch's own product of scaled rows, here on a CPU; with any memory setting, as both keep 8-bit matrices."""
+    exact = Model(Weights(weights), CPU, precision=precision).transformer(1)
+    model = Model(Weights(weights), CPU, profile, precision=precision, float8=True)
+    rough = model.transformer(1)
+    matrices = {name: kept for name, kept in rough.named_buffers() if name.endswith(".matrix")}
+    assert {kept.dtype for kept in matrices.values()} == {torch.float8_e4m3fn}
+    same = dict(rough.named_parameters())
+    exchanged = {name for name, _ in exact.named_parameters() if name not in same}
+    assert exchanged == {name.removesuffix("matrix") + "weight" for name in matrices}
+    assert len(exchanged) == 2 * 6, "four of attention and two of the feed-forward, in each of two blocks"
+    torch.manual_seed(2)
+    cos, sin = sampling.rotary(model.weights.transformer_config, 6, 4, 6)
+    inputs = {
+        "hidden_states": torch.cat([torch.randn(2, 6, 16, 4, 6), given.channels.expand(2, -1, -1, -1, -1)], dim=2),
+        "encoder_hidden_states": embed(model, "a lime falls", ""),
+    }
+    inputs = {name: tensor.to(precision) for name, tensor in inputs.items()}
+    made = []
+    for transformer in (exact, rough):
+        with torch.inference_mode(), Products() as products:
+            made.append(
+                transformer(**inputs, timestep=torch.full((2,), 500), image_rotary_emb=(cos, sin), return_dict=False)[0]
+            )
+        assert products.scaled == (12 if transformer is rough else 0)
+    assert 0.001 < (made[1] - made[0]).float().norm() / made[0].float().norm() < 0.03
+    assert model.described == f"cpu, {str(precision)[6:]} with float8 products, {profile.name}"
+
+
+class Products(TorchDispatchMode):
+    """Counts the products of scaled rows."""
+
+    scaled = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.scaled += "scaled_mm" in str(function)
+        return function(*args, **(kwargs or {}))
+
+
+def test_float8_keeps_small_rows_beside_large_ones_and_rows_of_zeros() -> None:
+    """A scale for each token and each output: none is lost among others that are far larger."""
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(256, 64, bias=False)
+    size_of_token = torch.tensor([1e-4, 1.0, 1e4])[:, None, None]
+    x = torch.randn(3, 99, 256) * size_of_token
+    x[:, 0] = 0
+    with torch.inference_mode():
+        layer.weight[::2] *= 1e-3
+        made, expected = float8.Float8Linear(layer)(x), layer(x)
+    assert not made[:, 0].any()
+    errors = torch.linalg.norm(made - expected, dim=1) / torch.linalg.norm(expected, dim=1)
+    assert errors.shape == (3, 64)
+    assert errors.max() < 0.05
+
+
+def test_float8_on_the_self_test_is_a_stage_where_the_card_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(float8, "possible", lambda _: True)
+    found = {layer.stage: layer for layer in selftest._layers(CPU, torch.bfloat16)}["linear in float8"]
+    assert found.within(torch.bfloat16)
+
+
+def test_what_a_card_lacks_for_float8_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    have = {"triton"}
+    monkeypatch.setattr(support, "installed", have.__contains__)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CC", raising=False)
+    (tmp_path / "gcc").touch(0o755)
+    for capability in ((8, 9), (9, 0), (10, 0), (12, 0)):
+        assert support.lacks_for_float8(capability, "2.13.0+cu128") == ""
+    assert "older than Ada" in support.lacks_for_float8((8, 6), "2.13.0")
+    assert "torch is older than 2.10" in support.lacks_for_float8((9, 0), "2.9.1+cu128")
+    (tmp_path / "gcc").unlink()
+    assert "no C compiler" in support.lacks_for_float8((9, 0), "2.13.0")
+    monkeypatch.setenv("CC", "/opt/cc")
+    assert support.lacks_for_float8((9, 0), "2.13.0") == ""
+    have.clear()
+    assert "Triton is not installed" in support.lacks_for_float8((9, 0), "2.13.0")
+    assert not float8.possible([CPU])
 
 
 def test_devices_and_profiles() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import pickle
 import signal
@@ -20,9 +21,11 @@ import torch.distributed as dist
 from void_server.api.errors import JobCancelled, JobFailed
 from void_server.engines.void import team
 from void_server.engines.void.kept import EVERY, KeptTensors, Progress, Underway
+from void_server.engines.void.memory import LOW
 from void_server.engines.void.message import Message
 from void_server.engines.void.model import Model, cards_beside
 from void_server.engines.void.sampling import Conditioning, Order, Sampler, embed, starting_noise
+from void_server.engines.void.team import Group
 from void_server.engines.void.weights import Weights
 from void_server.engines.void.windows import plan
 from void_server.interpreter import running
@@ -310,6 +313,12 @@ def test_cancelling_gives_up_the_talk_before_it_ends_the_processes_and_leaves_no
     assert not any(watcher.is_alive() for watcher in one_team._watchers)
     assert pair._team is None
     assert not dist.is_initialized()
+
+
+def test_helpers_make_the_leaders_model(weights: Path) -> None:
+    leader = Model(Weights(weights), CPU, LOW, compiled=True, float8=True, precision=torch.bfloat16)
+    helper = Model.of(json.loads(json.dumps(leader._described)), CPU, Group(1, 2))
+    assert helper == replace(leader, group=helper.group)
 
 
 def test_orders_arrive_as_they_were_sent() -> None:

@@ -21,6 +21,7 @@ from ..api.errors import ColourError, InputError, SettingError, VoidError
 from ..api.home import home
 from ..api.shot import Settings
 from ..engines.void import MODULES, memory
+from ..engines.void.support import lacks_for_float8
 from ..engines.void.weights import BASE, ENVIRONMENT, PASSES, SOURCES, Weights
 from ..plugins import how_to_install, installed
 from ..quadmask import reasoners
@@ -146,9 +147,17 @@ def _gpu() -> Iterator[Finding]:
             (p for p in memory.PROFILES.values() if memory.highest(p, guided=True, available=card.memory) >= 384), None
         )
         fits = f"memory {profile.name} fits at 384 lines" if profile else "too small for 384 lines"
-        yield Finding(f"GPU {card.index}", profile is not None, f"{found}; {fits}")
+        yield Finding(f"GPU {card.index}", profile is not None, f"{found}; {fits}{_fast(card)}")
     if installed("torch"):
         yield from _torch(bool(cards))
+
+
+def _fast(card: memory.Card) -> str:
+    """In which precision a card multiplies with quality fast, where that is known."""
+    if not installed("torch"):
+        return ""
+    lacks = lacks_for_float8(card.capability, version("torch"))
+    return f"; fast multiplies in bfloat16, as {lacks}" if lacks else "; fast multiplies in float8"
 
 
 def _built_for() -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from diffusers import CogVideoXTransformer3DModel
 from torch import nn
@@ -27,10 +29,13 @@ class EightBitLinear(nn.Module):
         return functional.linear(x, weight, self.bias)
 
 
-def quantise(transformer: CogVideoXTransformer3DModel) -> None:
-    """Exchange the matrices of all blocks; biases, embeddings and norms, with what modulates them, stay as they are."""
+def quantise(transformer: CogVideoXTransformer3DModel, kind: Callable[[nn.Linear], nn.Module]) -> None:
+    """Exchange the linear layers of all blocks for a ``kind`` with 8-bit matrices.
+
+    Biases, embeddings and norms, with what modulates them, stay as they are.
+    """
     for block in transformer.transformer_blocks:
         for parent in (*block.attn1.modules(), *block.ff.modules()):
             for name, layer in list(parent.named_children()):
                 if isinstance(layer, nn.Linear):
-                    setattr(parent, name, EightBitLinear(layer))
+                    setattr(parent, name, kind(layer))

@@ -21,7 +21,8 @@ from transformers.utils import logging as transformers_logging
 
 from ...api.errors import JobFailed, SettingError
 from . import attention, memory
-from .eight_bit import quantise
+from .eight_bit import EightBitLinear, quantise
+from .float8 import Float8Linear
 from .header import standard_key
 from .lean import slimmed
 from .memory import EXACT, Profile
@@ -48,6 +49,8 @@ class Model:
     device: torch.device
     profile: Profile = EXACT
     compiled: bool = False
+    #: Whether the transformer multiplies in 8-bit floating point: where that is :func:`.float8.possible`.
+    float8: bool = False
     #: Of encoder, text encoder and transformer. None: bfloat16 on a GPU, as published, float32 on the CPU.
     precision: torch.dtype | None = None
     #: Further cards that sample with this one, each in a process of its own.
@@ -69,7 +72,8 @@ class Model:
         """The device, the precision and the memory profile, in words."""
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else str(self.device)
         cards = f"{1 + len(self.helpers)} x {name}" if self.helpers else name
-        return f"{cards}, {str(self.dtype).rpartition('.')[2]}, {self.profile.name}"
+        products = " with float8 products" if self.float8 else ""
+        return f"{cards}, {str(self.dtype).rpartition('.')[2]}{products}, {self.profile.name}"
 
     # -- the parts at work
 
@@ -136,6 +140,7 @@ class Model:
             "weights": {**asdict(self.weights), "folder": str(self.weights.folder)},
             "profile": asdict(self.profile),
             "compiled": self.compiled,
+            "float8": self.float8,
             "precision": str(self.dtype).removeprefix("torch."),
         }
 
@@ -144,7 +149,8 @@ class Model:
         """A helper's model, as its leader describes it."""
         weights = Weights(**{**described["weights"], "folder": Path(described["weights"]["folder"])})
         precision: torch.dtype = getattr(torch, described["precision"])
-        return cls(weights, device, Profile(**described["profile"]), described["compiled"], precision, group=group)
+        profile, compiled, float8 = Profile(**described["profile"]), described["compiled"], described["float8"]
+        return cls(weights, device, profile, compiled, float8, precision, group=group)
 
     def send_helpers_away(self) -> None:
         """End the processes on the further cards; the next sampling starts new ones."""
@@ -233,8 +239,10 @@ class Model:
             lora.add_to(tensors, self.weights.lora_strength)
         transformer.load_state_dict({name: tensor.to(self.dtype) for name, tensor in tensors.items()}, assign=True)
         transformer.eval().requires_grad_(False)
-        if self.profile.eight_bit:
-            quantise(transformer)
+        if self.float8:
+            quantise(transformer, Float8Linear)
+        elif self.profile.eight_bit:
+            quantise(transformer, EightBitLinear)
         attention.use(transformer, "native")
         if self.compiled:
             # block by block: they are alike, so one compilation serves all
@@ -320,15 +328,20 @@ _resident: dict[tuple[Any, ...], Model] = {}
 
 
 def resident(
-    weights: Weights, device: torch.device, profile: Profile, compiled: bool, helpers: tuple[torch.device, ...] = ()
+    weights: Weights,
+    device: torch.device,
+    profile: Profile,
+    compiled: bool,
+    float8: bool = False,
+    helpers: tuple[torch.device, ...] = (),
 ) -> Model:
     """The process's model, kept between jobs while they need the same one, and its files are the same."""
-    wanted = weights, weights.state(), device, profile, compiled, helpers
+    wanted = weights, weights.state(), device, profile, compiled, float8, helpers
     if wanted not in _resident:
         for other in _resident.values():
             other.collect()
         _resident.clear()
-        _resident[wanted] = Model(weights, device, profile, compiled, helpers=helpers)
+        _resident[wanted] = Model(weights, device, profile, compiled, float8, helpers=helpers)
     return _resident[wanted]
 
 

@@ -20,7 +20,7 @@ from torch.nn import functional
 from transformers import T5Config, T5EncoderModel
 
 from ...quadmask.classes import KEEP
-from . import attention
+from . import attention, float8
 from .lean import slimmed
 from .model import Model
 from .parity import Difference, exactly
@@ -163,3 +163,12 @@ def _layers(device: torch.device, precision: torch.dtype) -> Iterator[Difference
         yield both("linear", functional.linear, drawn(512, 3072), drawn(12288, 3072, scale=3072**-0.5))
         heads = [drawn(1, 48, 738, 64) for _ in range(3)]
         yield both("attention", functional.scaled_dot_product_attention, *heads)
+        if precision == torch.bfloat16 and float8.possible([device]):
+            yield both("linear in float8", _in_float8, drawn(512, 3072), drawn(12288, 3072, scale=3072**-0.5))
+
+
+def _in_float8(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    layer = nn.Linear(*weight.T.shape, bias=False, device="meta")
+    layer.weight = nn.Parameter(weight, requires_grad=False)
+    made: torch.Tensor = float8.Float8Linear(layer)(x)
+    return made

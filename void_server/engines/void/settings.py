@@ -52,8 +52,9 @@ class VoidSettings(Declared):
     )
     quality: str = setting(
         "exact",
-        "exact, or fast, which abbreviates steps that change little.",
-        long_help="fast: abbreviates steps that change little; use it for previews. Deliver with exact.",
+        "exact, or fast, which abbreviates steps and multiplies in 8 bits.",
+        long_help="fast: abbreviates steps that change little, and multiplies in 8 bits on GPUs that can (Ada, Hopper "
+        "and later); use it for previews. Deliver with exact.",
         choices=("exact", "fast"),
     )
     solver: str = setting(

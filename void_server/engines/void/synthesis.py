@@ -13,7 +13,7 @@ from ...api.errors import JobFailed
 from ...imaging.framefile import FrameFile
 from ...imaging.parallel import ahead
 from ...quadmask.classes import Quadmask
-from . import fit, memory, noise
+from . import fit, float8, memory, noise
 from .frames import Made
 from .kept import KeptTensors, Progress
 from .model import Model, cards_beside, choose_device, explaining_memory, resident, whole_memory
@@ -72,6 +72,10 @@ class Synthesis:
     def _passes(self) -> tuple[int, ...]:
         return (FIRST, SECOND) if self._settings.second_pass else (FIRST,)
 
+    @property
+    def _fast(self) -> bool:
+        return self._settings.quality == "fast"
+
     @cached_property
     def _model(self) -> Model:
         settings = self._settings
@@ -79,7 +83,8 @@ class Synthesis:
         weights = find(settings.checkpoint, settings.lora, settings.lora_strength)
         self._loaded = Loaded(weights, self._passes)
         beside = cards_beside(self._clip.settings.device, device)
-        return resident(weights, device, memory.PROFILES[settings.memory], settings.compiled, beside)
+        products = self._fast and float8.possible((device, *beside))
+        return resident(weights, device, memory.PROFILES[settings.memory], settings.compiled, products, beside)
 
     def make(self, numbers: Sequence[int], report: Callable[[float], None]) -> None:
         """Have the model make the pieces ``numbers``, and store them for every process of the job."""
@@ -159,7 +164,7 @@ class Synthesis:
             prompt,
             negative if guidance > 1 else None,
             strength=settings.strength,
-            fast=settings.quality == "fast",
+            fast=self._fast,
             solver=settings.solver,
             seed=self._clip.seed,
             first=piece.first,
