@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -24,10 +25,11 @@ from void_server.api.job import Progress
 from void_server.api.shot import Shot
 from void_server.api.version import PLATE, VersionFolder
 from void_server.cli.declared import settings_of
-from void_server.engines.void import fit, float8, inputs, synthesis
+from void_server.engines.void import detail, fit, float8, inputs, synthesis
 from void_server.engines.void.sampling import Sampler
 from void_server.engines.void.weights import Weights
 from void_server.imaging import exr
+from void_server.imaging.colour import Curve
 from void_server.imaging.window import Window
 from void_server.quadmask import classes
 from void_server.sample import write_sample
@@ -288,6 +290,56 @@ def test_a_quadmask_that_keeps_nothing_is_refused_and_one_that_is_empty_for_a_wh
         pipeline.inspect(replace(one, quadmask=str(tmp_path / "nothing")))
     results, _ = run(replace(one, quadmask=str(tmp_path / "a while")), tmp_path / "v001")
     assert not results.missing(range(1001, 1007), PLATE)
+
+
+def test_a_shot_of_which_all_is_affected_takes_its_detail_from_the_plate(
+    shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The light of the whole picture changes. In place of the model, what halves it and has one grey for the object."""
+    frames = range(1001, 1006)
+    window = exr.windows(shot / "plate" / "plate.1001.exr")[0]
+    removed, background = {}, 0.3
+    for frame in frames:
+        roto = exr.read_matte(shot / "roto" / f"roto.{frame}.exr", window)
+        removed[frame] = roto > 0.5
+        codes = np.where(removed[frame], 0, 127 / 255)[..., None].astype(np.float16)
+        # too little to tell anything by
+        codes[:3, :3] = 1
+        exr.write(tmp_path / "all" / f"quadmask.{frame}.exr", codes, ("Y",))
+    one = replace(shot_of(shot, steps=1, grain=False), frames="1001-1005", quadmask=str(tmp_path / "all"))
+
+    def half_as_bright(self: synthesis.Synthesis, numbers: list[int], report: Callable[[float], None]) -> None:
+        made = self._made
+        made.inputs.write(report)
+        for number in numbers:
+            with made.file(number).writing() as append:
+                for index in made.pieces[number]:
+                    small = made.inputs.plates[index] / 2
+                    small[made.inputs.codes(index, first=False) == 0] = background
+                    append(small)
+            made.note(number, {"device": "none"})
+
+    with_model, _ = run(one, tmp_path / "v001")
+    assert not with_model.missing(frames, PLATE)
+    monkeypatch.setattr(synthesis.Synthesis, "make", half_as_bright)
+    results, _ = run(one, tmp_path / "v002")
+    curve = Curve(json.loads((results.folder / "job.json").read_text())["colour"]["maximum"])
+    for frame in frames:
+        plate, new = (
+            curve.to_display(exr.read_rgb(path))
+            for path in (shot / "plate" / f"plate.{frame}.exr", results.plate(frame))
+        )
+        assert (exr.read_channels(results.mattes(frame), ("void_blend.A",), window)[8:] == 1).all()
+        height, width = plate.shape[:2]
+        small = cv2.resize(plate / 2, (width // 3, height // 3), interpolation=cv2.INTER_AREA)
+        far = cv2.dilate(removed[frame].astype(np.uint8), np.ones((41, 41), np.uint8)) == 0
+        far[:8] = False
+        rough, detailed = (
+            np.square(made - plate / 2)[far].mean() for made in (detail.enlarged(small, width, height), new)
+        )
+        inside = cv2.erode(removed[frame].astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+        assert detailed < rough / 10, "10 dB better than enlarged"
+        assert np.abs(new[inside] - background).mean() < 0.02, "nothing of the object's own detail"
 
 
 def test_a_roto_of_one_pixel_and_a_plate_smaller_than_the_model(tmp_path: Path) -> None:

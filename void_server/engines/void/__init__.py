@@ -100,10 +100,13 @@ class Void(Engine):
         """
         from .frames import Made
 
-        CleanPlate().prepare(clip, lambda share: report(0.5 * share))
         if clip.whole_region.empty:
             return
         made = Made(clip, clip.whole_region)
+        if made.nothing_seen:
+            clip.keep_regions()
+        else:
+            CleanPlate().prepare(clip, lambda share: report(0.5 * share))
         made.inputs.write(lambda share: report(0.5 + 0.4 * share))
         try:
             self.check(clip.settings)

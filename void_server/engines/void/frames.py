@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,8 @@ from .inputs import Inputs
 from .pieces import at, faded, planned, sources
 from .settings import VoidSettings
 
+# What is kept beside so much of a frame tells nothing of what lies behind it.
+_ALL = 0.999
 # Marks a piece as complete, and records what made it.
 _DONE = "void_{}.json"
 
@@ -69,7 +72,8 @@ class Made:
     def frames(self, wanted: Sequence[int], report: Callable[[float], None]) -> Iterator[NewPixels]:
         """The new frames at full size, once no piece is missing; see :class:`void_server.engines.Engine`."""
         crop = self.fit.crop
-        for clean in CleanPlate().synthesise(self.clip, wanted, report):
+        seen = self._plates(wanted) if self.nothing_seen else CleanPlate().synthesise(self.clip, wanted, report)
+        for clean in seen:
             index, window, grain = clean.index, clean.window, clean.grain
             plate = self.clip.plate(index, crop)
             inner = window.intersection(crop)
@@ -79,6 +83,18 @@ class Made:
                 # the clean plate's detail comes with its grain
                 grain = grain[window.slices(inner)] * (gain[crop.slices(inner)] ** 2).mean(axis=-1)
             yield NewPixels(index, inner, whole[crop.slices(inner)], grain)
+
+    @cached_property
+    def nothing_seen(self) -> bool:
+        """Whether all of every frame is rewritten, as where the light changes: there is no clean plate then."""
+        return all(self.clip.small_rewritten(index).mean() > _ALL for index in range(len(self.clip)))
+
+    def _plates(self, wanted: Sequence[int]) -> Iterator[NewPixels]:
+        """In place of the clean plate the plate: what of it the model shows in other light is graded to match."""
+        crop = self.fit.crop
+        for index in wanted:
+            plate = self.clip.plate(index, crop)
+            yield NewPixels(index, crop, plate, np.ones(plate.shape[:2], np.float32))
 
     def _model_frame(self, number: int) -> FloatImage:
         """The frame of that number among those that the model makes."""
