@@ -3,18 +3,25 @@
 Random weights, of tiny size unless ``--full`` is given (which writes about 43 GB into a temporary folder, and wants a
 GPU), or the released ones. They keep the size of what goes through them, as trained ones do, so that nothing computes
 with zeros or infinities. For each memory setting, pass, height and number of frames: seconds by stage, the most memory,
-and how far the latents are from those of ``exact``. Beside it, in the same run: the arithmetic floor, which is the
-operations counted divided by the speed of this device at large matrices; and the published loop, which is diffusers'
-own transformer and scheduler with everything on the device.
+the calls of the transformer that were computed whole, how far the latents are from those of ``exact``, and the PSNR of
+the frames against those. Beside it, in the same run: the arithmetic floor, which is the operations counted divided by
+the speed of this device at large matrices; and the published loop, which is diffusers' own transformer and scheduler
+with everything on the device.
+
+``fast`` has a row for its cache alone, for its products in float8 alone where the card has them (on a CPU they are
+computed, for what they change), and for both. ``--caches`` compares the caches of diffusers, on one GPU and clips of
+one window; ``NDHWC`` is the autoencoder with the weights of its convolutions in that order.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
@@ -30,8 +37,9 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "void")]
 
 from random_weights import FULL, TINY, write  # noqa: E402
+from step_caches import Calls, caches, measuring_ratios, remembering  # noqa: E402
 
-from void_server.engines.void import attention, fit, memory, settings  # noqa: E402
+from void_server.engines.void import attention, fit, float8, memory, settings  # noqa: E402
 from void_server.engines.void.model import Model  # noqa: E402
 from void_server.engines.void.sampling import (  # noqa: E402
     GUIDANCE,
@@ -112,7 +120,10 @@ class Cost:
     device: torch.device
     seconds: dict[str, float] = field(default_factory=dict)
     memory: dict[str, float] = field(default_factory=dict)
+    calls: int = 0
     latents: torch.Tensor | None = None
+    #: Decoded, of 8 bits.
+    frames: torch.Tensor | None = None
 
     def take(self, stage: str, work: Callable[[], T]) -> T:
         """Do a stage's work, and note how long it took and the most memory that it had."""
@@ -133,23 +144,57 @@ def _ignored(done: int, total: int) -> None:
     del done, total
 
 
-def measure(model: Model, case: Case, backend: str = "native", *, fast: bool = False) -> Cost:
-    """One clip through one pass."""
+def measure(
+    model: Model,
+    case: Case,
+    backend: str = "native",
+    *,
+    fast: bool = False,
+    cached: AbstractContextManager[object] | None = None,
+) -> Cost:
+    """One clip through one pass, sampled while ``cached`` holds."""
     cost = Cost(model.device)
     sampler = cost.take("text", lambda: case.sampler(model, fast=fast))
     cost.take("load", lambda: attention.use(model.transformer(case.number), backend))
-    given = cost.take("encode", lambda: conditioning(model, case.footage(), case.number, 0))
+    given = encoded(cost, model, case)
     noise = starting_noise(case.latents, 0)
-    cost.latents = latents = cost.take("sample", lambda: sampler.run(model, noise, given, _ignored))
+    calls = Calls(model.transformer(case.number))
+    with cached or nullcontext():
+        latents = cost.take("sample", lambda: sampler.run(model, noise, given, _ignored))
+    calls.end()
+    cost.calls = calls.count
+    shown(cost, model, case, latents)
+    return cost
+
+
+def encoded(cost: Cost, model: Model, case: Case) -> Conditioning:
+    """What the transformer is conditioned on."""
+    return cost.take("encode", lambda: conditioning(model, case.footage(), case.number, 0))
+
+
+def shown(cost: Cost, model: Model, case: Case, latents: torch.Tensor) -> None:
+    """The frames of latents, noted with these."""
     tile = model.profile.tile
 
-    def shown() -> None:
+    def work() -> torch.Tensor:
         sides = (min(side, tile or side) for side in case.size)
         with torch.inference_mode(), model.decoding(*sides) as vae:
-            for part in decode(vae, latents.transpose(1, 2), tile=tile // SPATIAL):
-                part.cpu()
+            parts = decode(vae, latents.transpose(1, 2), tile=tile // SPATIAL)
+            return torch.cat([((part.clamp(-1, 1) + 1) * 127.5).round().byte().cpu() for part in parts], dim=2)
 
-    cost.take("decode", shown)
+    cost.latents, cost.frames = latents, cost.take("decode", work)
+
+
+def in_other_order(weights: Weights, device: torch.device, case: Case, latents: torch.Tensor) -> Cost:
+    """Encoding and decoding with the weights of all three-dimensional convolutions in the order NDHWC."""
+    model = Model(weights, device)
+    torch.nn.utils.convert_conv3d_weight_memory_format(model.vae, torch.channels_last_3d)
+    for _ in range(2):
+        # once more, resident
+        cost = Cost(device)
+        encoded(cost, model, case)
+        shown(cost, model, case, latents)
+    model.collect()
     return cost
 
 
@@ -221,8 +266,36 @@ def difference(latents: torch.Tensor | None, exact: torch.Tensor | None) -> floa
     return float((latents - exact).abs().mean() / exact.abs().mean())
 
 
+def psnr(cost: Cost, exact: Cost) -> float:
+    """Of the frames against the exact ones, in dB."""
+    assert cost.frames is not None
+    assert exact.frames is not None
+    # frame by frame, as floats take four times the memory
+    pairs = zip(cost.frames.unbind(2), exact.frames.unbind(2), strict=True)
+    errors = [float((one.float() - other.float()).square().mean()) for one, other in pairs]
+    error = sum(errors) / len(errors)
+    return 10 * math.log10(255**2 / error) if error else math.inf
+
+
+def compared_caches(model: Model, case: Case) -> dict[str, Cost]:
+    """The clip with each of the caches that abbreviate steps."""
+    transformer = model.transformer(case.number)
+    with measuring_ratios(transformer, case.steps) as ratios:
+        measure(model, case)
+    return {
+        name: measure(model, case, cached=remembering(transformer, config))
+        for name, config in caches(case.steps, ratios).items()
+    }
+
+
 def report(
-    weights: Weights, devices: tuple[torch.device, ...], case: Case, profiles: list[str], backends: list[str], dpm: int
+    weights: Weights,
+    devices: tuple[torch.device, ...],
+    case: Case,
+    profiles: list[str],
+    backends: list[str],
+    dpm: int,
+    with_caches: bool,
 ) -> None:
     """Measure one case in each profile, backend and quality, and print the table."""
     rows: dict[str, Cost] = {}
@@ -233,7 +306,7 @@ def report(
         for backend in backends:
             # once more: now the model is resident
             rows[name if backend == "native" else f"{name}, {backend}"] = measure(model, case, backend)
-        rows[f"{name}, fast"] = measure(model, case, fast=True)
+        rows[f"{name}, cache"] = measure(model, case, fast=True)
         if dpm:
             rows[f"{name}, dpm {dpm}"] = measure(model, replace(case, steps=dpm, solver=settings.DPM))
         if name == profiles[0]:
@@ -241,21 +314,33 @@ def report(
             loop = published_loop(model, case, sampler) * len(sampler.plan.windows)
             counted = operations(model, case)
             floor = counted / speed(device, model.dtype) / len(devices)
+            if with_caches:
+                rows |= compared_caches(model, case)
         model.collect()
         del model
+        if device.type == "cpu" or float8.possible(devices):
+            model = Model(weights, device, memory.PROFILES[name], float8=True, helpers=tuple(helpers))
+            measure(model, case)
+            rows[f"{name}, float8"] = measure(model, case)
+            rows[f"{name}, fast"] = measure(model, case, fast=True)
+            model.collect()
+            del model
+    exact = rows[profiles[0]]
+    assert exact.latents is not None
+    rows["NDHWC"] = in_other_order(weights, device, case, exact.latents)
     stages = list(rows[profiles[0]].seconds)
     print(f"\npass {case.number}, {case.frames} frames at {case.size[0]} x {case.size[1]}, {case.steps} steps")
     print(f"{len(devices)} x {device}")
     print(f"sampling: {counted:.2e} operations, floor {floor:.2f} s, published loop {loop:.2f} s")
-    print(
-        f"{'':<16}" + "".join(f"{stage:>9}" for stage in stages) + f"{'/ floor':>9}{'GiB':>8}  {'at':<8}{'differs':>8}"
-    )
+    head = "".join(f"{stage:>9}" for stage in stages)
+    print(f"{'':<16}{head}{'/ floor':>9}{'GiB':>8}  {'at':<8}{'calls':>6}{'differs':>8}{'dB':>6}")
     for name, cost in rows.items():
-        each = "".join(f"{cost.seconds[stage]:>9.2f}" for stage in stages)
+        each = "".join(f"{cost.seconds[stage]:>9.2f}" if stage in cost.seconds else f"{'':>9}" for stage in stages)
         worst = max(cost.memory, key=lambda stage: cost.memory[stage])
-        differs = difference(cost.latents, rows[profiles[0]].latents)
-        ratio = cost.seconds["sample"] / floor
-        print(f"{name:<16}{each}{ratio:>9.2f}{cost.memory[worst]:>8.2f}  {worst:<8}{differs:>8.1%}")
+        differs = difference(cost.latents, exact.latents)
+        ratio = f"{cost.seconds['sample'] / floor:>9.2f}" if "sample" in cost.seconds else f"{'':>9}"
+        told = f"{ratio}{cost.memory[worst]:>8.2f}  {worst:<8}{cost.calls:>6}{differs:>8.1%}{psnr(cost, exact):>6.1f}"
+        print(f"{name:<16}{each}{told}")
 
 
 def main() -> None:
@@ -271,8 +356,11 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=0, help="those of the pass at full size, else 4")
     parser.add_argument("--memory", nargs="*", default=list(memory.PROFILES))
     parser.add_argument("--attention", nargs="*", default=["native"])
+    parser.add_argument("--caches", action="store_true", help="compare the caches that abbreviate steps")
     parser.add_argument("--dpm", type=int, default=0, help="also with DPM-Solver++ in so many steps, such as 20")
     options = parser.parse_args()
+    if options.caches and (options.gpus > 1 or max(options.frames) > fit.SHORTEST):
+        parser.error(f"--caches are compared on one GPU, and clips of {fit.SHORTEST} frames at most")
     large = options.full or options.weights is not None
     first = torch.device(options.device)
     further = [torch.device(first.type, index) if first.type == "cuda" else first for index in range(1, options.gpus)]
@@ -282,7 +370,8 @@ def main() -> None:
             for height in options.height or [384 if large else 64]:
                 for frames in options.frames:
                     case = Case(number, height, frames, options.steps or (STEPS[number] if large else 4))
-                    report(weights, (first, *further), case, options.memory, options.attention, options.dpm)
+                    devices = first, *further
+                    report(weights, devices, case, options.memory, options.attention, options.dpm, options.caches)
 
 
 if __name__ == "__main__":

@@ -347,6 +347,20 @@ def test_slimmed_layers_make_what_stock_ones_make(
                 assert torch.allclose(made, expected, atol=2e-5)
 
 
+def test_convolutions_in_another_order_make_the_same() -> None:
+    """What the row NDHWC of the benchmark measures."""
+    torch.manual_seed(0)
+    lean = slimmed(AutoencoderKLCogVideoX(**TINY.vae).eval())
+    video, latents = torch.randn(1, 3, 9, 16, 24), torch.randn(1, 16, 3, 4, 6)
+    with torch.inference_mode():
+        before = lean.encoder(video)[0], lean.decoder(latents)[0]
+        torch.nn.utils.convert_conv3d_weight_memory_format(lean, torch.channels_last_3d)
+        after = lean.encoder(video)[0], lean.decoder(latents)[0]
+    assert lean.decoder.conv_in.conv.weight.is_contiguous(memory_format=torch.channels_last_3d)
+    for one, other in zip(before, after, strict=True):
+        assert torch.allclose(one, other, atol=1e-5)
+
+
 def test_tiles_are_encoded_one_after_the_other_and_meet(
     both_vaes: tuple[AutoencoderKLCogVideoX, AutoencoderKLCogVideoX],
 ) -> None:
