@@ -30,7 +30,7 @@ from void_server.engines.void import weights as module_weights
 from void_server.engines.void.header import header, standard_key
 from void_server.engines.void.kept import EVERY, KeptTensors, Progress
 from void_server.engines.void.memory import EXACT, LOW, Profile
-from void_server.engines.void.model import Model, choose_device
+from void_server.engines.void.model import Model, choose_device, resident
 from void_server.engines.void.parity import compare
 from void_server.engines.void.sampling import (
     Conditioning,
@@ -380,6 +380,42 @@ def test_compiled_is_the_same(weights: Path, model: Model, given: Conditioning) 
     compiled = Model(Weights(weights), CPU, compiled=True)
     exact, other = (sampler(one).run(one, noise, given, lambda *_: None) for one in (model, compiled))
     assert torch.allclose(exact, other, atol=1e-4)
+
+
+@pytest.fixture
+def traced(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], Any]]:
+    """Compiles without a compiler, and allows so many compilations of a block: more fail, instead of none any more."""
+    real = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda what: real(what, backend="eager"))
+    torch.compiler.reset()
+    yield lambda most: torch._dynamo.config.patch(recompile_limit=most, fail_on_recompile_limit_hit=True)
+    torch.compiler.reset()
+
+
+def test_compiled_blocks_serve_all_shapes_both_passes_and_caches(weights: Path, traced: Callable[[int], Any]) -> None:
+    """Once for the first shape, then for any, without guidance and with it."""
+    model = Model(Weights(weights), CPU, compiled=True)
+    prompt, negative = embed(model, "a lime falls", "").split(1)
+    guided = {"number": 2, "guidance": 6.0, "prompt": prompt, "negative": negative}
+    with traced(3):
+        for length, width, changes in (
+            (6, 6, {}), (6, 8, {}), (6, 6, guided), (8, 8, guided),
+            (8, 6, {"fast": True, "steps": 3}), (8, 6, {"fast": True, **guided}), (10, 6, {"fast": True}),
+        ):  # fmt: skip
+            torch.manual_seed(1)
+            given = Conditioning(torch.randn(1, 16, length, 4, width), torch.randn(1, 16, length, 4, width))
+            one = sampler(model, plan=plan(length, 6), **changes)
+            one.run(model, starting_noise((1, length, 16, 4, width), 1), given, lambda *_: None)
+
+
+def test_what_was_compiled_for_another_model_counts_no_more(
+    weights: Path, given: Conditioning, traced: Callable[[int], Any]
+) -> None:
+    noise = starting_noise((1, 6, 16, 4, 6), 1)
+    with traced(1):
+        for profile in (EXACT, LOW, EXACT):
+            model = resident(Weights(weights), CPU, profile, True)
+            sampler(model).run(model, noise, given, lambda *_: None)
 
 
 def test_strength_begins_with_the_plate(model: Model, given: Conditioning) -> None:

@@ -245,9 +245,7 @@ class Model:
             quantise(transformer, EightBitLinear)
         attention.use(transformer, "native")
         if self.compiled:
-            # block by block: they are alike, so one compilation serves all
-            for block in transformer.transformer_blocks:
-                block.compile()
+            _compile(transformer.transformer_blocks)
         return transformer
 
     @property
@@ -284,6 +282,26 @@ class Model:
         file = self.weights.base / "scheduler" / "scheduler_config.json"
         config: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         return config
+
+
+def _compile(blocks: nn.ModuleList) -> None:
+    """Compile each block when it is first called: they are alike, so that one compilation serves all.
+
+    Without what caches hook around them, which dynamo would compile anew for every window.
+    """
+    for block in blocks:
+        block.forward = torch.compile(block.forward)
+    # what goes into the first is cut out of one tensor, and would need a compilation of its own
+    blocks[0].register_forward_pre_hook(_cut_out, with_kwargs=True)
+
+
+def _cut_out(_: nn.Module, args: tuple[Any, ...], given: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Text and video as tensors of their own; contiguous() leaves them where they are for a batch of one."""
+    own = {
+        name: given[name].clone(memory_format=torch.contiguous_format)
+        for name in ("hidden_states", "encoder_hidden_states")
+    }
+    return args, {**given, **own}
 
 
 def free_memory(device: torch.device) -> int:
@@ -340,6 +358,8 @@ def resident(
     if wanted not in _resident:
         for other in _resident.values():
             other.collect()
+        # what was compiled for another model counts for dynamo's limit, beyond which nothing is compiled any more
+        torch.compiler.reset()
         _resident.clear()
         _resident[wanted] = Model(weights, device, profile, compiled, float8, helpers=helpers)
     return _resident[wanted]
