@@ -7,6 +7,7 @@ missing frames. Working files lie in a hidden folder that is removed when the jo
 from __future__ import annotations
 
 import json
+from contextlib import AbstractContextManager, nullcontext
 from enum import Enum
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from ..api.job import Report
 from ..api.shot import PLATE, QUADMASK, ROTO, Shot
 from ..api.version import MATTES, REMOVAL, VersionFolder
 from ..imaging.colour import ColourSpace
-from . import composite, previews, reason, segment
+from . import composite, heap, previews, reason, segment
 from .composite import rewrite, write_all_mattes
 from .context import JobContext, open_context
 from .inputs import check_plate, check_quadmask, open_source
@@ -55,18 +56,24 @@ def run(job_id: str, shot: Shot, folder: Path, report: Report) -> tuple[str, ...
     engine = engines.load(settings)
     permission.check_weights(shot, lambda: engine.weights(settings))
     tracker = ProgressTracker(report, all_stages(shot))
-    context = open_context(job_id, shot, engine, VersionFolder(folder), tracker)
-    if settings.until != ROTO:
-        with context.tracker.stage(REASONING):
-            context.warnings += reason.write_quadmask(context)
-        if settings.until == QUADMASK:
-            write_all_mattes(context)
-        else:
-            with context.tracker.stage(REWRITING):
-                context.warnings += rewrite(context, context.clip(), context.frames)
-    _check_complete(context)
-    conclude(context, job_id)
+    with _memory_for(engine):
+        context = open_context(job_id, shot, engine, VersionFolder(folder), tracker)
+        if settings.until != ROTO:
+            with context.tracker.stage(REASONING):
+                context.warnings += reason.write_quadmask(context)
+            if settings.until == QUADMASK:
+                write_all_mattes(context)
+            else:
+                with context.tracker.stage(REWRITING):
+                    context.warnings += rewrite(context, context.clip(), context.frames)
+        _check_complete(context)
+        conclude(context, job_id)
     return tuple(context.warnings)
+
+
+def _memory_for(engine: engines.Engine) -> AbstractContextManager[None]:
+    """The process's memory while that engine works; a model's library sees to its own."""
+    return nullcontext() if engine.wants_gpu else heap.kept()
 
 
 def _check_complete(context: JobContext) -> None:
@@ -138,28 +145,29 @@ def run_part(
     engine = engines.load(shot.settings) if part is Part.REMOVE else engines.find(shot.settings.engine)
     if part is Part.REMOVE:
         permission.check_weights(shot, lambda: engine.weights(shot.settings))
-    context = open_context(job_id, shot, engine, version, tracker)
-    if part is Part.REPORT:
-        return _end(context, job_id)
-    name = f"{part.value}_{number}"
-    if part is Part.QUADMASK:
-        with tracker.stage(REASONING):
-            warnings = [*context.warnings, *reason.write_quadmask(context)]
-        clip = context.clip(version.intermediate / name)
-        if shot.settings.until == PLATE:
+    with _memory_for(engine):
+        context = open_context(job_id, shot, engine, version, tracker)
+        if part is Part.REPORT:
+            return _end(context, job_id)
+        name = f"{part.value}_{number}"
+        if part is Part.QUADMASK:
+            with tracker.stage(REASONING):
+                warnings = [*context.warnings, *reason.write_quadmask(context)]
+            clip = context.clip(version.intermediate / name)
+            if shot.settings.until == PLATE:
+                with tracker.stage(REWRITING):
+                    context.engine.prepare(clip, tracker.at)
+                    composite.keep_grain(clip)
+        else:
+            clip, warnings = context.clip(version.intermediate / name), []
             with tracker.stage(REWRITING):
-                context.engine.prepare(clip, tracker.at)
-                composite.keep_grain(clip)
-    else:
-        clip, warnings = context.clip(version.intermediate / name), []
-        with tracker.stage(REWRITING):
-            if part is Part.REMOVE:
-                context.engine.make(clip, number, tracker.at)
-            else:
-                rewrite(context, clip, frames)
-    warnings += clip.warnings
-    write_atomically(version.warnings(name), json.dumps(warnings))
-    return tuple(warnings)
+                if part is Part.REMOVE:
+                    context.engine.make(clip, number, tracker.at)
+                else:
+                    rewrite(context, clip, frames)
+        warnings += clip.warnings
+        write_atomically(version.warnings(name), json.dumps(warnings))
+        return tuple(warnings)
 
 
 def _end(context: JobContext, job_id: str) -> tuple[str, ...]:
