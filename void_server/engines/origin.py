@@ -15,4 +15,4 @@ CHANNELS = tuple(f"origin.{name}" for name in NAMES.values())
 
 def mattes(origin: NDArray[np.uint8]) -> NDArray[np.float16]:
     """The origins, 0 where no pixel is new, as (height, width, 3) mattes of 0 and 1, in the order of CHANNELS."""
-    return _MATTES[origin]
+    return np.take(_MATTES, origin, axis=0)

@@ -17,28 +17,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 import OpenImageIO as oiio  # noqa: N813 -- as its own documentation writes it
-from numpy.typing import NDArray
 
 from ..api.errors import ColourError
 from ..api.files import check_regular
 from ..api.shot import SCENE_LINEAR_REC709
+from . import halves
 from .complaint import complaint
 from .exr import FloatImage
 from .ocio import check_references
 
 #: Values converted at once: all that is made on the way fits into a core's cache.
 _PIECE = 2**17
-
-
-#: A value for each half float, by its bits.
-HalvesTable = FloatImage
-#: All half floats; 0 for what is not finite.
-_HALVES = np.nan_to_num(np.arange(2**16, dtype=np.uint16).view(np.float16).astype(np.float32), posinf=0, neginf=0)
-
-
-def look_up(table: HalvesTable, halves: NDArray[np.float16]) -> FloatImage:
-    """The value that ``table`` has for each of ``halves``, any shape: a fraction of the time of computing it."""
-    return np.asarray(table[halves.view(np.uint16)])
 
 
 def _srgb(linear: FloatImage) -> FloatImage:
@@ -106,9 +95,9 @@ class Curve:
         """The inverse of :meth:`to_display`."""
         return _mirrored(self._decoded, display)
 
-    def displayed_halves(self, exposure: float = 1.0) -> HalvesTable:
-        """What :meth:`to_display` makes of all halves times ``exposure``, for :func:`look_up`."""
-        return self.to_display(_HALVES * np.float32(exposure))
+    def displayed_halves(self, exposure: float = 1.0) -> FloatImage:
+        """What :meth:`to_display` makes of all halves times ``exposure``, for :func:`~.halves.look_up`."""
+        return self.to_display(halves.FINITE * np.float32(exposure))
 
     def _encoded(self, size: FloatImage) -> FloatImage:
         encoded = _srgb(size)

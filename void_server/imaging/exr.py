@@ -486,7 +486,8 @@ def write_within(
     if not window.empty:
         inner = inner._replace(y=window.y, height=window.height)
     rows = np.empty((inner.height + 1, inner.width, len(channels)), pixels.dtype)
-    rows[:] = np.array(beyond, pixels.dtype)
+    rows[0] = np.array(beyond, pixels.dtype)
+    rows[1:] = rows[0]
     if not window.empty:
         rows[inner.slices(window)] = pixels
     spec = _new(rows, channels, inner._replace(height=len(rows)), display_window or data_window, pixel_aspect, metadata)

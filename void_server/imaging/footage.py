@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from ..api.files import write_atomically
 from ..api.version import SURVEY
-from . import exr
-from .colour import ColourSpace, Curve, HalvesTable, look_up
+from . import exr, halves
+from .colour import ColourSpace, Curve
 from .exr import FloatImage
 from .framefile import FrameFile
+from .halves import look_up
 from .parallel import in_order
 from .sequence import Sequence
 from .window import Window
@@ -137,10 +138,10 @@ class Footage:
 
     def _counted(self, stored: NDArray[np.floating]) -> tuple[FloatImage, int]:
         """Those, and how many pixels are not finite."""
-        pixels = stored.astype(np.float32, copy=False)
         if self.colour.is_linear and stored.dtype == np.float16 and _all_finite(stored):
             # as most plates are: nothing is to be converted, and nothing lies beyond what a half holds
-            return pixels, 0
+            return look_up(halves.FINITE, np.asarray(stored, np.float16)), 0
+        pixels = stored.astype(np.float32, copy=False)
         finite = np.isfinite(pixels)
         broken = pixels.size - int(np.count_nonzero(finite))
         if broken:
@@ -169,11 +170,11 @@ class Footage:
         return curve_up_to(self.survey.maximum * self.exposure)
 
     @cached_property
-    def _displayed(self) -> HalvesTable:
+    def _displayed(self) -> FloatImage:
         return self.curve.displayed_halves()
 
     @cached_property
-    def _evenly_displayed(self) -> HalvesTable:
+    def _evenly_displayed(self) -> FloatImage:
         return self.even_curve.displayed_halves(self.exposure)
 
     @cached_property
@@ -258,9 +259,9 @@ class Footage:
         return full[self.canvas.slices(window)]
 
 
-def _all_finite(halves: NDArray[np.floating]) -> bool:
+def _all_finite(stored: NDArray[np.floating]) -> bool:
     """Whether no half float is NaN or Inf: those have all bits of the exponent."""
-    rows = (halves[top : top + _ROWS].view(np.uint16) for top in range(0, len(halves), _ROWS))
+    rows = (stored[top : top + _ROWS].view(np.uint16) for top in range(0, len(stored), _ROWS))
     return all(bool(((bits & np.uint16(0x7C00)) < 0x7C00).all()) for bits in rows)
 
 
@@ -270,9 +271,9 @@ def _as_matte(values: FloatImage) -> FloatImage:
 
 
 @cache
-def _matte_of_halves() -> HalvesTable:
+def _matte_of_halves() -> FloatImage:
     """What :func:`_as_matte` makes of all halves."""
-    return _as_matte(np.arange(2**16, dtype=np.uint16).view(np.float16).astype(np.float32))
+    return _as_matte(halves.ALL)
 
 
 def _brightness(plate: NDArray[np.floating]) -> float:

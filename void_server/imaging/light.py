@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .camera import Mask
+from .channels import least
 from .colour import Curve
 from .exr import FloatImage
 from .fill import smooth_fill
@@ -68,7 +69,7 @@ class Light:
         usual = _usual([look for _, look in in_order(frame, spread(count, _SAMPLES))])
         if count < _SHORTEST or min(usual.shape[:2]) < _PATCH:
             return cls(np.zeros((count, 0), np.float32), np.zeros((0, 1, 1, 3), np.float32))
-        bright = usual.min(axis=-1) > _DARK
+        bright = least(usual) > _DARK
 
         def patches(index: int) -> FloatImage:
             rgb, seen = frame(index)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ..api.errors import ImageError, SequenceError
 from . import exr, movie
+from .channels import largest, least
 from .exr import FloatImage
 from .sequence import Sequence, spread
 from .window import Window
@@ -233,7 +234,7 @@ def _holds(channels: tuple[str, ...], what: str) -> str:
 
 def _one_matte(values: FloatImage) -> bool:
     """Whether all columns hold the same matte: equal, or one shape in a colour."""
-    low, high = values.min(axis=-1), values.max(axis=-1)
+    low, high = least(values), largest(values)
     if np.mean(high - low > 0.02 + 0.1 * np.abs(high)) < 0.01:
         return True
     most = values.max(axis=0)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..api.errors import InputError, SequenceError
 from ..api.shot import ROTO, SCENE_LINEAR_REC709, Shot
 from ..imaging import exr, matte, movie, sequence
+from ..imaging.channels import largest
 from ..imaging.colour import ColourSpace
 from ..imaging.matte import check_format
 from ..imaging.sequence import Sequence
@@ -219,12 +220,12 @@ def _pictures(sequence_: Sequence, frames: Iterable[int]) -> Iterator[tuple[int,
 
 def _codes(quadmask: Sequence, pixels: NDArray[np.uint8]) -> classes.Quadmask:
     """The quadmask that a frame of a movie holds."""
-    return classes.quantise(pixels[..., _rgb(quadmask)].max(axis=-1).astype(np.float32), quadmask.name)
+    return classes.quantise(largest(pixels[..., _rgb(quadmask)]).astype(np.float32), quadmask.name)
 
 
 def _alpha(roto: Sequence, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     """The matte that a frame of a movie holds."""
-    return pixels[..., _rgb(roto)].max(axis=-1) / np.float32(255)
+    return largest(pixels[..., _rgb(roto)]) / np.float32(255)
 
 
 def to_be_segmented(shot: Shot) -> bool:

@@ -21,6 +21,7 @@ from ..api.shot import Settings, Shot
 from ..api.version import PLATE, QUADMASK, ROTO
 from ..engines import Engine
 from ..imaging import exr, sequence
+from ..imaging.channels import largest
 from ..imaging.colour import Curve, opencolorio
 from ..imaging.exr import FloatImage
 from ..imaging.footage import Footage
@@ -150,7 +151,7 @@ def _changed(footage: Footage, small: FloatImage, part: Window, before: FloatIma
     """The analysed frame ``small``, display-referred, with what has changed in a ``part`` of it, scene-linear and at
     full size.
     """
-    touched = (before != after).any(axis=-1).astype(np.float32)
+    touched = largest(before != after).astype(np.float32)
     shrunk, share = (
         cv2.resize(image, (part.width, part.height), interpolation=cv2.INTER_AREA) for image in (after, touched)
     )

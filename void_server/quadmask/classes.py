@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..api.errors import ImageError
-from ..imaging import exr, matte
+from ..imaging import exr, halves, matte
 from ..imaging.channels import largest
 from ..imaging.sequence import Sequence
 from ..imaging.window import Window
@@ -117,7 +117,7 @@ def _scaled(values: NDArray[np.floating]) -> NDArray[np.floating]:
 def _of_halves() -> tuple[Quadmask, Quadmask]:
     """The code nearest to each half float, by its bits; and the same with :data:`_NO_CODE` where it is far from it."""
     with np.errstate(invalid="ignore"):
-        values = _scaled(np.arange(2**16, dtype=np.uint16).view(np.float16).astype(np.float32))
+        values = _scaled(halves.ALL)
     codes = nearest(values)
     return codes, np.where(_is_near(values, codes), codes, _NO_CODE)
 
@@ -128,7 +128,7 @@ def _quantised(stored: NDArray[np.floating], source: str) -> Quadmask:
         return quantise(_scaled(largest(stored.astype(np.float32, copy=False))), source)
     always, near = _of_halves()
     bits = stored[..., 0].view(np.uint16)
-    codes = near[bits]
+    codes = halves.look_up(near, stored[..., 0])
     far = codes == _NO_CODE
     if far.any():
         _refuse(_complaint(int(np.count_nonzero(far)), far.size), source)
@@ -172,7 +172,8 @@ def read(path: Path, window: Window, channels: tuple[str, ...] = ()) -> Quadmask
 
 def mattes(codes: Quadmask | np.uint8) -> NDArray[np.float16]:
     """The classes as (height, width, 4) mattes of 0 and 1, in the order of :data:`CHANNELS`; they sum to 1."""
-    return np.asarray(_MATTES[codes])
+    # many times as fast as indexing
+    return np.take(_MATTES, codes, axis=0)
 
 
 def resize(codes: Quadmask, width: int, height: int) -> Quadmask:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..imaging.camera import Camera, Mask
+from ..imaging.channels import mean
 from ..imaging.exr import FloatImage
 from ..imaging.footage import Footage
 from ..imaging.runs import runs
@@ -73,6 +74,6 @@ def _changes(
         edge, near = cv2.dilate(both, inner) > 0, cv2.dilate(both, outer) > 0
         close, far = near & ~edge, ~near
         if close.any() and far.any():
-            change = np.abs(footage.small_plate(index) - before(index - 1)).mean(axis=-1)
+            change = mean(np.abs(footage.small_plate(index) - before(index - 1)))
             changes[:, index - 1] = change[close].mean(), change[far].mean()
     return changes[0], changes[1]

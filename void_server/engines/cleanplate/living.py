@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...imaging.camera import Mask
+from ...imaging.channels import largest
 from ...imaging.exr import FloatImage
 from ...imaging.fill import smooth_fill
 from ...imaging.sequence import spread
@@ -159,7 +160,7 @@ def _motion(shot: Resting) -> FloatImage:
     changes, seen = [], []
     for one, other in pairs:
         change = cv2.GaussianBlur(shot.plate(other) - shot.plate(one), (0, 0), 1.2)
-        changes.append(np.abs(change).max(axis=-1).reshape(-1, 1))
+        changes.append(largest(np.abs(change)).reshape(-1, 1))
         seen.append(~(shot.hidden[one] | shot.hidden[other]).ravel())
     if not pairs:
         return np.zeros(shot.rest.shape[:2], np.float32)

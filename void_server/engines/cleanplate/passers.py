@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...imaging.camera import Mask
+from ...imaging.channels import largest, least, mean
 from ...imaging.exr import FloatImage
 from ...imaging.fill import smooth_fill
 from ...imaging.runs import run_of
@@ -110,7 +111,7 @@ def _layer(shot: Resting, thing: Thing) -> Layer | None:
     whole = [(index, seen) for index, seen in free if not (grown(seen.whole(shape), _EDGE) & shot.hidden[index]).any()]
     reference, sighting = min(whole or free, key=lambda pair: _away(shot, *pair))
     mask = grown(sighting.whole(shape), _EDGE)
-    strength = np.abs(shot.plate(reference) - shot.rest).max(axis=-1)
+    strength = largest(np.abs(shot.plate(reference) - shot.rest))
     weight = (np.clip(strength / 0.15, 0, 1) * mask).astype(np.float32)
     layer = None
     # once more when it is known which pixels are its own
@@ -235,11 +236,11 @@ def _appearance(
 
     def error(expected: FloatImage) -> FloatImage:
         image = np.zeros(shape, np.float32)
-        image[rows, columns] = (np.abs(samples - expected).mean(axis=-1) * where).sum(axis=0) / shown
+        image[rows, columns] = (mean(np.abs(samples - expected)) * where).sum(axis=0) / shown
         return cv2.GaussianBlur(image, (0, 0), 1)[rows, columns]
 
     in_shadow = error(curve.to_display(share * scene - _DARK))
-    darkest, lightest = share.min(axis=-1), share.max(axis=-1)
+    darkest, lightest = least(share), largest(share)
     shadow = (lightest < _LIGHTEST) & (darkest > _DARKEST) & (lightest - darkest < _TINT) & (in_shadow <= error(colour))
     opaque, shade = np.zeros(shape, bool), np.ones((*shape, 3), np.float32)
     opaque[rows, columns] = ~shadow

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...imaging.camera import Mask
+from ...imaging.channels import largest
 from ...imaging.colour import Curve
 from ...imaging.exr import FloatImage
 from ...imaging.footage import Footage
@@ -64,7 +65,7 @@ class Layer:
     @cached_property
     def _acts(self) -> FloatImage:
         """How much the thing or its shadow changes the scene: (height, width)."""
-        return np.maximum(self.opaque, np.abs(self.shade - 1).max(axis=-1))
+        return np.maximum(self.opaque, largest(np.abs(self.shade - 1)))
 
     def box(self, index: int) -> Window:
         """The analysed pixels of frame ``index`` around the thing and its shadow."""

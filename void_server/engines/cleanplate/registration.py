@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...imaging.camera import Mask
+from ...imaging.channels import largest
 from ...imaging.exr import FloatImage
 
 #: Takes positions (x, y, 1) of one frame to another: (2, 3).
@@ -66,7 +67,7 @@ def register(thing: FloatImage, weight: FloatImage, image: FloatImage, visible: 
             at = np.stack([x, y], axis=-1).astype(np.float32)[None]
             off = (cv2.remap(theirs, at, None, cv2.INTER_LINEAR)[0] - ours).astype(np.float64)
             shown = weights * cv2.remap(free, at, None, cv2.INTER_LINEAR, borderValue=0)[0]
-            far = np.abs(off).max(axis=-1)
+            far = largest(np.abs(off))
             counted = shown / (1 + (far / _FITS) ** 2) ** 2
             seen, total = float(shown.sum() / weights.sum()), float(shown.sum())
             error = float((shown * far).sum() / total) if total > 0 else 1.0

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...imaging.camera import Mask
+from ...imaging.channels import largest, least, mean
 from ...imaging.colour import Curve
 from ...imaging.exr import FloatImage
 from ...imaging.fill import smooth_fill
@@ -109,14 +110,14 @@ def measure(clip: Clip, plate: FloatImage, fill: FloatImage, hole: Mask, surface
     # where nothing lies beside it, nothing tells how bright it is
     if not shaded.any() or inside.all():
         return Shade.none()
-    least = _DARKEST * np.float32(max(float(np.median(there)), 1e-6))
-    texture = np.log(np.maximum(there, 0) + least)
-    missing = _missing(np.log(np.maximum(here, 0) + least) - texture, texture, inside, shaded)
-    # of the sums with the least light, what share of the light itself
+    dark = _DARKEST * np.float32(max(float(np.median(there)), 1e-6))
+    texture = np.log(np.maximum(there, 0) + dark)
+    missing = _missing(np.log(np.maximum(here, 0) + dark) - texture, texture, inside, shaded)
+    # of the sums with the dark, what share of the light itself
     level = _mean(there, shaded.astype(np.float32), _ALONG)
     light = np.exp(smooth_fill(missing, shaded))
-    light = np.maximum(light - (1 - light) * least / np.maximum(level, least), 0)
-    lifted = np.log(np.maximum(_lit(here, light), 0) + least)
+    light = np.maximum(light - (1 - light) * dark / np.maximum(level, dark), 0)
+    lifted = np.log(np.maximum(_lit(here, light), 0) + dark)
     lit = _of_regions(shaded, _of_light(light, shaded), _texture(lifted, shaded), _texture(texture, shaded))
     return Shade(
         cv2.resize(np.minimum(light, 1), (width, height), interpolation=cv2.INTER_LINEAR),
@@ -176,7 +177,7 @@ def _off(difference: FloatImage, weight: FloatImage, scale: float) -> FloatImage
         cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in (difference * weight[..., None], weight)
     )
     sums, total = (cv2.GaussianBlur(image, (0, 0), _ALONG) for image in (sums, total))
-    off = np.abs(sums / np.maximum(total, np.float32(1e-4))[..., None]).max(axis=-1)
+    off = largest(np.abs(sums / np.maximum(total, np.float32(1e-4))[..., None]))
     return cv2.resize(off, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
@@ -198,9 +199,10 @@ def _missing(departs: FloatImage, texture: FloatImage, hole: Mask, shaded: Mask)
     broad = _along_border(departs, weight, distance)
     fine = _mean(departs - broad, weight, _FINE)
     # what texture alone would make of the finer shade (Wiener, 1949)
-    own = cv2.GaussianBlur((texture - cv2.GaussianBlur(texture, (0, 0), _JUDGED)) ** 2, (0, 0), _JUDGED).mean(axis=-1)
-    power = _mean(fine**2, weight, _JUDGED).mean(axis=-1)
-    sure = np.clip(1 - own / np.maximum(power, 1e-6), 0, 1)
+    variance: FloatImage = (texture - cv2.GaussianBlur(texture, (0, 0), _JUDGED)) ** 2
+    own: FloatImage = mean(cv2.GaussianBlur(variance, (0, 0), _JUDGED))
+    power = mean(_mean(fine**2, weight, _JUDGED))
+    sure = np.clip(1 - own / np.maximum(power, np.float32(1e-6)), 0, 1)
     return broad + sure[..., None] * fine
 
 
@@ -226,12 +228,12 @@ def _mean(values: FloatImage, weight: FloatImage, softness: float) -> FloatImage
 
 def _texture(values: FloatImage, weight: Mask) -> FloatImage:
     """How strong the fine texture of logarithms, (height, width, channels), is at each pixel: its variance."""
-    return ((values - _mean(values, weight.astype(np.float32), _TEXTURE)) ** 2).mean(axis=-1)
+    return mean((values - _mean(values, weight.astype(np.float32), _TEXTURE)) ** 2)
 
 
 def _of_light(light: FloatImage, shaded: Mask) -> Mask:
     """The pixels, (height, width), that less light explains."""
-    darkest, lightest = light.min(axis=-1), light.max(axis=-1)
+    darkest, lightest = least(light), largest(light)
     plausible = (lightest < 1 + _BRIGHTER) & (lightest > _DIMMEST)
     return shaded & plausible & (lightest - darkest < _COLOURED * (1 - darkest) + _SPARE)
 

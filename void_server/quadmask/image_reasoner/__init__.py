@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...imaging.camera import Camera, Mask
+from ...imaging.channels import largest, least
 from ...imaging.exr import FloatImage
 from ...imaging.footage import Footage
 from ...imaging.framefile import FrameFile
@@ -245,7 +246,7 @@ def _darkened(rgb: FloatImage, plate: FloatImage) -> Mask:
     """Where a frame shows the background in less light of nearly the same colour."""
     here, there = (cv2.blur(image, (3, 3)) + np.float32(0.02) for image in (rgb, plate))
     share = here / there
-    darkest, lightest = share.min(axis=-1), share.max(axis=-1)
+    darkest, lightest = least(share), largest(share)
     return (lightest < 0.98) & (lightest - darkest < 0.3 * (1.05 - darkest))
 
 

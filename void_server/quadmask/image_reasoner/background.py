@@ -312,4 +312,4 @@ def _slope(plate: FloatImage, scale: float) -> FloatImage:
     """How much a departure at this scale changes when the background slips by a pixel."""
     soft = cv2.GaussianBlur(plate, (0, 0), scale)
     x, y = (cv2.Sobel(soft, -1, dx, 1 - dx, ksize=3, scale=1 / 8) for dx in (1, 0))
-    return np.sqrt(x * x + y * y).max(axis=-1)
+    return largest(np.sqrt(x * x + y * y))

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...imaging.camera import Mask
+from ...imaging.channels import largest, least, mean
 from ...imaging.exr import FloatImage
 from ...imaging.temporal import median
 from .background import SCALES, Background, Look
@@ -90,15 +91,15 @@ def _light_left(model: Background, placed: Sequence[_Placed]) -> NDArray[np.floa
     height, width = model.known.shape
     brightest = _lit(placed)
     # where the shadow comes and goes it was taken for noise
-    least = float(np.median(over_noise(model, 0)))
+    noise = float(np.median(over_noise(model, 0)))
     shades = []
     for place in placed:
         here = _soft(place.look.rgb)
-        shades.append(place.look.visible & ((brightest - here).max(axis=-1) > least) & _darker(here, brightest))
+        shades.append(place.look.visible & (largest(brightest - here) > noise) & _darker(here, brightest))
     at_times = np.logical_or.reduce(shades)
     dark, told, light, objects = np.zeros((4, 2 * height, 2 * width), np.float32)
     for place, shade in zip(placed, shades, strict=True):
-        share = (_soft(place.look.rgb) / np.maximum(brightest, _LEAST)).mean(axis=-1)
+        share = mean(_soft(place.look.rgb) / np.maximum(brightest, _LEAST))
         place.seen_from_object(dark)[...] += shade
         place.seen_from_object(told)[...] += place.look.visible & at_times
         place.seen_from_object(light)[...] += np.where(shade, share, 0)
@@ -111,8 +112,8 @@ def _light_left(model: Background, placed: Sequence[_Placed]) -> NDArray[np.floa
     if not shadow.any() or np.count_nonzero(shadow) > _LARGEST * np.count_nonzero(outline):
         return None
     share = light / np.maximum(dark, 1)
-    mean = share[shadow & (dark > 0)].mean()
-    return np.where(shadow, np.where(dark > 0, share, mean), np.float32(1)).astype(np.float32)
+    usual = share[shadow & (dark > 0)].mean()
+    return np.where(shadow, np.where(dark > 0, share, usual), np.float32(1)).astype(np.float32)
 
 
 def _lit(placed: Sequence[_Placed]) -> FloatImage:
@@ -128,11 +129,9 @@ def _lit(placed: Sequence[_Placed]) -> FloatImage:
 def _darker(here: FloatImage, there: FloatImage) -> Mask:
     """Where one picture shows another in less light of nearly the same colour."""
     share = (here + _LEAST) / (there + _LEAST)
-    return (
-        (share.max(axis=-1) < _SHADE + 0.05)
-        & (share.mean(axis=-1) < _SHADE)
-        & (share.max(axis=-1) - share.min(axis=-1) < _COLOURED * (1.05 - share.min(axis=-1)))
-    )
+    darkest, lightest = least(share), largest(share)
+    alike = lightest - darkest < _COLOURED * (1.05 - darkest)
+    return (lightest < _SHADE + 0.05) & (mean(share) < _SHADE) & alike
 
 
 def _soft(picture: FloatImage) -> FloatImage:
