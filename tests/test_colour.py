@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from void_server.api.errors import ColourError, InputError
 from void_server.imaging import jpeg
-from void_server.imaging.colour import BUILT_IN, ColourSpace, Curve, look_up, opencolorio
+from void_server.imaging.colour import BUILT_IN, ColourSpace, Curve, opencolorio
+from void_server.imaging.halves import look_up
 
 maxima = st.floats(0.1, 60000)
 

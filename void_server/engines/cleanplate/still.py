@@ -252,18 +252,21 @@ def synthesise(clip: Clip, arrays: Mapping[str, NDArray[Any]], wanted: Sequence[
     plates = Plates(clip)
     passing, lively = Passing.load(arrays, light, clip.footage), living.Living.load(arrays)
     shade = Shade.load(arrays)
-    for index in wanted:
+
+    def frame(index: int) -> NewPixels:
         window = clip.region(index)
-        if not window.empty:
-            where = region.slices(window)
-            own = clip.plate(index, window)
-            rgb, grain = plate[where].copy(), arrays["grain"][where].copy()
-            origin = np.where(unseen[where], FILLED, RECOVERED).astype(np.uint8)
-            lively.lay_over(clip, index, window, rgb, grain, origin)
-            passing.lay_over(plates, index, window, rgb, grain)
-            if light.changes:
-                lit = LitScene(light, strengths[:, where[0], where[1]], clip.footage.curve)
-                rgb = lit.in_light_of(index, rgb)
-            if not shade.empty:
-                origin[lay_over(clip, index, window, shade.cut(where), own, rgb, grain)] = RECOVERED
-            yield matched(clip, NewPixels(index, window, rgb, grain, origin), own)
+        where = region.slices(window)
+        own = clip.plate(index, window)
+        rgb, grain = plate[where].copy(), arrays["grain"][where].copy()
+        origin = np.where(unseen[where], FILLED, RECOVERED).astype(np.uint8)
+        lively.lay_over(clip, index, window, rgb, grain, origin)
+        passing.lay_over(plates, index, window, rgb, grain)
+        if light.changes:
+            lit = LitScene(light, strengths[:, where[0], where[1]], clip.footage.curve)
+            rgb = lit.in_light_of(index, rgb)
+        if not shade.empty:
+            origin[lay_over(clip, index, window, shade.cut(where), own, rgb, grain)] = RECOVERED
+        return matched(clip, NewPixels(index, window, rgb, grain, origin), own)
+
+    for _, new in in_order(frame, (index for index in wanted if not clip.region(index).empty)):
+        yield new
