@@ -89,3 +89,39 @@ def test_ground_that_moves_less_than_a_pixel_a_frame_is_followed(tmp_path: Path)
     expected = np.stack([columns + (shot.camera + shot.parallax) * last, rows], axis=-1)
     # of 4.8 pixels
     assert np.median(np.linalg.norm(found - expected, axis=-1)) < 0.7
+
+
+class Passing:
+    """A plain column, round by its shading alone, that passes a textured wall as the camera travels."""
+
+    small_size = HEIGHT, WIDTH
+    camera, parallax, left, right = -4.0, -2.0, 100, 130
+
+    def __init__(self) -> None:
+        rng = np.random.default_rng(4)
+        wall = cv2.GaussianBlur(rng.random((HEIGHT, 2 * WIDTH)).astype(np.float32), (0, 0), 2.0)
+        wall = (wall - wall.mean()) / wall.std() * np.float32(0.08) + np.float32(0.4)
+        across = np.linspace(0, np.pi, self.right - self.left, dtype=np.float32)
+        column = np.broadcast_to(np.float32(0.3) + np.float32(0.3) * np.sin(across), (HEIGHT, len(across)))
+        self.from_first = np.stack([np.array([[1, 0, self.camera * i], [0, 1, 0], [0, 0, 1]]) for i in range(COUNT)])
+        noise = np.float32(0.004) * rng.standard_normal((COUNT, HEIGHT, WIDTH)).astype(np.float32)
+        self._frames = []
+        for index in range(COUNT):
+            moved = self.from_first[index][:2]
+            picture = cv2.warpAffine(wall, moved, (WIDTH, HEIGHT), flags=cv2.INTER_CUBIC)
+            at = self.left + round((self.camera + self.parallax) * index)
+            picture[:, at : at + len(across)] = column
+            self._frames.append(picture + noise[index])
+
+    def evenly_exposed(self, index: int) -> FloatImage:
+        return cv2.merge([self._frames[index]] * 3)
+
+
+def test_a_plain_column_keeps_its_own_motion_before_a_textured_wall(tmp_path: Path) -> None:
+    shot = Passing()
+    hidden = np.zeros((HEIGHT, WIDTH), bool)
+    paths = Trajectories(cast("Footage", shot), [hidden] * COUNT, Camera(shot.from_first), tmp_path / "paths.raw")
+    *_, (last, found, _) = paths.walk(0, Window(shot.left + 10, 40, 10, 80), 1)
+    expected = np.arange(10) + shot.left + 10 + (shot.camera + shot.parallax) * last
+    # of 14 pixels before the wall; along itself, nothing shows how the column moves
+    assert np.median(np.abs(found[..., 0] - expected)) < 1.5

@@ -31,6 +31,10 @@ _CONTAMINATED = 9
 _PATCH, _UNSURE = 8, 0.25
 #: The least variance of the difference of two frames: of their rounding to 8 bits.
 _ROUNDING = 2 / 12
+#: The variance of what is normally distributed, over the median of its squares.
+_MEDIAN_TO_VARIANCE = 1.4826**2
+#: A motion explains a patch worse where the mean square of what is left is larger by so many times the noise's.
+_WORSE = 2.0
 
 
 class Trajectories:
@@ -70,7 +74,7 @@ class Trajectories:
         flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(here, there, None)
         kernel = np.ones((2 * _CONTAMINATED + 1,) * 2, np.uint8)
         known = cv2.dilate(hidden.astype(np.uint8), kernel) == 0
-        return smooth_fill(flow, _certainty(here, there, flow, known)).astype(np.float16)
+        return _plausible(here, there, flow, known).astype(np.float16)
 
     def _read(self, source: int, target: int) -> FloatImage:
         if self.camera.at_rest:
@@ -107,20 +111,43 @@ class Trajectories:
         return cv2.remap(visible, positions, None, cv2.INTER_NEAREST, borderValue=0).astype(bool)
 
 
-def _certainty(here: Grey, there: Grey, flow: FloatImage, known: Mask) -> FloatImage:
-    """How far the flow from ``here`` to ``there`` can be trusted, 0..1: (height, width), 0 where it is not ``known``.
+def _plausible(here: Grey, there: Grey, flow: FloatImage, known: Mask) -> FloatImage:
+    """The ``flow`` from ``here`` to ``there``, (height, width, 2), where ``known`` and sure, and its continuation.
 
-    By its variance as least squares have it (Shi and Tomasi, Good Features to Track, 1994): that of the frames' noise
-    over the lesser eigenvalue of the patch's gradients, without what the noise itself adds to those.
+    On ground that tells little, the surroundings' motion counts, unless it explains the frames worse than the ground's
+    own: a plain column shows by its outline alone that it lies before the wall.
     """
+    off = _squared_difference(here, there, flow)
+    noise = max(_MEDIAN_TO_VARIANCE * float(np.median(off[known])), _ROUNDING) if known.any() else _ROUNDING
+    certainty = known * _certainty(here, noise)
+    continued = smooth_fill(flow, certainty)
+    worse = _over_patch(_squared_difference(here, there, continued) - off) > _WORSE * noise
+    # behind what is hidden, the surroundings tell: a column beside it does not go on there
+    return np.where(known[..., None], smooth_fill(flow, np.where(worse, known, certainty)), continued)
+
+
+def _squared_difference(here: Grey, there: Grey, flow: FloatImage) -> FloatImage:
+    """Of each pixel of ``here`` to where the flow takes it: (height, width)."""
     height, width = here.shape
     at = flow + np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).astype(np.float32)
     moved = cv2.remap(there.astype(np.float32), at, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    difference = np.abs(here - moved)[known]
-    noise = max((1.4826 * float(np.median(difference))) ** 2, _ROUNDING) if difference.size else _ROUNDING
+    return np.square(here - moved)
+
+
+def _over_patch(image: FloatImage) -> FloatImage:
+    """The mean of the patch around each pixel."""
+    return np.asarray(cv2.blur(image, (_PATCH, _PATCH)), np.float32)
+
+
+def _certainty(here: Grey, noise: float) -> FloatImage:
+    """How far the flow from a frame can be trusted, 0..1: (height, width).
+
+    By its variance as least squares have it (Shi and Tomasi, Good Features to Track, 1994): the ``noise``, the variance
+    of two frames' difference, over the lesser eigenvalue of the patch's gradients, without what it adds to those.
+    """
     x, y = (cv2.Sobel(here, cv2.CV_32F, *order, scale=1 / 8) for order in ((1, 0), (0, 1)))
     # a frame has half of the noise; the squared weights of Sobel's operator add up to 12 / 64
-    xx, xy, yy = (cv2.boxFilter(product, -1, (_PATCH, _PATCH)) for product in (x * x, x * y, y * y))
+    xx, xy, yy = (_over_patch(product) for product in (x * x, x * y, y * y))
     least = (xx + yy) / 2 - np.hypot((xx - yy) / 2, xy) - noise / 2 * 12 / 64
     information = _PATCH**2 * np.maximum(least, 0) / noise
-    return known * information / (information + 1 / _UNSURE**2)
+    return np.asarray(information / (information + 1 / _UNSURE**2), np.float32)
