@@ -171,6 +171,18 @@ def test_what_is_not_rigid_is_never_worse_than_the_scene_at_rest(make: Make, emp
     assert made.error() < 1.02 * at_rest.error()
 
 
+def test_who_is_seen_in_most_of_the_few_frames_that_show_a_place_leaves_no_ghost(make: Make, empty: FloatImage) -> None:
+    """The object stays before a place after four frames, in three of which somebody walks there."""
+    places = [*np.linspace(208, 203, 3), *[110] * (COUNT - 3)]
+    walker = Mover(0, WIDTH, walks=True)
+    made = make(lambda index: walker.over(empty, places[index] / WIDTH), wide=150, begin=0.1, end=0.45)
+    later = np.zeros((HEIGHT, WIDTH), bool)
+    later[85:140, 202:216] = True
+    assert made.error(lambda index: later & (index >= 8)) < 0.01
+    (warning,) = made.clip.warnings
+    assert "Something that passes behind the object stands before" in warning
+
+
 def test_what_stops_behind_the_object_for_a_while_is_not_made_to_go_on(make: Make, empty: FloatImage) -> None:
     mover = Mover(20, 300, (12, 12))
     # it waits in the middle, wholly hidden
@@ -243,6 +255,7 @@ def test_water_behind_the_object_moves_on(make: Make, empty: FloatImage, water: 
 
 def test_nothing_moves_where_the_scene_rests(make: Make, empty: FloatImage) -> None:
     made = make(lambda _: empty)
+    assert not made.clip.warnings
     prepared = np.load(made.clip.kept / "cleanplate.npz")
     assert not len(prepared["passing_poses"])
     assert not len(prepared["living_places"])

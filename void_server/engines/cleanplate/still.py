@@ -26,14 +26,15 @@ from ...quadmask.classes import is_affected, is_removed
 from .. import NewPixels
 from ..clip import Clip
 from ..origin import FILLED, RECOVERED
-from . import living
+from . import living, states
 from .exposure import matched
 from .inpaint import nothing_to_fill_from
 from .passers import find
 from .passing import Passing
 from .resting import Resting, anything_moves
-from .sampling import Plates
+from .sampling import Plates, analysed_positions
 from .shade import Shade, fill_and_lift, lay_over, shown
+from .states import Settled, settle
 
 #: Memory for the samples of one band of rows, in bytes.
 _BAND_MEMORY = 160 * 2**20
@@ -108,9 +109,9 @@ def measure_light(clip: Clip) -> Light:
 
 
 def clean_plate(
-    clip: Clip, window: Window, light: Light, passing: Passing, report: Callable[[float], None]
+    clip: Clip, window: Window, light: Light, passing: Passing, settled: Settled, report: Callable[[float], None]
 ) -> CleanPlate:
-    """The clean plate in ``window``, in the mean light, without what is ``passing``."""
+    """The clean plate in ``window``, in the mean light, without what is ``passing``; in doubt, it is as ``settled``."""
     shape = window.height, window.width
     plate, grain, unseen = np.zeros((*shape, 3), np.float32), np.zeros(shape, np.float32), np.zeros(shape, bool)
     strengths = np.zeros((light.curves.shape[1], *shape, 3), np.float32)
@@ -120,7 +121,7 @@ def clean_plate(
         where = window.slices(band)
         # in pieces, as sorting takes several times the memory of the samples
         pieces = [slice(begin, begin + _PIECE) for begin in range(0, len(rows), _PIECE)]
-        for piece, (pixels, count, found) in in_order(partial(_in_piece, clip, band, light, looks), pieces):
+        for piece, (pixels, count, found) in in_order(partial(_in_piece, clip, band, light, settled, looks), pieces):
             at = rows[piece], columns[piece]
             plate[where][at], strengths[:, where[0], where[1]][:, at[0], at[1]] = pixels, found
             grain[where][at], unseen[where][at] = share_of_median(count), count == 0
@@ -129,16 +130,16 @@ def clean_plate(
 
 
 def _in_piece(
-    clip: Clip, band: Window, light: Light, looks: _Looks, piece: slice
+    clip: Clip, band: Window, light: Light, settled: Settled, looks: _Looks, piece: slice
 ) -> tuple[FloatImage, NDArray[np.intp], FloatImage]:
     """The clean pixels of some of a band's, of how many samples each is the median, and the lamps' strengths there."""
     samples, seen = looks.samples[:, piece], looks.seen[:, piece]
     strengths = np.zeros((light.curves.shape[1], *samples.shape[1:]), np.float32)
+    rows, columns = (along[piece] for along in looks.pixels)
     if light.changes:
-        rows, columns = looks.pixels
-        samples, strengths = _in_mean_light(
-            clip, light, samples, seen, _places(clip, band, rows[piece], columns[piece])
-        )
+        samples, strengths = _in_mean_light(clip, light, samples, seen, _places(clip, band, rows, columns))
+    if settled.doubt.any():
+        seen = settled.showing(analysed_positions(clip, band)[rows, columns], samples, seen)
     return *_clean(samples, seen, looks.affected[:, piece]), strengths
 
 
@@ -197,14 +198,16 @@ def prepare(clip: Clip, report: Callable[[float], None]) -> dict[str, NDArray[An
         raise nothing_to_fill_from(clip.footage.frames)
     light = measure_light(clip)
     passing, lively = Passing([], hidden, None), living.Living.none()
+    settled = Settled.none(clip.footage.small_size, len(clip))
     if anything_moves(clip.footage, hidden):
         own = [mask for _, mask in in_order(lambda index: _removed(clip, index, hidden[index]), range(len(clip)))]
         shot = Resting(clip.footage, hidden, own, light)
         passing, lively = find(shot), living.find(shot)
-    plate, unseen, grain, strengths = clean_plate(clip, clip.whole_region, light, passing, report)
+        settled = settle(shot, passing, lively)
+    plate, unseen, grain, strengths = clean_plate(clip, clip.whole_region, light, passing, settled, report)
     filled, shade = _filled(clip, plate, grain > 0, unseen, light) if unseen.any() else (plate, Shade.none())
     scene = {"plate": filled, "unseen": unseen, "grain": grain, "curves": light.curves, "strengths": strengths}
-    return {**scene, **shade.arrays(), **passing.arrays(), **lively.arrays()}
+    return {**scene, **shade.arrays(), **passing.arrays(), **lively.arrays(), "doubts": settled.shares}
 
 
 def _removed(clip: Clip, index: int, hidden: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -252,6 +255,7 @@ def synthesise(clip: Clip, arrays: Mapping[str, NDArray[Any]], wanted: Sequence[
     plates = Plates(clip)
     passing, lively = Passing.load(arrays, light, clip.footage), living.Living.load(arrays)
     shade = Shade.load(arrays)
+    clip.warnings += states.warnings(arrays["doubts"], clip.footage.frames)
 
     def frame(index: int) -> NewPixels:
         window = clip.region(index)
