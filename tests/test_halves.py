@@ -8,7 +8,7 @@ import pytest
 from void_server.imaging import channels, halves
 
 
-@pytest.mark.parametrize("shape", [(4096, 16), (32, 64, 32), (65536,), (0, 5, 3)])
+@pytest.mark.parametrize("shape", [(4096, 16), (32, 64, 32), (65536,), (256, 256, 1), (0, 5, 3)])
 @pytest.mark.parametrize("kind", [np.float32, np.uint8])
 def test_each_half_has_its_value_in_the_table(shape: tuple[int, ...], kind: type) -> None:
     every = np.arange(np.prod(shape), dtype=np.uint16).view(np.float16).reshape(shape)

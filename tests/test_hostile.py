@@ -153,9 +153,15 @@ def test_a_message_of_very_many_names_is_refused_before_they_are_read() -> None:
     names = {str(number): 0 for number in range(100_000)}
     for body in (names, {str(part): dict.fromkeys(list(names)[part::100], 0) for part in range(100)}):
         with pytest.raises(ProtocolError, match="not msgpack"):
-            messages.unpack(messages.pack(1, verb="submit", body=body))
+            messages.opened([messages.pack(1, verb="submit", body=body)], messages.NAMED)
     files = [[f"plate.{number:08}.exr", "0" * 64] for number in range(80_000)]
-    assert messages.unpack(messages.pack(1, verb="submit", body={"files": {"plate": files}}))["id"] == 1
+    assert messages.opened([messages.pack(1, verb="submit", body={"files": {"plate": files}})], messages.NAMED)
+
+
+def test_the_results_of_the_longest_shot_are_listed_to_a_client() -> None:
+    """Each file with its name and size, of which there are four and more a frame."""
+    listed = [{"path": f"plate/void_plate.{number:04}.exr", "size": 10**8} for number in range(100_000)]
+    assert messages.opened([messages.pack(1, body=listed)])["body"] == listed
 
 
 def test_what_a_client_calls_a_job_is_not_sent_back_whole(client: Client) -> None:

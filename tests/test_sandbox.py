@@ -228,6 +228,22 @@ def test_a_worker_has_none_of_the_servers_secrets(
     assert told(job) == "STUDIO_LICENCE"
 
 
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has several heaps")
+def test_the_threads_of_a_worker_share_one_heap(job_of: Running) -> None:
+    """That which listens to the server is there before any job; with a heap of its own a job takes more memory."""
+    job = job_of("""
+        import ctypes
+        libc = ctypes.CDLL(None)
+        libc.fopen.restype = ctypes.c_void_p
+        file = os.path.join(os.environ["TMPDIR"], "heaps")
+        stream = ctypes.c_void_p(libc.fopen(file.encode(), b"w"))
+        libc.malloc_info(0, stream)
+        libc.fclose(stream)
+        raise JobFailed(str(open(file).read().count("<heap nr")))
+    """)
+    assert told(job) == "1"
+
+
 def test_a_worker_has_limits(job_of: Running) -> None:
     job = job_of(
         """

@@ -19,9 +19,10 @@ PROTOCOL = 2
 MAX_MESSAGE = 8 * 2**20
 #: Who sends more than this at once is cut off, and gets no answer.
 MAX_FRAME = 2 * MAX_MESSAGE
-#: A message that holds more values is refused: a byte can claim an object, which takes a hundred. A named one counts as
-#: ten, as names take as long to read.
-MAX_VALUES, NAMED = 500_000, 10
+#: A message that holds more values is refused: a byte can claim an object, which takes a hundred.
+MAX_VALUES = 500_000
+#: To a server that many share, a value with a name counts as so many: names take as long to read.
+NAMED = 10
 #: The id of what nobody asked for, and of the refusal of a message whose own id could not be read.
 UNASKED = 0
 
@@ -53,11 +54,11 @@ def pack_error(number: int, error: VoidError) -> bytes:
     return pack(number, error=error.to_dict())
 
 
-def opened(frames: Sequence[Bytes]) -> dict[str, Any]:
-    """The message in these frames, with the body's ``data`` as it came. Raises as :func:`unpack`."""
+def opened(frames: Sequence[Bytes], named: int = 1) -> dict[str, Any]:
+    """The message in these frames, with the body's ``data`` as it came. ``named`` and errors as of :func:`unpack`."""
     if len(frames) not in (1, 2):
         raise ProtocolError(f"The message is malformed: {len(frames)} frames; are both sides VOID?")
-    message = unpack(frames[0])
+    message = unpack(frames[0], named)
     if len(frames) == 2:
         if not isinstance(message.get("body"), dict):
             raise ProtocolError("The message is malformed: a piece of a file and no body; are both sides VOID?")
@@ -65,8 +66,8 @@ def opened(frames: Sequence[Bytes]) -> dict[str, Any]:
     return message
 
 
-def unpack(data: Bytes) -> dict[str, Any]:
-    """Open an envelope.
+def unpack(data: Bytes, named: int = 1) -> dict[str, Any]:
+    """Open an envelope, in which a value with a name counts as ``named`` ones.
 
     Raises :class:`ProtocolError`, and nothing else, for what is too large, no msgpack, no envelope, or of another
     protocol.
@@ -80,9 +81,9 @@ def unpack(data: Bytes) -> dict[str, Any]:
         message = msgpack.unpackb(
             data,
             list_hook=partial(count, 1),
-            object_hook=partial(count, NAMED),
+            object_hook=partial(count, named),
             max_array_len=MAX_VALUES,
-            max_map_len=MAX_VALUES // NAMED,
+            max_map_len=MAX_VALUES // named,
         )
     except Exception as error:  # whatever it is, the bytes are to blame
         raise ProtocolError("The message is malformed: not msgpack; are both sides VOID?", str(error)) from error

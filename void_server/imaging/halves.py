@@ -16,8 +16,8 @@ FINITE: NDArray[np.float32] = np.where(np.isfinite(ALL), ALL, np.float32(0))
 
 
 def look_up(table: NDArray[Value], halves: NDArray[np.float16]) -> NDArray[Value]:
-    """The value that ``table`` has for each of ``halves``, any shape, by its bits."""
+    """The value that ``table`` has for each of ``halves``, of any shape but a single number, by its bits."""
     if not halves.size:
         return np.zeros(halves.shape, table.dtype)
-    # a third of the time of indexing
-    return np.asarray(cv2.LUT(halves.view(np.uint16), table), table.dtype)
+    # a third of the time of indexing; OpenCV's own idea of axes of length 1 differs from version to version
+    return np.asarray(cv2.LUT(halves.view(np.uint16), table), table.dtype).reshape(halves.shape)

@@ -13,12 +13,16 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+#: More cores make a job hardly shorter, and each has frames in memory.
+_MOST = 16
+
 _here = threading.local()
 
 
 def cores() -> int:
-    """The number of cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """The number of cores that work on a job: those that this process may use, up to 16."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(allowed, _MOST)
 
 
 def in_order(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[tuple[Item, Result]]:

@@ -34,7 +34,7 @@ from ..api.errors import (
 )
 from ..api.home import made
 from ..api.job import Job
-from ..api.messages import MAX_FRAME, UNASKED, frames_of, opened, pack, pack_error, understood
+from ..api.messages import MAX_FRAME, NAMED, UNASKED, frames_of, opened, pack, pack_error, understood
 from ..interruption import handling
 from . import inspection, log, transfer
 from .audit import AuditLog
@@ -315,7 +315,7 @@ class Server:
         """For whom the page asks, who pays for reading that; empty where it asks for itself."""
         begin = time.thread_time()
         try:
-            name = str(opened([frame.buffer for frame in frames[1:]])["acting_for"]["user"])
+            name = str(opened([frame.buffer for frame in frames[1:]], NAMED)["acting_for"]["user"])
         except (ProtocolError, KeyError, TypeError):
             return ""
         self._budgets.spend(name, time.thread_time() - begin)
@@ -344,7 +344,7 @@ class Server:
         number, verb, caller = UNASKED, "a message", Caller(connection, "a client", "unknown")
         failure: VoidError
         try:
-            message = opened([frame.buffer for frame in frames[1:]])
+            message = opened([frame.buffer for frame in frames[1:]], NAMED)
             # first of all: without it no refusal reaches whoever asked
             number = message["id"]
             caller = self._caller(frames)

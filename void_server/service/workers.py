@@ -37,6 +37,9 @@ GRACE = 30.0
 _HOPELESS = 3
 _LONGEST_PAUSE = 30.0
 _LAST_LINES = 30
+#: What glibc reads before a process has threads: all of them share one heap, so that what one frees serves the others
+#: (see :mod:`void_server.pipeline.heap`, which is too late for those that are there before a job).
+_ONE_HEAP = {"MALLOC_ARENA_MAX": "1"}
 
 
 @dataclass(eq=False)
@@ -123,11 +126,11 @@ class WorkerPool:
     def _new_process(self, folder: str, place: Mapping[str, str]) -> subprocess.Popen[bytes]:
         """Start a process that works in a place, within its limits; ``folder`` is for its temporary files."""
         config, command = self._config, running("void_server.service.worker", self._config.pipeline)
-        variables = {**os.environ, **place}
+        variables = {**_ONE_HEAP, **os.environ, **place}
         if not config.embedded:
             sandbox = replace(config.sandbox, write=(*config.sandbox.write, folder))
             command.append(sandbox.to_json())
-            variables = {**environment(config.worker_environment), **temporary(folder), **place}
+            variables = {**_ONE_HEAP, **environment(config.worker_environment), **temporary(folder), **place}
         if self._owner:
             os.chown(folder, *self._owner)
         return subprocess.Popen(
