@@ -23,8 +23,8 @@ _USUAL = {_MMAP_MAX: 2**16, _MMAP_THRESHOLD: 2**25, _TRIM_THRESHOLD: 2**26}
 def kept() -> Iterator[None]:
     """Keep what is freed meanwhile for what is asked for next; all of it goes back to the system in the end.
 
-    With another C library than glibc, nothing changes. Threads that are there before keep heaps of their own, so workers
-    are started with one heap for all (``MALLOC_ARENA_MAX``).
+    With another C library than glibc, nothing changes. Threads that are there before keep heaps of their own, so
+    workers are started with one heap for all (``MALLOC_ARENA_MAX``).
     """
     if platform.libc_ver()[0] != "glibc":
         yield
