@@ -57,7 +57,7 @@ def test_each_card_is_told_with_the_memory_setting_that_fits(machine) -> None:
 
 def test_each_card_is_told_with_the_precision_of_fast(machine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(support, "installed", lambda _: True)
-    monkeypatch.setenv("CC", "cc")
+    monkeypatch.setattr(support, "_lacks_to_compile", lambda: "")
     cards = "0, NVIDIA GeForce RTX 4090, 24564, 8.9\\n1, NVIDIA GeForce RTX 3090, 24576, 8.6\\n"
     found = machine(cards)
     assert found["GPU 0"].found.endswith("fast multiplies in float8")

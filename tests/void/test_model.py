@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -528,23 +529,48 @@ def test_float8_on_the_self_test_is_a_stage_where_the_card_has_it(monkeypatch: p
     assert found.within(torch.bfloat16)
 
 
-def test_what_a_card_lacks_for_float8_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_card_lacks_for_float8_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     have = {"triton"}
     monkeypatch.setattr(support, "installed", have.__contains__)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.delenv("CC", raising=False)
-    (tmp_path / "gcc").touch(0o755)
-    for capability in ((8, 9), (9, 0), (10, 0), (12, 0)):
+    monkeypatch.setattr(support, "_lacks_to_compile", lambda: "")
+    for capability in ((8, 9), (9, 0), (10, 0), (12, 1)):
         assert support.lacks_for_float8(capability, "2.13.0+cu128") == ""
     assert "older than Ada" in support.lacks_for_float8((8, 6), "2.13.0")
+    assert "compute capability 13.0" in support.lacks_for_float8((13, 0), "2.13.0")
     assert "torch is older than 2.10" in support.lacks_for_float8((9, 0), "2.9.1+cu128")
-    (tmp_path / "gcc").unlink()
-    assert "no C compiler" in support.lacks_for_float8((9, 0), "2.13.0")
-    monkeypatch.setenv("CC", "/opt/cc")
-    assert support.lacks_for_float8((9, 0), "2.13.0") == ""
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "platform", "win32")
+        assert "on Windows" in support.lacks_for_float8((9, 0), "2.13.0")
     have.clear()
     assert "Triton is not installed" in support.lacks_for_float8((9, 0), "2.13.0")
     assert not float8.possible([CPU])
+
+
+def test_what_triton_compiles_with_is_looked_for_where_it_looks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lacks() -> str:
+        return support.lacks_for_float8((9, 0), "2.13.0")
+
+    monkeypatch.setattr(support, "installed", lambda _: True)
+    monkeypatch.setattr(sysconfig, "get_path", lambda *_: str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CC", raising=False)
+    (tmp_path / "Python.h").touch()
+    (tmp_path / "cc").touch(0o755)
+    assert "no C compiler for Triton (gcc or clang)" in lacks()
+    monkeypatch.setenv("CC", "cc")
+    assert lacks() == ""
+    monkeypatch.setenv("CC", str(tmp_path / "cc"))
+    assert lacks() == ""
+    for none in ("/nowhere/cc", "cc -m64", ""):
+        monkeypatch.setenv("CC", none)
+        assert f"there is no program {none!r}, which CC names" in lacks()
+    monkeypatch.delenv("CC")
+    (tmp_path / "cc").rename(tmp_path / "clang")
+    assert lacks() == ""
+    (tmp_path / "Python.h").unlink()
+    assert f"no Python.h in {tmp_path}" in lacks()
 
 
 def test_devices_and_profiles() -> None:
