@@ -31,7 +31,7 @@ from void_server.service.audit import AuditLog
 from void_server.service.config import ServerConfig
 from void_server.service.inspection import MEMORY, Inspector
 from void_server.service.requests import Requests
-from void_server.service.sandbox import Sandbox, environment, make_gpu_nodes
+from void_server.service.sandbox import Sandbox, environment, make_gpu_nodes, needed_to_run
 from void_server.service.server import Server
 from void_server.service.store import FILE, Store
 from void_server.service.system_calls import FORBIDDEN
@@ -286,13 +286,41 @@ def test_weights_that_are_larger_than_a_workers_memory_can_be_mapped(
 
 
 @kernel_confines
-def test_libraries_keep_their_kernels_where_a_worker_may_write(job_of: Running) -> None:
+def test_libraries_keep_their_kernels_where_a_worker_may_write(
+    job_of: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "shared"))
     job = job_of("""
-        for name in ("CUDA_CACHE_PATH", "TRITON_CACHE_DIR"):
+        for name in ("CUDA_CACHE_PATH", "TRITON_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR"):
             Path(os.environ[name]).mkdir()
             (Path(os.environ[name]) / "kernel").write_text("x")
     """)
     assert job.state is JobState.DONE, told(job)
+
+
+@kernel_confines
+def test_a_worker_runs_the_c_compiler_that_its_server_is_told_of(
+    job_of: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `void doctor` expects; the compiler reads what lies beside it."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "part").write_text("made")
+    (tools / "cc").write_text(f"#!/bin/sh\ncat {tools}/part\n")
+    (tools / "cc").chmod(0o755)
+    monkeypatch.setenv("CC", str(tools / "cc"))
+    job = job_of('raise JobFailed(subprocess.check_output([os.environ["CC"]], text=True))')
+    assert told(job) == "made"
+
+
+def test_a_compiler_beside_voids_keys_is_read_without_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiler = tmp_path / "cc"
+    compiler.touch(0o755)
+    monkeypatch.setenv("CC", str(compiler))
+    monkeypatch.setenv("VOID_HOME", str(tmp_path / "home"))
+    read = needed_to_run.__wrapped__()
+    assert str(compiler) in read
+    assert str(tmp_path) not in read
 
 
 def test_the_server_has_the_driver_make_what_a_confined_worker_cannot(
@@ -526,12 +554,15 @@ def test_weights_give_an_inspection_no_more_memory(shot: Path, tmp_path: Path, m
 
 
 def test_of_voids_variables_a_worker_gets_those_that_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
-    secret = ("VOID_SMTP_PASSWORD", "VOID_C2PA_KEY", "VOID_KEY", "VOID_SERVER_KEY", "VOID_STUDIO_SECRET", "HF_TOKEN")
+    secret = (
+        *("VOID_SMTP_PASSWORD", "VOID_C2PA_KEY", "VOID_KEY", "VOID_SERVER_KEY", "VOID_STUDIO_SECRET", "HF_TOKEN"),
+        "CCTV_PASSWORD",
+    )
     needed = (
         *("VOID_WEIGHTS", "VOID_HOME", "VOID_USER", privacy.FORBIDDEN, privacy.ALLOWED, policy.ENVIRONMENT),
         *(gemini.ENVIRONMENT_MODEL, gemini.ENVIRONMENT_URL, version.PREVIEW_MOVIE, version.PREVIEW_FPS),
         *(local.ENVIRONMENT_URL, local.ENVIRONMENT_MODEL, local.ENVIRONMENT_BOXES, local.KEY),
-        *(asking.variable("requests"), "HF_HOME", "HF_HUB_OFFLINE"),
+        *(asking.variable("requests"), "HF_HOME", "HF_HUB_OFFLINE", "CC"),
     )
     for name in (*secret, *needed):
         monkeypatch.setenv(name, "x")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import shutil
 import struct
 import subprocess
 import sys
@@ -39,8 +40,10 @@ _NAMING = (
 _CACHES = ("huggingface", "torch")
 # Folders of weights, by their variables, and the caches of compiled kernels, which would lie in the user's home.
 _WEIGHTS = ("VOID_WEIGHTS", "SAM2_WEIGHTS")
-_KERNELS = {"CUDA_CACHE_PATH": "cuda", "TRITON_CACHE_DIR": "triton"}
+_KERNELS = {"CUDA_CACHE_PATH": "cuda", "TRITON_CACHE_DIR": "triton", "TORCHINDUCTOR_CACHE_DIR": "inductor"}
 _OF_HOME = ("gemini.key", "local.key", "policy.json")
+# Triton's C compiler; other names begin with these letters.
+_COMPILER = "CC"
 # Variables that a worker needs, by their beginnings. Secrets are among them only where it is the worker that uses them.
 _NEEDED = (
     "PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_", "TZ", "TERM", "PYTHON", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "OCIO",
@@ -55,7 +58,7 @@ _NEEDED = (
 
 def environment(more: Iterable[str] = ()) -> dict[str, str]:
     """The server's variables that a worker gets: those that it needs, and ``more``; no secret that is only here."""
-    wanted = set(more)
+    wanted = {_COMPILER, *more}
     return {name: value for name, value in os.environ.items() if name in wanted or name.upper().startswith(_NEEDED)}
 
 
@@ -157,18 +160,21 @@ def needed_to_run() -> tuple[str, ...]:
     listed = [part for name in _NAMING for part in os.environ.get(name, "").split(os.pathsep)]
     named = [os.path.expanduser(part) for part in listed]
     # a configuration of colours reads what lies beside it
-    named += [os.path.dirname(os.environ.get("OCIO", "")), *_policy()]
+    named += [os.path.dirname(os.environ.get("OCIO", "")), _around(os.environ.get(policy.ENVIRONMENT, ""))]
+    named += [_around(shutil.which(os.environ.get(_COMPILER, "")) or "")]
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     caches = [os.path.join(cache, name) for name in _CACHES]
     own = [str(home() / name) for name in _OF_HOME]
     return (*_SYSTEM, sys.prefix, sys.base_prefix, *sys.path, *named, *caches, *own, *_packages())
 
 
-def _policy() -> list[str]:
-    """The policy's folder, so that a file which replaces it counts; the file alone where keys may lie beside it."""
-    file = os.environ.get(policy.ENVIRONMENT, "")
+def _around(file: str) -> str:
+    """A file's folder, so that what replaces the file counts, and what lies beside it; the file alone where keys may.
+
+    Empty for no file.
+    """
     folder = Path(file).absolute().parent
-    return [file if home().absolute().is_relative_to(folder) else str(folder)] if file else []
+    return file if not file or home().absolute().is_relative_to(folder) else str(folder)
 
 
 def _packages() -> list[str]:
