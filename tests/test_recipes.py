@@ -174,6 +174,27 @@ def test_both_containers_are_of_the_same_base_and_of_a_python_that_void_runs_on(
         subprocess.run(["sh", "-n"], input=section.replace("{{ EXTRAS }}", "web"), text=True, check=True)
 
 
+@pytest.mark.parametrize("triton", [True, False])
+def test_a_container_with_triton_has_a_c_compiler(tmp_path: Path, triton: bool) -> None:
+    """What both recipes run, with a stand-in for apt-get, where Triton is and where it is not."""
+    (tmp_path / ("triton" if triton else "other")).mkdir()
+    apt, log = tmp_path / "apt-get", tmp_path / "log"
+    apt.write_text(f'#!/bin/sh\necho "$@" >> {log}\n')
+    apt.chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTHONPATH": str(tmp_path)}
+    found = instructions()
+    last = [position for position, (kind, _) in enumerate(found) if kind == "FROM"][-1]
+    container = "\n".join(value[0] for kind, value in found[last:] if kind == "RUN")
+    for recipe in (container, (RECIPES / "containers" / "void.def").read_text()):
+        log.write_text("")
+        (commands,) = re.findall(r"if /opt/void/bin/python .*?\bfi\b", recipe, re.DOTALL)
+        commands = commands.replace("/opt/void/bin/python", f"{sys.executable} -S")
+        commands = commands.replace("/var/lib/apt", str(tmp_path))
+        subprocess.run(["sh", "-ec", commands], env=environment, check=True)
+        installed = re.findall(r"^install .* gcc=\S+ libc6-dev=\S+$", log.read_text(), re.MULTILINE)
+        assert bool(installed) == bool(log.read_text()) == triton
+
+
 def test_extras_that_the_containers_are_built_with_are_there() -> None:
     extras = PROJECT["project"]["optional-dependencies"]
     for file in ("Containerfile", "void.def"):
