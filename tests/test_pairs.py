@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -18,6 +19,7 @@ import numpy as np
 import psutil
 import pytest
 
+from tools import pair_pictures
 from void_server.api.errors import JobFailed, SettingError
 from void_server.api.exclusive import alone_in
 from void_server.blender.profiles import PROFILES
@@ -318,6 +320,31 @@ def test_a_part_covers_all_that_differs_and_its_render_is_laid_over_softly() -> 
     assert (over[:30] == 0).all()
     assert (over[60:] == 0).all()
     assert (laid_over(image, under, (0.5, 0.0, 1.0, 1.0))[:, 90:] == 1).all()
+
+
+def test_pictures_of_pairs_are_rendered_once_for_each_seed_and_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grey, moments = np.full((54, 96, 3), 0.2, np.float32), []
+
+    class Still:
+        """Stands for a shot: a grey room at every moment."""
+
+        def __init__(self, *_: object) -> None:
+            pass
+
+        def renders(self, index: int) -> making.Renders:
+            moments.append(index)
+            return making.Renders(grey, grey, grey, np.zeros((54, 96), np.float32))
+
+    monkeypatch.setattr(pair_pictures, "Renderer", lambda *_: nullcontext())
+    monkeypatch.setattr(pair_pictures, "Shot", Still)
+    kind = next(iter(KINDS))
+    orders = [Order(1, seed, (kind,), Look(width, 54)) for seed, width in ((1, 96), (2, 96), (2, 98))]
+    for _ in ("the first time", "once they are there"):
+        files = [file for order in orders for file in pair_pictures.render(order, 0, tmp_path)]
+        assert len(moments) == len(set(files)) == 6
+        assert all(file.is_file() for file in files)
 
 
 class Painter:

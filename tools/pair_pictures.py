@@ -2,8 +2,9 @@
 
     python tools/pair_pictures.py TILES [--count 24] [--seed 1] [--size 448x256] [--out docs/images/pairs.jpg]
 
-Of each pair that `void pairs make --count 24 --seed 1` would make, two moments are rendered. Each becomes a file in
-the folder TILES; what lies there is not rendered again. The picture has the moment of each at which most changes.
+Of each pair that `void pairs make --count 24 --seed 1` would make, two moments are rendered. Each becomes a file below
+TILES, in a folder of its seed and size; what lies there is not rendered again. The picture has the moment of each at
+which most changes.
 """
 
 from __future__ import annotations
@@ -42,13 +43,14 @@ def tile(name: str, renders: Renders) -> NDArray[np.uint8]:
     return np.pad(found, ((0, GAP), (0, GAP), (0, 0)), constant_values=255)
 
 
-def render(order: Order, number: int, tiles: Path) -> None:
-    """Write the tiles of a pair that are not there yet."""
+def render(order: Order, number: int, tiles: Path) -> list[Path]:
+    """The tiles of a pair, one for each moment; those that are not there yet are rendered."""
     look, kind = order.look, order.kind(number)
-    files = {round(share * (look.frames - 1)): tiles / f"{number + 1:02d}_{kind}" for share in MOMENTS}
-    files = {index: Path(f"{file}.{index:02d}.png") for index, file in files.items()}
+    folder = tiles / f"seed{order.seed}_{look.width}x{look.height}"
+    moments = [round(share * (look.frames - 1)) for share in MOMENTS]
+    files = {index: folder / f"{number + 1:02d}_{kind}.{index:02d}.png" for index in moments}
     if all(file.is_file() for file in files.values()):
-        return
+        return list(files.values())
     recipe = draw(seed_of(order.seed, number), look.seconds, kind)
     with (
         TemporaryDirectory() as work,
@@ -59,6 +61,7 @@ def render(order: Order, number: int, tiles: Path) -> None:
             picture = tile(f"{kind.replace('_', ' ')}, {recipe.camera.kind}", shot.renders(index))
             _, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
             write_atomically(file, data.tobytes(), parents=True)
+    return list(files.values())
 
 
 def telling(files: list[Path]) -> NDArray[np.uint8]:
@@ -80,10 +83,10 @@ def main() -> None:
     asked = parser.parse_args()
     width, height = size_of(asked.size)
     order = Order(asked.count, asked.seed, look=Look(width, height))
+    found = []
     for number in range(order.count):
-        render(order, number, asked.tiles)
+        found.append(telling(render(order, number, asked.tiles)))
         print(f"{number + 1} of {order.count}")
-    found = [telling(sorted(asked.tiles.glob(f"{number + 1:02d}_*.png"))) for number in range(order.count)]
     found += [np.full_like(found[0], 255)] * (-len(found) % COLUMNS)
     rows = [np.hstack(found[start : start + COLUMNS]) for start in range(0, len(found), COLUMNS)]
     write_atomically(asked.out, jpeg.encoded(np.vstack(rows), 80), parents=True)
