@@ -25,7 +25,7 @@ from void_server.pairs import PairFolder
 from void_server.pairs.drawing import draw
 from void_server.pairs.kinds import KINDS
 from void_server.pairs.making import FIRST, Look, Shot, write_frame
-from void_server.pairs.renderer import Renderer
+from void_server.pairs.renderer import Renderer, simulate
 
 KINDS_SHOWN = ("dominoes", "support", "carrying", "passing", "mirror", "lamps")
 
@@ -43,22 +43,26 @@ class Counting(Renderer):
         self.counts[state if more["percentage"] == 100 else "test"] += share
         super().render(state, index, file, **more)
 
-    def cpu(self) -> float:
-        """Seconds of CPU time of Blender so far."""
-        used = psutil.Process(self._process.pid).cpu_times()
-        return used.user + used.system
+
+def blender_cpu() -> float:
+    """Seconds of CPU time so far of the processes of Blender, those that have ended as well."""
+    us = psutil.Process()
+    ended = us.cpu_times()
+    running = [one.cpu_times() for one in us.children()]
+    return ended.children_user + ended.children_system + sum(one.user + one.system for one in running)
 
 
 def measure(kind: str, seed: int, look: Look, count: int, folder: Path) -> None:
     recipe = draw(seed, look.seconds, kind)
-    own = time.process_time()
-    with Counting(recipe, folder, (look.width, look.height), look.per_frame) as renderer:
+    own, before = time.process_time(), blender_cpu()
+    simulate(recipe, folder / "simulated")
+    with Counting(folder / "simulated", folder, (look.width, look.height), look.per_frame) as renderer:
         shot = Shot(recipe, renderer, look, folder)
-        built = renderer.cpu()
+        built = blender_cpu() - before
         renderer.counts.clear()
         for index in spread(look.frames, count):
             write_frame(PairFolder(folder), FIRST + index, shot.renders(index), with_truth=not index or not shot.single)
-        each, ours = (renderer.cpu() - built) / count, (time.process_time() - own) / count
+        each, ours = (blender_cpu() - before - built) / count, (time.process_time() - own) / count
     shares = "  ".join(f"{state} {share / count:4.0%}" for state, share in sorted(renderer.counts.items()))
     print(
         f"{kind:<15} {recipe.camera.kind:<9} CPU {(built + (each + ours) * look.frames) / 60:5.1f} min: "

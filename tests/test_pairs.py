@@ -23,6 +23,7 @@ from tools import pair_pictures
 from void_server.api.errors import JobFailed, SettingError
 from void_server.api.exclusive import alone_in
 from void_server.blender.profiles import PROFILES
+from void_server.blender.protocol import ONE_THREAD
 from void_server.cli import main
 from void_server.farm.fields import Fields
 from void_server.farm.site import Site
@@ -472,6 +473,32 @@ def test_a_pair_that_was_stopped_goes_on_to_the_same_bits(made: PairFolder, tmp_
 
 @pytest.mark.slow
 @rendered
+def test_a_simulation_always_ends_alike(tmp_path: Path) -> None:
+    """On several threads two of ten of this scene ended otherwise."""
+    recipe = draw(1, 1.0, "dominoes")
+    ends = set()
+    for number in range(6):
+        renderers.simulate(recipe, tmp_path / str(number))
+        ends.add((tmp_path / str(number) / "paths.json").read_bytes())
+    assert len(ends) == 1
+
+
+@pytest.mark.parametrize(
+    ("program", "words"), [("blender", ("--threads", "1", "--background")), ("python3.11", (ONE_THREAD,))]
+)
+def test_blender_simulates_on_one_thread(
+    program: str, words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blender = tmp_path / program
+    blender.write_text(f'#!/bin/sh\necho "$@" > {tmp_path / "words"}\n')
+    blender.chmod(0o755)
+    with pytest.raises(JobFailed, match="Blender ended before it was done"):
+        renderers.simulate(draw(1, 0.25, "support"), tmp_path / "simulated", blender=str(blender))
+    assert " ".join(words) in (tmp_path / "words").read_text()
+
+
+@pytest.mark.slow
+@rendered
 def test_a_cloth_lies_still_on_what_is_removed_and_falls_without_it(tmp_path: Path) -> None:
     pair = make(tmp_path / "cloth", 5, TINY, quiet, kind="cloth")
     facts = json.loads(pair.facts_file.read_text())
@@ -496,7 +523,8 @@ def test_a_checker_has_the_two_colours_of_its_surface_and_no_mixture(tmp_path: P
     recipe = draw(11, 0.25, "support")
     recipe = replace(recipe, bodies=tuple(replace(body, material=checker) for body in recipe.bodies))
     file = tmp_path / "render.exr"
-    with renderers.Renderer(recipe, tmp_path / "work", (96, 54), 2) as renderer:
+    renderers.simulate(recipe, tmp_path / "simulated")
+    with renderers.Renderer(tmp_path / "simulated", tmp_path / "work", (96, 54), 2) as renderer:
         renderer.render("plate", 0, file, samples=4, denoise=False)
     layer = exr.channel_names(file)[0].partition(".")[0]
     red, _, blue = np.moveaxis(
@@ -597,16 +625,47 @@ def test_the_blender_of_a_process_that_was_killed_writes_into_no_other_ones_fold
     class Killed(BaseException):
         pass
 
-    def start(_: Recipe, folder: Path, *__: Any, **___: Any) -> None:
+    def start(_: Path, folder: Path, *__: Any, **___: Any) -> None:
         folders.append(folder)
         raise Killed
 
     monkeypatch.setattr(making, "command", lambda blender: [blender])
+    monkeypatch.setattr(making, "simulate", lambda _, folder, **__: folder.mkdir())
     monkeypatch.setattr(making, "Renderer", start)
     for _ in range(2):
         with pytest.raises(Killed):
             make(tmp_path / "pair", 11, TINY, quiet, kind="support")
     assert len(set(folders)) == 2
+
+
+def test_a_pair_that_was_stopped_goes_on_in_the_same_simulation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even where Blender would simulate otherwise, no pair is of two worlds."""
+    worlds = []
+
+    class Killed(BaseException):
+        pass
+
+    def simulate(_: Recipe, folder: Path, **__: Any) -> None:
+        folder.mkdir()
+        (folder / "half").write_text("")
+        if not worlds:
+            worlds.append("killed before it was done")
+            raise Killed
+        (folder / "world").write_text(f"{len(worlds)}")
+
+    def start(simulated: Path, *_: Any, **__: Any) -> None:
+        worlds.append((simulated / "world").read_text())
+        raise Killed
+
+    monkeypatch.setattr(making, "command", lambda blender: [blender])
+    monkeypatch.setattr(making, "simulate", simulate)
+    monkeypatch.setattr(making, "Renderer", start)
+    for _ in range(3):
+        with pytest.raises(Killed):
+            make(tmp_path / "pair", 11, TINY, quiet, kind="support")
+    assert worlds[1:] == ["1", "1"]
 
 
 def test_a_full_disk_stops_a_pair_with_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ from void_server.pairs.drawing import draw, seed_of
 from void_server.pairs.making import Look, Renders, Shot
 from void_server.pairs.ordering import Order
 from void_server.pairs.preview import shown
-from void_server.pairs.renderer import Renderer
+from void_server.pairs.renderer import Renderer, simulate
 
 COLUMNS, WIDTH, GAP = 2, 320, 4
 #: The moments that are rendered, as shares of the pair's length.
@@ -52,15 +52,15 @@ def render(order: Order, number: int, tiles: Path) -> list[Path]:
     if all(file.is_file() for file in files.values()):
         return list(files.values())
     recipe = draw(seed_of(order.seed, number), look.seconds, kind)
-    with (
-        TemporaryDirectory() as work,
-        Renderer(recipe, Path(work), (look.width, look.height), look.per_frame) as renderer,
-    ):
-        shot = Shot(recipe, renderer, look, Path(work))
-        for index, file in files.items():
-            picture = tile(f"{kind.replace('_', ' ')}, {recipe.camera.kind}", shot.renders(index))
-            _, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-            write_atomically(file, data.tobytes(), parents=True)
+    with TemporaryDirectory() as place:
+        work = Path(place)
+        simulate(recipe, work / "simulated")
+        with Renderer(work / "simulated", work, (look.width, look.height), look.per_frame) as renderer:
+            shot = Shot(recipe, renderer, look, work)
+            for index, file in files.items():
+                picture = tile(f"{kind.replace('_', ' ')}, {recipe.camera.kind}", shot.renders(index))
+                _, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+                write_atomically(file, data.tobytes(), parents=True)
     return list(files.values())
 
 

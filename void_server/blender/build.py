@@ -4,49 +4,38 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import bpy
 
-from . import cloth
+from . import cloth, simulation
 from .animation import linear, poses
 from .materials import REMOVED, material
-from .meshes import mesh
-from .physics import Poses, simulate
 from .protocol import CLOTH, SAME
 
 
 class Stage:
-    """The scene of a recipe, with both simulations done, which can be shown in three states.
+    """The scene of a recipe whose simulations are done, which can be shown in three states.
 
     ``plate``: everything. ``moved``: the same physics, without the removed. ``truth``: the physics without the removed.
     """
 
-    def __init__(self, recipe: dict[str, Any], ticks_a_second: int, per_frame: int, folder: Path) -> None:
-        """``folder`` keeps where the points of cloths go."""
+    def __init__(self, recipe: dict[str, Any], simulated: Path, ticks_a_second: int, per_frame: int) -> None:
+        """``simulated`` is the folder with the simulations of the recipe."""
         bpy.ops.wm.read_factory_settings(use_empty=True)
-        self.recipe, self.per_frame = recipe, per_frame
+        self.recipe, self.per_frame, self._simulated = recipe, per_frame, simulated
         self.scene = bpy.context.scene
         bodies, ticks = recipe["bodies"], recipe["ticks"]
-        objects = {body["name"]: self._object(body, ticks, ticks_a_second) for body in bodies}
-        kept = [body for body in bodies if body["role"] != "removed"]
         #: The poses of every body at each tick, by state and name.
-        self.paths: dict[str, dict[str, Poses]] = {
-            "plate": simulate(bodies, objects, ticks, ticks_a_second, free=False),
-            "truth": simulate(kept, objects, ticks, ticks_a_second, free=True),
-        }
-        self._folder = folder
-        #: The points of every cloth at each tick, by name and state.
-        self._cloths: dict[str, dict[str, list[cloth.Points]]] = {
-            body["name"]: self._drop(body, bodies, objects) for body in bodies if body["shape"] == CLOTH
-        }
+        self.paths = simulation.read(simulated)
         self.scene.render.fps = ticks_a_second // per_frame
         self.scene.frame_start, self.scene.frame_end = 1, max(2, ticks // per_frame)
         self._shown: dict[str, list[Any]] = {"plate": [], "moved": [], "truth": []}
-        for body in bodies:
-            self._animate(body, objects[body["name"]])
+        for number, body in enumerate(bodies):
+            thing = simulation.placed(body)
+            thing.data.materials.append(material(body, ticks, ticks_a_second, per_frame))
+            self._animate(number, body, thing)
         self._light()
         self._camera()
 
@@ -58,33 +47,10 @@ class Stage:
             if thing.hide_render != hidden:
                 thing.hide_render = hidden
 
-    def _drop(
-        self, body: dict[str, Any], bodies: Sequence[dict[str, Any]], objects: dict[str, Any]
-    ) -> dict[str, list[cloth.Points]]:
-        """Simulate a cloth with the removed and without, from where it lies with it."""
-        solid = {one["name"]: objects[one["name"]] for one in bodies if one["solid"] and one["shape"] != CLOTH}
-        start = cloth.at_rest(body, solid, self.paths["plate"])
-        found = {}
-        for state, paths in self.paths.items():
-            there = {name: thing for name, thing in solid.items() if name in paths}
-            found[state] = cloth.simulate(body, there, paths, self.recipe["ticks"], start)
-            paths[body["name"]] = cloth.path(body["place"], found[state])
-        return found
-
-    def _object(self, body: dict[str, Any], ticks: int, ticks_a_second: int) -> Any:
-        made = cloth.mesh if body["shape"] == CLOTH else partial(mesh, shape=body["shape"])
-        thing = bpy.data.objects.new(body["name"], made(name=body["name"], size=body["size"]))
-        look = material(body, ticks, ticks_a_second, self.per_frame)
-        thing.data.materials.append(look)
-        thing.rotation_mode = "QUATERNION"
-        thing.location, thing.rotation_quaternion = body["place"], body["turn"]
-        self.scene.collection.objects.link(thing)
-        return thing
-
-    def _animate(self, body: dict[str, Any], thing: Any) -> None:
+    def _animate(self, number: int, body: dict[str, Any], thing: Any) -> None:
         name = body["name"]
         plate = self.paths["plate"][name]
-        self._send(body, thing, "plate")
+        self._send(number, body, thing, "plate")
         self._shown["plate"].append(thing)
         if body["role"] == "removed":
             return
@@ -96,18 +62,16 @@ class Stage:
         other = bpy.data.objects.new(f"{name} (truth)", thing.data)
         other.rotation_mode = "QUATERNION"
         self.scene.collection.objects.link(other)
-        self._send(body, other, "truth")
+        self._send(number, body, other, "truth")
         self._shown["truth"].append(other)
 
-    def _send(self, body: dict[str, Any], thing: Any, state: str) -> None:
+    def _send(self, number: int, body: dict[str, Any], thing: Any, state: str) -> None:
         """Have an object, and its points where it is a cloth, go its way in a state."""
-        name = body["name"]
         if body["shape"] == CLOTH:
             thing.location = body["place"]
-            file = self._folder / f"{len(list(self._folder.glob('*.pc2')))}.pc2"
-            cloth.play(thing, self._cloths[name][state], self.per_frame, file)
+            cloth.play(thing, simulation.points(self._simulated, number, state), self.per_frame)
         else:
-            _take(thing, self.paths[state][name], self.per_frame)
+            _take(thing, self.paths[state][body["name"]], self.per_frame)
 
     def _light(self) -> None:
         for number, light in enumerate(self.recipe["lights"]):

@@ -73,14 +73,17 @@ def path(place: Sequence[float], moments: Iterable[Points]) -> Poses:
     return found
 
 
-def play(thing: Any, moments: Sequence[Points], per_frame: int, file: Path) -> None:
-    """Have an object's points go where they are at each tick, kept in ``file``; ``per_frame`` ticks are a frame."""
-    count = len(thing.data.vertices)
+def write(moments: Sequence[Points], file: Path) -> None:
+    """Write where the points of a cloth are at each tick, as PC2."""
     with open(file, "wb") as cache:
-        # PC2: a mark, the version, points, the first frame, its step, moments
-        cache.write(struct.pack("<12siiffi", b"POINTCACHE2\0", 1, count, 0.0, 1.0, len(moments)))
+        # a mark, the version, points, the first frame, its step, moments
+        cache.write(struct.pack("<12siiffi", b"POINTCACHE2\0", 1, len(moments[0]) // 3, 0.0, 1.0, len(moments)))
         for points in moments:
             array("f", points).tofile(cache)
+
+
+def play(thing: Any, file: Path, per_frame: int) -> None:
+    """Have an object's points go where a PC2 ``file`` has them at each tick; ``per_frame`` ticks are a frame."""
     modifier = thing.modifiers.new("points", "MESH_CACHE")
     modifier.cache_format, modifier.filepath, modifier.interpolation = "PC2", str(file), "LINEAR"
     modifier.frame_start, modifier.frame_scale = 1.0, float(per_frame)

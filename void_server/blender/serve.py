@@ -7,6 +7,7 @@ line that begins with the mark of the protocol; whatever else is printed is Blen
 from __future__ import annotations
 
 import json
+import os
 import sys
 import traceback
 from pathlib import Path
@@ -16,10 +17,17 @@ if __name__ == "__main__":
     # behind everything, so that Blender's Python finds its own packages first
     sys.path.append(str(Path(__file__).resolve().parents[2]))
 
+from void_server.blender.protocol import MARK, ONE_THREAD
+
+if ONE_THREAD in sys.argv and hasattr(os, "sched_setaffinity"):
+    # before bpy, which starts a thread for each core that it finds; not all processes on the same core
+    _cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {_cores[os.getpid() % len(_cores)]})
+
 import bpy
 
+from void_server.blender import simulation
 from void_server.blender.build import Stage
-from void_server.blender.protocol import MARK
 
 
 class Studio:
@@ -28,11 +36,17 @@ class Studio:
     def __init__(self) -> None:
         self.stage: Stage | None = None
 
+    def simulate(self, order: dict[str, Any]) -> dict[str, Any]:
+        """Simulate a recipe in the folder that it lies in."""
+        file = Path(order["recipe"])
+        simulation.write(json.loads(file.read_text(encoding="utf-8")), order["ticks_a_second"], file.parent)
+        return {}
+
     def build(self, order: dict[str, Any]) -> dict[str, Any]:
-        """Build and simulate a recipe; the paths of its bodies."""
+        """Build a recipe that is simulated; the paths of its bodies."""
         file = Path(order["recipe"])
         recipe = json.loads(file.read_text(encoding="utf-8"))
-        stage = Stage(recipe, order["ticks_a_second"], order["per_frame"], file.parent)
+        stage = Stage(recipe, file.parent, order["ticks_a_second"], order["per_frame"])
         stage.passes()
         self.stage = stage
         scene = stage.scene
@@ -100,10 +114,11 @@ def device() -> str:
 def main() -> None:
     """Answer orders until the input ends."""
     studio = Studio()
+    orders = {"simulate": studio.simulate, "build": studio.build, "render": studio.render}
     for line in sys.stdin:
         order = json.loads(line)
         try:
-            answer = {"build": studio.build, "render": studio.render}[order["do"]](order)
+            answer = orders[order["do"]](order)
         except Exception:  # whatever it is, whoever ordered is told, and may order again
             answer = {"error": traceback.format_exc()}
         print("\n" + MARK + json.dumps(answer), flush=True)

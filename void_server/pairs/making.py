@@ -30,7 +30,7 @@ from . import masks, preview
 from .drawing import draw
 from .layout import CHANGE, EFFECTS, GRID, PLATE, QUADMASK, ROTO, TRUTH, PairFolder
 from .recipe import TICKS, Recipe
-from .renderer import Renderer, command
+from .renderer import Renderer, command, simulate
 from .words import prompt
 
 Report = Callable[[str, float], None]
@@ -42,7 +42,7 @@ SLOWEST = 12
 #: The first frame's number.
 FIRST = 1001
 _SEQUENCES = (PLATE, ROTO, CHANGE, QUADMASK, GRID, EFFECTS)
-_WORK, _ORDER = "making", "order.json"
+_WORK, _ORDER, _SIMULATED = "making", "order.json", "simulated"
 # a test render is so many pixels wide at least, and a frame of less than twice that is rendered whole at once
 _TEST_WIDTH, _TEST_SAMPLES = 168, 4
 # what a test render must differ by, as a share of the level, and by how many of its pixels the part is grown
@@ -123,16 +123,19 @@ def _make(
     recipe = draw(order["seed"], look.seconds, kind)
     work = pair.folder / _WORK
     write_atomically(work / _ORDER, json.dumps(order), parents=True)
+    simulated = work / _SIMULATED
     # a folder of its own: the Blender of a process that was killed may still be writing into the one before
-    with (
-        TemporaryDirectory(dir=work) as scratch,
-        Renderer(
-            recipe, Path(scratch), (look.width, look.height), look.per_frame, blender=blender, threads=threads
-        ) as renderer,
-    ):
-        shot = Shot(recipe, renderer, look, Path(scratch))
-        _write(pair, shot, report)
-        facts = {**_facts(recipe, renderer, look, order), "exposure": round(shot.exposure, 4)}
+    with TemporaryDirectory(dir=work) as folder:
+        scratch = Path(folder)
+        if not simulated.is_dir():
+            simulate(recipe, scratch / _SIMULATED, blender=blender)
+            (scratch / _SIMULATED).rename(simulated)
+        with Renderer(
+            simulated, scratch, (look.width, look.height), look.per_frame, blender=blender, threads=threads
+        ) as renderer:
+            shot = Shot(recipe, renderer, look, scratch)
+            _write(pair, shot, report)
+            facts = {**_facts(recipe, renderer, look, order), "exposure": round(shot.exposure, 4)}
     (pair.folder / "preview.jpg").write_bytes(preview.picture(pair, look.frames, FIRST))
     write_atomically(pair.facts_file, json.dumps(facts, indent=1))
 
