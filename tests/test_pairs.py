@@ -486,9 +486,7 @@ def test_a_simulation_always_ends_alike(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("program", "words"), [("blender", ("--threads", "1", "--background")), ("python3.11", (ONE_THREAD,))]
 )
-def test_blender_simulates_on_one_thread(
-    program: str, words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_blender_simulates_on_one_thread(program: str, words: tuple[str, ...], tmp_path: Path) -> None:
     blender = tmp_path / program
     blender.write_text(f'#!/bin/sh\necho "$@" > {tmp_path / "words"}\n')
     blender.chmod(0o755)
