@@ -7,7 +7,7 @@ import itertools
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from void_server.engines.void.sampling import Sampler
 from void_server.engines.void.weights import Weights
 from void_server.imaging import exr
 from void_server.imaging.colour import Curve
+from void_server.imaging.sequence import parse_frames
 from void_server.imaging.window import Window
 from void_server.quadmask import classes
 from void_server.sample import write_sample
@@ -292,42 +293,45 @@ def test_a_quadmask_that_keeps_nothing_is_refused_and_one_that_is_empty_for_a_wh
     assert not results.missing(range(1001, 1007), PLATE)
 
 
-def test_a_shot_of_which_all_is_affected_takes_its_detail_from_the_plate(
-    shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The light of the whole picture changes. In place of the model, what halves it and has one grey for the object."""
-    frames = range(1001, 1006)
-    window = exr.windows(shot / "plate" / "plate.1001.exr")[0]
-    removed, background = {}, 0.3
+#: What the light's change below has in place of the object.
+BACKGROUND = 0.3
+
+
+def half_as_bright(made_by: synthesis.Synthesis, numbers: list[int], report: Callable[[float], None]) -> None:
+    """In place of the model: half the light of what is affected, and one grey for the object."""
+    made = made_by._made
+    made.inputs.write(report)
+    for number in numbers:
+        with made.file(number).writing() as append:
+            for index in made.pieces[number]:
+                small = made.inputs.plates[index] / 2
+                small[made.inputs.codes(index, first=False) == 0] = BACKGROUND
+                append(small)
+        made.note(number, {"device": "none"})
+
+
+def quadmask_of(
+    folder: Path, out: Path, frames: Sequence[int], *, kept: Collection[int] = (), corner: int = 0
+) -> dict[int, np.ndarray]:
+    """Write a quadmask: all is affected but the object, ``kept`` frames and a ``corner``. Returns the object."""
+    window = exr.windows(folder / "plate" / "plate.1001.exr")[0]
+    removed = {}
     for frame in frames:
-        roto = exr.read_matte(shot / "roto" / f"roto.{frame}.exr", window)
-        removed[frame] = roto > 0.5
-        codes = np.where(removed[frame], 0, 127 / 255)[..., None].astype(np.float16)
-        # too little to tell anything by
-        codes[:3, :3] = 1
-        exr.write(tmp_path / "all" / f"quadmask.{frame}.exr", codes, ("Y",))
-    one = replace(shot_of(shot, steps=1, grain=False), frames="1001-1005", quadmask=str(tmp_path / "all"))
+        removed[frame] = exr.read_matte(folder / "roto" / f"roto.{frame}.exr", window) > 0.5
+        codes = np.where(removed[frame], 0, 1 if frame in kept else 127 / 255)[..., None].astype(np.float16)
+        codes[:corner, :corner] = 1
+        exr.write(out / f"quadmask.{frame}.exr", codes, ("Y",))
+    return removed
 
-    def half_as_bright(self: synthesis.Synthesis, numbers: list[int], report: Callable[[float], None]) -> None:
-        made = self._made
-        made.inputs.write(report)
-        for number in numbers:
-            with made.file(number).writing() as append:
-                for index in made.pieces[number]:
-                    small = made.inputs.plates[index] / 2
-                    small[made.inputs.codes(index, first=False) == 0] = background
-                    append(small)
-            made.note(number, {"device": "none"})
 
-    with_model, _ = run(one, tmp_path / "v001")
-    assert not with_model.missing(frames, PLATE)
-    monkeypatch.setattr(synthesis.Synthesis, "make", half_as_bright)
-    results, _ = run(one, tmp_path / "v002")
+def check_detail(folder: Path, results: VersionFolder, removed: dict[int, np.ndarray], frames: Sequence[int]) -> None:
+    """Check that wholly affected frames have the plate's detail in half the light, and nothing of the object's."""
+    window = exr.windows(folder / "plate" / "plate.1001.exr")[0]
     curve = Curve(json.loads((results.folder / "job.json").read_text())["colour"]["maximum"])
     for frame in frames:
         plate, new = (
             curve.to_display(exr.read_rgb(path))
-            for path in (shot / "plate" / f"plate.{frame}.exr", results.plate(frame))
+            for path in (folder / "plate" / f"plate.{frame}.exr", results.plate(frame))
         )
         assert (exr.read_channels(results.mattes(frame), ("void_blend.A",), window)[8:] == 1).all()
         height, width = plate.shape[:2]
@@ -339,7 +343,75 @@ def test_a_shot_of_which_all_is_affected_takes_its_detail_from_the_plate(
         )
         inside = cv2.erode(removed[frame].astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
         assert detailed < rough / 10, "10 dB better than enlarged"
-        assert np.abs(new[inside] - background).mean() < 0.02, "nothing of the object's own detail"
+        assert np.abs(new[inside] - BACKGROUND).mean() < 0.02, "nothing of the object's own detail"
+
+
+def test_a_shot_of_which_all_is_affected_takes_its_detail_from_the_plate(
+    shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The light of the whole picture changes."""
+    frames = range(1001, 1006)
+    # too little to tell anything by
+    removed = quadmask_of(shot, tmp_path / "all", frames, corner=3)
+    one = replace(shot_of(shot, steps=1, grain=False), frames="1001-1005", quadmask=str(tmp_path / "all"))
+    with_model, _ = run(one, tmp_path / "v001")
+    assert not with_model.missing(frames, PLATE)
+    monkeypatch.setattr(synthesis.Synthesis, "make", half_as_bright)
+    results, _ = run(one, tmp_path / "v002")
+    check_detail(shot, results, removed, frames)
+
+
+@pytest.mark.parametrize(
+    ("scene", "frames", "kept"),
+    [
+        pytest.param("water", "1001-1004", {1001}, id="first frame kept"),
+        pytest.param("pan", "1001-1004", {1001}, id="first frame kept under a moving camera"),
+        pytest.param("pan", "1001-1002,1009-1010", {1001, 1002}, id="all affected beyond a gap"),
+    ],
+)
+def test_frames_all_of_which_is_affected_take_their_detail_from_the_plate_beside_others_that_are_kept(
+    scene: str, frames: str, kept: set[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbers, folder = parse_frames(frames), tmp_path / "s"
+    write_sample(folder, scene, (240, 136), range(1001, 1011))
+    removed = quadmask_of(folder, tmp_path / "most", numbers, kept=kept)
+    monkeypatch.setattr(synthesis.Synthesis, "make", half_as_bright)
+    one = replace(shot_of(folder, steps=1, grain=False), frames=frames, quadmask=str(tmp_path / "most"))
+    results, _ = run(one, tmp_path / "v001")
+    check_detail(folder, results, removed, sorted(set(numbers) - kept))
+
+
+def test_a_frame_that_the_object_covers_takes_its_detail_from_the_clean_plate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The object's own detail must not come back. In place of the model, what shows the first frame all the time."""
+    folder, covered = tmp_path / "s", 1003
+    write_sample(folder, "walkby", (240, 136), range(1001, 1006))
+    noise = np.random.default_rng(1).random((136, 240, 3), np.float32).astype(np.float16)
+    exr.write(folder / "plate" / f"plate.{covered}.exr", noise, exr.RGB)
+    exr.write(folder / "roto" / f"roto.{covered}.exr", np.ones((136, 240, 1), np.float16), ("A",))
+
+    def as_first(made_by: synthesis.Synthesis, numbers: list[int], report: Callable[[float], None]) -> None:
+        made = made_by._made
+        made.inputs.write(report)
+        for number in numbers:
+            with made.file(number).writing() as append:
+                for _ in made.pieces[number]:
+                    append(made.inputs.plates[0])
+            made.note(number, {"device": "none"})
+
+    monkeypatch.setattr(synthesis.Synthesis, "make", as_first)
+    results, _ = run(shot_of(folder, steps=1, grain=False), tmp_path / "v001")
+    curve = Curve(json.loads((results.folder / "job.json").read_text())["colour"]["maximum"])
+    first, new = (
+        curve.to_display(exr.read_rgb(path)) for path in (folder / "plate" / "plate.1001.exr", results.plate(covered))
+    )
+    window = exr.windows(folder / "plate" / "plate.1001.exr")[0]
+    roto = exr.read_matte(folder / "roto" / "roto.1001.exr", window)
+    far = cv2.dilate((roto > 0).astype(np.uint8), np.ones((41, 41), np.uint8)) == 0
+    small = cv2.resize(first, (240 * 64 // 136, 64), interpolation=cv2.INTER_AREA)
+    rough, detailed = (np.square(made - first)[far].mean() for made in (detail.enlarged(small, 240, 136), new))
+    assert detailed < rough / 10
 
 
 def test_a_roto_of_one_pixel_and_a_plate_smaller_than_the_model(tmp_path: Path) -> None:

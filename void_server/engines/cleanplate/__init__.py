@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from .. import Engine, NewPixels
@@ -18,8 +18,11 @@ class CleanPlate(Engine):
 
     generative = False
 
-    def prepare(self, clip: Clip, report: Callable[[float], None]) -> None:
-        """Track the camera, and search all frames for what lies behind each; see :class:`Engine`."""
+    def prepare(self, clip: Clip, report: Callable[[float], None], wanted: Collection[int] | None = None) -> None:
+        """Track the camera, and search all frames for what lies behind each; see :class:`Engine`.
+
+        ``wanted`` are the frames that will ever be synthesised, if not all: only behind these must anything be seen.
+        """
         from ...imaging import arrays
         from ...imaging.camera import Camera
         from . import moving, still
@@ -33,7 +36,7 @@ class CleanPlate(Engine):
         if camera.at_rest:
             prepared = still.prepare(clip, lambda share: report(0.2 + 0.8 * share))
         else:
-            prepared = moving.prepare(clip, camera)
+            prepared = moving.prepare(clip, camera, range(len(clip)) if wanted is None else wanted)
         arrays.save(file, camera=camera.from_first, **prepared)
         report(1.0)
 

@@ -7,7 +7,7 @@ gaps between frames: nobody knows how the camera got to the other side.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -115,41 +115,41 @@ def _sources(paths: Trajectories, index: int, window: Window, run: range, anchor
     return _Sources(sources, unseen, in_anchor)
 
 
-def prepare(clip: Clip, camera: Camera) -> dict[str, NDArray[Any]]:
-    """Prepare what all frames need: what is hidden, and, in files of their own, the trajectories and each run's fill.
+def prepare(clip: Clip, camera: Camera, wanted: Collection[int]) -> dict[str, NDArray[Any]]:
+    """Prepare what the wanted frames need: what is hidden and, in own files, the trajectories and each run's fill.
 
-    Raises :class:`~void_server.api.errors.SequenceError` where nothing is known of what lies behind a frame.
+    Raises :class:`~void_server.api.errors.SequenceError` where nothing is known of what lies behind one of them.
     """
     hidden = [clip.small_rewritten(index) for index in range(len(clip))]
     paths = Trajectories(clip.footage, hidden, camera, clip.kept / _PATHS)
-    _check_seen(clip, paths)
+    _check_seen(clip, paths, wanted)
     for number, run in enumerate(runs(clip.footage.frames)):
-        anchor = _anchor(clip, paths, run)
+        anchor = _anchor(clip, paths, run, wanted)
         fill = _Fill.none() if anchor is None else _fill(clip, anchor)
         fill.save(clip.kept / _FILL.format(number))
     return {"hidden": np.packbits(np.stack(hidden))}
 
 
-def _check_seen(clip: Clip, paths: Trajectories) -> None:
-    """Refuse frames that are hidden wholly, and of which no frame of their run shows anything."""
+def _check_seen(clip: Clip, paths: Trajectories, wanted: Collection[int]) -> None:
+    """Refuse wanted frames that are hidden wholly, and of which no frame of their run shows anything."""
     height, width = clip.footage.small_size
     whole = Window(0, 0, width, height)
     unknown = [
         clip.footage.frames[index]
         for run in runs(clip.footage.frames)
         for index in run
-        if paths.hidden[index].all() and _sources(paths, index, whole, run, None).unseen.all()
+        if index in wanted and paths.hidden[index].all() and _sources(paths, index, whole, run, None).unseen.all()
     ]
     if unknown:
         raise nothing_to_fill_from(unknown)
 
 
-def _anchor(clip: Clip, paths: Trajectories, run: range) -> int | None:
-    """The frame of a run with most of what none of its frames shows; None where they show all.
+def _anchor(clip: Clip, paths: Trajectories, run: range, wanted: Collection[int]) -> int | None:
+    """The wanted frame of a run with most of what none of its frames shows; None where they show all.
 
     What is hidden wholly has nothing to fill from.
     """
-    busy = [index for index in run if not (clip.region(index).empty or paths.hidden[index].all())]
+    busy = [index for index in run if index in wanted and not (clip.region(index).empty or paths.hidden[index].all())]
     chosen = [busy[position] for position in spread(len(busy), _CANDIDATES)]
 
     def count(index: int) -> int:

@@ -13,7 +13,6 @@ from ...api.errors import SettingError
 from ...api.shot import Settings
 from ...plugins import how_to_install, installed
 from .. import Engine, NewPixels
-from ..cleanplate import CleanPlate
 from .settings import VoidSettings
 from .weights import BASE
 
@@ -103,10 +102,8 @@ class Void(Engine):
         if clip.whole_region.empty:
             return
         made = Made(clip, clip.whole_region)
-        if made.nothing_seen:
-            clip.keep_regions()
-        else:
-            CleanPlate().prepare(clip, lambda share: report(0.5 * share))
+        clip.keep_regions()
+        made.prepare_guides(lambda share: report(0.5 * share))
         made.inputs.write(lambda share: report(0.5 + 0.4 * share))
         try:
             self.check(clip.settings)

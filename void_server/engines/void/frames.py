@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import heapq
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -14,6 +15,7 @@ from ...api.files import write_atomically
 from ...imaging.exr import FloatImage
 from ...imaging.framefile import FrameFile
 from ...imaging.window import Window
+from ...quadmask.classes import is_removed
 from .. import NewPixels
 from ..cleanplate import CleanPlate
 from ..clip import Clip
@@ -25,6 +27,8 @@ from .settings import VoidSettings
 
 # What is kept beside so much of a frame tells nothing of what lies behind it.
 _ALL = 0.999
+# Of a frame more of which is the object, a clean plate shows more than the plate.
+_MOSTLY = 0.5
 # Marks a piece as complete, and records what made it.
 _DONE = "void_{}.json"
 
@@ -72,22 +76,42 @@ class Made:
     def frames(self, wanted: Sequence[int], report: Callable[[float], None]) -> Iterator[NewPixels]:
         """The new frames at full size, once no piece is missing; see :class:`void_server.engines.Engine`."""
         crop = self.fit.crop
-        seen = self._plates(wanted) if self.nothing_seen else CleanPlate().synthesise(self.clip, wanted, report)
-        for clean in seen:
-            index, window, grain = clean.index, clean.window, clean.grain
+        for guide in self._guides(wanted, report):
+            index, window, grain = guide.index, guide.window, guide.grain
             plate = self.clip.plate(index, crop)
             inner = window.intersection(crop)
-            plate[crop.slices(inner)] = clean.rgb[window.slices(inner)]
+            plate[crop.slices(inner)] = guide.rgb[window.slices(inner)]
             whole, gain = restored(at(index, self.indices, self._model_frame), plate)
             if grain is not None:
-                # the clean plate's detail comes with its grain
+                # detail comes with its grain
                 grain = grain[window.slices(inner)] * (gain[crop.slices(inner)] ** 2).mean(axis=-1)
             yield NewPixels(index, inner, whole[crop.slices(inner)], grain)
 
+    def prepare_guides(self, report: Callable[[float], None]) -> None:
+        """Make what the clean plates of all frames that take their detail from one need; nothing if that is there."""
+        if shown := [index for index in range(len(self.clip)) if index not in self._wholly_affected]:
+            CleanPlate().prepare(self.clip, report, shown)
+
+    def _guides(self, wanted: Sequence[int], report: Callable[[float], None]) -> Iterator[NewPixels]:
+        """What the detail of each wanted frame is taken from: its clean plate, or the plate where all is affected."""
+        self.prepare_guides(report)
+        affected = [index for index in wanted if index in self._wholly_affected]
+        shown = [index for index in wanted if index not in self._wholly_affected]
+        clean = CleanPlate().synthesise(self.clip, shown, report) if shown else iter(())
+        return heapq.merge(self._plates(affected), clean, key=lambda guide: guide.index)
+
     @cached_property
-    def nothing_seen(self) -> bool:
-        """Whether all of every frame is rewritten, as where the light changes: there is no clean plate then."""
-        return all(self.clip.small_rewritten(index).mean() > _ALL for index in range(len(self.clip)))
+    def _wholly_affected(self) -> frozenset[int]:
+        """The frames all of which is rewritten, most of it not as the object, as where the light changes.
+
+        The plate has more of their detail than what other frames show. If all of every frame is rewritten, nothing else
+        is there to take detail from: all count.
+        """
+        clip, canvas = self.clip, self.clip.footage.canvas
+        whole = frozenset(index for index in range(len(clip)) if clip.small_rewritten(index).mean() > _ALL)
+        if len(whole) == len(clip):
+            return whole
+        return frozenset(index for index in whole if is_removed(clip.codes(index, canvas)).mean() < _MOSTLY)
 
     def _plates(self, wanted: Sequence[int]) -> Iterator[NewPixels]:
         """In place of the clean plate the plate: what of it the model shows in other light is graded to match."""
