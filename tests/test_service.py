@@ -623,6 +623,9 @@ def test_key_files_are_checked(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"laptop\.key is allowed already, as bob; revoke that first"):
         ring.allow(tmp_path / "laptop.key")
     assert ring.allow(tmp_path / "bob.key", Role.SUPERVISOR) == "bob", "another role, by the same name"
+    # what another process is writing is nobody yet
+    shutil.copy(tmp_path / "bob.key", ring.clients / ".bob.0123.part.key")
+    assert list(ring.allowed()) == ["bob"]
 
 
 def test_keys_of_strangers_have_no_files_read_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,7 +57,7 @@ def find(job_id: str) -> Delivery | None:
 
 def kept() -> list[Path]:
     """The files of all deliveries."""
-    return sorted(_folder().glob("*.json"))
+    return sorted(_folder().glob("[!.]*.json"))
 
 
 def _folder() -> Path:

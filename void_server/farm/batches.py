@@ -93,7 +93,7 @@ def read(file: Path, site: Site) -> Batch:
         said = read_json(file)
         return Batch(file, tuple(map(Path, said["folders"])), float(said["created"]))
     except OSError as error:
-        known = sorted(path.stem for path in site.batches.glob(f"*{_SUFFIX}"))
+        known = sorted(path.stem for path in site.batches.glob(f"[!.]*{_SUFFIX}"))
         there = f"; there are {', '.join(known)}" if known else "; none was submitted from here"
         raise SettingError(f"There is no batch {file.stem!r}{there}.") from error
     except (ValueError, KeyError, TypeError, OverflowError) as error:

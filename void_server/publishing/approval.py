@@ -37,7 +37,7 @@ def approve(version: VersionFolder, note: str = "") -> Signature:
 def approvals(version: VersionFolder) -> list[Signature]:
     """The genuine approvals of a version as it is, by those whom the studio's policy names, or by anybody."""
     approvers, manifest = policy.load().approvers, digest_of(version.manifest)
-    found = [Signature.read(file) for file in sorted(version.approval("*").parent.glob("*.json"))]
+    found = [Signature.read(file) for file in sorted(version.approval("*").parent.glob("[!.]*.json"))]
     return [
         one
         for one in found

@@ -164,7 +164,8 @@ class KeyRing:
 
     def allowed(self) -> dict[str, Client]:
         """The allowed clients, by name."""
-        found = (_client(file) for file in sorted(self.clients.glob(f"*{PUBLIC}")))
+        # what begins with a dot is being written
+        found = (_client(file) for file in sorted(self.clients.glob(f"[!.]*{PUBLIC}")))
         return {client.name: client for client in found if client}
 
     def callback(self, domain: str, key: bytes) -> bool:

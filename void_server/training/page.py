@@ -85,7 +85,7 @@ def _curve(entries: Sequence[Mapping[str, Any]], name: str) -> str:
 
 def _examples(out: Path) -> Iterable[str]:
     """The latest pictures first."""
-    for path in sorted((out / FOLDER).glob("*.jpg"), reverse=True):
+    for path in sorted((out / FOLDER).glob("[!.]*.jpg"), reverse=True):
         step, _, name = path.stem.partition(" ")
         words = escape(f"step {int(step)}, {name}")
         yield f'<figure><figcaption>{words}</figcaption><img src="{FOLDER}/{quote(path.name)}" alt="{words}"></figure>'

@@ -79,7 +79,7 @@ def is_finished(out: Path, form: str, pair: PairSource) -> bool:
 
 def exported(out: Path) -> list[str]:
     """The names of all pairs of a data set."""
-    return sorted(file.stem for file in (out / _FOLDER).glob("*.json"))
+    return sorted(file.stem for file in (out / _FOLDER).glob("[!.]*.json"))
 
 
 def write_table(out: Path) -> None:
