@@ -93,7 +93,7 @@ class Passing:
     """
 
     def __init__(self, layers: Sequence[Layer], hidden: Sequence[Mask], lit: LitScene | None) -> None:
-        self.layers, self.hidden, self._lit = layers, hidden, lit
+        self.layers, self._hidden, self._lit = layers, hidden, lit
 
     @classmethod
     def load(cls, arrays: Mapping[str, NDArray[Any]], light: Light, footage: Footage) -> Passing:
@@ -107,13 +107,13 @@ class Passing:
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """All that :meth:`load` needs."""
-        count, shape = len(self.hidden), self.hidden[0].shape
+        count, shape = len(self._hidden), self._hidden[0].shape
         lit = np.zeros((0, *shape, 3), np.float32) if self._lit is None else self._lit.strengths
         return {
             "passing_poses": np.array([layer.poses for layer in self.layers]).reshape(-1, count, 2, 3),
             "passing_opaque": np.array([layer.opaque for layer in self.layers], np.float32).reshape(-1, *shape),
             "passing_shade": np.array([layer.shade for layer in self.layers], np.float32).reshape(-1, *shape, 3),
-            "passing_hidden": np.packbits(np.stack(self.hidden)),
+            "passing_hidden": np.packbits(np.stack(self._hidden)),
             "passing_strengths": lit,
         }
 
@@ -199,12 +199,12 @@ class Passing:
         for side, step in enumerate((-1, 1)):
             missing = np.flatnonzero(wanted)
             for source in range(index + step * away, index + step * (REACH + 1), step):
-                if not (len(missing) and 0 <= source < len(self.hidden)):
+                if not (len(missing) and 0 <= source < len(self._hidden)):
                     break
                 if not layer.there(source):
                     continue
                 there = layer.moved(source, own[missing])
-                free = (~self.hidden[source]).astype(np.float32)
+                free = (~self._hidden[source]).astype(np.float32)
                 take = (lookup(free, there) > 0.99) & (there >= 0).all(axis=1)
                 take &= (there <= np.array(free.shape[::-1], np.float32) - 1).all(axis=1)
                 if not take.any():

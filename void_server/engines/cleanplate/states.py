@@ -77,7 +77,7 @@ class Settled(NamedTuple):
 def settle(shot: Resting, passing: Passing, lively: Living) -> Settled:
     """Find the places in doubt behind what is hidden, and what the scene is there."""
     indices = spread(len(shot.hidden), _LOOKS)
-    free = np.stack([~grown(shot.hidden[index] | _covered(passing, index), 1) for index in indices])
+    free = np.stack([~grown(_unseen(shot, passing, index), 1) for index in indices])
     ever, hidden = free.any(axis=0), np.logical_or.reduce(list(shot.hidden))
     # what never rests has no states
     still = np.ones_like(ever) if not len(lively.places) else lively.lively == 0
@@ -86,6 +86,8 @@ def settle(shot: Resting, passing: Passing, lively: Living) -> Settled:
     looks = np.stack([shot.plate(index)[doubt] for index in indices])
     seen = free[:, doubt]
     doubtful = np.flatnonzero(agreement(looks, seen, shot.rest[doubt]) < _AGREED)
+    if not len(doubtful):
+        return Settled.none(shot.rest.shape[:2], len(shot.hidden))
     rows, columns = rows[doubtful], columns[doubtful]
     colours, shares, moving = states(
         looks[:, doubtful], seen[:, doubtful], np.stack([_motion(shot, index)[rows, columns] for index in indices])
@@ -124,9 +126,9 @@ def warnings(shares: FloatImage, frames: Sequence[int]) -> list[str]:
     ]
 
 
-def _covered(passing: Passing, index: int) -> Mask:
-    covered = [layer.covers(index) for layer in passing.layers]
-    return np.logical_or.reduce([np.zeros_like(passing.hidden[index]), *covered])
+def _unseen(shot: Resting, passing: Passing, index: int) -> Mask:
+    """Where a frame does not show the scene: it is hidden, or something that is known to pass is before it."""
+    return np.logical_or.reduce([shot.hidden[index], *(layer.covers(index) for layer in passing.layers)])
 
 
 def agreement(looks: FloatImage, seen: NDArray[np.bool_], scene: FloatImage) -> FloatImage:
@@ -182,7 +184,7 @@ def fitting(
         other = number[y, x][one]
         beside.append((one, other, _seam(colours[one], colours[other])))
     heard = np.zeros((len(_STEPS), *alone.shape), np.float32)
-    for _ in range(_ROUNDS if len(rows) else 0):
+    for _ in range(_ROUNDS):
         believed, news = alone + heard.sum(axis=0), np.zeros_like(heard)
         for step, (one, other, seam) in enumerate(beside):
             # what a neighbour holds without what it was told from here
