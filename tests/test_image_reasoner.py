@@ -40,12 +40,12 @@ def empty() -> FloatImage:
     return (0.5 * scenery + 0.5 * floor).astype(np.float32)
 
 
-def footage(folder: Path, scene: Scene, gap: int = COUNT) -> Footage:
-    """From frame index ``gap`` on, frames are numbered as if a hundred were left out."""
+def footage(folder: Path, scene: Scene, gap: int = COUNT, noise: float = 0.01) -> Footage:
+    """From frame index ``gap`` on, frames are numbered as if a hundred were left out; ``noise`` is a share of light."""
     rng = np.random.default_rng(9)
     for index in range(COUNT):
         plate, mask = scene(index)
-        grain = plate * (1 + 0.01 * rng.standard_normal(plate.shape))
+        grain = plate * (1 + noise * rng.standard_normal(plate.shape))
         frame = index + 100 * (index >= gap)
         exr.write(folder / f"plate/plate.{frame:04d}.exr", grain.astype(np.float16), exr.RGB)
         exr.write(folder / f"roto/roto.{frame:04d}.exr", mask[..., None].astype(np.float16), ("A",))
@@ -56,8 +56,8 @@ def footage(folder: Path, scene: Scene, gap: int = COUNT) -> Footage:
     return found
 
 
-def reasoned(folder: Path, scene: Scene, gap: int = COUNT) -> list[Mask]:
-    found = image_reasoner.reason(footage(folder, scene, gap), folder, lambda _: None)
+def reasoned(folder: Path, scene: Scene, gap: int = COUNT, noise: float = 0.01) -> list[Mask]:
+    found = image_reasoner.reason(footage(folder, scene, gap, noise), folder, lambda _: None)
     nothing = np.zeros((HEIGHT, WIDTH), bool)
     masks = [found.affected(index) for index in range(COUNT)]
     return [nothing if mask is None else mask for mask in masks]
@@ -167,6 +167,45 @@ def test_what_stands_in_the_first_frames_is_the_scene_also_when_a_chain_of_cause
         assert not (affected[2] & bar).any()
         # what lies there looks the same
         assert np.mean(affected[-1][bar & ~fallen]) > 0.9
+
+
+def test_what_is_pushed_away_slowly_has_no_life_of_its_own(empty: FloatImage, tmp_path: Path) -> None:
+    """In a picture without noise, where a little light that comes off the things is all that changes."""
+    before = box(104, 40, 12, 50)
+
+    def bar(index: int) -> Mask:
+        return box(104 + max(2 * index - 10, 0), 40, 12, 50)
+
+    def scene(index: int) -> tuple[FloatImage, Mask]:
+        ball = box(64 + 2 * index, 66, 26, 24)
+        lit = empty + np.float32(0.002 * index) * box(90, 20, 60, 90)[..., None]
+        return painted(lit, (bar(index), RED), (ball, GREEN)), ball
+
+    affected = reasoned(tmp_path, scene, noise=0.0)
+    last = COUNT - 1
+    assert np.mean(affected[last][before & ~bar(last) & ~scene(last)[1]]) > 0.9
+
+
+def test_a_place_seen_lit_less_often_than_in_a_tinted_shadow_is_found_in_it(empty: FloatImage, tmp_path: Path) -> None:
+    """A lamp is hidden, the blue of the sky stays."""
+    floor = cv2.GaussianBlur(empty, (0, 0), 3)
+
+    def panel(index: int) -> Mask:
+        return box(196 - 4 * index, 30, 22, 80)
+
+    def shade(index: int) -> Mask:
+        length = 60 + 16 * (index % 2)
+        return box(196 - 4 * index - length, 84, length, 26)
+
+    def scene(index: int) -> tuple[FloatImage, Mask]:
+        tinted = floor * np.array([0.33, 0.45, 0.56], np.float32)
+        plate = np.where(shade(index)[..., None], tinted, floor)
+        return painted(plate, (panel(index), (0.6, 0.3, 0.05))), panel(index)
+
+    # the place that the object uncovers at last
+    place = box(160, 84, 28, 26)
+    found = [np.mean(mask[shade(index) & place]) for index, mask in enumerate(reasoned(tmp_path, scene)[:8])]
+    assert np.mean(found) > 0.9
 
 
 def test_a_reflection_that_never_touches_is_an_effect_from_the_first_frame_on(

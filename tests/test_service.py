@@ -65,6 +65,14 @@ def wait_for(condition: Callable[[], Any], seconds: float = 60) -> Any:
     raise AssertionError("it never happened")
 
 
+def _is_worker(process: psutil.Process) -> bool:
+    try:
+        return "void_server.service.worker" in process.cmdline()
+    except psutil.NoSuchProcess:
+        # it has ended meanwhile
+        return False
+
+
 class RunningServer:
     """A server in a process of its own."""
 
@@ -80,9 +88,8 @@ class RunningServer:
         assert self.address, "the server did not start"
 
     def workers(self) -> list[psutil.Process]:
-        children = psutil.Process(self.process.pid).children()
         # the others wait for shots to look at
-        return [child for child in children if "void_server.service.worker" in child.cmdline()]
+        return [child for child in psutil.Process(self.process.pid).children() if _is_worker(child)]
 
     def stop(self, number: int = signal.SIGTERM) -> None:
         self.process.send_signal(number)

@@ -34,6 +34,10 @@ _SURE = 10
 _LOUDEST = 4
 #: A pixel whose change from look to look is usually so many times the typical noise never rests: water, leaves.
 _LIVELY = 8.0
+#: A picture without noise has no typical one: what changes by less than this, display-referred, rests.
+_STIRS = 0.005
+#: What passes changes a pixel by twice the range of what it shows, there and back; what has life by more.
+_ONCE = 2.1
 #: Fewer changes tell nothing of that; they count as so much, beside those around, within about so many pixels.
 _FEW_CHANGES, _LITTLE_SAID, _NEARBY = 5, 0.02, 6.0
 #: What it shows at times is so much farther from the usual than noise would be.
@@ -181,7 +185,7 @@ def _noise(looks: Sequence[Look], plate: FloatImage, scale: float, *, rests: boo
     # where half the frame is water, the quieter places tell
     quiet = float(np.quantile(usual[measured], 0.2)) if measured.any() else 0.0
     change = _change(looks, scale)
-    lively = change > _LIVELY * quiet
+    lively = (change > max(_LIVELY * quiet, _STIRS)) & _returns(looks, scale)
     # two states that it rests in, before and after, are no noise either
     capped = np.minimum(capped, np.maximum(change, typical))
     seen = np.stack([look.visible for look in looks])
@@ -210,6 +214,21 @@ def _change(looks: Sequence[Look], scale: float) -> FloatImage:
     sure = np.where(seen.sum(axis=0) >= _FEW_CHANGES, np.float32(1), np.float32(_LITTLE_SAID))
     around, weight = (cv2.GaussianBlur(image, (0, 0), _NEARBY) for image in (change * sure, sure))
     return np.where(sure == 1, change, around / weight)
+
+
+def _returns(looks: Sequence[Look], scale: float) -> Mask:
+    """Where a pixel comes back to what it showed more than once, as water does and a shadow that passes does not."""
+    shape = looks[0].rgb.shape
+    way, lowest, highest = np.zeros(shape, np.float32), np.full(shape, np.inf, np.float32), np.zeros(shape, np.float32)
+    before, known = np.zeros(shape, np.float32), np.zeros(shape[:2], bool)
+    for look in looks:
+        soft = cv2.GaussianBlur(look.rgb, (0, 0), scale)
+        seen = look.visible[..., None]
+        way += np.abs(soft - before) * (seen & known[..., None])
+        before, known = np.where(seen, soft, before), known | look.visible
+        lowest = np.where(seen, np.minimum(lowest, soft), lowest)
+        highest = np.where(seen, np.maximum(highest, soft), highest)
+    return np.asarray(way.sum(axis=-1) > _ONCE * np.maximum(highest - lowest, 0).sum(axis=-1))
 
 
 def _build(looks: list[Look], sureness: Sequence[float], *, rests: bool) -> Background:

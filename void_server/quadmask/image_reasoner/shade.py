@@ -27,10 +27,12 @@ _SHADE = 0.9
 _ALWAYS, _LOOKS = 0.75, 4
 #: So many looks show a pixel in its full light.
 _LIT = 3
+#: So much of the shade that falls on a place is in touch with the object; it comes and goes, and does not flicker.
+_IN_TOUCH, _COMES_AND_GOES = 0.9, 2
 #: A shadow is no larger than so many times the object.
 _LARGEST = 6.0
 #: Darker than this, noise is more than the light; less light leaves the channels' shares apart by so much at most.
-_LEAST, _COLOURED = np.float32(0.02), 0.3
+_LEAST, _COLOURED = np.float32(0.02), 0.45
 
 
 class _Placed(NamedTuple):
@@ -48,6 +50,43 @@ class _Placed(NamedTuple):
 
 def lift(model: Background) -> None:
     """Give back to ``model`` the light that the object takes from it for so long that the shade counts as the scene."""
+    _show_lit(model)
+    _take_off(model)
+
+
+def _show_lit(model: Background) -> None:
+    """Take what is seen in full light where all shade that falls there is in touch with the object, and moves along."""
+    brightest = _lit(model.looks)
+    noise = float(np.median(over_noise(model, 0)))
+    shape = model.known.shape
+    shaded, touching, changes = np.zeros((3, *shape), np.uint8)
+    before, full = np.zeros(shape, bool), []
+    for number, look in enumerate(model.looks):
+        here = _soft(look.rgb)
+        shade = look.visible & (largest(brightest - here) > noise) & _darker(here, brightest)
+        shaded += shade
+        touching += effects(shade, around(look.distance == 0), np.zeros(shape, bool))
+        now = np.where(look.visible, shade, before)
+        changes += (now != before) & (number > 0)
+        before = now
+        full.append(look.visible & ~shade)
+    lit = sum(seen.astype(np.uint8) for seen in full)
+    passes = (shaded > 0) & (touching >= _IN_TOUCH * shaded) & (lit >= _LIT) & (changes <= _COMES_AND_GOES)
+    if not passes.any():
+        return
+    plate = model.plate.copy()
+    plate[passes] = median(np.stack([look.rgb[passes] for look in model.looks]), np.stack([f[passes] for f in full]))
+    _replace(model, passes & _darker(_soft(model.plate), _soft(plate)), plate)
+
+
+def _replace(model: Background, where: Mask, plate: FloatImage) -> None:
+    model.plate[where] = plate[where]
+    for level in model.noise:
+        level[where] = np.minimum(level[where], np.median(level))
+
+
+def _take_off(model: Background) -> None:
+    """Take a shadow that lies always in the same place beside the object off what it shades."""
     placed = [place for look in model.looks if (place := _placed(look)) is not None]
     if len(placed) < _LOOKS:
         return
@@ -66,10 +105,7 @@ def lift(model: Background) -> None:
     plate = model.plate.copy()
     used = np.where(told, np.stack(lit), np.stack(visible))
     plate[ever] = np.where(np.any(used, axis=0, keepdims=True).T, median(np.stack(samples), used), plate[ever])
-    shaded = ever & _darker(_soft(model.plate), _soft(plate))
-    model.plate[shaded] = plate[shaded]
-    for level in model.noise:
-        level[shaded] = np.minimum(level[shaded], np.median(level))
+    _replace(model, ever & _darker(_soft(model.plate), _soft(plate)), plate)
 
 
 def _placed(look: Look) -> _Placed | None:
@@ -89,7 +125,7 @@ def _light_left(model: Background, placed: Sequence[_Placed]) -> NDArray[np.floa
     None where there is no shadow that goes with the object.
     """
     height, width = model.known.shape
-    brightest = _lit(placed)
+    brightest = _lit([place.look for place in placed])
     # where the shadow comes and goes it was taken for noise
     noise = float(np.median(over_noise(model, 0)))
     shades = []
@@ -116,11 +152,11 @@ def _light_left(model: Background, placed: Sequence[_Placed]) -> NDArray[np.floa
     return np.where(shadow, np.where(dark > 0, share, usual), np.float32(1)).astype(np.float32)
 
 
-def _lit(placed: Sequence[_Placed]) -> FloatImage:
+def _lit(looks: Sequence[Look]) -> FloatImage:
     """The most light in which so many looks show each pixel that nothing bright just passed there."""
-    highest = [np.zeros_like(placed[0].look.rgb)] * _LIT
-    for place in placed:
-        seen = _soft(place.look.rgb) * place.look.visible[..., None]
+    highest = [np.zeros_like(looks[0].rgb)] * _LIT
+    for look in looks:
+        seen = _soft(look.rgb) * look.visible[..., None]
         for number, known in enumerate(highest):
             highest[number], seen = np.maximum(known, seen), np.minimum(known, seen)
     return highest[-1]
