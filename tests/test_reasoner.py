@@ -34,6 +34,22 @@ def test_a_camera_at_rest_is_exactly_at_rest_despite_grain(scenery: FloatImage) 
     assert Camera.track((frame, NOTHING) for frame in frames).at_rest
 
 
+def test_a_camera_at_rest_does_not_follow_things_that_have_most_of_the_corners(scenery: FloatImage) -> None:
+    """Balls with a pattern roll over a soft floor."""
+    rng = np.random.default_rng(8)
+    floor = view(cv2.GaussianBlur(scenery, (0, 0), 5), 20, 20)
+    balls = [rng.random((44, 44, 3)).astype(np.float32).repeat(2, 0).repeat(2, 1)[:44, :44] for _ in range(5)]
+
+    def frame(index: int) -> FloatImage:
+        picture = floor + rng.normal(0, 0.002, floor.shape).astype(np.float32)
+        for number, ball in enumerate(balls):
+            x, y = 30 + 40 * number + 4 * index, 40 + 18 * number
+            picture[y : y + 44, x : x + 44] = ball
+        return picture
+
+    assert Camera.track((frame(index), NOTHING) for index in range(8)).at_rest
+
+
 def test_a_camera_that_moves_or_creeps_is_followed(scenery: FloatImage) -> None:
     for step in (5.0, 0.1):
         camera = Camera.track((view(scenery, 20 + step * i, 20), NOTHING) for i in range(16))

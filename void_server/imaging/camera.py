@@ -38,10 +38,16 @@ _MOST, _OWN_WAY = 0.6, 2.0
 _RESTING, _AGREEING = 0.12, 0.6
 #: ... and those at rest lie this far apart, as shares of both sides.
 _WIDE, _TALL = 0.6, 0.4
+#: The picture is compared in so many cells; one explanation fits a cell if it leaves this share of the other's error,
+#: which is at least so much, of 255.
+_CELLS, _BETTER, _LEAST, _SOFT = (16, 9), 0.5, 1.0, 1.5
+#: It rests where so much of the cells that tell say so, which are this share of all at least.
+_MOST_CELLS, _TELLING = 0.5, 0.1
 
 
 class _Anchor(NamedTuple):
     image: Grey
+    seen: Mask
     corners: FloatImage  # (n, 1, 2)
     from_first: Homography
 
@@ -54,7 +60,7 @@ def grey(rgb: FloatImage) -> Grey:
 def _anchor(image: Grey, excluded: Mask, from_first: Homography) -> _Anchor:
     free = np.where(excluded, 0, 255).astype(np.uint8)
     corners = cv2.goodFeaturesToTrack(image, 1200, 0.003, 5, mask=free)
-    return _Anchor(image, corners if corners is not None else np.zeros((0, 1, 2), np.float32), from_first)
+    return _Anchor(image, ~excluded, corners if corners is not None else np.zeros((0, 1, 2), np.float32), from_first)
 
 
 def _follow(anchor: _Anchor, image: Grey, excluded: Mask) -> tuple[FloatImage, FloatImage]:
@@ -140,6 +146,32 @@ def _ground_rests(source: FloatImage, target: FloatImage, matrix: Homography) ->
     return bool(wide and lowest >= bottom - (bottom - top) / 8)
 
 
+def _picture_rests(anchor: _Anchor, image: Grey, excluded: Mask, matrix: Homography) -> bool:
+    """Whether most of the picture since the anchor is explained by rest, and not by the motion of most corners.
+
+    Things that move may have all of these, before a ground of few.
+    """
+    image = _as_bright(image, anchor.image, ~excluded)
+    size = image.shape[1::-1]
+    # resampling softens
+    image, before = (cv2.GaussianBlur(picture.astype(np.float32), (0, 0), _SOFT) for picture in (image, anchor.image))
+    moved = cv2.warpPerspective(before, matrix, size)
+    shown = cv2.warpPerspective(anchor.seen.astype(np.uint8), matrix, size, flags=cv2.INTER_NEAREST) > 0
+    compared = (anchor.seen & shown & ~excluded).astype(np.float32)
+    slope = np.hypot(*(cv2.Sobel(before, -1, dx, 1 - dx, ksize=3, scale=1 / 8) for dx in (1, 0)))
+    weight = np.maximum(cv2.resize(compared, _CELLS, interpolation=cv2.INTER_AREA), 0.1)
+    resting, moving, slopes = (
+        cv2.resize(values * compared, _CELLS, interpolation=cv2.INTER_AREA) / weight
+        for values in (np.abs(image - before), np.abs(image - moved), slope)
+    )
+    rest = (moving > _LEAST) & (resting < _BETTER * moving) & (resting < _AT_REST * slopes)
+    telling = np.count_nonzero(rest | (resting > np.maximum(_LEAST, _AT_REST * slopes)))
+    if telling < _TELLING * rest.size or np.count_nonzero(rest) < _MOST_CELLS * telling:
+        return False
+    rows, columns = np.nonzero(rest)
+    return bool(np.ptp(columns) >= _WIDE * (_CELLS[0] - 1) and rows.max() >= _CELLS[1] - 2)
+
+
 class _Found(NamedTuple):
     """What became of an anchor's corners in a frame.
 
@@ -223,7 +255,11 @@ class Camera:
                 anchor = _anchor(image, excluded, np.eye(3))
             found = _since(anchor, image, excluded, latest)
             if not moving:
-                moving = found.matrix is not None and not found.rests(image.shape)
+                moving = (
+                    found.matrix is not None
+                    and not found.rests(image.shape)
+                    and not _picture_rests(anchor, image, excluded, found.matrix)
+                )
             if moving and found.matrix is not None:
                 latest = found.matrix
             homographies.append(latest @ anchor.from_first)
