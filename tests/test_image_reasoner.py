@@ -223,6 +223,30 @@ def test_a_reflection_that_never_touches_is_an_effect_from_the_first_frame_on(
     assert min(np.mean(mask[image(index)]) for index, mask in enumerate(affected)) > 0.9
 
 
+def checked(x: float, y: float, width: int, height: int) -> Mask:
+    """Every second square of a box, which go along with it."""
+    rows, columns = np.indices((HEIGHT, WIDTH))
+    squares = ((rows - round(y)) // 8 + (columns - round(x)) // 8) % 2 == 0
+    return box(x, y, width, height) & squares
+
+
+def test_a_slow_reflection_is_an_effect_though_most_frames_show_it_where_it_is(
+    empty: FloatImage, tmp_path: Path
+) -> None:
+    def reflection(index: int) -> tuple[float, float, int, int]:
+        return 70 + 3 * index, 8, 40, 32
+
+    def scene(index: int) -> tuple[FloatImage, Mask]:
+        squares = checked(10 + 11 * index, 50, 24, 60), checked(*reflection(index))
+        things = [(passes(index), RED), (box(*reflection(index)), RED), *((mask, GREEN) for mask in squares)]
+        return painted(empty, *things), passes(index)
+
+    affected = reasoned(tmp_path, scene)
+    shares = [mask[box(*reflection(index))].mean() for index, mask in enumerate(affected)]
+    assert min(shares) > 0.9
+    assert np.mean([mask & ~box(*reflection(i)) & ~passes(i) for i, mask in enumerate(affected)]) < 0.02
+
+
 def test_a_bystander_that_passes_behind_the_object_is_kept(empty: FloatImage, tmp_path: Path) -> None:
     def car(index: int) -> Mask:
         return box(200 - 9 * index, 70, 34, 18)

@@ -40,6 +40,9 @@ _STIRS = 0.005
 _ONCE = 2.1
 #: Fewer changes tell nothing of that; they count as so much, beside those around, within about so many pixels.
 _FEW_CHANGES, _LITTLE_SAID, _NEARBY = 5, 0.02, 6.0
+#: A look of a camera at rest counts half where so much changes within so many pixels around, or as much as usually
+#: changes anywhere, if that is more; one that moves all over, or whose neighbours in time are hidden, counts so much.
+_MOVES, _AROUND, _HARDLY = 0.005, (13, 13), 1e-3
 #: What it shows at times is so much farther from the usual than noise would be.
 _RESTLESS = 1.7
 #: The object is far where it is so much of the greatest distance away, from which the place is seen.
@@ -151,8 +154,11 @@ def same_exposure(look: Look, plate: FloatImage, known: Mask) -> Look:
     return look._replace(rgb=look.rgb / gain.astype(np.float32))
 
 
-def _far_median(looks: Sequence[Look], sureness: Sequence[float], *, rests: bool) -> FloatImage:
-    """The median over time in which a frame counts the more, the farther away the object is then."""
+def _far_median(looks: Sequence[Look], sureness: FloatImage, *, rests: bool) -> FloatImage:
+    """The median over time in which a frame counts the more, the farther away the object is then, and the surer it is.
+
+    ``sureness`` is (looks, height, width), or (looks, 1, 1) where all pixels of a look are equally sure.
+    """
     height, width = looks[0].visible.shape
     plate = np.empty((height, width, 3), np.float32)
     counts = [count * sure for count, sure in zip(_counts(looks, rests=rests), sureness, strict=True)]
@@ -164,13 +170,50 @@ def _far_median(looks: Sequence[Look], sureness: Sequence[float], *, rests: bool
     return plate
 
 
-def _noise(looks: Sequence[Look], plate: FloatImage, scale: float, *, rests: bool) -> FloatImage:
-    """The usual departure at each pixel while the object is far, at least that of its surroundings."""
+def _stillness(looks: Sequence[Look]) -> FloatImage:
+    """How far each pixel of each look counts by how still it is there: (looks, height, width), up to 1.
+
+    What moves, compared with the look before and the one after, passes before the scene, also where it does so for most
+    of the shot, as a slow reflection may. Where all looks move alike, as water does, all count alike.
+    """
+    changes = [found for _, found in in_order(lambda pair: _motion(*pair), list(pairwise(looks)))]
+    unknown = np.full(looks[0].visible.shape, np.inf, np.float32)
+    motion = np.stack([np.minimum(*around) for around in pairwise([unknown, *changes, unknown])])
+    known = motion[np.isfinite(motion)]
+    usual = float(np.median(known)) if len(known) else 0.0
+    still = 1 / (1 + np.square(motion / np.float32(max(usual, _MOVES))))
+    return np.asarray(np.maximum(still, np.float32(_HARDLY)))
+
+
+def _motion(one: Look, other: Look) -> FloatImage:
+    """How much changes around each pixel from look to look: (height, width), infinite where not both see it."""
+    both = one.visible & other.visible
+    change = cv2.blur(largest(np.abs(other.rgb - one.rgb)) * both, _AROUND)
+    return np.where(both, change / np.maximum(cv2.blur(both.astype(np.float32), _AROUND), 1e-3), np.float32(np.inf))
+
+
+def _usual(values: FloatImage, seen: Mask, still: FloatImage | None) -> FloatImage:
+    """The median of what the looks that see each pixel say of it, (height, width) of (looks, height, width).
+
+    Each counts as far as it is ``still``, if that is given. 0 where none sees it.
+    """
+    count, *shape = values.shape
+    told, samples = seen.reshape(count, -1), values.reshape(count, -1, 1)
+    if still is None:
+        return median(samples, told).reshape(shape)
+    weights = (told * still.reshape(count, -1)).astype(np.float32)
+    return np.where(told.any(axis=0), weighted_median(samples, weights)[:, 0], np.float32(0)).reshape(shape)
+
+
+def _noise(looks: Sequence[Look], plate: FloatImage, scale: float, still: FloatImage | None) -> FloatImage:
+    """The usual departure at each pixel while the object is far, at least that of its surroundings.
+
+    ``still``, as of :func:`_stillness`, is that of looks that lie exactly on each other; None where they do not.
+    """
     away = in_order(lambda look: departure(look.rgb, plate, look.visible, scale), looks)
     values = np.stack([found for _, found in away])
     far = np.stack([look.visible & (look.distance > _NEAR) for look in looks])
-    shape = plate.shape[:2]
-    usual = median(values.reshape(len(looks), -1, 1), far.reshape(len(looks), -1)).reshape(shape)
+    usual = _usual(values, far, still)
     measured: Mask = np.asarray(far.any(axis=0))
     typical = float(np.median(usual[measured])) if measured.any() else 0.0
     # where it is known nearby it may be less: one part of a picture is water, another a floor
@@ -179,25 +222,24 @@ def _noise(looks: Sequence[Look], plate: FloatImage, scale: float, *, rests: boo
     usual = np.maximum(usual, cv2.blur(usual, (7, 7)))
     # where the background is wrong, everything departs from it: that is no noise, unless it never comes to rest
     capped = np.minimum(usual, _LOUDEST * typical)
-    if not rests:
+    if still is None:
         # looks that do not lie exactly on each other change everywhere
         return capped
     # where half the frame is water, the quieter places tell
     quiet = float(np.quantile(usual[measured], 0.2)) if measured.any() else 0.0
-    change = _change(looks, scale)
+    change = _change(looks, scale, still)
     lively = (change > max(_LIVELY * quiet, _STIRS)) & _returns(looks, scale)
     # two states that it rests in, before and after, are no noise either
     capped = np.minimum(capped, np.maximum(change, typical))
-    seen = np.stack([look.visible for look in looks])
-    always = median(values.reshape(len(looks), -1, 1), seen.reshape(len(looks), -1)).reshape(shape)
+    always = _usual(values, np.stack([look.visible for look in looks]), still)
     return np.where(lively, _RESTLESS * np.maximum(usual, cv2.blur(always, (7, 7))), capped)
 
 
-def _change(looks: Sequence[Look], scale: float) -> FloatImage:
+def _change(looks: Sequence[Look], scale: float, still: FloatImage) -> FloatImage:
     """How much each pixel usually changes from one look to the next: (height, width); 0 where it is not seen twice.
 
     What usually rests while the object is far has no life: a shadow comes near. Nor has what rests for most of the
-    shot: something passes while the object is far.
+    shot: something passes while the object is far. Looks count as far as they are ``still``.
     """
     pairs, farthest = list(pairwise(looks)), _farthest(looks)
     if not pairs:
@@ -207,9 +249,8 @@ def _change(looks: Sequence[Look], scale: float) -> FloatImage:
     compared = in_order(
         lambda index: departure(pairs[index][1].rgb, pairs[index][0].rgb, seen[index], scale), range(len(pairs))
     )
-    values = np.stack([found for _, found in compared]).reshape(len(pairs), -1, 1)
-    changes = [median(values, mask.reshape(len(pairs), -1)) for mask in (seen, seen & far[1:] & far[:-1])]
-    change = np.minimum(*changes).reshape(seen.shape[1:])
+    values, both = np.stack([found for _, found in compared]), still[1:] * still[:-1]
+    change = np.minimum(*(_usual(values, mask, both) for mask in (seen, seen & far[1:] & far[:-1])))
     # a shadow that comes near while a place is seen for the last time is no water: the places around tell
     sure = np.where(seen.sum(axis=0) >= _FEW_CHANGES, np.float32(1), np.float32(_LITTLE_SAID))
     around, weight = (cv2.GaussianBlur(image, (0, 0), _NEARBY) for image in (change * sure, sure))
@@ -231,13 +272,15 @@ def _returns(looks: Sequence[Look], scale: float) -> Mask:
     return np.asarray(way.sum(axis=-1) > _ONCE * np.maximum(highest - lowest, 0).sum(axis=-1))
 
 
-def _build(looks: list[Look], sureness: Sequence[float], *, rests: bool) -> Background:
+def _build(looks: list[Look], sureness: FloatImage, *, rests: bool) -> Background:
+    """The background by looks of which each is so sure: by how still it is where the camera rests."""
     known = np.logical_or.reduce([look.visible for look in looks])
     plate = _far_median(looks, sureness, rests=rests)
     even = [look for _, look in in_order(lambda look: same_exposure(look, plate, known), looks)]
     if any(one is not other for one, other in zip(even, looks, strict=True)):
         looks, plate = even, _far_median(even, sureness, rests=rests)
-    return Background(plate, known, [_noise(looks, plate, scale, rests=rests) for scale in SCALES], looks)
+    still = sureness if rests else None
+    return Background(plate, known, [_noise(looks, plate, scale, still) for scale in SCALES], looks)
 
 
 def at_rest(shot: Steady, unlit: Callable[[int], Mask] | None = None) -> Background:
@@ -259,7 +302,7 @@ def at_rest(shot: Steady, unlit: Callable[[int], Mask] | None = None) -> Backgro
     if light.changes:
         lit = _lit(shot.curve, light, [look._replace(visible=own(look.frame)) for look in looks])
         looks = [look._replace(rgb=lit.in_mean_light(look.frame, look.rgb)) for look in looks]
-    model = _build(looks, [1.0] * len(looks), rests=True)
+    model = _build(looks, _stillness(looks), rests=True)
     model.light = lit
     if shot.resampled:
         _allow_slip(model, max(shot.slip, _STEADY_SLIP))
@@ -317,7 +360,7 @@ def around_frame(shot: Steady, paths: Trajectories, anchor: int) -> Background:
     chosen = {anchor + offset for step in _OFFSETS for offset in (-step, step)} & set(run)
     looks = _looks_around(shot, paths, anchor, chosen)
     sureness = [(1 + (look.frame < anchor)) / (1 + abs(look.frame - anchor) / _SURE) for look in looks]
-    model = _build(looks, sureness, rests=False)
+    model = _build(looks, np.array(sureness, np.float32)[:, None, None], rests=False)
     _allow_slip(model, _SLIP)
     return model
 
