@@ -40,11 +40,11 @@ _STIRS = 0.005
 _ONCE = 2.1
 #: Fewer changes tell nothing of that; they count as so much, beside those around, within about so many pixels.
 _FEW_CHANGES, _LITTLE_SAID, _NEARBY = 5, 0.02, 6.0
-#: A look of a camera at rest counts half where so much changes within so many pixels around, or as much as usually
-#: changes anywhere, if that is more; one that moves all over, or whose neighbours in time are hidden, counts so much.
-_MOVES, _AROUND, _HARDLY = 0.005, (13, 13), 1e-3
 #: What it shows at times is so much farther from the usual than noise would be.
 _RESTLESS = 1.7
+#: A look of a camera at rest counts half where so much changes on average in a square of so many pixels, or as much as
+#: usually changes anywhere, if that is more; it counts at least so much, also where its neighbours in time are hidden.
+_MOVES, _AROUND, _HARDLY = 0.005, (13, 13), 1e-3
 #: The object is far where it is so much of the greatest distance away, from which the place is seen.
 _FAR = 0.5
 #: Rows that are worked on at once.
