@@ -259,6 +259,42 @@ def test_a_bystander_that_passes_behind_the_object_is_kept(empty: FloatImage, tm
     assert max(np.mean(mask[car(index)]) for index, mask in enumerate(affected)) < 0.1
 
 
+def walker(x: int, index: int) -> tuple[Mask, FloatImage]:
+    """Somebody in a checked suit who walks, with legs that swing: the mask, and the colours of its pixels."""
+    swing = round(8 * math.sin(index))
+    mask = box(x, 40, 18, 42) | box(x + swing, 82, 8, 26) | box(x + 10 - swing, 82, 8, 26)
+    rows, columns = np.nonzero(mask)
+    check = 0.3 + 0.7 * ((rows // 5 + (columns - x) // 5) % 2)
+    return mask, check[:, None].astype(np.float32) * np.float32(RED)
+
+
+@pytest.mark.parametrize("begin", [0, 10], ids=["crosses", "comes from behind the object"])
+def test_who_walks_behind_the_object_is_kept_where_neither_is_ever_far_away(
+    begin: int, empty: FloatImage, tmp_path: Path
+) -> None:
+    def scene(index: int) -> tuple[FloatImage, Mask]:
+        objects = box(164 - 5 * (index + begin), 38, 26, 74)
+        mask, colours = walker(70 + 4 * (index + begin), index)
+        image = empty.copy()
+        image[mask] = colours
+        return painted(image, (objects, GREEN)), objects
+
+    affected = reasoned(tmp_path, scene)
+    assert np.mean(affected) < 0.002
+
+
+def test_what_the_object_throws_is_no_bystander(empty: FloatImage, tmp_path: Path) -> None:
+    def ball(index: int) -> Mask:
+        return box(140 - 3 * min(index, 8) + 9 * max(index - 8, 0), 60, 14, 14)
+
+    def scene(index: int) -> tuple[FloatImage, Mask]:
+        objects = box(120 - 3 * index, 40, 24, 70)
+        return painted(empty, (ball(index), RED), (objects, GREEN)), objects
+
+    affected = reasoned(tmp_path, scene)
+    assert min(np.mean(affected[index][ball(index)]) for index in range(9, 19)) > 0.9
+
+
 def water(empty: FloatImage, index: int) -> FloatImage:
     """The scene with moving water in its upper part."""
     rng = np.random.default_rng(5)

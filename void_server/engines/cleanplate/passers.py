@@ -7,7 +7,7 @@ frames in which the thing is seen.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import groupby
+from itertools import chain, groupby
 
 import cv2
 import numpy as np
@@ -62,13 +62,8 @@ def find(shot: Resting) -> Passing:
 
 def _things(shot: Resting) -> list[Thing]:
     """All that moves apart from the object for a while, before it is hidden or afterwards, in each run for itself."""
-    return [thing for run in shot.runs for ahead in (run, run[::-1]) for thing in _things_of(shot, ahead)]
-
-
-def _things_of(shot: Resting, run: range) -> list[Thing]:
-    """The same, of a run, ahead or back in time."""
-    found = follow(range(len(run)), lambda number: shot.departs(run[number]), [shot.removed[index] for index in run])
-    return [Thing(thing.own, dict(sorted((run[i], seen) for i, seen in thing.sightings.items()))) for thing in found]
+    found = (follow(ahead, shot.departs, shot.removed) for run in shot.runs for ahead in (run, run[::-1]))
+    return list(chain.from_iterable(found))
 
 
 def _among(thing: Thing, layers: Sequence[Layer]) -> bool:

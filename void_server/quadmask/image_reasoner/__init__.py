@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,7 +33,7 @@ from .background import Background, around_frame, at_rest, look_at
 from .causes import STALE, aged, around, effects, shadows
 from .departing import beyond_noise, departing
 from .first_state import restore
-from .movers import Thing, follow, is_companion
+from .movers import Thing, came_by_itself, follow, is_companion, looks_alike
 from .standing import contact_of, stands
 from .steady import Steady
 
@@ -331,12 +330,17 @@ def _kinds(effect: Mask, along: Mask, darkened: Mask, certainty: FloatImage) -> 
 def _things(shot: Steady, departures: _Departures) -> tuple[list[Thing], list[Thing]]:
     """The companions of the object, and the bystanders."""
     companions, bystanders = [], []
-    followed = (follow(run, departures.at, shot.hidden, shot.inside) for run in shot.runs)
-    for thing in chain.from_iterable(followed):
-        if is_companion(thing, shot.roto, shot.rgb, departures.darkened):
-            companions.append(thing)
-        elif thing.own:
-            bystanders.append(thing)
+    for run in shot.runs:
+        for thing in follow(run, departures.at, shot.hidden, shot.inside):
+            if is_companion(thing, shot.roto, shot.rgb, departures.darkened):
+                companions.append(thing)
+            elif thing.own:
+                bystanders.append(thing)
+        # who is free of the object only later was there before
+        for thing in follow(run[::-1], departures.at, shot.hidden, shot.inside):
+            alike = looks_alike(thing, shot.roto, shot.rgb, departures.darkened)
+            if not alike and came_by_itself(thing, run, shot.roto):
+                bystanders.append(thing)
     return companions, bystanders
 
 

@@ -22,6 +22,7 @@ from ...imaging.sequence import spread
 from ...imaging.temporal import median, weighted_median
 from ...imaging.trajectories import Trajectories
 from ...imaging.window import Window
+from . import passersby
 from .steady import Steady
 
 #: So many frames at most make the background of a camera at rest.
@@ -302,7 +303,10 @@ def at_rest(shot: Steady, unlit: Callable[[int], Mask] | None = None) -> Backgro
     if light.changes:
         lit = _lit(shot.curve, light, [look._replace(visible=own(look.frame)) for look in looks])
         looks = [look._replace(rgb=lit.in_mean_light(look.frame, look.rgb)) for look in looks]
-    model = _build(looks, _stillness(looks), rests=True)
+    passes = passersby.passing([look.rgb for look in looks], [look.visible for look in looks])
+    scene = [look._replace(visible=look.visible & ~mask) for look, mask in zip(looks, passes, strict=True)]
+    model = _build(scene, _stillness(looks), rests=True)
+    model.looks = [even._replace(visible=look.visible) for even, look in zip(model.looks, looks, strict=True)]
     model.light = lit
     if shot.resampled:
         _allow_slip(model, max(shot.slip, _STEADY_SLIP))

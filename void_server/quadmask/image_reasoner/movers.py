@@ -27,8 +27,9 @@ _SMALLEST = 0.0006
 _FREE, _MOVED = 4, 0.012
 #: One frame later, a thing's area changes by no more than this factor.
 _GROWS = 1.7
-#: A thing that passes behind the object goes on where so much of what should be visible of it departs.
-_STILL_THERE = 0.6
+#: A thing that passes behind the object goes on where so much of what should be visible of it departs; less than such a
+#: share of it tells nothing, as its outline may change.
+_STILL_THERE, _TOLD = 0.6, 0.25
 #: Hidden for so many frames, a thing is lost.
 _PATIENCE = 40
 #: A companion's path follows the object's: so much of it is explained, so far it goes along per pixel of the object.
@@ -87,11 +88,9 @@ class Thing:
     @property
     def speed(self) -> NDArray[np.float64]:
         """Its motion from one frame to the next."""
-        recent = [(index, sighting.centre) for index, sighting in self.free()[-_MEMORY:]]
-        if len(recent) < 2:
-            return np.zeros(2)
-        times, places = np.array([index for index, _ in recent]), np.array([centre for _, centre in recent])
-        return np.asarray(np.polyfit(times - times[-1], places, 1)[0])
+        recent = self.free()[-_MEMORY:]
+        (first, earlier), (last, later) = recent[0], recent[-1]
+        return _shift(earlier, later) / (last - first) if len(recent) > 1 else np.zeros(2)
 
     def travelled(self) -> float:
         """How far it moved while it was free and whole in the frame, in pixels; growing to one side is none."""
@@ -109,8 +108,8 @@ def follow(
 ) -> list[Thing]:
     """Follow all things that stand out from the background and apart from the object for some time, and move.
 
-    By the frame indices of ``run``, ``departing`` is what stands out, ``hidden`` is the object, and ``inside`` what the
-    frame holds, all without it.
+    By the frame indices of ``run``, which may go back in time, ``departing`` is what stands out, ``hidden`` is the
+    object, and ``inside`` what the frame holds, all without it.
     """
     done: list[Thing] = []
     active: list[Thing] = []
@@ -141,7 +140,23 @@ def follow(
             if (not region.free or (whole & before).any()) and not _known(region, going_on, index):
                 touched |= whole
     least = _MOVED * math.hypot(*touched.shape)
-    return [thing for thing in done + active if len(thing.free()) >= _FREE and thing.travelled() >= least]
+    found = [thing for thing in done + active if len(thing.free()) >= _FREE and thing.travelled() >= least]
+    return [Thing(thing.own, dict(sorted(thing.sightings.items()))) for thing in found]
+
+
+def came_by_itself(thing: Thing, run: range, rotos: Callable[[int], Mask]) -> bool:
+    """Whether a thing that was followed back in time to before or behind the object moves otherwise than that.
+
+    What the object sets in motion is not where it would come from, and what it carries or casts goes along with it.
+    """
+    if not thing.own or min(thing.sightings) > run.start:
+        return False
+    both = [(sighting.centre, rotos(index)) for index, sighting in thing.sightings.items()]
+    places = np.array([(centre, _centre(roto)) for centre, roto in both if roto.any()])
+    if len(places) < _FREE:
+        return False
+    own, master = places[-1] - places[0]
+    return math.hypot(*(own - master)) > math.hypot(*master)
 
 
 def _regions(departing: Mask, near: Mask, inside: Mask) -> Iterator[Sighting]:
@@ -155,6 +170,28 @@ def _regions(departing: Mask, near: Mask, inside: Mask) -> Iterator[Sighting]:
         mask = labels[box] == number
         free, cut_off = (not (mask & near[box]).any()), bool((mask & edge[box]).any())
         yield Sighting(Window(x, y, width, height), mask, free, cut_off)
+
+
+def _shift(one: Sighting, other: Sighting) -> NDArray[np.float64]:
+    """How far, x and y, the first sighting must move to share the most with the other; where many do, the least far."""
+    width, height = one.mask.shape[::-1]
+    there = cv2.copyMakeBorder(other.mask.astype(np.float32), height, height, width, width, cv2.BORDER_CONSTANT)
+    shared = cv2.matchTemplate(there, one.mask.astype(np.float32), cv2.TM_CCORR)
+    x = np.arange(shared.shape[1]) - width + other.window.x - one.window.x
+    y = np.arange(shared.shape[0]) - height + other.window.y - one.window.y
+    row, column = np.unravel_index(int((shared - np.hypot(x, y[:, None])).argmax()), shared.shape)
+    return np.array([x[column], y[row]], np.float64)
+
+
+def _united(sightings: Sequence[Sighting]) -> Sighting:
+    """All that a thing covers in one of the sightings: its limbs swing, also while it is not seen free."""
+    left, top = np.min([(sighting.window.x, sighting.window.y) for sighting in sightings], axis=0).tolist()
+    right, bottom = np.max([(sighting.window.right, sighting.window.bottom) for sighting in sightings], axis=0).tolist()
+    window = Window(left, top, right - left, bottom - top)
+    mask = np.zeros((window.height, window.width), bool)
+    for sighting in sightings:
+        mask[window.slices(sighting.window)] |= sighting.mask
+    return Sighting(window, mask, False, False)
 
 
 def _known(region: Sighting, things: list[Thing], index: int) -> bool:
@@ -186,13 +223,14 @@ def _next(
         if region.free and number not in taken and fits and _shared(region, expected) > 0.3 * min(size, area):
             taken.add(number)
             return region
-    if len(thing.free()) < _FREE or index - since > _PATIENCE:
+    if len(thing.free()) < _FREE or abs(index - since) > _PATIENCE:
         return None
     there = expected.whole(departing.shape)
     visible = there & seen
-    if not there.any() or np.count_nonzero(departing & visible) < _STILL_THERE * np.count_nonzero(visible):
+    missing, least = np.count_nonzero(visible & ~departing), (1 - _STILL_THERE) * np.count_nonzero(visible)
+    if not there.any() or missing > max(least, _TOLD * area):
         return None
-    return expected
+    return _united([sighting.moved(thing.speed * (index - known)) for known, sighting in thing.free()[-_MEMORY:]])
 
 
 def is_companion(
@@ -202,22 +240,35 @@ def is_companion(
     darkened: Callable[[int], Mask],
 ) -> bool:
     """Whether a thing goes with the object over time, and is its reflection or its shadow by its looks."""
-    both = ((index, sighting, rotos(index)) for index, sighting in thing.free())
-    seen = [(index, sighting, roto) for index, sighting, roto in both if roto.any()]
+    seen = _beside(thing, rotos)
     if len(seen) < _FREE:
         return False
     places = np.array([sighting.centre for _, sighting, _ in seen])
     masters = np.array([_centre(roto) for *_, roto in seen])
     along, explained = _goes_with(places, masters)
-    if along < _ALONG or explained < _EXPLAINED:
-        return False
+    return along >= _ALONG and explained >= _EXPLAINED and looks_alike(thing, rotos, rgb, darkened)
+
+
+def looks_alike(
+    thing: Thing,
+    rotos: Callable[[int], Mask],
+    rgb: Callable[[int], FloatImage],
+    darkened: Callable[[int], Mask],
+) -> bool:
+    """Whether a thing has the object's colours, as its reflection does, or only darkens the background."""
     colours, dark = [], []
-    for index, sighting, roto in seen:
+    for index, sighting, roto in _beside(thing, rotos):
         mask = _core(sighting.whole(roto.shape))
         picture = rgb(index)
         colours.append(float(np.minimum(_colours(picture[roto]), _colours(picture[mask])).sum()))
         dark.append(float(darkened(index)[mask].mean()))
     return bool(np.median(colours) >= _SAME_COLOURS or np.median(dark) >= _DARKENED)
+
+
+def _beside(thing: Thing, rotos: Callable[[int], Mask]) -> list[tuple[int, Sighting, Mask]]:
+    """The free sightings of a thing in frames that show the object, with their index and the object."""
+    both = ((index, sighting, rotos(index)) for index, sighting in thing.free())
+    return [(index, sighting, roto) for index, sighting, roto in both if roto.any()]
 
 
 def _core(mask: Mask) -> Mask:

@@ -1,0 +1,70 @@
+"""Who passes by while the object is far away: a look with somebody before a place does not say what the place is like.
+
+What differs from looks before and from looks after passes; at the shot's ends, what differs from the very next ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ...imaging.camera import Mask
+from ...imaging.channels import largest
+from ...imaging.exr import FloatImage
+from ...imaging.parallel import in_order
+from ...imaging.temporal import median
+
+#: Looks are compared with those so many before and after: what is broad and plain changes slowly, and the last of these
+#: are too far away at the shot's ends, where nothing tells what came from what went.
+_APART, _NEXT = (1, 2, 4, 7), 2
+#: Looks that differ by more, display-referred, under a Gaussian of so many pixels, show something else.
+_SAME, _SCALE = 0.03, 1.2
+#: What passes is whole: gaps of so many pixels in it are closed, and its edge is as wide.
+_WHOLE, _EDGE = 17, 2
+#: A place rests where so many looks without anything that passes agree.
+_RESTING = 3
+_ALIKE, _DIFFERS = 1, 2
+
+
+def passing(pictures: Sequence[FloatImage], seen: Sequence[Mask]) -> list[Mask]:
+    """Where each picture shows something that passes before a place that rests otherwise.
+
+    The pictures (height, width, 3) are display-referred, in the order of time; ``seen`` tells where each shows the
+    scene.
+    """
+    soft = [cv2.GaussianBlur(picture, (0, 0), _SCALE) for picture in pictures]
+    changes = {apart: _changes(soft, seen, apart) for apart in _APART}
+    passes = [_moving(changes, index) & mask for index, mask in enumerate(seen)]
+    height, width = seen[0].shape
+    resting = np.stack([mask & ~moves for mask, moves in zip(seen, passes, strict=True)])
+    count = resting.sum(axis=0)
+    samples = np.stack(soft)
+    usual = median(samples.reshape(len(soft), -1, 3), resting.reshape(len(soft), -1)).reshape(height, width, 3)
+    away = np.stack([largest(np.abs(picture - usual)) for picture in soft])
+    agree = (count >= _RESTING) & ((away * resting).sum(axis=0) < _SAME * count)
+    return [moves & agree for moves in passes]
+
+
+def _changes(pictures: Sequence[FloatImage], seen: Sequence[Mask], apart: int) -> list[NDArray[np.uint8]]:
+    """Whether each picture and the one so many later show the same: 0 where one of them does not show the scene."""
+
+    def work(index: int) -> NDArray[np.uint8]:
+        differs = largest(np.abs(pictures[index + apart] - pictures[index])) > _SAME
+        return np.where(seen[index] & seen[index + apart], np.where(differs, _DIFFERS, _ALIKE), 0).astype(np.uint8)
+
+    return [codes for _, codes in in_order(work, range(len(pictures) - apart))]
+
+
+def _moving(changes: Mapping[int, Sequence[NDArray[np.uint8]]], index: int) -> Mask:
+    """Where something moves through a picture, by the :func:`_changes` between pictures so far apart."""
+    moves = np.zeros(changes[1][0].shape, bool)
+    for apart, pairs in changes.items():
+        sides = [pairs[first] for first in (index - apart, index) if 0 <= first < len(pairs)]
+        if len(sides) == 2 or (sides and apart <= _NEXT):
+            moves |= np.bitwise_or.reduce(sides) == _DIFFERS
+    tidy = cv2.morphologyEx(moves.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    tidy = cv2.morphologyEx(tidy, cv2.MORPH_CLOSE, np.ones((_WHOLE, _WHOLE), np.uint8))
+    return cv2.dilate(tidy, np.ones((2 * _EDGE + 1,) * 2, np.uint8)) > 0
