@@ -17,9 +17,10 @@ from ...imaging.exr import FloatImage
 from ...imaging.parallel import in_order
 from ...imaging.temporal import median
 
-#: Looks are compared with those so many before and after: what is broad and plain changes slowly, and the last of these
-#: are too far away at the shot's ends, where nothing tells what came from what went.
-_APART, _NEXT = (1, 2, 4, 7), 2
+#: Looks are compared with those so many before and after: what is broad and plain changes slowly.
+_APART = (1, 2, 4, 7)
+#: At the shot's ends nothing tells what came from what went: only the next so many count, of so many looks one.
+_NEXT, _OF = 2, 12
 #: Looks that differ by more, display-referred, under a Gaussian of so many pixels, show something else.
 _SAME, _SCALE = 0.03, 1.2
 #: What passes is whole: gaps of so many pixels in it are closed, and its edge is as wide.
@@ -37,7 +38,8 @@ def passing(pictures: Sequence[FloatImage], seen: Sequence[Mask]) -> list[Mask]:
     """
     soft = [cv2.GaussianBlur(picture, (0, 0), _SCALE) for picture in pictures]
     changes = {apart: _changes(soft, seen, apart) for apart in _APART}
-    passes = [_moving(changes, index) & mask for index, mask in enumerate(seen)]
+    following = min(_NEXT, max(1, len(soft) // _OF))
+    passes = [mask & _moving(changes, index, following, mask.shape) for index, mask in enumerate(seen)]
     height, width = seen[0].shape
     resting = np.stack([mask & ~moves for mask, moves in zip(seen, passes, strict=True)])
     count = resting.sum(axis=0)
@@ -58,12 +60,17 @@ def _changes(pictures: Sequence[FloatImage], seen: Sequence[Mask], apart: int) -
     return [codes for _, codes in in_order(work, range(len(pictures) - apart))]
 
 
-def _moving(changes: Mapping[int, Sequence[NDArray[np.uint8]]], index: int) -> Mask:
-    """Where something moves through a picture, by the :func:`_changes` between pictures so far apart."""
-    moves = np.zeros(changes[1][0].shape, bool)
+def _moving(
+    changes: Mapping[int, Sequence[NDArray[np.uint8]]], index: int, following: int, shape: tuple[int, ...]
+) -> Mask:
+    """Where something moves through a picture, by the :func:`_changes` between pictures so far apart.
+
+    Changes to one side alone count only among so many that are ``following``.
+    """
+    moves = np.zeros(shape, bool)
     for apart, pairs in changes.items():
         sides = [pairs[first] for first in (index - apart, index) if 0 <= first < len(pairs)]
-        if len(sides) == 2 or (sides and apart <= _NEXT):
+        if len(sides) == 2 or (sides and apart <= following):
             moves |= np.bitwise_or.reduce(sides) == _DIFFERS
     tidy = cv2.morphologyEx(moves.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     tidy = cv2.morphologyEx(tidy, cv2.MORPH_CLOSE, np.ones((_WHOLE, _WHOLE), np.uint8))
