@@ -283,6 +283,24 @@ def test_who_walks_behind_the_object_is_kept_where_neither_is_ever_far_away(
     assert np.mean(affected) < 0.002
 
 
+def test_a_bystander_is_kept_whose_shadow_meets_that_of_the_object(empty: FloatImage, tmp_path: Path) -> None:
+    def parts(index: int) -> tuple[Mask, Mask, Mask]:
+        own, other = 180 - 6 * index, 56 + 6 * index
+        # from one to the other, never long in one place
+        shadow = box(min(own, other) - 4, 52 + 5 * (index % 8), abs(own - other) + 34, 5)
+        return box(other, 40, 18, 50), box(own, 40, 26, 74), shadow
+
+    def scene(index: int) -> tuple[FloatImage, Mask]:
+        other, objects, shadow = parts(index)
+        plate = np.where(shadow[..., None], empty * np.float32(0.4), empty)
+        return painted(plate, (other, RED), (objects, GREEN)), objects
+
+    for index, mask in enumerate(reasoned(tmp_path, scene)):
+        other, objects, shadow = parts(index)
+        other &= ~objects & ~shadow
+        assert np.count_nonzero(mask & other) <= 0.2 * np.count_nonzero(other)
+
+
 def test_what_the_object_throws_is_no_bystander(empty: FloatImage, tmp_path: Path) -> None:
     def ball(index: int) -> Mask:
         return box(140 - 3 * min(index, 8) + 9 * max(index - 8, 0), 60, 14, 14)

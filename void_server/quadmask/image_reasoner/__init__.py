@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -188,6 +189,11 @@ class _Departures:
         """The departing pixels."""
         return self._file[index][..., 0] & _DEPARTS > 0
 
+    def solid(self, index: int) -> Mask:
+        """Those that are no shade."""
+        solid = (self.at(index) & ~self.darkened(index)).astype(np.uint8)
+        return cv2.morphologyEx(solid, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0
+
     def darkened(self, index: int) -> Mask:
         """Those that show the background in less light."""
         return self._file[index][..., 0] & _DARKENED > 0
@@ -330,14 +336,15 @@ def _kinds(effect: Mask, along: Mask, darkened: Mask, certainty: FloatImage) -> 
 def _things(shot: Steady, departures: _Departures) -> tuple[list[Thing], list[Thing]]:
     """The companions of the object, and the bystanders."""
     companions, bystanders = [], []
-    for run in shot.runs:
-        for thing in follow(run, departures.at, shot.hidden, shot.inside):
+    # shadows that meet join those who throw them
+    for run, outlines in product(shot.runs, (departures.at, departures.solid)):
+        for thing in follow(run, outlines, shot.hidden, shot.inside):
             if is_companion(thing, shot.roto, shot.rgb, departures.darkened):
                 companions.append(thing)
             elif thing.own:
                 bystanders.append(thing)
         # who is free of the object only later was there before
-        for thing in follow(run[::-1], departures.at, shot.hidden, shot.inside):
+        for thing in follow(run[::-1], outlines, shot.hidden, shot.inside):
             alike = looks_alike(thing, shot.roto, shot.rgb, departures.darkened)
             if not alike and came_by_itself(thing, run, shot.roto):
                 bystanders.append(thing)
