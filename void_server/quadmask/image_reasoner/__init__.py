@@ -9,7 +9,7 @@ object touched it belongs to the scene, and what is affected is that it is gone.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
@@ -51,7 +51,7 @@ _STANDING = (
     "without the object is not simulated."
 )
 _STANDING_IN_SHADOW = (
-    "The object hardly moves. A shadow of its outline was found on the ground beside it; its reflection, and what it "
+    "The object hardly moves. A shadow was found on the ground that begins at its feet; its reflection, and what it "
     "carries or holds up, cannot be told apart from the background: check the quadmask and paint what is missing or "
     "too much. What would fall or move without the object is not simulated."
 )
@@ -89,7 +89,7 @@ def reason(footage: Footage, scratch: Path, report: Callable[[float], None]) -> 
     rotos = [footage.small_roto(index) >= 0.5 for index in range(count)]
     if stands(hidden, camera):
         # what moves near a stationary object moves by itself
-        return _of_standing(footage, rotos)
+        return _of_standing(footage, rotos, camera)
     shot = Steady(footage, hidden, camera)
     paths = None if shot.rests else Trajectories(footage, hidden, camera, scratch / "reasoner_paths.raw")
     report(0.3)
@@ -107,7 +107,7 @@ def reason(footage: Footage, scratch: Path, report: Callable[[float], None]) -> 
     return found
 
 
-def _of_standing(footage: Footage, rotos: Sequence[Mask]) -> Reasoning:
+def _of_standing(footage: Footage, rotos: Sequence[Mask], camera: Camera) -> Reasoning:
     """What can be known of an object that stands: the shadow that it casts on the ground, where that is plain."""
     contact = contact_of(rotos)
     if contact is None:
@@ -120,9 +120,25 @@ def _of_standing(footage: Footage, rotos: Sequence[Mask]) -> Reasoning:
     if found is None:
         return Reasoning(warnings=[_STANDING], contact=contact)
     name, kind, _ = _EFFECTS[_SHADOW]
-    why = "the ground is darker in the object's outline, laid down from its feet"
-    shadow = Region(name, kind, why, "one frame's pixels", found.certainty, lambda index: found.over(rotos[index]))
+    why = "a band of the ground that begins at the object's feet has less light than the ground on both sides"
+    looks = dict(zip(chosen, found.masks, strict=True))
+
+    def mask(index: int) -> Mask:
+        return _laid(looks, index, rotos[index], camera)
+
+    shadow = Region(name, kind, why, "a few frames' pixels", found.certainty, mask)
     return Reasoning([shadow], [_STANDING_IN_SHADOW], contact=contact)
+
+
+def _laid(looks: Mapping[int, Mask], index: int, roto: Mask, camera: Camera) -> Mask:
+    """Where a shadow on the ground is in a frame, as most of the frames that were looked at show it."""
+    if not roto.any():
+        return np.zeros_like(roto)
+    there = [
+        cv2.warpPerspective(mask.astype(np.float32), camera.between(look, index), roto.shape[::-1])
+        for look, mask in looks.items()
+    ]
+    return (np.mean(there, axis=0) >= 0.5) & ~roto
 
 
 def _certainties(affected: FrameFile, departures: _Departures, count: int) -> dict[int, float]:
