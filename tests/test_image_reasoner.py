@@ -373,6 +373,21 @@ def test_little_found_beside_an_object_that_touches_something_is_a_warning(
     assert not leaves or said[0].startswith("From frame 1")
 
 
+@pytest.mark.parametrize("wide", [8, 30])
+def test_next_to_nothing_found_beside_an_object_that_moves_is_a_warning(
+    wide: int, empty: FloatImage, tmp_path: Path
+) -> None:
+    def scene(index: int) -> tuple[FloatImage, Mask]:
+        here, shade = box(10 + 9 * index, 50, 30, 40), box(10 + 9 * index, 90, wide, 12)
+        image = empty.copy()
+        image[shade] *= 0.4
+        return painted(image, (here, GREEN)), here
+
+    found = image_reasoner.reason(footage(tmp_path, scene), tmp_path, lambda _: None)
+    assert [region.name for region in found.regions] == ["shadow"]
+    assert any("of its size over the shot" in text for text in found.warnings) == (wide == 8), found.warnings
+
+
 @pytest.mark.parametrize("gap", [COUNT, 10])
 def test_a_thing_that_moves_by_itself_is_not_followed_across_a_gap(empty: FloatImage, gap: int, tmp_path: Path) -> None:
     """Another one goes on where it would be, which the object pushes: it seems to pass behind the object, else."""

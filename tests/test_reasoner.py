@@ -60,6 +60,20 @@ def test_a_camera_that_moves_or_creeps_is_followed(scenery: FloatImage) -> None:
         assert twice[0] / twice[2] == pytest.approx(320.5 - 30 * step, abs=0.8)
 
 
+def test_how_much_of_the_picture_agrees_on_the_motion_of_the_camera_is_known(scenery: FloatImage) -> None:
+    for height, agree in ((0, True), (72, False)):
+
+        def frame(index: int, height: int = height) -> FloatImage:
+            picture = view(scenery, 20 + 3 * index, 20)
+            picture[:height] = view(scenery, 60 - 2 * index, 20)[:height]
+            return picture
+
+        agreement = Camera.track((frame(index), NOTHING) for index in range(10)).agreement
+        assert (agreement > 0.9) == agree, agreement
+        assert (agreement < 0.75) != agree, agreement
+    assert Camera.track((view(scenery, 20, 20), NOTHING) for _ in range(3)).agreement == 1
+
+
 def test_a_camera_held_by_hand_does_not_drift(scenery: FloatImage) -> None:
     time = np.arange(40) / 8
     ways = zip(

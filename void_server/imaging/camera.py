@@ -229,11 +229,13 @@ def slip(one: FloatImage, other: FloatImage, excluded: Mask) -> float:
 class Camera:
     """Homographies between any two frames of a shot, in pixels of the size that was analysed.
 
-    ``from_first`` holds, for each frame, the homography from the first frame to it.
+    ``from_first`` holds, for each frame, the homography from the first frame to it. ``agreement`` is the share of the
+    background's corners that move as it says, in the median of the frames in which it moves.
     """
 
-    def __init__(self, from_first: Iterable[Homography]) -> None:
+    def __init__(self, from_first: Iterable[Homography], agreement: float = 1.0) -> None:
         self._from_first = list(from_first)
+        self.agreement = agreement
 
     @property
     def from_first(self) -> NDArray[np.float64]:
@@ -247,6 +249,7 @@ class Camera:
         A frame in which nothing can be tracked (black, or all excluded) keeps the previous frame's position.
         """
         homographies: list[Homography] = []
+        agreeing: list[float] = []
         anchor: _Anchor | None = None
         latest, moving = np.eye(3), False  # since the anchor
         for rgb, excluded in frames:
@@ -262,11 +265,12 @@ class Camera:
                 )
             if moving and found.matrix is not None:
                 latest = found.matrix
+                agreeing.append(found.agreeing)
             homographies.append(latest @ anchor.from_first)
             if found.share < _FOUND or (moving and found.agreeing < _AGREE):
                 anchor = _anchor(image, excluded, homographies[-1])
                 latest, moving = np.eye(3), False
-        return cls(homographies)
+        return cls(homographies, float(np.median(agreeing)) if agreeing else 1.0)
 
     @property
     def at_rest(self) -> bool:

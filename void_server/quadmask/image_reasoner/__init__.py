@@ -73,6 +73,11 @@ _LITTLE, _AFTER = 0.1, 8
 #: Where an object touches something time and again, little is found in no more than this share of the frames.
 _SELDOM = 1 / 3
 
+#: An effect of less than this share of the object's size over the shot is hardly any: a shadow alone is more.
+_HARDLY = 0.15
+#: Where fewer of the corners that are followed agree on the camera's motion, it may be that of something else.
+_AGREE = 0.75
+
 _NOTHING = "Only the object itself changes; paint the quadmask if anything else should."
 
 
@@ -103,7 +108,7 @@ def reason(footage: Footage, scratch: Path, report: Callable[[float], None]) -> 
         if of in certainties
     ]
     found = Reasoning(regions, [] if regions else [_NOTHING])
-    found.warnings += _little(footage, rotos, camera, found)
+    found.warnings += _unsure(camera) + (_little(footage, rotos, camera, found) or _hardly(rotos, found))
     return found
 
 
@@ -181,6 +186,31 @@ def _little(footage: Footage, rotos: Sequence[Mask], camera: Camera, found: Reas
         f"From frame {footage.frames[first]} on something moves close to the object, but what was found beside it "
         f"there has only {share:.0%} of its size: check the quadmask, and add cells or a matte, or "
         "ask a language model."
+    ]
+
+
+def _hardly(rotos: Sequence[Mask], found: Reasoning) -> list[str]:
+    """A warning where over the shot next to nothing was found beside the object."""
+    masks = [found.affected(index) for index in range(len(rotos))]
+    beside = sum(np.count_nonzero(mask & ~roto) for mask, roto in zip(masks, rotos, strict=True) if mask is not None)
+    share = beside / max(sum(np.count_nonzero(roto) for roto in rotos), 1)
+    if not found.regions or share >= _HARDLY:
+        return []
+    return [
+        f"What was found beside the object has only {share:.0%} of its size over the shot; its shadow or reflection "
+        "may not have been told from the background: check the quadmask, and add cells or a matte, or ask a language "
+        "model."
+    ]
+
+
+def _unsure(camera: Camera) -> list[str]:
+    """A warning where the motion that was taken for the camera's is that of part of the picture."""
+    if camera.agreement >= _AGREE:
+        return []
+    return [
+        f"The camera's motion is in doubt: only {camera.agreement:.0%} of what was followed outside the object moves "
+        "alike. Things that move, or along with which the camera travels, may count as the background, and the "
+        "background as affected: check the quadmask, and paint what it should be."
     ]
 
 
