@@ -38,11 +38,13 @@ _MOST, _OWN_WAY = 0.6, 2.0
 _RESTING, _AGREEING = 0.12, 0.6
 #: ... and those at rest lie this far apart, as shares of both sides.
 _WIDE, _TALL = 0.6, 0.4
-#: The picture is compared in so many cells; one explanation fits a cell if it leaves this share of the other's error,
-#: which is at least so much, of 255.
-_CELLS, _BETTER, _LEAST, _SOFT = (16, 9), 0.5, 1.0, 1.5
+#: The picture, this soft, is compared in so many cells: one tells that it rests where its slope, of 255 a pixel, is
+#: more than the first, and that it does not where it changes by more than the other.
+_SOFT, _CELLS, _SLOPE, _LEAST = 1.5, (16, 9), 0.4, 1.0
 #: It rests where so much of the cells that tell say so, which are this share of all at least.
 _MOST_CELLS, _TELLING = 0.5, 0.1
+#: Motion of no corner of the frame by more than this many analysed pixels is that of a camera that sets out.
+_SETS_OUT = 1.0
 
 
 class _Anchor(NamedTuple):
@@ -121,11 +123,11 @@ def _error(source: FloatImage, target: FloatImage, matrix: Homography) -> NDArra
     return np.asarray(np.linalg.norm(there - target, axis=1))
 
 
-def _rests(matrix: Homography, shape: tuple[int, ...]) -> bool:
+def _rests(matrix: Homography, shape: tuple[int, ...], within: float = _AT_REST) -> bool:
     height, width = shape
     corners = np.array([[[0, 0]], [[width, 0]], [[0, height]], [[width, height]]], np.float64)
     moved = cv2.perspectiveTransform(corners, matrix) - corners
-    return bool(np.linalg.norm(moved, axis=-1).max() < _AT_REST)
+    return bool(np.linalg.norm(moved, axis=-1).max() < within)
 
 
 def _most_rest(source: FloatImage, target: FloatImage) -> bool:
@@ -147,25 +149,23 @@ def _ground_rests(source: FloatImage, target: FloatImage, matrix: Homography) ->
 
 
 def _picture_rests(anchor: _Anchor, image: Grey, excluded: Mask, matrix: Homography) -> bool:
-    """Whether most of the picture since the anchor is explained by rest, and not by the motion of most corners.
+    """Whether most of the picture rests since the anchor, by area: things that move may have most of the corners.
 
-    Things that move may have all of these, before a ground of few.
+    ``matrix`` is how these move. Where that is little, a camera sets out, and hardly anything shows it yet.
     """
+    if _rests(matrix, image.shape, _SETS_OUT):
+        return False
     image = _as_bright(image, anchor.image, ~excluded)
-    size = image.shape[1::-1]
-    # resampling softens
-    image, before = (cv2.GaussianBlur(picture.astype(np.float32), (0, 0), _SOFT) for picture in (image, anchor.image))
-    moved = cv2.warpPerspective(before, matrix, size)
-    shown = cv2.warpPerspective(anchor.seen.astype(np.uint8), matrix, size, flags=cv2.INTER_NEAREST) > 0
-    compared = (anchor.seen & shown & ~excluded).astype(np.float32)
+    now, before = (cv2.GaussianBlur(picture.astype(np.float32), (0, 0), _SOFT) for picture in (image, anchor.image))
+    compared = (anchor.seen & ~excluded).astype(np.float32)
     slope = np.hypot(*(cv2.Sobel(before, -1, dx, 1 - dx, ksize=3, scale=1 / 8) for dx in (1, 0)))
     weight = np.maximum(cv2.resize(compared, _CELLS, interpolation=cv2.INTER_AREA), 0.1)
-    resting, moving, slopes = (
+    change, slopes = (
         cv2.resize(values * compared, _CELLS, interpolation=cv2.INTER_AREA) / weight
-        for values in (np.abs(image - before), np.abs(image - moved), slope)
+        for values in (np.abs(now - before), slope)
     )
-    rest = (moving > _LEAST) & (resting < _BETTER * moving) & (resting < _AT_REST * slopes)
-    telling = np.count_nonzero(rest | (resting > np.maximum(_LEAST, _AT_REST * slopes)))
+    rest = (slopes > _SLOPE) & (change < _AT_REST * slopes)
+    telling = np.count_nonzero(rest | (change > np.maximum(_LEAST, _AT_REST * slopes)))
     if telling < _TELLING * rest.size or np.count_nonzero(rest) < _MOST_CELLS * telling:
         return False
     rows, columns = np.nonzero(rest)

@@ -229,7 +229,7 @@ def _noise(looks: Sequence[Look], plate: FloatImage, scale: float, still: FloatI
     # where half the frame is water, the quieter places tell
     quiet = float(np.quantile(usual[measured], 0.2)) if measured.any() else 0.0
     change = _change(looks, scale, still)
-    lively = (change > max(_LIVELY * quiet, _STIRS)) & _returns(looks, scale)
+    lively = _returns(looks, scale, change > max(_LIVELY * quiet, _STIRS))
     # two states that it rests in, before and after, are no noise either
     capped = np.minimum(capped, np.maximum(change, typical))
     always = _usual(values, np.stack([look.visible for look in looks]), still)
@@ -258,19 +258,22 @@ def _change(looks: Sequence[Look], scale: float, still: FloatImage) -> FloatImag
     return np.where(sure == 1, change, around / weight)
 
 
-def _returns(looks: Sequence[Look], scale: float) -> Mask:
-    """Where a pixel comes back to what it showed more than once, as water does and a shadow that passes does not."""
-    shape = looks[0].rgb.shape
+def _returns(looks: Sequence[Look], scale: float, wanted: Mask) -> Mask:
+    """Which ``wanted`` pixels come back to what they showed more than once: water does, a passing shadow does not."""
+    x, y, width, height = cv2.boundingRect(wanted.astype(np.uint8))
+    part, shape = np.s_[y : y + height, x : x + width], (height, width, 3)
+    result = np.zeros_like(wanted)
     way, lowest, highest = np.zeros(shape, np.float32), np.full(shape, np.inf, np.float32), np.zeros(shape, np.float32)
     before, known = np.zeros(shape, np.float32), np.zeros(shape[:2], bool)
-    for look in looks:
-        soft = cv2.GaussianBlur(look.rgb, (0, 0), scale)
-        seen = look.visible[..., None]
+    for look in looks if width else ():
+        soft, visible = cv2.GaussianBlur(look.rgb[part], (0, 0), scale), look.visible[part]
+        seen = visible[..., None]
         way += np.abs(soft - before) * (seen & known[..., None])
-        before, known = np.where(seen, soft, before), known | look.visible
+        before, known = np.where(seen, soft, before), known | visible
         lowest = np.where(seen, np.minimum(lowest, soft), lowest)
         highest = np.where(seen, np.maximum(highest, soft), highest)
-    return np.asarray(way.sum(axis=-1) > _ONCE * np.maximum(highest - lowest, 0).sum(axis=-1))
+    result[part] = way.sum(axis=-1) > _ONCE * np.maximum(highest - lowest, 0).sum(axis=-1)
+    return result & wanted
 
 
 def _build(looks: list[Look], sureness: FloatImage, *, rests: bool) -> Background:
