@@ -42,9 +42,7 @@ _WIDE, _TALL = 0.6, 0.4
 #: more than the first, and that it does not where it changes by more than the other.
 _SOFT, _CELLS, _SLOPE, _LEAST = 1.5, (16, 9), 0.4, 1.0
 #: It rests where so much of the cells that tell say so, which are this share of all at least.
-_MOST_CELLS, _TELLING = 0.5, 0.1
-#: Motion of no corner of the frame by more than this many analysed pixels is that of a camera that sets out.
-_SETS_OUT = 1.0
+_RESTING_CELLS, _TELLING = 0.42, 0.25
 
 
 class _Anchor(NamedTuple):
@@ -123,11 +121,11 @@ def _error(source: FloatImage, target: FloatImage, matrix: Homography) -> NDArra
     return np.asarray(np.linalg.norm(there - target, axis=1))
 
 
-def _rests(matrix: Homography, shape: tuple[int, ...], within: float = _AT_REST) -> bool:
+def _rests(matrix: Homography, shape: tuple[int, ...]) -> bool:
     height, width = shape
     corners = np.array([[[0, 0]], [[width, 0]], [[0, height]], [[width, height]]], np.float64)
     moved = cv2.perspectiveTransform(corners, matrix) - corners
-    return bool(np.linalg.norm(moved, axis=-1).max() < within)
+    return bool(np.linalg.norm(moved, axis=-1).max() < _AT_REST)
 
 
 def _most_rest(source: FloatImage, target: FloatImage) -> bool:
@@ -148,13 +146,8 @@ def _ground_rests(source: FloatImage, target: FloatImage, matrix: Homography) ->
     return bool(wide and lowest >= bottom - (bottom - top) / 8)
 
 
-def _picture_rests(anchor: _Anchor, image: Grey, excluded: Mask, matrix: Homography) -> bool:
-    """Whether most of the picture rests since the anchor, by area: things that move may have most of the corners.
-
-    ``matrix`` is how these move. Where that is little, a camera sets out, and hardly anything shows it yet.
-    """
-    if _rests(matrix, image.shape, _SETS_OUT):
-        return False
+def _picture_rests(anchor: _Anchor, image: Grey, excluded: Mask) -> bool:
+    """Whether much of the picture rests since the anchor, by area: things that move may have most of the corners."""
     image = _as_bright(image, anchor.image, ~excluded)
     now, before = (cv2.GaussianBlur(picture.astype(np.float32), (0, 0), _SOFT) for picture in (image, anchor.image))
     compared = (anchor.seen & ~excluded).astype(np.float32)
@@ -166,7 +159,7 @@ def _picture_rests(anchor: _Anchor, image: Grey, excluded: Mask, matrix: Homogra
     )
     rest = (slopes > _SLOPE) & (change < _AT_REST * slopes)
     telling = np.count_nonzero(rest | (change > np.maximum(_LEAST, _AT_REST * slopes)))
-    if telling < _TELLING * rest.size or np.count_nonzero(rest) < _MOST_CELLS * telling:
+    if telling < _TELLING * rest.size or np.count_nonzero(rest) < _RESTING_CELLS * telling:
         return False
     rows, columns = np.nonzero(rest)
     return bool(np.ptp(columns) >= _WIDE * (_CELLS[0] - 1) and rows.max() >= _CELLS[1] - 2)
@@ -261,7 +254,7 @@ class Camera:
                 moving = (
                     found.matrix is not None
                     and not found.rests(image.shape)
-                    and not _picture_rests(anchor, image, excluded, found.matrix)
+                    and not _picture_rests(anchor, image, excluded)
                 )
             if moving and found.matrix is not None:
                 latest = found.matrix
