@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import product
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -382,15 +382,15 @@ def _kinds(effect: Mask, along: Mask, darkened: Mask, certainty: FloatImage) -> 
 def _things(shot: Steady, departures: _Departures) -> tuple[list[Thing], list[Thing]]:
     """The companions of the object, and the bystanders."""
     companions, bystanders = [], []
-    # shadows that meet join those who throw them
-    for run, outlines in product(shot.runs, (departures.at, departures.solid)):
-        for thing in follow(run, outlines, shot.hidden, shot.inside):
+    for run in shot.runs:
+        for thing in follow(run, departures.at, shot.hidden, shot.inside):
             if is_companion(thing, shot.roto, shot.rgb, departures.darkened):
                 companions.append(thing)
             elif thing.own:
                 bystanders.append(thing)
-        # who is free of the object only later was there before
-        for thing in follow(run[::-1], outlines, shot.hidden, shot.inside):
+        # who is free of the object only later was there before; and shadows that meet join those who throw them
+        ways = ((run[::-1], departures.at), (run, departures.solid), (run[::-1], departures.solid))
+        for thing in chain.from_iterable(follow(way, seen, shot.hidden, shot.inside) for way, seen in ways):
             alike = looks_alike(thing, shot.roto, shot.rgb, departures.darkened)
             if not alike and came_by_itself(thing, run, shot.roto):
                 bystanders.append(thing)
