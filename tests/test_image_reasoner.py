@@ -268,13 +268,10 @@ def walker(x: int, index: int) -> tuple[Mask, FloatImage]:
     return mask, check[:, None].astype(np.float32) * np.float32(RED)
 
 
-@pytest.mark.parametrize("begin", [0, 10], ids=["crosses", "comes from behind the object"])
-def test_who_walks_behind_the_object_is_kept_where_neither_is_ever_far_away(
-    begin: int, empty: FloatImage, tmp_path: Path
-) -> None:
+def test_who_walks_behind_the_object_is_kept_where_neither_is_ever_far_away(empty: FloatImage, tmp_path: Path) -> None:
     def scene(index: int) -> tuple[FloatImage, Mask]:
-        objects = box(164 - 5 * (index + begin), 38, 26, 74)
-        mask, colours = walker(70 + 4 * (index + begin), index)
+        objects = box(164 - 5 * index, 38, 26, 74)
+        mask, colours = walker(70 + 4 * index, index)
         image = empty.copy()
         image[mask] = colours
         return painted(image, (objects, GREEN)), objects
@@ -299,6 +296,53 @@ def test_a_bystander_is_kept_whose_shadow_meets_that_of_the_object(empty: FloatI
         other, objects, shadow = parts(index)
         other &= ~objects & ~shadow
         assert np.count_nonzero(mask & other) <= 0.2 * np.count_nonzero(other)
+
+
+@pytest.mark.parametrize("lets_go", [6, 10])
+def test_what_a_slow_object_lets_go_is_no_bystander(empty: FloatImage, lets_go: int, tmp_path: Path) -> None:
+    """Until then it may have been behind it, as far as one sees."""
+
+    def ball(index: int) -> Mask:
+        return box(150 - index - 4 * max(index - lets_go, 0), 60, 14, 14)
+
+    def scene(index: int) -> tuple[FloatImage, Mask]:
+        objects = box(140 - index, 40, 48, 70)
+        return painted(empty, (ball(index), RED), (objects, GREEN)), objects
+
+    affected = reasoned(tmp_path, scene)
+    for index in range(lets_go + 5, COUNT):
+        assert np.mean(affected[index][ball(index) & ~scene(index)[1]]) > 0.9
+
+
+def test_the_whole_of_a_reflection_is_an_effect_of_which_a_part_is_like_shade(tmp_path: Path) -> None:
+    wall = np.full((HEIGHT, WIDTH, 3), 0.3, np.float32) + 0.02 * np.random.default_rng(2).random((HEIGHT, WIDTH, 1))
+
+    def figure(x: int, y: int) -> tuple[Mask, Mask]:
+        return box(x, y, 16, 22), box(x, y + 22, 16, 22)
+
+    def scene(index: int) -> tuple[FloatImage, Mask]:
+        shirt, trousers = figure(20 + 9 * index, 84)
+        image, other = figure(20 + 9 * index, 10)
+        colours = [(0.6, 0.05, 0.05), (0.1, 0.1, 0.1)]
+        plate = painted(wall.astype(np.float32), *zip((shirt, trousers), colours, strict=True))
+        return painted(plate, *zip((image, other), colours, strict=True)), shirt | trousers
+
+    affected = reasoned(tmp_path, scene)
+    for index in range(COUNT):
+        assert np.mean(affected[index][np.logical_or(*figure(20 + 9 * index, 10))]) > 0.9
+
+
+def test_a_camera_whose_motion_is_that_of_half_the_picture_is_a_warning(empty: FloatImage, tmp_path: Path) -> None:
+    wide = cv2.resize(empty, (2 * WIDTH, HEIGHT), interpolation=cv2.INTER_LINEAR)
+    upper = HEIGHT * 3 // 5
+
+    def scene(index: int) -> tuple[FloatImage, Mask]:
+        above, below = (np.roll(wide, shift, axis=1)[:, :WIDTH] for shift in (4 * index, -4 * index))
+        picture = np.concatenate([above[:upper], below[upper:]]).copy()
+        return painted(picture, (passes(index), GREEN)), passes(index)
+
+    found = image_reasoner.reason(footage(tmp_path, scene), tmp_path, lambda _: None)
+    assert any("in doubt" in warning for warning in found.warnings)
 
 
 def test_what_the_object_throws_is_no_bystander(empty: FloatImage, tmp_path: Path) -> None:

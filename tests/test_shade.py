@@ -180,6 +180,18 @@ def test_the_plain_shadow_of_an_object_that_stands_is_found(exposure: float, tmp
     assert "A shadow was found on the ground" in found.warnings[0]
 
 
+def test_the_shadow_of_an_object_that_stands_stays_on_the_ground_under_a_camera_held_by_hand(tmp_path: Path) -> None:
+    plate = np.where(_figure()[..., None], np.array([0.05, 0.3, 0.1], np.float32), _ground() * _light()).astype(
+        np.float32
+    )
+    found = image_reasoner.reason(_shot(tmp_path, plate, held=True), tmp_path, lambda _: None)
+    shaded = ((_light()[..., 0] < 0.95) & ~_figure()).astype(np.float32)
+    for index in range(COUNT):
+        mask, true = found.affected(index), _seen(shaded, index, held=True) > 0.5
+        assert mask is not None
+        assert (mask & true).sum() > 0.6 * (mask | true).sum()
+
+
 def test_no_shadow_is_found_of_an_object_that_stands_and_throws_none(tmp_path: Path) -> None:
     plate = np.where(_figure()[..., None], np.array([0.05, 0.3, 0.1], np.float32), _ground()).astype(np.float32)
     found = image_reasoner.reason(_shot(tmp_path, plate), tmp_path, lambda _: None)
@@ -238,9 +250,27 @@ def test_what_is_dark_upright_behind_an_object_is_no_shadow() -> None:
 
 def test_a_coloured_band_at_the_feet_is_no_shadow() -> None:
     light = _lit_from_the_side(1.1, 0.1)
-    for colour in ((1.0, 0.3, 0.3), (0.3, 1.0, 0.3), (1.0, 0.7, 0.4)):
+    for colour, found in (((0.2, 0.2, 0.2), True), ((0.8, 0.1, 0.1), False), ((0.1, 0.8, 0.1), False)):
         picture = _even() * (1 - (1 - light) * (1 - np.array(colour, np.float32)) / 0.6)
-        assert cast.find([picture.astype(np.float32)], [_figure()]) is None, colour
+        assert (cast.find([picture.astype(np.float32)], [_figure()]) is not None) == found, colour
+
+
+@pytest.mark.parametrize("height", range(1, 40, 3))
+def test_a_tiny_object_that_stands_is_no_fault(height: int) -> None:
+    roto = np.zeros((HEIGHT, WIDTH), bool)
+    roto[120 - height : 120, 150:158] = True
+    assert cast.find([_even()], [roto]) is None
+
+
+def test_the_shadow_is_found_where_most_of_the_picture_is_black() -> None:
+    lit = np.zeros((2 * HEIGHT, WIDTH, 3), np.float32)
+    lit[:HEIGHT] = _even() * _lit_from_the_side(1.1, 0.13)
+    lit[:40] = 0
+    roto = np.zeros((2 * HEIGHT, WIDTH), bool)
+    roto[:HEIGHT] = _figure()
+    found = cast.find([lit], [roto])
+    assert found is not None
+    assert np.count_nonzero(found.masks[0]) > 500
 
 
 def test_a_dark_band_among_others_is_no_shadow() -> None:

@@ -28,3 +28,9 @@ def least(pixels: NDArray[Number]) -> NDArray[Number]:
 def mean(pixels: NDArray[Real]) -> NDArray[Real]:
     """The mean of the channels of each of ``pixels``, (...), of (..., channels)."""
     return np.asarray(reduce(np.add, np.moveaxis(pixels, -1, 0)) / pixels.dtype.type(pixels.shape[-1]))
+
+
+def typical(linear: NDArray[np.float32]) -> np.float32:
+    """The median of all values above 0, as much of a frame may be black; 1e-6 where nothing is."""
+    lit = linear[linear > 0]
+    return np.float32(max(float(np.median(lit)), 1e-6)) if lit.size else np.float32(1e-6)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...imaging.camera import Mask
-from ...imaging.channels import largest, least, mean
+from ...imaging.channels import largest, least, mean, typical
 from ...imaging.colour import Curve
 from ...imaging.exr import FloatImage
 from ...imaging.fill import smooth_fill
@@ -110,7 +110,7 @@ def measure(clip: Clip, plate: FloatImage, fill: FloatImage, hole: Mask, surface
     # where nothing lies beside it, nothing tells how bright it is
     if not shaded.any() or inside.all():
         return Shade.none()
-    dark = _DARKEST * np.float32(max(float(np.median(there)), 1e-6))
+    dark = _DARKEST * typical(there)
     texture = np.log(np.maximum(there, 0) + dark)
     missing = _missing(np.log(np.maximum(here, 0) + dark) - texture, texture, inside, shaded)
     # of the sums with the dark, what share of the light itself

@@ -76,9 +76,12 @@ _SELDOM = 1 / 3
 #: An effect of less than this share of the object's size over the shot is hardly any: a shadow alone is more.
 _HARDLY = 0.15
 #: Where fewer of the corners that are followed agree on the camera's motion, it may be that of something else.
-_AGREE = 0.75
+_SURE_OF_CAMERA = 0.75
 
-_NOTHING = "Only the object itself changes; paint the quadmask if anything else should."
+_NOTHING = (
+    "Beside the object nothing was found that it changes. A weak shadow or reflection may not have been told from the "
+    "background: paint the quadmask if anything else should change."
+)
 
 
 def reason(footage: Footage, scratch: Path, report: Callable[[float], None]) -> Reasoning:
@@ -117,13 +120,13 @@ def _of_standing(footage: Footage, rotos: Sequence[Mask], camera: Camera) -> Rea
     contact = contact_of(rotos)
     if contact is None:
         # a shadow begins where the frame has cut the object off
-        return Reasoning(warnings=[_STANDING])
+        return Reasoning(warnings=[_STANDING, *_unsure(camera)])
     seen = [index for index, roto in enumerate(rotos) if roto.any()]
     chosen = [seen[position] for position in spread(len(seen), _LOOKS)]
     pictures = [footage.even_curve.to_linear(footage.evenly_exposed(index)) for index in chosen]
     found = cast.find(pictures, [rotos[index] for index in chosen])
     if found is None:
-        return Reasoning(warnings=[_STANDING], contact=contact)
+        return Reasoning(warnings=[_STANDING, *_unsure(camera)], contact=contact)
     name, kind, _ = _EFFECTS[_SHADOW]
     why = "a band of the ground that begins at the object's feet has less light than the ground on both sides"
     looks = dict(zip(chosen, found.masks, strict=True))
@@ -132,7 +135,7 @@ def _of_standing(footage: Footage, rotos: Sequence[Mask], camera: Camera) -> Rea
         return _laid(looks, index, rotos[index], camera)
 
     shadow = Region(name, kind, why, "a few frames' pixels", found.certainty, mask)
-    return Reasoning([shadow], [_STANDING_IN_SHADOW], contact=contact)
+    return Reasoning([shadow], [_STANDING_IN_SHADOW, *_unsure(camera)], contact=contact)
 
 
 def _laid(looks: Mapping[int, Mask], index: int, roto: Mask, camera: Camera) -> Mask:
@@ -205,12 +208,13 @@ def _hardly(rotos: Sequence[Mask], found: Reasoning) -> list[str]:
 
 def _unsure(camera: Camera) -> list[str]:
     """A warning where the motion that was taken for the camera's is that of part of the picture."""
-    if camera.agreement >= _AGREE:
+    if camera.agreement >= _SURE_OF_CAMERA:
         return []
     return [
         f"The camera's motion is in doubt: only {camera.agreement:.0%} of what was followed outside the object moves "
         "alike. Things that move, or along with which the camera travels, may count as the background, and the "
-        "background as affected: check the quadmask, and paint what it should be."
+        "background as affected; strong grain over a soft picture does the same: check the quadmask, and paint what it "
+        "should be."
     ]
 
 
@@ -337,7 +341,8 @@ def _effects(shot: Steady, paths: Trajectories | None, departures: _Departures) 
             moved = cv2.remap(np.dstack([effect, age]).astype(np.uint8), positions, None, cv2.INTER_NEAREST)
             effect, age = moved[..., 0] > 0, moved[..., 1]
         others, own = (_covered(things, index, (height, width)) for things in (bystanders, companions))
-        departs = departures.at(index) & ~_grown(others, _BYSTANDERS_EDGE)
+        # a companion may be found in parts, of which one looks otherwise
+        departs = departures.at(index) & (own | ~_grown(others, _BYSTANDERS_EDGE))
         causes = around(shot.hidden[index]) | effect | own
         effect = effects(departs, causes, (age >= STALE) & ~own)
         age = aged(age, departures.compared(index), departs & ~effect)
@@ -390,10 +395,12 @@ def _things(shot: Steady, departures: _Departures) -> tuple[list[Thing], list[Th
                 bystanders.append(thing)
         # who is free of the object only later was there before; and shadows that meet join those who throw them
         ways = ((run[::-1], departures.at), (run, departures.solid), (run[::-1], departures.solid))
-        for thing in chain.from_iterable(follow(way, seen, shot.hidden, shot.inside) for way, seen in ways):
-            alike = looks_alike(thing, shot.roto, shot.rgb, departures.darkened)
-            if not alike and came_by_itself(thing, run, shot.roto):
-                bystanders.append(thing)
+        bystanders += [
+            thing
+            for thing in chain.from_iterable(follow(way, seen, shot.hidden, shot.inside) for way, seen in ways)
+            if came_by_itself(thing, run, shot.roto)
+            and not looks_alike(thing, shot.roto, shot.rgb, departures.darkened)
+        ]
     return companions, bystanders
 
 

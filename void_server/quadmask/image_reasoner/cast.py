@@ -16,15 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...imaging.camera import Mask
-from ...imaging.channels import largest, least, mean
+from ...imaging.channels import largest, least, mean, typical
 from ...imaging.exr import FloatImage
 from ...imaging.fill import smooth_fill
 
 Angles = NDArray[np.float64]
 Table = NDArray[np.float64]
 
-#: The object is so many pixels high at most where its shadow is looked for. Lengths are shares of its height.
-_HEIGHT = 96
+#: The object is so many pixels high at most where its shadow is looked for, and at least, to tell sections of a band
+#: apart. Lengths are shares of its height.
+_HEIGHT, _SMALLEST = 96, 24
 #: Directions, in degrees above the picture's horizontal. Steeper up, a band lies on what stands behind the object.
 _LOWEST, _STEEPEST, _STEP = -42, 27, 3
 #: Half the widths of bands, and how far aside of the middle of the feet they may lie.
@@ -78,6 +79,8 @@ def find(pictures: Sequence[FloatImage], rotos: Sequence[Mask]) -> Cast | None:
 
     Every roto shows some of the object.
     """
+    if min(int(roto.any(axis=1).sum()) for roto in rotos) < _SMALLEST:
+        return None
     grounds = [_Ground(picture, roto) for picture, roto in zip(pictures, rotos, strict=True)]
     # what is not compared in one frame is in none
     contrasts = np.mean([ground.contrasts() for ground in grounds], axis=0)
@@ -88,7 +91,8 @@ def find(pictures: Sequence[FloatImage], rotos: Sequence[Mask]) -> Cast | None:
     as_dark = np.mean([ground.as_dark(band) for ground in grounds], axis=0)
     if as_dark[0] > _AS_DARK or as_dark[1] > _NEARLY_AS_DARK:
         return None
-    return Cast([ground.shadow(band) for ground in grounds], certainty)
+    masks = [ground.shadow(band) for ground in grounds]
+    return Cast(masks, certainty) if any(mask.any() for mask in masks) else None
 
 
 def _directions() -> Angles:
@@ -159,7 +163,7 @@ class _Ground:
         scale = min(1.0, _HEIGHT / int(roto.any(axis=1).sum()))
         small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         own = cv2.resize(roto.astype(np.float32), small.shape[1::-1], interpolation=cv2.INTER_AREA) > 0.02
-        level = _DARKEST * np.float32(max(float(np.median(small)), 1e-6))
+        level = _DARKEST * typical(small)
         self._light: FloatImage = np.log(np.maximum(small, 0) + level)
         self._free: Mask = cv2.dilate(own.astype(np.uint8), np.ones((3, 3), np.uint8)) == 0
         rows = np.flatnonzero(own.any(axis=1))

@@ -30,6 +30,8 @@ _GROWS = 1.7
 #: A thing that passes behind the object goes on where so much of what should be visible of it departs; less than such a
 #: share of it tells nothing, as its outline may change.
 _STILL_THERE, _TOLD = 0.6, 0.25
+#: A thing of which so much is not before or behind the object is seen.
+_IN_SIGHT = 0.6
 #: Hidden for so many frames, a thing is lost.
 _PATIENCE = 40
 #: A companion's path follows the object's: so much of it is explained, so far it goes along per pixel of the object.
@@ -145,11 +147,16 @@ def follow(
 
 
 def came_by_itself(thing: Thing, run: range, rotos: Callable[[int], Mask]) -> bool:
-    """Whether a thing that was followed back in time to before or behind the object moves otherwise than that.
+    """Whether a thing that was followed back in time to the first frame, and is seen there, moves unlike the object.
 
     What the object sets in motion is not where it would come from, and what it carries or casts goes along with it.
+    What comes out from behind it may have been let go.
     """
     if not thing.own or min(thing.sightings) > run.start:
+        return False
+    begun, hidden = thing.sightings[run.start], rotos(run.start)
+    whole = begun.whole(hidden.shape)
+    if np.count_nonzero(whole & ~hidden) < _IN_SIGHT * np.count_nonzero(begun.mask):
         return False
     both = [(sighting.centre, rotos(index)) for index, sighting in thing.sightings.items()]
     places = np.array([(centre, _centre(roto)) for centre, roto in both if roto.any()])
@@ -215,7 +222,8 @@ def _next(
 ) -> Sighting | None:
     """Where a thing is a frame later; None where it is lost."""
     since, reference = thing.free()[-1]
-    expected = reference.moved(thing.speed * (index - since))
+    speed = thing.speed
+    expected = reference.moved(speed * (index - since))
     area = np.count_nonzero(reference.mask)
     for number, region in enumerate(regions):
         size = np.count_nonzero(region.mask)
@@ -230,7 +238,7 @@ def _next(
     missing, least = np.count_nonzero(visible & ~departing), (1 - _STILL_THERE) * np.count_nonzero(visible)
     if not there.any() or missing > max(least, _TOLD * area):
         return None
-    return _united([sighting.moved(thing.speed * (index - known)) for known, sighting in thing.free()[-_MEMORY:]])
+    return _united([sighting.moved(speed * (index - known)) for known, sighting in thing.free()[-_MEMORY:]])
 
 
 def is_companion(
@@ -262,6 +270,8 @@ def looks_alike(
         picture = rgb(index)
         colours.append(float(np.minimum(_colours(picture[roto]), _colours(picture[mask])).sum()))
         dark.append(float(darkened(index)[mask].mean()))
+    if not colours:
+        return False
     return bool(np.median(colours) >= _SAME_COLOURS or np.median(dark) >= _DARKENED)
 
 

@@ -36,21 +36,20 @@ def passing(pictures: Sequence[FloatImage], seen: Sequence[Mask]) -> list[Mask]:
     The pictures (height, width, 3) are display-referred, in the order of time; ``seen`` tells where each shows the
     scene.
     """
-    soft = [cv2.GaussianBlur(picture, (0, 0), _SCALE) for picture in pictures]
+    soft = np.stack([cv2.GaussianBlur(picture, (0, 0), _SCALE) for picture in pictures])
     changes = {apart: _changes(soft, seen, apart) for apart in _APART}
     following = min(_NEXT, max(1, len(soft) // _OF))
     passes = [mask & _moving(changes, index, following, mask.shape) for index, mask in enumerate(seen)]
     height, width = seen[0].shape
     resting = np.stack([mask & ~moves for mask, moves in zip(seen, passes, strict=True)])
     count = resting.sum(axis=0)
-    samples = np.stack(soft)
-    usual = median(samples.reshape(len(soft), -1, 3), resting.reshape(len(soft), -1)).reshape(height, width, 3)
-    away = np.stack([largest(np.abs(picture - usual)) for picture in soft])
-    agree = (count >= _RESTING) & ((away * resting).sum(axis=0) < _SAME * count)
+    usual = median(soft.reshape(len(soft), -1, 3), resting.reshape(len(soft), -1)).reshape(height, width, 3)
+    away = sum(largest(np.abs(picture - usual)) * rests for picture, rests in zip(soft, resting, strict=True))
+    agree = (count >= _RESTING) & (away < _SAME * count)
     return [moves & agree for moves in passes]
 
 
-def _changes(pictures: Sequence[FloatImage], seen: Sequence[Mask], apart: int) -> list[NDArray[np.uint8]]:
+def _changes(pictures: FloatImage, seen: Sequence[Mask], apart: int) -> list[NDArray[np.uint8]]:
     """Whether each picture and the one so many later show the same: 0 where one of them does not show the scene."""
 
     def work(index: int) -> NDArray[np.uint8]:
