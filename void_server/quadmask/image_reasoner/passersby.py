@@ -6,6 +6,7 @@ What differs from looks before and from looks after passes; at the shot's ends, 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -21,8 +22,9 @@ from ...imaging.temporal import median
 _APART = (1, 2, 4, 7)
 #: At the shot's ends nothing tells what came from what went: only the next so many count, of so many looks one.
 _NEXT, _OF = 2, 12
-#: Looks that differ by more, display-referred, under a Gaussian of so many pixels, show something else.
-_SAME, _SCALE = 0.03, 1.2
+#: Looks that differ by more, display-referred, under a Gaussian of so many pixels, show something else: by so many times
+#: what usually changes there, which is noise where a place rests, between these limits.
+_USUAL, _SAME, _NOISIEST, _SCALE = 2.0, 0.03, 0.05, 1.2
 #: What passes is whole: gaps of so many pixels in it are closed, and its edge is as wide.
 _WHOLE, _EDGE = 17, 2
 #: A place rests where so many looks without anything that passes agree.
@@ -36,8 +38,11 @@ def passing(pictures: Sequence[FloatImage], seen: Sequence[Mask]) -> list[Mask]:
     The pictures (height, width, 3) are display-referred, in the order of time; ``seen`` tells where each shows the
     scene.
     """
+    if len(pictures) < 2:
+        return [np.zeros_like(mask) for mask in seen]
     soft = np.stack([cv2.GaussianBlur(picture, (0, 0), _SCALE) for picture in pictures])
-    changes = {apart: _changes(soft, seen, apart) for apart in _APART}
+    same = _same(soft, seen)
+    changes = {apart: _changes(soft, seen, apart, same) for apart in _APART}
     following = min(_NEXT, max(1, len(soft) // _OF))
     passes = [mask & _moving(changes, index, following, mask.shape) for index, mask in enumerate(seen)]
     height, width = seen[0].shape
@@ -49,11 +54,19 @@ def passing(pictures: Sequence[FloatImage], seen: Sequence[Mask]) -> list[Mask]:
     return [moves & agree for moves in passes]
 
 
-def _changes(pictures: FloatImage, seen: Sequence[Mask], apart: int) -> list[NDArray[np.uint8]]:
-    """Whether each picture and the one so many later show the same: 0 where one of them does not show the scene."""
+def _same(pictures: FloatImage, seen: Sequence[Mask]) -> FloatImage:
+    """Up to what difference two pictures show the same at each place: (height, width)."""
+    both = np.stack([one & other for one, other in pairwise(seen)])
+    change = np.stack([largest(np.abs(other - one)) for one, other in pairwise(pictures)])
+    usual = median(change.reshape(len(both), -1, 1), both.reshape(len(both), -1)).reshape(both.shape[1:])
+    return np.clip(np.float32(_USUAL) * usual, _SAME, _NOISIEST)
+
+
+def _changes(pictures: FloatImage, seen: Sequence[Mask], apart: int, same: FloatImage) -> list[NDArray[np.uint8]]:
+    """Whether each picture and the one so many later are the ``same``: 0 where one of them does not show the scene."""
 
     def work(index: int) -> NDArray[np.uint8]:
-        differs = largest(np.abs(pictures[index + apart] - pictures[index])) > _SAME
+        differs = largest(np.abs(pictures[index + apart] - pictures[index])) > same
         return np.where(seen[index] & seen[index + apart], np.where(differs, _DIFFERS, _ALIKE), 0).astype(np.uint8)
 
     return [codes for _, codes in in_order(work, range(len(pictures) - apart))]
