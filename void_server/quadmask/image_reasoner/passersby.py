@@ -22,9 +22,9 @@ from ...imaging.temporal import median
 _APART = (1, 2, 4, 7)
 #: At the shot's ends nothing tells what came from what went: only the next so many count, of so many looks one.
 _NEXT, _OF = 2, 12
-#: Looks that differ by more, display-referred, under a Gaussian of so many pixels, show something else: by so many times
-#: what usually changes there, which is noise where a place rests, between these limits.
-_USUAL, _SAME, _NOISIEST, _SCALE = 2.0, 0.03, 0.05, 1.2
+#: Looks that differ by more, display-referred, under a Gaussian of so many pixels, show something else: by so many
+#: times what usually changes there, which is noise where a place rests, between these limits.
+_USUAL, _SAME, _NOISIEST, _SCALE = 2.0, 0.03, 0.08, 1.2
 #: What passes is whole: gaps of so many pixels in it are closed, and its edge is as wide.
 _WHOLE, _EDGE = 17, 2
 #: A place rests where so many looks without anything that passes agree.
