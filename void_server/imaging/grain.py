@@ -288,9 +288,12 @@ def _expected(residuals: _Residuals, level: FloatImage) -> FloatImage:
 
 
 def _typical(residuals: _Residuals, level: FloatImage) -> Mask:
-    """The blocks that are no louder than their level: without texture and motion."""
-    expected = _expected(residuals, level)
-    return np.asarray(((expected > 0) & (residuals.spread < 1.4 * expected)).all(axis=-1))
+    """The blocks that are no louder than their level: without texture and motion.
+
+    What never changes, such as a constant border or what is clipped, has no grain to tell of.
+    """
+    expected, spread = _expected(residuals, level), residuals.spread
+    return np.asarray(((expected > 0) & (spread > 0) & (spread < 1.4 * expected)).all(axis=-1))
 
 
 def _correlation(residuals: _Residuals, level: FloatImage) -> tuple[FloatImage, FloatImage]:
