@@ -97,7 +97,9 @@ def reason(footage: Footage, scratch: Path, report: Callable[[float], None]) -> 
     rotos = [footage.small_roto(index) >= 0.5 for index in range(count)]
     if stands(hidden, camera):
         # what moves near a stationary object moves by itself
-        return _of_standing(footage, rotos, camera)
+        found = _of_standing(footage, rotos, camera)
+        found.warnings += _unsure(camera)
+        return found
     shot = Steady(footage, hidden, camera)
     paths = None if shot.rests else Trajectories(footage, hidden, camera, scratch / "reasoner_paths.raw")
     report(0.3)
@@ -120,13 +122,13 @@ def _of_standing(footage: Footage, rotos: Sequence[Mask], camera: Camera) -> Rea
     contact = contact_of(rotos)
     if contact is None:
         # a shadow begins where the frame has cut the object off
-        return Reasoning(warnings=[_STANDING, *_unsure(camera)])
+        return Reasoning(warnings=[_STANDING])
     seen = [index for index, roto in enumerate(rotos) if roto.any()]
     chosen = [seen[position] for position in spread(len(seen), _LOOKS)]
     pictures = [footage.even_curve.to_linear(footage.evenly_exposed(index)) for index in chosen]
     found = cast.find(pictures, [rotos[index] for index in chosen])
     if found is None:
-        return Reasoning(warnings=[_STANDING, *_unsure(camera)], contact=contact)
+        return Reasoning(warnings=[_STANDING], contact=contact)
     name, kind, _ = _EFFECTS[_SHADOW]
     why = "a band of the ground that begins at the object's feet has less light than the ground on both sides"
     looks = dict(zip(chosen, found.masks, strict=True))
@@ -135,7 +137,7 @@ def _of_standing(footage: Footage, rotos: Sequence[Mask], camera: Camera) -> Rea
         return _laid(looks, index, rotos[index], camera)
 
     shadow = Region(name, kind, why, "a few frames' pixels", found.certainty, mask)
-    return Reasoning([shadow], [_STANDING_IN_SHADOW, *_unsure(camera)], contact=contact)
+    return Reasoning([shadow], [_STANDING_IN_SHADOW], contact=contact)
 
 
 def _laid(looks: Mapping[int, Mask], index: int, roto: Mask, camera: Camera) -> Mask:

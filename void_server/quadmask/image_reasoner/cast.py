@@ -166,6 +166,7 @@ class _Ground:
         level = _DARKEST * typical(small)
         self._light: FloatImage = np.log(np.maximum(small, 0) + level)
         self._free: Mask = cv2.dilate(own.astype(np.uint8), np.ones((3, 3), np.uint8)) == 0
+        self._seen: FloatImage = np.dstack([self._light * self._free[..., None], self._free.astype(np.float32)])
         rows = np.flatnonzero(own.any(axis=1))
         self._height = height = int(rows[-1] + 1 - rows[0])
         lowest = int(rows[-1]) + 1
@@ -179,11 +180,10 @@ class _Ground:
 
         (across, along, 4), at so many pixels from the feet along the direction, and across it, positive to its right.
         """
-        image = np.dstack([self._light * self._free[..., None], self._free.astype(np.float32)])
         ahead, aside = np.cos(direction), np.sin(direction)
         x = self._x + ahead * along[None] + aside * across[:, None]
         y = self._y - aside * along[None] + ahead * across[:, None]
-        return cv2.remap(image, x.astype(np.float32), y.astype(np.float32), cv2.INTER_LINEAR)
+        return cv2.remap(self._seen, x.astype(np.float32), y.astype(np.float32), cv2.INTER_LINEAR)
 
     def contrasts(self) -> FloatImage:
         """How much lighter the sides of every band are, as a logarithm, in each section; nan where that is hidden.

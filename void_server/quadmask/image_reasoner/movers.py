@@ -254,7 +254,7 @@ def is_companion(
     places = np.array([sighting.centre for _, sighting, _ in seen])
     masters = np.array([_centre(roto) for *_, roto in seen])
     along, explained = _goes_with(places, masters)
-    return along >= _ALONG and explained >= _EXPLAINED and looks_alike(thing, rotos, rgb, darkened)
+    return along >= _ALONG and explained >= _EXPLAINED and _alike(seen, rgb, darkened)
 
 
 def looks_alike(
@@ -264,8 +264,14 @@ def looks_alike(
     darkened: Callable[[int], Mask],
 ) -> bool:
     """Whether a thing has the object's colours, as its reflection does, or only darkens the background."""
+    return _alike(_beside(thing, rotos), rgb, darkened)
+
+
+def _alike(
+    seen: Sequence[tuple[int, Sighting, Mask]], rgb: Callable[[int], FloatImage], darkened: Callable[[int], Mask]
+) -> bool:
     colours, dark = [], []
-    for index, sighting, roto in _beside(thing, rotos):
+    for index, sighting, roto in seen:
         mask = _core(sighting.whole(roto.shape))
         picture = rgb(index)
         colours.append(float(np.minimum(_colours(picture[roto]), _colours(picture[mask])).sum()))

@@ -1,7 +1,8 @@
-"""The object's shadow where it never leaves: an object that moves by less than its shadow is long hides what it shades.
+"""The object's shadow where it is seen more often than light, or never leaves.
 
-Seen from the object, its shadow lies always in the same place, and what it leaves is lit: that tells it from what is
-dark by itself, also where the shadow is there longer than the light.
+A place that is lit at times is in the object's shade where all shade that falls there is in touch with the object. An
+object that moves by less than its shadow is long hides what it shades: seen from it, its shadow lies always in the same
+place, and what it leaves is lit. That tells it from what is dark by itself.
 """
 
 from __future__ import annotations
@@ -55,15 +56,11 @@ def lift(model: Background) -> None:
 
 
 def _show_lit(model: Background) -> None:
-    """Take what is seen in full light where all shade that falls there is in touch with the object, and moves along."""
-    brightest = _lit(model.looks)
-    noise = float(np.median(over_noise(model, 0)))
+    """Take what is seen in full light where all shade that falls there is in touch with the object, and passes."""
     shape = model.known.shape
     shaded, touching, changes = np.zeros((3, *shape), np.uint8)
     before, full = np.zeros(shape, bool), []
-    for number, look in enumerate(model.looks):
-        here = _soft(look.rgb)
-        shade = look.visible & (largest(brightest - here) > noise) & _darker(here, brightest)
+    for number, (look, shade) in enumerate(zip(model.looks, _shades(model, model.looks)[1], strict=True)):
         shaded += shade
         touching += effects(shade, around(look.distance == 0), np.zeros(shape, bool))
         now = np.where(look.visible, shade, before)
@@ -125,13 +122,7 @@ def _light_left(model: Background, placed: Sequence[_Placed]) -> NDArray[np.floa
     None where there is no shadow that goes with the object.
     """
     height, width = model.known.shape
-    brightest = _lit([place.look for place in placed])
-    # where the shadow comes and goes it was taken for noise
-    noise = float(np.median(over_noise(model, 0)))
-    shades = []
-    for place in placed:
-        here = _soft(place.look.rgb)
-        shades.append(place.look.visible & (largest(brightest - here) > noise) & _darker(here, brightest))
+    brightest, shades = _shades(model, [place.look for place in placed])
     at_times = np.logical_or.reduce(shades)
     dark, told, light, objects = np.zeros((4, 2 * height, 2 * width), np.float32)
     for place, shade in zip(placed, shades, strict=True):
@@ -150,6 +141,18 @@ def _light_left(model: Background, placed: Sequence[_Placed]) -> NDArray[np.floa
     share = light / np.maximum(dark, 1)
     usual = share[shadow & (dark > 0)].mean()
     return np.where(shadow, np.where(dark > 0, share, usual), np.float32(1)).astype(np.float32)
+
+
+def _shades(model: Background, looks: Sequence[Look]) -> tuple[FloatImage, list[Mask]]:
+    """The most light of each pixel, and where each look shows it in less."""
+    brightest = _lit(looks)
+    # where the shadow comes and goes it was taken for noise
+    noise = float(np.median(over_noise(model, 0)))
+    shades = []
+    for look in looks:
+        here = _soft(look.rgb)
+        shades.append(look.visible & (largest(brightest - here) > noise) & _darker(here, brightest))
+    return brightest, shades
 
 
 def _lit(looks: Sequence[Look]) -> FloatImage:
