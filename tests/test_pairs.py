@@ -615,13 +615,14 @@ def test_no_file_is_open_in_a_folder_that_is_removed(tmp_path: Path, monkeypatch
     assert not (tmp_path / "pair" / "making").exists()
 
 
+class Killed(BaseException):
+    """As a process ends that is killed: nothing handles it."""
+
+
 def test_the_blender_of_a_process_that_was_killed_writes_into_no_other_ones_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folders = []
-
-    class Killed(BaseException):
-        pass
 
     def start(_: Path, folder: Path, *__: Any, **___: Any) -> None:
         folders.append(folder)
@@ -641,9 +642,6 @@ def test_a_pair_that_was_stopped_goes_on_in_the_same_simulation(
 ) -> None:
     """Even where Blender would simulate otherwise, no pair is of two worlds."""
     worlds = []
-
-    class Killed(BaseException):
-        pass
 
     def simulate(_: Recipe, folder: Path, **__: Any) -> None:
         folder.mkdir()

@@ -25,11 +25,13 @@ from void_server.api.job import Progress
 from void_server.api.shot import Shot
 from void_server.api.version import PLATE, VersionFolder
 from void_server.cli.declared import settings_of
-from void_server.engines.void import detail, fit, float8, inputs, synthesis
+from void_server.engines.void import detail, fit, float8, synthesis
+from void_server.engines.void.inputs import Inputs
 from void_server.engines.void.sampling import Sampler
 from void_server.engines.void.weights import Weights
 from void_server.imaging import exr
 from void_server.imaging.colour import Curve
+from void_server.imaging.exr import FloatImage
 from void_server.imaging.sequence import parse_frames
 from void_server.imaging.window import Window
 from void_server.quadmask import classes
@@ -297,17 +299,28 @@ def test_a_quadmask_that_keeps_nothing_is_refused_and_one_that_is_empty_for_a_wh
 BACKGROUND = 0.3
 
 
-def half_as_bright(made_by: synthesis.Synthesis, numbers: list[int], report: Callable[[float], None]) -> None:
-    """In place of the model: half the light of what is affected, and one grey for the object."""
-    made = made_by._made
-    made.inputs.write(report)
-    for number in numbers:
-        with made.file(number).writing() as append:
-            for index in made.pieces[number]:
-                small = made.inputs.plates[index] / 2
-                small[made.inputs.codes(index, first=False) == 0] = BACKGROUND
-                append(small)
-        made.note(number, {"device": "none"})
+def in_place_of_model(
+    shown: Callable[[Inputs, int], FloatImage],
+) -> Callable[[synthesis.Synthesis, list[int], Callable[[float], None]], None]:
+    """A `Synthesis.make` with what is ``shown`` of the inputs, by frame index, in place of the model's frames."""
+
+    def make(made_by: synthesis.Synthesis, numbers: list[int], report: Callable[[float], None]) -> None:
+        made = made_by._made
+        made.inputs.write(report)
+        for number in numbers:
+            with made.file(number).writing() as append:
+                for index in made.pieces[number]:
+                    append(shown(made.inputs, index))
+            made.note(number, {"device": "none"})
+
+    return make
+
+
+def half_as_bright(inputs: Inputs, index: int) -> FloatImage:
+    """Half the light of what is affected, and one grey for the object."""
+    small = inputs.plates[index] / 2
+    small[inputs.codes(index, first=False) == 0] = BACKGROUND
+    return small
 
 
 def quadmask_of(
@@ -356,7 +369,7 @@ def test_a_shot_of_which_all_is_affected_takes_its_detail_from_the_plate(
     one = replace(shot_of(shot, steps=1, grain=False), frames="1001-1005", quadmask=str(tmp_path / "all"))
     with_model, _ = run(one, tmp_path / "v001")
     assert not with_model.missing(frames, PLATE)
-    monkeypatch.setattr(synthesis.Synthesis, "make", half_as_bright)
+    monkeypatch.setattr(synthesis.Synthesis, "make", in_place_of_model(half_as_bright))
     results, _ = run(one, tmp_path / "v002")
     check_detail(shot, results, removed, frames)
 
@@ -375,7 +388,7 @@ def test_frames_all_of_which_is_affected_take_their_detail_from_the_plate_beside
     numbers, folder = parse_frames(frames), tmp_path / "s"
     write_sample(folder, scene, (240, 136), range(1001, 1011))
     removed = quadmask_of(folder, tmp_path / "most", numbers, kept=kept)
-    monkeypatch.setattr(synthesis.Synthesis, "make", half_as_bright)
+    monkeypatch.setattr(synthesis.Synthesis, "make", in_place_of_model(half_as_bright))
     one = replace(shot_of(folder, steps=1, grain=False), frames=frames, quadmask=str(tmp_path / "most"))
     results, _ = run(one, tmp_path / "v001")
     check_detail(folder, results, removed, sorted(set(numbers) - kept))
@@ -391,15 +404,7 @@ def test_a_frame_that_the_object_covers_takes_its_detail_from_the_clean_plate(
     exr.write(folder / "plate" / f"plate.{covered}.exr", noise, exr.RGB)
     exr.write(folder / "roto" / f"roto.{covered}.exr", np.ones((136, 240, 1), np.float16), ("A",))
 
-    def as_first(made_by: synthesis.Synthesis, numbers: list[int], report: Callable[[float], None]) -> None:
-        made = made_by._made
-        made.inputs.write(report)
-        for number in numbers:
-            with made.file(number).writing() as append:
-                for _ in made.pieces[number]:
-                    append(made.inputs.plates[0])
-            made.note(number, {"device": "none"})
-
+    as_first = in_place_of_model(lambda inputs, _: inputs.plates[0])
     monkeypatch.setattr(synthesis.Synthesis, "make", as_first)
     results, _ = run(shot_of(folder, steps=1, grain=False), tmp_path / "v001")
     curve = Curve(json.loads((results.folder / "job.json").read_text())["colour"]["maximum"])
@@ -637,7 +642,7 @@ def test_the_first_frame_has_nothing_affected_unless_it_was_given(tmp_path: Path
         def __len__(self) -> int:
             return 2
 
-    made = inputs.Inputs(FakeClip(), fit.Fit(Window(0, 0, 16, 16), (16, 16)))  # type: ignore[arg-type]
+    made = Inputs(FakeClip(), fit.Fit(Window(0, 0, 16, 16), (16, 16)))  # type: ignore[arg-type]
     made.write(lambda _: None)
     assert set(np.unique(made.codes(0, first=True))) == {0, 255}
     assert set(np.unique(made.codes(1, first=False))) == {0, 63, 127, 255}
