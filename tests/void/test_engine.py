@@ -26,7 +26,7 @@ from void_server.api.shot import Shot
 from void_server.api.version import PLATE, VersionFolder
 from void_server.cli.declared import settings_of
 from void_server.engines.void import detail, fit, float8, synthesis
-from void_server.engines.void.inputs import Inputs
+from void_server.engines.void.inputs import Inputs, small_codes
 from void_server.engines.void.sampling import Sampler
 from void_server.engines.void.weights import Weights
 from void_server.imaging import exr
@@ -656,4 +656,4 @@ def test_a_quadmask_shrinks_as_the_published_loader_does_it() -> None:
     codes[:, 16:18] = classes.AFFECTED
     codes[:, 20:22] = classes.REMOVE
     # means of 4 x 4: 0, 191 (keep from 191 on), 127.5, 255
-    assert inputs.small_codes(codes, (8, 8))[0].tolist() == [0, 0, 0, 0, 255, 127, 255, 255]
+    assert small_codes(codes, (8, 8))[0].tolist() == [0, 0, 0, 0, 255, 127, 255, 255]

@@ -283,9 +283,11 @@ def _predicts(shot: Resting, layer: Layer, seen: NDArray[np.float64]) -> bool:
     better = []
     for index in clear[spread(len(clear), _LOOKS)]:
         rows, columns = np.nonzero(layer.covers(index) & ~shot.hidden[index])
+        if not len(rows):
+            continue
         truth, rest = shot.plate(index)[rows, columns], shot.rest[rows, columns]
         guess, at = rest.copy(), np.stack([columns, rows], axis=-1).astype(np.float32)
         unused = np.zeros(len(at), np.float32)
         passing.over(layer, int(index), at, guess, unused, shot.footage.curve, sampler, away)
         better.append(np.abs(guess - truth).mean() / max(float(np.abs(rest - truth).mean()), 1e-4))
-    return bool(np.median(better) < _SURE)
+    return bool(better) and bool(np.median(better) < _SURE)
