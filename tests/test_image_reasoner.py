@@ -23,6 +23,7 @@ from void_server.imaging.window import Window
 from void_server.quadmask import classes, image_reasoner
 from void_server.quadmask.contact import first_contact, lasting_contact
 from void_server.quadmask.image_reasoner import background, shade
+from void_server.quadmask.image_reasoner.standing import stands
 from void_server.sample import SCENES, Film, Frames
 from void_server.sample.stage import paint
 
@@ -471,6 +472,21 @@ def test_what_changes_in_a_gap_is_no_contact(empty: FloatImage, tmp_path: Path) 
     assert contact(COUNT) == 10 != contact(gap=10)
 
 
+@pytest.mark.parametrize("alone", [False, True])
+def test_noise_is_no_contact_of_an_object_that_few_frames_show(
+    empty: FloatImage, tmp_path: Path, *, alone: bool
+) -> None:
+    """Frames in which there is no object tell nothing of what usually changes beside it."""
+
+    def seen(index: int) -> Mask:
+        return box(60 + 2 * index, 60, 20, 40) if alone or 12 <= index < 16 else box(0, 0, 0, 0)
+
+    # noise is stronger where it is light
+    light = np.where((box(40, 40, 120, 80))[..., None], empty, empty / 20)
+    shot = footage(tmp_path, lambda index: (painted(light, (seen(index), GREEN)), seen(index)), noise=0.05)
+    assert first_contact(shot, [seen(index) for index in range(COUNT)]) is None
+
+
 @pytest.mark.parametrize("gives", [False, True])
 def test_an_object_that_touches_what_gives_time_and_again_is_in_contact(
     gives: bool, empty: FloatImage, tmp_path: Path
@@ -609,6 +625,26 @@ def test_the_exposure_of_a_shot_changes_nothing(empty: FloatImage, tmp_path: Pat
     usual, other = np.array(reasoned(tmp_path / "usual", scene)), np.array(reasoned(tmp_path / "other", exposed))
     assert usual.mean() > 0.005
     assert (usual & other).sum() > 0.97 * (usual | other).sum()
+
+
+@pytest.mark.parametrize("apart", [1, 2, 3, COUNT])
+def test_a_run_of_few_frames_of_a_moving_camera_is_no_fault(empty: FloatImage, tmp_path: Path, apart: int) -> None:
+    """A pan of which ``apart`` frames lie beyond a gap, or all of them before it."""
+    wide = np.tile(empty, (1, 3, 1))
+
+    def scene(index: int) -> tuple[FloatImage, Mask]:
+        return painted(wide[:, 12 * index : 12 * index + WIDTH], (passes(index), GREEN)), passes(index)
+
+    affected = reasoned(tmp_path, scene, gap=COUNT - apart)
+    assert np.mean(affected) < 0.02
+
+
+def test_an_object_that_one_frame_of_many_shows_does_not_stand() -> None:
+    still = Camera([np.eye(3)] * COUNT)
+    nothing = box(0, 0, 0, 0)
+    assert not stands([passes(3) if index == 12 else nothing for index in range(COUNT)], still)
+    assert stands([passes(3)], Camera([np.eye(3)]))
+    assert stands([passes(3) if index > 12 else nothing for index in range(COUNT)], still)
 
 
 def test_a_strong_effect_does_not_spread_beyond_its_edge(empty: FloatImage, tmp_path: Path) -> None:

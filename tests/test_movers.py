@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from void_server import engines
 from void_server.api.shot import SCENE_LINEAR_REC709, Settings, Shot
 from void_server.engines import Clip
+from void_server.engines.cleanplate.living import Living
+from void_server.engines.origin import FILLED
 from void_server.imaging import exr, sequence
 from void_server.imaging.colour import ColourSpace
 from void_server.imaging.exr import FloatImage
@@ -251,6 +253,24 @@ def test_water_behind_the_object_moves_on(make: Make, empty: FloatImage, water: 
     new, truth = np.concatenate(news), np.concatenate(truths)
     assert truth.min() - 0.05 < new.min()
     assert new.max() < truth.max() + 0.05
+
+
+def test_where_no_place_lends_its_motion_the_usual_picture_stays_and_is_told_as_it_is(
+    make: Make, empty: FloatImage, water: NDArray[np.float32]
+) -> None:
+    made = make(lambda index: np.where(water[index] > 0, water[index], empty))
+    prepared = dict(np.load(made.clip.kept / "cleanplate.npz"))
+    window = made.clip.region(8)
+    middle = window.x + window.width // 2
+    prepared["living_weights"][..., middle:] = 0
+    shape = window.height, window.width
+    rgb, grain, origin = np.full((*shape, 3), 0.3, np.float32), np.ones(shape, np.float32), np.zeros(shape, np.uint8)
+    Living.load(prepared).lay_over(made.clip, 8, window, rgb, grain, origin)
+    left, right = np.s_[:, : window.width // 2 - 2], np.s_[:, window.width // 2 + 2 :]
+    assert (origin[left] == FILLED).any()
+    assert (grain[left] < 1).any()
+    assert not (origin[right] == FILLED).any()
+    assert (grain[right] == 1).all()
 
 
 def test_nothing_moves_where_the_scene_rests(make: Make, empty: FloatImage) -> None:

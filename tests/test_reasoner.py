@@ -164,3 +164,18 @@ def test_the_light_of_a_tiny_or_short_shot_does_not_change() -> None:
     changing = Light.measure(6, lambda index: (wide * (1 + index), np.ones(wide.shape[:2], bool)))
     assert changing.changes
     assert np.allclose(changing.gain(5, changing.shares)[0, 0] / changing.gain(0, changing.shares)[0, 0], 6, rtol=0.02)
+
+
+def test_how_a_light_acts_on_a_place_is_told_by_the_frames_that_show_it() -> None:
+    """Something bright passes in one of few frames that show a place; what hides the place is brighter still."""
+    rgb, count = np.full((64, 96, 3), 0.5, np.float32), 48
+    strong = 1 + np.arange(count, dtype=np.float32) / count
+    light = Light.measure(count, lambda index: (rgb * strong[index], np.ones(rgb.shape[:2], bool)))
+    seen = np.arange(count) % 6 == 0
+    samples = np.where(seen, 0.2 * strong, 5).astype(np.float32)
+    samples[42] = 2
+    samples = np.repeat(samples[:, None, None], 3, axis=-1)
+    weights = seen[:, None].astype(np.float32)
+    strengths = light.fit(range(count), samples, weights, np.full((1, 2), 0.5, np.float32))
+    gain = light.gain(count - 1, strengths) / light.gain(0, strengths)
+    assert np.allclose(gain, strong[-1], rtol=0.05)

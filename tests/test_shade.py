@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from void_server import engines
 from void_server.api.shot import SCENE_LINEAR_REC709, Settings, Shot
 from void_server.engines import Clip
+from void_server.engines.cleanplate import moving
 from void_server.engines.origin import FILLED, RECOVERED
 from void_server.imaging import exr, sequence
 from void_server.imaging.colour import ColourSpace
@@ -106,6 +107,20 @@ def test_a_surface_that_is_never_seen_but_in_the_shade_keeps_its_own_texture(hel
         assert np.corrcoef(frame.rgb[inner].ravel(), truth[inner].ravel())[0, 1] > 0.8
         assert frame.origin is not None
         assert np.mean(frame.origin[inner] == RECOVERED) > 0.9
+
+
+def test_what_is_lifted_does_not_depend_on_where_a_band_of_rows_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shadow = (_light()[..., 0] < 0.95) & ~_figure()
+    plate = np.where(_figure()[..., None], np.array([0.05, 0.3, 0.1], np.float32), _ground() * _light())
+    clip = _clip(tmp_path, plate.astype(np.float32), shadow, held=True, light=np.linspace(1, 0.8, COUNT))
+    results = []
+    for rows in (HEIGHT, 12):
+        monkeypatch.setattr(moving, "_BAND", rows)
+        results.append([frame.rgb for frame in engines.load(Settings()).synthesise(clip, [0, 3], lambda _: None)])
+    for whole, banded in zip(*results, strict=True):
+        assert np.array_equal(whole, banded)
 
 
 @pytest.mark.parametrize("depth", [1.0, 1.7], ids=["0.4 is left", "0.2 is left"])

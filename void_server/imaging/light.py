@@ -196,15 +196,18 @@ def _fit(curves: FloatImage, samples: FloatImage, weights: FloatImage, expected:
     # each pixel's frames side by side, so that sums and medians over them are quick
     samples, given = np.ascontiguousarray(samples.T), np.ascontiguousarray(weights.T)
     products = (basis[:, :, None] * basis[:, None, :]).reshape(len(basis), -1)
-    counted, away, middle = given.copy(), np.empty_like(samples), samples.shape[1] // 2
+    counted, away = given.copy(), np.empty_like(samples)
+    unseen, middle = given == 0, np.count_nonzero(given, axis=1)[:, None] // 2
     for _ in range(_ROUNDS):
         normal = (products.T @ counted.T).reshape(lamps + 1, lamps + 1, -1)
         normal += (normal[0, 0] / len(basis) + np.float32(1e-6)) * prior
         right = basis.T @ np.multiply(counted, samples, out=away).T
         found = _solved(normal, right)
         np.abs(np.subtract(samples, np.matmul(found.T, basis.T, out=away), out=away), out=away)
-        # for so few, sorting is quicker than a partition
-        typical = np.maximum(np.sort(away, axis=1)[:, middle : middle + 1], np.float32(1e-4))
+        # what is not seen tells nothing, and counts for nothing; for so few, sorting is quicker than a partition
+        away[unseen] = 1
+        typical = np.take_along_axis(np.sort(np.where(unseen, np.float32(np.inf), away), axis=1), middle, axis=1)
+        typical = np.maximum(typical, np.float32(1e-4))
         np.divide(given, np.maximum(np.divide(away, typical, out=away), np.float32(0.3), out=away), out=counted)
     fitted = found[1:] / np.maximum(found[0], _DARK / 4)
     return np.where(given.any(axis=1), fitted, expected).astype(np.float32)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import chain
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -29,14 +30,14 @@ def first_contact(footage: Footage, rotos: Sequence[Mask]) -> int | None:
     What it touches begins to move there, and what it moves, touches. The picture further away says what is usual, so
     that a moving camera, or flicker, is no contact.
     """
-    close, far = _changes(footage, rotos)
-    changes = close - far
-    if not len(changes):
+    found = _changes(footage, rotos)
+    if not len(found.frames):
         return None
+    changes = found.close - found.far
     middle = float(np.median(changes))
     usual = float(np.median(np.abs(changes - middle)))
-    striking = [index for index, change in enumerate(changes, 1) if change > middle + max(_STRIKING * usual, _LEAST)]
-    return striking[0] if striking else None
+    striking = found.frames[changes > middle + max(_STRIKING * usual, _LEAST)]
+    return int(striking[0]) if len(striking) else None
 
 
 def lasting_contact(footage: Footage, rotos: Sequence[Mask], camera: Camera) -> int | None:
@@ -49,31 +50,41 @@ def lasting_contact(footage: Footage, rotos: Sequence[Mask], camera: Camera) -> 
     def as_next_sees(index: int) -> FloatImage:
         matrix = camera.between(index, min(index + 1, len(rotos) - 1))
         return cv2.warpPerspective(
-            footage.small_plate(index), matrix, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+            footage.evenly_exposed(index),
+            matrix,
+            (width, height),
+            flags=cv2.INTER_CUBIC,
+            borderMode=cv2.BORDER_REPLICATE,
         )
 
-    close, far = _changes(footage, rotos, as_next_sees)
-    touching = np.flatnonzero((close > _BESIDE * far) & (close > far + _LEAST))
-    return int(touching[0]) + 1 if len(touching) >= max(_OFTEN * len(close), 1) else None
+    found = _changes(footage, rotos, as_next_sees)
+    touching = found.frames[(found.close > _BESIDE * found.far) & (found.close > found.far + _LEAST)]
+    return int(touching[0]) if len(touching) >= max(_OFTEN * len(found.frames), 1) else None
 
 
-def _changes(
-    footage: Footage, rotos: Sequence[Mask], before: Callable[[int], FloatImage] | None = None
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """How much each frame after the first changes close to the object, and far from it, since the one before it.
+class _Changes(NamedTuple):
+    """How much ``frames``, by index, change since the one before each: ``close`` to the object, and ``far`` from it."""
 
-    Both 0 where the object leaves nothing of either, and across a gap. ``before`` gives the frame before; as it is, if
-    not given.
+    frames: NDArray[np.intp]
+    close: NDArray[np.float64]
+    far: NDArray[np.float64]
+
+
+def _changes(footage: Footage, rotos: Sequence[Mask], before: Callable[[int], FloatImage] | None = None) -> _Changes:
+    """The changes of all frames that show the object or follow one that does, and something close to it and far away.
+
+    Nothing is compared across a gap. ``before`` gives the frame before; as it is, if not given.
     """
-    before = before or footage.small_plate
+    before = before or footage.evenly_exposed
     short = min(rotos[0].shape)
     inner, outer = (np.ones((2 * round(share * short) + 1,) * 2, np.uint8) for share in (_EDGE, _NEAR))
-    changes = np.zeros((2, max(len(rotos) - 1, 0)))
+    frames, changes = [], []
     for index in chain.from_iterable(run[1:] for run in runs(footage.frames)):
         both = (rotos[index - 1] | rotos[index]).astype(np.uint8)
         edge, near = cv2.dilate(both, inner) > 0, cv2.dilate(both, outer) > 0
         close, far = near & ~edge, ~near
         if close.any() and far.any():
-            change = mean(np.abs(footage.small_plate(index) - before(index - 1)))
-            changes[:, index - 1] = change[close].mean(), change[far].mean()
-    return changes[0], changes[1]
+            change = mean(np.abs(footage.evenly_exposed(index) - before(index - 1)))
+            frames.append(index)
+            changes.append((change[close].mean(), change[far].mean()))
+    return _Changes(np.array(frames, np.intp), *np.array(changes, np.float64).reshape(-1, 2).T)

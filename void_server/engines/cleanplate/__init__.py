@@ -31,7 +31,7 @@ class CleanPlate(Engine):
         if clip.whole_region.empty or file.is_file():
             return
         clip.keep_regions()
-        camera = Camera.track((clip.footage.small_plate(i), clip.small_rewritten(i)) for i in range(len(clip)))
+        camera = Camera.track((clip.footage.evenly_exposed(i), clip.small_rewritten(i)) for i in range(len(clip)))
         report(0.2)
         if camera.at_rest:
             prepared = still.prepare(clip, lambda share: report(0.2 + 0.8 * share))

@@ -132,7 +132,9 @@ class Living:
         near = np.exp(-away * np.float32(scale / _REACH))[..., None]
         result += smooth_fill(off, border) * near
         rgb[rows, columns] = np.clip(result[rows, columns], lowest, highest)
-        grain[new], origin[new] = _STRENGTH**2, FILLED
+        # where nothing lends its motion, it stays what the shot usually shows
+        lent = share.any(axis=-1)
+        grain[rows[lent], columns[lent]], origin[rows[lent], columns[lent]] = _STRENGTH**2, FILLED
 
 
 def find(shot: Resting) -> Living:

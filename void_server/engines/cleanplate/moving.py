@@ -199,24 +199,28 @@ class _Background:
         result = np.zeros((window.height, window.width, 3), np.float32)
         grain = np.zeros((window.height, window.width), np.float32)
         missing = np.zeros((window.height, window.width), bool)
-        blended = self._clip.blend(index, window) > 0
+        blended, shade = self._clip.blend(index, window) > 0, _unshaded(fill, missing.shape)
         for top in range(0, window.height, _BAND):
             band = Window(window.x, window.y + top, window.width, min(_BAND, window.height - top))
             rows = slice(top, top + band.height)
-            result[rows], grain[rows], missing[rows] = self._band(index, band, blended[rows], small, sources, fill)
+            result[rows], grain[rows], missing[rows] = self._band(
+                index, band, blended[rows], small, sources, fill, shade.cut((rows, slice(None)))
+            )
+        own = self._plates.read(index, window)
+        if not shade.empty:
+            lay_over(self._clip, index, window, shade, own, result, grain)
         # what no frame shows has no grain
         origin = np.where(grain > 0, RECOVERED, FILLED).astype(np.uint8)
         new = NewPixels(index, window, inpaint(result, missing), grain, origin)
-        return matched(self._clip, new, self._plates.read(index, window))
+        return matched(self._clip, new, own)
 
     def _band(
-        self, index: int, band: Window, blended: Mask, small: Window, sources: _Sources, fill: _Fill
+        self, index: int, band: Window, blended: Mask, small: Window, sources: _Sources, fill: _Fill, shade: Shade
     ) -> tuple[FloatImage, FloatImage, Mask]:
         """The band's new pixels where ``blended``, the share of the plate's grain that they have, and what is still
-        missing.
+        missing. What the fill knows of the ``shade`` there is put into it.
         """
-        own, grain = self._plates.read(index, band), np.zeros(blended.shape, np.float32)
-        plate = own.copy()
+        plate, grain = self._plates.read(index, band).copy(), np.zeros(blended.shape, np.float32)
         rows, columns = np.nonzero(blended)
         at = analysed_positions(self._clip, band)[rows, columns] - np.array([small.x, small.y], np.float32)
         samples, seen = [], []
@@ -242,13 +246,20 @@ class _Background:
             here, there = (rows[carried], columns[carried]), there[carried]
             plate[here] = cubic(fill.rgb, there)
             if not fill.shade.empty:
-                light, share = np.ones_like(plate), np.zeros_like(grain)
-                light[here], share[here] = (lookup(known, there) for known in (fill.shade.light, fill.shade.share))
-                lay_over(self._clip, index, band, Shade(light, share), own, plate, grain)
+                shade.light[here], shade.share[here] = (
+                    lookup(known, there) for known in (fill.shade.light, fill.shade.share)
+                )
             filled |= carried
         missing = np.zeros(blended.shape, bool)
         missing[rows[~filled], columns[~filled]] = True
         return plate, grain, missing
+
+
+def _unshaded(fill: _Fill, shape: tuple[int, ...]) -> Shade:
+    """A picture of that shape in full light, to take the shade of the fill; none where it has none."""
+    if fill.shade.empty:
+        return Shade.none()
+    return Shade(np.ones((*shape, 3), np.float32), np.zeros(shape, np.float32))
 
 
 def _in_anchor(anchor: int, index: int, small: Window, sources: _Sources, at: FloatImage) -> FloatImage | None:

@@ -359,12 +359,18 @@ def _farthest(looks: Sequence[Look], number: int = 1) -> FloatImage:
 
 
 def around_frame(shot: Steady, paths: Trajectories, anchor: int) -> Background:
-    """The background that frame ``anchor`` of a moving camera sees: nobody knows how it got across a gap.
+    """The background that frame ``anchor`` of a moving camera sees, by frames of its own run.
 
     Of two frames equally far in time, the earlier counts double: what the object did to the scene is seen later.
+    Nothing is known of a frame that is a run by itself.
     """
     run = run_of(anchor, shot.runs)
     chosen = {anchor + offset for step in _OFFSETS for offset in (-step, step)} & set(run)
+    # of three frames, the middle one has none of these
+    chosen = chosen or set(run) - {anchor}
+    if not chosen:
+        nothing = np.zeros(shot.size, np.float32)
+        return Background(shot.rgb(anchor), nothing > 0, [nothing for _ in SCALES], [])
     looks = _looks_around(shot, paths, anchor, chosen)
     sureness = [(1 + (look.frame < anchor)) / (1 + abs(look.frame - anchor) / _SURE) for look in looks]
     model = _build(looks, np.array(sureness, np.float32)[:, None, None], rests=False)

@@ -17,8 +17,10 @@ _FEET, _AROUND = 0.06, 0.05
 
 
 def stands(hidden: Sequence[Mask], camera: Camera) -> bool:
-    """Whether the object stays in its place of the scene throughout."""
+    """Whether the object stays in its place of the scene throughout; one that a single frame of many shows does not."""
     height, width = hidden[0].shape
+    if len(hidden) > 1 and sum(mask.any() for mask in hidden) == 1:
+        return False
     ever, always = np.zeros((height, width), bool), np.ones((height, width), bool)
     for index, mask in enumerate(hidden):
         if mask.any():
