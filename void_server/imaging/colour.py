@@ -103,8 +103,7 @@ class Curve:
         encoded = _srgb(size)
         if self._shoulder is not None and (above := size > self.knee).any():
             height, scale, rate = self._shoulder
-            shoulder = np.log1p(rate * np.maximum(size - self.knee, 0))
-            np.copyto(encoded, height + scale * shoulder, where=above)
+            encoded[above] = height + scale * np.log1p(rate * (size[above] - self.knee))
         return encoded
 
     def _decoded(self, size: FloatImage) -> FloatImage:
@@ -112,8 +111,8 @@ class Curve:
         if self._shoulder is not None and (above := size > self._shoulder[0]).any():
             height, scale, rate = self._shoulder
             # in float64: the exponential magnifies what float32 would round off
-            exponent = np.clip((size.astype(np.float64) - height) / scale, 0, 80)
-            np.copyto(linear, self.knee + np.expm1(exponent) / rate, where=above, casting="same_kind")
+            exponent = np.minimum((size[above].astype(np.float64) - height) / scale, 80)
+            linear[above] = self.knee + np.expm1(exponent) / rate
         return linear
 
 

@@ -66,13 +66,14 @@ class Light:
 
         ``frame`` gives each: scene-linear RGB (height, width, 3), and where the scene is seen.
         """
-        usual = _usual([look for _, look in in_order(frame, spread(count, _SAMPLES))])
+        looks = dict(in_order(frame, spread(count, _SAMPLES)))
+        usual = _usual(list(looks.values()))
         if count < _SHORTEST or min(usual.shape[:2]) < _PATCH:
             return cls(np.zeros((count, 0), np.float32), np.zeros((0, 1, 1, 3), np.float32))
         bright = least(usual) > _DARK
 
         def patches(index: int) -> FloatImage:
-            rgb, seen = frame(index)
+            rgb, seen = looks.get(index) or frame(index)
             return _patches(rgb, seen & bright, usual)
 
         levels = np.stack([found for _, found in in_order(patches, range(count))])

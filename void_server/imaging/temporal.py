@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from itertools import pairwise
 from typing import Any
@@ -118,18 +119,35 @@ def weighted_median(samples: FloatImage, weights: FloatImage) -> FloatImage:
 
     Where all weights are 0 the result is the smallest sample.
     """
-    result = np.empty(samples.shape[1:], np.float32)
+    return weighted_medians(samples, [weights])[0]
+
+
+def weighted_medians(samples: FloatImage, weights: Sequence[FloatImage]) -> list[FloatImage]:
+    """The weighted medians of the same samples, as :func:`weighted_median`, one for each of the ``weights``."""
+    results = [np.empty(samples.shape[1:], np.float32) for _ in weights]
 
     def piece(begin: int) -> None:
         pixels = slice(begin, begin + _PIECE)
         # each pixel's frames side by side, so that they are sorted in place
         beside = np.ascontiguousarray(samples[:, pixels].transpose(1, 2, 0))
-        counted = np.ascontiguousarray(weights[:, pixels].T).reshape(-1)
         order = np.argsort(beside, axis=-1)
         firsts = np.arange(len(beside))[:, None, None] * len(samples)
-        reached = np.cumsum(counted[order + firsts], axis=-1)
-        middle = np.argmax(reached >= reached[..., -1:] / 2, axis=-1)[..., None]
-        result[pixels] = np.take_along_axis(beside, np.take_along_axis(order, middle, axis=-1), axis=-1)[..., 0]
+        for result, weight in zip(results, weights, strict=True):
+            counted = np.ascontiguousarray(weight[:, pixels].T).reshape(-1)[order + firsts]
+            middle = np.take_along_axis(order, _middle(counted)[..., None], axis=-1)
+            result[pixels] = np.take_along_axis(beside, middle, axis=-1)[..., 0]
 
-    for_each(piece, range(0, len(result), _PIECE))
-    return result
+    for_each(piece, range(0, samples.shape[1], _PIECE))
+    return results
+
+
+def _middle(weights: FloatImage) -> NDArray[np.intp]:
+    """At which of the last axis' places half of the weights is reached, (...) of (..., places)."""
+    # row by row, as NumPy accumulates one pixel after the other
+    sums = np.ascontiguousarray(np.moveaxis(weights, -1, 0))
+    for before, row in pairwise(sums):
+        np.add(before, row, out=row)
+    half, place = sums[-1] / 2, np.zeros(sums.shape[1:], np.intp)
+    for row in sums[:-1]:
+        place += row < half
+    return place

@@ -277,7 +277,7 @@ def _compare(shot: Steady, paths: Trajectories | None, report: Callable[[float],
         look = model.in_mean_light(look_at(shot, index))
         compared, times = look.visible & model.known, beyond_noise(look, model)
         departs = departing(times, compared)
-        darkened = departs & _darkened(look.rgb, model.plate)
+        darkened = _darkened(look.rgb, model.plate, departs)
         marks = departs * np.uint8(_DEPARTS) | darkened * np.uint8(_DARKENED) | compared * np.uint8(_COMPARED)
         return np.dstack([marks, np.round(255 * (1 - 1 / np.maximum(times, 1))).astype(np.uint8)])
 
@@ -299,12 +299,17 @@ def _unlit(shot: Steady, model: Background) -> Callable[[int], Mask]:
     return masks.__getitem__
 
 
-def _darkened(rgb: FloatImage, plate: FloatImage) -> Mask:
-    """Where a frame shows the background in less light of nearly the same colour."""
-    here, there = (cv2.blur(image, (3, 3)) + np.float32(0.02) for image in (rgb, plate))
-    share = here / there
-    darkest, lightest = least(share), largest(share)
-    return (lightest < 0.98) & (lightest - darkest < 0.3 * (1.05 - darkest))
+def _darkened(rgb: FloatImage, plate: FloatImage, wanted: Mask) -> Mask:
+    """Which ``wanted`` pixels of a frame show the background in less light of nearly the same colour."""
+    x, y, width, height = cv2.boundingRect(wanted.astype(np.uint8))
+    part = np.s_[max(y - 1, 0) : y + height + 1, max(x - 1, 0) : x + width + 1]
+    result = np.zeros_like(wanted)
+    if width:
+        here, there = (cv2.blur(image[part], (3, 3)) + np.float32(0.02) for image in (rgb, plate))
+        share = here / there
+        darkest, lightest = least(share), largest(share)
+        result[part] = wanted[part] & (lightest < 0.98) & (lightest - darkest < 0.3 * (1.05 - darkest))
+    return result
 
 
 class _Found(NamedTuple):
@@ -367,6 +372,8 @@ def _foretold(frames: Iterable[_Found], begins: Collection[int]) -> Iterator[_Fo
         later = found.effect
         for earlier in reversed(held):
             later = effects(earlier.others, later, np.zeros_like(later))
+            if not later.any():
+                break
             np.logical_or(earlier.effect, later, out=earlier.effect)
         held.append(found)
         if len(held) > _AHEAD:

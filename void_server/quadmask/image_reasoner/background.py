@@ -19,7 +19,7 @@ from ...imaging.light import Light, LitScene
 from ...imaging.parallel import in_order
 from ...imaging.runs import run_of
 from ...imaging.sequence import spread
-from ...imaging.temporal import median, weighted_median
+from ...imaging.temporal import median, weighted_median, weighted_medians
 from ...imaging.trajectories import Trajectories
 from ...imaging.window import Window
 from . import passersby
@@ -149,7 +149,10 @@ def same_exposure(look: Look, plate: FloatImage, known: Mask) -> Look:
     compared = look.visible & known & (look.distance > _NEAR) & (least(plate) > 0.05)
     if np.count_nonzero(compared) < 500:
         return look
-    gain = np.median(look.rgb[compared] / plate[compared], axis=0)
+    where = np.flatnonzero(compared)
+    here, there = (picture.reshape(-1, 3).take(where, axis=0) for picture in (look.rgb, plate))
+    # each channel by itself in memory, as NumPy takes far longer across them
+    gain = np.median(np.ascontiguousarray((here / there).T), axis=-1)
     if np.abs(gain - 1).max() < 0.004 or gain.min() <= 0.2:
         return look
     return look._replace(rgb=look.rgb / gain.astype(np.float32))
@@ -193,17 +196,21 @@ def _motion(one: Look, other: Look) -> FloatImage:
     return np.where(both, change / np.maximum(cv2.blur(both.astype(np.float32), _AROUND), 1e-3), np.float32(np.inf))
 
 
-def _usual(values: FloatImage, seen: Mask, still: FloatImage | None) -> FloatImage:
-    """The median of what the looks that see each pixel say of it, (height, width) of (looks, height, width).
+def _usual(values: FloatImage, seen: Sequence[Mask], still: FloatImage | None) -> list[FloatImage]:
+    """The medians of what looks say of each pixel, (height, width) of (looks, height, width): one of each of those that
+    are ``seen``, (looks, height, width).
 
-    Each counts as far as it is ``still``, if that is given. 0 where none sees it.
+    Each look counts as far as it is ``still``, if that is given. 0 where none sees the pixel.
     """
     count, *shape = values.shape
-    told, samples = seen.reshape(count, -1), values.reshape(count, -1, 1)
+    told, samples = [mask.reshape(count, -1) for mask in seen], values.reshape(count, -1, 1)
     if still is None:
-        return median(samples, told).reshape(shape)
-    weights = (told * still.reshape(count, -1)).astype(np.float32)
-    return np.where(told.any(axis=0), weighted_median(samples, weights)[:, 0], np.float32(0)).reshape(shape)
+        return [median(samples, mask).reshape(shape) for mask in told]
+    found = weighted_medians(samples, [(mask * still.reshape(count, -1)).astype(np.float32) for mask in told])
+    return [
+        np.where(mask.any(axis=0), values[:, 0], np.float32(0)).reshape(shape)
+        for mask, values in zip(told, found, strict=True)
+    ]
 
 
 def _noise(looks: Sequence[Look], plate: FloatImage, scale: float, still: FloatImage | None) -> FloatImage:
@@ -214,7 +221,7 @@ def _noise(looks: Sequence[Look], plate: FloatImage, scale: float, still: FloatI
     away = in_order(lambda look: departure(look.rgb, plate, look.visible, scale), looks)
     values = np.stack([found for _, found in away])
     far = np.stack([look.visible & (look.distance > _NEAR) for look in looks])
-    usual = _usual(values, far, still)
+    (usual,) = _usual(values, [far], still)
     measured: Mask = np.asarray(far.any(axis=0))
     typical = float(np.median(usual[measured])) if measured.any() else 0.0
     # where it is known nearby it may be less: one part of a picture is water, another a floor
@@ -232,7 +239,9 @@ def _noise(looks: Sequence[Look], plate: FloatImage, scale: float, still: FloatI
     lively = _returns(looks, scale, change > max(_LIVELY * quiet, _STIRS))
     # two states that it rests in, before and after, are no noise either
     capped = np.minimum(capped, np.maximum(change, typical))
-    always = _usual(values, np.stack([look.visible for look in looks]), still)
+    if not lively.any():
+        return capped
+    (always,) = _usual(values, [np.stack([look.visible for look in looks])], still)
     return np.where(lively, _RESTLESS * np.maximum(usual, cv2.blur(always, (7, 7))), capped)
 
 
@@ -251,7 +260,7 @@ def _change(looks: Sequence[Look], scale: float, still: FloatImage) -> FloatImag
         lambda index: departure(pairs[index][1].rgb, pairs[index][0].rgb, seen[index], scale), range(len(pairs))
     )
     values, both = np.stack([found for _, found in compared]), still[1:] * still[:-1]
-    change = np.minimum(*(_usual(values, mask, both) for mask in (seen, seen & far[1:] & far[:-1])))
+    change = np.minimum(*_usual(values, [seen, seen & far[1:] & far[:-1]], both))
     # a shadow that comes near while a place is seen for the last time is no water: the places around tell
     sure = np.where(seen.sum(axis=0) >= _FEW_CHANGES, np.float32(1), np.float32(_LITTLE_SAID))
     around, weight = (cv2.GaussianBlur(image, (0, 0), _NEARBY) for image in (change * sure, sure))

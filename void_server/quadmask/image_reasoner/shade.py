@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ...imaging.camera import Mask
 from ...imaging.channels import largest, least, mean
 from ...imaging.exr import FloatImage
+from ...imaging.parallel import in_order
 from ...imaging.temporal import median
 from .background import SCALES, Background, Look
 from .causes import around, effects
@@ -36,31 +37,39 @@ _LARGEST = 6.0
 _LEAST, _COLOURED = np.float32(0.02), 0.45
 
 
+class _Soft(NamedTuple):
+    """A look, and its picture softly seen, (height, width, 3)."""
+
+    look: Look
+    picture: FloatImage
+
+
 class _Placed(NamedTuple):
     """A look with the object's place in it, x and y of its middle."""
 
-    look: Look
+    soft: _Soft
     x: int
     y: int
 
     def seen_from_object(self, canvas: NDArray[np.float32]) -> NDArray[np.float32]:
         """The part of a canvas of twice the frame's size, with the object in its middle, that the look shows."""
-        height, width = self.look.visible.shape
+        height, width = self.soft.look.visible.shape
         return canvas[height - self.y : 2 * height - self.y, width - self.x : 2 * width - self.x]
 
 
 def lift(model: Background) -> None:
     """Give back to ``model`` the light that the object takes from it for so long that the shade counts as the scene."""
-    _show_lit(model)
-    _take_off(model)
+    looks = [soft for _, soft in in_order(lambda look: _Soft(look, _soft(look.rgb)), model.looks)]
+    _show_lit(model, looks)
+    _take_off(model, looks)
 
 
-def _show_lit(model: Background) -> None:
+def _show_lit(model: Background, looks: Sequence[_Soft]) -> None:
     """Take what is seen in full light where all shade that falls there is in touch with the object, and passes."""
     shape = model.known.shape
     shaded, touching, changes = np.zeros((3, *shape), np.uint8)
     before, full = np.zeros(shape, bool), []
-    for number, (look, shade) in enumerate(zip(model.looks, _shades(model, model.looks)[1], strict=True)):
+    for number, (look, shade) in enumerate(zip(model.looks, _shades(model, looks)[1], strict=True)):
         shaded += shade
         touching += effects(shade, around(look.distance == 0), np.zeros(shape, bool))
         now = np.where(look.visible, shade, before)
@@ -82,9 +91,9 @@ def _replace(model: Background, where: Mask, plate: FloatImage) -> None:
         level[where] = np.minimum(level[where], np.median(level))
 
 
-def _take_off(model: Background) -> None:
+def _take_off(model: Background, looks: Sequence[_Soft]) -> None:
     """Take a shadow that lies always in the same place beside the object off what it shades."""
-    placed = [place for look in model.looks if (place := _placed(look)) is not None]
+    placed = [place for soft in looks if (place := _placed(soft)) is not None]
     if len(placed) < _LOOKS:
         return
     left = _light_left(model, placed)
@@ -94,8 +103,9 @@ def _take_off(model: Background) -> None:
     samples, lit, visible = [], [], []
     for place in placed:
         share = place.seen_from_object(left)[ever]
-        samples.append(place.look.rgb[ever] / np.maximum(share, _LEAST)[:, None])
-        visible.append(place.look.visible[ever] & (share > _LEAST))
+        look = place.soft.look
+        samples.append(look.rgb[ever] / np.maximum(share, _LEAST)[:, None])
+        visible.append(look.visible[ever] & (share > _LEAST))
         lit.append((share == 1) & visible[-1])
     # what is seen in full light is better than what is made of the shade
     told = np.logical_or.reduce(lit)
@@ -105,15 +115,15 @@ def _take_off(model: Background) -> None:
     _replace(model, ever & _darker(_soft(model.plate), _soft(plate)), plate)
 
 
-def _placed(look: Look) -> _Placed | None:
+def _placed(soft: _Soft) -> _Placed | None:
     """A look with the object whole in the frame; None where it is not."""
-    hidden = (look.distance == 0).astype(np.uint8)
+    hidden = (soft.look.distance == 0).astype(np.uint8)
     x, y, width, height = cv2.boundingRect(hidden)
     tall, wide = hidden.shape
     if not width or x == 0 or x + width == wide or y + height == tall:
         return None
     rows, columns = np.nonzero(hidden)
-    return _Placed(look, round(float(np.median(columns))), round(float(np.median(rows))))
+    return _Placed(soft, round(float(np.median(columns))), round(float(np.median(rows))))
 
 
 def _light_left(model: Background, placed: Sequence[_Placed]) -> NDArray[np.float32] | None:
@@ -122,15 +132,16 @@ def _light_left(model: Background, placed: Sequence[_Placed]) -> NDArray[np.floa
     None where there is no shadow that goes with the object.
     """
     height, width = model.known.shape
-    brightest, shades = _shades(model, [place.look for place in placed])
+    brightest, shades = _shades(model, [place.soft for place in placed])
     at_times = np.logical_or.reduce(shades)
     dark, told, light, objects = np.zeros((4, 2 * height, 2 * width), np.float32)
     for place, shade in zip(placed, shades, strict=True):
-        share = mean(_soft(place.look.rgb) / np.maximum(brightest, _LEAST))
+        look, picture = place.soft
+        share = mean(picture / np.maximum(brightest, _LEAST))
         place.seen_from_object(dark)[...] += shade
-        place.seen_from_object(told)[...] += place.look.visible & at_times
+        place.seen_from_object(told)[...] += look.visible & at_times
         place.seen_from_object(light)[...] += np.where(shade, share, 0)
-        place.seen_from_object(objects)[...] += place.look.distance == 0
+        place.seen_from_object(objects)[...] += look.distance == 0
     always = ((dark > _ALWAYS * told) & (told >= _LOOKS)).astype(np.uint8)
     always = cv2.morphologyEx(always, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     always = cv2.morphologyEx(always, cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8))
@@ -143,23 +154,22 @@ def _light_left(model: Background, placed: Sequence[_Placed]) -> NDArray[np.floa
     return np.where(shadow, np.where(dark > 0, share, usual), np.float32(1)).astype(np.float32)
 
 
-def _shades(model: Background, looks: Sequence[Look]) -> tuple[FloatImage, list[Mask]]:
+def _shades(model: Background, looks: Sequence[_Soft]) -> tuple[FloatImage, list[Mask]]:
     """The most light of each pixel, and where each look shows it in less."""
     brightest = _lit(looks)
     # where the shadow comes and goes it was taken for noise
     noise = float(np.median(over_noise(model, 0)))
-    shades = []
-    for look in looks:
-        here = _soft(look.rgb)
-        shades.append(look.visible & (largest(brightest - here) > noise) & _darker(here, brightest))
+    shades = [
+        look.visible & (largest(brightest - picture) > noise) & _darker(picture, brightest) for look, picture in looks
+    ]
     return brightest, shades
 
 
-def _lit(looks: Sequence[Look]) -> FloatImage:
+def _lit(looks: Sequence[_Soft]) -> FloatImage:
     """The most light in which so many looks show each pixel that nothing bright just passed there."""
-    highest = [np.zeros_like(looks[0].rgb)] * _LIT
-    for look in looks:
-        seen = _soft(look.rgb) * look.visible[..., None]
+    highest = [np.zeros_like(looks[0].picture)] * _LIT
+    for look, picture in looks:
+        seen = picture * look.visible[..., None]
         for number, known in enumerate(highest):
             highest[number], seen = np.maximum(known, seen), np.minimum(known, seen)
     return highest[-1]
