@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
@@ -293,3 +293,70 @@ def test_a_dark_band_among_others_is_no_shadow() -> None:
     for first in range(132, 148, 3):
         floor = np.where((rows - first) % 24 < 9, _even() * np.float32(0.4), _even())
         assert cast.find([floor], [_figure()]) is None, first
+
+
+def _floor(light: FloatImage | tuple[float, float, float] | float, first: int = 128, last: int = 300) -> FloatImage:
+    """The floor with a band of less light that begins at the figure's feet, between two columns."""
+    picture = _even()
+    picture[138:152, first:last] *= np.asarray(light, np.float32)
+    return picture
+
+
+def _beside(light: float) -> FloatImage:
+    """The same, with less light below it, too."""
+    picture = _floor(0.4)
+    picture[152:, 128:300] *= np.float32(light)
+    return picture
+
+
+def _both_ways(light: float) -> FloatImage:
+    """The same, and another band on the other side of the feet."""
+    picture = _floor(0.4)
+    picture[138:152, 20:128] *= np.float32(light)
+    return picture
+
+
+def _among(light: float, columns: int, band: tuple[float, float] = (0.4, 0.4)) -> FloatImage:
+    """The same, with this light at both ends, and so many columns of the floor with less light, from top to bottom."""
+    picture = _floor(np.linspace(*band, 300 - 128, dtype=np.float32)[:, None])
+    picture[:, 20 : 20 + columns] *= np.float32(light)
+    return picture
+
+
+def _in_pieces(length: int) -> FloatImage:
+    """The same with less light on every other piece of it, so many columns long."""
+    lit = (np.arange(300 - 128) // length % 2)[:, None]
+    return _floor(np.where(lit, 1.0, 0.5).astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("shadow", "none"),
+    [
+        (lambda: _floor(0.7), lambda: _floor(0.85)),
+        (lambda: _floor(0.7), lambda: _floor(0.7, last=175)),
+        (lambda: _floor((0.4, 0.4, 0.4)), lambda: _floor((0.56, 0.4, 0.3))),
+        (lambda: _beside(0.8), lambda: _beside(0.55)),
+        (lambda: _both_ways(1.0), lambda: _both_ways(0.45)),
+        (lambda: _among(0.35, 5), lambda: _among(0.35, 30)),
+        (lambda: _among(0.38, 5, (0.3, 0.5)), lambda: _among(0.38, 60, (0.3, 0.5))),
+        (lambda: _in_pieces(1), lambda: _in_pieces(24)),
+    ],
+    ids=["faint", "short", "redder", "darker on one side", "two ways", "one of many", "one of many as light", "pieces"],
+)
+def test_a_band_is_a_shadow_only_where_it_is_plain(
+    shadow: Callable[[], FloatImage], none: Callable[[], FloatImage]
+) -> None:
+    assert cast.find([shadow()], [_figure()]) is not None
+    assert cast.find([none()], [_figure()]) is None
+
+
+def test_a_shadow_ends_where_the_dark_goes_on() -> None:
+    """A dark road from the feet to the border of the frame."""
+    roto = np.zeros((HEIGHT, 4 * WIDTH), bool)
+    roto[:, :WIDTH] = _figure()
+    picture = _even(width=4 * WIDTH)
+    picture[138:152, 128:] *= np.float32(0.5)
+    found = cast.find([picture], [roto])
+    assert found is not None
+    height = int(roto.any(axis=1).sum())
+    assert np.flatnonzero(found.masks[0].any(axis=0))[-1] < 128 + 2.2 * height
