@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -47,6 +48,8 @@ _ROUNDS = 6
 _FAINTEST = 0.02
 #: Pixels fitted at once: their samples fit into a core's cache.
 _PIECE = 4096
+#: Rows of a frame fitted at once.
+_ROWS = 32
 
 
 @dataclass(frozen=True)
@@ -144,6 +147,33 @@ class LitScene:
     light: Light
     strengths: FloatImage
     curve: Curve
+
+    @classmethod
+    def fitted(
+        cls,
+        light: Light,
+        curve: Curve,
+        indices: Sequence[int],
+        pictures: Sequence[FloatImage],
+        weights: Sequence[NDArray[Any]],
+    ) -> LitScene:
+        """How strongly the light acts on each pixel of whole frames, by those of these ``indices``.
+
+        Their ``pictures`` (height, width, 3) are display-referred; ``weights`` (height, width) say how much each pixel
+        counts.
+        """
+        height, width = weights[0].shape
+        strengths = np.empty((light.curves.shape[1], height, width, 3), np.float32)
+        x = (np.arange(width, dtype=np.float32) + 0.5) / width
+        for top in range(0, height, _ROWS):
+            rows = slice(top, min(top + _ROWS, height))
+            y = (np.arange(rows.start, rows.stop, dtype=np.float32) + 0.5) / height
+            places = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+            samples = np.stack([curve.to_linear(picture[rows]).reshape(-1, 3) for picture in pictures])
+            counted = np.stack([weight[rows].ravel() for weight in weights]).astype(np.float32)
+            found = light.fit(indices, samples, counted, places)
+            strengths[:, rows] = found.reshape(len(found), -1, width, 3)
+        return cls(light, strengths, curve)
 
     def in_mean_light(self, index: int, rgb: FloatImage) -> FloatImage:
         """Display-referred pixels (..., 3) of frame ``index`` as they would be in the mean light."""

@@ -53,7 +53,11 @@ class Resting:
         self.runs = runs(footage.frames)
         self._near = [grown(mask, 1) for mask in hidden]
         self._samples = spread(len(hidden), _SAMPLES)
-        self.lit = self._strengths(light) if light.changes else None
+        self.lit: LitScene | None = None
+        if light.changes:
+            pictures = [footage.small_plate(index) for index in self._samples]
+            free = [~self._near[index] for index in self._samples]
+            self.lit = LitScene.fitted(light, footage.curve, self._samples, pictures, free)
         nothing = np.zeros(footage.small_size, bool)
         self.rest, self.noise = self._resting(dict.fromkeys(self._samples, nothing))
         self._departs = [found for _, found in in_order(self._departing, range(len(hidden)))]
@@ -94,22 +98,6 @@ class Resting:
         found = ((away > np.maximum(_DEPARTS, _ABOVE_NOISE * self.noise)) & ~self._near[index]).astype(np.uint8)
         found = cv2.morphologyEx(found, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
         return (cv2.morphologyEx(found, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8)) > 0) & ~self.hidden[index]
-
-    def _strengths(self, light: Light) -> LitScene:
-        """How a changing light acts on each analysed pixel."""
-        height, width = self.footage.small_size
-        strengths = np.empty((light.curves.shape[1], height, width, 3), np.float32)
-        curve, samples = self.footage.curve, self._samples
-        plates = [curve.to_linear(self.footage.small_plate(index)) for index in samples]
-        for top in range(0, height, _BAND):
-            rows = slice(top, min(top + _BAND, height))
-            x, y = (np.arange(0.5, width) / width, np.arange(rows.start + 0.5, rows.stop) / height)
-            places = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2).astype(np.float32)
-            looks = np.stack([plate[rows].reshape(-1, 3) for plate in plates])
-            weights = np.stack([~self._near[index][rows].ravel() for index in samples]).astype(np.float32)
-            found = light.fit(samples, looks, weights, places)
-            strengths[:, rows] = found.reshape(len(found), -1, width, 3)
-        return LitScene(light, strengths, curve)
 
 
 def grown(mask: Mask, pixels: int) -> Mask:

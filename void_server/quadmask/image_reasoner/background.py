@@ -12,7 +12,6 @@ import numpy as np
 
 from ...imaging.camera import Mask
 from ...imaging.channels import largest, least
-from ...imaging.colour import Curve
 from ...imaging.exr import FloatImage
 from ...imaging.fill import smooth_fill
 from ...imaging.light import Light, LitScene
@@ -313,7 +312,10 @@ def at_rest(shot: Steady, unlit: Callable[[int], Mask] | None = None) -> Backgro
     looks = [look for _, look in in_order(lambda index: look_at(shot, index), spread(shot.count, _SAMPLES))]
     lit = None
     if light.changes:
-        lit = _lit(shot.curve, light, [look._replace(visible=own(look.frame)) for look in looks])
+        # frames in which the object is far away count the most
+        counts = _counts([look._replace(visible=own(look.frame)) for look in looks], rests=True)
+        indices, pictures = [look.frame for look in looks], [look.rgb for look in looks]
+        lit = LitScene.fitted(light, shot.curve, indices, pictures, counts)
         looks = [look._replace(rgb=lit.in_mean_light(look.frame, look.rgb)) for look in looks]
     passes = passersby.passing([look.rgb for look in looks], [look.visible for look in looks])
     scene = [look._replace(visible=look.visible & ~mask) for look, mask in zip(looks, passes, strict=True)]
@@ -323,23 +325,6 @@ def at_rest(shot: Steady, unlit: Callable[[int], Mask] | None = None) -> Backgro
     if shot.resampled:
         _allow_slip(model, max(shot.slip, _STEADY_SLIP))
     return model
-
-
-def _lit(curve: Curve, light: Light, looks: Sequence[Look]) -> LitScene:
-    """How a changing light acts on each pixel; frames in which the object is far away count the most."""
-    height, width = looks[0].visible.shape
-    strengths = np.empty((light.curves.shape[1], height, width, 3), np.float32)
-    x = (np.arange(width, dtype=np.float32) + 0.5) / width
-    counts = _counts(looks, rests=True)
-    for top in range(0, height, _BAND):
-        rows = slice(top, min(top + _BAND, height))
-        y = (np.arange(rows.start, rows.stop, dtype=np.float32) + 0.5) / height
-        places = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
-        samples = np.stack([curve.to_linear(look.rgb[rows]).reshape(-1, 3) for look in looks])
-        weights = np.stack([count[rows].ravel() for count in counts])
-        found = light.fit([look.frame for look in looks], samples, weights.astype(np.float32), places)
-        strengths[:, rows] = found.reshape(len(found), -1, width, 3)
-    return LitScene(light, strengths, curve)
 
 
 def _counts(looks: Sequence[Look], *, rests: bool) -> list[FloatImage]:
