@@ -73,15 +73,18 @@ def _clean(
     Of (frames, pixels, 3) samples, where they were seen, and where affected.
     """
     everything, count = median(samples, seen), seen.sum(axis=0)
-    before = seen & (np.cumsum(affected, axis=0) == 0)
-    touched = affected.any(axis=0) & (before.sum(axis=0) >= _FEWEST_BEFORE)
-    if touched.any():
-        earlier = median(samples[:, touched], before[:, touched])
-        noise = median(np.abs(samples[:, touched] - earlier), seen[:, touched])
+    touched = np.flatnonzero(affected.any(axis=0))
+    before = seen[:, touched] & (np.cumsum(affected[:, touched], axis=0) == 0)
+    enough = before.sum(axis=0) >= _FEWEST_BEFORE
+    touched, before = touched[enough], before[:, enough]
+    if len(touched):
+        looks = samples[:, touched]
+        earlier = median(looks, before)
+        noise = median(np.abs(looks - earlier), seen[:, touched])
         differs = np.abs(earlier - everything[touched]) > np.maximum(_OTHER_STATE, 3 * np.minimum(noise, 0.02))
-        indices = np.flatnonzero(touched)[differs.any(axis=-1)]
-        everything[indices] = earlier[differs.any(axis=-1)]
-        count[indices] = before.sum(axis=0)[indices]
+        other = differs.any(axis=-1)
+        everything[touched[other]] = earlier[other]
+        count[touched[other]] = before.sum(axis=0)[other]
     return everything, count
 
 
