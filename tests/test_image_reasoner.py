@@ -511,12 +511,13 @@ def test_an_object_that_touches_what_gives_time_and_again_is_in_contact(
 
 
 @pytest.mark.parametrize("gives", [False, True])
+@pytest.mark.parametrize("leaves", [COUNT, 9])
 def test_what_gives_under_an_object_that_jumps_on_it_and_is_found_now_and_then_is_a_warning(
-    gives: bool, empty: FloatImage, tmp_path: Path
+    gives: bool, leaves: int, empty: FloatImage, tmp_path: Path
 ) -> None:
     def scene(index: int) -> tuple[FloatImage, Mask]:
-        low = index % 5 < 2
-        here = box(100, (66 if low else 16) + 4 * (index % 2), 30, 40)
+        low = index % 5 < 2 and index < leaves
+        here = box(100, (66 if low else 16) + 4 * (index % 2), 30, 40) & (index < leaves)
         image, bed = empty.copy(), box(70, 112, 90, 16)
         if gives and low:
             rng = np.random.default_rng(index)

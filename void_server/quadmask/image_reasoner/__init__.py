@@ -177,7 +177,8 @@ def _little(footage: Footage, rotos: Sequence[Mask], camera: Camera, found: Reas
     beside = np.array(
         [0 if mask is None else np.count_nonzero(mask & ~roto) for mask, roto in zip(masks, rotos[first:], strict=True)]
     )
-    if again is not None and np.mean(beside < _LITTLE * objects) > _SELDOM:
+    shown = objects > 0
+    if again is not None and np.mean(beside[shown] < _LITTLE * objects[shown]) > _SELDOM:
         return [
             f"From frame {footage.frames[first]} on the object touches something time and again, but beside it "
             "something was found in some frames only: what it set in motion may move on in the others, and all of it "
