@@ -287,9 +287,9 @@ class Camera:
     def only_turns(self, size: tuple[int, int]) -> bool:
         """Whether it turns about its own place with one lens, so that near and far things move alike.
 
-        ``size`` is the height and width of the analysed frames. The homographies between frames are K R inv(K) then, of
-        a rotation R and the lens K (Hartley, Self-Calibration of Stationary Cameras, 1997). A camera that travels past a
-        wall is seen to shift without turning, however long the lens.
+        ``size`` is the height and width of the analysed frames. The homographies between them are K R inv(K) then, of a
+        rotation R and the lens K (Hartley, Self-Calibration of Stationary Cameras, 1997). A camera that travels past a
+        wall shifts the picture without turning it.
         """
         height, width = size
         chosen = spread(len(self._from_first), _TURNED)
