@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import numpy as np
-from numpy.typing import NDArray
-
-Mask = NDArray[np.bool_]
+from ..imaging.masks import Mask
 
 
 def overlap(pairs: Iterable[tuple[Mask, Mask]]) -> float:

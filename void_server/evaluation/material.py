@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..api.errors import SequenceError
 from ..imaging import exr, sequence
 from ..imaging.colour import ColourSpace, Curve
 from ..imaging.exr import FloatImage
 from ..imaging.flow import flow, luma
+from ..imaging.masks import Mask
 from ..imaging.runs import runs
 from ..imaging.sequence import Sequence
 from ..imaging.window import Window
@@ -22,8 +22,6 @@ from ..pairs.layout import PairFolder
 from ..quadmask import classes
 from ..quadmask.classes import Quadmask
 from .pictures import Pictures
-
-Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

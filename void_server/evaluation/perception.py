@@ -13,10 +13,10 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from .. import plugins
 from ..imaging.exr import FloatImage
+from ..imaging.masks import Mask
 from ..imaging.sequence import spread
 from ..imaging.window import Window
 
@@ -34,8 +34,6 @@ _BLACK = 1e-6
 _LUMINANCE = np.array([0.2126729, 0.7151522, 0.0721750], np.float32)
 #: FLIP's names of what it derives from a truth.
 _EXPOSURES = ("startExposure", "stopExposure", "numExposures")
-
-Mask = NDArray[np.bool_]
 
 
 def available() -> bool:

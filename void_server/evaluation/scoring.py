@@ -10,11 +10,11 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from ..engines import origin
 from ..imaging.exr import FloatImage
 from ..imaging.flow import flow, luma
+from ..imaging.masks import Mask
 from ..imaging.runs import runs
 from ..imaging.sequence import format_frames
 from ..imaging.window import Window
@@ -27,7 +27,6 @@ from .pictures import Pictures
 from .results import Result
 from .structure import slope, ssim
 
-Mask = NDArray[np.bool_]
 #: A picture's error at each pixel, from result and truth.
 ErrorMap = Callable[[FloatImage, FloatImage], FloatImage]
 

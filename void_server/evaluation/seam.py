@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from ..imaging.exr import FloatImage
+from ..imaging.masks import Mask
 
-Mask = NDArray[np.bool_]
 #: The border is so many pixels wide to both sides; what it is compared with begins and ends so far from it.
 _BORDER, _NEAR, _FAR = 1, 4, 12
 

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .exr import FloatImage
+from .masks import Mask
 from .sequence import spread
 
 Homography = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 Grey = NDArray[np.uint8]
 
 # Motion of no corner of the frame by more than this many analysed pixels since the anchor counts as a camera at rest.

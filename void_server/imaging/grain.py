@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .exr import HALF_MAX, FloatImage
+from .masks import Mask
 from .parallel import in_order
 
-Mask = NDArray[np.bool_]
 Frame = TypeVar("Frame")
 
 _BLOCK = 8

@@ -16,11 +16,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .camera import Mask
 from .channels import least
 from .colour import Curve
 from .exr import FloatImage
 from .fill import smooth_fill
+from .masks import Mask
 from .parallel import for_each, in_order
 from .sequence import spread
 from .temporal import median

@@ -17,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..api.files import replacing
-from .camera import Camera, Grey, Mask, grey
+from .camera import Camera, Grey, grey
 from .exr import FloatImage
 from .fill import smooth_fill
 from .footage import Footage
+from .masks import Mask
 from .parallel import in_order
 from .window import Window
 

@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 
 from ..imaging.colour import Curve
 from ..imaging.exr import FloatImage
+from ..imaging.masks import Mask
 from ..quadmask.classes import Quadmask, assemble
-
-Mask = NDArray[np.bool_]
 
 # plain sRGB, as the published renders are
 _SRGB = Curve(1.0)

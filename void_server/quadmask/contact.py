@@ -10,10 +10,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..imaging.camera import Camera, Mask
+from ..imaging.camera import Camera
 from ..imaging.channels import mean
 from ..imaging.exr import FloatImage
 from ..imaging.footage import Footage
+from ..imaging.masks import Mask
 from ..imaging.runs import runs
 
 # Shares of the short side: the edge around an object in which it moves itself, and what is close to it. A contact

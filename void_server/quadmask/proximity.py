@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 
 from ..imaging.footage import Footage
+from ..imaging.masks import Mask
 from .analysis import Analysis, Moving
-from .reasoning import Mask
 
 # As a share of the frame's short side: further apart, two things do not touch, however roughly they are boxed.
 _REACH = 0.25

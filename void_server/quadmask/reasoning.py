@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Mask = NDArray[np.bool_]
+from ..imaging.masks import Mask
 
 #: What a region is.
 BELONGING, ARTEFACT, OBJECT, UNKNOWN = "belonging", "artefact", "object", "unknown"

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 
 from ..imaging.exr import FloatImage
 from ..imaging.footage import Footage
+from ..imaging.masks import Mask
 from .analysis import Analysis, Box, Cell, Moving, Place, Thing
 from .question import chosen
-from .reasoning import ARTEFACT, BELONGING, OBJECT, Mask, Region
+from .reasoning import ARTEFACT, BELONGING, OBJECT, Region
 from .segmentation import Hints, Segmenter
 from .segmentation.names import Finder
 

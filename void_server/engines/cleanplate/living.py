@@ -15,16 +15,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ...imaging.camera import Mask
 from ...imaging.channels import largest
 from ...imaging.exr import FloatImage
 from ...imaging.fill import smooth_fill
+from ...imaging.masks import Mask, grown
 from ...imaging.sequence import spread
 from ...imaging.temporal import median
 from ...imaging.window import Window
 from ..clip import Clip
 from ..origin import FILLED
-from .resting import Resting, grown
+from .resting import Resting
 from .sampling import analysed_positions, lookup
 
 #: A texture moves where frames usually depart by so much from what is usual, display-referred, and by this share of it

@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...imaging import arrays
-from ...imaging.camera import Camera, Mask
+from ...imaging.camera import Camera
 from ...imaging.exr import FloatImage
 from ...imaging.grain import share_of_median
+from ...imaging.masks import Mask
 from ...imaging.parallel import in_order
 from ...imaging.recent import Recent
 from ...imaging.runs import run_of, runs

@@ -13,10 +13,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ...imaging.camera import Mask
 from ...imaging.channels import largest, least, mean
 from ...imaging.exr import FloatImage
 from ...imaging.fill import smooth_fill
+from ...imaging.masks import Mask, grown
 from ...imaging.runs import run_of
 from ...imaging.sequence import spread
 from ...imaging.temporal import median
@@ -24,7 +24,7 @@ from ...imaging.window import Window
 from ...quadmask.image_reasoner.movers import Sighting, Thing, follow
 from .passing import REACH, Layer, Passing
 from .registration import Pose, register
-from .resting import Resting, grown
+from .resting import Resting
 from .sampling import lookup
 
 #: A thing's edge departs less than the thing: so many analysed pixels around it belong to it.

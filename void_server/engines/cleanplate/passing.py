@@ -17,12 +17,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ...imaging.camera import Mask
 from ...imaging.channels import largest
 from ...imaging.colour import Curve
 from ...imaging.exr import FloatImage
 from ...imaging.footage import Footage
 from ...imaging.light import Light, LitScene
+from ...imaging.masks import Mask
 from ...imaging.window import Window
 from ..clip import Clip
 from .sampling import INTERPOLATED, Plates, analysed_positions, lookup, sample

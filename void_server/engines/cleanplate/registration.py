@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ...imaging.camera import Mask
 from ...imaging.channels import largest
 from ...imaging.exr import FloatImage
+from ...imaging.masks import Mask
 
 #: Takes positions (x, y, 1) of one frame to another: (2, 3).
 Pose = NDArray[np.float64]

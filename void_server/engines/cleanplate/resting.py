@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 import cv2
 import numpy as np
 
-from ...imaging.camera import Mask
 from ...imaging.channels import largest
 from ...imaging.exr import FloatImage
 from ...imaging.footage import Footage
 from ...imaging.light import Light, LitScene
+from ...imaging.masks import Mask, grown
 from ...imaging.parallel import in_order
 from ...imaging.runs import runs
 from ...imaging.sequence import spread
@@ -98,8 +98,3 @@ class Resting:
         found = ((away > np.maximum(_DEPARTS, _ABOVE_NOISE * self.noise)) & ~self._near[index]).astype(np.uint8)
         found = cv2.morphologyEx(found, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
         return (cv2.morphologyEx(found, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8)) > 0) & ~self.hidden[index]
-
-
-def grown(mask: Mask, pixels: int) -> Mask:
-    """The mask and so many pixels around it."""
-    return cv2.dilate(mask.astype(np.uint8), np.ones((2 * pixels + 1,) * 2, np.uint8)) > 0

@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ...imaging.camera import Mask
 from ...imaging.exr import FloatImage
+from ...imaging.masks import Mask
 from ...imaging.window import Window
 from ..clip import Clip
 

@@ -15,11 +15,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ...imaging.camera import Mask
 from ...imaging.channels import largest, least, mean, typical
 from ...imaging.colour import Curve
 from ...imaging.exr import FloatImage
 from ...imaging.fill import smooth_fill
+from ...imaging.masks import Mask
 from ...imaging.window import Window
 from ...quadmask.classes import is_removed
 from ..clip import Clip

@@ -15,15 +15,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ...imaging.camera import Mask
 from ...imaging.channels import largest
 from ...imaging.exr import FloatImage
+from ...imaging.masks import Mask, grown
 from ...imaging.runs import run_of
 from ...imaging.sequence import spread
 from ...imaging.temporal import median
 from .living import Living
 from .passing import Passing
-from .resting import Resting, grown
+from .resting import Resting
 from .sampling import lookup
 
 #: Looks that differ by no more, display-referred, show one state.

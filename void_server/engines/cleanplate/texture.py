@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ...imaging.camera import Mask
 from ...imaging.exr import FloatImage
 from ...imaging.fill import smooth_fill
+from ...imaging.masks import Mask
 from .inpaint import correction, inpaint
 
 Places = NDArray[np.intp]

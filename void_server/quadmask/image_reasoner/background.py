@@ -10,11 +10,11 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from ...imaging.camera import Mask
 from ...imaging.channels import largest, least
 from ...imaging.exr import FloatImage
 from ...imaging.fill import smooth_fill
 from ...imaging.light import Light, LitScene
+from ...imaging.masks import Mask
 from ...imaging.parallel import in_order
 from ...imaging.runs import run_of
 from ...imaging.sequence import spread

@@ -15,10 +15,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ...imaging.camera import Mask
 from ...imaging.channels import largest, least, mean, typical
 from ...imaging.exr import FloatImage
 from ...imaging.fill import smooth_fill
+from ...imaging.masks import Mask
 
 Angles = NDArray[np.float64]
 Table = NDArray[np.float64]

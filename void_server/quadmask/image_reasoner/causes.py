@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ...imaging.camera import Mask
+from ...imaging.masks import Mask, grown
 
 #: So many pixels must two regions share to be the same one a frame later.
 _SHARED = 12
@@ -20,7 +20,7 @@ _REACH = 3
 
 def around(hidden: Mask) -> Mask:
     """The object's pixels and those from which a region is taken to touch it."""
-    return cv2.dilate(hidden.astype(np.uint8), np.ones((2 * _REACH + 1,) * 2, np.uint8)).astype(bool)
+    return grown(hidden, _REACH)
 
 
 def effects(departing: Mask, causes: Mask, stale: Mask) -> Mask:

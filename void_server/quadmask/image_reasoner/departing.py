@@ -5,8 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from ...imaging.camera import Mask
 from ...imaging.exr import FloatImage
+from ...imaging.masks import Mask
 from .background import SCALES, Background, Look, departure
 
 #: The least departure that counts, display-referred, at each scale; and how many times the noise it must be.

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ...imaging.camera import Mask
 from ...imaging.exr import FloatImage
+from ...imaging.masks import Mask
 from ...imaging.temporal import median
 from .background import SCALES, Background, departure
 from .causes import around, effects

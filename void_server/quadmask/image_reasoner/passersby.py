@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ...imaging.camera import Mask
 from ...imaging.channels import largest
 from ...imaging.exr import FloatImage
+from ...imaging.masks import Mask, grown
 from ...imaging.parallel import in_order
 from ...imaging.temporal import median
 
@@ -86,4 +86,4 @@ def _moving(
             moves |= np.bitwise_or.reduce(sides) == _DIFFERS
     tidy = cv2.morphologyEx(moves.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     tidy = cv2.morphologyEx(tidy, cv2.MORPH_CLOSE, np.ones((_WHOLE, _WHOLE), np.uint8))
-    return cv2.dilate(tidy, np.ones((2 * _EDGE + 1,) * 2, np.uint8)) > 0
+    return grown(tidy > 0, _EDGE)

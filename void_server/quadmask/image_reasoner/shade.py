@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ...imaging.camera import Mask
 from ...imaging.channels import largest, least, mean
 from ...imaging.exr import FloatImage
+from ...imaging.masks import Mask
 from ...imaging.parallel import in_order
 from ...imaging.temporal import median
 from .background import SCALES, Background, Look

@@ -9,10 +9,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ...imaging.camera import Camera, Homography, Mask, slip
+from ...imaging.camera import Camera, Homography, slip
 from ...imaging.colour import Curve
 from ...imaging.exr import FloatImage
 from ...imaging.footage import Footage
+from ...imaging.masks import Mask
 from ...imaging.runs import runs
 from ...imaging.sequence import spread
 

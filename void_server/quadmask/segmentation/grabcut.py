@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...imaging.exr import FloatImage
+from ...imaging.masks import Mask
 from . import Frames, Hints, Segmenter
 
-Mask = NDArray[np.bool_]
 _Labels = NDArray[np.uint8]
 
 #: Frames are cut at this width at most.

@@ -15,8 +15,8 @@ import numpy as np
 
 from ...api.errors import SettingError
 from ...imaging.exr import FloatImage
+from ...imaging.masks import Mask
 from ...plugins import Download, how_to_install, installed
-from ..reasoning import Mask
 
 EXTRA = "sam2-transformers"
 #: Where the weights come from, and under which licence.
