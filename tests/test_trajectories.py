@@ -91,6 +91,45 @@ def test_ground_that_moves_less_than_a_pixel_a_frame_is_followed(tmp_path: Path)
     assert np.median(np.linalg.norm(found - expected, axis=-1)) < 0.7
 
 
+class Darkened:
+    """A plain wall with two posts, seen by a camera that turns, whose lens faintly darkens parts of every frame."""
+
+    small_size = HEIGHT, WIDTH
+    camera = 2.0
+
+    def __init__(self) -> None:
+        rng = np.random.default_rng(4)
+        lens = sum(_soft(rng, softness, level) for softness, level in ((3.0, 0.15), (16.0, 0.5)))
+        scene = np.full((HEIGHT, WIDTH), 0.5, np.float32)
+        for left in (80, 158):
+            scene[40:130, left : left + 12] = np.float32(0.7)
+        self.from_first = np.stack([np.array([[1, 0, -self.camera * i], [0, 1, 0], [0, 0, 1]]) for i in range(COUNT)])
+        options = {"flags": cv2.INTER_CUBIC, "borderMode": cv2.BORDER_REPLICATE}
+        self._frames = [
+            cv2.warpAffine(scene, matrix[:2], (WIDTH, HEIGHT), **options) + lens for matrix in self.from_first
+        ]
+
+    def evenly_exposed(self, index: int) -> FloatImage:
+        return cv2.merge([self._frames[index]] * 3)
+
+
+def _soft(rng: np.random.Generator, softness: float, level: float) -> FloatImage:
+    """A soft pattern with a deviation of so many levels of 255."""
+    pattern = cv2.GaussianBlur(rng.standard_normal((HEIGHT, WIDTH)).astype(np.float32), (0, 0), softness)
+    return pattern * np.float32(level / 255) / pattern.std()
+
+
+def test_what_a_lens_faintly_darkens_hardly_holds_the_wall_that_is_hidden(tmp_path: Path) -> None:
+    shot = Darkened()
+    hidden = np.zeros((HEIGHT, WIDTH), bool)
+    hidden[30:140, 100:150] = True
+    paths = Trajectories(cast("Footage", shot), [hidden] * COUNT, Camera(shot.from_first), tmp_path / "paths.raw")
+    *_, (last, found, _) = paths.walk(0, Window(100, 30, 50, 110), 1)
+    expected = np.arange(50) + 100 - shot.camera * last
+    # of 14 pixels that the camera turns
+    assert np.median(np.abs(found[..., 0] - expected)) < 3.5
+
+
 class Passing:
     """A plain column, round by its shading alone, that passes a textured wall as the camera travels."""
 
