@@ -48,3 +48,14 @@ def test_a_camera_that_travels_past_a_wall_or_over_a_floor_does_not_only_turn(
 def test_a_zoom_is_no_turning() -> None:
     first = np.linalg.inv(projection(1.0))
     assert not Camera([projection(1 + 0.04 * index) @ first for index in range(COUNT)]).only_turns((HEIGHT, WIDTH))
+
+
+def test_a_little_travel_does_not_hide_in_a_hand_that_trembles() -> None:
+    project, count = projection(1.0), 24
+    hand = [turned(0.4 * math.sin(index), 0.5 * math.sin(index / 2 + 1)) for index in range(count)]
+    travel = [np.outer([0.004 * math.sin(index / 3), 0, 0], [0, 0, 1]) for index in range(count)]
+    matrices = [
+        project @ turn @ (np.eye(3) + way) @ np.linalg.inv(project) for turn, way in zip(hand, travel, strict=True)
+    ]
+    assert not Camera(matrices).only_turns((HEIGHT, WIDTH))
+    assert Camera([project @ turn @ np.linalg.inv(project) for turn in hand]).only_turns((HEIGHT, WIDTH))

@@ -8,7 +8,7 @@ identity, so nothing is resampled.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import cv2
@@ -44,8 +44,9 @@ _WIDE, _TALL = 0.6, 0.4
 _SOFT, _CELLS, _SLOPE, _LEAST = 1.5, (16, 9), 0.4, 1.0
 #: It rests where so much of the cells that tell say so, which are this share of all at least.
 _RESTING_CELLS, _TELLING = 0.42, 0.25
-#: A camera turns where rotations explain so many frames to such a root mean square, a share of the diagonal, ...
-_TURNED, _TURNS = 24, 0.004
+#: A camera turns where rotations explain so many frames to such a root mean square, a share of the diagonal and of the
+#: motion: a little travel hides in what trembles, ...
+_TURNED, _TURNS, _OF_MOTION = 24, 0.004, 0.04
 #: ... by a lens of a focal length between these, in widths of the frame, tried in so many steps.
 _SHORTEST, _LONGEST, _LENSES = 0.5, 4.0, 61
 
@@ -297,13 +298,15 @@ class Camera:
         corners = np.array([[[0, 0]], [[width, 0]], [[0, height]], [[width, height]]], np.float64)
         moved = [cv2.perspectiveTransform(corners, matrix) for matrix in matrices]
 
-        def error(lens: float) -> float:
-            """The root mean square of how far off the nearest rotations take the corners, in pixels."""
-            turned = [cv2.perspectiveTransform(corners, _as_turned(matrix, lens, size)) for matrix in matrices]
-            return float(np.sqrt(np.mean(np.sum(np.square(np.subtract(turned, moved)), axis=-1))))
+        def away(matrices: Sequence[Homography]) -> float:
+            """The root mean square of how far from there these homographies take the corners, in pixels."""
+            there = [cv2.perspectiveTransform(corners, matrix) for matrix in matrices]
+            return float(np.sqrt(np.mean(np.sum(np.square(np.subtract(there, moved)), axis=-1))))
 
         lenses = width * np.geomspace(_SHORTEST, _LONGEST, _LENSES)
-        return min(map(error, lenses)) < _TURNS * float(np.hypot(height, width))
+        error = min(away([_as_turned(matrix, lens, size) for matrix in matrices]) for lens in lenses)
+        motion = away([np.eye(3)] * len(matrices))
+        return error <= min(_TURNS * float(np.hypot(height, width)), _OF_MOTION * motion)
 
     def between(self, source: int, target: int, scale: float = 1.0) -> Homography:
         """The homography from frame index ``source`` to frame index ``target``.
