@@ -11,20 +11,22 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from ...imaging.camera import Camera
-from ...imaging.exr import FloatImage
 from ...imaging.footage import Footage
 from ...imaging.framefile import FrameFile
-from ...imaging.masks import Mask
+from ...imaging.masks import Mask, grown
 from ...imaging.trajectories import Trajectories
 from ..reasoning import Reasoning, Region
 from . import doubts, standing
 from .departures import Departures
 from .following import EFFECTS, effects_of
 from .steady import Steady
+
+#: The object hides what its roto covers by more than this, with so many pixels around; the camera is tracked, and an
+#: effect reaches under the object's edge, so many pixels beside that.
+_COVERS, _EDGE, _BESIDE = 0.02, 2, 4
 
 
 def reason(footage: Footage, scratch: Path, report: Callable[[float], None]) -> Reasoning:
@@ -33,10 +35,8 @@ def reason(footage: Footage, scratch: Path, report: Callable[[float], None]) -> 
     ``scratch`` is a folder for data too large for memory. ``report`` takes the fraction done.
     """
     count = len(footage.frames)
-    hidden = [_hidden(footage.small_roto(index)) for index in range(count)]
-    camera = Camera.track(
-        (footage.evenly_exposed(i), cv2.dilate(hidden[i].astype(np.uint8), np.ones((9, 9))) > 0) for i in range(count)
-    )
+    hidden = [grown(footage.small_roto(index) > _COVERS, _EDGE) for index in range(count)]
+    camera = Camera.track((footage.evenly_exposed(index), grown(hidden[index], _BESIDE)) for index in range(count))
     rotos = [footage.small_roto(index) >= 0.5 for index in range(count)]
     if standing.stands(hidden, camera):
         # what moves near a stationary object moves by itself
@@ -74,11 +74,6 @@ def _of_kind(shot: Steady, affected: FrameFile, hidden: Sequence[Mask], of: int)
     return lambda index: _closed(shot.in_frame(index, affected[index]) == of, hidden[index])
 
 
-def _hidden(roto: FloatImage) -> Mask:
-    return cv2.dilate((roto > 0.02).astype(np.uint8), np.ones((5, 5), np.uint8)).astype(bool)
-
-
 def _closed(affected: Mask, hidden: Mask) -> Mask:
     """The affected pixels with those under the object's own edge that they reach."""
-    reached = cv2.dilate(affected.astype(np.uint8), np.ones((9, 9), np.uint8)).astype(bool)
-    return affected | (reached & hidden)
+    return affected | (grown(affected, _BESIDE) & hidden)

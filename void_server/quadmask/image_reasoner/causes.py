@@ -23,7 +23,7 @@ def around(hidden: Mask) -> Mask:
     return grown(hidden, _REACH)
 
 
-def effects(departing: Mask, causes: Mask, stale: Mask) -> Mask:
+def effects(departing: Mask, causes: Mask, stale: Mask | None = None) -> Mask:
     """The regions of ``departing`` that something causes.
 
     A region is an effect where it shares pixels with ``causes``: the object's surroundings, or what was an effect a
@@ -31,8 +31,10 @@ def effects(departing: Mask, causes: Mask, stale: Mask) -> Mask:
     an error of the background.
     """
     count, labels = cv2.connectedComponents(departing.astype(np.uint8), connectivity=8)
-    area, caused, old = (np.bincount(labels[mask], minlength=count) for mask in (departing, causes, stale))
-    wanted = (caused >= np.minimum(_SHARED, area)) & (old <= area / 2)
+    area, caused = (np.bincount(labels[mask], minlength=count) for mask in (departing, causes))
+    wanted = caused >= np.minimum(_SHARED, area)
+    if stale is not None:
+        wanted &= np.bincount(labels[stale], minlength=count) <= area / 2
     wanted[0] = False
     return wanted[labels]
 

@@ -29,7 +29,11 @@ _DEPARTS, _DARKENED, _COMPARED = 1, 2, 4
 
 
 class Departures:
-    """For each frame what departs from the background, what of that is darkened, and where it can be compared."""
+    """For each frame what departs from the background, what of that is darkened, and where it can be compared.
+
+    All are (height, width), as :class:`Steady` shows the frames, and are kept in ``file``. ``paths`` are those of a
+    camera that moves, None where the scene rests. ``report`` takes the fraction done.
+    """
 
     def __init__(self, shot: Steady, paths: Trajectories | None, file: Path, report: Callable[[float], None]) -> None:
         self._file = FrameFile(file, (*shot.size, 2), np.uint8)
@@ -88,7 +92,7 @@ def _unlit(shot: Steady, model: Background) -> Callable[[int], Mask]:
         hidden = shot.hidden[index]
         look = model.in_mean_light(look_at(shot, index))
         departs = departing(beyond_noise(look, model), look.visible & model.known)
-        return hidden | grown(effects(departs, around(hidden), np.zeros_like(hidden)), _SOFT)
+        return hidden | grown(effects(departs, around(hidden)), _SOFT)
 
     masks = [mask for _, mask in in_order(work, range(shot.count))]
     return masks.__getitem__

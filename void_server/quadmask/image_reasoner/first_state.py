@@ -55,7 +55,7 @@ def _reached(model: Background, things: NDArray[np.int32], count: int) -> NDArra
     caused = np.zeros(things.shape, bool)
     for look in model.looks:
         departs = departing(beyond_noise(look, model), look.visible & model.known)
-        effect = effects(departs, around(look.distance == 0) | effect, np.zeros_like(effect))
+        effect = effects(departs, around(look.distance == 0) | effect)
         since = np.where(departs & (since < 255), since + 1, since).astype(np.uint8)
         caused |= effect & (since <= _SOON)
     changed = np.bincount(things[since > 0], minlength=count)

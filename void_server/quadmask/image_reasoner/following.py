@@ -50,7 +50,11 @@ class _Found(NamedTuple):
 def effects_of(
     shot: Steady, paths: Trajectories | None, departures: Departures, report: Callable[[float], None]
 ) -> Iterator[NDArray[np.uint8]]:
-    """The effects in every frame, in order, by their kinds."""
+    """The effects in every frame of the ``shot``, in order: (height, width), :data:`MOVED`, :data:`SHADOW` or
+    :data:`ALONG`, 0 where there is none.
+
+    ``paths`` are those of a camera that moves, None where the scene rests. ``report`` takes the fraction done.
+    """
     found = _effects(shot, paths, departures)
     # pixels of a moving camera are not those of the frame before
     for index, effect, along, _ in _foretold(found, _begins(shot)) if paths is None else found:
@@ -97,7 +101,7 @@ def _foretold(frames: Iterable[_Found], begins: Collection[int]) -> Iterator[_Fo
             held.clear()
         later = found.effect
         for earlier in reversed(held):
-            later = effects(earlier.others, later, np.zeros_like(later))
+            later = effects(earlier.others, later)
             if not later.any():
                 break
             np.logical_or(earlier.effect, later, out=earlier.effect)

@@ -71,7 +71,7 @@ def _show_lit(model: Background, looks: Sequence[_Soft]) -> None:
     before, full = np.zeros(shape, bool), []
     for number, (look, shade) in enumerate(zip(model.looks, _shades(model, looks)[1], strict=True)):
         shaded += shade
-        touching += effects(shade, around(look.distance == 0), np.zeros(shape, bool))
+        touching += effects(shade, around(look.distance == 0))
         now = np.where(look.visible, shade, before)
         changes += (now != before) & (number > 0)
         before = now
@@ -146,7 +146,7 @@ def _light_left(model: Background, placed: Sequence[_Placed]) -> NDArray[np.floa
     always = cv2.morphologyEx(always, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     always = cv2.morphologyEx(always, cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8))
     outline = objects > len(placed) / 2
-    shadow = effects(always > 0, around(outline), np.zeros_like(outline))
+    shadow = effects(always > 0, around(outline))
     if not shadow.any() or np.count_nonzero(shadow) > _LARGEST * np.count_nonzero(outline):
         return None
     share = light / np.maximum(dark, 1)
