@@ -8,7 +8,7 @@ identity, so nothing is resampled.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import cv2
@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from .exr import FloatImage
 from .masks import Mask
-from .sequence import spread
 
 Homography = NDArray[np.float64]
 Grey = NDArray[np.uint8]
@@ -44,11 +43,6 @@ _WIDE, _TALL = 0.6, 0.4
 _SOFT, _CELLS, _SLOPE, _LEAST = 1.5, (16, 9), 0.4, 1.0
 #: It rests where so much of the cells that tell say so, which are this share of all at least.
 _RESTING_CELLS, _TELLING = 0.42, 0.25
-#: A camera turns where rotations explain so many frames to such a root mean square, a share of the diagonal and of the
-#: motion: a little travel hides in what trembles, ...
-_TURNED, _TURNS, _OF_MOTION = 24, 0.004, 0.04
-#: ... by a lens of a focal length between these, in widths of the frame, tried in so many steps.
-_SHORTEST, _LONGEST, _LENSES = 0.5, 4.0, 61
 
 
 class _Anchor(NamedTuple):
@@ -214,15 +208,6 @@ def _since(anchor: _Anchor, image: Grey, excluded: Mask, expected: Homography) -
     return _Found(source, target, matrix, share, agreeing)
 
 
-def _as_turned(matrix: Homography, lens: float, size: tuple[int, int]) -> Homography:
-    """The homography nearest to ``matrix`` of a camera that only turns, with a lens of that focal length in pixels."""
-    height, width = size
-    project = np.array([[lens, 0, (width - 1) / 2], [0, lens, (height - 1) / 2], [0, 0, 1]])
-    rays = np.linalg.inv(project) @ matrix @ project
-    left, _, right = np.linalg.svd(rays)
-    return np.asarray(project @ left @ right @ np.linalg.inv(project), np.float64)
-
-
 def slip(one: FloatImage, other: FloatImage, excluded: Mask) -> float:
     """How far most corners of the background lie apart in two pictures of one view, in pixels: parallax that is left.
 
@@ -284,29 +269,6 @@ class Camera:
     def at_rest(self) -> bool:
         """Whether the camera does not move at all."""
         return all(np.array_equal(m, np.eye(3)) for m in self._from_first)
-
-    def only_turns(self, size: tuple[int, int]) -> bool:
-        """Whether it turns about its own place with one lens, so that near and far things move alike.
-
-        ``size`` is the height and width of the analysed frames. The homographies between them are K R inv(K) then, of a
-        rotation R and the lens K (Hartley, Self-Calibration of Stationary Cameras, 1997). A camera that travels past a
-        wall shifts the picture without turning it.
-        """
-        height, width = size
-        chosen = spread(len(self._from_first), _TURNED)
-        matrices = [self.between(chosen[len(chosen) // 2], index) for index in chosen]
-        corners = np.array([[[0, 0]], [[width, 0]], [[0, height]], [[width, height]]], np.float64)
-        moved = [cv2.perspectiveTransform(corners, matrix) for matrix in matrices]
-
-        def away(matrices: Sequence[Homography]) -> float:
-            """The root mean square of how far from there these homographies take the corners, in pixels."""
-            there = [cv2.perspectiveTransform(corners, matrix) for matrix in matrices]
-            return float(np.sqrt(np.mean(np.sum(np.square(np.subtract(there, moved)), axis=-1))))
-
-        lenses = width * np.geomspace(_SHORTEST, _LONGEST, _LENSES)
-        error = min(away([_as_turned(matrix, lens, size) for matrix in matrices]) for lens in lenses)
-        motion = away([np.eye(3)] * len(matrices))
-        return error <= min(_TURNS * float(np.hypot(height, width)), _OF_MOTION * motion)
 
     def between(self, source: int, target: int, scale: float = 1.0) -> Homography:
         """The homography from frame index ``source`` to frame index ``target``.

@@ -3,8 +3,7 @@
 The homographies of the camera carry one plane of the scene; what lies before or behind it deviates a little from
 them between frames. That residual is measured between neighbouring frames (Kroeger et al., Fast Optical Flow using
 Dense Inverse Search, 2016), where it is small and hardly ever ambiguous, continued smoothly into what is rewritten, and
-chained: a distant frame is reached by many small steps, not by one leap that repetitive texture misleads. A camera that
-only turns leaves no residual: what would be measured is noise, and the motion of things that move by themselves.
+chained: a distant frame is reached by many small steps, not by one leap that repetitive texture misleads.
 """
 
 from __future__ import annotations
@@ -52,8 +51,7 @@ class Trajectories:
     ) -> None:
         self._footage, self.hidden, self.camera, self._file = footage, hidden, camera, file
         self._height, self._width = footage.small_size
-        self._turns = camera.at_rest or camera.only_turns(footage.small_size)
-        if not (self._turns or measured):
+        if not (camera.at_rest or measured):
             self._measure()
         self._step = lru_cache(maxsize=64)(self._read)
 
@@ -81,7 +79,7 @@ class Trajectories:
         return _plausible(here, there, flow, known).astype(np.float16)
 
     def _read(self, source: int, target: int) -> FloatImage:
-        if self._turns:
+        if self.camera.at_rest:
             return np.zeros((self._height, self._width, 2), np.float32)
         count = self._height * self._width * 2
         number = 2 * min(source, target) + (target < source)
