@@ -22,8 +22,9 @@ from void_server.imaging.footage import Footage
 from void_server.imaging.window import Window
 from void_server.quadmask import classes, image_reasoner
 from void_server.quadmask.contact import first_contact, lasting_contact
-from void_server.quadmask.image_reasoner import background, shade
+from void_server.quadmask.image_reasoner import background, doubts, shade
 from void_server.quadmask.image_reasoner.standing import stands
+from void_server.quadmask.reasoning import Reasoning
 from void_server.sample import SCENES, Film, Frames
 from void_server.sample.stage import paint
 
@@ -526,6 +527,32 @@ def test_what_gives_under_an_object_that_jumps_on_it_and_is_found_now_and_then_i
 
     found = image_reasoner.reason(footage(tmp_path, scene), tmp_path, lambda _: None)
     assert any("time and again" in text for text in found.warnings) == gives, found.warnings
+
+
+def test_what_touches_in_two_of_many_frames_does_not_touch_time_and_again(empty: FloatImage, tmp_path: Path) -> None:
+    def seen(index: int) -> Mask:
+        return box(60 + 6 * index, 60, 20, 40) & (index in (10, 11))
+
+    def scene(index: int) -> tuple[FloatImage, Mask]:
+        shadow = cv2.GaussianBlur(np.roll(seen(index), 14, axis=1).astype(np.float32), (0, 0), 4)
+        return painted(empty * (1 - np.float32(0.7) * shadow[..., None]), (seen(index), GREEN)), seen(index)
+
+    rotos = [seen(index) for index in range(COUNT)]
+    assert lasting_contact(footage(tmp_path, scene), rotos, Camera([np.eye(3)] * COUNT)) is None
+
+
+def test_where_nothing_was_found_no_warning_says_that_something_was(empty: FloatImage, tmp_path: Path) -> None:
+    def scene(index: int) -> tuple[FloatImage, Mask]:
+        here, bed = box(100, 66 + 4 * (index % 2), 30, 40), box(70, 112, 90, 16)
+        image = empty.copy()
+        image[bed] *= np.random.default_rng(index).uniform(0.5, 1.5, (int(bed.sum()), 1)).astype(np.float32)
+        return painted(image, (here, GREEN)), here
+
+    rotos = [scene(index)[1] for index in range(COUNT)]
+    shot, rests = footage(tmp_path, scene), Camera([np.eye(3)] * COUNT)
+    assert lasting_contact(shot, rotos, rests) is not None
+    (warning,) = doubts.of_effects(shot, rotos, rests, Reasoning())
+    assert "time and again" not in warning
 
 
 def rolls_up(empty: FloatImage, index: int) -> tuple[FloatImage, Mask, Mask]:

@@ -32,7 +32,7 @@ _CONTAMINATED = 9
 _PATCH, _UNSURE = 8, 0.25
 #: The least variance of the difference of two frames, each off by a level of 255: what is fainter need not be of the
 #: scene, but may stay where it is while the camera moves, as the steps of rounding and a lens's falloff do.
-_FAINTEST = 2.0
+_LEAST_VARIANCE = 2.0
 #: The variance of what is normally distributed, over the median of its squares.
 _MEDIAN_TO_VARIANCE = 1.4826**2
 #: A motion explains a patch worse where the mean square of what is left is larger by so many times the noise's.
@@ -120,7 +120,7 @@ def _plausible(here: Grey, there: Grey, flow: FloatImage, known: Mask) -> FloatI
     own: a plain column shows by its outline alone that it lies before the wall.
     """
     off = _squared_difference(here, there, flow)
-    noise = max(_MEDIAN_TO_VARIANCE * float(np.median(off[known])), _FAINTEST) if known.any() else _FAINTEST
+    noise = max(_MEDIAN_TO_VARIANCE * float(np.median(off[known])), _LEAST_VARIANCE) if known.any() else _LEAST_VARIANCE
     certainty = known * _certainty(here, noise)
     continued = smooth_fill(flow, certainty)
     worse = _over_patch(_squared_difference(here, there, continued) - off) > _WORSE * noise

@@ -21,8 +21,9 @@ from ..imaging.runs import runs
 # changes what is close so many times as much as usual, and by no less than that.
 _EDGE, _NEAR = 0.02, 0.1
 _STRIKING, _LEAST = 6.0, 0.004
-# What touches something throughout changes what is close to it so many times as much as the rest, in so many frames.
-_BESIDE, _OFTEN = 1.5, 0.25
+# What touches something throughout changes what is close to it so many times as much as the rest, in such a share of
+# the frames that show it, and in so many at least.
+_BESIDE, _OFTEN, _FEWEST = 1.5, 0.25, 3
 
 
 def first_contact(footage: Footage, rotos: Sequence[Mask]) -> int | None:
@@ -60,7 +61,7 @@ def lasting_contact(footage: Footage, rotos: Sequence[Mask], camera: Camera) -> 
 
     found = _changes(footage, rotos, as_next_sees)
     touching = found.frames[(found.close > _BESIDE * found.far) & (found.close > found.far + _LEAST)]
-    return int(touching[0]) if len(touching) >= max(_OFTEN * len(found.frames), 1) else None
+    return int(touching[0]) if len(touching) >= max(_OFTEN * len(found.frames), _FEWEST) else None
 
 
 class _Changes(NamedTuple):
@@ -72,15 +73,18 @@ class _Changes(NamedTuple):
 
 
 def _changes(footage: Footage, rotos: Sequence[Mask], before: Callable[[int], FloatImage] | None = None) -> _Changes:
-    """The changes of all frames that show the object or follow one that does, and something close to it and far away.
+    """The changes of all frames that show the object, as the one before does, and something close to it and far away.
 
-    Nothing is compared across a gap. ``before`` gives the frame before; as it is, if not given.
+    That it comes or goes is no contact. Nothing is compared across a gap. ``before`` gives the frame before; as it is, if
+    not given.
     """
     before = before or footage.evenly_exposed
     short = min(rotos[0].shape)
     inner, outer = (np.ones((2 * round(share * short) + 1,) * 2, np.uint8) for share in (_EDGE, _NEAR))
     frames, changes = [], []
     for index in chain.from_iterable(run[1:] for run in runs(footage.frames)):
+        if not (rotos[index - 1].any() and rotos[index].any()):
+            continue
         both = (rotos[index - 1] | rotos[index]).astype(np.uint8)
         edge, near = cv2.dilate(both, inner) > 0, cv2.dilate(both, outer) > 0
         close, far = near & ~edge, ~near

@@ -132,8 +132,8 @@ class Living:
         near = np.exp(-away * np.float32(scale / _REACH))[..., None]
         result += smooth_fill(off, border) * near
         rgb[rows, columns] = np.clip(result[rows, columns], lowest, highest)
-        # where nothing lends its motion, it stays what the shot usually shows
-        lent = share.any(axis=-1)
+        # where hardly anything lends its motion, it is the median that it was
+        lent = share.max(axis=-1) > _STRENGTH / 2
         grain[rows[lent], columns[lent]], origin[rows[lent], columns[lent]] = _STRENGTH**2, FILLED
 
 

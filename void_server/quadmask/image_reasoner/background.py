@@ -196,10 +196,10 @@ def _motion(one: Look, other: Look) -> FloatImage:
 
 
 def _usual(values: FloatImage, seen: Sequence[Mask], still: FloatImage | None) -> list[FloatImage]:
-    """The medians of what looks say of each pixel, (height, width) of (looks, height, width): one of each of those that
-    are ``seen``, (looks, height, width).
+    """The medians of what looks say of each pixel: (height, width) of (looks, height, width), one for each of the masks
+    ``seen``, (looks, height, width), which tell where the looks count.
 
-    Each look counts as far as it is ``still``, if that is given. 0 where none sees the pixel.
+    Each counts as far as it is ``still``, if that is given. 0 where none counts.
     """
     count, *shape = values.shape
     told, samples = [mask.reshape(count, -1) for mask in seen], values.reshape(count, -1, 1)
@@ -207,8 +207,8 @@ def _usual(values: FloatImage, seen: Sequence[Mask], still: FloatImage | None) -
         return [median(samples, mask).reshape(shape) for mask in told]
     found = weighted_medians(samples, [(mask * still.reshape(count, -1)).astype(np.float32) for mask in told])
     return [
-        np.where(mask.any(axis=0), values[:, 0], np.float32(0)).reshape(shape)
-        for mask, values in zip(told, found, strict=True)
+        np.where(mask.any(axis=0), middle[:, 0], np.float32(0)).reshape(shape)
+        for mask, middle in zip(told, found, strict=True)
     ]
 
 

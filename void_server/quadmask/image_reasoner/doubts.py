@@ -29,7 +29,8 @@ _NOTHING = (
 
 def of_effects(footage: Footage, rotos: Sequence[Mask], camera: Camera, found: Reasoning) -> list[str]:
     """The warnings where little or nothing was ``found`` beside the object, which is where the ``rotos`` are."""
-    return ([] if found.regions else [_NOTHING]) + (_little(footage, rotos, camera, found) or _hardly(rotos, found))
+    nothing = [] if found.regions else [_NOTHING]
+    return _little(footage, rotos, camera, found) or nothing or _hardly(rotos, found)
 
 
 def of_camera(camera: Camera) -> list[str]:
@@ -57,7 +58,7 @@ def _little(footage: Footage, rotos: Sequence[Mask], camera: Camera, found: Reas
         [0 if mask is None else np.count_nonzero(mask & ~roto) for mask, roto in zip(masks, rotos[first:], strict=True)]
     )
     shown = objects > 0
-    if again is not None and np.mean(beside[shown] < _LITTLE * objects[shown]) > _SELDOM:
+    if found.regions and again is not None and np.mean(beside[shown] < _LITTLE * objects[shown]) > _SELDOM:
         return [
             f"From frame {footage.frames[first]} on the object touches something time and again, but beside it "
             "something was found in some frames only: what it set in motion may move on in the others, and all of it "
@@ -79,7 +80,7 @@ def _hardly(rotos: Sequence[Mask], found: Reasoning) -> list[str]:
     masks = [found.affected(index) for index in range(len(rotos))]
     beside = sum(np.count_nonzero(mask & ~roto) for mask, roto in zip(masks, rotos, strict=True) if mask is not None)
     share = beside / max(sum(np.count_nonzero(roto) for roto in rotos), 1)
-    if not found.regions or share >= _HARDLY:
+    if share >= _HARDLY:
         return []
     return [
         f"What was found beside the object has only {share:.0%} of its size over the shot; its shadow or reflection "
