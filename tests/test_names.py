@@ -103,6 +103,9 @@ class Footage:
         frame[40:60, 130:150] = (0.9, 0.1, 0.1)
         return frame
 
+    def evenly_exposed(self, index: int) -> np.ndarray:
+        return self.small_plate(index)
+
     def small_roto(self, index: int) -> np.ndarray:
         del index
         roto = np.zeros(self.small_size, np.float32)

@@ -75,8 +75,8 @@ class _Changes(NamedTuple):
 def _changes(footage: Footage, rotos: Sequence[Mask], before: Callable[[int], FloatImage] | None = None) -> _Changes:
     """The changes of all frames that show the object, as the one before does, and something close to it and far away.
 
-    That it comes or goes is no contact. Nothing is compared across a gap. ``before`` gives the frame before; as it is, if
-    not given.
+    That it comes or goes is no contact. Nothing is compared across a gap. ``before`` gives the frame before; as it is,
+    if not given.
     """
     before = before or footage.evenly_exposed
     short = min(rotos[0].shape)
