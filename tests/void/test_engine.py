@@ -642,7 +642,8 @@ def test_the_first_frame_has_nothing_affected_unless_it_was_given(tmp_path: Path
         def __len__(self) -> int:
             return 2
 
-    made = Inputs(FakeClip(), fit.Fit(Window(0, 0, 16, 16), (16, 16)))  # type: ignore[arg-type]
+    clip: Any = FakeClip()
+    made = Inputs(clip, fit.Fit(Window(0, 0, 16, 16), (16, 16)))
     made.write(lambda _: None)
     assert set(np.unique(made.codes(0, first=True))) == {0, 255}
     assert set(np.unique(made.codes(1, first=False))) == {0, 63, 127, 255}
