@@ -171,6 +171,24 @@ def test_what_stands_in_the_first_frames_is_the_scene_also_when_a_chain_of_cause
         assert np.mean(affected[-1][bar & ~fallen]) > 0.9
 
 
+def test_what_stands_is_the_scene_also_where_a_shadow_passes_in_the_first_frames(
+    empty: FloatImage, tmp_path: Path
+) -> None:
+    """The bar falls late, so most frames in which the object is far show the floor without the bar's shadow."""
+    bar, lying, shadow = box(80, 50, 10, 58), box(90, 96, 50, 12), box(50, 104, 30, 8)
+
+    def scene(index: int) -> tuple[FloatImage, Mask]:
+        thing, ahead = box(4 + 9 * index, 60, 24, 40), box(28 + 9 * index, 104, 14, 8)
+        stands = index < 14
+        plate = np.where((shadow & stands)[..., None], empty * np.float32(0.7), empty)
+        plate = np.where((box(4 + 9 * index, 100, 24, 12) | ahead)[..., None], plate * np.float32(0.4), plate)
+        return painted(plate, (bar if stands else lying, RED), (thing, GREEN)), thing
+
+    affected = reasoned(tmp_path, scene)
+    assert np.mean([mask[shadow].mean() for mask in affected[9:14]]) < 0.1
+    assert affected[-1][shadow].mean() > 0.9
+
+
 def test_what_is_pushed_away_slowly_has_no_life_of_its_own(empty: FloatImage, tmp_path: Path) -> None:
     """In a picture without noise, where a little light that comes off the things is all that changes."""
     before = box(104, 40, 12, 50)

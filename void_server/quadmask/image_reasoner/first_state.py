@@ -21,6 +21,8 @@ _STANDS = 3
 _WHOLE = 15
 #: Where so much of its rim changes meanwhile, it moves.
 _MOVING_RIM = 0.25
+#: It stands again where a look is nearer to the first than to the background by this factor.
+_NEARER = 0.5
 #: The cause of a change is there within so many looks.
 _SOON = 3
 
@@ -76,17 +78,21 @@ def _first_state(model: Background) -> tuple[FloatImage, Mask]:
     samples = np.stack([look.rgb.reshape(-1, 3) for look in looks])
     early = median(samples, np.broadcast_to(seen.reshape(-1), (len(looks), seen.size))).reshape(*shape, 3)
     # both are noisy
-    moved, change = np.zeros(shape, bool), np.float32(math.sqrt(2)) * over_noise(model, 0)
+    change = np.float32(math.sqrt(2)) * over_noise(model, 0)
+    moved = np.zeros(shape, bool)
     for look in model.looks[: _STANDS + 1]:
         moved |= departure(look.rgb, looks[0].rgb, seen & look.visible, SCALES[0]) > change
-    # noise alone makes specks
-    moved = cv2.morphologyEx(moved.astype(np.uint8), cv2.MORPH_OPEN, np.ones((5, 5), np.uint8)) > 0
+    again = seen & _comes_back(model)
+    early = np.where((moved & again)[..., None], looks[0].rgb, early)
+    changed, moved = _tidy(moved), _tidy(moved & ~again)
     other = departure(early, model.plate, seen, SCALES[0]) > over_noise(model, 0)
     still = cv2.morphologyEx((seen & other & ~moved).astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     count, parts = cv2.connectedComponents(still, connectivity=8)
     at_hand = around(np.logical_or.reduce([look.distance == 0 for look in looks]))
-    beside = np.bincount(parts[at_hand], minlength=count) > 0
-    standing = ~(beside | _moving(parts, count, moved))[parts] & (parts > 0)
+    area, beside, returns = (np.bincount(parts[mask], minlength=count) for mask in (parts > 0, at_hand, again))
+    # what comes back is no shadow of the object, and what passed there is not its own motion
+    own = np.where(2 * returns > area, _moving(parts, count, moved), (beside > 0) | _moving(parts, count, changed))
+    standing = ~own[parts] & (parts > 0)
     # a thing is whole, also where it looks like what lies behind it
     whole = cv2.morphologyEx(standing.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((_WHOLE, _WHOLE), np.uint8))
     whole = cv2.dilate(whole, np.ones((5, 5), np.uint8))
@@ -103,6 +109,28 @@ def _first_state(model: Background) -> tuple[FloatImage, Mask]:
         shown.append((unchanged & look.visible)[standing])
     first[standing] = median(np.stack(stack), np.stack(shown))
     return first, standing
+
+
+def _tidy(moved: Mask) -> Mask:
+    """The same without the specks that noise alone makes."""
+    return np.asarray(cv2.morphologyEx(moved.astype(np.uint8), cv2.MORPH_OPEN, np.ones((5, 5), np.uint8)) > 0)
+
+
+def _comes_back(model: Background) -> Mask:
+    """What is as in the first look again, in so many looks on end after something else, such as a shadow that passed.
+
+    Not after the background was seen there: that is a shadow that comes twice.
+    """
+    begun, shape = model.looks[0].rgb, model.known.shape
+    gone, away, back, on_end = (np.zeros(shape, kind) for kind in (bool, bool, bool, np.uint8))
+    for look in model.looks:
+        from_first, from_plate = (departure(look.rgb, than, look.visible, SCALES[0]) for than in (begun, model.plate))
+        away |= look.visible & (from_plate < _NEARER * from_first)
+        same = look.visible & (from_first < _NEARER * from_plate) & ~away
+        gone |= ~same
+        on_end = np.where(gone & same, on_end + 1, 0).astype(np.uint8)
+        back |= on_end >= _STANDS
+    return back
 
 
 def _moving(parts: NDArray[np.int32], count: int, moved: Mask) -> NDArray[np.bool_]:
