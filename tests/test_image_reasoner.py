@@ -640,6 +640,21 @@ def test_a_shadow_that_runs_ahead_of_what_throws_it_is_an_effect_before_it_is_to
     assert not any(mask[ahead].any() for mask in affected[:10])
 
 
+def test_a_shadow_that_the_end_of_the_shot_cuts_off_is_an_effect_near_another(
+    empty: FloatImage, tmp_path: Path
+) -> None:
+    ahead, far = box(236, 124, 14, 10), box(30, 20, 16, 10)
+
+    def scene(index: int) -> tuple[FloatImage, Mask]:
+        dark = box(10 + 11 * index, 106, 24, 8)
+        dark |= (ahead | far) & (index >= COUNT - 3)
+        return painted(np.where(dark[..., None], empty * np.float32(0.5), empty), (passes(index), GREEN)), passes(index)
+
+    affected = reasoned(tmp_path, scene)
+    assert min(mask[ahead].mean() for mask in affected[-3:]) > 0.7
+    assert not any(mask[far].any() for mask in affected)
+
+
 def test_the_first_frame_alone_does_not_say_how_a_place_looks(empty: FloatImage, tmp_path: Path) -> None:
     """The object throws its shadow ahead, stops over the place and turns back a little: then that is seen in light."""
     place = box(112, 60, 6, 20)

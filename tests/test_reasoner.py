@@ -13,6 +13,7 @@ from void_server.imaging.fill import smooth_fill
 from void_server.imaging.light import Light
 from void_server.imaging.temporal import median, weighted_median
 from void_server.quadmask.image_reasoner.causes import STALE, aged, around, effects
+from void_server.quadmask.image_reasoner.following import Found, foretold
 from void_server.sample.stage import paint
 
 NOTHING = np.zeros((180, 320), bool)
@@ -128,6 +129,24 @@ def test_what_was_there_before_has_no_cause() -> None:
     assert not effects(lasting, around(box(50, 50)), age >= STALE).any()
     assert (aged(age, ~NOTHING, NOTHING) == 0).all()
     assert np.array_equal(aged(age, NOTHING, NOTHING), age)
+
+
+def test_a_shadow_near_an_effect_at_the_end_of_a_run_is_one_if_it_has_just_come_up() -> None:
+    effect, comes = NOTHING.copy(), NOTHING.copy()
+    effect[100:120, 100:140], comes[100:120, 148:158] = True, True
+
+    def found(frame: int, *, ends: bool) -> Found:
+        wanders = NOTHING.copy()
+        wanders[124:130, 100 + 2 * frame : 112 + 2 * frame] = True
+        new = comes & (frame >= 8 and ends)
+        return Found(frame, effect.copy(), NOTHING, wanders | new)
+
+    frames = list(foretold((found(index, ends=True) for index in range(10)), {0}))
+    assert all((frame.effect == (effect | comes if frame.frame >= 8 else effect)).all() for frame in frames)
+    # after a gap it is another shot
+    frames = list(foretold((found(index, ends=index < 10) for index in range(20)), {0, 10}))
+    assert (frames[9].effect & comes).any()
+    assert not (frames[19].effect & ~effect).any()
 
 
 def test_medians() -> None:

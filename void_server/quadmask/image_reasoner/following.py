@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
-from itertools import chain
+from itertools import chain, islice
 from typing import NamedTuple
 
 import cv2
@@ -25,6 +26,8 @@ from .steady import Steady
 _BYSTANDERS_EDGE = 4
 #: A shadow runs so many frames ahead of what throws it.
 _AHEAD = 4
+#: Where nothing comes after, a shadow that has just come up so near an effect, as a share of the diagonal, is one.
+_NEAR = 0.05
 #: The kinds of effects: name, kind of region, and why it is in.
 MOVED, SHADOW, ALONG = 1, 2, 3
 EFFECTS = {
@@ -38,7 +41,7 @@ EFFECTS = {
 }
 
 
-class _Found(NamedTuple):
+class Found(NamedTuple):
     """What was found in a frame: its effects, which of them go along with the object, and other shadows so far."""
 
     frame: int
@@ -57,12 +60,12 @@ def effects_of(
     """
     found = _effects(shot, paths, departures)
     # pixels of a moving camera are not those of the frame before
-    for index, effect, along, _ in _foretold(found, _begins(shot)) if paths is None else found:
+    for index, effect, along, _ in foretold(found, _begins(shot)) if paths is None else found:
         report((index + 1) / shot.count)
         yield _kinds(effect, along, departures.darkened(index), departures.certainty(index))
 
 
-def _effects(shot: Steady, paths: Trajectories | None, departures: Departures) -> Iterator[_Found]:
+def _effects(shot: Steady, paths: Trajectories | None, departures: Departures) -> Iterator[Found]:
     """What the object causes, frame by frame, from its first touch on."""
     height, width = shot.size
     # under a moving camera, things that rest move too
@@ -84,7 +87,7 @@ def _effects(shot: Steady, paths: Trajectories | None, departures: Departures) -
         effect = effects(departs, causes, (age >= STALE) & ~own)
         age = aged(age, departures.compared(index), departs & ~effect)
         others = shadows(departs & ~effect & (age < STALE), departures.darkened(index))
-        yield _Found(index, effect, own, others)
+        yield Found(index, effect, own, others)
 
 
 def _begins(shot: Steady) -> set[int]:
@@ -92,23 +95,39 @@ def _begins(shot: Steady) -> set[int]:
     return {run.start for run in shot.runs}
 
 
-def _foretold(frames: Iterable[_Found], begins: Collection[int]) -> Iterator[_Found]:
+def foretold(frames: Iterable[Found], begins: Collection[int]) -> Iterator[Found]:
     """The same with the shadows that run ahead of what throws them: what they touch is an effect soon after."""
-    held: deque[_Found] = deque()
+    held: deque[Found] = deque()
     for found in frames:
         if found.frame in begins:
-            yield from held
+            yield from _ended(held)
             held.clear()
-        later = found.effect
-        for earlier in reversed(held):
-            later = effects(earlier.others, later)
-            if not later.any():
-                break
-            np.logical_or(earlier.effect, later, out=earlier.effect)
+        _caused_later(held, found.effect)
         held.append(found)
-        if len(held) > _AHEAD:
+        if len(held) > _AHEAD + 1:
             yield held.popleft()
-    yield from held
+    yield from _ended(held)
+
+
+def _caused_later(held: deque[Found], later: Mask) -> None:
+    """Make effects of the shadows in frames one after the other that lead to what is an effect after them."""
+    for earlier in islice(reversed(held), _AHEAD):
+        later = effects(earlier.others, later)
+        if not later.any():
+            break
+        np.logical_or(earlier.effect, later, out=earlier.effect)
+
+
+def _ended(held: deque[Found]) -> deque[Found]:
+    """The last frames of a run: what a shadow touches after them is not seen. One is an effect that has just come up
+    near another.
+    """
+    if len(held) > _AHEAD:
+        before, *_, last = held
+        reach = round(_NEAR * math.hypot(*last.others.shape))
+        since = last.others & ~effects(last.others, before.others)
+        _caused_later(held, effects(since, grown(last.effect, reach)))
+    return held
 
 
 def _kinds(effect: Mask, along: Mask, darkened: Mask, certainty: FloatImage) -> NDArray[np.uint8]:
