@@ -600,6 +600,24 @@ def test_a_shadow_longer_than_the_way_of_what_throws_it_is_an_effect(empty: Floa
         assert mask[where].mean() > 0.8
 
 
+def test_a_place_that_lies_in_the_shade_of_one_lamp_and_then_of_another_is_found_in_both(
+    empty: FloatImage, tmp_path: Path
+) -> None:
+    def shade(index: int, side: int) -> Mask:
+        return box(60 + 5 * index + (44 if side > 0 else -70), 92, 66, 16)
+
+    def scene(index: int) -> tuple[FloatImage, Mask]:
+        walker = box(60 + 5 * index, 40, 40, 70)
+        plate = empty
+        for side in (-1, 1):
+            plate = np.where(shade(index, side)[..., None], plate * np.float32(0.6), plate)
+        return painted(plate, (walker, GREEN)), walker
+
+    affected = reasoned(tmp_path, scene)
+    shares = [mask[shade(index, -1) | shade(index, 1)].mean() for index, mask in enumerate(affected)]
+    assert min(shares) > 0.8
+
+
 @pytest.mark.parametrize("grain", [0.0, 0.004])
 def test_a_black_shadow_tells_nothing_of_what_lies_in_it(empty: FloatImage, grain: float) -> None:
     """Its noise is not the scene, however much brighter that is made."""

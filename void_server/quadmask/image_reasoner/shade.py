@@ -24,13 +24,13 @@ from .causes import around, effects
 from .departing import over_noise
 
 #: Less than this share of the most light that a pixel is seen in is shade.
-_SHADE = 0.9
+_SHADE = 0.95
 #: Seen from the object, so much of what is lit at times is in the shade there, in so many looks.
 _ALWAYS, _LOOKS = 0.75, 4
-#: So many looks show a pixel in its full light.
-_LIT = 3
-#: So much of the shade that falls on a place is in touch with the object; it comes and goes, and does not flicker.
-_IN_TOUCH, _COMES_AND_GOES = 0.9, 2
+#: So many looks show a pixel in its full light: of one alone, something bright may just pass there.
+_LIT = 2
+#: So much of the shade that falls on a place is in touch with the object; that of two lamps comes and goes twice.
+_IN_TOUCH, _COMES_AND_GOES = 0.9, 4
 #: A shadow is no larger than so many times the object.
 _LARGEST = 6.0
 #: Darker than this, noise is more than the light; less light leaves the channels' shares apart by so much at most.
@@ -71,7 +71,10 @@ def _show_lit(model: Background, looks: Sequence[_Soft]) -> None:
     before, full = np.zeros(shape, bool), []
     for number, (look, shade) in enumerate(zip(model.looks, _shades(model, looks)[1], strict=True)):
         shaded += shade
-        touching += effects(shade, around(look.distance == 0))
+        thing = look.distance == 0
+        own = effects(shade, around(thing))
+        # what reaches farther is water, whose darker parts touch each other
+        touching += own & (np.count_nonzero(own) <= _LARGEST * np.count_nonzero(thing))
         now = np.where(look.visible, shade, before)
         changes += (now != before) & (number > 0)
         before = now
@@ -166,7 +169,7 @@ def _shades(model: Background, looks: Sequence[_Soft]) -> tuple[FloatImage, list
 
 
 def _lit(looks: Sequence[_Soft]) -> FloatImage:
-    """The most light in which so many looks show each pixel that nothing bright just passed there."""
+    """The most light in which :data:`_LIT` looks show each pixel."""
     highest = [np.zeros_like(looks[0].picture)] * _LIT
     for look, picture in looks:
         seen = picture * look.visible[..., None]
