@@ -673,6 +673,26 @@ def test_a_shadow_that_the_end_of_the_shot_cuts_off_is_an_effect_near_another(
     assert not any(mask[far].any() for mask in affected)
 
 
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_faint_glint_away_from_the_object_is_an_effect_where_nothing_else_moves(
+    empty: FloatImage, alone: bool, tmp_path: Path
+) -> None:
+    soft = cv2.GaussianBlur(empty, (0, 0), 6)
+    glint = box(60, 12, 2, 24)
+
+    def scene(index: int) -> tuple[FloatImage, Mask]:
+        brighter = glint & (8 <= index < 15) | box(200, 8, 2, 24) & (index == 12)
+        plate = np.where(brighter[..., None], soft * np.float32(1.12), soft)
+        plate = np.where(box(10 + 11 * index, 106, 34, 8)[..., None], plate * np.float32(0.5), plate)
+        other = box(0 if alone else 230 - 8 * index, 20, 0 if alone else 24, 16)
+        return painted(plate, (other, BLUE), (passes(index), GREEN)), passes(index)
+
+    affected = reasoned(tmp_path, scene, noise=0.002)
+    assert (np.mean([mask[glint].mean() for mask in affected[8:15]]) > 0.7) == alone
+    # what comes for a frame may be noise
+    assert not affected[12][box(200, 8, 2, 24)].any()
+
+
 def test_the_first_frame_alone_does_not_say_how_a_place_looks(empty: FloatImage, tmp_path: Path) -> None:
     """The object throws its shadow ahead, stops over the place and turns back a little: then that is seen in light."""
     place = box(112, 60, 6, 20)

@@ -19,9 +19,9 @@ from ...imaging.framefile import FrameFile
 from ...imaging.masks import Mask, grown
 from ...imaging.trajectories import Trajectories
 from ..reasoning import Reasoning, Region
-from . import doubts, standing
+from . import doubts, glints, standing
 from .departures import Departures
-from .following import EFFECTS, effects_of
+from .following import EFFECTS, begins_of, effects_of
 from .steady import Steady
 
 #: The object hides what its roto covers by more than this, with so many pixels around; the camera is tracked, and an
@@ -49,6 +49,8 @@ def reason(footage: Footage, scratch: Path, report: Callable[[float], None]) -> 
     affected = FrameFile(scratch / "affected.raw", shot.size, np.uint8)
     departures = Departures(shot, paths, scratch / "departing.raw", lambda share: report(0.3 + 0.6 * share))
     affected.write(effects_of(shot, paths, departures, lambda share: report(0.9 + 0.1 * share)))
+    if paths is None and glints.alone(affected, departures, count):
+        affected.write(glints.added(affected, departures, count, begins_of(shot)))
     certainties = _certainties(affected, departures, count)
     regions = [
         Region(name, kind, why, "the pixels alone", certainties[of], _of_kind(shot, affected, hidden, of))

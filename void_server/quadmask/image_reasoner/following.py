@@ -29,7 +29,7 @@ _AHEAD = 4
 #: Where nothing comes after, a shadow that has just come up so near an effect, as a share of the diagonal, is one.
 _NEAR = 0.05
 #: The kinds of effects: name, kind of region, and why it is in.
-MOVED, SHADOW, ALONG = 1, 2, 3
+MOVED, SHADOW, ALONG, GLINT = 1, 2, 3, 4
 EFFECTS = {
     MOVED: (
         "moved or touched",
@@ -38,6 +38,11 @@ EFFECTS = {
     ),
     SHADOW: ("shadow", ARTEFACT, "it is the background in less light, and touches the object"),
     ALONG: ("reflection or far shadow", ARTEFACT, "it goes along with the object and looks like it, or darkens"),
+    GLINT: (
+        "glint",
+        ARTEFACT,
+        "it is faint, comes and goes, and nothing moves in the shot but the object and what it causes",
+    ),
 }
 
 
@@ -60,7 +65,7 @@ def effects_of(
     """
     found = _effects(shot, paths, departures)
     # pixels of a moving camera are not those of the frame before
-    for index, effect, along, _ in foretold(found, _begins(shot)) if paths is None else found:
+    for index, effect, along, _ in foretold(found, begins_of(shot)) if paths is None else found:
         report((index + 1) / shot.count)
         yield _kinds(effect, along, departures.darkened(index), departures.certainty(index))
 
@@ -72,7 +77,7 @@ def _effects(shot: Steady, paths: Trajectories | None, departures: Departures) -
     companions, bystanders = _things(shot, departures) if paths is None else ([], [])
     everywhere = Window(0, 0, width, height)
     effect, age = np.zeros((height, width), bool), np.zeros((height, width), np.uint8)
-    begins = _begins(shot)
+    begins = begins_of(shot)
     for index in range(shot.count):
         if paths is not None and index in begins:
             effect, age = np.zeros_like(effect), np.zeros_like(age)
@@ -90,7 +95,7 @@ def _effects(shot: Steady, paths: Trajectories | None, departures: Departures) -
         yield Found(index, effect, own, others)
 
 
-def _begins(shot: Steady) -> set[int]:
+def begins_of(shot: Steady) -> set[int]:
     """The frames that follow no other in time: the first, and those after gaps."""
     return {run.start for run in shot.runs}
 
