@@ -1,25 +1,27 @@
 """The camera's motion over a shot, as homographies that follow the background.
 
-Corners of the background are tracked from an anchor frame (Lucas-Kanade with a backward check) and a homography is
-fitted to those that agree (MAGSAC, then least squares). The anchor stays while most of its corners are found and agree,
-so that errors do not add up from frame to frame; then the last frame becomes the next. A camera at rest has exactly the
-identity, so nothing is resampled.
+Whether it moves at all is told by corners of the background (Lucas-Kanade with a backward check) and the homography of
+those that agree (MAGSAC, then least squares). A camera at rest has exactly the identity, so nothing is resampled. From
+where it moves, each frame is aligned to an anchor frame by all that shows a slope, as plain scenery has few corners and
+patterned things many. The anchor stays while most of it is in sight and agrees, so that errors do not add up from frame
+to frame; then the last frame becomes the next.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from .alignment import Alignment, Frame, Grey, Homography, Reference
 from .exr import FloatImage
 from .masks import Mask
-
-Homography = NDArray[np.float64]
-Grey = NDArray[np.uint8]
 
 # Motion of no corner of the frame by more than this many analysed pixels since the anchor counts as a camera at rest.
 _AT_REST = 0.25
@@ -29,9 +31,15 @@ _DARK, _BRIGHT, _SAME = 8, 240, 0.03
 #: In analysed pixels, the error of a corner that a homography explains.
 _FITS = 0.8
 #: A homography is fitted again so many times to the corners that it explains by so many times the usual error.
-_REFITS, _EXPLAINED = 3, 2.5
-#: The next anchor is taken where fewer of its corners in sight are found, and where fewer of these agree.
-_FOUND, _AGREE = 0.5, 0.8
+_RE_FITS, _EXPLAINED = 3, 2.5
+#: A move may have begun unnoticed so many frames before.
+_BEFORE = 24
+#: A camera at rest is compared with the next frame from then on, where fewer of an anchor's corners are found.
+_FOUND = 0.5
+#: The next anchor of one that moves is taken where less of it is in sight, and where less of that agrees.
+_IN_SIGHT, _AGREE = 0.6, 0.5
+#: Where less than this agrees, corners tell where to look, and where less than this does, nothing was found.
+_LOST, _NOTHING = 0.4, 0.1
 #: Most corners are so many of all; one that is farther off than this moves by itself.
 _MOST, _OWN_WAY = 0.6, 2.0
 #: The camera rests where so many of all corners do, and of the others so few agree on a motion, ...
@@ -45,22 +53,24 @@ _SOFT, _CELLS, _SLOPE, _LEAST = 1.5, (16, 9), 0.4, 1.0
 _RESTING_CELLS, _TELLING = 0.42, 0.25
 
 
-class _Anchor(NamedTuple):
+@dataclass(frozen=True)
+class _Anchor:
+    """A frame that others are compared with: ``image``, where the background is ``seen``, and where from the first."""
+
     image: Grey
     seen: Mask
-    corners: FloatImage  # (n, 1, 2)
-    from_first: Homography
+    from_first: Homography = field(default_factory=lambda: np.eye(3))
+
+    @cached_property
+    def corners(self) -> FloatImage:
+        """Corners of the background, (n, 1, 2)."""
+        corners = cv2.goodFeaturesToTrack(self.image, 1200, 0.003, 5, mask=np.where(self.seen, 255, 0).astype(np.uint8))
+        return corners if corners is not None else np.zeros((0, 1, 2), np.float32)
 
 
 def grey(rgb: FloatImage) -> Grey:
     """Display-referred RGB as 8-bit luma."""
     return np.clip(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY) * 255 + 0.5, 0, 255).astype(np.uint8)
-
-
-def _anchor(image: Grey, excluded: Mask, from_first: Homography) -> _Anchor:
-    free = np.where(excluded, 0, 255).astype(np.uint8)
-    corners = cv2.goodFeaturesToTrack(image, 1200, 0.003, 5, mask=free)
-    return _Anchor(image, ~excluded, corners if corners is not None else np.zeros((0, 1, 2), np.float32), from_first)
 
 
 def _follow(anchor: _Anchor, image: Grey, excluded: Mask) -> tuple[FloatImage, FloatImage]:
@@ -104,7 +114,7 @@ def _fit(source: FloatImage, target: FloatImage) -> Homography | None:
         return None
     # of the few points that gave it, it has the error
     agreeing = inliers.ravel() > 0
-    for _ in range(_REFITS):
+    for _ in range(_RE_FITS):
         refitted, _ = cv2.findHomography(source[agreeing], target[agreeing], 0)
         if refitted is None:
             break
@@ -168,44 +178,62 @@ def _picture_rests(anchor: _Anchor, image: Grey, excluded: Mask) -> bool:
 class _Found(NamedTuple):
     """What became of an anchor's corners in a frame.
 
-    Pairs of (n, 2) positions; the homography between them, None where they agree on none; and the shares of the corners
-    in sight that were found, and of these that agree.
+    Pairs of (n, 2) positions; the homography between them, None where they agree on none; and the share of the corners
+    in sight that were found.
     """
 
     source: FloatImage
     target: FloatImage
     matrix: Homography | None
     share: float
-    agreeing: float
 
-    def rests(self, shape: tuple[int, ...]) -> bool:
-        """Whether the camera did not move since the anchor."""
-        assert self.matrix is not None
-        return (
+    def moves(self, shape: tuple[int, ...]) -> bool:
+        """Whether the camera moved since the anchor, as far as corners tell."""
+        return self.matrix is not None and not (
             _rests(self.matrix, shape)
             or _most_rest(self.source, self.target)
             or _ground_rests(self.source, self.target, self.matrix)
         )
 
 
-def _since(anchor: _Anchor, image: Grey, excluded: Mask, expected: Homography) -> _Found:
-    """Follow the anchor's corners to a frame that is ``expected`` to lie about there."""
-    size = image.shape[1::-1]
-    expects = not np.array_equal(expected, np.eye(3))
-    there, hidden = image, excluded
-    if expects:
-        flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
-        there = cv2.warpPerspective(image, expected, size, flags=flags)
-        flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
-        hidden = cv2.warpPerspective(excluded.astype(np.uint8), expected, size, flags=flags, borderValue=1) > 0
-    source, target = _follow(anchor, there, hidden)
+def _since(anchor: _Anchor, image: Grey, excluded: Mask) -> _Found:
+    """Follow the anchor's corners to a frame."""
+    source, target = _follow(anchor, image, excluded)
     x, y = anchor.corners.reshape(-1, 2).astype(int).T
-    share = len(source) / max(int(np.count_nonzero(~hidden[y, x])), 1)
-    if expects and len(target):
-        target = cv2.perspectiveTransform(target[:, None].astype(np.float64), expected)[:, 0].astype(np.float32)
-    matrix = _fit(source, target)
-    agreeing = 1.0 if matrix is None else float(np.mean(_error(source, target, matrix) < _FITS))
-    return _Found(source, target, matrix, share, agreeing)
+    share = len(source) / max(int(np.count_nonzero(~excluded[y, x])), 1)
+    return _Found(source, target, _fit(source, target), share)
+
+
+class _Mover:
+    """A camera that moves, followed frame by frame since it was at ``anchor``."""
+
+    def __init__(self, anchor: _Anchor) -> None:
+        self._take(anchor)
+        self._way: Homography = np.eye(3)  # from the last frame but one to the last
+
+    def _take(self, anchor: _Anchor) -> None:
+        self._anchor, self._reference = anchor, Reference(anchor.image, anchor.seen)
+        self._latest: Homography = np.eye(3)  # since the anchor
+
+    def follow(self, image: Grey, excluded: Mask) -> tuple[Homography, float]:
+        """The homography from the first frame to the next one, ``image``, and how much of the background agrees."""
+        frame = Frame(image, ~excluded)
+        # a hand trembles, a head pans on
+        found = self._best(frame, self._latest, self._way @ self._latest)
+        if found.agreeing < _LOST:
+            corners = _since(self._anchor, image, excluded).matrix
+            found = found if corners is None else self._best(frame, corners, found.matrix)
+        if found.agreeing < _NOTHING:
+            found = found._replace(matrix=self._latest)
+        self._way = found.matrix @ np.linalg.inv(self._latest)
+        self._latest = found.matrix
+        from_first = found.matrix @ self._anchor.from_first
+        if found.in_sight < _IN_SIGHT or found.agreeing < _AGREE:
+            self._take(_Anchor(image, ~excluded, from_first))
+        return from_first, found.agreeing
+
+    def _best(self, frame: Frame, *starts: Homography) -> Alignment:
+        return max((self._reference.align(frame, start) for start in starts), key=lambda found: found.agreeing)
 
 
 def slip(one: FloatImage, other: FloatImage, excluded: Mask) -> float:
@@ -213,7 +241,7 @@ def slip(one: FloatImage, other: FloatImage, excluded: Mask) -> float:
 
     Corners farther apart than :data:`_OWN_WAY` go their own way.
     """
-    source, target = _follow(_anchor(grey(one), excluded, np.eye(3)), grey(other), excluded)
+    source, target = _follow(_Anchor(grey(one), ~excluded), grey(other), excluded)
     apart = np.linalg.norm(target - source, axis=1)
     apart = apart[apart < _OWN_WAY]
     return float(np.quantile(apart, _MOST)) if len(apart) >= _FEWEST else 0.0
@@ -243,26 +271,25 @@ class Camera:
         """
         homographies: list[Homography] = []
         agreeing: list[float] = []
+        mover: _Mover | None = None
         anchor: _Anchor | None = None
-        latest, moving = np.eye(3), False  # since the anchor
+        lately: deque[tuple[Grey, Mask]] = deque(maxlen=_BEFORE)
         for rgb, excluded in frames:
             image = grey(rgb)
-            if anchor is None:
-                anchor = _anchor(image, excluded, np.eye(3))
-            found = _since(anchor, image, excluded, latest)
-            if not moving:
-                moving = (
-                    found.matrix is not None
-                    and not found.rests(image.shape)
-                    and not _picture_rests(anchor, image, excluded)
-                )
-            if moving and found.matrix is not None:
-                latest = found.matrix
-                agreeing.append(found.agreeing)
-            homographies.append(latest @ anchor.from_first)
-            if found.share < _FOUND or (moving and found.agreeing < _AGREE):
-                anchor = _anchor(image, excluded, homographies[-1])
-                latest, moving = np.eye(3), False
+            lately.append((image, excluded))
+            homographies.append(np.eye(3))
+            if mover is None:
+                anchor = anchor or _Anchor(image, ~excluded)
+                found = _since(anchor, image, excluded)
+                if found.moves(image.shape) and not _picture_rests(anchor, image, excluded):
+                    first, hidden = lately.popleft()
+                    mover = _Mover(_Anchor(first, ~hidden))
+                elif found.share < _FOUND:
+                    anchor = _Anchor(image, ~excluded)
+            if mover is not None:
+                for place in range(-len(lately), 0):
+                    homographies[place], share = mover.follow(*lately.popleft())
+                    agreeing.append(share)
         return cls(homographies, float(np.median(agreeing)) if agreeing else 1.0)
 
     @property

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..api.files import replacing
-from .camera import Camera, Grey, grey
+from .alignment import Grey
+from .camera import Camera, grey
 from .exr import FloatImage
 from .fill import smooth_fill
 from .footage import Footage

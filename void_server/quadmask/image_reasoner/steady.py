@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ...imaging.camera import Camera, Homography, slip
+from ...imaging.alignment import Homography
+from ...imaging.camera import Camera, slip
 from ...imaging.colour import Curve
 from ...imaging.exr import FloatImage
 from ...imaging.footage import Footage
