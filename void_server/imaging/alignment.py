@@ -186,6 +186,8 @@ class Reference:
     def _compared(self, frame: Frame, level: int, matrix: Homography) -> tuple[FloatImage, Mask]:
         """How much more ``frame`` shows than the points of a level do here, and which are visible there."""
         points, image = self._points[level], frame.images[level]
+        if not len(points.shows):
+            return points.shows, np.zeros(0, bool)
         there = cv2.perspectiveTransform(points.positions, matrix)
         at = ((there + 0.5) / points.scale - 0.5).astype(np.float32)
         visible = cv2.remap(frame.seen[level], at, None, cv2.INTER_NEAREST, borderValue=0)[:, 0] > 0

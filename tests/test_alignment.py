@@ -1,0 +1,116 @@
+"""How frames are laid on one another, and a camera that moves is followed, where corners mislead."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from void_server.imaging.alignment import Frame, Reference
+from void_server.imaging.camera import Camera, grey
+from void_server.imaging.exr import FloatImage
+from void_server.imaging.masks import Mask
+from void_server.sample.stage import paint
+
+HEIGHT, WIDTH, COUNT = 180, 320, 14
+NOTHING = np.zeros((HEIGHT, WIDTH), bool)
+CORNERS = np.array([[[0, 0]], [[WIDTH, 0]], [[0, HEIGHT]], [[WIDTH, HEIGHT]]], np.float64)
+LENS = np.array([[1.1 * WIDTH, 0, (WIDTH - 1) / 2], [0, 1.1 * WIDTH, (HEIGHT - 1) / 2], [0, 0, 1]])
+MARGIN = 160
+
+
+@pytest.fixture(scope="module")
+def scenery() -> FloatImage:
+    painted = paint(HEIGHT + 2 * MARGIN, WIDTH + 2 * MARGIN, np.random.default_rng(5))
+    return np.clip(painted, 0, 1) ** np.float32(0.45)
+
+
+def turned(degrees: float) -> NDArray[np.float64]:
+    """The homography from the middle of the scenery to what a camera sees that turned so far to the right."""
+    turn = cv2.Rodrigues(np.radians([0.3 * degrees, degrees, 0.2 * degrees]))[0]
+    return np.asarray(LENS @ turn @ np.linalg.inv(LENS))
+
+
+def seen(scenery: FloatImage, way: NDArray[np.float64]) -> FloatImage:
+    within = np.array([[1, 0, -MARGIN], [0, 1, -MARGIN], [0, 0, 1.0]])
+    return cv2.warpPerspective(scenery, way @ within, (WIDTH, HEIGHT), flags=cv2.INTER_CUBIC)
+
+
+def off(camera: Camera, ways: list[NDArray[np.float64]]) -> float:
+    """How far the corners of any frame are from where they should be, in pixels."""
+    return max(
+        float(np.linalg.norm(cv2.perspectiveTransform(CORNERS, camera.between(0, index)) - true, axis=-1).max())
+        for index, way in enumerate(ways)
+        for true in [cv2.perspectiveTransform(CORNERS, way @ np.linalg.inv(ways[0]))]
+    )
+
+
+def test_a_pan_over_a_plain_floor_does_not_follow_patterned_balls(scenery: FloatImage) -> None:
+    rng = np.random.default_rng(8)
+    floor = cv2.GaussianBlur(scenery, (0, 0), 4)
+    balls = [rng.random((24, 24, 3)).astype(np.float32).repeat(2, 0).repeat(2, 1) for _ in range(4)]
+    ways = [turned(1.5 * index) for index in range(COUNT)]
+
+    def frame(index: int) -> FloatImage:
+        picture = seen(floor, ways[index]) + rng.normal(0, 0.002, (HEIGHT, WIDTH, 3)).astype(np.float32)
+        for number, ball in enumerate(balls):
+            x, y = 20 + 55 * number + (3 + number) * index, 20 + 30 * number
+            picture[y : y + 48, x : x + 48] = ball[:, : max(WIDTH - x, 0)]
+        return picture
+
+    assert off(Camera.track((frame(index), NOTHING) for index in range(COUNT)), ways) < 2
+
+
+def test_a_pan_past_soft_shading_alone_is_followed(scenery: FloatImage) -> None:
+    rng = np.random.default_rng(9)
+    soft = cv2.GaussianBlur(scenery, (0, 0), 12)
+    ways = [turned(index) for index in range(COUNT)]
+    frames = [seen(soft, way) + rng.normal(0, 0.003, (HEIGHT, WIDTH, 3)).astype(np.float32) for way in ways]
+    assert off(Camera.track((frame, NOTHING) for frame in frames), ways) < 3
+
+
+def test_a_move_that_begins_slowly_is_followed_from_its_first_frame(scenery: FloatImage) -> None:
+    ways = [turned(0.004 * index**2) for index in range(COUNT)]
+    assert off(Camera.track((seen(scenery, way), NOTHING) for way in ways), ways) < 0.15
+
+
+def test_a_light_that_fades_during_a_pan_moves_nothing(scenery: FloatImage) -> None:
+    ways = [turned(1.2 * index) for index in range(COUNT)]
+    frames = [seen(scenery, way) * np.float32(0.93**index) for index, way in enumerate(ways)]
+    assert off(Camera.track((frame, NOTHING) for frame in frames), ways) < 1
+
+
+def test_a_whip_pan_is_found_by_corners(scenery: FloatImage) -> None:
+    ways = [turned(angle) for angle in (0, 0.5, 1, 9, 9.5, 10)]
+    assert off(Camera.track((seen(scenery, way), NOTHING) for way in ways), ways) < 1.5
+
+
+def test_black_frames_within_a_pan_keep_the_place_before_them(scenery: FloatImage) -> None:
+    ways = [turned(1.2 * index) for index in range(COUNT)]
+    frames = [seen(scenery, way) * (index not in (6, 7)) for index, way in enumerate(ways)]
+    camera = Camera.track((frame, NOTHING) for frame in frames)
+    assert np.allclose(camera.between(5, 6), np.eye(3))
+    assert off(camera, ways[:6]) < 1
+
+
+def test_nothing_is_told_by_what_is_hidden() -> None:
+    hidden = np.ones((HEIGHT, WIDTH), bool)
+    blank = np.full((HEIGHT, WIDTH, 3), 0.5, np.float32)
+    found = Reference(grey(blank), ~hidden).align(Frame(grey(blank), ~hidden), np.eye(3))
+    assert np.allclose(found.matrix, np.eye(3))
+    assert found.agreeing == found.in_sight == 0
+
+
+@pytest.mark.parametrize("shift", [0.2, 2.0])
+def test_what_is_hidden_in_either_frame_does_not_count(scenery: FloatImage, shift: float) -> None:
+    way = np.array([[1, 0, shift], [0, 1, 0], [0, 0, 1.0]])
+    one, other = grey(seen(scenery, np.eye(3))), grey(seen(scenery, way))
+    masks: list[Mask] = [~NOTHING, ~NOTHING]
+    for picture, mask, left in ((one, masks[0], 30), (other, masks[1], 150)):
+        picture[20:160, left : left + 110] = np.tile(np.array([40, 200], np.uint8).repeat(5), (140, 11))
+        mask[20:160, left : left + 110] = False
+    found = Reference(one, masks[0]).align(Frame(other, masks[1]), np.eye(3))
+    assert math.dist(found.matrix[:2, 2], (shift, 0)) < 0.15
