@@ -10,7 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from void_server.imaging.alignment import Frame, Reference
-from void_server.imaging.camera import Camera, grey
+from void_server.imaging.camera import Camera
+from void_server.imaging.corners import grey
 from void_server.imaging.exr import FloatImage
 from void_server.imaging.masks import Mask
 from void_server.sample.stage import paint

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from functools import cached_property
 from typing import NamedTuple
 
 import cv2
@@ -20,14 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .alignment import Alignment, Frame, Grey, Homography, Reference
+from .corners import Anchor, as_bright, follow, grey
 from .exr import FloatImage
 from .masks import Mask
 
 # Motion of no corner of the frame by more than this many analysed pixels since the anchor counts as a camera at rest.
 _AT_REST = 0.25
 _FEWEST = 24
-#: Darker and brighter pixels, of 255, tell nothing of the light; less of a change is none.
-_DARK, _BRIGHT, _SAME = 8, 240, 0.03
 #: In analysed pixels, the error of a corner that a homography explains.
 _FITS = 0.8
 #: A homography is fitted again so many times to the corners that it explains by so many times the usual error.
@@ -40,8 +37,6 @@ _FOUND = 0.5
 _IN_SIGHT, _AGREE = 0.6, 0.5
 #: Where less than this agrees, corners tell where to look, and where less than this does, nothing was found.
 _LOST, _NOTHING = 0.4, 0.1
-#: Most corners are so many of all; one that is farther off than this moves by itself.
-_MOST, _OWN_WAY = 0.6, 2.0
 #: The camera rests where so many of all corners do, and of the others so few agree on a motion, ...
 _RESTING, _AGREEING = 0.12, 0.6
 #: ... and those at rest lie this far apart, as shares of both sides.
@@ -51,58 +46,6 @@ _WIDE, _TALL = 0.6, 0.4
 _SOFT, _CELLS, _SLOPE, _LEAST = 1.5, (16, 9), 0.4, 1.0
 #: It rests where so much of the cells that tell say so, which are this share of all at least.
 _RESTING_CELLS, _TELLING = 0.42, 0.25
-
-
-@dataclass(frozen=True)
-class _Anchor:
-    """A frame that others are compared with: ``image``, where the background is ``seen``, and where from the first."""
-
-    image: Grey
-    seen: Mask
-    from_first: Homography = field(default_factory=lambda: np.eye(3))
-
-    @cached_property
-    def corners(self) -> FloatImage:
-        """Corners of the background, (n, 1, 2)."""
-        corners = cv2.goodFeaturesToTrack(self.image, 1200, 0.003, 5, mask=np.where(self.seen, 255, 0).astype(np.uint8))
-        return corners if corners is not None else np.zeros((0, 1, 2), np.float32)
-
-
-def grey(rgb: FloatImage) -> Grey:
-    """Display-referred RGB as 8-bit luma."""
-    return np.clip(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY) * 255 + 0.5, 0, 255).astype(np.uint8)
-
-
-def _follow(anchor: _Anchor, image: Grey, excluded: Mask) -> tuple[FloatImage, FloatImage]:
-    """Where the anchor's corners are in ``image``: pairs of (n, 2) positions, there and here."""
-    if not len(anchor.corners):
-        return anchor.corners.reshape(-1, 2), anchor.corners.reshape(-1, 2)
-    image = _as_bright(image, anchor.image, ~excluded)
-    criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 40, 0.003)
-    there, status, _ = cv2.calcOpticalFlowPyrLK(
-        anchor.image, image, anchor.corners, None, winSize=(17, 17), maxLevel=4, criteria=criteria
-    )
-    back, found_back, _ = cv2.calcOpticalFlowPyrLK(
-        image, anchor.image, there, None, winSize=(17, 17), maxLevel=4, criteria=criteria
-    )
-    good = (status.ravel() > 0) & (found_back.ravel() > 0)
-    good &= np.linalg.norm((back - anchor.corners).reshape(-1, 2), axis=1) < 0.4
-    there = there.reshape(-1, 2)
-    height, width = image.shape
-    x, y = np.round(there).astype(int).T
-    inside = (x >= 0) & (y >= 0) & (x < width) & (y < height)
-    good &= inside
-    good[inside] &= ~excluded[y[inside], x[inside]]
-    return anchor.corners.reshape(-1, 2)[good], there[good]
-
-
-def _as_bright(image: Grey, other: Grey, seen: Mask) -> Grey:
-    """``image`` as bright as the other: where the light fades, corners would slip."""
-    compared = seen & (other > _DARK) & (other < _BRIGHT)
-    if np.count_nonzero(compared) < _FEWEST:
-        return image
-    gain = float(np.median(other[compared] / np.maximum(image[compared], 1.0)))
-    return image if abs(gain - 1) < _SAME else cv2.convertScaleAbs(image, alpha=gain)
 
 
 def _fit(source: FloatImage, target: FloatImage) -> Homography | None:
@@ -156,9 +99,9 @@ def _ground_rests(source: FloatImage, target: FloatImage, matrix: Homography) ->
     return bool(wide and lowest >= bottom - (bottom - top) / 8)
 
 
-def _picture_rests(anchor: _Anchor, image: Grey, excluded: Mask) -> bool:
+def _picture_rests(anchor: Anchor, image: Grey, excluded: Mask) -> bool:
     """Whether much of the picture rests since the anchor, by area: things that move may have most of the corners."""
-    image = _as_bright(image, anchor.image, ~excluded)
+    image = as_bright(image, anchor.image, ~excluded)
     now, before = (cv2.GaussianBlur(picture.astype(np.float32), (0, 0), _SOFT) for picture in (image, anchor.image))
     compared = (anchor.seen & ~excluded).astype(np.float32)
     slope = np.hypot(*(cv2.Sobel(before, -1, dx, 1 - dx, ksize=3, scale=1 / 8) for dx in (1, 0)))
@@ -196,23 +139,24 @@ class _Found(NamedTuple):
         )
 
 
-def _since(anchor: _Anchor, image: Grey, excluded: Mask) -> _Found:
+def _since(anchor: Anchor, image: Grey, excluded: Mask) -> _Found:
     """Follow the anchor's corners to a frame."""
-    source, target = _follow(anchor, image, excluded)
+    source, target = follow(anchor, image, excluded)
     x, y = anchor.corners.reshape(-1, 2).astype(int).T
     share = len(source) / max(int(np.count_nonzero(~excluded[y, x])), 1)
     return _Found(source, target, _fit(source, target), share)
 
 
 class _Mover:
-    """A camera that moves, followed frame by frame since it was at ``anchor``."""
+    """A camera that moves, followed frame by frame since it was at ``anchor``, the first."""
 
-    def __init__(self, anchor: _Anchor) -> None:
-        self._take(anchor)
+    def __init__(self, anchor: Anchor) -> None:
+        self._take(anchor, np.eye(3))
         self._way: Homography = np.eye(3)  # from the last frame but one to the last
 
-    def _take(self, anchor: _Anchor) -> None:
+    def _take(self, anchor: Anchor, from_first: Homography) -> None:
         self._anchor, self._reference = anchor, Reference(anchor.image, anchor.seen)
+        self._from_first = from_first
         self._latest: Homography = np.eye(3)  # since the anchor
 
     def follow(self, image: Grey, excluded: Mask) -> tuple[Homography, float]:
@@ -227,24 +171,13 @@ class _Mover:
             found = found._replace(matrix=self._latest)
         self._way = found.matrix @ np.linalg.inv(self._latest)
         self._latest = found.matrix
-        from_first = found.matrix @ self._anchor.from_first
+        from_first = found.matrix @ self._from_first
         if found.in_sight < _IN_SIGHT or found.agreeing < _AGREE:
-            self._take(_Anchor(image, ~excluded, from_first))
+            self._take(Anchor(image, ~excluded), from_first)
         return from_first, found.agreeing
 
     def _best(self, frame: Frame, *starts: Homography) -> Alignment:
         return max((self._reference.align(frame, start) for start in starts), key=lambda found: found.agreeing)
-
-
-def slip(one: FloatImage, other: FloatImage, excluded: Mask) -> float:
-    """How far most corners of the background lie apart in two pictures of one view, in pixels: parallax that is left.
-
-    Corners farther apart than :data:`_OWN_WAY` go their own way.
-    """
-    source, target = _follow(_Anchor(grey(one), ~excluded), grey(other), excluded)
-    apart = np.linalg.norm(target - source, axis=1)
-    apart = apart[apart < _OWN_WAY]
-    return float(np.quantile(apart, _MOST)) if len(apart) >= _FEWEST else 0.0
 
 
 class Camera:
@@ -272,25 +205,30 @@ class Camera:
         homographies: list[Homography] = []
         agreeing: list[float] = []
         mover: _Mover | None = None
-        anchor: _Anchor | None = None
+        anchor: Anchor | None = None
         lately: deque[tuple[Grey, Mask]] = deque(maxlen=_BEFORE)
         for rgb, excluded in frames:
             image = grey(rgb)
             lately.append((image, excluded))
             homographies.append(np.eye(3))
             if mover is None:
-                anchor = anchor or _Anchor(image, ~excluded)
+                anchor = anchor or Anchor(image, ~excluded)
                 found = _since(anchor, image, excluded)
                 if found.moves(image.shape) and not _picture_rests(anchor, image, excluded):
                     first, hidden = lately.popleft()
-                    mover = _Mover(_Anchor(first, ~hidden))
+                    mover = _Mover(Anchor(first, ~hidden))
                 elif found.share < _FOUND:
-                    anchor = _Anchor(image, ~excluded)
+                    anchor = Anchor(image, ~excluded)
             if mover is not None:
                 for place in range(-len(lately), 0):
                     homographies[place], share = mover.follow(*lately.popleft())
                     agreeing.append(share)
         return cls(homographies, float(np.median(agreeing)) if agreeing else 1.0)
+
+    @property
+    def count(self) -> int:
+        """The number of frames."""
+        return len(self._from_first)
 
     @property
     def at_rest(self) -> bool:

@@ -3,7 +3,8 @@
 The homographies of the camera carry one plane of the scene; what lies before or behind it deviates a little from
 them between frames. That residual is measured between neighbouring frames (Kroeger et al., Fast Optical Flow using
 Dense Inverse Search, 2016), where it is small and hardly ever ambiguous, continued smoothly into what is rewritten, and
-chained: a distant frame is reached by many small steps, not by one leap that repetitive texture misleads.
+chained: a distant frame is reached by many small steps, not by one leap that repetitive texture misleads. A camera that
+only turns leaves no residual: what would be measured is noise, and the motion of things that move by themselves.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ from numpy.typing import NDArray
 
 from ..api.files import replacing
 from .alignment import Grey
-from .camera import Camera, grey
+from .camera import Camera
+from .corners import grey
 from .exr import FloatImage
 from .fill import smooth_fill
 from .footage import Footage
 from .masks import Mask
+from .parallax import turns
 from .parallel import in_order
 from .window import Window
 
@@ -57,9 +60,15 @@ class Trajectories:
         self._step = lru_cache(maxsize=64)(self._read)
 
     def _measure(self) -> None:
+        nothing = np.zeros((self._height, self._width, 2), np.float16)
+        turned = turns(self._footage, self.hidden, self.camera)
+
+        def residuals(pair: tuple[int, int]) -> tuple[NDArray[np.float16], NDArray[np.float16]]:
+            return (nothing, nothing) if turned else (self._residual(*pair), self._residual(*pair[::-1]))
+
         pairs = [(i, i + 1) for i in range(len(self.hidden) - 1)]
         with replacing(self._file) as temporary, open(temporary, "wb") as file:
-            for _, (forth, back) in in_order(lambda pair: (self._residual(*pair), self._residual(*pair[::-1])), pairs):
+            for _, (forth, back) in in_order(residuals, pairs):
                 file.write(forth.tobytes())
                 file.write(back.tobytes())
 

@@ -10,17 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...imaging.alignment import Homography
-from ...imaging.camera import Camera, slip
+from ...imaging.camera import Camera
 from ...imaging.colour import Curve
 from ...imaging.exr import FloatImage
 from ...imaging.footage import Footage
 from ...imaging.masks import Mask
+from ...imaging.parallax import slip, turns
 from ...imaging.runs import runs
 from ...imaging.sequence import spread
 
-#: A picture that holds all frames is so many times as large as one of them at most: a camera held by hand, not a pan,
-#: which shows near things before ever other places, however well most of the scene lies on itself.
-_LARGEST = 1.25
+#: A picture that holds all frames is so many times as large as one of them at most: a camera held by hand, or one that
+#: turns. Any other shows near things before ever other places, however well most of the scene lies on itself.
+_LARGEST, _LARGEST_TURNED = 1.25, 2.0
 #: So many frames at most are tried as the one that all others are moved to, and so many compared with it.
 _CANDIDATES, _COMPARED = 24, 6
 #: Where most of the background slips farther than this, in pixels, no one homography holds it still.
@@ -58,7 +59,8 @@ class Steady:
 
         anchor = min(spread(count, _CANDIDATES), key=lambda index: area(*extent(index)))
         low, high = extent(anchor)
-        if not area(low, high) <= _LARGEST * width * height:
+        share = area(low, high) / (width * height)
+        if not (share <= _LARGEST or (share <= _LARGEST_TURNED and turns(self._footage, self.hidden, camera))):
             return
         left, top = (int(side) for side in np.floor(low))
         right, bottom = (int(side) for side in np.ceil(high))
