@@ -86,6 +86,16 @@ def held_by_hand(picture: NDArray[np.float32], index: int) -> NDArray[np.float32
     return cv2.warpAffine(picture, turned, (WIDTH, HEIGHT), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
 
 
+def panned(picture: NDArray[np.float32], index: int) -> NDArray[np.float32]:
+    """What a camera that turns by up to 16 degrees sees of a picture nearly as wide as three of its frames."""
+    lens, angle = WIDTH, math.radians(0.8 * (index - COUNT / 2))
+    project = np.array([[lens, 0, WIDTH / 2], [0, lens, HEIGHT / 2], [0, 0, 1]])
+    turn = cv2.Rodrigues(np.array([0, angle, 0]))[0]
+    within = np.array([[1, 0, -(picture.shape[1] - WIDTH) / 2], [0, 1, -(picture.shape[0] - HEIGHT) / 2], [0, 0, 1]])
+    matrix = project @ turn @ np.linalg.inv(project) @ within
+    return cv2.warpPerspective(picture, matrix, (WIDTH, HEIGHT), flags=cv2.INTER_LINEAR)
+
+
 GREEN, RED, BLUE = (0.1, 0.4, 0.15), (0.6, 0.05, 0.05), (0.05, 0.1, 0.5)
 
 
@@ -363,6 +373,36 @@ def test_a_camera_whose_motion_is_that_of_half_the_picture_is_a_warning(empty: F
 
     found = image_reasoner.reason(footage(tmp_path, scene), tmp_path, lambda _: None)
     assert any("in doubt" in warning for warning in found.warnings)
+
+
+def test_what_is_pushed_while_the_camera_pans_is_an_effect_in_its_old_place_and_its_new(
+    empty: FloatImage, tmp_path: Path
+) -> None:
+    tall, wide = HEIGHT + 80, 2 * WIDTH
+    scenery = cv2.copyMakeBorder(empty, 40, 40, WIDTH // 2, WIDTH // 2, cv2.BORDER_REFLECT)
+
+    def placed(x: int, y: int, width: int, height: int) -> Mask:
+        mask = np.zeros((tall, wide), bool)
+        mask[y : y + height, x : x + width] = True
+        return mask
+
+    def cube(index: int) -> Mask:
+        return placed(240 + 6 * min(max(index - 5, 0), 8), 90, 34, 34)
+
+    def ball(index: int) -> Mask:
+        return placed(180 + 6 * min(index, 13), 94, 24, 30)
+
+    def seen(mask: Mask, index: int) -> Mask:
+        return panned(mask.astype(np.float32), index) > 0.5
+
+    def scene(index: int) -> tuple[FloatImage, Mask]:
+        return panned(painted(scenery, (cube(index), RED), (ball(index), GREEN)), index), seen(ball(index), index)
+
+    affected = reasoned(tmp_path, scene)
+    last = COUNT - 1
+    for place in (cube(last), cube(0) & ~cube(last) & ~ball(last)):
+        assert np.mean(affected[last][seen(place, last)]) > 0.9
+    assert np.mean(affected[2]) < 0.005
 
 
 def test_what_the_object_throws_is_no_bystander(empty: FloatImage, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 
 import cv2
@@ -164,3 +165,30 @@ def test_a_plain_column_keeps_its_own_motion_before_a_textured_wall(tmp_path: Pa
     expected = np.arange(10) + shot.left + 10 + (shot.camera + shot.parallax) * last
     # of 14 pixels before the wall; along itself, nothing shows how the column moves
     assert np.median(np.abs(found[..., 0] - expected)) < 1.5
+
+
+def test_what_moves_by_itself_carries_nothing_along_where_the_camera_only_turns(tmp_path: Path) -> None:
+    """A pan past a wall, with something that moves to both sides of what is hidden."""
+    rng = np.random.default_rng(3)
+    wall, thing = (
+        0.5 + cv2.GaussianBlur(rng.standard_normal((*size, 3)).astype(np.float32), (0, 0), 2)
+        for size in ((2 * HEIGHT, 2 * WIDTH), (HEIGHT, WIDTH))
+    )
+    lens = np.array([[WIDTH, 0, (WIDTH - 1) / 2], [0, WIDTH, (HEIGHT - 1) / 2], [0, 0, 1.0]])
+    middle = np.array([[1, 0, -WIDTH / 2], [0, 1, -HEIGHT / 2], [0, 0, 1.0]])
+    turns = [cv2.Rodrigues(np.radians([0.0, 1.2 * index, 0]))[0] for index in range(COUNT)]
+    camera = Camera([lens @ turn @ np.linalg.inv(lens) for turn in turns])
+
+    def frame(index: int) -> FloatImage:
+        picture = cv2.warpPerspective(wall, camera.between(0, index) @ middle, (WIDTH, HEIGHT))
+        picture[30:90, 50:110] = np.roll(thing, 4 * index, axis=1)[30:90, 50:110]
+        return picture
+
+    shot = SimpleNamespace(small_size=(HEIGHT, WIDTH), evenly_exposed=frame)
+    hidden = np.zeros((HEIGHT, WIDTH), bool)
+    hidden[40:80, 60:100] = True
+    paths = Trajectories(cast("Footage", shot), [hidden] * COUNT, camera, tmp_path / "paths.raw")
+    *_, (last, positions, _) = paths.walk(0, Window(60, 40, 40, 40), 1)
+    x, y = np.meshgrid(np.arange(60, 100, dtype=np.float64), np.arange(40, 80, dtype=np.float64))
+    expected = cv2.perspectiveTransform(np.stack([x, y], axis=-1), camera.between(0, last))
+    assert np.abs(positions - expected).max() < 0.01

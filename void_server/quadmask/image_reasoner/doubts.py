@@ -18,8 +18,8 @@ _LITTLE, _AFTER = 0.1, 8
 _SELDOM = 1 / 3
 #: An effect of less than this share of the object's size over the shot is hardly any: a shadow alone is more.
 _HARDLY = 0.15
-#: Where fewer of the corners that are followed agree on the camera's motion, it may be that of something else.
-_SURE_OF_CAMERA = 0.6
+#: Where less of the picture agrees on the camera's motion, it may be that of something else.
+_SURE_OF_CAMERA = 0.65
 
 _NOTHING = (
     "Beside the object nothing was found that it changes. A weak shadow or reflection may not have been told from the "
@@ -38,7 +38,7 @@ def of_camera(camera: Camera) -> list[str]:
     if camera.agreement >= _SURE_OF_CAMERA:
         return []
     return [
-        f"The camera's motion is in doubt: only {camera.agreement:.0%} of what was followed outside the object moves "
+        f"The camera's motion is in doubt: only {camera.agreement:.0%} of the picture outside the object moves "
         "alike. Things that move, or along with which the camera travels, may count as the background, and the "
         "background as affected; strong grain over a soft picture does the same: check the quadmask, and paint what it "
         "should be."
