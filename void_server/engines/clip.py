@@ -99,6 +99,11 @@ class Clip:
         """RGB of the plate in ``window``, (height, width, 3)."""
         return self.footage.read_plate(self.footage.frames[index], window)
 
+    def pixels(self, index: int, window: Window, at: NDArray[np.intp]) -> FloatImage:
+        """RGB of some of the plate's pixels in ``window``, (n, 3): those ``at`` numbers (n,), counted row by row."""
+        stored = self.footage.read_compact(self.footage.frames[index], window)
+        return self.footage.displayed(stored.reshape(-1, 3).take(at, axis=0))
+
     def codes(self, index: int, window: Window) -> classes.Quadmask:
         """The quadmask in ``window``; not to be written to."""
         return self._in_window(self._masks[index].codes, index, window, classes.KEEP)

@@ -159,7 +159,8 @@ def surround(some: Path, target: Path, first: int, last: int) -> None:
     inner = find(some)
     if inner is None or inner.rows != 1:
         raise ValueError(f"{some} has no rows that are packed one by one.")
-    own = [*_copies(inner, some, inner.first, inner.last + 1)]
+    packed = some.read_bytes()
+    own = [packed[at : at + 8 + struct.unpack_from("<I", packed, at + 4)[0]] for at in inner.offsets.tolist()]
     beyond = own.pop()[4:]
     left, _, right, _ = struct.unpack_from("<4i", inner.header, inner.window_at)
     window = struct.pack("<4i", left, first, right, last)

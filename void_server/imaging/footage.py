@@ -227,6 +227,10 @@ class Footage:
         """The small frame number ``index`` of the shot, (height, width, 3), display-referred."""
         return look_up(self._displayed, self._plates[index])
 
+    def small_linear(self, index: int, exposure: float = 1.0) -> FloatImage:
+        """The small frame number ``index``, (height, width, 3), scene-linear, times ``exposure``."""
+        return self._plates[index].astype(np.float32) * np.float32(exposure)
+
     def evenly_exposed(self, index: int) -> FloatImage:
         """The small frame number ``index``, (height, width, 3), display-referred at the shot's :attr:`exposure`."""
         return look_up(self._evenly_displayed, self._plates[index])

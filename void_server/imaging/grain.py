@@ -18,9 +18,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from . import halves
 from .exr import HALF_MAX, FloatImage
 from .masks import Mask
-from .parallel import in_order
+from .parallel import in_order, results
 
 Frame = TypeVar("Frame")
 
@@ -64,25 +65,23 @@ class Grain:
 
     def at(self, rgb: FloatImage) -> FloatImage:
         """The standard deviation at each pixel of scene-linear ``rgb``, (..., 3); 0 where not measured."""
-        # a half float tells the brightness far more finely than the steps; the sum turns a negative zero
-        bits = np.minimum(np.fmax(rgb, 0) + np.float32(0), HALF_MAX).astype(np.float16).view(np.uint16)
-        return np.stack([self._of_halves[channel][bits[..., channel]] for channel in range(3)], axis=-1)
+        # a half float tells the brightness far more finely than the steps
+        with np.errstate(over="ignore"):
+            stored = rgb.astype(np.float16).reshape(-1, 1, 3)
+        return halves.look_up(self._of_halves, stored).reshape(rgb.shape)
 
     @cached_property
     def _of_halves(self) -> FloatImage:
-        """The standard deviation of each channel, (3, halves), at every half float from 0 up, by its bits."""
-        position = np.clip(_position(_HALVES), 0, _STEPS - 1)
-        result, steps = np.zeros((3, len(_HALVES)), np.float32), np.arange(_STEPS, dtype=np.float32)
+        """The standard deviation of each channel at every half float, (halves, 1, 3), for :func:`~.halves.look_up`."""
+        brightness = np.clip(np.nan_to_num(halves.ALL, nan=0.0), 0, HALF_MAX)
+        position = np.clip(_position(brightness), 0, _STEPS - 1)
+        result, steps = np.zeros((len(brightness), 1, 3), np.float32), np.arange(_STEPS, dtype=np.float32)
         for channel in range(3):
             known = ~np.isnan(self.level[:, channel])
             if known.any():
                 level = np.interp(position, steps[known], self.level[known, channel])
-                result[channel] = np.where(known[np.round(position).astype(int)], level, 0)
+                result[:, 0, channel] = np.where(known[np.round(position).astype(int)], level, 0)
         return result
-
-
-#: All half floats from 0 up that are finite.
-_HALVES = np.arange(np.float16(HALF_MAX).view(np.uint16) + 1, dtype=np.uint16).view(np.float16).astype(np.float32)
 
 
 def _position(linear: FloatImage) -> FloatImage:
@@ -261,7 +260,7 @@ def _all_ways(here: Look, there: Look | None) -> list[_Residuals]:
 def measure(frames: Iterable[Frame], looks: Callable[[Frame], tuple[Look, Look | None]]) -> Grain:
     """The grain that some frames of a plate show; ``looks`` gives each, with a neighbour in time where it has one."""
     # one after another: together, all of a large plate would fill the memory
-    found = [residuals for _, residuals in in_order(lambda frame: _all_ways(*looks(frame)), frames)]
+    found = list(results(lambda frame: _all_ways(*looks(frame)), frames))
     space = _Residuals.joined([ways[0] for ways in found])
     in_time = [ways[1:] for ways in found if len(ways) > 1]
     if not in_time:
@@ -305,8 +304,8 @@ def _correlation(residuals: _Residuals, level: FloatImage) -> tuple[FloatImage, 
         return kernels, np.eye(3, dtype=np.float32)
     noise = residuals.values[typical] / _expected(residuals, level)[residuals.chosen[typical]][:, None, None]
     channels = np.corrcoef(noise.reshape(-1, 3).T) * 0.999 + np.eye(3) * 0.001
-    for channel in range(3):
-        kernels[channel] = _kernel(_autocorrelation(noise[..., channel]))
+    for channel, kernel in in_order(lambda channel: _kernel(_autocorrelation(noise[..., channel])), range(3)):
+        kernels[channel] = kernel
     return kernels, np.linalg.cholesky(channels).astype(np.float32)
 
 
@@ -347,8 +346,10 @@ def add(
     not known: it is measured then. No pixel is lifted above ``maximum`` by its grain.
     """
     # at an edge, neither side takes the grain of the other
-    level = np.zeros_like(rgb)
-    level[where] = np.minimum(grain.at(rgb[where]), grain.at(cv2.GaussianBlur(rgb, (0, 0), 1.5)[where]))
+    level, wanted = np.zeros_like(rgb), np.flatnonzero(where)
+    soft = cv2.GaussianBlur(rgb, (0, 0), 1.5)
+    here, around = (grain.at(image.reshape(-1, 3).take(wanted, axis=0)) for image in (rgb, soft))
+    level.reshape(-1, 3)[wanted] = np.minimum(here, around)
     if not level.any():
         return rgb
     share = _carried(rgb, where, level) if carried is None else carried[..., None]

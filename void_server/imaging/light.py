@@ -21,7 +21,7 @@ from .colour import Curve
 from .exr import FloatImage
 from .fill import smooth_fill
 from .masks import Mask
-from .parallel import for_each, in_order
+from .parallel import for_each, in_order, results
 from .sequence import spread
 from .temporal import median
 
@@ -79,7 +79,7 @@ class Light:
             rgb, seen = looks.get(index) or frame(index)
             return _patches(rgb, seen & bright, usual)
 
-        levels = np.stack([found for _, found in in_order(patches, range(count))])
+        levels = np.stack(list(results(patches, range(count))))
         usable: Mask = np.asarray(np.isfinite(levels).all(axis=(0, -1)))
         mean = np.maximum(levels.mean(axis=0), _FAINTEST)
         none = cls(np.zeros((len(levels), 0), np.float32), np.zeros((0, *mean.shape), np.float32))

@@ -50,9 +50,14 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[
                 future.cancel()
 
 
+def results(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """Yield the results alone, as :func:`in_order` does with their items."""
+    return (result for _, result in in_order(work, items))
+
+
 def for_each(work: Callable[[Item], object], items: Iterable[Item]) -> None:
     """Do ``work`` with each item, as :func:`in_order` does; of several errors the first item's is raised."""
-    for _ in in_order(work, items):
+    for _ in results(work, items):
         pass
 
 

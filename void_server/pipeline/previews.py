@@ -23,7 +23,7 @@ from ..api.version import PREVIEW_FPS, PREVIEW_MOVIE, VersionFolder
 from ..imaging import exr, jpeg, sequence
 from ..imaging.colour import ColourSpace, Curve
 from ..imaging.exr import FloatImage
-from ..imaging.parallel import in_order
+from ..imaging.parallel import results
 from ..plugins import how_to_install, installed
 
 Picture = NDArray[np.uint8]
@@ -198,8 +198,7 @@ def _pictures(
         # OpenCV writes letters in 8 bits
         return np.vstack([bar / np.float32(255), np.hstack(sides), below / np.float32(255)])
 
-    for _, made in in_order(picture, range(len(frames))):
-        yield made
+    yield from results(picture, range(len(frames)))
 
 
 def _write(picture: Picture, words: str, left: int) -> None:

@@ -12,7 +12,7 @@ from ..api import policy
 from ..api.errors import InputError
 from ..api.files import digest_of, read_json
 from ..api.version import VersionFolder
-from ..imaging.parallel import in_order
+from ..imaging.parallel import results
 from ..signing import MADE, Signature
 
 _FRAME = re.compile(r"\.(-?\d+)\.\w+$")
@@ -89,7 +89,7 @@ def differences(version: VersionFolder, *, inputs: bool = False) -> Iterator[Dif
             return Difference(name, "missing")
         return None if digest_of(Path(path)) == written[path] else Difference(name, "changed")
 
-    for _, found in in_order(look, sorted([*written, *added], key=_order)):
+    for found in results(look, sorted([*written, *added], key=_order)):
         if found:
             yield found
 

@@ -20,7 +20,7 @@ from ..api.errors import SequenceError, SettingError
 from ..api.files import new_version_folder, write_atomically
 from ..api.version import VersionFolder
 from ..imaging import exr, matte
-from ..imaging.parallel import in_order
+from ..imaging.parallel import results
 from ..imaging.sequence import Sequence, find, format_frames
 from ..imaging.window import Window
 from . import classes
@@ -144,7 +144,7 @@ def _write(
         )
         return not np.array_equal(before, after)
 
-    changed = sum(different for _, different in in_order(work, source.frames))
+    changed = sum(results(work, source.frames))
     entry = {
         "when": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "who": user(),

@@ -20,7 +20,7 @@ from ...imaging.camera import Camera
 from ...imaging.exr import FloatImage
 from ...imaging.grain import share_of_median
 from ...imaging.masks import Mask
-from ...imaging.parallel import in_order
+from ...imaging.parallel import in_order, results
 from ...imaging.recent import Recent
 from ...imaging.runs import run_of, runs
 from ...imaging.sequence import spread
@@ -275,6 +275,6 @@ def synthesise(
 ) -> Iterator[NewPixels]:
     """Yield the new pixels of each wanted frame that has any; see the engine."""
     background = _Background(clip, camera, prepared)
-    for _, frame in in_order(background.frame, wanted):
+    for frame in results(background.frame, wanted):
         if not frame.window.empty:
             yield frame

@@ -12,7 +12,7 @@ from ...imaging.exr import FloatImage
 from ...imaging.footage import Footage
 from ...imaging.light import Light, LitScene
 from ...imaging.masks import Mask, grown
-from ...imaging.parallel import in_order
+from ...imaging.parallel import results
 from ...imaging.runs import runs
 from ...imaging.sequence import spread
 from ...imaging.temporal import median
@@ -37,7 +37,7 @@ def anything_moves(footage: Footage, hidden: Sequence[Mask]) -> bool:
         return bool(np.count_nonzero(moved) > _LEAST * moved.size)
 
     pairs = [index for run in runs(footage.frames) for index in run[:-_APART]]
-    return any(found for _, found in in_order(differs, pairs))
+    return any(results(differs, pairs))
 
 
 class Resting:
@@ -60,7 +60,7 @@ class Resting:
             self.lit = LitScene.fitted(light, footage.curve, self._samples, pictures, free)
         nothing = np.zeros(footage.small_size, bool)
         self.rest, self.noise = self._resting(dict.fromkeys(self._samples, nothing))
-        self._departs = [found for _, found in in_order(self._departing, range(len(hidden)))]
+        self._departs = list(results(self._departing, range(len(hidden))))
 
     def plate(self, index: int) -> FloatImage:
         """The frame, (height, width, 3), display-referred."""
@@ -74,7 +74,7 @@ class Resting:
     def leave_out(self, covered: Callable[[int], Mask]) -> None:
         """See the scene at rest without what is ``covered`` in each frame, wherever any frame does."""
         self.rest, _ = self._resting({index: covered(index) for index in self._samples})
-        self._departs = [found for _, found in in_order(self._departing, range(len(self.hidden)))]
+        self._departs = list(results(self._departing, range(len(self.hidden))))
 
     def _resting(self, covered: Mapping[int, Mask]) -> tuple[FloatImage, FloatImage]:
         """The median of what is seen and not ``covered``, and how far frames usually depart from it."""

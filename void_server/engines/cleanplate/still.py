@@ -8,7 +8,7 @@ light changes over the shot, the median is that of the mean light, and each fram
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import partial, reduce
 from typing import Any, NamedTuple
 
 import cv2
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ...imaging.exr import FloatImage
 from ...imaging.grain import share_of_median
 from ...imaging.light import Light, LitScene
-from ...imaging.parallel import in_order
+from ...imaging.parallel import for_each, in_order, results
 from ...imaging.temporal import median
 from ...imaging.window import Window
 from ...quadmask import extent
@@ -106,7 +106,7 @@ def measure_light(clip: Clip) -> Light:
     """How the light changes over the shot, where nothing is rewritten."""
 
     def frame(index: int) -> tuple[FloatImage, NDArray[np.bool_]]:
-        return clip.footage.curve.to_linear(clip.footage.small_plate(index)), ~clip.small_rewritten(index)
+        return clip.footage.small_linear(index), ~clip.small_rewritten(index)
 
     return Light.measure(len(clip), frame)
 
@@ -170,22 +170,20 @@ def _look_through(clip: Clip, band: Window, passing: Passing) -> _Looks:
     # with a margin, so that what is laid over does not depend on where a band ends
     wide = band.grown(clip.margin)
     inner = wide.slices(band)
-    masks = [mask for _, mask in in_order(lambda index: clip.rewritten(index, wide), range(len(clip)))]
-    rows, columns = np.nonzero(extent.blend(np.logical_or.reduce(masks), clip.feather)[inner] > 0)
+    masks = list(results(lambda index: clip.rewritten(index, wide), range(len(clip))))
+    rows, columns = np.nonzero(extent.blend(reduce(np.logical_or, masks), clip.feather)[inner] > 0)
+    at = rows * band.width + columns
+    samples = np.empty((len(clip), len(at), 3), np.float32)
+    seen, at_rest, affected = np.empty((3, len(clip), len(at)), bool)
 
-    def look(index: int) -> tuple[FloatImage, NDArray[np.bool_]]:
-        return clip.plate(index, band)[rows, columns], is_affected(clip.codes(index, band)[rows, columns])
-
-    samples = np.empty((len(clip), len(rows), 3), np.float32)
-    affected = np.empty((len(clip), len(rows)), bool)
-    for index, (rgb, touched) in in_order(look, range(len(clip))):
-        samples[index], affected[index] = rgb, touched
-    seen = np.stack([~mask[inner][rows, columns] for mask in masks])
-    at_rest = np.empty_like(seen)
-    for index in range(len(clip)):
-        acted, hidden = (mask[rows, columns] for mask in passing.covers(clip, index, band))
-        seen[index] &= ~hidden
+    def look(index: int) -> None:
+        acted, hidden = (mask.take(at) for mask in passing.covers(clip, index, band))
+        samples[index] = clip.pixels(index, band, at)
+        affected[index] = is_affected(clip.codes(index, band).take(at))
+        seen[index] = ~(masks[index][inner].take(at) | hidden)
         at_rest[index] = seen[index] & ~acted
+
+    for_each(look, range(len(clip)))
     # what is never seen at rest is known only where a shadow that passes is weak
     seen = np.where(at_rest.any(axis=0), at_rest, seen)
     return _Looks((rows, columns), samples, seen, affected)
@@ -203,7 +201,7 @@ def prepare(clip: Clip, report: Callable[[float], None]) -> dict[str, NDArray[An
     passing, lively = Passing([], hidden, None), living.Living.none()
     settled = Settled.none(clip.footage.small_size, len(clip))
     if anything_moves(clip.footage, hidden):
-        own = [mask for _, mask in in_order(lambda index: _removed(clip, index, hidden[index]), range(len(clip)))]
+        own = list(results(lambda index: _removed(clip, index, hidden[index]), range(len(clip))))
         shot = Resting(clip.footage, hidden, own, light)
         passing, lively = find(shot), living.find(shot)
         settled = settle(shot, passing, lively)
@@ -275,5 +273,4 @@ def synthesise(clip: Clip, arrays: Mapping[str, NDArray[Any]], wanted: Sequence[
             origin[lay_over(clip, index, window, shade.cut(where), own, rgb, grain)] = RECOVERED
         return matched(clip, NewPixels(index, window, rgb, grain, origin), own)
 
-    for _, new in in_order(frame, (index for index in wanted if not clip.region(index).empty)):
-        yield new
+    yield from results(frame, (index for index in wanted if not clip.region(index).empty))

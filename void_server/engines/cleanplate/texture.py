@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ...imaging.exr import FloatImage
 from ...imaging.fill import smooth_fill
 from ...imaging.masks import Mask
+from ...imaging.parallel import for_each
 from .inpaint import correction, inpaint
 
 Places = NDArray[np.intp]
@@ -39,7 +40,8 @@ _LEVEL = 0.4
 _SMOOTH = 0.006
 #: Display-referred: where a seam would take more to hide, it stays.
 _FARTHEST = 0.1
-_PIECE = 1 << 15
+#: Patches compared at once.
+_PIECE = 1 << 13
 _PATCH = [(dy, dx) for dy in range(2 * _RADIUS + 1) for dx in range(2 * _RADIUS + 1)]
 
 
@@ -176,9 +178,9 @@ class _Search:
         how far from level, than the best so far.
         """
         ours, theirs, sure = self.padded.reshape(-1, 3), self.source.reshape(-1, 3), self.padded_sure.ravel()
-        for begin in range(0, len(which), _PIECE):
-            piece = slice(begin, begin + _PIECE)
-            one, other = which[piece], places[piece]
+
+        def piece(begin: int) -> None:
+            one, other = which[begin : begin + _PIECE], places[begin : begin + _PIECE]
             climb = (other[:, 0] - self.at[one, 0]) / np.float32(self.tall)
             uneven, unlike = 3 * (_LEVEL * climb) ** 2, np.zeros(len(one), np.float32)
             for dy in range(2 * _RADIUS + 1):
@@ -192,6 +194,8 @@ class _Search:
                 if not left.all():
                     one, other, unlike, uneven, cost = (a[left] for a in (one, other, unlike, uneven, cost))
             self.best[one], self.cost[one] = other, cost
+
+        for_each(piece, range(0, len(which), _PIECE))
 
     def _try(self, which: Places, places: Places) -> None:
         new = self._inside(places) & (places != self.best[which]).any(axis=1)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...imaging.exr import FloatImage
 from ...imaging.framefile import FrameFile
-from ...imaging.parallel import in_order
+from ...imaging.parallel import in_order, results
 from ...quadmask.classes import Quadmask, nearest, unaffected
 from ..clip import Clip
 from .detail import enlarged
@@ -29,7 +29,7 @@ class Inputs:
         """Make those that are missing."""
         count = len(self._clip)
         if not self._codes.whole:
-            self._codes.write(codes for _, codes in in_order(self._small_codes, range(count)))
+            self._codes.write(results(self._small_codes, range(count)))
         if not self.plates.whole:
             with self.plates.writing() as append:
                 for index, plate in in_order(self._small_plate, range(count)):

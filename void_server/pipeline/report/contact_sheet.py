@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...imaging.exr import FloatImage
+from ...imaging.parallel import results
 from ...quadmask.classes import AFFECTED, COLOURS, OVERLAP, REMOVE, Quadmask
 
 Picture = NDArray[np.uint8]
@@ -224,7 +225,7 @@ def _draw_labels(
 
 def contact_sheet(shown: Sheet) -> bytes:
     """The sheet as PNG: a column for each frame, a row for each kind of picture."""
-    small = [_shrunk(thumbnail) for thumbnail in shown.thumbnails]
+    small = list(results(_shrunk, shown.thumbnails))
     rows = _rows(small, shown.cells, shown.stops)
     height, width = small[0].codes.shape
     pitch = width + _GAP + (_MARGIN if shown.cells else 0)

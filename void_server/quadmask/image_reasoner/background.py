@@ -15,7 +15,7 @@ from ...imaging.exr import FloatImage
 from ...imaging.fill import smooth_fill
 from ...imaging.light import Light, LitScene
 from ...imaging.masks import Mask
-from ...imaging.parallel import in_order
+from ...imaging.parallel import for_each, results
 from ...imaging.runs import run_of
 from ...imaging.sequence import spread
 from ...imaging.temporal import median, weighted_median, weighted_medians
@@ -165,11 +165,14 @@ def _far_median(looks: Sequence[Look], sureness: FloatImage, *, rests: bool) -> 
     height, width = looks[0].visible.shape
     plate = np.empty((height, width, 3), np.float32)
     counts = [count * sure for count, sure in zip(_counts(looks, rests=rests), sureness, strict=True)]
-    for top in range(0, height, _BAND):
+
+    def band(top: int) -> None:
         rows = slice(top, top + _BAND)
         samples = np.stack([look.rgb[rows].reshape(-1, 3) for look in looks])
         weights = np.stack([count[rows].ravel() for count in counts])
         plate[rows] = weighted_median(samples, weights.astype(np.float32)).reshape(-1, width, 3)
+
+    for_each(band, range(0, height, _BAND))
     return plate
 
 
@@ -179,13 +182,13 @@ def _stillness(looks: Sequence[Look]) -> FloatImage:
     What moves, compared with the look before and the one after, passes before the scene, also where it does so for most
     of the shot, as a slow reflection may. Where all looks move alike, as water does, all count alike.
     """
-    changes = [found for _, found in in_order(lambda pair: _motion(*pair), list(pairwise(looks)))]
+    changes = results(lambda pair: _motion(*pair), pairwise(looks))
     unknown = np.full(looks[0].visible.shape, np.inf, np.float32)
-    motion = np.stack([np.minimum(*around) for around in pairwise([unknown, *changes, unknown])])
-    known = motion[np.isfinite(motion)]
-    usual = float(np.median(known)) if len(known) else 0.0
-    still = 1 / (1 + np.square(motion / np.float32(max(usual, _MOVES))))
-    return np.asarray(np.maximum(still, np.float32(_HARDLY)))
+    motion = [np.minimum(*around) for around in pairwise([unknown, *changes, unknown])]
+    known = np.concatenate([found[np.isfinite(found)] for found in motion])
+    usual = np.float32(max(float(np.median(known)) if len(known) else 0.0, _MOVES))
+    still = results(lambda found: np.maximum(1 / (1 + np.square(found / usual)), np.float32(_HARDLY)), motion)
+    return np.stack(list(still))
 
 
 def _motion(one: Look, other: Look) -> FloatImage:
@@ -201,15 +204,22 @@ def _usual(values: FloatImage, seen: Sequence[Mask], still: FloatImage | None) -
 
     Each counts as far as it is ``still``, if that is given. 0 where none counts.
     """
-    count, *shape = values.shape
-    told, samples = [mask.reshape(count, -1) for mask in seen], values.reshape(count, -1, 1)
-    if still is None:
-        return [median(samples, mask).reshape(shape) for mask in told]
-    found = weighted_medians(samples, [(mask * still.reshape(count, -1)).astype(np.float32) for mask in told])
-    return [
-        np.where(mask.any(axis=0), middle[:, 0], np.float32(0)).reshape(shape)
-        for mask, middle in zip(told, found, strict=True)
-    ]
+    count, height, width = values.shape
+    usual = [np.empty((height, width), np.float32) for _ in seen]
+
+    def band(top: int) -> None:
+        rows = slice(top, top + _BAND)
+        samples, told = values[:, rows].reshape(count, -1, 1), [mask[:, rows].reshape(count, -1) for mask in seen]
+        if still is None:
+            found = [median(samples, mask) for mask in told]
+        else:
+            weight = still[:, rows].reshape(count, -1)
+            found = weighted_medians(samples, [mask * weight for mask in told])
+        for result, mask, middle in zip(usual, told, found, strict=True):
+            result[rows] = np.where(mask.any(axis=0), middle[:, 0], np.float32(0)).reshape(-1, width)
+
+    for_each(band, range(0, height, _BAND))
+    return usual
 
 
 def _noise(looks: Sequence[Look], plate: FloatImage, scale: float, still: FloatImage | None) -> FloatImage:
@@ -217,8 +227,7 @@ def _noise(looks: Sequence[Look], plate: FloatImage, scale: float, still: FloatI
 
     ``still``, as of :func:`_stillness`, is that of looks that lie exactly on each other; None where they do not.
     """
-    away = in_order(lambda look: departure(look.rgb, plate, look.visible, scale), looks)
-    values = np.stack([found for _, found in away])
+    values = np.stack(list(results(lambda look: departure(look.rgb, plate, look.visible, scale), looks)))
     far = np.stack([look.visible & (look.distance > _NEAR) for look in looks])
     (usual,) = _usual(values, [far], still)
     measured: Mask = np.asarray(far.any(axis=0))
@@ -255,10 +264,10 @@ def _change(looks: Sequence[Look], scale: float, still: FloatImage) -> FloatImag
         return np.zeros(looks[0].visible.shape, np.float32)
     seen = np.stack([one.visible & other.visible for one, other in pairs])
     far = np.stack([look.distance > _FAR * farthest for look in looks])
-    compared = in_order(
+    compared = results(
         lambda index: departure(pairs[index][1].rgb, pairs[index][0].rgb, seen[index], scale), range(len(pairs))
     )
-    values, both = np.stack([found for _, found in compared]), still[1:] * still[:-1]
+    values, both = np.stack(list(compared)), still[1:] * still[:-1]
     change = np.minimum(*_usual(values, [seen, seen & far[1:] & far[:-1]], both))
     # a shadow that comes near while a place is seen for the last time is no water: the places around tell
     sure = np.where(seen.sum(axis=0) >= _FEW_CHANGES, np.float32(1), np.float32(_LITTLE_SAID))
@@ -288,7 +297,7 @@ def _build(looks: list[Look], sureness: FloatImage, *, rests: bool) -> Backgroun
     """The background by looks of which each is so sure: by how still it is where the camera rests."""
     known = np.logical_or.reduce([look.visible for look in looks])
     plate = _far_median(looks, sureness, rests=rests)
-    even = [look for _, look in in_order(lambda look: same_exposure(look, plate, known), looks)]
+    even = list(results(lambda look: same_exposure(look, plate, known), looks))
     if any(one is not other for one, other in zip(even, looks, strict=True)):
         looks, plate = even, _far_median(even, sureness, rests=rests)
     still = sureness if rests else None
@@ -306,10 +315,10 @@ def at_rest(shot: Steady, unlit: Callable[[int], Mask] | None = None) -> Backgro
         return shot.seen(index) if unlit is None else shot.seen(index) & ~unlit(index)
 
     def frame(index: int) -> tuple[FloatImage, Mask]:
-        return shot.curve.to_linear(shot.rgb(index)), own(index)
+        return shot.linear(index), own(index)
 
     light = Light.measure(shot.count, frame)
-    looks = [look for _, look in in_order(lambda index: look_at(shot, index), spread(shot.count, _SAMPLES))]
+    looks = list(results(lambda index: look_at(shot, index), spread(shot.count, _SAMPLES)))
     lit = None
     if light.changes:
         # frames in which the object is far away count the most
@@ -339,7 +348,8 @@ def _counts(looks: Sequence[Look], *, rests: bool) -> list[FloatImage]:
         return [look.visible * (_NEAREST + np.minimum(look.distance, np.float32(_ENOUGH_MOVING))) for look in looks]
     many = sum(look.visible.astype(np.uint8) for look in looks) >= _FEW**2
     full = np.clip(np.where(many, _farthest(looks, _FEW), _farthest(looks)), 1e-3, _ENOUGH_AT_REST).astype(np.float32)
-    return [look.visible * np.minimum(look.distance / full, 1) ** (_ENOUGH_AT_REST / full) ** 2 for look in looks]
+    slope = (_ENOUGH_AT_REST / full) ** 2
+    return list(results(lambda look: look.visible * np.minimum(look.distance / full, 1) ** slope, looks))
 
 
 def _farthest(looks: Sequence[Look], number: int = 1) -> FloatImage:

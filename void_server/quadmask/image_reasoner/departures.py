@@ -13,7 +13,7 @@ from ...imaging.channels import largest, least
 from ...imaging.exr import FloatImage
 from ...imaging.framefile import FrameFile
 from ...imaging.masks import Mask, grown
-from ...imaging.parallel import in_order
+from ...imaging.parallel import in_order, results
 from ...imaging.trajectories import Trajectories
 from . import shade
 from .background import Background, around_frame, at_rest, look_at
@@ -94,7 +94,7 @@ def _unlit(shot: Steady, model: Background) -> Callable[[int], Mask]:
         departs = departing(beyond_noise(look, model), look.visible & model.known)
         return hidden | grown(effects(departs, around(hidden)), _SOFT)
 
-    masks = [mask for _, mask in in_order(work, range(shot.count))]
+    masks = list(results(work, range(shot.count)))
     return masks.__getitem__
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ...imaging.exr import FloatImage
 from ...imaging.masks import Mask, grown
+from ...imaging.parallel import results
 from ...imaging.trajectories import Trajectories
 from ...imaging.window import Window
 from ..reasoning import ARTEFACT, UNKNOWN
@@ -151,16 +152,22 @@ def _things(shot: Steady, departures: Departures) -> tuple[list[Thing], list[Thi
     """The companions of the object, and the bystanders."""
     companions, bystanders = [], []
     for run in shot.runs:
-        for thing in follow(run, departures.at, shot.hidden, shot.inside):
+        # who is free of the object only later was there before; and shadows that meet join those who throw them
+        ways = (
+            (run, departures.at),
+            (run[::-1], departures.at),
+            (run, departures.solid),
+            (run[::-1], departures.solid),
+        )
+        forth, *others = results(lambda way: follow(*way, shot.hidden, shot.inside), ways)
+        for thing in forth:
             if is_companion(thing, shot.roto, shot.rgb, departures.darkened):
                 companions.append(thing)
             elif thing.own:
                 bystanders.append(thing)
-        # who is free of the object only later was there before; and shadows that meet join those who throw them
-        ways = ((run[::-1], departures.at), (run, departures.solid), (run[::-1], departures.solid))
         bystanders += [
             thing
-            for thing in chain.from_iterable(follow(way, seen, shot.hidden, shot.inside) for way, seen in ways)
+            for thing in chain.from_iterable(others)
             if came_by_itself(thing, run, shot.roto)
             and not looks_alike(thing, shot.roto, shot.rgb, departures.darkened)
         ]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ...imaging.channels import largest
 from ...imaging.exr import FloatImage
 from ...imaging.masks import Mask, grown
-from ...imaging.parallel import in_order
+from ...imaging.parallel import results
 from ...imaging.temporal import median
 
 #: Looks are compared with those so many before and after: what is broad and plain changes slowly.
@@ -40,16 +40,17 @@ def passing(pictures: Sequence[FloatImage], seen: Sequence[Mask]) -> list[Mask]:
     """
     if len(pictures) < 2:
         return [np.zeros_like(mask) for mask in seen]
-    soft = np.stack([cv2.GaussianBlur(picture, (0, 0), _SCALE) for picture in pictures])
+    soft = np.stack(list(results(lambda picture: cv2.GaussianBlur(picture, (0, 0), _SCALE), pictures)))
     same = _same(soft, seen)
     changes = {apart: _changes(soft, seen, apart, same) for apart in _APART}
     following = min(_NEXT, max(1, len(soft) // _OF))
-    passes = [mask & _moving(changes, index, following, mask.shape) for index, mask in enumerate(seen)]
+    indices = range(len(soft))
+    passes = list(results(lambda index: seen[index] & _moving(changes, index, following, same.shape), indices))
     height, width = seen[0].shape
     resting = np.stack([mask & ~moves for mask, moves in zip(seen, passes, strict=True)])
     count = resting.sum(axis=0)
     usual = median(soft.reshape(len(soft), -1, 3), resting.reshape(len(soft), -1)).reshape(height, width, 3)
-    away = sum(largest(np.abs(picture - usual)) * rests for picture, rests in zip(soft, resting, strict=True))
+    away = sum(results(lambda index: largest(np.abs(soft[index] - usual)) * resting[index], indices))
     agree = (count >= _RESTING) & (away < _SAME * count)
     return [moves & agree for moves in passes]
 
@@ -57,7 +58,7 @@ def passing(pictures: Sequence[FloatImage], seen: Sequence[Mask]) -> list[Mask]:
 def _same(pictures: FloatImage, seen: Sequence[Mask]) -> FloatImage:
     """Up to what difference two pictures show the same at each place: (height, width)."""
     both = np.stack([one & other for one, other in pairwise(seen)])
-    change = np.stack([largest(np.abs(other - one)) for one, other in pairwise(pictures)])
+    change = np.stack(list(results(lambda pair: largest(np.abs(pair[1] - pair[0])), pairwise(pictures))))
     usual = median(change.reshape(len(both), -1, 1), both.reshape(len(both), -1)).reshape(both.shape[1:])
     return np.clip(np.float32(_USUAL) * usual, _SAME, _NOISIEST)
 
@@ -69,7 +70,7 @@ def _changes(pictures: FloatImage, seen: Sequence[Mask], apart: int, same: Float
         differs = largest(np.abs(pictures[index + apart] - pictures[index])) > same
         return np.where(seen[index] & seen[index + apart], np.where(differs, _DIFFERS, _ALIKE), 0).astype(np.uint8)
 
-    return [codes for _, codes in in_order(work, range(len(pictures) - apart))]
+    return list(results(work, range(len(pictures) - apart)))
 
 
 def _moving(

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ...imaging.channels import largest, least, mean
 from ...imaging.exr import FloatImage
 from ...imaging.masks import Mask
-from ...imaging.parallel import in_order
+from ...imaging.parallel import for_each, in_order, results
 from ...imaging.temporal import median
 from .background import SCALES, Background, Look
 from .causes import around, effects
@@ -33,6 +33,8 @@ _LIT = 2
 _IN_TOUCH, _COMES_AND_GOES = 0.9, 4
 #: A shadow is no larger than so many times the object.
 _LARGEST = 6.0
+#: Rows that are worked on at once.
+_BAND = 32
 #: Darker than this, noise is more than the light; less light leaves the channels' shares apart by so much at most.
 _LEAST, _COLOURED = np.float32(0.02), 0.45
 
@@ -59,7 +61,7 @@ class _Placed(NamedTuple):
 
 def lift(model: Background) -> None:
     """Give back to ``model`` the light that the object takes from it for so long that the shade counts as the scene."""
-    looks = [soft for _, soft in in_order(lambda look: _Soft(look, _soft(look.rgb)), model.looks)]
+    looks = list(results(lambda look: _Soft(look, _soft(look.rgb)), model.looks))
     _show_lit(model, looks)
     _take_off(model, looks)
 
@@ -69,12 +71,18 @@ def _show_lit(model: Background, looks: Sequence[_Soft]) -> None:
     shape = model.known.shape
     shaded, touching, changes = np.zeros((3, *shape), np.uint8)
     before, full = np.zeros(shape, bool), []
-    for number, (look, shade) in enumerate(zip(model.looks, _shades(model, looks)[1], strict=True)):
-        shaded += shade
-        thing = look.distance == 0
-        own = effects(shade, around(thing))
+    _, shades = _shades(model, looks)
+
+    def touch(number: int) -> Mask:
+        thing = model.looks[number].distance == 0
+        own = effects(shades[number], around(thing))
         # what reaches farther is water, whose darker parts touch each other
-        touching += own & (np.count_nonzero(own) <= _LARGEST * np.count_nonzero(thing))
+        return own & (np.count_nonzero(own) <= _LARGEST * np.count_nonzero(thing))
+
+    for number, effect in in_order(touch, range(len(shades))):
+        look, shade = model.looks[number], shades[number]
+        shaded += shade
+        touching += effect
         now = np.where(look.visible, shade, before)
         changes += (now != before) & (number > 0)
         before = now
@@ -162,20 +170,29 @@ def _shades(model: Background, looks: Sequence[_Soft]) -> tuple[FloatImage, list
     brightest = _lit(looks)
     # where the shadow comes and goes it was taken for noise
     noise = float(np.median(over_noise(model, 0)))
-    shades = [
-        look.visible & (largest(brightest - picture) > noise) & _darker(picture, brightest) for look, picture in looks
-    ]
-    return brightest, shades
+
+    def shaded(soft: _Soft) -> Mask:
+        darker = _darker(soft.picture, brightest)
+        return soft.look.visible & (largest(brightest - soft.picture) > noise) & darker
+
+    return brightest, list(results(shaded, looks))
 
 
 def _lit(looks: Sequence[_Soft]) -> FloatImage:
     """The most light in which :data:`_LIT` looks show each pixel."""
-    highest = [np.zeros_like(looks[0].picture)] * _LIT
-    for look, picture in looks:
-        seen = picture * look.visible[..., None]
-        for number, known in enumerate(highest):
-            highest[number], seen = np.maximum(known, seen), np.minimum(known, seen)
-    return highest[-1]
+    brightest = np.empty_like(looks[0].picture)
+
+    def band(top: int) -> None:
+        rows = slice(top, top + _BAND)
+        highest = [np.zeros_like(brightest[rows])] * _LIT
+        for look, picture in looks:
+            seen = picture[rows] * look.visible[rows][..., None]
+            for number, known in enumerate(highest):
+                highest[number], seen = np.maximum(known, seen), np.minimum(known, seen)
+        brightest[rows] = highest[-1]
+
+    for_each(band, range(0, len(brightest), _BAND))
+    return brightest
 
 
 def _darker(here: FloatImage, there: FloatImage) -> Mask:

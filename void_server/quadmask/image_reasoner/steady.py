@@ -104,6 +104,12 @@ class Steady:
         """The picture of frame ``index``, (height, width, 3), display-referred and evenly exposed."""
         return self._moved(self._footage.evenly_exposed(index), index, cv2.INTER_CUBIC)
 
+    def linear(self, index: int) -> FloatImage:
+        """The same picture, scene-linear."""
+        if self.resampled:
+            return self.curve.to_linear(self.rgb(index))
+        return self._footage.small_linear(index, self._footage.exposure)
+
     def roto(self, index: int) -> Mask:
         """Where the object is."""
         return self._moved(self._footage.small_roto(index) >= 0.5, index, cv2.INTER_NEAREST)
