@@ -23,7 +23,7 @@ from ..quadmask import classes, extent
 _REGIONS, _CELLS = "regions.json", "cells.json"
 #: Memory for the frames under way, in bytes: their quadmasks, their blends, and their rewritten pixels when small, of
 #: which packed all of thousands fit.
-_MASKS, _BLENDS, _SMALL = 256 * 2**20, 128 * 2**20, 64 * 2**20
+_MASKS, _BLENDS, _SMALL = 256 * 2**20, 64 * 2**20, 64 * 2**20
 
 
 class _Masks(NamedTuple):

@@ -345,18 +345,28 @@ def add(
     ``carried`` (height, width) is the share of the plate's variance that the pixels have already, None where that is
     not known: it is measured then. No pixel is lifted above ``maximum`` by its grain.
     """
+    level = _level_in(rgb, where, grain)
+    if not level.any():
+        return rgb
+    share = _carried(rgb, where, level) if carried is None else carried[..., None]
+    white = np.random.default_rng(seed).standard_normal(rgb.shape, np.float32) @ grain.mixing.T
+    # in place: a picture of all of a 4K plate takes 100 MB
+    grainy = level
+    for channel in range(3):
+        grainy[..., channel] *= cv2.filter2D(white[..., channel], -1, grain.kernels[channel])
+    grainy *= np.sqrt(1 - np.clip(share, 0, 1))
+    grainy += rgb
+    return np.minimum(grainy, np.maximum(rgb, np.float32(maximum)), out=grainy)
+
+
+def _level_in(rgb: FloatImage, where: Mask, grain: Grain) -> FloatImage:
+    """The standard deviation of the grain in ``where``, (height, width, 3), and 0 elsewhere."""
     # at an edge, neither side takes the grain of the other
     level, wanted = np.zeros_like(rgb), np.flatnonzero(where)
     soft = cv2.GaussianBlur(rgb, (0, 0), 1.5)
     here, around = (grain.at(image.reshape(-1, 3).take(wanted, axis=0)) for image in (rgb, soft))
     level.reshape(-1, 3)[wanted] = np.minimum(here, around)
-    if not level.any():
-        return rgb
-    share = _carried(rgb, where, level) if carried is None else carried[..., None]
-    white = np.random.default_rng(seed).standard_normal(rgb.shape, np.float32) @ grain.mixing.T
-    noise = np.dstack([cv2.filter2D(white[..., c], -1, grain.kernels[c]) for c in range(3)])
-    grainy = rgb + noise * level * np.sqrt(1 - np.clip(share, 0, 1))
-    return np.minimum(grainy, np.maximum(rgb, np.float32(maximum)))
+    return level
 
 
 def _carried(rgb: FloatImage, where: Mask, level: FloatImage) -> FloatImage:

@@ -146,8 +146,9 @@ class Compositor:
         if self._grain is not None:
             seed = self._clip.seed, new.index
             linear = grain.add(linear, blend > 0, self._grain, seed, new.grain, footage.survey.maximum)
-        rgb = np.where(blend[..., None] > 0, footage.colour.from_linear(linear) * blend[..., None], 0)
-        rgba[..., :3] = np.clip(rgb, -exr.HALF_MAX, exr.HALF_MAX) if kind == np.float16 else rgb
+        rgb = footage.colour.from_linear(linear) * blend[..., None]
+        np.copyto(rgb, 0, where=(blend == 0)[..., None])
+        rgba[..., :3] = np.clip(rgb, -exr.HALF_MAX, exr.HALF_MAX, out=rgb) if kind == np.float16 else rgb
         rgba[..., 3] = blend
         return Patch(new.index, window, rgba)
 

@@ -48,7 +48,7 @@ _MOVES, _AROUND, _HARDLY = 0.005, (13, 13), 1e-3
 #: The object is far where it is so much of the greatest distance away, from which the place is seen.
 _FAR = 0.5
 #: Rows that are worked on at once.
-_BAND = 128
+_BAND = 32
 #: From this share of the diagonal, the object is far enough for a look to count in full: at rest, what passes by itself
 #: is outvoted by many looks; a moving camera has few that see a place.
 _ENOUGH_AT_REST, _ENOUGH_MOVING = 0.2, 0.5
