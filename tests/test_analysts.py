@@ -42,7 +42,7 @@ FRAMES = range(1001, 1009)
 @pytest.fixture(scope="module")
 def shot(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("asked") / "s"
-    write_sample(folder, "walkby", (320, 180), FRAMES)
+    write_sample(folder, "walkby", (160, 90), FRAMES)
     return folder
 
 
@@ -117,7 +117,7 @@ def test_an_answer_becomes_a_quadmask(
     pictures = pictures_of(asked)
     assert len(pictures) == len(FRAMES)
     # no larger than the plate
-    assert pictures[0].shape == (180, 320, 3)
+    assert pictures[0].shape == (90, 160, 3)
     # the object's outline
     magenta = (pictures[4][..., 2] > 200) & (pictures[4][..., 1] < 90) & (pictures[4][..., 0] > 140)
     assert magenta.sum() > 100
@@ -132,9 +132,9 @@ def test_an_answer_becomes_a_quadmask(
     assert "frames 1001" in manifest["sent"][0]["what"]
     assert json.loads((results.folder / "answer.txt").read_text())["object"] == "a man"
     codes = classes.read(results.quadmask(1001), exr.windows(results.quadmask(1001))[0])
-    inside = codes[30:60, 45:80]
+    inside = codes[15:30, 22:40]
     assert (inside == classes.AFFECTED).mean() > 0.5
-    assert (codes[:, 200:] != classes.AFFECTED).all()
+    assert (codes[:, 100:] != classes.AFFECTED).all()
 
 
 def test_what_is_sent_and_where_is_said_before_it_leaves_and_once(
@@ -159,7 +159,7 @@ def test_what_is_sent_and_where_is_said_before_it_leaves_and_once(
         nothing, (words, requests) = list(said_at.items())
     assert nothing == ("", 0)
     assert requests == 0
-    assert re.search(r"^frames 1001, 1002, .*1008 \(320x180, \d+ kB\), ", words)
+    assert re.search(r"^frames 1001, 1002, .*1008 \(160x90, \d+ kB\), ", words)
     assert bool(re.search(r"a clip of 8 frames \(\d+x\d+, \d+ kB\)", words)) == (protocol == "gemini")
     assert words.endswith(f" at {served.url.split('/')[2]}")
     for entry in json.loads((tmp_path / "v001" / "job.json").read_text())["sent"]:
@@ -324,17 +324,17 @@ def test_nobody_there_is_a_sentence(protocol: str, shot: Path, tmp_path: Path, m
 
 def test_a_local_model_may_give_boxes_in_pixels(shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("openai", reason="the extra local is not installed")
-    thing = {"name": "painting", "places": [{"frame": 1001, "bbox_2d": [32, 18, 96, 72]}]}
+    thing = {"name": "painting", "places": [{"frame": 1001, "bbox_2d": [16, 9, 48, 36]}]}
     with loopback("local", Answer(json.dumps({"objects": [thing]}))) as served:
         use(monkeypatch, served)
         monkeypatch.setenv("VOID_LOCAL_MODEL", "qwen2.5-vl")
         monkeypatch.setenv("VOID_LOCAL_BOXES", "absolute")
         results, _ = run(shot, tmp_path / "v001", reasoner="local")
-    assert "320 x 180" in words_of(served.asked[0])
+    assert "160 x 90" in words_of(served.asked[0])
     codes = classes.read(results.quadmask(1001), exr.windows(results.quadmask(1001))[0])
     rows, columns = np.where(codes == classes.AFFECTED)
-    assert 20 < columns.mean() < 110
-    assert 10 < rows.mean() < 80
+    assert 10 < columns.mean() < 55
+    assert 5 < rows.mean() < 40
 
 
 # -- the question
