@@ -163,7 +163,8 @@ class Compositor:
             # what is not finite in the plate is replaced wholly
             finite = np.isfinite(plate)
             known = plate if finite.all() else np.where(finite, plate, 0)
-            result = rgb + known * (1 - blend)
+            result = known * (1 - blend)
+            result += rgb
             if known is not plate:
                 result = np.where(finite, result, rgb / np.maximum(blend, _TINY))
             # before the frame exists, so that a resumed job still knows
