@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ...imaging.channels import largest
 from ...imaging.exr import FloatImage
 from ...imaging.masks import Mask, grown
-from ...imaging.parallel import results
+from ...imaging.parallel import for_each, results
 from ...imaging.temporal import median
 
 #: Looks are compared with those so many before and after: what is broad and plain changes slowly.
@@ -40,11 +40,15 @@ def passing(pictures: Sequence[FloatImage], seen: Sequence[Mask]) -> list[Mask]:
     """
     if len(pictures) < 2:
         return [np.zeros_like(mask) for mask in seen]
-    soft = np.stack(list(results(lambda picture: cv2.GaussianBlur(picture, (0, 0), _SCALE), pictures)))
+    soft, indices = np.empty((len(pictures), *pictures[0].shape), np.float32), range(len(pictures))
+
+    def soften(index: int) -> None:
+        soft[index] = cv2.GaussianBlur(pictures[index], (0, 0), _SCALE)
+
+    for_each(soften, indices)
     same = _same(soft, seen)
     changes = {apart: _changes(soft, seen, apart, same) for apart in _APART}
     following = min(_NEXT, max(1, len(soft) // _OF))
-    indices = range(len(soft))
     passes = list(results(lambda index: seen[index] & _moving(changes, index, following, same.shape), indices))
     height, width = seen[0].shape
     resting = np.stack([mask & ~moves for mask, moves in zip(seen, passes, strict=True)])
