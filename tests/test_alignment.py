@@ -115,3 +115,17 @@ def test_what_is_hidden_in_either_frame_does_not_count(scenery: FloatImage, shif
         mask[20:160, left : left + 110] = False
     found = Reference(one, masks[0]).align(Frame(other, masks[1]), np.eye(3))
     assert math.dist(found.matrix[:2, 2], (shift, 0)) < 0.15
+
+
+def test_a_camera_at_rest_is_exactly_at_rest_though_corners_move(scenery: FloatImage) -> None:
+    """A large thing with a pattern passes before a soft wall."""
+    rng = np.random.default_rng(11)
+    wall = seen(cv2.GaussianBlur(scenery, (0, 0), 4), np.eye(3))
+    thing = rng.random((75, 50, 3)).astype(np.float32).repeat(2, 0).repeat(2, 1)
+
+    def frame(index: int) -> FloatImage:
+        picture = wall + rng.normal(0, 0.002, wall.shape).astype(np.float32)
+        picture[15:165, 20 + 5 * index : 120 + 5 * index] = thing
+        return picture
+
+    assert Camera.track((frame(index), NOTHING) for index in range(COUNT)).at_rest

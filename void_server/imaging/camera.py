@@ -223,7 +223,9 @@ class Camera:
                 for place in range(-len(lately), 0):
                     homographies[place], share = mover.follow(*lately.popleft())
                     agreeing.append(share)
-        return cls(homographies, float(np.median(agreeing)) if agreeing else 1.0)
+        if mover is None or all(_rests(matrix, image.shape) for matrix in homographies):
+            return cls([np.eye(3)] * len(homographies))
+        return cls(homographies, float(np.median(agreeing)))
 
     @property
     def count(self) -> int:
