@@ -33,8 +33,9 @@ _RE_FITS, _EXPLAINED = 3, 2.5
 _BEFORE = 24
 #: A camera at rest is compared with the next frame from then on, where fewer of an anchor's corners are found.
 _FOUND = 0.5
-#: The next anchor of one that moves is taken where less of it is in sight, and where less of that agrees.
-_IN_SIGHT, _AGREE = 0.6, 0.5
+#: The next anchor of one that moves is taken where less of it is in sight, or where less of that agrees than this share
+#: of what did at best: where grain is strong, little ever does.
+_IN_SIGHT, _AGREE = 0.6, 0.8
 #: Where less than this agrees, corners tell where to look, and where less than this does, nothing was found.
 _LOST, _NOTHING = 0.4, 0.1
 #: The camera rests where so many of all corners do, and of the others so few agree on a motion, ...
@@ -158,6 +159,7 @@ class _Mover:
         self._anchor, self._reference = anchor, Reference(anchor.image, anchor.seen)
         self._from_first = from_first
         self._latest: Homography = np.eye(3)  # since the anchor
+        self._agreed = 0.0  # at best
 
     def follow(self, image: Grey, excluded: Mask) -> tuple[Homography, float]:
         """The homography from the first frame to the next one, ``image``, and how much of the background agrees."""
@@ -172,7 +174,8 @@ class _Mover:
         self._way = found.matrix @ np.linalg.inv(self._latest)
         self._latest = found.matrix
         from_first = found.matrix @ self._from_first
-        if found.in_sight < _IN_SIGHT or found.agreeing < _AGREE:
+        self._agreed = max(self._agreed, found.agreeing)
+        if found.in_sight < _IN_SIGHT or found.agreeing < _AGREE * self._agreed:
             self._take(Anchor(image, ~excluded), from_first)
         return from_first, found.agreeing
 
