@@ -28,7 +28,7 @@ _FEWEST = 24
 #: In analysed pixels, the error of a corner that a homography explains.
 _FITS = 0.8
 #: A homography is fitted again so many times to the corners that it explains by so many times the usual error.
-_RE_FITS, _EXPLAINED = 3, 2.5
+_REFITS, _EXPLAINED = 3, 2.5
 #: A move may have begun unnoticed so many frames before.
 _BEFORE = 24
 #: A camera at rest is compared with the next frame from then on, where fewer of an anchor's corners are found.
@@ -58,7 +58,7 @@ def _fit(source: FloatImage, target: FloatImage) -> Homography | None:
         return None
     # of the few points that gave it, it has the error
     agreeing = inliers.ravel() > 0
-    for _ in range(_RE_FITS):
+    for _ in range(_REFITS):
         refitted, _ = cv2.findHomography(source[agreeing], target[agreeing], 0)
         if refitted is None:
             break
