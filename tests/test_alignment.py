@@ -89,12 +89,49 @@ def test_a_whip_pan_is_found_by_corners(scenery: FloatImage) -> None:
     assert off(Camera.track((seen(scenery, way), NOTHING) for way in ways), ways) < 1.5
 
 
-def test_black_frames_within_a_pan_keep_the_place_before_them(scenery: FloatImage) -> None:
+@pytest.mark.parametrize("shows", [0.0, 1.0])
+def test_frames_that_tell_nothing_keep_the_place_before_them_and_lose_no_motion(
+    scenery: FloatImage, shows: float
+) -> None:
     ways = [turned(1.2 * index) for index in range(COUNT)]
-    frames = [seen(scenery, way) * (index not in (6, 7)) for index, way in enumerate(ways)]
+    frames = [
+        np.full_like(scenery, shows) if index in (6, 7, 8) else seen(scenery, way) for index, way in enumerate(ways)
+    ]
+    frames = [frame[:HEIGHT, :WIDTH] for frame in frames]
     camera = Camera.track((frame, NOTHING) for frame in frames)
-    assert np.allclose(camera.between(5, 6), np.eye(3))
-    assert off(camera, ways[:6]) < 1
+    assert np.allclose(camera.between(5, 8), np.eye(3))
+    ways[6:9] = [ways[5]] * 3
+    assert off(camera, ways) < 2
+
+
+def test_a_cut_is_no_flash(scenery: FloatImage) -> None:
+    ways = [turned(index) for index in range(COUNT)]
+    frames = [seen(scenery if index < 7 else scenery[::-1].copy(), way) for index, way in enumerate(ways)]
+    camera = Camera.track((frame, NOTHING) for frame in frames)
+    for first, last in ((0, 6), (8, COUNT - 1)):
+        true = cv2.perspectiveTransform(CORNERS, ways[last] @ np.linalg.inv(ways[first]))
+        assert np.linalg.norm(cv2.perspectiveTransform(CORNERS, camera.between(first, last)) - true, axis=-1).max() < 1
+
+
+@pytest.mark.parametrize("darker", [0.3, 0.6])
+def test_a_pan_is_followed_through_a_lens_that_darkens_the_corners(scenery: FloatImage, darker: float) -> None:
+    y, x = np.mgrid[-1 : 1 : HEIGHT * 1j, -1 : 1 : WIDTH * 1j].astype(np.float32)
+    falloff = (1 - darker * (x * x + y * y) / 2)[..., None]
+    ways = [turned(0.6 * index) for index in range(COUNT)]
+    assert off(Camera.track((seen(scenery, way) * falloff, NOTHING) for way in ways), ways) < 4
+
+
+def test_a_frame_that_is_there_twice_leads_nowhere(scenery: FloatImage) -> None:
+    ways = [turned(4.0 * (index // 2)) for index in range(8)]
+    assert off(Camera.track((seen(scenery, way), NOTHING) for way in ways), ways) < 1.5
+
+
+@pytest.mark.parametrize("size", [(5, 48), (48, 5), (9, 16)])
+def test_tiny_frames_are_no_error(size: tuple[int, int]) -> None:
+    rng = np.random.default_rng(1)
+    frames = [rng.random((*size, 3)).astype(np.float32) for _ in range(3)]
+    assert Camera.track((frame, np.zeros(size, bool)) for frame in frames).count == 3
+    Reference(grey(frames[0]), np.ones(size, bool)).align(Frame(grey(frames[1]), np.ones(size, bool)), np.eye(3))
 
 
 def test_nothing_is_told_by_what_is_hidden() -> None:

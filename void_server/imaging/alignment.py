@@ -33,6 +33,8 @@ _ALIKE = 10.0
 #: A camera turns, rolls and zooms with a lens of about this focal length, in halves of the frame's width. Whatever else
 #: a homography can do it does, from one frame to the next, by no more than about so many pixels at the frame's sides.
 _LENS, _OTHERWISE = 2.4, 0.4
+#: What is around a pixel lies within about so many.
+_AROUND = 6.0
 #: Levels of 255 between which a pixel tells of the light.
 _DARK, _BRIGHT = 8, 240
 #: Squares of so many pixels, in which points count so much at least, tell whether they agree: most of them have to be
@@ -61,15 +63,21 @@ _OF_PLANE = np.arange(len(_GENERATORS)) >= 4
 
 
 class Frame:
-    """A frame to be aligned: ``image`` (height, width), and where the scene is ``seen`` in it."""
+    """A frame to be aligned: ``image`` (height, width), and where the scene is ``seen`` in it.
 
-    def __init__(self, image: Grey, seen: Mask) -> None:
+    ``evened``, only what differs from what is around counts: neither light that changes over the picture, as at the
+    border of a lens, nor the softest shading.
+    """
+
+    def __init__(self, image: Grey, seen: Mask, *, evened: bool = False) -> None:
         self.size = image.shape[1::-1]
         self.images = [cv2.GaussianBlur(image.astype(np.float32), (0, 0), _SOFT)]
         while len(self.images) < _LEVELS:
             self.images.append(cv2.pyrDown(self.images[-1]))
         sizes = [picture.shape[1::-1] for picture in self.images]
         masks = [cv2.resize(seen.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) for size in sizes]
+        if evened:
+            self.images = [picture - _around(picture, mask) for picture, mask in zip(self.images, masks, strict=True)]
         kernel = np.ones((2 * _BESIDE + 1,) * 2, np.uint8)
         self.seen = [cv2.erode(mask, kernel, borderValue=1) for mask in masks]
 
@@ -110,10 +118,11 @@ class Alignment(NamedTuple):
 
 
 class Reference:
-    """A frame on which others are laid: ``image`` (height, width), and where the scene is ``seen`` in it."""
+    """A frame on which others are laid, of the same arguments as :class:`Frame`."""
 
-    def __init__(self, image: Grey, seen: Mask) -> None:
-        frame = Frame(image, seen)
+    def __init__(self, image: Grey, seen: Mask, *, evened: bool = False) -> None:
+        frame = Frame(image, seen, evened=evened)
+        self._evened = evened
         width, height = frame.size
         self._half, self._middle = width / 2, ((width - 1) / 2, (height - 1) / 2)
         # from the generators' coordinates
@@ -128,7 +137,7 @@ class Reference:
         slopes[[0, -1]] = slopes[:, [0, -1]] = 0
         height, width = (side // _SQUARE for side in slopes.shape)
         squares = slopes[: height * _SQUARE, : width * _SQUARE].reshape(height, _SQUARE, width, _SQUARE)
-        squares = squares.transpose(0, 2, 1, 3).reshape(height, width, -1)
+        squares = squares.transpose(0, 2, 1, 3).reshape(height, width, _SQUARE**2)
         row, column = np.divmod(squares.argmax(axis=-1), _SQUARE)
         rows = (row + _SQUARE * np.arange(height)[:, None]).ravel()
         columns = (column + _SQUARE * np.arange(width)).ravel()
@@ -192,9 +201,20 @@ class Reference:
         at = ((there + 0.5) / points.scale - 0.5).astype(np.float32)
         visible = cv2.remap(frame.seen[level], at, None, cv2.INTER_NEAREST, borderValue=0)[:, 0] > 0
         shows = cv2.remap(image, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[:, 0]
-        lit = visible & (points.shows > _DARK) & (points.shows < _BRIGHT)
-        gain = float(np.median(shows[lit] / points.shows[lit])) if np.count_nonzero(lit) >= _FEWEST else 1.0
-        return shows / np.float32(max(gain, 0.1)) - points.shows, visible
+        return shows / np.float32(1 if self._evened else _gain(points.shows, shows, visible)) - points.shows, visible
+
+
+def _gain(one: FloatImage, other: FloatImage, seen: Mask) -> float:
+    """How many times as bright the other is usually."""
+    lit = seen & (one > _DARK) & (one < _BRIGHT)
+    return max(float(np.median(other[lit] / one[lit])), 0.1) if np.count_nonzero(lit) >= _FEWEST else 1.0
+
+
+def _around(image: FloatImage, seen: NDArray[np.uint8]) -> FloatImage:
+    """How bright a picture is around each pixel, as far as it is seen."""
+    weight = seen.astype(np.float32) + np.float32(1e-3)
+    total, known = (cv2.GaussianBlur(values, (0, 0), _AROUND) for values in (image * weight, weight))
+    return np.asarray(total / known, np.float32)
 
 
 def _motions(u: FloatImage, v: FloatImage) -> tuple[FloatImage, FloatImage]:

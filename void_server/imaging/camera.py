@@ -10,7 +10,7 @@ to frame; then the last frame becomes the next.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import cv2
@@ -36,8 +36,11 @@ _FOUND = 0.5
 #: The next anchor of one that moves is taken where less of it is in sight, or where less of that agrees than this share
 #: of what did at best: where grain is strong, little ever does.
 _IN_SIGHT, _AGREE = 0.6, 0.8
-#: Where less than this agrees, corners tell where to look, and where less than this does, nothing was found.
-_LOST, _NOTHING = 0.4, 0.1
+#: Where less than this agrees, or so much less than in the frame before, corners tell where to look; where less than
+#: this does, nothing was found.
+_LOST, _DROP, _NOTHING = 0.6, 0.05, 0.2
+#: Where less than this agrees, the light may be uneven, if so much more agrees without it.
+_EVEN, _BETTER = 0.85, 0.15
 #: The camera rests where so many of all corners do, and of the others so few agree on a motion, ...
 _RESTING, _AGREEING = 0.12, 0.6
 #: ... and those at rest lie this far apart, as shares of both sides.
@@ -154,40 +157,73 @@ class _Mover:
     def __init__(self, anchor: Anchor) -> None:
         self._take(anchor, np.eye(3))
         self._way: Homography = np.eye(3)  # from the last frame but one to the last
+        self._lost: Anchor | None = None  # the last frame, where nothing was found
 
     def _take(self, anchor: Anchor, from_first: Homography) -> None:
-        self._anchor, self._reference = anchor, Reference(anchor.image, anchor.seen)
-        self._from_first = from_first
+        self._anchor, self._from_first = anchor, from_first
+        self._references = _references(anchor)
         self._latest: Homography = np.eye(3)  # since the anchor
-        self._agreed = 0.0  # at best
+        self._agreed = self._agreed_last = 0.0  # at best, and in the last frame
 
     def follow(self, image: Grey, excluded: Mask) -> tuple[Homography, float]:
         """The homography from the first frame to the next one, ``image``, and how much of the background agrees."""
-        frame = Frame(image, ~excluded)
-        # a hand trembles, a head pans on
-        found = self._best(frame, self._latest, self._way @ self._latest)
-        if found.agreeing < _LOST:
-            corners = _since(self._anchor, image, excluded).matrix
-            found = found if corners is None else self._best(frame, corners, found.matrix)
+        frame = Anchor(image, ~excluded)
+        found = self._found(frame)
+        if found.agreeing < _NOTHING and self._lost is not None:
+            since = _best(_references(self._lost), frame, [np.eye(3)])
+            if since.agreeing >= _NOTHING:
+                # no flash, but a cut: the shot goes on from there
+                self._take(self._lost, self._latest @ self._from_first)
+                found = since
         if found.agreeing < _NOTHING:
-            found = found._replace(matrix=self._latest)
+            self._lost, self._way = frame, np.eye(3)
+            return self._latest @ self._from_first, found.agreeing
+        self._lost = None
         self._way = found.matrix @ np.linalg.inv(self._latest)
-        self._latest = found.matrix
+        self._latest, self._agreed_last = found.matrix, found.agreeing
         from_first = found.matrix @ self._from_first
         self._agreed = max(self._agreed, found.agreeing)
         if found.in_sight < _IN_SIGHT or found.agreeing < _AGREE * self._agreed:
-            self._take(Anchor(image, ~excluded), from_first)
+            self._take(frame, from_first)
         return from_first, found.agreeing
 
-    def _best(self, frame: Frame, *starts: Homography) -> Alignment:
-        return max((self._reference.align(frame, start) for start in starts), key=lambda found: found.agreeing)
+    def _found(self, frame: Anchor) -> Alignment:
+        """How a frame lies on the anchor: from where a hand trembles, a head pans on, and where corners went."""
+        found = _best(self._references, frame, [self._latest, self._way @ self._latest])
+        if found.agreeing < max(_LOST, self._agreed_last - _DROP):
+            corners = _since(self._anchor, frame.image, ~frame.seen).matrix
+            found = found if corners is None else max(found, _best(self._references, frame, [corners]), key=_agreeing)
+        return found
+
+
+def _references(anchor: Anchor) -> tuple[Reference, Reference]:
+    """The anchor as it is, and without light that changes over the picture."""
+    return Reference(anchor.image, anchor.seen), Reference(anchor.image, anchor.seen, evened=True)
+
+
+def _best(references: tuple[Reference, Reference], frame: Anchor, starts: Sequence[Homography]) -> Alignment:
+    """How a frame lies on the one or the other of these references, from the best of some starts."""
+    plain, evened = references
+    found = _aligned(plain, Frame(frame.image, frame.seen), starts)
+    if found.agreeing >= _EVEN:
+        return found
+    other = _aligned(evened, Frame(frame.image, frame.seen, evened=True), starts)
+    return other if other.agreeing > found.agreeing + _BETTER else found
+
+
+def _aligned(reference: Reference, frame: Frame, starts: Sequence[Homography]) -> Alignment:
+    return max((reference.align(frame, start) for start in starts), key=_agreeing)
+
+
+def _agreeing(found: Alignment) -> float:
+    return found.agreeing
 
 
 class Camera:
     """Homographies between any two frames of a shot, in pixels of the size that was analysed.
 
     ``from_first`` holds, for each frame, the homography from the first frame to it. ``agreement`` is the share of the
-    background's corners that move as it says, in the median of the frames in which it moves.
+    background's places that move as it says, in the median of the frames in which it moves.
     """
 
     def __init__(self, from_first: Iterable[Homography], agreement: float = 1.0) -> None:
@@ -203,7 +239,8 @@ class Camera:
     def track(cls, frames: Iterable[tuple[FloatImage, Mask]]) -> Camera:
         """Track the background through ``frames``, pairs of display-referred RGB and the pixels to ignore.
 
-        A frame in which nothing can be tracked (black, or all excluded) keeps the previous frame's position.
+        A frame in which nothing can be tracked (black, a flash, or all excluded) keeps the previous frame's position;
+        the next is compared with the last one that told something.
         """
         homographies: list[Homography] = []
         agreeing: list[float] = []
