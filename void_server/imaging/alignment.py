@@ -177,6 +177,7 @@ class Reference:
         inlying = np.square(1 - np.square(np.minimum(apart / (_OWN_WAY * error), 1))) * visible
         counts = inlying * points.scale**2 / (points.slopes**2 + points.believed**2) / (error**2 * _ALIKE)
         weighted = points.derivatives * counts[:, None].astype(np.float32)
+        # what nothing tells stays as it is
         unlikely = np.where(_OF_PLANE, (self._half / _OTHERWISE) ** 2, 1e-3)
         normal = (points.derivatives.T @ weighted).astype(np.float64) + np.diag(unlikely)
         return np.linalg.solve(normal, (weighted.T @ difference).astype(np.float64) - unlikely * moved)

@@ -31,7 +31,7 @@ _FITS = 0.8
 _REFITS, _EXPLAINED = 3, 2.5
 #: A move may have begun unnoticed so many frames before.
 _BEFORE = 24
-#: A camera at rest is compared with the next frame from then on, where fewer of an anchor's corners are found.
+#: Where fewer of the anchor's corners are found, a camera at rest has this frame as its next anchor.
 _FOUND = 0.5
 #: The next anchor of one that moves is taken where less of it is in sight, or where less of that agrees than this share
 #: of what did at best: where grain is strong, little ever does.
