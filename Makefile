@@ -6,8 +6,8 @@
 
 PYTHON ?= python3
 EXTRAS ?= dev,gemini,local,studio,web
-# processes that run the tests, a core each
-JOBS ?= 2
+# processes that run the tests: one more than two cores, as a quarter of the time is waiting
+JOBS ?= 3
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .PHONY: demo quick test check soak fuzz blender clean

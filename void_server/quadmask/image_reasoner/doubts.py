@@ -19,7 +19,7 @@ _SELDOM = 1 / 3
 #: An effect of less than this share of the object's size over the shot is hardly any: a shadow alone is more.
 _HARDLY = 0.15
 #: Where less of the picture agrees on the camera's motion, it may be that of something else.
-_SURE_OF_CAMERA = 0.65
+_SURE_OF_CAMERA = 0.75
 
 _NOTHING = (
     "Beside the object nothing was found that it changes. A weak shadow or reflection may not have been told from the "
