@@ -131,13 +131,13 @@ def test_tiny_frames_are_no_error(size: tuple[int, int]) -> None:
     rng = np.random.default_rng(1)
     frames = [rng.random((*size, 3)).astype(np.float32) for _ in range(3)]
     assert Camera.track((frame, np.zeros(size, bool)) for frame in frames).count == 3
-    Reference(grey(frames[0]), np.ones(size, bool)).align(Frame(grey(frames[1]), np.ones(size, bool)), np.eye(3))
+    Reference(Frame(grey(frames[0]), np.ones(size, bool))).align(Frame(grey(frames[1]), np.ones(size, bool)), np.eye(3))
 
 
 def test_nothing_is_told_by_what_is_hidden() -> None:
     hidden = np.ones((HEIGHT, WIDTH), bool)
     blank = np.full((HEIGHT, WIDTH, 3), 0.5, np.float32)
-    found = Reference(grey(blank), ~hidden).align(Frame(grey(blank), ~hidden), np.eye(3))
+    found = Reference(Frame(grey(blank), ~hidden)).align(Frame(grey(blank), ~hidden), np.eye(3))
     assert np.allclose(found.matrix, np.eye(3))
     assert found.agreeing == found.in_sight == 0
 
@@ -150,7 +150,7 @@ def test_what_is_hidden_in_either_frame_does_not_count(scenery: FloatImage, shif
     for picture, mask, left in ((one, masks[0], 30), (other, masks[1], 150)):
         picture[20:160, left : left + 110] = np.tile(np.array([40, 200], np.uint8).repeat(5), (140, 11))
         mask[20:160, left : left + 110] = False
-    found = Reference(one, masks[0]).align(Frame(other, masks[1]), np.eye(3))
+    found = Reference(Frame(one, masks[0])).align(Frame(other, masks[1]), np.eye(3))
     assert math.dist(found.matrix[:2, 2], (shift, 0)) < 0.15
 
 

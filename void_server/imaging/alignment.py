@@ -36,7 +36,7 @@ _LENS, _OTHERWISE = 2.4, 0.4
 #: What is around a pixel lies within about so many.
 _AROUND = 6.0
 #: Levels of 255 between which a pixel tells of the light.
-_DARK, _BRIGHT = 8, 240
+DARK, BRIGHT = 8, 240
 #: Squares of so many pixels, in which points count so much at least, tell whether they agree: most of them have to be
 #: so near, in pixels.
 _PLACE, _TELLING, _MOST, _FITS = 16, 3.0, 0.65, 0.8
@@ -70,7 +70,7 @@ class Frame:
     """
 
     def __init__(self, image: Grey, seen: Mask, *, evened: bool = False) -> None:
-        self.size = image.shape[1::-1]
+        self.size, self.evened, self._image = image.shape[1::-1], evened, image
         self.images = [cv2.GaussianBlur(image.astype(np.float32), (0, 0), _SOFT)]
         while len(self.images) < _LEVELS:
             self.images.append(cv2.pyrDown(self.images[-1]))
@@ -80,6 +80,11 @@ class Frame:
             self.images = [picture - _around(picture, mask) for picture, mask in zip(self.images, masks, strict=True)]
         kernel = np.ones((2 * _BESIDE + 1,) * 2, np.uint8)
         self.seen = [cv2.erode(mask, kernel, borderValue=1) for mask in masks]
+
+    def noise(self) -> float:
+        """The standard deviation of its noise, of 255 (Immerkaer, Fast Noise Variance Estimation, 1996)."""
+        kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32) / 6
+        return 1.4826 * float(np.median(np.abs(cv2.filter2D(self._image, cv2.CV_32F, kernel))))
 
 
 class _Points(NamedTuple):
@@ -118,16 +123,15 @@ class Alignment(NamedTuple):
 
 
 class Reference:
-    """A frame on which others are laid, of the same arguments as :class:`Frame`."""
+    """A frame on which others are laid, which are ``evened`` as it is."""
 
-    def __init__(self, image: Grey, seen: Mask, *, evened: bool = False) -> None:
-        frame = Frame(image, seen, evened=evened)
-        self._evened = evened
+    def __init__(self, frame: Frame) -> None:
+        self._evened = frame.evened
         width, height = frame.size
         self._half, self._middle = width / 2, ((width - 1) / 2, (height - 1) / 2)
         # from the generators' coordinates
         self._sizing = np.array([[self._half, 0, self._middle[0]], [0, self._half, self._middle[1]], [0, 0, 1]])
-        noise = _noise(image)
+        noise = frame.noise()
         self._points = [self._chosen(*level, noise) for level in zip(frame.images, frame.seen, strict=True)]
 
     def _chosen(self, image: FloatImage, seen: NDArray[np.uint8], noise: float) -> _Points:
@@ -205,9 +209,16 @@ class Reference:
         return shows / np.float32(1 if self._evened else _gain(points.shows, shows, visible)) - points.shows, visible
 
 
+def corners_at(matrix: Homography, size: tuple[int, ...]) -> NDArray[np.float64]:
+    """Where a homography takes the corners of a frame of that height and width: (4, 1, 2)."""
+    height, width = size
+    corners = np.array([[[0, 0]], [[width, 0]], [[0, height]], [[width, height]]], np.float64)
+    return np.asarray(cv2.perspectiveTransform(corners, matrix), np.float64)
+
+
 def _gain(one: FloatImage, other: FloatImage, seen: Mask) -> float:
     """How many times as bright the other is usually."""
-    lit = seen & (one > _DARK) & (one < _BRIGHT)
+    lit = seen & (one > DARK) & (one < BRIGHT)
     return max(float(np.median(other[lit] / one[lit])), 0.1) if np.count_nonzero(lit) >= _FEWEST else 1.0
 
 
@@ -225,9 +236,3 @@ def _motions(u: FloatImage, v: FloatImage) -> tuple[FloatImage, FloatImage]:
     points = np.stack([u, v, one], axis=-1)
     ways = np.einsum("gij,nj->ngi", _GENERATORS, points)
     return ways[..., 0] - u[:, None] * ways[..., 2], ways[..., 1] - v[:, None] * ways[..., 2]
-
-
-def _noise(image: Grey) -> float:
-    """The standard deviation of a picture's noise, of 255 (Immerkaer, Fast Noise Variance Estimation, 1996)."""
-    kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32) / 6
-    return 1.4826 * float(np.median(np.abs(cv2.filter2D(image, cv2.CV_32F, kernel))))

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .alignment import Alignment, Frame, Grey, Homography, Reference
+from .alignment import Alignment, Frame, Homography, Reference, corners_at
 from .corners import Anchor, as_bright, follow, grey
 from .exr import FloatImage
 from .masks import Mask
@@ -79,9 +80,7 @@ def _error(source: FloatImage, target: FloatImage, matrix: Homography) -> NDArra
 
 
 def _rests(matrix: Homography, shape: tuple[int, ...]) -> bool:
-    height, width = shape
-    corners = np.array([[[0, 0]], [[width, 0]], [[0, height]], [[width, height]]], np.float64)
-    moved = cv2.perspectiveTransform(corners, matrix) - corners
+    moved = corners_at(matrix, shape) - corners_at(np.eye(3), shape)
     return bool(np.linalg.norm(moved, axis=-1).max() < _AT_REST)
 
 
@@ -103,11 +102,11 @@ def _ground_rests(source: FloatImage, target: FloatImage, matrix: Homography) ->
     return bool(wide and lowest >= bottom - (bottom - top) / 8)
 
 
-def _picture_rests(anchor: Anchor, image: Grey, excluded: Mask) -> bool:
+def _picture_rests(anchor: Anchor, frame: Anchor) -> bool:
     """Whether much of the picture rests since the anchor, by area: things that move may have most of the corners."""
-    image = as_bright(image, anchor.image, ~excluded)
+    image = as_bright(frame.image, anchor.image, frame.seen)
     now, before = (cv2.GaussianBlur(picture.astype(np.float32), (0, 0), _SOFT) for picture in (image, anchor.image))
-    compared = (anchor.seen & ~excluded).astype(np.float32)
+    compared = (anchor.seen & frame.seen).astype(np.float32)
     slope = np.hypot(*(cv2.Sobel(before, -1, dx, 1 - dx, ksize=3, scale=1 / 8) for dx in (1, 0)))
     weight = np.maximum(cv2.resize(compared, _CELLS, interpolation=cv2.INTER_AREA), 0.1)
     change, slopes = (
@@ -143,34 +142,60 @@ class _Found(NamedTuple):
         )
 
 
-def _since(anchor: Anchor, image: Grey, excluded: Mask) -> _Found:
+def _since(anchor: Anchor, frame: Anchor) -> _Found:
     """Follow the anchor's corners to a frame."""
-    source, target = follow(anchor, image, excluded)
+    source, target = follow(anchor, frame.image, ~frame.seen)
     x, y = anchor.corners.reshape(-1, 2).astype(int).T
-    share = len(source) / max(int(np.count_nonzero(~excluded[y, x])), 1)
+    share = len(source) / max(int(np.count_nonzero(frame.seen[y, x])), 1)
     return _Found(source, target, _fit(source, target), share)
+
+
+class _View(Anchor):
+    """A frame that is laid on others and others on it: as it is, and without light that changes over the picture."""
+
+    @cached_property
+    def plain(self) -> Frame:
+        return Frame(self.image, self.seen)
+
+    @cached_property
+    def evened(self) -> Frame:
+        return Frame(self.image, self.seen, evened=True)
+
+    @cached_property
+    def plain_reference(self) -> Reference:
+        return Reference(self.plain)
+
+    @cached_property
+    def evened_reference(self) -> Reference:
+        return Reference(self.evened)
+
+    def lay(self, frame: _View, *starts: Homography) -> Alignment:
+        """How a frame lies on this one, from the best of some starts."""
+        found = _aligned(self.plain_reference, frame.plain, starts)
+        if found.agreeing >= _EVEN:
+            return found
+        other = _aligned(self.evened_reference, frame.evened, starts)
+        return other if other.agreeing > found.agreeing + _BETTER else found
 
 
 class _Mover:
     """A camera that moves, followed frame by frame since it was at ``anchor``, the first."""
 
-    def __init__(self, anchor: Anchor) -> None:
+    def __init__(self, anchor: _View) -> None:
         self._take(anchor, np.eye(3))
         self._way: Homography = np.eye(3)  # from the last frame but one to the last
-        self._lost: Anchor | None = None  # the last frame, where nothing was found
+        self._lost: _View | None = None  # the last frame, where nothing was found
 
-    def _take(self, anchor: Anchor, from_first: Homography) -> None:
+    def _take(self, anchor: _View, from_first: Homography) -> None:
         self._anchor, self._from_first = anchor, from_first
-        self._references = _references(anchor)
         self._latest: Homography = np.eye(3)  # since the anchor
         self._agreed = self._agreed_last = 0.0  # at best, and in the last frame
 
-    def follow(self, image: Grey, excluded: Mask) -> tuple[Homography, float]:
-        """The homography from the first frame to the next one, ``image``, and how much of the background agrees."""
-        frame = Anchor(image, ~excluded)
+    def follow(self, frame: _View) -> tuple[Homography, float]:
+        """The homography from the first frame to the next one, and how much of the background agrees."""
         found = self._found(frame)
         if found.agreeing < _NOTHING and self._lost is not None:
-            since = _best(_references(self._lost), frame, [np.eye(3)])
+            since = self._lost.lay(frame, np.eye(3))
             if since.agreeing >= _NOTHING:
                 # no flash, but a cut: the shot goes on from there
                 self._take(self._lost, self._latest @ self._from_first)
@@ -187,28 +212,13 @@ class _Mover:
             self._take(frame, from_first)
         return from_first, found.agreeing
 
-    def _found(self, frame: Anchor) -> Alignment:
+    def _found(self, frame: _View) -> Alignment:
         """How a frame lies on the anchor: from where a hand trembles, a head pans on, and where corners went."""
-        found = _best(self._references, frame, [self._latest, self._way @ self._latest])
+        found = self._anchor.lay(frame, self._latest, self._way @ self._latest)
         if found.agreeing < max(_LOST, self._agreed_last - _DROP):
-            corners = _since(self._anchor, frame.image, ~frame.seen).matrix
-            found = found if corners is None else max(found, _best(self._references, frame, [corners]), key=_agreeing)
+            corners = _since(self._anchor, frame).matrix
+            found = found if corners is None else max(found, self._anchor.lay(frame, corners), key=_agreeing)
         return found
-
-
-def _references(anchor: Anchor) -> tuple[Reference, Reference]:
-    """The anchor as it is, and without light that changes over the picture."""
-    return Reference(anchor.image, anchor.seen), Reference(anchor.image, anchor.seen, evened=True)
-
-
-def _best(references: tuple[Reference, Reference], frame: Anchor, starts: Sequence[Homography]) -> Alignment:
-    """How a frame lies on the one or the other of these references, from the best of some starts."""
-    plain, evened = references
-    found = _aligned(plain, Frame(frame.image, frame.seen), starts)
-    if found.agreeing >= _EVEN:
-        return found
-    other = _aligned(evened, Frame(frame.image, frame.seen, evened=True), starts)
-    return other if other.agreeing > found.agreeing + _BETTER else found
 
 
 def _aligned(reference: Reference, frame: Frame, starts: Sequence[Homography]) -> Alignment:
@@ -245,25 +255,24 @@ class Camera:
         homographies: list[Homography] = []
         agreeing: list[float] = []
         mover: _Mover | None = None
-        anchor: Anchor | None = None
-        lately: deque[tuple[Grey, Mask]] = deque(maxlen=_BEFORE)
+        anchor: _View | None = None
+        lately: deque[_View] = deque(maxlen=_BEFORE)
         for rgb, excluded in frames:
-            image = grey(rgb)
-            lately.append((image, excluded))
+            frame = _View(grey(rgb), ~excluded)
+            lately.append(frame)
             homographies.append(np.eye(3))
             if mover is None:
-                anchor = anchor or Anchor(image, ~excluded)
-                found = _since(anchor, image, excluded)
-                if found.moves(image.shape) and not _picture_rests(anchor, image, excluded):
-                    first, hidden = lately.popleft()
-                    mover = _Mover(Anchor(first, ~hidden))
+                anchor = anchor or frame
+                found = _since(anchor, frame)
+                if found.moves(frame.image.shape) and not _picture_rests(anchor, frame):
+                    mover = _Mover(lately.popleft())
                 elif found.share < _FOUND:
-                    anchor = Anchor(image, ~excluded)
+                    anchor = frame
             if mover is not None:
                 for place in range(-len(lately), 0):
-                    homographies[place], share = mover.follow(*lately.popleft())
+                    homographies[place], share = mover.follow(lately.popleft())
                     agreeing.append(share)
-        if mover is None or all(_rests(matrix, image.shape) for matrix in homographies):
+        if mover is None or all(_rests(matrix, frame.image.shape) for matrix in homographies):
             return cls([np.eye(3)] * len(homographies))
         return cls(homographies, float(np.median(agreeing)))
 

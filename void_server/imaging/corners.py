@@ -8,12 +8,12 @@ from functools import cached_property
 import cv2
 import numpy as np
 
-from .alignment import Grey
+from .alignment import BRIGHT, DARK, Grey
 from .exr import FloatImage
 from .masks import Mask
 
-#: Darker and brighter pixels, of 255, tell nothing of the light; fewer than so many neither; less of a change is none.
-_DARK, _BRIGHT, _TOO_FEW, _SAME = 8, 240, 24, 0.03
+#: Fewer pixels tell nothing of the light; less of a change is none.
+_TOO_FEW, _SAME = 24, 0.03
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def follow(anchor: Anchor, image: Grey, excluded: Mask) -> tuple[FloatImage, Flo
 
 def as_bright(image: Grey, other: Grey, seen: Mask) -> Grey:
     """``image`` as bright as the other: where the light fades, corners would slip."""
-    compared = seen & (other > _DARK) & (other < _BRIGHT)
+    compared = seen & (other > DARK) & (other < BRIGHT)
     if np.count_nonzero(compared) < _TOO_FEW:
         return image
     gain = float(np.median(other[compared] / np.maximum(image[compared], 1.0)))

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .alignment import Homography
+from .alignment import Homography, corners_at
 from .camera import Camera
 from .corners import Anchor, follow, grey
 from .exr import FloatImage
@@ -64,12 +64,11 @@ def _as_if_turned(size: tuple[int, int], camera: Camera) -> bool:
     height, width = size
     chosen = spread(camera.count, _TURNED)
     matrices = [camera.between(chosen[len(chosen) // 2], index) for index in chosen]
-    corners = np.array([[[0, 0]], [[width, 0]], [[0, height]], [[width, height]]], np.float64)
-    moved = [cv2.perspectiveTransform(corners, matrix) for matrix in matrices]
+    moved = [corners_at(matrix, size) for matrix in matrices]
 
     def away(matrices: Sequence[Homography]) -> float:
         """The root mean square of how far from there these homographies take the corners, in pixels."""
-        there = [cv2.perspectiveTransform(corners, matrix) for matrix in matrices]
+        there = [corners_at(matrix, size) for matrix in matrices]
         return float(np.sqrt(np.mean(np.sum(np.square(np.subtract(there, moved)), axis=-1))))
 
     lenses = width * np.geomspace(_SHORTEST, _LONGEST, _LENSES)

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ...imaging.alignment import Homography
+from ...imaging.alignment import Homography, corners_at
 from ...imaging.camera import Camera
 from ...imaging.colour import Curve
 from ...imaging.exr import FloatImage
@@ -48,10 +48,9 @@ class Steady:
     def _hold_still(self, camera: Camera) -> None:
         height, width = self.size
         count = len(self._footage.frames)
-        corners = np.array([[[0, 0]], [[width, 0]], [[0, height]], [[width, height]]], np.float64)
 
         def extent(anchor: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-            places = [cv2.perspectiveTransform(corners, camera.between(index, anchor)) for index in range(count)]
+            places = [corners_at(camera.between(index, anchor), self.size) for index in range(count)]
             return np.min(places, axis=(0, 1, 2)), np.max(places, axis=(0, 1, 2))
 
         def area(low: NDArray[np.float64], high: NDArray[np.float64]) -> float:
