@@ -128,6 +128,13 @@ def affected(codes: dict[int, classes.Quadmask]) -> dict[int, Mask]:
     return {frame: np.isin(of_frame, (classes.AFFECTED, classes.OVERLAP)) for frame, of_frame in codes.items()}
 
 
+def recall_and_precision(ours: dict[int, classes.Quadmask], theirs: dict[int, classes.Quadmask]) -> tuple[float, float]:
+    """Shares of what is affected beside the object: of ``theirs`` in ``ours``, and of ``ours`` in ``theirs``."""
+    wanted, found = (np.stack([codes[frame] == classes.AFFECTED for frame in theirs]) for codes in (theirs, ours))
+    both = np.count_nonzero(wanted & found)
+    return both / max(np.count_nonzero(wanted), 1), both / max(np.count_nonzero(found), 1)
+
+
 def published(sample: Path, work: Path, segmenter: str) -> list[float]:
     shot = work / "shot"
     theirs = lay_out(sample, shot)
@@ -152,9 +159,11 @@ def published(sample: Path, work: Path, segmenter: str) -> list[float]:
 
     given = {frame: of_frame for frame, of_frame in places.items() if of_frame}
     baseline = {frame: between(given, frame, theirs[frame].shape) for frame in frames}
-    ways = [found("image", "", "tight"), *(found(group, group, "tight") for group in ("artefacts", "objects"))]
+    image = found("image in cells", "", "grid")
+    ways = [found("image", "", "tight"), image, *(found(group, group, "tight") for group in ("artefacts", "objects"))]
     grid = found("cells", "objects", "grid")
     measured = [agreement(affected(ours), truth) for ours in ways]
+    measured[2:2] = recall_and_precision(image, theirs)
     measured += [agreement(baseline, truth), agreement(affected(grid), truth)]
     for code in (classes.OVERLAP, classes.AFFECTED):
         ours, wanted = ({frame: of_frame == code for frame, of_frame in codes.items()} for codes in (grid, theirs))
@@ -191,8 +200,9 @@ def main() -> None:
     parser.add_argument("--segmenter", default="auto")
     given = parser.parse_args()
     if given.published:
-        columns = "sample | image | artefacts | objects | boxes | in cells | overlap | affected"
-        print(f"| {columns} |\n|{8 * '---|'}")
+        image = ("image", "image in cells", "recall", "precision")
+        columns = ("sample", *image, "artefacts", "objects", "boxes", "in cells", "overlap", "affected")
+        print(f"| {' | '.join(columns)} |\n|{len(columns) * '---|'}")
         with tempfile.TemporaryDirectory() as temporary:
             for sample in sorted(path.parent for path in given.folder.glob("*/quadmask.mp4")):
                 work = Path(temporary) / sample.name

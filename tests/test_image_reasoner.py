@@ -569,22 +569,63 @@ def test_an_object_that_touches_what_gives_time_and_again_is_in_contact(
     assert (lasting_contact(shot, rotos, camera) is not None) == gives
 
 
+def bed_jumped_on(
+    empty: FloatImage, index: int, period: int, leaves: int = COUNT, *, gives: bool
+) -> tuple[FloatImage, Mask]:
+    """Somebody who touches :data:`BED` in the first half of each ``period``, until he leaves; it may give under him."""
+    low = index % period < period // 2 and index < leaves
+    here = box(100, (66 if low else 16) + 4 * (index % 2), 30, 40) & (index < leaves)
+    image = empty.copy()
+    if gives and low:
+        image[BED] = np.float32(0.6) * np.roll(empty, 6, axis=0)[BED]
+    return painted(image, (here, GREEN)), here
+
+
+BED = box(70, 112, 90, 16)
+
+
 @pytest.mark.parametrize("gives", [False, True])
 @pytest.mark.parametrize("leaves", [COUNT, 9])
-def test_what_gives_under_an_object_that_jumps_on_it_and_is_found_now_and_then_is_a_warning(
+def test_what_is_set_in_motion_time_and_again_moves_on_until_the_end(
     gives: bool, leaves: int, empty: FloatImage, tmp_path: Path
 ) -> None:
+    shot = footage(tmp_path, lambda index: bed_jumped_on(empty, index, 5, leaves, gives=gives))
+    found = image_reasoner.reason(shot, tmp_path, lambda _: None)
+    assert bool(found.implied) == gives
+    assert not any("time and again" in text for text in found.warnings)
+    for index in range(COUNT) if gives else ():
+        (region,) = found.implied
+        moves = region.mask(index)
+        assert (moves & BED).sum() > 0.8 * BED.sum()
+        assert moves.sum() < 1.6 * BED.sum()
+        assert index % 5 < 2 or not (found.affected(index) & BED).any()
+
+
+@pytest.mark.parametrize("gives", [False, True])
+def test_what_gives_in_parts_under_an_object_that_jumps_on_it_and_is_found_now_and_then_is_a_warning(
+    gives: bool, empty: FloatImage, tmp_path: Path
+) -> None:
     def scene(index: int) -> tuple[FloatImage, Mask]:
-        low = index % 5 < 2 and index < leaves
-        here = box(100, (66 if low else 16) + 4 * (index % 2), 30, 40) & (index < leaves)
-        image, bed = empty.copy(), box(70, 112, 90, 16)
-        if gives and low:
+        plate, here = bed_jumped_on(empty, index, 5, 9, gives=False)
+        if gives and here.any() and index % 5 < 2:
             rng = np.random.default_rng(index)
-            image[bed] *= (1 + 0.5 * rng.uniform(-1, 1, (int(bed.sum()), 1))).astype(np.float32)
-        return painted(image, (here, GREEN)), here
+            plate[BED & ~here] *= (1 + 0.5 * rng.uniform(-1, 1, (int((BED & ~here).sum()), 1))).astype(np.float32)
+        return plate, here
 
     found = image_reasoner.reason(footage(tmp_path, scene), tmp_path, lambda _: None)
+    assert not found.implied
     assert any("time and again" in text for text in found.warnings) == gives, found.warnings
+
+
+def test_the_shadow_of_somebody_who_walks_to_and_fro_is_not_set_in_motion(empty: FloatImage, tmp_path: Path) -> None:
+    def scene(index: int) -> tuple[FloatImage, Mask]:
+        here = 20 + 180 * abs(index % 10 - 5) / 5
+        body, shadow = box(here, 50, 20, 60), box(here - 14, 110, 40, 10)
+        return painted(np.where(shadow[..., None], empty * np.float32(0.5), empty), (body, GREEN)), body
+
+    found = image_reasoner.reason(footage(tmp_path, scene), tmp_path, lambda _: None)
+    assert found.regions
+    assert not found.implied
 
 
 def test_what_touches_in_two_of_many_frames_does_not_touch_time_and_again(empty: FloatImage, tmp_path: Path) -> None:

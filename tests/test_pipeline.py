@@ -632,6 +632,38 @@ def test_the_cells_where_a_standing_object_meets_the_floor_are_offered_and_not_a
     assert results.reasoning()["suggested"] == []
 
 
+@pytest.mark.parametrize("shape", ["tight", "grid"])
+def test_what_is_set_in_motion_time_and_again_is_affected_in_whole_cells_and_else_offered(
+    shape: str, tmp_path: Path
+) -> None:
+    """A box comes down on a bed that gives, in frames 1001 and 1002, 1006 and 1007 and so on."""
+    scenery = np.random.default_rng(5).uniform(0.1, 0.5, (108, 192, 3))
+    for frame in range(1001, 1021):
+        low = (frame - 1001) % 5 < 2
+        plate, matte = scenery.copy(), np.zeros((108, 192, 1))
+        plate[82:94, 50:120] = 0.6 * np.roll(scenery, 4, axis=0)[82:94, 50:120] if low else plate[82:94, 50:120]
+        rows = slice(50, 80) if low else slice(10, 40)
+        plate[rows, 70:95], matte[rows, 70:95] = 0.2, 1
+        exr.write(tmp_path / f"plate/p.{frame}.exr", plate.astype(np.float16), exr.RGB)
+        exr.write(tmp_path / f"roto/r.{frame}.exr", matte.astype(np.float16), ("A",))
+    results, warnings = run(
+        shot_of(tmp_path, settings=Settings(until="quadmask", affected_shape=shape)), tmp_path / "v001"
+    )
+    codes = classes.read(results.quadmask(1005), Window(0, 0, 192, 108))
+    bed = np.isin(codes[82:94, 55:115], (classes.AFFECTED, classes.OVERLAP))
+    named = [region["name"] for region in results.reasoning()["regions"]]
+    offered = results.reasoning()["suggested"]
+    if shape == "grid":
+        assert bed.all()
+        assert "set in motion time and again" in named
+        assert not offered
+    else:
+        assert not bed.any()
+        assert "set in motion time and again" not in named
+        assert offered == ["1001-1020:r5c3-r7c8=affected"]
+        assert any("From frame 1001 on something is set in motion time and again" in text for text in warnings)
+
+
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [

@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..api.cells import AFFECTED, CellEdit
 from ..api.errors import SettingError
 from ..api.files import write_atomically
 from ..api.shot import Prompt, Shot
@@ -16,11 +15,11 @@ from ..imaging.parallel import in_order
 from ..imaging.sequence import Sequence
 from ..imaging.window import Window
 from ..quadmask import classes, reasoners, segmentation
-from ..quadmask.grid import Grid
 from ..quadmask.reasoning import Reasoning
 from ..quadmask.segmentation import names
+from . import suggestions
 from .context import JobContext
-from .gridding import grid_for
+from .gridding import fills_cells, grid_for
 from .inputs import to_be_segmented
 
 #: The value that a file holds for each code.
@@ -72,7 +71,11 @@ def write_quadmask(context: JobContext) -> list[str]:
             tracker.at(0.8 * share, sending=sending)
 
         reasoning = reasoner.reason(context.shot, context.footage, version.intermediate, report)
-        _suggest(context, reasoning)
+        suggestions.of_contact(context, reasoning)
+        if fills_cells(context):
+            reasoning.regions += reasoning.implied
+        else:
+            suggestions.of_implied(context, reasoning)
         codes, warnings = _found(context, reasoning), reasoning.warnings
         if reasoning.answer:
             write_atomically(version.folder / "answer.txt", reasoning.answer)
@@ -89,26 +92,6 @@ def write_quadmask(context: JobContext) -> list[str]:
     for done, (frame, _) in enumerate(in_order(write, missing)):
         tracker.at(0.8 + 0.2 * (done + 1) / len(missing), frame)
     return warnings
-
-
-def _suggest(context: JobContext, reasoning: Reasoning) -> None:
-    """Offer the cells in which an object that stands meets what it stands on, where a shadow is most likely."""
-    canvas = context.source.canvas
-    if reasoning.contact is None:
-        return
-    left, top, right, bottom = (
-        round(side * length) for side, length in zip(reasoning.contact, 2 * (canvas.width, canvas.height), strict=True)
-    )
-    block = Grid(context.source.display).block(Window(canvas.x + left, canvas.y + top, right - left, bottom - top))
-    if block is None:
-        return
-    row, last_row, column, last_column = block
-    edit = str(CellEdit(row, column, last_row, last_column, AFFECTED))
-    reasoning.suggested.append(edit)
-    reasoning.warnings.append(
-        f"The object meets what it stands on in the cells {edit.partition('=')[0]}, which were left as they are; to "
-        f"have a shadow there rewritten, give void edit this quadmask and --grid {edit}, or VOID Quadmask that edit."
-    )
 
 
 def _given(quadmask: Sequence) -> Codes:

@@ -34,7 +34,8 @@ class Reasoning:
     """All regions of a shot, the scene after the removal in words, and what an artist should know.
 
     ``contact`` is where an object that stands meets what it stands on: left, top, right, bottom as fractions of the
-    frame. ``suggested`` are edits of cells that an artist may want, and that were not made.
+    frame. ``suggested`` are edits of cells that an artist may want, and that were not made. ``implied`` are regions
+    that change although no picture shows it, for an engine that draws what would be there.
 
     ``asked`` says what was sent where, and ``answer`` is the reply, verbatim. ``device`` is the GPU the segmenter ran
     on, empty if it ran on none.
@@ -48,6 +49,7 @@ class Reasoning:
     device: str = ""
     contact: tuple[float, float, float, float] | None = None
     suggested: list[str] = field(default_factory=list)
+    implied: list[Region] = field(default_factory=list)
 
     def affected(self, index: int) -> Mask | None:
         """The pixels the removal affects in a frame; None if there are none."""

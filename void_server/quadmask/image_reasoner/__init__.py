@@ -19,7 +19,7 @@ from ...imaging.framefile import FrameFile
 from ...imaging.masks import Mask, grown
 from ...imaging.trajectories import Trajectories
 from ..reasoning import Reasoning, Region
-from . import doubts, glints, standing
+from . import doubts, glints, recurring, standing
 from .departures import Departures
 from .following import EFFECTS, begins_of, effects_of
 from .steady import Steady
@@ -57,7 +57,8 @@ def reason(footage: Footage, scratch: Path, report: Callable[[float], None]) -> 
         for of, (name, kind, why) in EFFECTS.items()
         if of in certainties
     ]
-    found = Reasoning(regions)
+    again = recurring.find(shot, camera, affected, min(certainties.values())) if certainties else None
+    found = Reasoning(regions, implied=[again] if again else [])
     found.warnings += doubts.of_effects(footage, rotos, camera, found) + doubts.of_camera(camera)
     return found
 

@@ -29,6 +29,8 @@ _NOTHING = (
 
 def of_effects(footage: Footage, rotos: Sequence[Mask], camera: Camera, found: Reasoning) -> list[str]:
     """The warnings where little or nothing was ``found`` beside the object, which is where the ``rotos`` are."""
+    if found.implied:
+        return []
     nothing = [] if found.regions else [_NOTHING]
     return _little(footage, rotos, camera, found) or nothing or _hardly(rotos, found)
 
