@@ -15,6 +15,7 @@ from ..api.files import write_atomically
 from ..api.shot import Shot
 from ..imaging.exr import FloatImage
 from ..imaging.footage import Footage
+from ..imaging.masks import packed_rows, unpacked_rows
 from ..imaging.parallel import for_each
 from ..imaging.recent import Recent
 from ..imaging.window import Window
@@ -192,7 +193,7 @@ class Clip:
     def small_rewritten(self, index: int) -> NDArray[np.bool_]:
         """The rewritten pixels at the analysed size, each that holds any; not to be written to."""
         _, width = self.footage.small_size
-        small = np.unpackbits(self._small[index], axis=1, count=width).view(bool)
+        small = unpacked_rows(self._small[index], width)
         small.flags.writeable = False
         return small
 
@@ -200,4 +201,4 @@ class Clip:
         """Packed, eight pixels of a row to the byte: every frame's are asked for, time and again."""
         given_up = self.rewritten(index, self.footage.canvas).astype(np.float32)
         height, width = self.footage.small_size
-        return np.packbits(cv2.resize(given_up, (width, height), interpolation=cv2.INTER_AREA) > 0, axis=1)
+        return packed_rows(cv2.resize(given_up, (width, height), interpolation=cv2.INTER_AREA) > 0)

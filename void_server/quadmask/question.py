@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..imaging import jpeg
 from ..imaging.exr import FloatImage
 from ..imaging.footage import Footage
+from ..imaging.masks import Masks
 from ..imaging.sequence import spread
 from ..imaging.window import Window
 from .contact import first_contact
@@ -132,7 +133,7 @@ def build(footage: Footage, hint: str = "", *, with_clip: bool) -> Question:
 def chosen(footage: Footage) -> list[int]:
     """The indices of the frames to show: both ends, the first contact, and the rest spread over where the object is."""
     count = len(footage.frames)
-    rotos = [footage.small_roto(index) >= 0.5 for index in range(count)]
+    rotos = Masks.of(footage.small_roto(index) >= 0.5 for index in range(count))
     there = [index for index in range(count) if rotos[index].any()] or list(range(count))
     fixed = {0, count - 1, there[0], there[-1]}
     if (contact := first_contact(footage, rotos)) is not None:

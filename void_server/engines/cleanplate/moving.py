@@ -19,7 +19,7 @@ from ...imaging import arrays
 from ...imaging.camera import Camera
 from ...imaging.exr import FloatImage
 from ...imaging.grain import share_of_median
-from ...imaging.masks import Mask
+from ...imaging.masks import Mask, Masks
 from ...imaging.parallel import in_order, results
 from ...imaging.recent import Recent
 from ...imaging.runs import run_of, runs
@@ -121,14 +121,14 @@ def prepare(clip: Clip, camera: Camera, wanted: Collection[int]) -> dict[str, ND
 
     Raises :class:`~void_server.api.errors.SequenceError` where nothing is known of what lies behind one of them.
     """
-    hidden = [clip.small_rewritten(index) for index in range(len(clip))]
+    hidden = Masks.of(clip.small_rewritten(index) for index in range(len(clip)))
     paths = Trajectories(clip.footage, hidden, camera, clip.kept / _PATHS)
     _check_seen(clip, paths, wanted)
     for number, run in enumerate(runs(clip.footage.frames)):
         anchor = _anchor(clip, paths, run, wanted)
         fill = _Fill.none() if anchor is None else _fill(clip, anchor)
         fill.save(clip.kept / _FILL.format(number))
-    return {"hidden": np.packbits(np.stack(hidden))}
+    return {"hidden": hidden.packed}
 
 
 def _check_seen(clip: Clip, paths: Trajectories, wanted: Collection[int]) -> None:
@@ -182,9 +182,8 @@ class _Background:
 
     def __init__(self, clip: Clip, camera: Camera, prepared: Mapping[str, NDArray[Any]]) -> None:
         self._clip, self._plates = clip, Plates(clip)
-        shape = len(clip), *clip.footage.small_size
-        hidden = np.unpackbits(prepared["hidden"], count=math.prod(shape)).reshape(shape).astype(bool)
-        self._paths = Trajectories(clip.footage, list(hidden), camera, clip.kept / _PATHS, measured=True)
+        hidden = Masks(prepared["hidden"], clip.footage.small_size[1])
+        self._paths = Trajectories(clip.footage, hidden, camera, clip.kept / _PATHS, measured=True)
         self._runs = runs(clip.footage.frames)
         self._fills: Recent[int, _Fill] = Recent(lambda number: _Fill.load(clip.kept / _FILL.format(number)), _FILLS)
 

@@ -7,7 +7,6 @@ stays where it is.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -22,7 +21,7 @@ from ...imaging.colour import Curve
 from ...imaging.exr import FloatImage
 from ...imaging.footage import Footage
 from ...imaging.light import Light, LitScene
-from ...imaging.masks import Mask
+from ...imaging.masks import Mask, Masks
 from ...imaging.window import Window
 from ..clip import Clip
 from .sampling import INTERPOLATED, Plates, analysed_positions, lookup, sample
@@ -92,7 +91,7 @@ class Passing:
     pixels.
     """
 
-    def __init__(self, layers: Sequence[Layer], hidden: Sequence[Mask], lit: LitScene | None) -> None:
+    def __init__(self, layers: Sequence[Layer], hidden: Masks, lit: LitScene | None) -> None:
         self.layers, self._hidden, self._lit = layers, hidden, lit
 
     @classmethod
@@ -100,10 +99,9 @@ class Passing:
         """Those that :meth:`arrays` describes."""
         poses, opaque, shade = (arrays[f"passing_{name}"] for name in ("poses", "opaque", "shade"))
         layers = [Layer(*layer) for layer in zip(poses, opaque, shade, strict=True)]
-        shape = poses.shape[1], *footage.small_size
-        hidden = np.unpackbits(arrays["passing_hidden"], count=math.prod(shape)).reshape(shape).astype(bool)
+        hidden = Masks(arrays["passing_hidden"], footage.small_size[1])
         strengths = arrays["passing_strengths"]
-        return cls(layers, list(hidden), LitScene(light, strengths, footage.curve) if light.changes else None)
+        return cls(layers, hidden, LitScene(light, strengths, footage.curve) if light.changes else None)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """All that :meth:`load` needs."""
@@ -113,7 +111,7 @@ class Passing:
             "passing_poses": np.array([layer.poses for layer in self.layers]).reshape(-1, count, 2, 3),
             "passing_opaque": np.array([layer.opaque for layer in self.layers], np.float32).reshape(-1, *shape),
             "passing_shade": np.array([layer.shade for layer in self.layers], np.float32).reshape(-1, *shape, 3),
-            "passing_hidden": np.packbits(np.stack(self._hidden)),
+            "passing_hidden": self._hidden.packed,
             "passing_strengths": lit,
         }
 

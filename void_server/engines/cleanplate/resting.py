@@ -11,7 +11,7 @@ from ...imaging.channels import largest
 from ...imaging.exr import FloatImage
 from ...imaging.footage import Footage
 from ...imaging.light import Light, LitScene
-from ...imaging.masks import Mask, grown
+from ...imaging.masks import Mask, Masks, grown
 from ...imaging.parallel import results
 from ...imaging.runs import runs
 from ...imaging.sequence import spread
@@ -47,11 +47,11 @@ class Resting:
     a shadow or reflection of it that lies apart, on a thing that moves.
     """
 
-    def __init__(self, footage: Footage, hidden: Sequence[Mask], removed: Sequence[Mask], light: Light) -> None:
+    def __init__(self, footage: Footage, hidden: Masks, removed: Masks, light: Light) -> None:
         self.footage, self.hidden, self.removed = footage, hidden, removed
         #: What moves is followed in each of these for itself.
         self.runs = runs(footage.frames)
-        self._near = [grown(mask, 1) for mask in hidden]
+        self._near = Masks.of(grown(mask, 1) for mask in hidden)
         self._samples = spread(len(hidden), _SAMPLES)
         self.lit: LitScene | None = None
         if light.changes:
@@ -60,7 +60,7 @@ class Resting:
             self.lit = LitScene.fitted(light, footage.curve, self._samples, pictures, free)
         nothing = np.zeros(footage.small_size, bool)
         self.rest, self.noise = self._resting(dict.fromkeys(self._samples, nothing))
-        self._departs = list(results(self._departing, range(len(hidden))))
+        self._departs = Masks.of(results(self._departing, range(len(hidden))))
 
     def plate(self, index: int) -> FloatImage:
         """The frame, (height, width, 3), display-referred."""
@@ -74,7 +74,7 @@ class Resting:
     def leave_out(self, covered: Callable[[int], Mask]) -> None:
         """See the scene at rest without what is ``covered`` in each frame, wherever any frame does."""
         self.rest, _ = self._resting({index: covered(index) for index in self._samples})
-        self._departs = list(results(self._departing, range(len(self.hidden))))
+        self._departs = Masks.of(results(self._departing, range(len(self.hidden))))
 
     def _resting(self, covered: Mapping[int, Mask]) -> tuple[FloatImage, FloatImage]:
         """The median of what is seen and not ``covered``, and how far frames usually depart from it."""

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ...imaging.exr import FloatImage
 from ...imaging.grain import share_of_median
 from ...imaging.light import Light, LitScene
+from ...imaging.masks import Masks
 from ...imaging.parallel import for_each, in_order, results
 from ...imaging.temporal import median
 from ...imaging.window import Window
@@ -194,14 +195,14 @@ def prepare(clip: Clip, report: Callable[[float], None]) -> dict[str, NDArray[An
 
     Raises :class:`~void_server.api.errors.SequenceError` where nothing is seen in any frame.
     """
-    hidden = [clip.small_rewritten(index) for index in range(len(clip))]
+    hidden = Masks.of(clip.small_rewritten(index) for index in range(len(clip)))
     if all(mask.all() for mask in hidden):
         raise nothing_to_fill_from(clip.footage.frames)
     light = measure_light(clip)
     passing, lively = Passing([], hidden, None), living.Living.none()
     settled = Settled.none(clip.footage.small_size, len(clip))
     if anything_moves(clip.footage, hidden):
-        own = list(results(lambda index: _removed(clip, index, hidden[index]), range(len(clip))))
+        own = Masks.of(results(lambda index: _removed(clip, index, hidden[index]), range(len(clip))))
         shot = Resting(clip.footage, hidden, own, light)
         passing, lively = find(shot), living.find(shot)
         settled = settle(shot, passing, lively)

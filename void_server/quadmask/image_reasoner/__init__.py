@@ -16,7 +16,7 @@ import numpy as np
 from ...imaging.camera import Camera
 from ...imaging.footage import Footage
 from ...imaging.framefile import FrameFile
-from ...imaging.masks import Mask, grown
+from ...imaging.masks import Mask, Masks, grown
 from ...imaging.trajectories import Trajectories
 from ..reasoning import Reasoning, Region
 from . import doubts, glints, recurring, standing
@@ -35,9 +35,9 @@ def reason(footage: Footage, scratch: Path, report: Callable[[float], None]) -> 
     ``scratch`` is a folder for data too large for memory. ``report`` takes the fraction done.
     """
     count = len(footage.frames)
-    hidden = [grown(footage.small_roto(index) > _COVERS, _EDGE) for index in range(count)]
+    hidden = Masks.of(grown(footage.small_roto(index) > _COVERS, _EDGE) for index in range(count))
     camera = Camera.track((footage.evenly_exposed(index), grown(hidden[index], _BESIDE)) for index in range(count))
-    rotos = [footage.small_roto(index) >= 0.5 for index in range(count)]
+    rotos = Masks.of(footage.small_roto(index) >= 0.5 for index in range(count))
     if standing.stands(hidden, camera):
         # what moves near a stationary object moves by itself
         found = standing.reason(footage, rotos, camera)

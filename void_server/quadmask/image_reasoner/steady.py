@@ -14,7 +14,7 @@ from ...imaging.camera import Camera
 from ...imaging.colour import Curve
 from ...imaging.exr import FloatImage
 from ...imaging.footage import Footage
-from ...imaging.masks import Mask
+from ...imaging.masks import Mask, Masks
 from ...imaging.parallax import slip, turns
 from ...imaging.runs import runs
 from ...imaging.sequence import spread
@@ -41,7 +41,7 @@ class Steady:
         self._to_scene: list[Homography] | None = None
         self.size: tuple[int, int] = footage.small_size
         self.rests, self.slip = camera.at_rest, 0.0
-        self.hidden: list[Mask] = list(hidden)
+        self.hidden: Sequence[Mask] = hidden
         if not self.rests:
             self._hold_still(camera)
 
@@ -67,7 +67,7 @@ class Steady:
         as_they_are = self.hidden
         self.rests, self.size = True, (bottom - top, right - left)
         self._to_scene = [offset @ camera.between(index, anchor) for index in range(count)]
-        self.hidden = [self._moved(mask, index, cv2.INTER_NEAREST) for index, mask in enumerate(as_they_are)]
+        self.hidden = Masks.of(self._moved(mask, index, cv2.INTER_NEAREST) for index, mask in enumerate(as_they_are))
         compared = [index for index in spread(count, _COMPARED) if index != anchor]
         slips = [slip(self.rgb(anchor), self.rgb(i), ~(self._well_seen(anchor) & self._well_seen(i))) for i in compared]
         self.slip = float(np.median(slips))
