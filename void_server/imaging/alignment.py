@@ -42,6 +42,8 @@ DARK, BRIGHT = 8, 240
 _PLACE, _TELLING, _MOST, _FITS = 16, 3.0, 0.65, 0.8
 #: Fewer points tell nothing.
 _FEWEST = 50
+#: The level at which motion is told from noise: grain is weak in it, and a quarter of a pixel still shows.
+_TOLD = 1
 
 # What a point at (x, y), in halves of the width from the middle, does when the camera moves, and the generators of the
 # homographies that do it: it turns to the side, up, rolls, zooms; the rest are those of a plane that is travelled past.
@@ -170,6 +172,21 @@ class Reference:
                     break
         return self._judged(frame, matrix)
 
+    def evidence(self, frame: Frame, matrix: Homography) -> float:
+        """By how much ``matrix`` explains ``frame`` better than rest does, as the logarithm of a likelihood ratio.
+
+        Noise alone lets the eight numbers of a homography that was found in it reach about ten.
+        """
+        points = self._points[_TOLD]
+        (moved, here), (rests, there) = (self._compared(frame, _TOLD, way) for way in (matrix, np.eye(3)))
+        visible = here & there
+        if np.count_nonzero(visible) < _FEWEST:
+            return 0.0
+        apart = points.apart(moved)[visible]
+        error = _usual(apart, points.scale)
+        gained = _unlikely(points.apart(rests)[visible] / error) - _unlikely(apart / error)
+        return float(gained.sum()) / _ALIKE
+
     def _step(self, frame: Frame, level: int, matrix: Homography, moved: NDArray[np.float64]) -> NDArray[np.float64]:
         """What of each generator is missing (least squares with a prior); none where too little is visible."""
         points = self._points[level]
@@ -177,7 +194,7 @@ class Reference:
         if np.count_nonzero(visible) < _FEWEST:
             return np.zeros_like(moved)
         apart = points.apart(difference)
-        error = max(1.4826 * float(np.median(apart[visible])), _LEAST_ERROR * points.scale)
+        error = _usual(apart[visible], points.scale)
         inlying = np.square(1 - np.square(np.minimum(apart / (_OWN_WAY * error), 1))) * visible
         counts = inlying * points.scale**2 / (points.slopes**2 + points.believed**2) / (error**2 * _ALIKE)
         weighted = points.derivatives * counts[:, None].astype(np.float32)
@@ -207,6 +224,17 @@ class Reference:
         visible = cv2.remap(frame.seen[level], at, None, cv2.INTER_NEAREST, borderValue=0)[:, 0] > 0
         shows = cv2.remap(image, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[:, 0]
         return shows / np.float32(1 if self._evened else _gain(points.shows, shows, visible)) - points.shows, visible
+
+
+def _usual(apart: FloatImage, scale: float) -> float:
+    """The usual error of points that are so far off, in the frame's own pixels."""
+    return max(1.4826 * float(np.median(apart)), _LEAST_ERROR * scale)
+
+
+def _unlikely(apart: FloatImage) -> FloatImage:
+    """What it costs to be so many usual errors off, as the negative logarithm of a likelihood (Tukey's biweight)."""
+    within = 1 - np.square(np.minimum(apart / _OWN_WAY, 1))
+    return np.asarray(_OWN_WAY**2 / 6 * (1 - within**3))
 
 
 def corners_at(matrix: Homography, size: tuple[int, ...]) -> NDArray[np.float64]:

@@ -51,6 +51,8 @@ _WIDE, _TALL = 0.6, 0.4
 _SOFT, _CELLS, _SLOPE, _LEAST = 1.5, (16, 9), 0.4, 1.0
 #: It rests where so much of the cells that tell say so, which are this share of all at least.
 _RESTING_CELLS, _TELLING = 0.42, 0.25
+#: It moves where that explains the picture so much better than rest: the logarithm of a likelihood ratio.
+_EVIDENT = 16.0
 
 
 def _fit(source: FloatImage, target: FloatImage) -> Homography | None:
@@ -178,6 +180,15 @@ class _View(Anchor):
         return other if other.agreeing > found.agreeing + _BETTER else found
 
 
+def _moves(anchor: _View, frame: _View, found: _Found) -> bool:
+    """Whether the camera moved since the anchor."""
+    if found.matrix is None or not found.moves(frame.image.shape) or _picture_rests(anchor, frame):
+        return False
+    # corners that grain makes before plain tones may agree, but the picture does not
+    laid = anchor.lay(frame, np.eye(3), found.matrix)
+    return anchor.plain_reference.evidence(frame.plain, laid.matrix) > _EVIDENT
+
+
 class _Mover:
     """A camera that moves, followed frame by frame since it was at ``anchor``, the first."""
 
@@ -264,7 +275,7 @@ class Camera:
             if mover is None:
                 anchor = anchor or frame
                 found = _since(anchor, frame)
-                if found.moves(frame.image.shape) and not _picture_rests(anchor, frame):
+                if _moves(anchor, frame, found):
                     mover = _Mover(lately.popleft())
                 elif found.share < _FOUND:
                     anchor = frame
