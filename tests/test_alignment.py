@@ -166,3 +166,43 @@ def test_a_camera_at_rest_is_exactly_at_rest_though_corners_move(scenery: FloatI
         return picture
 
     assert Camera.track((frame(index), NOTHING) for index in range(COUNT)).at_rest
+
+
+def test_a_camera_at_rest_before_a_soft_backdrop_does_not_follow_grain() -> None:
+    """Grain as of scanned film, a pixel soft."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[0 : 1 : 2 * HEIGHT * 1j, 0 : 1 : 2 * WIDTH * 1j].astype(np.float32)
+    backdrop = np.repeat((0.25 + 0.4 * y + 0.1 * x)[..., None], 3, axis=2)
+
+    def frame() -> FloatImage:
+        grain = cv2.GaussianBlur(rng.standard_normal(backdrop.shape).astype(np.float32), (0, 0), 1)
+        return backdrop + grain / grain.std() * np.float32(1 / 255)
+
+    nothing = np.zeros(backdrop.shape[:2], bool)
+    assert Camera.track((frame(), nothing) for _ in range(8)).at_rest
+
+
+def test_a_slow_drift_under_grain_is_no_rest(scenery: FloatImage) -> None:
+    rng = np.random.default_rng(12)
+    ways = [np.array([[1, 0, 0.1 * index], [0, 1, 0], [0, 0, 1.0]]) for index in range(COUNT)]
+    frames = [seen(scenery, way) + rng.normal(0, 0.02, (HEIGHT, WIDTH, 3)).astype(np.float32) for way in ways]
+    camera = Camera.track((frame, NOTHING) for frame in frames)
+    assert not camera.at_rest
+    assert off(camera, ways) < 0.6
+
+
+def test_noise_is_no_evidence_of_motion_and_a_shift_is(scenery: FloatImage) -> None:
+    rng = np.random.default_rng(13)
+    plain = np.full((HEIGHT, WIDTH), 120.0)
+    shift = np.array([[1, 0, 2.0], [0, 1, 0], [0, 0, 1.0]])
+
+    def evidence(one: NDArray[np.floating], other: NDArray[np.floating]) -> float:
+        frames = [
+            Frame(np.clip(picture + rng.normal(0, 2, picture.shape), 0, 255).astype(np.uint8), ~NOTHING)
+            for picture in (one, other)
+        ]
+        reference = Reference(frames[0])
+        return reference.evidence(frames[1], reference.align(frames[1], shift).matrix)
+
+    assert evidence(plain, plain) < 4
+    assert evidence(grey(seen(scenery, np.eye(3))), grey(seen(scenery, shift))) > 8

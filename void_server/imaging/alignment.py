@@ -42,8 +42,8 @@ DARK, BRIGHT = 8, 240
 _PLACE, _TELLING, _MOST, _FITS = 16, 3.0, 0.65, 0.8
 #: Fewer points tell nothing.
 _FEWEST = 50
-#: The level at which motion is told from noise: grain is weak in it, and a quarter of a pixel still shows.
-_TOLD = 1
+#: The level at which motion is told from noise: grain is weakest in it.
+_TOLD = 2
 
 # What a point at (x, y), in halves of the width from the middle, does when the camera moves, and the generators of the
 # homographies that do it: it turns to the side, up, rolls, zooms; the rest are those of a plane that is travelled past.
@@ -175,7 +175,7 @@ class Reference:
     def evidence(self, frame: Frame, matrix: Homography) -> float:
         """By how much ``matrix`` explains ``frame`` better than rest does, as the logarithm of a likelihood ratio.
 
-        Noise alone lets the eight numbers of a homography that was found in it reach about ten.
+        Noise alone lets the eight numbers of a homography that was found in it reach about four.
         """
         points = self._points[_TOLD]
         (moved, here), (rests, there) = (self._compared(frame, _TOLD, way) for way in (matrix, np.eye(3)))

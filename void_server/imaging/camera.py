@@ -1,10 +1,10 @@
 """The camera's motion over a shot, as homographies that follow the background.
 
 Whether it moves at all is told by corners of the background (Lucas-Kanade with a backward check) and the homography of
-those that agree (MAGSAC, then least squares). A camera at rest has exactly the identity, so nothing is resampled. From
-where it moves, each frame is aligned to an anchor frame by all that shows a slope, as plain scenery has few corners and
-patterned things many. The anchor stays while most of it is in sight and agrees, so that errors do not add up from frame
-to frame; then the last frame becomes the next.
+those that agree (MAGSAC, then least squares), if motion then explains the picture better than rest does. A camera at
+rest has exactly the identity, so nothing is resampled. From where it moves, each frame is aligned to an anchor frame by
+all that shows a slope, as plain scenery has few corners and patterned things many. The anchor stays while most of it is
+in sight and agrees, so that errors do not add up from frame to frame; then the last frame becomes the next.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _SOFT, _CELLS, _SLOPE, _LEAST = 1.5, (16, 9), 0.4, 1.0
 #: It rests where so much of the cells that tell say so, which are this share of all at least.
 _RESTING_CELLS, _TELLING = 0.42, 0.25
 #: It moves where that explains the picture so much better than rest: the logarithm of a likelihood ratio.
-_EVIDENT = 16.0
+_EVIDENT = 5.0
 
 
 def _fit(source: FloatImage, target: FloatImage) -> Homography | None:
@@ -135,13 +135,11 @@ class _Found(NamedTuple):
     matrix: Homography | None
     share: float
 
-    def moves(self, shape: tuple[int, ...]) -> bool:
-        """Whether the camera moved since the anchor, as far as corners tell."""
-        return self.matrix is not None and not (
-            _rests(self.matrix, shape)
-            or _most_rest(self.source, self.target)
-            or _ground_rests(self.source, self.target, self.matrix)
-        )
+    def moved(self, shape: tuple[int, ...]) -> Homography | None:
+        """How the camera moved since the anchor, as far as corners tell; None if it rests."""
+        if self.matrix is None or _rests(self.matrix, shape) or _most_rest(self.source, self.target):
+            return None
+        return None if _ground_rests(self.source, self.target, self.matrix) else self.matrix
 
 
 def _since(anchor: Anchor, frame: Anchor) -> _Found:
@@ -178,15 +176,6 @@ class _View(Anchor):
             return found
         other = _aligned(self.evened_reference, frame.evened, starts)
         return other if other.agreeing > found.agreeing + _BETTER else found
-
-
-def _moves(anchor: _View, frame: _View, found: _Found) -> bool:
-    """Whether the camera moved since the anchor."""
-    if found.matrix is None or not found.moves(frame.image.shape) or _picture_rests(anchor, frame):
-        return False
-    # corners that grain makes before plain tones may agree, but the picture does not
-    laid = anchor.lay(frame, np.eye(3), found.matrix)
-    return anchor.plain_reference.evidence(frame.plain, laid.matrix) > _EVIDENT
 
 
 class _Mover:
@@ -267,6 +256,7 @@ class Camera:
         agreeing: list[float] = []
         mover: _Mover | None = None
         anchor: _View | None = None
+        way: Homography = np.eye(3)  # since the anchor, as far as it is known
         lately: deque[_View] = deque(maxlen=_BEFORE)
         for rgb, excluded in frames:
             frame = _View(grey(rgb), ~excluded)
@@ -275,10 +265,14 @@ class Camera:
             if mover is None:
                 anchor = anchor or frame
                 found = _since(anchor, frame)
-                if _moves(anchor, frame, found):
-                    mover = _Mover(lately.popleft())
+                matrix = found.moved(frame.image.shape)
+                if matrix is not None and not _picture_rests(anchor, frame):
+                    # corners that grain makes before plain tones may agree: the anchor stays until the picture does
+                    way = anchor.lay(frame, np.eye(3), matrix, way).matrix
+                    if anchor.plain_reference.evidence(frame.plain, way) > _EVIDENT:
+                        mover = _Mover(lately.popleft())
                 elif found.share < _FOUND:
-                    anchor = frame
+                    anchor, way = frame, np.eye(3)
             if mover is not None:
                 for place in range(-len(lately), 0):
                     homographies[place], share = mover.follow(lately.popleft())
