@@ -42,8 +42,9 @@ DARK, BRIGHT = 8, 240
 _PLACE, _TELLING, _MOST, _FITS = 16, 3.0, 0.65, 0.8
 #: Fewer points tell nothing.
 _FEWEST = 50
-#: The level at which motion is told from noise: grain is weakest in it.
-_TOLD = 2
+#: The levels at which motion is told from noise, and the logarithms of a likelihood ratio that noise does not reach
+#: there: it is weaker in the coarser one, in which a small frame has few points.
+_EVIDENT = {1: 16.0, 2: 5.0}
 
 # What a point at (x, y), in halves of the width from the middle, does when the camera moves, and the generators of the
 # homographies that do it: it turns to the side, up, rolls, zooms; the rest are those of a plane that is travelled past.
@@ -172,13 +173,14 @@ class Reference:
                     break
         return self._judged(frame, matrix)
 
-    def evidence(self, frame: Frame, matrix: Homography) -> float:
-        """By how much ``matrix`` explains ``frame`` better than rest does, as the logarithm of a likelihood ratio.
+    def evident(self, frame: Frame, matrix: Homography) -> bool:
+        """Whether ``matrix`` explains ``frame`` better than rest does, by more than eight numbers found in noise."""
+        return any(self._evidence(frame, level, matrix) > bound for level, bound in _EVIDENT.items())
 
-        Noise alone lets the eight numbers of a homography that was found in it reach about four.
-        """
-        points = self._points[_TOLD]
-        (moved, here), (rests, there) = (self._compared(frame, _TOLD, way) for way in (matrix, np.eye(3)))
+    def _evidence(self, frame: Frame, level: int, matrix: Homography) -> float:
+        """By how much ``matrix`` explains a level of ``frame`` better, as the logarithm of a likelihood ratio."""
+        points = self._points[level]
+        (moved, here), (rests, there) = (self._compared(frame, level, way) for way in (matrix, np.eye(3)))
         visible = here & there
         if np.count_nonzero(visible) < _FEWEST:
             return 0.0

@@ -51,8 +51,6 @@ _WIDE, _TALL = 0.6, 0.4
 _SOFT, _CELLS, _SLOPE, _LEAST = 1.5, (16, 9), 0.4, 1.0
 #: It rests where so much of the cells that tell say so, which are this share of all at least.
 _RESTING_CELLS, _TELLING = 0.42, 0.25
-#: It moves where that explains the picture so much better than rest: the logarithm of a likelihood ratio.
-_EVIDENT = 5.0
 
 
 def _fit(source: FloatImage, target: FloatImage) -> Homography | None:
@@ -269,7 +267,7 @@ class Camera:
                 if matrix is not None and not _picture_rests(anchor, frame):
                     # corners that grain makes before plain tones may agree: the anchor stays until the picture does
                     way = anchor.lay(frame, np.eye(3), matrix, way).matrix
-                    if anchor.plain_reference.evidence(frame.plain, way) > _EVIDENT:
+                    if anchor.plain_reference.evident(frame.plain, way):
                         mover = _Mover(lately.popleft())
                 elif found.share < _FOUND:
                     anchor, way = frame, np.eye(3)
