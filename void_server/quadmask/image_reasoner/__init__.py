@@ -57,7 +57,7 @@ def reason(footage: Footage, scratch: Path, report: Callable[[float], None]) -> 
         for of, (name, kind, why) in EFFECTS.items()
         if of in certainties
     ]
-    again = recurring.find(shot, camera, affected, min(certainties.values())) if certainties else None
+    again = recurring.find(shot, camera, departures, affected, min(certainties.values())) if certainties else None
     found = Reasoning(regions, implied=[again] if again else [])
     found.warnings += doubts.of_effects(footage, rotos, camera, found) + doubts.of_camera(camera)
     return found
