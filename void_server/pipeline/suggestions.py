@@ -40,15 +40,14 @@ def of_implied(context: JobContext, reasoning: Reasoning) -> None:
         for block, pairs in groupby(zip(context.frames, blocks, strict=True), key=lambda pair: pair[1]):
             frames = [frame for frame, _ in pairs]
             if block is not None:
-                edits.append(str(replace(block, first=frames[0], last=frames[-1])))
+                edits.append(replace(block, first=frames[0], last=frames[-1]))
         if not edits:
             continue
-        reasoning.suggested += edits
-        first = next(edit for edit in edits).partition("-")[0]
+        reasoning.suggested += map(str, edits)
         reasoning.warnings.append(
-            f"From frame {first} on something is {region.name}. Where it looks as at rest it was left as it is, and a "
-            "clean plate needs no more. An engine that draws what it would do instead needs all of it: make the "
-            "quadmask with --engine void, or add the cells that reasoning.json suggests."
+            f"From frame {edits[0].first} on something is {region.name}. Where it looks as at rest it was left as it "
+            "is, and a clean plate needs no more. An engine that draws what it would do instead needs all of it: make "
+            f"the quadmask with --engine void, or add the cells that reasoning.json suggests, such as {edits[0]}."
         )
 
 

@@ -57,8 +57,9 @@ def reason(footage: Footage, scratch: Path, report: Callable[[float], None]) -> 
         for of, (name, kind, why) in EFFECTS.items()
         if of in certainties
     ]
-    again = recurring.find(shot, camera, departures, affected, min(certainties.values())) if certainties else None
-    found = Reasoning(regions, implied=[again] if again else [])
+    found = Reasoning(regions)
+    if certainties:
+        found.implied = recurring.find(shot, camera, departures, affected, min(certainties.values()))
     found.warnings += doubts.of_effects(footage, rotos, camera, found) + doubts.of_camera(camera)
     return found
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ...imaging.camera import Camera
 from ...imaging.framefile import FrameFile
 from ...imaging.masks import Mask
+from ...imaging.window import Window
 from ..reasoning import OBJECT, Region
 from .departures import Departures
 from .following import MOVED, SHADOW
@@ -30,13 +31,15 @@ _NO_SHADE = 0.02
 #: Parts are one body where they fill such a share of the rectangle around them.
 _FILLED = 0.5
 
+_NAME = "set in motion time and again"
+_WHY = "what the object makes depart again and again moves otherwise in between as well"
 
-def find(shot: Steady, camera: Camera, departures: Departures, affected: FrameFile, confidence: float) -> Region | None:
-    """What is ``affected``, by the codes of :data:`following.EFFECTS`, at least twice with a rest between; None where
-    nothing is.
 
-    In each frame from the first in which it moves to the last each body is one rectangle, as it may be too plain in
-    parts to show that it moves.
+def find(shot: Steady, camera: Camera, departures: Departures, affected: FrameFile, confidence: float) -> list[Region]:
+    """The bodies that are ``affected``, by the codes of :data:`following.EFFECTS`, at least twice with a rest between.
+
+    In each frame from the first in which it moves to the last each is one rectangle, as it may be too plain in parts to
+    show that it moves.
     """
 
     def effects(index: int) -> Mask:
@@ -54,46 +57,44 @@ def find(shot: Steady, camera: Camera, departures: Departures, affected: FrameFi
         return at_anchor(index, departures.at(index))
 
     times = _times_moved(shot.count, moving, departs, lambda index: at_anchor(index, shot.seen(index)))
-    count, things = cv2.connectedComponents((times > 0).astype(np.uint8), connectivity=8)
+    count, things, boxes, _ = cv2.connectedComponentsWithStats((times > 0).astype(np.uint8), connectivity=8)
 
     def areas(mask: Mask) -> NDArray[np.intp]:
         return np.bincount(things[mask], minlength=count)
 
     area, by_frame = areas(times > 0), np.stack([areas(moving(index)) for index in range(shot.count)])
     no_shade = sum(areas(at_anchor(index, effects(index) & departures.solid(index))) for index in range(shot.count))
-    wanted = (areas(times > 1) > _AGAIN * area) & (by_frame.max(axis=0) > _AT_ONCE * area)
-    wanted &= (no_shade > _NO_SHADE * by_frame.sum(axis=0)) & (area > _SMALLEST * times.size)
-    if not wanted.any():
-        return None
-    bodies = _bodies([things == thing for thing in np.flatnonzero(wanted)])
-    first = [next(index for index in range(shot.count) if (moving(index) & body).any()) for body in bodies]
+    wanted = (by_frame.max(axis=0) > _AT_ONCE * area) & (area > _SMALLEST * times.size)
+    wanted &= no_shade > _NO_SHADE * by_frame.sum(axis=0)
+    parts = [({int(thing)}, Window(*map(int, boxes[thing, :4]))) for thing in np.flatnonzero(wanted)]
+    bodies = [np.isin(things, list(members)) for members, _ in _bodies(parts)]
 
-    def rectangles(index: int) -> Mask:
-        result = np.zeros(things.shape, bool)
-        for body, begins in zip(bodies, first, strict=True):
-            if index >= begins:
-                x, y, width, height = _rectangle(_laid(body, camera, anchor, index))
+    def region(body: Mask) -> Region:
+        first = next(index for index in range(shot.count) if (moving(index) & body).any())
+
+        def rectangle(index: int) -> Mask:
+            result = np.zeros(body.shape, bool)
+            if index >= first:
+                x, y, width, height = cv2.boundingRect(_laid(body, camera, anchor, index).astype(np.uint8))
                 result[y : y + height, x : x + width] = True
-        return result
+            return result
 
-    name = "set in motion time and again"
-    why = "what the object makes depart again and again moves otherwise in between as well"
-    return Region(name, OBJECT, why, "the pixels alone, as rectangles", confidence, rectangles)
+        return Region(_NAME, OBJECT, _WHY, "the pixels alone, as a rectangle", confidence, rectangle)
+
+    return [region(body) for body in bodies if np.count_nonzero(body & (times > 1)) > _AGAIN * np.count_nonzero(body)]
 
 
-def _bodies(parts: list[Mask]) -> list[Mask]:
-    """The same, with those in one that are parts of one body."""
-    for one, other in combinations(range(len(parts)), 2):
-        both = parts[one] | parts[other]
-        areas = [width * height for *_, width, height in map(_rectangle, (parts[one], parts[other], both))]
-        if areas[0] + areas[1] > _FILLED * areas[2]:
-            return _bodies([*(part for number, part in enumerate(parts) if number not in (one, other)), both])
+def _bodies(parts: list[tuple[set[int], Window]]) -> list[tuple[set[int], Window]]:
+    """Numbered parts, each in its window, with those in one that are parts of one body."""
+    for one, other in combinations(parts, 2):
+        both = one[1].union(other[1])
+        if _area(one[1]) + _area(other[1]) > _FILLED * _area(both):
+            return _bodies([*(part for part in parts if part not in (one, other)), (one[0] | other[0], both)])
     return parts
 
 
-def _rectangle(mask: Mask) -> cv2.typing.Rect:
-    """What is around a mask: x, y, width and height, 0 where it is empty."""
-    return cv2.boundingRect(mask.astype(np.uint8))
+def _area(window: Window) -> int:
+    return window.width * window.height
 
 
 def _laid(mask: Mask, camera: Camera, source: int, target: int) -> Mask:
