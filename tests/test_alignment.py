@@ -193,16 +193,19 @@ def test_a_slow_drift_under_grain_is_no_rest(scenery: FloatImage) -> None:
 
 def test_noise_is_no_evidence_of_motion_and_a_shift_is(scenery: FloatImage) -> None:
     rng = np.random.default_rng(13)
-    plain = np.full((HEIGHT, WIDTH), 120.0)
+    plain = np.full((2 * HEIGHT, 2 * WIDTH), 120.0)
     shift = np.array([[1, 0, 2.0], [0, 1, 0], [0, 0, 1.0]])
 
     def evident(one: NDArray[np.floating], other: NDArray[np.floating]) -> bool:
         frames = [
-            Frame(np.clip(picture + rng.normal(0, 2, picture.shape), 0, 255).astype(np.uint8), ~NOTHING)
+            Frame(
+                np.clip(picture + rng.normal(0, 2, picture.shape), 0, 255).astype(np.uint8),
+                np.ones(picture.shape, bool),
+            )
             for picture in (one, other)
         ]
         reference = Reference(frames[0])
         return reference.evident(frames[1], reference.align(frames[1], shift).matrix)
 
     assert not evident(plain, plain)
-    assert evident(grey(seen(scenery, np.eye(3))), grey(seen(scenery, shift)))
+    assert evident(*(grey(seen(scenery, way)).repeat(2, 0).repeat(2, 1) for way in (np.eye(3), shift)))

@@ -45,6 +45,8 @@ _FEWEST = 50
 #: The levels at which motion is told from noise, and the logarithms of a likelihood ratio that noise does not reach
 #: there: it is weaker in the coarser one, in which a small frame has few points.
 _EVIDENT = {1: 16.0, 2: 5.0}
+#: Frames of fewer pixels have too few points to ask for that.
+_SMALL = 80_000
 
 # What a point at (x, y), in halves of the width from the middle, does when the camera moves, and the generators of the
 # homographies that do it: it turns to the side, up, rolls, zooms; the rest are those of a plane that is travelled past.
@@ -131,6 +133,7 @@ class Reference:
     def __init__(self, frame: Frame) -> None:
         self._evened = frame.evened
         width, height = frame.size
+        self._pixels = width * height
         self._half, self._middle = width / 2, ((width - 1) / 2, (height - 1) / 2)
         # from the generators' coordinates
         self._sizing = np.array([[self._half, 0, self._middle[0]], [0, self._half, self._middle[1]], [0, 0, 1]])
@@ -174,7 +177,9 @@ class Reference:
         return self._judged(frame, matrix)
 
     def evident(self, frame: Frame, matrix: Homography) -> bool:
-        """Whether ``matrix`` explains ``frame`` better than rest does, by more than eight numbers found in noise."""
+        """Whether ``matrix`` explains ``frame`` better than rest, beyond noise; always in a small frame."""
+        if self._pixels < _SMALL:
+            return True
         return any(self._evidence(frame, level, matrix) > bound for level, bound in _EVIDENT.items())
 
     def _evidence(self, frame: Frame, level: int, matrix: Homography) -> float:
