@@ -6,6 +6,7 @@ import math
 import threading
 from collections import OrderedDict
 from functools import reduce
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -18,13 +19,26 @@ from ..clip import Clip
 
 #: The share of its variance that white noise keeps in cubic interpolation, on average over all positions.
 INTERPOLATED = 0.7
-#: Plates are kept by blocks of so many rows in so many bytes, those in floats with so much more to both sides than was
-#: asked for.
-_ROWS, _BESIDE, _MEMORY = 256, 0.5, 320 * 2**20
+#: Plates are kept in square tiles, so many pixels wide, in so many bytes. Rows are unpacked as a whole: so many tiles
+#: to both sides of what was asked for are kept, too, as the camera will lead there.
+_TILE, _BESIDE, _MEMORY = 256, 2, 320 * 2**20
 #: Positions looked up at once: their values fit into a core's cache.
 _PIECE = 1 << 14
 #: The ways from the upper left of four pixels to each, x and y.
 _SQUARE = ((0, 0), (1, 0), (0, 1), (1, 1))
+
+
+class _Tile(NamedTuple):
+    """A tile of a frame's plate: the index of the frame, and the row and the column that the tile is in."""
+
+    frame: int
+    row: int
+    column: int
+
+    @property
+    def window(self) -> Window:
+        """Its pixels, also such as lie beyond the plate."""
+        return Window(self.column * _TILE, self.row * _TILE, _TILE, _TILE)
 
 
 class Plates:
@@ -35,45 +49,52 @@ class Plates:
 
     def __init__(self, clip: Clip) -> None:
         self.clip = clip
-        self._blocks: OrderedDict[tuple[int, int], tuple[Window, NDArray[np.floating]]] = OrderedDict()
+        self._tiles: OrderedDict[_Tile, NDArray[np.floating]] = OrderedDict()
         self._size = 0
         self._lock = threading.Lock()
 
     def read(self, index: int, window: Window) -> FloatImage:
         """RGB of the plate in ``window``, (height, width, 3), display-referred, as :meth:`Clip.plate`."""
-        first, last = window.y // _ROWS, (window.bottom - 1) // _ROWS
-        parts = []
-        for number in range(first, last + 1):
-            rows = Window(window.x, number * _ROWS, window.width, _ROWS).intersection(self.clip.footage.canvas)
-            wanted = rows.intersection(window)
-            known, image = self._block(index, number, rows)
-            parts.append(self.clip.footage.displayed(image[known.slices(wanted)]))
-        return np.concatenate(parts) if len(parts) > 1 else parts[0]
+        image = np.empty((window.height, window.width, 3), np.float32)
+        columns = range(window.x // _TILE, (window.right - 1) // _TILE + 1)
+        for row in range(window.y // _TILE, (window.bottom - 1) // _TILE + 1):
+            for tile, stored in self._row([_Tile(index, row, column) for column in columns]).items():
+                place = self._place(tile)
+                part = place.intersection(window)
+                image[window.slices(part)] = self.clip.footage.displayed(stored[place.slices(part)])
+        return image
 
-    def _block(self, index: int, number: int, rows: Window) -> tuple[Window, NDArray[np.floating]]:
-        key = index, number
+    def _place(self, tile: _Tile) -> Window:
+        """The tile's part of the plate."""
+        return tile.window.intersection(self.clip.footage.canvas)
+
+    def _row(self, wanted: list[_Tile]) -> dict[_Tile, NDArray[np.floating]]:
+        """Tiles beside each other."""
         with self._lock:
-            known = self._blocks.get(key)
-            if known is not None:
-                self._blocks.move_to_end(key)
-        if known is not None and known[0].intersection(rows) == rows:
+            known = {tile: self._tiles[tile] for tile in wanted if tile in self._tiles}
+            for tile in known:
+                self._tiles.move_to_end(tile)
+        if len(known) == len(wanted):
             return known
-        canvas = self.clip.footage.canvas
-        if self.clip.footage.is_compact:
-            # rows are unpacked as a whole in any case
-            wide = Window(canvas.x, rows.y, canvas.width, rows.height)
-        else:
-            beside = int(_BESIDE * rows.width)
-            wide = Window(rows.x - beside, rows.y, rows.width + 2 * beside, rows.height)
-            wide = (wide if known is None else wide.union(known[0])).intersection(canvas)
-        found = wide, self.clip.footage.read_compact(self.clip.footage.frames[index], wide)
+        frame, row, first = wanted[0]
+        columns = range(first - _BESIDE, wanted[-1].column + _BESIDE + 1)
+        tiles = [tile for tile in (_Tile(frame, row, column) for column in columns) if not self._place(tile).empty]
+        wide = self._place(tiles[0]).union(self._place(tiles[-1]))
+        read = self.clip.footage.read_compact(self.clip.footage.frames[frame], wide)
+        # copies, as a tile that goes is to leave its memory
+        found = {tile: read[wide.slices(self._place(tile))].copy() for tile in tiles}
+        self._keep(found)
+        return {tile: found[tile] for tile in wanted}
+
+    def _keep(self, tiles: dict[_Tile, NDArray[np.floating]]) -> None:
+        """Keep what was read last, and let go what was asked for longest ago."""
         with self._lock:
-            old = self._blocks.pop(key, None)
-            self._size += found[1].nbytes - (old[1].nbytes if old is not None else 0)
-            self._blocks[key] = found
-            while self._size > _MEMORY and len(self._blocks) > 1:
-                self._size -= self._blocks.popitem(last=False)[1][1].nbytes
-        return found
+            for tile, stored in tiles.items():
+                old = self._tiles.pop(tile, None)
+                self._size += stored.nbytes - (0 if old is None else old.nbytes)
+                self._tiles[tile] = stored
+            while self._size > _MEMORY:
+                self._size -= self._tiles.popitem(last=False)[1].nbytes
 
 
 def analysed_positions(clip: Clip, window: Window) -> FloatImage:
