@@ -10,6 +10,7 @@ only turns leaves no residual: what would be measured is noise, and the motion o
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
@@ -56,6 +57,7 @@ class Trajectories:
         self._height, self._width = footage.small_size
         if not (camera.at_rest or measured):
             self._measure()
+        self._step = lru_cache(maxsize=64)(self._read)
 
     def _measure(self) -> None:
         nothing = np.zeros((self._height, self._width, 2), np.float16)
@@ -86,15 +88,13 @@ class Trajectories:
         known = cv2.dilate(hidden.astype(np.uint8), kernel) == 0
         return _plausible(here, there, flow, known).astype(np.float16)
 
-    def _read(self, source: int, target: int, window: Window) -> FloatImage:
-        """The residual from frame ``source`` to its neighbour ``target`` in ``window``, (height, width, 2)."""
+    def _read(self, source: int, target: int) -> FloatImage:
+        if self.camera.at_rest:
+            return np.zeros((self._height, self._width, 2), np.float32)
+        count = self._height * self._width * 2
         number = 2 * min(source, target) + (target < source)
-        row = self._width * 2 * np.dtype(np.float16).itemsize
-        offset = (number * self._height + window.y) * row
-        # a walk asks for each frame once, and small windows are soon read
-        raw = np.fromfile(self._file, np.float16, window.height * self._width * 2, offset=offset)
-        rows = raw.reshape(window.height, self._width, 2)
-        return rows[:, window.x : window.right].astype(np.float32)
+        raw = np.fromfile(self._file, np.float16, count, offset=number * count * 2)
+        return raw.reshape(self._height, self._width, 2).astype(np.float32)
 
     def walk(self, index: int, window: Window, direction: int) -> Iterator[tuple[int, FloatImage, Mask]]:
         """Follow what lies behind ``window`` of frame ``index`` through the frames after it (1) or before it (-1).
@@ -113,18 +113,9 @@ class Trajectories:
 
     def step(self, source: int, target: int, positions: FloatImage) -> FloatImage:
         """Where ``positions``, (height, width, 2), of frame ``source`` lie in its neighbour ``target``."""
-        moved = positions if self.camera.at_rest else positions + self._residual_at(source, target, positions)
+        residual = self._step(source, target)
+        moved = positions + cv2.remap(residual, positions, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         return cv2.perspectiveTransform(moved, self.camera.between(source, target))
-
-    def _residual_at(self, source: int, target: int, positions: FloatImage) -> FloatImage:
-        """What the homography leaves of the motion at ``positions``, (height, width, 2), of frame ``source``."""
-        last = np.array([self._width - 1, self._height - 1])
-        left, top = np.clip(np.floor(positions.min(axis=(0, 1))), 0, last).astype(int).tolist()
-        right, bottom = np.clip(np.floor(positions.max(axis=(0, 1))) + 1, 0, last).astype(int).tolist()
-        window = Window(left, top, right - left + 1, bottom - top + 1)
-        residual = self._read(source, target, window)
-        inside = positions - np.array([left, top], np.float32)
-        return cv2.remap(residual, inside, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
     def seen(self, index: int, positions: FloatImage) -> Mask:
         """Whether the background is seen at ``positions`` of frame ``index``."""
