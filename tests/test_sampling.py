@@ -132,23 +132,43 @@ def test_the_fill_of_a_run_is_loaded_without_those_of_others(tmp_path: Path) -> 
     assert three < 1.5 * one
 
 
-@pytest.mark.parametrize(("kind", "reads_beyond"), [(np.float16, 0), (np.float32, 1)])
-def test_plates_are_read_once_and_are_the_plates(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[np.floating], reads_beyond: int
-) -> None:
-    clip = clip_of(tmp_path, kind)
-    windows = [Window(20, 10, 100, 580), Window(30, 20, 100, 560), Window(50, 300, 80, 10)]
-    expected = [clip.plate(1, window) for window in windows]
-    reads, read, beyond = [], clip.footage.read_compact, clip.plate(1, Window(300, 0, 100, 50))
+def counted(clip: Clip, monkeypatch: pytest.MonkeyPatch) -> list[Window]:
+    """The windows of plates that are read from here on."""
+    reads, read = [], clip.footage.read_compact
     monkeypatch.setattr(clip.footage, "read_compact", lambda frame, window: reads.append(window) or read(frame, window))
-    plates = Plates(clip)
-    for window, plate in zip(windows, expected, strict=True):
-        assert np.array_equal(plates.read(1, window), plate)
-    # three blocks of rows
-    assert len(reads) == 3
-    # of halves, whole rows are kept; what lies beyond what is kept is read, too
-    assert np.array_equal(plates.read(1, Window(300, 0, 100, 50)), beyond)
-    assert len(reads) == 3 + reads_beyond
+    return reads
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32])
+def test_plates_are_read_once_and_are_the_plates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[np.floating]
+) -> None:
+    monkeypatch.setattr(sampling, "_TILE", 64)
+    clip = clip_of(tmp_path, kind)
+    near = [Window(20, 10, 100, 180), Window(30, 20, 200, 160), Window(50, 100, 80, 10)]
+    far = [Window(300, 150, 50, 50), Window(20, 300, 10, 10)]
+    expected = {window: clip.plate(1, window) for window in near + far}
+    reads, plates = counted(clip, monkeypatch), Plates(clip)
+    for window in near:
+        assert np.array_equal(plates.read(1, window), expected[window])
+    # a read a row of tiles, with the two to the right, as a camera that pans will ask for them next
+    assert reads == [Window(0, y, 4 * 64, 64) for y in (0, 64, 128)]
+    for window in far:
+        assert np.array_equal(plates.read(1, window), expected[window])
+    assert reads[3:] == [Window(128, 128, 272, 64), Window(128, 192, 272, 64), Window(0, 256, 3 * 64, 64)]
+
+
+def test_of_plates_the_tiles_asked_for_last_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sampling, "_TILE", 64)
+    monkeypatch.setattr(sampling, "_BESIDE", 0)
+    monkeypatch.setattr(sampling, "_MEMORY", 2 * 64 * 64 * 3 * np.dtype(np.float16).itemsize)
+    clip = clip_of(tmp_path, np.float16)
+    first, second, third = (Window(x, 0, 64, 64) for x in (0, 64, 128))
+    expected = {window: clip.plate(0, window) for window in (first, second, third)}
+    reads, plates = counted(clip, monkeypatch), Plates(clip)
+    for window in (first, second, first, third, first, second):
+        assert np.array_equal(plates.read(0, window), expected[window])
+    assert reads == [first, second, third, second]
 
 
 def test_a_plate_of_finite_halves_is_taken_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
