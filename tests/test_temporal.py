@@ -8,7 +8,7 @@ import threading
 import numpy as np
 
 from void_server.imaging.parallel import in_order
-from void_server.imaging.temporal import _comparisons, agreeing_median, median, weighted_median
+from void_server.imaging.temporal import _comparisons, agreeing_median, gathered, median, weighted_median
 
 
 def test_where_samples_agree_it_is_the_median() -> None:
@@ -24,6 +24,20 @@ def test_at_a_lamps_edge_it_is_a_colour_that_a_frame_shows() -> None:
     # each channel by itself makes one that none shows
     assert median(samples, seen).tolist() not in samples.tolist()
     assert not agreeing_median(samples, np.zeros_like(seen), 0.1).any()
+
+
+def test_what_few_frames_show_of_each_pixel_takes_few_samples() -> None:
+    rng = np.random.default_rng(8)
+    looks, seen = rng.random((40, 500, 3), np.float32), rng.random((40, 500)) < 0.1
+    seen[:, 0] = False
+    samples, there = gathered(500, [(np.flatnonzero(row), look[row]) for look, row in zip(looks, seen, strict=True)])
+    assert len(samples) == len(there) == seen.sum(axis=0).max() < 40
+    for pixel in range(500):
+        assert np.array_equal(samples[there[:, pixel], pixel], looks[seen[:, pixel], pixel])
+    assert np.array_equal(agreeing_median(samples, there, 0.1), agreeing_median(looks, seen, 0.1))
+    samples, there = gathered(500, [])
+    assert samples.shape == (0, 500, 3)
+    assert not there.any()
 
 
 def test_many_pixels_have_the_medians_of_few() -> None:

@@ -18,6 +18,22 @@ from .parallel import for_each
 _PIECE = 8192
 
 
+def gathered(pixels: int, shown: Sequence[tuple[NDArray[np.intp], FloatImage]]) -> tuple[FloatImage, NDArray[np.bool_]]:
+    """What several frames show of ``pixels`` pixels, for :func:`median`: samples (n, pixels, 3), and which are seen.
+
+    ``shown``: for each frame, which of the pixels it shows, and their RGB, (count, 3). n is the most that are seen of
+    one pixel: of many frames, each pixel may be seen by few. A pixel's samples keep the order of the frames.
+    """
+    count = np.zeros(pixels, np.intp)
+    for here, _ in shown:
+        count[here] += 1
+    samples, taken = np.zeros((int(count.max(initial=0)), pixels, 3), np.float32), np.zeros_like(count)
+    for here, rgb in shown:
+        samples[taken[here], here] = rgb
+        taken[here] += 1
+    return samples, np.arange(len(samples))[:, None] < count
+
+
 def median(samples: FloatImage, seen: NDArray[np.bool_]) -> FloatImage:
     """The median over the seen samples: (pixels, channels) of (frames, pixels, channels); 0 where none is seen.
 

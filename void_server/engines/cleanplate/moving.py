@@ -24,7 +24,7 @@ from ...imaging.parallel import in_order, results
 from ...imaging.recent import Recent
 from ...imaging.runs import run_of, runs
 from ...imaging.sequence import spread
-from ...imaging.temporal import agreeing_median
+from ...imaging.temporal import agreeing_median, gathered
 from ...imaging.trajectories import Trajectories
 from ...imaging.window import Window
 from .. import NewPixels
@@ -83,20 +83,49 @@ class _Fill(NamedTuple):
         return self.rgb.nbytes + self.shade.light.nbytes + self.shade.share.nbytes
 
 
+class _Source(NamedTuple):
+    """A frame that shows some of a small window's pixels.
+
+    ``take``: the pixels of ``part`` of the window to take there, and ``positions``, (height, width, 2), where they lie.
+    """
+
+    part: Window
+    positions: FloatImage
+    take: Mask
+
+    @classmethod
+    def around(cls, positions: FloatImage, take: Mask) -> _Source:
+        """Without what of a window is farther from the pixels to take than interpolation between them needs."""
+        whole = Window(0, 0, *take.shape[::-1])
+        part = Window(*cv2.boundingRect(take.astype(np.uint8))).grown(1).intersection(whole)
+        here = whole.slices(part)
+        return cls(part, positions[here].copy(), take[here].copy())
+
+    def asked(self, at: FloatImage) -> tuple[NDArray[np.intp], FloatImage]:
+        """Which of the window's positions ``at``, (n, 2), are to be taken there, and where they lie."""
+        part = self.part.grown(1)
+        x, y = at.T
+        near = np.flatnonzero((x > part.x) & (x < part.right) & (y > part.y) & (y < part.bottom))
+        inside = at[near] - np.array([self.part.x, self.part.y], np.float32)
+        asked = lookup(self.take.astype(np.float32), inside) > 0
+        # interpolate the motion of the pixel, not its position
+        return near[asked], lookup(self.positions, inside[asked])
+
+
 class _Sources(NamedTuple):
     """Where to find what lies behind a small window of a frame.
 
-    ``frames``: for each frame to ask, the window's positions in it and which pixels to take there; ``unseen``: the
-    pixels that none shows; ``in_anchor``: the positions in the anchor frame, where its picture fills those.
+    ``frames``: those to ask, by index, ascending; ``unseen``: the pixels that none shows; ``in_anchor``: the positions
+    in the anchor frame, where its picture fills those.
     """
 
-    frames: dict[int, tuple[FloatImage, Mask]]
+    frames: dict[int, _Source]
     unseen: Mask
     in_anchor: FloatImage | None
 
 
 def _sources(paths: Trajectories, index: int, window: Window, run: range, anchor: int | None) -> _Sources:
-    sources: dict[int, tuple[FloatImage, Mask]] = {}
+    sources: dict[int, _Source] = {}
     unseen = np.ones((window.height, window.width), bool)
     in_anchor = None
     for direction in (-1, 1):
@@ -108,12 +137,12 @@ def _sources(paths: Trajectories, index: int, window: Window, run: range, anchor
                 in_anchor = positions
             take = seen & (count < _SIDE)
             if take.any():
-                sources[source] = positions, take
+                sources[source] = _Source.around(positions, take)
                 count += take
             if steps >= _REACH or (count >= _SIDE).all():
                 break
         unseen &= count == 0
-    return _Sources(sources, unseen, in_anchor)
+    return _Sources(dict(sorted(sources.items())), unseen, in_anchor)
 
 
 def prepare(clip: Clip, camera: Camera, wanted: Collection[int]) -> dict[str, NDArray[Any]]:
@@ -223,21 +252,16 @@ class _Background:
         plate, grain = self._plates.read(index, band).copy(), np.zeros(blended.shape, np.float32)
         rows, columns = np.nonzero(blended)
         at = analysed_positions(self._clip, band)[rows, columns] - np.array([small.x, small.y], np.float32)
-        samples, seen = [], []
-        for source, (found, take) in sorted(sources.frames.items()):
-            asked = lookup(take.astype(np.float32), at) > 0
-            if not asked.any():
-                continue
-            # interpolate the motion of the pixel, not its position
-            there = lookup(found, at)
-            values, visible = sample(self._plates, source, there, asked)
-            samples.append(values)
-            seen.append(visible)
-        filled = np.zeros(len(at), bool)
-        if samples:
-            filled = np.any(seen, axis=0)
-            plate[rows[filled], columns[filled]] = agreeing_median(np.stack(samples), np.stack(seen), _APART)[filled]
-            grain[rows, columns] = INTERPOLATED * share_of_median(np.sum(seen, axis=0))
+        shown = []
+        for index_there, source in sources.frames.items():
+            asked, there = source.asked(at)
+            if len(asked):
+                values, visible = sample(self._plates, index_there, there)
+                shown.append((asked[visible], values[visible]))
+        samples, seen = gathered(len(at), shown)
+        filled = seen.any(axis=0)
+        plate[rows[filled], columns[filled]] = agreeing_median(samples[:, filled], seen[:, filled], _APART)
+        grain[rows, columns] = INTERPOLATED * share_of_median(seen.sum(axis=0))
         anchored = _in_anchor(fill.anchor, index, small, sources, at)
         if anchored is not None:
             height, width = fill.rgb.shape[:2]

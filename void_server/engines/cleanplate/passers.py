@@ -277,8 +277,8 @@ def _predicts(shot: Resting, layer: Layer, seen: NDArray[np.float64]) -> bool:
     if not len(clear):
         clear = np.flatnonzero(seen > 0.85)
 
-    def sampler(source: int, there: FloatImage, take: Mask) -> tuple[FloatImage, Mask]:
-        return lookup(shot.plate(source), there), take
+    def sampler(source: int, there: FloatImage) -> tuple[FloatImage, Mask]:
+        return lookup(shot.plate(source), there), np.ones(len(there), bool)
 
     better = []
     for index in clear[spread(len(clear), _LOOKS)]:

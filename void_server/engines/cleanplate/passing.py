@@ -26,8 +26,8 @@ from ...imaging.window import Window
 from ..clip import Clip
 from .sampling import INTERPOLATED, Plates, analysed_positions, lookup, sample
 
-#: A frame's samples at positions (n, 2), in analysed pixels, where asked: RGB (n, 3), and where the scene is seen.
-Sampler = Callable[[int, FloatImage, Mask], tuple[FloatImage, Mask]]
+#: A frame's samples at positions (n, 2), in analysed pixels: RGB (n, 3), and where the scene is seen.
+Sampler = Callable[[int, FloatImage], tuple[FloatImage, Mask]]
 
 #: Frames farther away do not show a hidden thing.
 REACH = 60
@@ -131,9 +131,9 @@ class Passing:
     def _part(clip: Clip, layer: Layer, index: int, window: Window) -> Window:
         return clip.footage.at_full_size(layer.box(index)).intersection(window)
 
-    def _sample(self, plates: Plates, source: int, there: FloatImage, take: Mask) -> tuple[FloatImage, Mask]:
+    def _sample(self, plates: Plates, source: int, there: FloatImage) -> tuple[FloatImage, Mask]:
         """The plate at analysed positions, as :func:`sample`, in the mean light."""
-        values, seen = sample(plates, source, there, take)
+        values, seen = sample(plates, source, there)
         if self._lit is not None:
             strengths = np.stack([lookup(lamp, there) for lamp in self._lit.strengths])
             values = replace(self._lit, strengths=strengths).in_mean_light(source, values)
@@ -203,13 +203,13 @@ class Passing:
                     continue
                 there = layer.moved(source, own[missing])
                 free = (~self._hidden[source]).astype(np.float32)
-                take = (lookup(free, there) > 0.99) & (there >= 0).all(axis=1)
-                take &= (there <= np.array(free.shape[::-1], np.float32) - 1).all(axis=1)
-                if not take.any():
+                inside = ((there >= 0) & (there <= np.array(free.shape[::-1], np.float32) - 1)).all(axis=1)
+                asked = np.flatnonzero((lookup(free, there) > 0.99) & inside)
+                if not len(asked):
                     continue
-                values, seen = sampler(source, there, take)
-                seen &= take
-                colours[side, missing[seen]] = values[seen]
-                weights[side, missing[seen]] = 1 / np.float32(source - index) ** 2
-                missing = missing[~seen]
+                values, seen = sampler(source, there[asked])
+                found = asked[seen]
+                colours[side, missing[found]] = values[seen]
+                weights[side, missing[found]] = 1 / np.float32(source - index) ** 2
+                missing = np.delete(missing, found)
         return colours, weights

@@ -111,24 +111,20 @@ def in_plate(clip: Clip, analysed: FloatImage) -> FloatImage:
     return (analysed + 0.5) / clip.footage.scale - 0.5 + np.array([canvas.x, canvas.y], np.float32)
 
 
-def sample(plates: Plates, source: int, there: FloatImage, take: Mask) -> tuple[FloatImage, Mask]:
-    """The plate of frame ``source`` at analysed positions (n, 2), where asked: (n, 3), and where it shows the scene."""
+def sample(plates: Plates, source: int, there: FloatImage) -> tuple[FloatImage, Mask]:
+    """The plate of frame ``source`` at analysed positions (n, 2): RGB (n, 3), and where it shows the scene."""
     clip = plates.clip
-    canvas, full = clip.footage.canvas, in_plate(clip, there[take])
-    values = np.zeros((len(there), 3), np.float32)
-    visible = np.zeros(len(there), bool)
+    canvas, full = clip.footage.canvas, in_plate(clip, there)
     # column by column, which is many times as fast
     (left, right), (top, bottom) = ((math.floor(side.min()) - 4, math.ceil(side.max()) + 5) for side in full.T)
     window = Window(left, top, right - left, bottom - top).intersection(canvas)
     if window.empty:
-        return values, visible
+        return np.zeros((len(there), 3), np.float32), np.zeros(len(there), bool)
     at = full - np.array([window.x, window.y], np.float32)
-    values[take] = cubic(plates.read(source, window), at)
     free = ~clip.rewritten(source, window)
     x, y = at.T
     inside = (x >= 0) & (y >= 0) & (x <= window.width - 1) & (y <= window.height - 1)
-    visible[take] = (lookup(free.astype(np.float32), at) > 0.99) & inside
-    return values, visible
+    return cubic(plates.read(source, window), at), (lookup(free.astype(np.float32), at) > 0.99) & inside
 
 
 def lookup(image: FloatImage, at: FloatImage, interpolation: int = cv2.INTER_LINEAR) -> FloatImage:
